@@ -1,0 +1,137 @@
+# serd: set up, run, test. `make help` lists the targets.
+# Works as root without sudo (containers) and as a user with sudo (a Pi, a desktop).
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+# A Python 3.13 for the tests with a real Home Assistant, and where its environment goes.
+HA_PYTHON ?=
+HA_VENV   ?= .cache/homeassistant-venv
+SUDO   := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
+
+# What the daemon itself needs from the system: a virtual environment and PortAudio.
+APT_RUN  := python3-venv libportaudio2
+# What the tests need besides: a real broker, a virtual microphone, a voice, a certificate maker.
+APT_TEST := mosquitto mosquitto-clients pulseaudio pulseaudio-utils libasound2-plugins \
+            alsa-utils espeak-ng openssl unzip strace iproute2 nftables tmux man-db groff-base
+
+.PHONY: help run setup setup-test lint types test test-homeassistant audit fuzz soak bench bench-micro bench-instructions bench-report train docs check-asyncapi man sample clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+run: setup ## set up, then listen: the microphone if there is one, else the sample speech
+	@$(BIN)/serd demo
+
+setup: $(VENV)/.setup-run ## set-up only; .venv/bin/serd works after it
+	@echo "serd is set up: $(BIN)/serd --help"
+
+setup-test: $(VENV)/.setup-test ## set-up for tests and training
+
+$(VENV)/.setup-run: pyproject.toml
+	@$(call apt,$(APT_RUN))
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded]'
+	@touch $@
+
+$(VENV)/.setup-test: $(VENV)/.setup-run
+	@$(call apt,$(APT_TEST))
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	    --editable '.[dev,embedded,silero,train]'
+	@touch $@
+
+$(VENV)/.setup-bench: $(VENV)/.setup-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	    --editable '.[dev,embedded,silero,train,bench]'
+	@touch $@
+
+# Installs only what is missing, so that a machine that has everything is never asked for sudo.
+define apt
+missing=$$(for p in $(1); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+if [ -n "$$missing" ]; then \
+    echo "installing with apt:" $$missing; \
+    $(SUDO) apt-get update -qq && \
+    DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends \
+        $$missing >/dev/null || { echo "apt could not install:" $$missing >&2; exit 69; }; \
+fi
+endef
+
+lint: setup-test ## ruff and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: setup-test ## mypy --strict
+	$(BIN)/mypy
+
+test: lint types ## lint, types and every test
+	$(BIN)/pytest
+
+test-homeassistant: setup-test ## the tests with a real Home Assistant (needs Python 3.13: HA_PYTHON)
+	$(BIN)/python -m tests.homeassistant.environment --venv $(HA_VENV) \
+	    $(if $(HA_PYTHON),--python $(HA_PYTHON))
+	SERD_HOMEASSISTANT=$(HA_VENV) $(BIN)/pytest -m homeassistant
+
+audit: ## known vulnerabilities of what packaging/requirements.lock pins; skipped where unreachable
+	@sh packaging/audit.sh $(PYTHON)
+
+fuzz: setup-test ## 21 000 hostile configurations, commands, models and recordings
+	FUZZ_EXAMPLES=3000 $(BIN)/pytest tests/fuzz
+
+# For which Debian and architecture `make deb` builds.
+DEB_SUITES ?= bookworm trixie
+DEB_ARCHS  ?= amd64 arm64
+
+deb: man ## the Debian packages, to dist/ (needs root: docs/install.md)
+	@for suite in $(DEB_SUITES); do for arch in $(DEB_ARCHS); do \
+	    packaging/deb.sh $$suite $$arch || exit $$?; done; done
+	@! command -v lintian >/dev/null || lintian --fail-on error dist/*.deb
+
+test-systemd: setup-test man ## install.sh and the package on a booted Debian 12 (needs root)
+	packaging/deb.sh bookworm amd64
+	SERD_SYSTEMD=1 $(BIN)/pytest -s -m systemd tests/systemd
+
+test-arm64: setup-test man ## the arm64 packages on emulated Debian 12 and 13 (needs root; slow)
+	packaging/deb.sh bookworm arm64
+	packaging/deb.sh trixie arm64
+	SERD_ARM64=1 $(BIN)/pytest -s -m arm64 tests/arm64
+
+lock: ## pin anew what serd is installed with (packaging/requirements.lock)
+	packaging/lock.sh
+
+soak: setup-test ## a day of sound with a broker that fails at random (some ten minutes)
+	$(BIN)/python -m tests.soak --hours 24
+
+bench: $(VENV)/.setup-bench ## serd beside librosa pipelines and the bare floor: a table (an hour; BENCH=--quick: minutes)
+	@$(BIN)/python -m benchmarks $(BENCH)
+
+bench-report: $(VENV)/.setup-bench ## the newest result of `make bench` into docs/performance.md and the README's picture
+	@$(BIN)/python -m benchmarks report
+
+bench-micro: $(VENV)/.setup-bench ## each part of serd by itself (pytest-benchmark)
+	@$(BIN)/pytest benchmarks/micro -W default --benchmark-only
+
+bench-instructions: $(VENV)/.setup-bench ## instructions for a second of speech, counted by valgrind
+	@$(call apt,valgrind)
+	@$(BIN)/python -m benchmarks.instructions docs/figures/instructions.json
+
+train: setup-test ## train and package the default model (needs the corpora: docs/training.md)
+	$(BIN)/serd-train release
+
+docs: setup ## the pages that are made of the code: configuration, MQTT
+	$(BIN)/serd config schema --markdown >docs/configuration.md
+	$(BIN)/python -m serd.mqtt.asyncapi >docs/asyncapi.yaml
+
+check-asyncapi: setup ## let AsyncAPI's own parser judge docs/asyncapi.yaml (needs node and npm)
+	@mkdir -p .cache/asyncapi
+	npm install --silent --no-audit --no-fund --prefix .cache/asyncapi @asyncapi/parser@3
+	NODE_PATH=.cache/asyncapi/node_modules node tests/mqtt/asyncapi_check.cjs docs/asyncapi.yaml
+
+man: setup ## manual pages, made of the help, into man/
+	$(BIN)/python -m serd.cli.manual man
+
+sample: setup-test ## make the sample speech anew (needs espeak-ng)
+	$(BIN)/python examples/make_sample.py
+
+clean: ## remove the environment and the caches
+	rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
