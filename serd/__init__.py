@@ -1,0 +1,39 @@
+"""serd: speech-emotion recognition for the Raspberry Pi.
+
+>>> from serd import Classifier
+>>> Classifier.load().classify(samples, 16_000).emotion
+'happy'
+
+``import serd`` itself loads nothing; what is named here comes when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from serd.model.classifier import Classifier
+    from serd.model.decision import Prediction
+
+    __version__: str
+
+__all__ = ["Classifier", "Prediction", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    import importlib  # noqa: PLC0415
+
+    if name == "__version__":
+        value: object = importlib.import_module("importlib.metadata").version("serd")
+    else:
+        room = {"Classifier": "serd.model.classifier", "Prediction": "serd.model.decision"}[name]
+        value = getattr(importlib.import_module(room), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

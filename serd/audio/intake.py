@@ -1,0 +1,115 @@
+"""From a source's own frames to blocks: clean, resample, amplify, and keep count of time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from serd.audio.format import SAMPLE_RATE
+from serd.audio.resample import StreamResampler
+from serd.audio.source import Block
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def clean(frames: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Make samples harmless: NaN and infinities become 0, the rest is clipped to [-1, 1].
+
+    One NaN would otherwise stay in the resampler's filter and in every mean after it.
+
+    Args:
+        frames: float32 of any shape; changed in place.
+
+    Returns:
+        The same array.
+    """
+    finite = np.isfinite(frames)
+    if not finite.all():
+        frames[~finite] = 0.0
+    np.clip(frames, -1.0, 1.0, out=frames)
+    return frames
+
+
+class Intake:
+    """Turns the frames of one source into :class:`Block` s with gapless positions.
+
+    Args:
+        gain_db: Amplification of what comes out, in decibels; clipped at full scale.
+    """
+
+    def __init__(self, *, gain_db: float = 0.0) -> None:
+        self._gain = np.float32(10.0 ** (gain_db / 20.0))
+        self._resampler: StreamResampler | None = None
+        self._position = 0
+        self._lost = 0
+        self.blocks = 0
+        """Blocks made so far."""
+        self.samples = 0
+        """Samples at 16 kHz in them."""
+
+    @property
+    def position(self) -> int:
+        """Position of the next sample, were nothing lost before it."""
+        return self._position + self._lost
+
+    @property
+    def pending(self) -> float:
+        """Samples at 16 kHz that the resampler holds back for now."""
+        return self._resampler.pending if self._resampler is not None else 0.0
+
+    def start(self, *, rate: int, channels: int) -> None:
+        """Begin a run of frames."""
+        self._resampler = StreamResampler(rate, channels)
+
+    def skip(self, samples: int) -> None:
+        """Note that ``samples`` samples at 16 kHz are missing before the run's first frame."""
+        self._lost += samples
+
+    def push(self, frames: NDArray[np.float32], arrived: float) -> Block | None:
+        """Take the next frames.
+
+        Args:
+            frames: float32[n, channels]; may be changed.
+            arrived: ``time.monotonic()`` when the last of them was delivered.
+
+        Returns:
+            A block, or None while the resampler has nothing ready.
+        """
+        assert self._resampler is not None  # noqa: S101 - start() comes first
+        return self._block(self._resampler.push(clean(frames)), arrived)
+
+    def gap(self, frames: int, arrived: float) -> Block | None:
+        """Note that ``frames`` frames of input are missing after those already pushed.
+
+        What the resampler still held belongs before the gap and comes out now, so that the
+        positions on both sides are right and the filter does not smear one side over the other.
+
+        Returns:
+            The block before the gap, or None if there was nothing left to come.
+        """
+        assert self._resampler is not None  # noqa: S101 - start() comes first
+        block = self._block(self._resampler.finish(), arrived)
+        # At least one, however short: the receiver has to know that the audio is not continuous.
+        self._lost += max(1, round(frames * SAMPLE_RATE / self._resampler.rate))
+        return block
+
+    def finish(self, arrived: float) -> Block | None:
+        """End the run: the last block, or None if nothing was left to come."""
+        if self._resampler is None:
+            return None
+        return self._block(self._resampler.finish(), arrived)
+
+    def _block(self, samples: NDArray[np.float32], arrived: float) -> Block | None:
+        if not len(samples):
+            return None
+        if self._gain != 1.0:
+            samples *= self._gain
+        # The resampler's filter overshoots at the edges of clipped input.
+        np.clip(samples, -1.0, 1.0, out=samples)
+        position, lost = self._position + self._lost, self._lost
+        self._position, self._lost = position + len(samples), 0
+        self.blocks += 1
+        self.samples += len(samples)
+        return Block(samples=samples, position=position, arrived=arrived, lost=lost)

@@ -1,0 +1,280 @@
+"""The microphone: PortAudio's callback fills a ring buffer, the reader does the rest."""
+
+from __future__ import annotations
+
+import collections
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from serd.audio import devices, portaudio
+from serd.audio.flatline import FlatLine
+from serd.audio.format import BLOCK_S, SAMPLE_RATE
+from serd.audio.intake import Intake
+from serd.audio.priority import back_to_normal
+from serd.audio.ring import Chunk, RingBuffer
+from serd.audio.source import Block, EndOfSource, SourceContext, SourceStats
+from serd.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+STALL_S = 5.0
+"""Seconds that a reader waits for the first or next sample before the device counts as dead."""
+
+CLOSE_S = 2.0
+"""Seconds that the driver is given to close."""
+
+OTHER_RATES = (48_000, 44_100, 32_000, 16_000, 96_000, 22_050, 8_000)
+"""Hertz, tried in this order where a device refuses the rate that it calls its own."""
+
+
+class Capture:
+    """What the callback of one open stream touches: the ring, and notes about what went wrong.
+
+    The callback runs on PortAudio's real-time thread. It copies and counts; it logs nothing,
+    converts nothing, and takes no lock.
+    """
+
+    def __init__(self, *, rate: int, channels: int, buffer_s: float) -> None:
+        self.rate = rate
+        self.channels = channels
+        self.ring = RingBuffer(max(1, round(rate * buffer_s)), channels)
+        self.finished = False
+        """The stream has stopped, by itself or because it was closed."""
+        self.overflows = 0
+        """Callbacks that the driver marked: input was lost before this one."""
+        self.gaps: collections.deque[tuple[int, float]] = collections.deque(maxlen=64)
+        """For each of those: index in the ring of the frame after the gap, and its seconds."""
+        self._due: float | None = None
+
+    def callback(
+        self,
+        frames: NDArray[np.float32],
+        count: int,
+        times: Any,
+        status: Any,
+    ) -> None:
+        """Take a block; see ``sounddevice.InputStream``."""
+        if self._due is None:  # the first call on this thread
+            back_to_normal()
+        heard = times.inputBufferAdcTime
+        if status and status.input_overflow:
+            # The driver says that it lost input but not how much; the stream's own clock knows
+            # roughly. A clock that makes no sense (some plug-ins) says nothing.
+            self.overflows += 1
+            late = heard - self._due if self._due is not None else 0.0
+            self.gaps.append((self.ring.written, late if 0.0 < late < 60.0 else 0.0))
+        self._due = heard + count / self.rate
+        self.ring.write(frames, time.monotonic())
+
+    def stopped(self) -> None:
+        """Note that no further callback will come."""
+        self.finished = True
+        self.ring.wake()
+
+
+class Microphone(SourceContext):
+    """An input device at its own rate and channel count, given as 16 kHz mono.
+
+    ``open()`` and ``close()`` may follow each other for ever. Every ``open()`` finds the device
+    afresh by its selector. Positions go on from where they were: the time between is counted as
+    lost, by the clock, before the first block after it.
+
+    Args:
+        device: A selector as :func:`serd.audio.devices.pick` takes it.
+        gain_db: Amplification in decibels.
+        buffer_s: Seconds of audio that may wait to be read; beyond, the oldest is dropped.
+    """
+
+    live = True
+    steady = True
+
+    def __init__(
+        self,
+        *,
+        device: str | int | None = None,
+        gain_db: float = 0.0,
+        buffer_s: float = 2.0,
+    ) -> None:
+        self.device = device
+        self.buffer_s = buffer_s
+        self._intake = Intake(gain_db=gain_db)
+        self._flat = FlatLine()
+        self._found: devices.Device | None = None
+        self._stream: Any = None
+        self._capture: Capture | None = None
+        self._closed = True
+        self._ready: collections.deque[Block] = collections.deque()
+        self._arrived: float | None = None
+        self._fresh = False
+        self._pending = 0.0
+        self._waited = 0.0
+        self._opens = 0
+        self._overflow_samples = 0
+        self._device_overflows = 0
+
+    @property
+    def name(self) -> str:
+        """The device's name once it was found, the selector before."""
+        if self._found is not None:
+            return self._found.name
+        return "the default microphone" if self.device is None else str(self.device)
+
+    @property
+    def found(self) -> devices.Device | None:
+        """The device as it was at the last ``open()``."""
+        return self._found
+
+    @property
+    def stats(self) -> SourceStats:
+        """The counters, at this moment."""
+        capture = self._capture
+        return SourceStats(
+            blocks=self._intake.blocks,
+            samples=self._intake.samples,
+            overflow_samples=self._overflow_samples + (capture.ring.lost if capture else 0),
+            device_overflows=self._device_overflows + (capture.overflows if capture else 0),
+            buffered_samples=len(capture.ring) if capture else 0,
+            opens=self._opens,
+            rate=capture.rate if capture else 0,
+            channels=capture.channels if capture else 0,
+            flat_s=self._flat.seconds,
+        )
+
+    def open(self) -> None:
+        """Find the device and begin to listen.
+
+        Raises:
+            UnavailableError: PortAudio or the device is missing, busy, or takes no format.
+        """
+        self.close()
+        found = devices.pick(self.device)
+        self._found = found
+        try:
+            self._start(found)
+        except UnavailableError as error:
+            self.close()
+            raise UnavailableError(
+                f"the microphone {found.name!r} cannot be opened: {error.message}",
+                remedy=error.remedy,
+            ) from error
+
+    def _start(self, found: devices.Device) -> None:
+        stream, capture = portaudio.open_stream(
+            index=found.index,
+            formats=formats(found),
+            block_s=BLOCK_S,
+            listener=lambda rate, channels: Capture(
+                rate=rate, channels=channels, buffer_s=self.buffer_s
+            ),
+        )
+        self._stream = stream
+        self._keep_counts()
+        self._capture = capture
+        # What the last stream's resampler still held is gone with it.
+        self._pending = self._intake.pending
+        self._intake.start(rate=capture.rate, channels=capture.channels)
+        self._fresh = True
+        self._ready.clear()
+        self._waited = 0.0
+        self._opens += 1
+        self._closed = False
+        portaudio.start_stream(stream)
+        log.debug(
+            "listening to %s: %d Hz, %d channel(s)", found.name, capture.rate, capture.channels
+        )
+
+    def _unheard(self, chunk: Chunk, rate: int) -> int:
+        """Samples at 16 kHz between the last one handed out and the first of a new stream."""
+        if self._arrived is None:
+            return 0
+        begun = chunk.arrived - (chunk.lost + len(chunk.frames)) / rate
+        return max(1, round((begun - self._arrived) * SAMPLE_RATE + self._pending))
+
+    def _keep_counts(self) -> None:
+        capture, self._capture = self._capture, None
+        if capture is not None:
+            self._overflow_samples += capture.ring.lost
+            self._device_overflows += capture.overflows
+
+    def read(self, timeout: float, enough: int = 0) -> Block | None:
+        """Give the next block; see :meth:`serd.audio.source.Source.read`."""
+        give_up = time.monotonic() + timeout
+        while True:
+            capture = self._capture
+            if self._closed or capture is None:
+                raise EndOfSource
+            if self._ready:
+                return self._ready.popleft()
+            begun = time.monotonic()
+            needed = -(-enough * capture.rate // SAMPLE_RATE)
+            few = len(capture.ring) < needed and not capture.finished and begun < give_up
+            if not few and self._take(capture):
+                self._waited = 0.0
+                continue
+            if capture.finished and not len(capture.ring):
+                raise UnavailableError(
+                    f"the microphone {self.name!r} has stopped by itself",
+                    remedy="it may have been unplugged, or its sound server has ended",
+                )
+            if capture.ring.wait(give_up - begun, needed):
+                continue
+            # Only time spent waiting here counts: a process that was itself held up (a debugger,
+            # SIGSTOP) has not been let down by its microphone.
+            self._waited += max(0.0, min(time.monotonic() - begun, give_up - begun))
+            if self._waited >= STALL_S:
+                self._waited = 0.0
+                raise UnavailableError(
+                    f"the microphone {self.name!r} has delivered nothing for {STALL_S:.0f} s",
+                    remedy="it may have been unplugged, or its sound server hangs",
+                )
+            if not few:
+                return None
+
+    def _take(self, capture: Capture) -> bool:
+        """Move what the ring holds into blocks; whether it held anything."""
+        ring = capture.ring
+        gap = 0.0
+        while capture.gaps and capture.gaps[0][0] <= ring.taken:
+            gap += capture.gaps.popleft()[1]
+            gap = max(gap, 1.0 / capture.rate)
+        chunk = ring.read(capture.gaps[0][0] - ring.taken if capture.gaps else None)
+        if self._fresh and (chunk.lost or len(chunk.frames)):
+            self._fresh = False
+            self._intake.skip(self._unheard(chunk, capture.rate))
+        arrived = self._arrived if self._arrived is not None else chunk.arrived
+        missing = chunk.lost + round(gap * capture.rate)
+        if missing:
+            self._keep(self._intake.gap(missing, arrived))
+        if not len(chunk.frames):
+            return missing > 0
+        self._arrived = chunk.arrived
+        self._flat.feed(chunk.frames, capture.rate)
+        self._keep(self._intake.push(chunk.frames, chunk.arrived))
+        return True
+
+    def _keep(self, block: Block | None) -> None:
+        if block is not None:
+            self._ready.append(block)
+
+    def close(self) -> None:
+        """Let go of the device within two seconds, whatever its driver does."""
+        self._closed = True
+        if self._capture is not None:
+            self._capture.ring.wake()
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            portaudio.close_stream(stream, timeout=CLOSE_S)
+
+
+def formats(device: devices.Device) -> list[tuple[int, int]]:
+    """What to try a device with, (rate in hertz, channels): its own first, then what else."""
+    rates = list(dict.fromkeys((device.native_rate, *OTHER_RATES)))
+    counts = list(dict.fromkeys((device.channels, *(n for n in (2, 1) if n < device.channels))))
+    return [(rate, channels) for rate in rates for channels in counts]

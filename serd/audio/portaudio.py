@@ -1,0 +1,240 @@
+"""The one seam to PortAudio: loading it, its frozen list of devices, opening and closing streams.
+
+PortAudio reads the list of devices once, when it is initialised; to see a microphone that was
+plugged in later it has to be terminated and initialised again, and that kills every open stream.
+So this module knows which streams are open and refreshes only when none is.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import logging
+import os
+import threading
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from serd.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+T = TypeVar("T", bound="Listener")
+
+log = logging.getLogger(__name__)
+
+_lock = threading.Lock()
+"""Held while devices are listed and streams opened; never while one is closed."""
+
+_streams: dict[int, Any] = {}
+"""Streams that are open, or that hang in closing."""
+
+_loaded: Any = None
+
+
+class Listener(Protocol):
+    """What a stream calls, on PortAudio's own thread."""
+
+    def callback(self, frames: NDArray[np.float32], count: int, times: Any, status: Any) -> None:
+        """Take a block, as in ``sounddevice.InputStream``."""
+        ...
+
+    def stopped(self) -> None:
+        """Note that the stream has stopped, for whatever reason."""
+        ...
+
+
+def load() -> Any:
+    """Import sounddevice, and with it PortAudio.
+
+    Raises:
+        UnavailableError: The PortAudio library is not installed or does not start.
+    """
+    global _loaded  # noqa: PLW0603 - a module is loaded once for all
+    if _loaded is not None:
+        return _loaded
+    # A machine with libjack but without a JACK server shall not be told so on every listing.
+    os.environ.setdefault("JACK_NO_START_SERVER", "1")
+    try:
+        import sounddevice  # noqa: PLC0415 - loads PortAudio, which asks every sound card
+    except OSError as error:
+        raise UnavailableError(
+            f"the PortAudio library cannot be loaded: {error}",
+            remedy="sudo apt install libportaudio2",
+        ) from error
+    except Exception as error:  # sounddevice's own error, from a module that could not be imported
+        raise UnavailableError(f"PortAudio does not start: {error}") from error
+    _hush()
+    _loaded = sounddevice
+    return sounddevice
+
+
+def query(*, refresh: bool = True) -> tuple[list[dict[str, Any]], list[dict[str, Any]], int]:
+    """List devices.
+
+    Args:
+        refresh: Look again at what is plugged in, if no stream is open.
+
+    Returns:
+        PortAudio's devices (inputs and outputs), its host APIs, and the index of the default
+        input device or -1.
+
+    Raises:
+        UnavailableError: See :func:`load`.
+    """
+    with _lock:
+        return _query(refresh=refresh)
+
+
+def _query(*, refresh: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]], int]:
+    first = _loaded is None
+    sounddevice = load()
+    try:
+        if refresh and not first and not _streams:
+            # Private names, but the only way, and the one that the library's author advises.
+            while sounddevice._initialized:  # noqa: SLF001
+                sounddevice._terminate()  # noqa: SLF001
+        if not sounddevice._initialized:  # noqa: SLF001
+            sounddevice._initialize()  # noqa: SLF001
+        devices = [dict(device) for device in sounddevice.query_devices()]
+        apis = [dict(api) for api in sounddevice.query_hostapis()]
+    except sounddevice.PortAudioError as error:
+        raise UnavailableError(f"PortAudio cannot list the devices: {error.args[0]}") from error
+    default = next(
+        (api["default_input_device"] for api in apis if api["default_input_device"] >= 0), -1
+    )
+    return devices, apis, default
+
+
+def open_stream(
+    *, index: int, formats: list[tuple[int, int]], block_s: float, listener: Callable[[int, int], T]
+) -> tuple[Any, T]:
+    """Open a float32 input stream in the first of ``formats`` that the device takes; not started.
+
+    Args:
+        index: PortAudio's index of the device.
+        formats: (rate in hertz, channels), best first.
+        block_s: Seconds of audio per callback.
+        listener: Makes what the stream calls, given rate and channels.
+
+    Returns:
+        The stream and its listener.
+
+    Raises:
+        UnavailableError: The device refuses them all, or is busy, or gone.
+    """
+    sounddevice = load()
+    reason = "it offers no input"
+    with _lock:
+        for rate, channels in formats:
+            heard = listener(rate, channels)
+            try:
+                stream = sounddevice.InputStream(
+                    device=index,
+                    samplerate=rate,
+                    channels=channels,
+                    dtype="float32",
+                    blocksize=round(rate * block_s),
+                    latency="high",
+                    callback=heard.callback,
+                    finished_callback=heard.stopped,
+                )
+            except (sounddevice.PortAudioError, ValueError) as error:
+                reason = f"{_reason(error)} at {rate} Hz, {channels} channel(s)"
+                if _code(error) not in FORMAT_ERRORS:
+                    break
+                continue
+            _streams[id(stream)] = stream
+            return stream, heard
+    raise UnavailableError(
+        reason,
+        remedy="another program may hold it, or it was unplugged: see `serd devices`",
+    )
+
+
+def start_stream(stream: Any) -> None:
+    """Start an opened stream.
+
+    Raises:
+        UnavailableError: The driver refuses.
+    """
+    sounddevice = load()
+    try:
+        stream.start()
+    except sounddevice.PortAudioError as error:
+        raise UnavailableError(_reason(error)) from error
+
+
+def close_stream(stream: Any, *, timeout: float) -> bool:
+    """Stop and close a stream, waiting at most ``timeout`` seconds.
+
+    Closing waits for the driver, and drivers of devices that were pulled out have been seen never
+    to answer. Such a stream is left to its own thread, and PortAudio is not touched again for it:
+    the list of devices then stays as it is until the process ends.
+
+    Returns:
+        Whether it is closed.
+    """
+    closer = threading.Thread(target=_close, args=(stream,), name="serd-close-stream", daemon=True)
+    closer.start()
+    closer.join(timeout)
+    if closer.is_alive():
+        log.warning("the audio driver does not let go of its stream; leaving it behind")
+        # Terminating PortAudio at exit would wait for the same driver.
+        atexit.unregister(load()._exit_handler)  # noqa: SLF001
+        return False
+    return True
+
+
+def _close(stream: Any) -> None:
+    try:
+        stream.abort(ignore_errors=True)
+        stream.close(ignore_errors=True)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the stream is gone
+        log.debug("closing the stream: %s", error)
+    _streams.pop(id(stream), None)
+
+
+FORMAT_ERRORS = (-9994, -9996, -9997, -9998)
+"""paSampleFormatNotSupported, paInvalidDevice, paInvalidSampleRate, paInvalidChannelCount: with
+these another format may do. (paInvalidDevice is also what some drivers say to a channel count.)"""
+
+
+def _code(error: Exception) -> int:
+    code = error.args[1] if len(error.args) > 1 else 0
+    return code if isinstance(code, int) else 0
+
+
+def _reason(error: Exception) -> str:
+    """PortAudio's words, with those of the driver below it where there are any."""
+    text = str(error.args[0]) if error.args else str(error)
+    host = error.args[2] if len(error.args) > 2 else None
+    if isinstance(host, tuple) and len(host) > 2 and host[2]:
+        text = f"{text}: {host[2]}"
+    return " ".join(text.replace("Error opening InputStream: ", "").split())
+
+
+def _hush() -> None:
+    """Keep ALSA and JACK from writing to stderr by themselves.
+
+    Both print every configuration that they tried in vain; on a healthy Raspberry Pi that is a
+    page of errors. Both take a function to call instead. It is called with a format and arguments,
+    from any thread; libc's ``getpid`` takes none, does nothing, and never needs Python.
+    """
+    nothing = ctypes.cast(ctypes.CDLL(None).getpid, ctypes.c_void_p)
+    for library, setters in (
+        ("libasound.so.2", ("snd_lib_error_set_handler",)),
+        ("libjack.so.0", ("jack_set_error_function", "jack_set_info_function")),
+    ):
+        try:
+            handle = ctypes.CDLL(library)
+            for setter in setters:
+                function = getattr(handle, setter)
+                function.restype, function.argtypes = None, [ctypes.c_void_p]
+                function(nothing)
+        except (OSError, AttributeError):
+            continue

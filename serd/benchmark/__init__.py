@@ -1,0 +1,1 @@
+"""``serd bench``: how fast serd is on this machine."""

@@ -1,0 +1,158 @@
+"""The figures of ``serd bench``, each measured as a user would meet it."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import numpy as np
+
+from serd.audio.format import SAMPLE_RATE
+from serd.benchmark import material
+from serd.benchmark.machine import Machine, describe
+from serd.benchmark.process import run_daemon
+from serd.benchmark.sink import Sink
+from serd.config import SpeechConfig
+from serd.errors import UnavailableError
+from serd.model.classifier import Classifier
+from serd.model.recogniser import Recogniser
+from serd.speech import Segmenter, make_vad
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+BLOCK: Final = 1920
+"""Samples fed at a time where the pace of a machine is measured: 120 ms."""
+
+
+class Percentiles(msgspec.Struct, frozen=True, kw_only=True):
+    """Of many measurements, in milliseconds."""
+
+    p50: float
+    """The median."""
+    p95: float
+    """19 of 20 are at most this."""
+    p99: float
+    """99 of 100 are at most this; with fewer than 100 measurements the greatest."""
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``serd bench --json`` prints."""
+
+    features_ms: Percentiles
+    """The features of an utterance of 3 s, all at once."""
+    inference_ms: Percentiles
+    """One run of the network on one thread."""
+    latency_ms: Percentiles
+    """From the arrival of an utterance's last sample to the hand-over to MQTT, in the daemon."""
+    realtime_factor: float
+    """Seconds of continuous speech that one core works through in a second."""
+    startup_s: float
+    """From the start of the process to READY, warm (median of three starts)."""
+    peak_rss_mb: float
+    """Greatest resident memory of the daemon, 10^6 bytes, private and shared."""
+    machine: Machine
+    """Where this was measured."""
+
+
+def measure(
+    *,
+    latency_s: float = 32.0,
+    tell: Callable[[str, float], None] | None = None,
+) -> Figures:
+    """Measure everything; takes ``latency_s`` and about ten seconds (a Pi Zero 2 W: forty).
+
+    Args:
+        latency_s: Seconds of speech, heard in real time, that latency is measured with.
+        tell: Called with what is done next, and the share of the time that has passed.
+
+    Raises:
+        UnavailableError: If the daemon does not run here.
+    """
+    tell = tell or (lambda _what, _share: None)
+    tell("features and network", 0.0)
+    classifier = Classifier.load()
+    utterance = material.speech(3.0)
+    front_end = classifier.front_end()
+    features_ms = percentiles(timed(lambda: front_end.features(utterance), seconds=2.0))
+    features = front_end.features(utterance)
+    inference_ms = percentiles(timed(lambda: classifier.classify_features(features), seconds=2.0))
+    tell("speed", 0.08)
+    factor = realtime_factor(classifier, material.speech(60.0))
+    with tempfile.TemporaryDirectory(prefix="serd-bench-") as folder, Sink() as sink:
+        home = Path(folder)
+        tell("start", 0.14)
+        short = material.write(home / "short.wav", material.silence(0.5))
+        starts = [
+            run_daemon(short, port=sink.port, home=home, pace="real").marks["READY=1"]
+            for _ in range(3)
+        ]
+        tell("latency", 0.25)
+        talk = material.write(home / "phrases.wav", material.phrases(latency_s))
+        cost = run_daemon(talk, port=sink.port, home=home, pace="real")
+        latencies = [float(event["latency_ms"]) for event in sink.events]
+    if not latencies:
+        raise UnavailableError("the daemon heard no speech in the sample")
+    tell("done", 1.0)
+    return Figures(
+        features_ms=features_ms,
+        inference_ms=inference_ms,
+        latency_ms=percentiles(latencies),
+        realtime_factor=round(factor, 1),
+        startup_s=round(float(np.median(starts)), 3),
+        peak_rss_mb=round(cost.peak_rss_mb, 1),
+        machine=describe(),
+    )
+
+
+def realtime_factor(classifier: Classifier, samples: NDArray[np.float32]) -> float:
+    """Seconds of sound that are recognised in a second, from samples to predictions."""
+    settings = SpeechConfig()
+    recogniser = Recogniser(Segmenter(settings, make_vad(settings)), classifier)
+    begun = time.perf_counter()
+    for first in range(0, len(samples), BLOCK):
+        recogniser.feed(samples[first : first + BLOCK])
+    recogniser.flush()
+    return len(samples) / SAMPLE_RATE / (time.perf_counter() - begun)
+
+
+def timed(work: Callable[[], object], *, seconds: float, most: int = 1000) -> list[float]:
+    """Milliseconds of each of many runs, after some that do not count."""
+    for _ in range(5):
+        work()
+    times: list[float] = []
+    until = time.perf_counter() + seconds
+    while len(times) < most and (not times or time.perf_counter() < until):
+        begun = time.perf_counter()
+        work()
+        times.append(1000 * (time.perf_counter() - begun))
+    return times
+
+
+def percentiles(milliseconds: Sequence[float]) -> Percentiles:
+    """Percentiles by the nearest rank: each is a figure that was measured."""
+    ordered = sorted(milliseconds)
+
+    def at(share: float) -> float:
+        rank = min(len(ordered), max(1, int(np.ceil(share * len(ordered)))))
+        return round(ordered[rank - 1], 3)
+
+    return Percentiles(p50=at(0.5), p95=at(0.95), p99=at(0.99))
+
+
+def one_line(figures: Figures) -> str:
+    """The figures as one line, to be pasted somewhere."""
+    machine = figures.machine
+    return (
+        f"serd {machine.serd} on {machine.model} ({machine.cores} cores, {machine.architecture}): "
+        f"features {figures.features_ms.p50:.2f} ms, network {figures.inference_ms.p50:.2f} ms, "
+        f"latency {figures.latency_ms.p50:.1f} ms (p99 {figures.latency_ms.p99:.1f}), "
+        f"{figures.realtime_factor:.0f}x real time, start {figures.startup_s:.2f} s, "
+        f"{figures.peak_rss_mb:.0f} MB; Python {machine.python}, numpy {machine.numpy}, "
+        f"{machine.runtime}"
+    )

@@ -1,0 +1,101 @@
+"""Sound to measure with, made from the sample that serd ships: no corpus is needed.
+
+What the sample says means nothing here. What counts is that the detector hears a voice in it, so
+that every part of serd does the work that real speech would give it.
+"""
+
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from serd.audio.file import read_mono16k
+from serd.audio.format import SAMPLE_RATE
+from serd.config import SpeechConfig
+from serd.speech import End, Segmenter, make_vad
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SAMPLE: Final = Path(__file__).parent.parent / "audio" / "data" / "sample.ogg"
+"""Speech by synthetic voices."""
+
+ROOM_DBFS: Final = -62.0
+"""RMS of the white noise that stands for a quiet room."""
+
+PHRASE_S: Final = 0.9
+"""Seconds of speech in a phrase."""
+
+PAUSE_S: Final = 0.5
+"""Seconds between phrases: longer than the hang-over, so that each is an utterance."""
+
+
+def speech(seconds: float) -> NDArray[np.float32]:
+    """Somebody who never stops: the sample's utterances end to end, again and again.
+
+    Returns:
+        float32 ``[seconds * 16000]``, mono, 16 kHz.
+    """
+    return _tiled(np.concatenate(_utterances()), seconds)
+
+
+def silence(seconds: float) -> NDArray[np.float32]:
+    """A quiet room: white noise; the same every time.
+
+    Returns:
+        float32 ``[seconds * 16000]``, mono, 16 kHz.
+    """
+    noise = np.random.default_rng(0).standard_normal(60 * SAMPLE_RATE, dtype=np.float32)
+    return _tiled(noise * np.float32(10 ** (ROOM_DBFS / 20)), seconds)
+
+
+def phrases(seconds: float) -> NDArray[np.float32]:
+    """Short utterances with pauses between them: about 43 a minute, to measure latency with.
+
+    Returns:
+        float32 ``[seconds * 16000]``, mono, 16 kHz.
+    """
+    pause = silence(PAUSE_S)
+    length = round(PHRASE_S * SAMPLE_RATE)
+    parts = [part for said in _utterances() for part in (said[:length], pause)]
+    return _tiled(np.concatenate(parts), seconds)
+
+
+def write(path: Path, samples: NDArray[np.float32]) -> Path:
+    """Write a 16-bit WAV file at 16 kHz.
+
+    Args:
+        path: Where to.
+        samples: float32 ``[n]``, mono.
+
+    Returns:
+        The path.
+    """
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE)
+        for first in range(0, len(samples), 1 << 20):
+            part = np.clip(samples[first : first + (1 << 20)], -1.0, 1.0)
+            file.writeframes(np.rint(part * np.float32(32767)).astype("<i2").tobytes())
+    return path
+
+
+def _utterances() -> list[NDArray[np.float32]]:
+    samples = read_mono16k(SAMPLE)
+    settings = SpeechConfig()
+    segmenter = Segmenter(settings, make_vad(settings))
+    found = [*segmenter.feed(samples), *segmenter.flush()]
+    return [
+        samples[event.utterance.start : event.utterance.end]
+        for event in found
+        if isinstance(event, End)
+    ]
+
+
+def _tiled(samples: NDArray[np.float32], seconds: float) -> NDArray[np.float32]:
+    count = round(seconds * SAMPLE_RATE)
+    return np.tile(samples, -(-count // len(samples)))[:count]

@@ -1,0 +1,116 @@
+"""Just enough of an MQTT 3.1.1 broker to take a daemon's messages on loopback.
+
+It lets `serd bench` measure the way to the broker on a machine that has none. It acknowledges what
+it gets at once and keeps the events; it delivers nothing to anybody.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from serd.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from typing import Any, Self
+
+_CONNECT: Final = 1
+_PUBLISH: Final = 3
+_SUBSCRIBE: Final = 8
+_PINGREQ: Final = 12
+
+
+class Sink:
+    """Listens on a port of 127.0.0.1 for one daemon after the other; a context manager.
+
+    Raises:
+        UnavailableError: If no port can be had.
+    """
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+        """The payloads that came on topics ending in ``/emotion``."""
+        try:
+            self._listener = socket.create_server(("127.0.0.1", 0))
+        except OSError as error:
+            raise UnavailableError(f"no port of 127.0.0.1 can be had: {error}") from error
+        self.port: int = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve, name="serd-sink", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # A blocked accept() does not notice close(); shutdown() wakes it.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection, connection.makefile("rb") as stream:
+                try:
+                    while self._answer(stream, connection):
+                        pass
+                except (OSError, EOFError):
+                    continue
+
+    def _answer(self, stream: Any, connection: socket.socket) -> bool:
+        """Take one packet and answer it; False at the end of the connection."""
+        first = stream.read(1)
+        if not first:
+            return False
+        kind, quality = first[0] >> 4, first[0] >> 1 & 3
+        body = _exactly(stream, _remaining_length(stream))
+        if kind == _CONNECT:
+            connection.sendall(b"\x20\x02\x00\x00")
+        elif kind == _PUBLISH:
+            (length,) = struct.unpack_from(">H", body)
+            topic, rest = body[2 : 2 + length], body[2 + length :]
+            if quality:
+                connection.sendall(b"\x40\x02" + rest[:2])
+                rest = rest[2:]
+            if topic.endswith(b"/emotion"):
+                self.events.append(msgspec.json.decode(rest))
+        elif kind == _SUBSCRIBE:
+            granted = _filters(body[2:])
+            connection.sendall(bytes((0x90, 2 + granted)) + body[:2] + b"\x01" * granted)
+        elif kind == _PINGREQ:
+            connection.sendall(b"\xd0\x00")
+        return True
+
+
+def _remaining_length(stream: Any) -> int:
+    """MQTT 3.1.1, section 2.2.3: seven bits a byte, the lowest first."""
+    length = 0
+    for shift in (0, 7, 14, 21):
+        byte = _exactly(stream, 1)[0]
+        length |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            break
+    return length
+
+
+def _filters(body: bytes) -> int:
+    """How many topic filters a SUBSCRIBE asks for."""
+    count = at = 0
+    while at + 2 <= len(body):
+        at += 2 + int(struct.unpack_from(">H", body, at)[0]) + 1
+        count += 1
+    return count
+
+
+def _exactly(stream: Any, count: int) -> bytes:
+    data: bytes = stream.read(count)
+    if len(data) < count:
+        raise EOFError
+    return data

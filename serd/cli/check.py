@@ -1,0 +1,115 @@
+"""``serd check``: the doctor."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from serd.cli.colour import colour_wanted
+from serd.cli.invocation import Command, Invocation, pass_invocation
+from serd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from serd.doctor.finding import Finding
+
+_COLOURS: Final = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "bright_black"}
+_INDENT: Final = 22
+
+
+@click.command(cls=Command)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object with all findings.")
+@click.option(
+    "--listen",
+    type=click.FloatRange(0, 600),
+    default=4.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to listen to the microphone; 0 does not open it.",
+)
+@pass_invocation
+def check(invocation: Invocation, as_json: bool, listen: float) -> int:
+    """Find out what is wrong, and what helps.
+
+    Looks at the configuration, the clock, the service, the model, the detector (on sample speech),
+    the microphone (say something while it listens), the journal, and every step of the way to the
+    broker. A line for each begins with ok, warn, fail or skip. Nothing is changed, and no daemon
+    is disturbed.
+
+    Exit code: 0 if nothing failed; 78 if the configuration or the model is a cause; else 69.
+    """
+    from serd.doctor.finding import exit_code
+
+    findings = []
+    for finding in _findings(invocation, listen):
+        findings.append(finding)
+        if not as_json:
+            _print(finding)
+            sys.stdout.flush()
+    code = exit_code(findings)
+    if as_json:
+        _print_json(findings, code)
+    else:
+        _summarise(findings)
+    return code
+
+
+def _findings(invocation: Invocation, listen: float) -> Iterator[Finding]:
+    from serd.doctor.configuration import invalid
+    from serd.doctor.examination import examine
+
+    try:
+        loaded = invocation.load()
+    except ConfigError as error:
+        yield from invalid(error)
+        return
+
+    def listening() -> None:
+        if sys.stderr.isatty() and listen > 0 and loaded.config.audio.source == "mic":
+            click.echo(f"      listening for {listen:g} s: say something", err=True)
+
+    yield from examine(loaded, listen_s=listen, listening=listening)
+
+
+def _print(finding: Finding) -> None:
+    status = f"{finding.status:<4}"
+    if colour_wanted():
+        status = click.style(status, fg=_COLOURS[finding.status], bold=True)
+    message, *more = _wrapped(finding.message)
+    click.echo(f"{status}  {finding.check:<14}  {message}")
+    for line in [*more, *_wrapped(finding.remedy or "")]:
+        click.echo(" " * _INDENT + line)
+
+
+def _wrapped(text: str) -> list[str]:
+    """A sentence in lines that fit the terminal; as it is where there is none."""
+    if not sys.stdout.isatty():
+        return [text] if text else []
+    columns = max(40, shutil.get_terminal_size().columns - _INDENT)
+    return textwrap.wrap(text, columns, break_long_words=False, break_on_hyphens=False)
+
+
+def _print_json(findings: list[Finding], code: int) -> None:
+    import msgspec
+
+    rows = []
+    for finding in findings:
+        row = msgspec.to_builtins(finding)
+        del row["configured"]
+        rows.append(row)
+    click.echo(json.dumps({"ok": code == 0, "exit_code": code, "checks": rows}, ensure_ascii=False))
+
+
+def _summarise(findings: list[Finding]) -> None:
+    failures = sum(finding.status == "fail" for finding in findings)
+    warnings = sum(finding.status == "warn" for finding in findings)
+    text = f"{failures} failed" if failures else "nothing failed"
+    if warnings:
+        text += f", {warnings} warning{'s' if warnings > 1 else ''}"
+    click.echo(f"serd: {text}", err=True)

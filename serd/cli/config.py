@@ -1,0 +1,53 @@
+"""``serd config``: what is set, whether it is valid, and what could be."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from serd.cli.invocation import Group, Invocation, pass_invocation
+
+
+@click.group(cls=Group)
+def config() -> None:
+    """Show or check the configuration."""
+
+
+@config.command()
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object, origins included.")
+@pass_invocation
+def show(invocation: Invocation, as_json: bool) -> None:
+    """Show every value that holds, and where it comes from; secrets are masked."""
+    loaded = invocation.load()
+    from serd.config import display
+
+    click.echo(display.as_json(loaded) if as_json else display.as_yaml(loaded), nl=False)
+
+
+@config.command()
+@pass_invocation
+def validate(invocation: Invocation) -> None:
+    """Check file, environment and --set; what is wrong is said with exit code 78."""
+    loaded = invocation.load()
+    from serd.mqtt.access import Access
+
+    warnings = [*loaded.warnings, *Access(loaded.config.mqtt).warnings]
+    for warning in warnings:
+        click.echo(f"serd: warning: {warning}", err=True)
+    where = str(loaded.path) if loaded.path else "the defaults (there is no configuration file)"
+    click.echo(f"valid: {where}")
+
+
+@config.command()
+@click.option("--markdown", is_flag=True, help="As a page for people: docs/configuration.md.")
+def schema(markdown: bool) -> None:
+    """Print the JSON Schema of the configuration file."""
+    if markdown:
+        from serd.config import page
+
+        click.echo(page.markdown(), nl=False)
+        return
+    from serd.config.schema import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2))

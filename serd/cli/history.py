@@ -1,0 +1,171 @@
+"""``serd history``: past events, from the journal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+import click
+
+from serd.cli.invocation import Command, Invocation, pass_invocation
+from serd.cli.moments import as_milliseconds
+from serd.config.schema import Emotion
+from serd.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from serd.events.event import Event
+
+_PIPE_WIDTH = 140
+_EMOTIONS: Final = get_args(Emotion)
+
+
+@click.command(cls=Command)
+@click.option(
+    "--since",
+    callback=as_milliseconds,
+    default="24h",
+    show_default=True,
+    metavar="TIME",
+    help="From when on: 90s, 15m, 24h, 7d ago; 14:30 today; yesterday; 2026-03-01T08:15.",
+)
+@click.option(
+    "--until",
+    callback=as_milliseconds,
+    metavar="TIME",
+    help="Until when, likewise. Default: now.",
+)
+@click.option("--node", metavar="NAME", help="Only events of this node.")
+@click.option(
+    "--emotion",
+    "emotions",
+    multiple=True,
+    type=click.Choice(_EMOTIONS),
+    metavar="NAME",
+    help=f"Only this emotion ({', '.join(_EMOTIONS)}); may be repeated.",
+)
+@click.option(
+    "--min-confidence",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    metavar="SHARE",
+    help="Only events at least this confident, 0 to 1.",
+)
+@click.option(
+    "--limit", type=click.IntRange(1), metavar="N", help="Only the latest N of all these."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--csv", "as_csv", is_flag=True, help="A table for spreadsheets.")
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.png",
+    help="Draw them into a file instead (.png, .svg or .pdf); needs the extra serd[plot].",
+)
+@pass_invocation
+def history(
+    invocation: Invocation,
+    *,
+    since: int,
+    until: int | None,
+    node: str | None,
+    emotions: tuple[str, ...],
+    min_confidence: float,
+    limit: int | None,
+    as_json: bool,
+    as_csv: bool,
+    plot: Path | None,
+) -> None:
+    """Show past events from this machine's journal, the oldest first."""
+    if as_json + as_csv + (plot is not None) > 1:
+        raise UsageError("--json, --csv and --plot exclude each other")
+    config = invocation.load().config
+    from serd.events.history import History
+
+    if plot is not None:
+        from serd.cli.plot import check_target
+
+        check_target(plot)
+    with History(Path(config.journal.path)) as journal:
+        events: Iterable[Event] = journal.query(
+            since_ms=since,
+            until_ms=until,
+            node=node,
+            emotion=emotions[0] if len(emotions) == 1 else None,
+            min_confidence=min_confidence,
+            newest_first=limit is not None,
+        )
+        if len(emotions) > 1:
+            events = (event for event in events if event.emotion in emotions)
+        if limit is not None:
+            events = [*islice(events, limit)][::-1]
+        if plot is not None:
+            _draw(list(events), plot, config.mood.half_life_s)
+        elif as_json:
+            _print_json(events)
+        elif as_csv:
+            _print_csv(events)
+        else:
+            _print_lines(events, journal.nodes() if node is None else [node])
+
+
+def _draw(events: list[Event], path: Path, half_life_s: float) -> None:
+    from serd.cli.plot import draw
+
+    if not events:
+        click.echo("serd: no events in that time, so there is nothing to draw", err=True)
+        return
+    draw(events, path, half_life_s=half_life_s)
+    click.echo(f"serd: {path} shows {len(events)} events", err=True)
+
+
+def _print_json(events: Iterable[Event]) -> None:
+    from serd.events.event import encode
+
+    for event in events:
+        click.echo(encode(event).decode())
+
+
+def _print_csv(events: Iterable[Event]) -> None:
+    from serd.events.event import Event
+    from serd.model.emotions import EMOTIONS
+
+    simple = [name for name in Event.__struct_fields__ if name not in {"schema", "scores", "model"}]
+    models = ("name", "version", "sha256")
+    row = io.StringIO()
+    writer = csv.writer(row, lineterminator="\n")
+
+    def write(cells: list[Any]) -> None:
+        writer.writerow(cells)
+        click.echo(row.getvalue(), nl=False)
+        row.seek(0)
+        row.truncate()
+
+    write([*simple, *EMOTIONS, *(f"model_{name}" for name in models)])
+    for event in events:
+        cells = [getattr(event, name) for name in simple]
+        scores = [event.scores[name] for name in EMOTIONS]
+        write([*cells, *scores, *(getattr(event.model, name) for name in models)])
+
+
+def _print_lines(events: Iterable[Event], nodes: list[str]) -> None:
+    from rich.console import Console
+
+    from serd.cli.lines import EventLines
+
+    terminal = sys.stdout.isatty()
+    console = Console(highlight=False, width=None if terminal else _PIPE_WIDTH)
+    lines = EventLines(dates=True, ascii_only=console.options.ascii_only)
+    for node in nodes:
+        lines.expect(node)
+    count = 0
+    for event in events:
+        console.print(lines.line(event, console.width))
+        count += 1
+    if not count:
+        click.echo("serd: no events in that time", err=True)

@@ -1,0 +1,125 @@
+"""What every command accepts before or after its name, and the configuration that follows from it.
+
+``serd --set mqtt.port=1884 tail`` and ``serd tail --set mqtt.port=1884`` are the same.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from serd.config.loading import Loaded, Override
+
+
+class Invocation:
+    """One run of the program."""
+
+    def __init__(self) -> None:
+        self.config_file: Path | None = None
+        self.overrides: list[str | Override] = []
+        self.debug = False
+
+    def load(self) -> Loaded:
+        """Load the configuration, and log to standard error from now on as it says.
+
+        Raises:
+            ConfigError: If anything in it is wrong.
+            UsageError: If a ``--set`` is not of the form ``KEY=VALUE``.
+        """
+        from serd import logs
+        from serd.config.loading import load
+
+        loaded = load(self.config_file, env=os.environ, overrides=self.overrides)
+        logs.configure(loaded.config.log, debug=self.debug)
+        return loaded
+
+    def override(self, key: str, value: object, option: str) -> None:
+        """Let an option of a command set a key; None sets nothing."""
+        from serd.config.loading import Override
+
+        if value is not None:
+            text, verbatim = str(value), isinstance(value, str)
+            self.overrides.append(Override(key, text, option, verbatim=verbatim))
+
+
+pass_invocation = click.make_pass_decorator(Invocation, ensure=True)
+
+
+def _set_file(context: click.Context, _: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        context.ensure_object(Invocation).config_file = Path(value)
+
+
+def _add_overrides(context: click.Context, _: click.Parameter, value: tuple[str, ...]) -> None:
+    context.ensure_object(Invocation).overrides.extend(value)
+
+
+def _set_debug(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        context.ensure_object(Invocation).debug = True
+
+
+def _complete_setting(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    from serd.cli.completion import complete_setting
+
+    return complete_setting(context, parameter, incomplete)
+
+
+def _common_options() -> list[click.Parameter]:
+    return [
+        click.Option(
+            ["--config", "config_file"],
+            metavar="PATH",
+            type=click.Path(),
+            expose_value=False,
+            callback=_set_file,
+            help="Configuration file. Default: $SERD_CONFIG, ./config.yaml, /etc/serd/config.yaml.",
+        ),
+        click.Option(
+            ["--set", "overrides"],
+            metavar="KEY=VALUE",
+            shell_complete=_complete_setting,
+            multiple=True,
+            expose_value=False,
+            callback=_add_overrides,
+            help="Set one key, as in --set mqtt.host=broker; may be repeated.",
+        ),
+        click.Option(
+            ["--debug"],
+            is_flag=True,
+            expose_value=False,
+            callback=_set_debug,
+            help="Log everything, and show tracebacks.",
+        ),
+    ]
+
+
+class Command(click.Command):
+    """A command that accepts the common options."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += _common_options()
+
+
+class Group(click.Group):
+    """A group that accepts the common options; so do its commands."""
+
+    command_class = Command
+    group_class = type
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += _common_options()
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """In the order in which they were added, which is that of a newcomer's needs."""
+        return list(self.commands)

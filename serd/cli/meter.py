@@ -1,0 +1,218 @@
+"""``serd meter``: how loud it is, for whoever places a microphone or sets its gain."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Final, Protocol, Self
+
+import click
+
+from serd.cli.invocation import Command, Invocation, pass_invocation
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from serd.audio.meter import Reading
+    from serd.audio.source import Source
+    from serd.config import Config
+    from serd.doctor.loudness import Advice
+
+_LOWEST_DBFS: Final = -60
+"""Left end of the bar."""
+
+_ZONES: Final = ((-12, "green"), (-3, "yellow"), (0, "bold red"))
+"""Up to which level the bar has which colour."""
+
+_REFRESH_S: Final = 0.1
+_LINE_S: Final = 1.0
+_BESIDE: Final = 31
+"""Columns that the bar leaves for the figures."""
+
+
+@click.command(cls=Command)
+@click.option(
+    "--source",
+    type=click.Path(),
+    metavar="mic|PATH|-",
+    help="What to listen to (sets audio.source).",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.1, 86_400),
+    metavar="N",
+    help="End after so many seconds of sound. Default: with Ctrl-C, or the end of the file.",
+)
+@pass_invocation
+def meter(invocation: Invocation, source: str | None, seconds: float | None) -> None:
+    """Show the level live: for placing a microphone, and setting its gain.
+
+    The bar goes from -60 to 0 dBFS; its mark is the latest peak. Speak as people will speak there:
+    good are peaks between -30 and -6 dBFS, and a room (the level between the words) at least 20 dB
+    below. "voice" is shown where the daemon would hear speech. Into a pipe, a line each second.
+    """
+    invocation.override("audio.source", source, "--source")
+    config = invocation.load().config
+    from serd.audio.open import make_source
+
+    live = sys.stdout.isatty() and os.environ.get("TERM") not in {None, "", "dumb"}
+    with _Screen() if live else _Lines() as display:
+        heard = make_source(config.audio)
+        try:
+            heard.open()
+            _measure(config, heard, display, seconds)
+        except KeyboardInterrupt:  # the way to end it, and so no failure
+            pass
+        finally:
+            heard.close()
+
+
+class Display(Protocol):
+    """Where readings are shown."""
+
+    every_s: float
+    """Seconds between two readings."""
+
+    def __enter__(self) -> Self:
+        """Begin."""
+
+    def __exit__(self, *_: object) -> None:
+        """End, leaving the terminal as it was."""
+
+    def show(self, reading: Reading, advice: Advice | None, *, voice: bool) -> None:
+        """Show a reading."""
+
+
+def _measure(config: Config, source: Source, display: Display, seconds: float | None) -> None:
+    from serd.audio.format import SAMPLE_RATE
+    from serd.audio.meter import LevelMeter
+    from serd.audio.source import EndOfSource
+    from serd.doctor.loudness import advise
+    from serd.speech import Segmenter, make_vad
+
+    segmenter = Segmenter(config.speech, make_vad(config.speech))
+    levels = LevelMeter()
+    voice, heard, shown = False, 0, 0.0
+    # In a recording that is read at once, as much sound as time lies between two readings.
+    by_sound = config.audio.source != "mic" and config.audio.pace == "fast"
+    while seconds is None or heard < seconds * SAMPLE_RATE:
+        try:
+            block = source.read(display.every_s)
+        except EndOfSource:
+            break
+        if block is not None:
+            levels.feed(block.samples)
+            segmenter.feed(block.samples)
+            voice |= segmenter.speaking
+            heard += len(block)
+        now = heard / SAMPLE_RATE if by_sound else time.monotonic()
+        if now - shown >= display.every_s and heard:
+            reading = levels.read()
+            display.show(reading, advise(reading, gain_db=config.audio.gain_db), voice=voice)
+            voice, shown = segmenter.speaking, now
+
+
+class _Lines:
+    """A line each second, for pipes and for terminals that can do no more."""
+
+    every_s = _LINE_S
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def show(self, reading: Reading, advice: Advice | None, *, voice: bool) -> None:
+        said = f"  {advice.message}" if advice else ""
+        click.echo(
+            f"{reading.seconds:7.1f} s  level {reading.rms_dbfs:6.1f}  "
+            f"peak {reading.peak_dbfs:6.1f}  room {reading.room_dbfs:6.1f} dBFS  "
+            f"clipped {reading.clipped_share:6.2%}  {'voice' if voice else '-':<5}{said}".rstrip()
+        )
+        sys.stdout.flush()
+
+
+class _Screen:
+    """Three lines that stay where they are."""
+
+    every_s = _REFRESH_S
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._console = Console(highlight=False)
+        self._live = Live(console=self._console, auto_refresh=False, vertical_overflow="crop")
+
+    def __enter__(self) -> Self:
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.__exit__(None, None, None)
+
+    def show(self, reading: Reading, advice: Advice | None, *, voice: bool) -> None:
+        self._live.update(picture(reading, advice, self._console.width, voice=voice), refresh=True)
+
+
+def picture(reading: Reading, advice: Advice | None, width: int, *, voice: bool) -> Text:
+    """The three lines of the live display, none longer than the terminal is wide.
+
+    Args:
+        reading: What to show.
+        advice: What is wrong with it, if anything is.
+        width: Columns of the terminal.
+        voice: Whether the daemon would hear speech.
+    """
+    from rich.text import Text
+
+    cells = max(10, width - _BESIDE)
+    bar = Text(no_wrap=True)
+    bar.append_text(_bar(reading, cells))
+    bar.append(f" {reading.rms_dbfs:4.0f} dBFS  peak {reading.held_dbfs:4.0f}  ")
+    bar.append("voice" if voice else "", "bold cyan")
+    scale = Text(_scale(cells), "dim", no_wrap=True)
+    scale.append(f" room {reading.room_dbfs:4.0f}  clipped {reading.clipped_share:6.2%}")
+    if advice is None:
+        said = Text("good" if reading.loudest_dbfs > -40 else "", "green")
+    else:
+        said = Text(f"{advice.message}: {advice.remedy}", "bold yellow")
+    for line in (bar, scale, said):
+        line.no_wrap = True
+        line.truncate(width, overflow="ellipsis")
+    return Text("\n").join([bar, scale, said])
+
+
+def _bar(reading: Reading, cells: int) -> Text:
+    from rich.text import Text
+
+    full = _cell(reading.rms_dbfs, cells)
+    mark = min(cells - 1, _cell(reading.held_dbfs, cells))
+    bar = Text()
+    for cell in range(cells):
+        level = _LOWEST_DBFS * (1 - (cell + 1) / cells)
+        style = next(colour for upto, colour in _ZONES if level <= upto)
+        if cell == mark and reading.held_dbfs > _LOWEST_DBFS:
+            bar.append("┃", style)
+        elif cell < full:
+            bar.append("█", style)
+        else:
+            bar.append("·", "dim")
+    return bar
+
+
+def _cell(dbfs: float, cells: int) -> int:
+    """How many cells of the bar a level fills."""
+    return max(0, min(cells, round((dbfs - _LOWEST_DBFS) / -_LOWEST_DBFS * cells)))
+
+
+def _scale(cells: int) -> str:
+    """Numbers below the bar, each ending where its level is."""
+    line = [" "] * cells
+    for dbfs in range(_LOWEST_DBFS, 1, 10 if cells >= 40 else 20):
+        text = str(dbfs)
+        end = max(len(text), _cell(dbfs, cells))
+        line[end - len(text) : end] = text
+    return "".join(line)

@@ -1,0 +1,56 @@
+"""``serd run``: the daemon."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import click
+
+from serd.cli.invocation import Command, Invocation, pass_invocation
+
+if TYPE_CHECKING:
+    from serd.config.loading import Loaded
+
+log = logging.getLogger(__name__)
+
+
+@click.command(cls=Command)
+@click.option(
+    "--source",
+    type=click.Path(),
+    metavar="mic|PATH|-",
+    help="What to listen to (sets audio.source).",
+)
+@click.option(
+    "--rate",
+    type=click.IntRange(2000, 768_000),
+    help="Sample rate of standard input in hertz (sets audio.rate_hz).",
+)
+@click.option(
+    "--pace",
+    type=click.Choice(["real", "fast"]),
+    help="How a file is played: as it would sound, or at once (sets audio.pace).",
+)
+@pass_invocation
+def run(invocation: Invocation, source: str | None, rate: int | None, pace: str | None) -> int:
+    """Listen, and publish what is heard over MQTT, until stopped.
+
+    PATH is an audio file: serd ends when all of it has been heard and delivered. With - it reads
+    raw 16-bit little-endian mono samples from standard input.
+    """
+    invocation.override("audio.source", source, "--source")
+    invocation.override("audio.rate_hz", rate, "--rate")
+    invocation.override("audio.pace", pace, "--pace")
+    loaded = _load(invocation)
+    from serd.daemon import run_daemon
+
+    return run_daemon(loaded, reload=lambda: _load(invocation))
+
+
+def _load(invocation: Invocation) -> Loaded:
+    """Load the configuration, and log what is unwise in it."""
+    loaded = invocation.load()
+    for warning in loaded.warnings:
+        log.warning("%s", warning)
+    return loaded

@@ -1,0 +1,75 @@
+"""A configuration as text again: every value with its origin, secrets masked."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import yaml
+
+from serd.config.keys import KEYS, SECTIONS
+from serd.config.relations import value_of
+from serd.config.schema import MASK, Config
+
+if TYPE_CHECKING:
+    from serd.config.loading import Loaded
+
+
+def masked(config: Config) -> dict[str, Any]:
+    """The configuration in plain types, nested as in the file, secrets masked."""
+    tree: dict[str, Any] = msgspec.to_builtins(config)
+    for key in KEYS.values():
+        if key.secret and value_of(config, key.name) is not None:
+            *sections, leaf = key.name.split(".")
+            section = tree
+            for name in sections:
+                section = section[name]
+            section[leaf] = MASK
+    return tree
+
+
+def as_yaml(loaded: Loaded) -> str:
+    """The configuration as YAML, the origin of each value in a comment.
+
+    Args:
+        loaded: What :func:`serd.config.loading.load` gave.
+
+    Returns:
+        A document that serd reads back as the same configuration, but for masked secrets.
+    """
+    lines = [f"# {loaded.path}" if loaded.path else "# no configuration file"]
+    _section(lines, masked(loaded.config), "", loaded.origins)
+    return "\n".join(lines) + "\n"
+
+
+def as_json(loaded: Loaded) -> str:
+    """The configuration as one JSON object: ``file``, ``config`` and ``origins``."""
+    shown = {
+        "file": str(loaded.path) if loaded.path else None,
+        "config": masked(loaded.config),
+        "origins": loaded.origins,
+    }
+    return json.dumps(shown, ensure_ascii=False, indent=2) + "\n"
+
+
+def _section(lines: list[str], tree: dict[str, Any], name: str, origins: dict[str, str]) -> None:
+    indent = "  " * (name.count(".") + 1) if name else ""
+    values = {f"{name}.{leaf}" if name else leaf: value for leaf, value in tree.items()}
+    # Plain keys first: below a section they would look as if they belonged to it.
+    for dotted, value in values.items():
+        if dotted in KEYS:
+            text = f"{indent}{dotted.rpartition('.')[2]}: {_flow(value)}"
+            lines.append(f"{text:<40}  # {origins[dotted]}")
+    for dotted, value in values.items():
+        if dotted in SECTIONS:
+            lines.append(f"{indent}{dotted.rpartition('.')[2]}:")
+            _section(lines, value, dotted, origins)
+
+
+def _flow(value: Any) -> str:
+    """One value as YAML in one line."""
+    text: str = yaml.safe_dump(
+        value, default_flow_style=True, width=float("inf"), allow_unicode=True, sort_keys=False
+    )
+    return text.removesuffix("...\n").strip()

@@ -1,0 +1,135 @@
+"""YAML text as a tree whose every value knows its line.
+
+The schema decides later what a value means, so that ``node: no`` is the text "no" and
+``mute: no`` is false. Only mappings, lists and scalars exist here: no tags that build objects, no
+anchors (which a file of a few kilobytes could use to stand for gigabytes).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import yaml
+from msgspec import Struct
+
+LARGEST: Final = 1_000_000
+"""Characters. A configuration is a few thousand."""
+
+_NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
+
+
+class Scalar(Struct, frozen=True):
+    """One value as it was written."""
+
+    text: str
+    plain: bool = True
+    """Written without quotes, so that it may be a number, truth value or null."""
+    line: int = 0
+
+    @property
+    def null(self) -> bool:
+        """Whether it says "nothing"."""
+        return self.plain and self.text in _NULL
+
+
+class List(Struct, frozen=True):
+    """Values in a row."""
+
+    items: tuple[Node, ...]
+    line: int = 0
+
+
+class Mapping(Struct, frozen=True):
+    """Keys and values in the order of the file; a key may stand there twice."""
+
+    items: tuple[tuple[str, Node, int], ...]
+    """Key, value, line of the key."""
+    line: int = 0
+
+
+Node = Scalar | List | Mapping
+
+
+class DocumentError(Exception):
+    """The text is not YAML as serd reads it.
+
+    Args:
+        reason: What is wrong, without the place.
+        line: 1-based, 0 if unknown.
+    """
+
+    def __init__(self, reason: str, line: int = 0) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.line = line
+
+
+class _Loader(yaml.SafeLoader):
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+            raise DocumentError("anchors and aliases (& and *) are not used here", _line(event))
+        if getattr(event, "tag", None) is not None:
+            raise DocumentError(f"tags ({event.tag}) are not used here", _line(event))
+        return super().compose_node(parent, index)
+
+
+def parse(text: str) -> Node:
+    """Parse one YAML document.
+
+    Args:
+        text: The document; empty gives a null scalar.
+
+    Returns:
+        The tree.
+
+    Raises:
+        DocumentError: If it is not YAML, or uses tags or anchors, or is absurdly large or deep.
+    """
+    if len(text) > LARGEST:
+        raise DocumentError(f"longer than {LARGEST} characters")
+    try:
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+        finally:
+            loader.dispose()
+        return Scalar("") if node is None else _convert(node)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        reason = _plainly(error.problem or error.context or "unreadable")
+        raise DocumentError(f"not valid YAML: {reason}", mark.line + 1 if mark else 0) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        reason = f"the character U+{ord(text[error.position]):04X} is not allowed in YAML"
+        raise DocumentError(reason, line) from None
+    except RecursionError:
+        raise DocumentError("nested too deeply") from None
+
+
+def _plainly(problem: str) -> str:
+    """Say a parser's complaint in a user's words where the parser's own are no help."""
+    if "cannot start any token" in problem and "'\\t'" in problem:
+        return "a line begins with a tab; YAML is indented with spaces"
+    if problem.startswith("mapping values are not allowed"):
+        return "a colon where none can stand; check the indentation, or put the value in quotes"
+    return re.sub(r"^but found", "found", problem)
+
+
+def _line(event_or_node: Any) -> int:
+    return int(event_or_node.start_mark.line) + 1
+
+
+def _convert(node: yaml.Node) -> Node:
+    line = _line(node)
+    if isinstance(node, yaml.ScalarNode):
+        return Scalar(node.value, node.style is None, line)
+    if isinstance(node, yaml.SequenceNode):
+        return List(tuple(_convert(item) for item in node.value), line)
+    items = []
+    for key, value in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise DocumentError("a key must be a word", _line(key))
+        items.append((str(key.value), _convert(value), _line(key)))
+    return Mapping(tuple(items), line)

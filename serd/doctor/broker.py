@@ -1,0 +1,288 @@
+"""The way to the broker, step by step: name, TCP, TLS, login, publishing, who else is there.
+
+Each step is only taken if the one before it worked, so the first failure names the cause.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import ssl
+import time
+from typing import TYPE_CHECKING, Final
+
+from serd.doctor.finding import Finding, fail, failed, ok, skip, warn
+from serd.errors import ConfigError
+from serd.mqtt.access import EMBEDDED, Access
+from serd.mqtt.link import Link, LinkError
+from serd.mqtt.reasons import explain
+from serd.mqtt.topics import Topics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from serd.config import Config
+
+TIMEOUT_S: Final = 5.0
+"""How long each step may take."""
+
+ECHO_S: Final = 3.0
+"""How long a message may take to the broker and back."""
+
+EXPIRES_DAYS: Final = 14
+"""A certificate that expires within so many days is worth a warning."""
+
+_SPEAKS_NO_TLS: Final = "does not speak TLS"
+
+
+def check_broker(config: Config, *, running_here: bool = False) -> Iterator[Finding]:
+    """Go all the way to the broker and back.
+
+    Args:
+        config: The configuration.
+        running_here: Whether a daemon is known to run on this machine, so that a node of this
+            name on the broker is no surprise.
+    """
+    if config.mqtt.host == EMBEDDED:
+        yield _embedded(running_here=running_here, port=config.mqtt.port)
+        if not running_here:
+            return
+    try:
+        access = Access(config.mqtt)
+        topics = Topics(config.mqtt.base_topic, config.node)
+    except ConfigError as error:
+        yield failed("broker", error, "correct the key that the message names")
+        return
+    for step in (_name, _tcp, _tls):
+        finding = step(access)
+        if finding is not None:
+            yield finding
+            if finding.status == "fail":
+                return
+    yield from _session(config, access, topics, running_here=running_here)
+
+
+def _embedded(*, running_here: bool, port: int) -> Finding:
+    if importlib.util.find_spec("amqtt") is None:
+        return fail(
+            "broker",
+            "mqtt.host is embedded, but the package that it is made of is not installed",
+            "pip install 'serd[embedded]', or install mosquitto and set mqtt.host: localhost",
+            configured=True,
+        )
+    if running_here:
+        return ok("broker", "serd runs its own, for this machine only")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            return fail(
+                "broker",
+                f"mqtt.host is embedded, but port {port} is taken: {error.strerror}",
+                "a broker is running there already: set mqtt.host: localhost; or set another "
+                "mqtt.port",
+                configured=True,
+            )
+    return ok("broker", f"serd will bring its own, on 127.0.0.1:{port}, for this machine only")
+
+
+def _name(access: Access) -> Finding:
+    try:
+        found = socket.getaddrinfo(access.host, access.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        local = access.host.endswith(".local")
+        return fail(
+            "broker name",
+            explain(error, access),
+            "for names in .local install avahi-daemon and libnss-mdns, or set mqtt.host to the "
+            "broker's address"
+            if local
+            else "check the spelling of mqtt.host, or set it to the broker's address",
+        )
+    addresses = sorted({str(info[4][0]) for info in found})
+    shown = ", ".join(addresses[:3])
+    return ok("broker name", shown if shown == access.host else f"{access.host} is {shown}")
+
+
+def _tcp(access: Access) -> Finding:
+    try:
+        with socket.create_connection((access.host, access.port), timeout=TIMEOUT_S):
+            return ok("broker TCP", f"{access.address} accepts connections")
+    except ConnectionRefusedError as error:
+        here = "`systemctl status mosquitto`"
+        remedy = (
+            f"start the broker ({here}), or correct mqtt.port"
+            if access.local
+            else f"on that machine, look at {here}; mosquitto listens to other machines only with "
+            "a line `listener 1883` in its configuration; or correct mqtt.port"
+        )
+        return fail("broker TCP", explain(error, access), remedy)
+    except OSError as error:
+        return fail(
+            "broker TCP",
+            explain(error, access),
+            "is that machine on, in this network, and is the port open in its firewall?",
+        )
+
+
+def _tls(access: Access) -> Finding | None:
+    if not access.tls:
+        return None
+    try:
+        context = access.tls_context()
+        assert context is not None  # noqa: S101 - for the type checker
+        with (
+            socket.create_connection((access.host, access.port), timeout=TIMEOUT_S) as plain,
+            context.wrap_socket(plain, server_hostname=access.host) as secured,
+        ):
+            certificate = secured.getpeercert() or {}
+            version = secured.version()
+    except ConfigError as error:
+        return failed("broker TLS", error, "correct the file that the message names")
+    except ssl.SSLCertVerificationError as error:
+        return fail("broker TLS", explain(error, access), _certificate_remedy(error, access))
+    except OSError as error:
+        reason = explain(error, access)
+        return fail("broker TLS", reason, _tls_remedy(reason))
+    until = certificate.get("notAfter")
+    if isinstance(until, str):
+        days = (ssl.cert_time_to_seconds(until) - time.time()) / 86_400
+        if days < EXPIRES_DAYS:
+            return warn(
+                "broker TLS",
+                f"works ({version}), but the broker's certificate expires in {days:.0f} days",
+                "renew it on the broker's machine, and restart the broker",
+            )
+    return ok("broker TLS", f"{version}, the certificate is valid for {access.host}")
+
+
+def _certificate_remedy(error: ssl.SSLCertVerificationError, access: Access) -> str:
+    # The codes are X509_V_ERR_* of OpenSSL (x509_vfy.h).
+    if error.verify_code == 10:
+        return "renew the broker's certificate; if it is new, check this machine's clock (`date`)"
+    if error.verify_code == 9:
+        return "check this machine's clock (`date`): the certificate begins later"
+    if error.verify_code in {62, 64}:
+        return (
+            f"the certificate was made for another name than {access.host}: set mqtt.host to the "
+            "name in it, or make one with this name"
+        )
+    return "set mqtt.tls.ca to the certificate of the authority that signed the broker's"
+
+
+def _tls_remedy(reason: str) -> str:
+    if _SPEAKS_NO_TLS in reason or "closed the connection" in reason:
+        return "brokers usually speak TLS on port 8883: correct mqtt.port, or switch mqtt.tls off"
+    return "compare the protocol versions and client certificates that the broker wants"
+
+
+def _session(
+    config: Config, access: Access, topics: Topics, *, running_here: bool
+) -> Iterator[Finding]:
+    link = Link(access, f"serd-check-{os.getpid()}")
+    try:
+        link.open()
+    except LinkError as error:
+        yield fail("broker login", error.message, _login_remedy(error.message, access))
+        return
+    try:
+        who = "without a name" if access.username is None else f"as {access.username}"
+        yield ok("broker login", f"logged in {who}")
+        own = f"{topics.base}/{topics.node}/check"
+        announced = f"{config.mqtt.discovery_prefix}/device/serd_{topics.node}/check"
+        wanted = [own, topics.status, topics.mute]
+        if config.mqtt.discovery:
+            wanted.append(announced)
+        link.subscribe(wanted)
+        yield from _echoes(config, link, own, announced)
+        yield from _others(link, topics, running_here=running_here)
+    except LinkError as error:
+        yield fail(
+            "broker publish",
+            error.message,
+            "the broker hangs up on whoever breaks its rules: its log says which",
+        )
+    finally:
+        link.close()
+
+
+def _login_remedy(reason: str, access: Access) -> str:
+    if "wants a user name" in reason:
+        return "set mqtt.username and mqtt.password_file"
+    if "wrong user name" in reason:
+        return (
+            "correct mqtt.username and the first line of mqtt.password_file; "
+            "on the broker's machine `mosquitto_passwd` sets a password"
+        )
+    if "client certificate" in reason:
+        return "set mqtt.tls.cert and mqtt.tls.key to a certificate that the broker knows"
+    if not access.tls:
+        return (
+            "is it a broker, and is mqtt.port right? A broker that speaks TLS there wants "
+            "mqtt.tls.enabled: true, or mqtt.tls.ca"
+        )
+    return "is it a broker, and is mqtt.port right? Its log says why it hung up"
+
+
+def _echoes(config: Config, link: Link, own: str, announced: str) -> Iterator[Finding]:
+    """Publish, and see it come back: a broker may take a message and drop it."""
+    topics = [own, announced] if config.mqtt.discovery else [own]
+    for topic in topics:
+        link.publish(topic, b"check", qos=1, retain=False)
+    deadline = time.monotonic() + ECHO_S
+    back: set[str] = set()
+    while back != set(topics) and (left := deadline - time.monotonic()) > 0:
+        link.step(left)
+        back |= {message.topic for message in link.received if not message.retain} & {*topics}
+    node = own.removesuffix("/check")
+    if own not in back:
+        yield fail(
+            "broker publish",
+            f"what is published under {node} does not come back: the broker's access rules drop it",
+            "let this user read and write there "
+            f"(mosquitto's acl_file: `topic readwrite {node}/#`)",
+        )
+        return
+    yield ok("broker publish", f"a message to {own} came back")
+    if config.mqtt.discovery and announced not in back:
+        yield warn(
+            "discovery",
+            "the broker's access rules drop what is announced to Home Assistant",
+            f"let this user read and write {announced.removesuffix('/check')}/#, or set "
+            "mqtt.discovery: false",
+        )
+
+
+def _others(link: Link, topics: Topics, *, running_here: bool) -> Iterator[Finding]:
+    """What the broker remembers of a node of this name."""
+    retained = {
+        message.topic: bytes(message.payload) for message in link.received if message.retain
+    }
+    if retained.get(topics.status) == b"online":
+        if running_here:
+            yield ok("node", f"{topics.node} is online, from this machine")
+        else:
+            yield fail(
+                "node",
+                f"another serd is online as {topics.node}, and not on this machine",
+                "give each its own name with the key node: two of the same name throw each other "
+                "off the broker",
+                configured=True,
+            )
+    elif running_here:
+        yield warn(
+            "node",
+            f"serd runs on this machine, but {topics.node} is not online at this broker",
+            "does it run with another configuration (node, mqtt.host, mqtt.base_topic)? "
+            "`journalctl -u serd -e` shows its log",
+        )
+    else:
+        yield skip("node", f"{topics.node} is not running")
+    if retained.get(topics.mute) == b"ON":
+        yield warn(
+            "mute",
+            f"{topics.node} is muted: its microphone is closed",
+            f"switch it on in Home Assistant, or: mosquitto_pub -t {topics.mute_set} -m OFF",
+        )

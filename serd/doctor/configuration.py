@@ -1,0 +1,87 @@
+"""Is the configuration valid, and is what it names there?"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from serd.doctor.finding import Finding, fail, failed, ok, warn
+from serd.errors import ConfigError
+from serd.hooks.process import environment
+from serd.mqtt.access import Access
+from serd.quiet_hours import QuietTimes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from serd.config import Config
+    from serd.config.loading import Loaded
+
+
+def invalid(error: ConfigError) -> Iterator[Finding]:
+    """One line for each problem of a configuration that cannot be loaded."""
+    for line in error.message.splitlines():
+        yield fail(
+            "configuration",
+            line,
+            error.remedy
+            or "correct it; docs/configuration.md lists every key, and "
+            "`serd config validate` checks without running",
+            configured=True,
+        )
+
+
+def check_configuration(loaded: Loaded) -> Iterator[Finding]:
+    """The file, and who may read the secrets in it and beside it."""
+    where = f"{loaded.path} is valid" if loaded.path else "no file, so everything has its default"
+    yield ok("configuration", where)
+    for warning in loaded.warnings:
+        yield _secret(warning)
+    try:
+        for warning in Access(loaded.config.mqtt).warnings:
+            yield _secret(warning)
+    except ConfigError as error:
+        yield failed("secrets", error, "correct the file or the key that the message names")
+
+
+def check_hooks(config: Config) -> Iterator[Finding]:
+    """Whether the programs of the hooks are there and may be run."""
+    trouble = False
+    for place, hook in enumerate(config.hooks):
+        program = hook.command[0]
+        if shutil.which(program, path=environment()["PATH"]) is not None:
+            continue
+        trouble = True
+        if Path(program).is_file():
+            yield fail(
+                "hooks",
+                f"hooks[{place}]: {program} may not be executed",
+                f"chmod +x {program}",
+                configured=True,
+            )
+        else:
+            yield fail(
+                "hooks",
+                f"hooks[{place}]: there is no program {program}",
+                "write its whole path into the hook's command, or install it",
+                configured=True,
+            )
+    if config.hooks and not trouble:
+        yield ok("hooks", f"{len(config.hooks)} can be started")
+
+
+def check_quiet_hours(config: Config) -> Iterator[Finding]:
+    """Whether the configuration wants the microphone closed at this moment."""
+    if QuietTimes(config.quiet_hours).now():
+        yield warn(
+            "quiet hours",
+            "it is quiet now: the daemon keeps the microphone closed",
+            "wait until they end, or change quiet_hours",
+        )
+
+
+def _secret(warning: str) -> Finding:
+    """A warning about who can read what, in two halves: what is so, and what helps."""
+    message, _, remedy = warning.rpartition("; ")
+    return warn("secrets", message or warning, remedy)

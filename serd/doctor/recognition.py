@@ -1,0 +1,90 @@
+"""Does the recognition work: model, detector, and both on speech that serd brings along?"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import serd
+from serd.audio.file import read_mono16k
+from serd.audio.format import SAMPLE_RATE
+from serd.doctor.finding import Finding, fail, failed, ok, warn
+from serd.errors import SerdError
+from serd.model.classifier import Classifier
+from serd.model.recogniser import Recogniser
+from serd.speech import Segmenter, make_vad
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from serd.config import Config
+    from serd.speech import Vad
+
+SAMPLE: Final = Path(serd.__file__).parent / "audio" / "data" / "sample.ogg"
+"""Forty seconds of speech by synthetic voices."""
+
+UTTERANCES: Final = 8
+"""In the sample there are more than so many."""
+
+SLOW: Final = 0.5
+"""Share of real time that recognition may take while somebody speaks."""
+
+
+def load_model(config: Config) -> tuple[Finding, Classifier | None]:
+    """Load the model as the daemon would."""
+    settings = config.model
+    try:
+        classifier = Classifier.load(
+            settings.path, threads=settings.threads, min_confidence=settings.min_confidence
+        )
+    except SerdError as error:
+        remedy = "set model.path to default or to a model file (`serd model info FILE` tells more)"
+        return failed("model", error, remedy), None
+    info = classifier.info
+    found = f"{info.name} {info.version}, {len(classifier.model.labels)} classes"
+    return ok("model", found), classifier
+
+
+def load_detector(config: Config) -> tuple[Finding, Vad | None]:
+    """Load the voice activity detector as the daemon would."""
+    try:
+        vad = make_vad(config.speech)
+    except SerdError as error:
+        return failed("detector", error, "set speech.engine to webrtc"), None
+    return ok("detector", config.speech.engine), vad
+
+
+def check_recognition(config: Config, classifier: Classifier, vad: Vad) -> Iterator[Finding]:
+    """Find and classify the utterances of the sample, with the configuration's settings."""
+    try:
+        samples = read_mono16k(SAMPLE)
+        recogniser = Recogniser(Segmenter(config.speech, vad), classifier)
+        begun = time.monotonic()
+        found = [*recogniser.feed(samples), *recogniser.flush()]
+    except SerdError as error:
+        yield failed("speech", error, "install serd again: a file of it is damaged")
+        return
+    took = time.monotonic() - begun
+    length = len(samples) / SAMPLE_RATE
+    said = (
+        f"{config.speech.engine} finds {len(found)} utterances in {length:.0f} s of sample speech"
+    )
+    if len(found) < UTTERANCES:
+        yield fail(
+            "speech",
+            f"{said}, of more than {UTTERANCES}",
+            "the settings under speech are too strict: begin with their defaults "
+            "(aggressiveness, min_level_dbfs, min_voiced_share, min_speech_s)",
+            configured=True,
+        )
+    else:
+        yield ok("speech", said)
+    if took > SLOW * length:
+        yield warn(
+            "speed",
+            f"that took {took:.1f} s: this machine is hardly fast enough",
+            "is something else keeping it busy (`top`), or is it hot (`vcgencmd get_throttled`)?",
+        )
+    else:
+        yield ok("speed", f"that took {took:.1f} s, {length / max(took, 1e-3):.0f} times real time")

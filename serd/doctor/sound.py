@@ -1,0 +1,181 @@
+"""Is there a microphone, may we use it, and does it hear anything?"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from serd.audio.devices import list_devices, pick
+from serd.audio.format import SAMPLE_RATE
+from serd.audio.meter import LevelMeter, Reading
+from serd.audio.open import make_source
+from serd.audio.source import EndOfSource
+from serd.doctor.finding import Finding, fail, failed, ok, skip, warn
+from serd.doctor.loudness import advise, advise_voice
+from serd.errors import SerdError
+from serd.speech import End, Segmenter, Utterance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from serd.audio.source import Source
+    from serd.config import Config
+    from serd.speech import SegmentEvent, Vad
+
+DEVICES: Final = Path("/dev/snd")
+
+_PATIENCE_S: Final = 10.0
+"""How much longer than the sound it brings a source may take."""
+
+
+def check_permission(
+    config: Config,
+    *,
+    folder: Path = DEVICES,
+    access: Callable[[Path, int], bool] = os.access,
+) -> Iterator[Finding]:
+    """Whether this user may open the kernel's sound devices, if there are any."""
+    if config.audio.source != "mic":
+        return
+    nodes = [*folder.glob("pcm*c"), *folder.glob("control*")]
+    if not nodes:
+        return
+    if any(access(node, os.R_OK | os.W_OK) for node in nodes):
+        yield ok("permission", f"the sound devices in {folder} may be used")
+    else:
+        yield fail(
+            "permission",
+            f"this user may not use the sound devices in {folder}",
+            "sudo usermod -aG audio $USER, then log in again "
+            "(in a unit file: SupplementaryGroups=audio)",
+        )
+
+
+def check_device(config: Config) -> Iterator[Finding]:
+    """Whether the configured microphone is there, and named so that it will be found again."""
+    if config.audio.source != "mic":
+        return
+    try:
+        device = pick(config.audio.device, list_devices())
+    except SerdError as error:
+        yield failed("device", error, "`serd devices` lists what is there")
+        return
+    yield ok("device", f"{device.id} ({device.name}), {device.native_rate} Hz")
+    selector = config.audio.device
+    if isinstance(selector, int) or (selector is not None and selector.strip().isdecimal()):
+        yield warn(
+            "device",
+            f"audio.device: {selector} is a number, which changes when devices are plugged",
+            f"set audio.device to {device.id!r}",
+        )
+
+
+class Heard(msgspec.Struct, frozen=True, kw_only=True):
+    """What was heard in a few seconds."""
+
+    reading: Reading
+    utterances: tuple[Utterance, ...] = ()
+    lost: int = 0
+    """Samples at 16 kHz."""
+
+
+def check_sound(config: Config, vad: Vad | None, seconds: float) -> Iterator[Finding]:
+    """Listen for a while, and judge level and voice.
+
+    Args:
+        config: The configuration.
+        vad: The detector, if it works.
+        seconds: How long to listen; 0 does not open the source.
+    """
+    if config.audio.source == "-":
+        yield skip("level", "not looked at: standard input can be heard only once")
+        return
+    if seconds <= 0:
+        yield skip("level", "not looked at: --listen 0")
+        return
+    source = make_source(config.audio)
+    try:
+        heard = _listen(source, Segmenter(config.speech, vad) if vad else None, seconds)
+    except SerdError as error:
+        yield failed(
+            "level", error, "is another program using the microphone (`fuser -v /dev/snd/*`)?"
+        )
+        return
+    finally:
+        source.close()
+    yield from judge_sound(config, heard, with_voice=vad is not None)
+
+
+def judge_sound(config: Config, heard: Heard, *, with_voice: bool) -> Iterator[Finding]:
+    """Say what the sound was like."""
+    reading = heard.reading
+    advice = advise(reading, gain_db=config.audio.gain_db)
+    if advice is not None and advice.kind == "hot" and config.audio.source != "mic":
+        advice = None  # a recording may use all of the range: nothing louder will come
+    if reading.seconds == 0:
+        yield fail("level", "the source brought no sound", "is it the right device or file?")
+        return
+    if advice is None:
+        yield ok(
+            "level",
+            f"peaks of {reading.loudest_dbfs:.0f} dBFS, the room at {reading.room_dbfs:.0f} dBFS",
+        )
+    elif advice.kind == "dead":
+        yield fail("level", advice.message, advice.remedy)
+    else:
+        yield warn("level", advice.message, advice.remedy)
+    if heard.lost:
+        yield warn(
+            "level",
+            f"{heard.lost} samples were lost while listening",
+            "a busy machine or a bad USB cable or hub loses sound; raise audio.buffer_s",
+        )
+    if not with_voice:
+        return
+    if not heard.utterances:
+        yield warn(
+            "voice",
+            f"no voice was heard in {reading.seconds:.0f} s",
+            "say something while it listens (`--listen 10` gives more time); "
+            "if it stays deaf, look at `serd meter`",
+        )
+        return
+    level = max(utterance.level_dbfs for utterance in heard.utterances)
+    said = advise_voice(level, reading.room_dbfs)
+    if said is None:
+        yield ok(
+            "voice", f"utterances heard: {len(heard.utterances)}, the loudest at {level:.0f} dBFS"
+        )
+    else:
+        yield warn("voice", said.message, said.remedy)
+
+
+def _listen(source: Source, segmenter: Segmenter | None, seconds: float) -> Heard:
+    meter = LevelMeter(lately_s=seconds)
+    utterances: list[Utterance] = []
+    deadline = time.monotonic() + seconds + _PATIENCE_S
+    lost = count = 0
+    source.open()
+    while count < seconds * SAMPLE_RATE and time.monotonic() < deadline:
+        try:
+            block = source.read(0.2)
+        except EndOfSource:
+            break
+        if block is None:
+            continue
+        count += len(block)
+        lost += block.lost
+        meter.feed(block.samples)
+        if segmenter is not None:
+            utterances += _ended(segmenter.feed(block.samples))
+    if segmenter is not None:
+        utterances += _ended(segmenter.flush())
+    return Heard(reading=meter.read(), utterances=tuple(utterances), lost=lost)
+
+
+def _ended(events: list[SegmentEvent]) -> Iterator[Utterance]:
+    return (event.utterance for event in events if isinstance(event, End))

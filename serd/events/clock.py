@@ -1,0 +1,76 @@
+"""Wall-clock time for people, monotonic time for durations, and the one place where they meet."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RFC3339_PATTERN: Final = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"
+"""How every timestamp of serd looks: RFC 3339, UTC, milliseconds, ``Z``."""
+
+_RFC3339: Final = re.compile(RFC3339_PATTERN)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
+
+def rfc3339(ms: int) -> str:
+    """Write milliseconds since 1970 (UTC) as ``2026-03-01T08:15:00.250Z``.
+
+    Raises:
+        OverflowError: If the year would not have four digits.
+    """
+    moment = _EPOCH + ms * _MILLISECOND
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse_rfc3339(text: str) -> int:
+    """Read a timestamp written by :func:`rfc3339` back into milliseconds since 1970.
+
+    Raises:
+        ValueError: If the text is not exactly of that form, or no such moment exists.
+    """
+    if not _RFC3339.match(text):
+        raise ValueError(f"{text!r} is not a timestamp like 2026-03-01T08:15:00.250Z")
+    return (datetime.fromisoformat(text) - _EPOCH) // _MILLISECOND
+
+
+class Clock:
+    """The two clocks of the machine, injectable for tests.
+
+    Durations are always differences of ``monotonic``. The wall clock, which NTP may set at any
+    time, is read only to say when something was; :meth:`wall_ms_at` dates a monotonic moment by
+    the wall clock as it is now, so that a corrected clock corrects what comes after it.
+
+    Args:
+        wall: Seconds since 1970, UTC.
+        monotonic: Seconds of a clock that never jumps.
+    """
+
+    def __init__(
+        self,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._wall = wall
+        self._monotonic = monotonic
+
+    def monotonic(self) -> float:
+        """Seconds of the clock that durations are taken from."""
+        return self._monotonic()
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970, UTC, by the wall clock."""
+        return round(self._wall() * 1000)
+
+    def wall_ms_at(self, moment: float) -> int:
+        """Date a moment of the monotonic clock, in milliseconds since 1970."""
+        return round((self._wall() - (self._monotonic() - moment)) * 1000)
+
+    def timestamp(self) -> str:
+        """The present moment as an RFC 3339 text."""
+        return rfc3339(self.now_ms())

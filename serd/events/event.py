@@ -1,0 +1,218 @@
+"""The event: what serd says of one utterance, on MQTT and in the journal.
+
+Its JSON form is a contract with everyone who subscribes. ``event.schema.json`` beside this module
+is the same contract for machines (JSON Schema 2020-12). Fields may be added while ``schema`` stays
+1; none is removed or changed.
+
+Figures are rounded once, when the event is made, to what the journal stores. So an event that is
+read from the journal and sent again is, byte for byte, the one that was sent before.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import msgspec
+
+from serd.events.clock import RFC3339_PATTERN, rfc3339
+from serd.events.uuid7 import uuid7
+from serd.model.emotions import EMOTIONS, UNCERTAIN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from uuid import UUID
+
+    from serd.model.decision import Prediction
+
+SCHEMA_VERSION: Final = 1
+"""``schema`` of the events that this version writes and reads."""
+
+SCORE_UNITS: Final = 10_000
+"""Scores are whole multiples of 1 / this, and sum to exactly this many."""
+
+UNNUMBERED: Final = 0
+"""``seq`` of an event that the journal has not numbered yet; the journal counts from 1."""
+
+LEVEL_FLOOR_DBFS: Final = -120.0
+"""Digital silence has no level in dB; this stands for it."""
+
+_Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+_Axis = Annotated[float, msgspec.Meta(ge=-1, le=1)]
+_Timestamp = Annotated[str, msgspec.Meta(pattern=RFC3339_PATTERN)]
+
+
+class ModelRef(msgspec.Struct, frozen=True, kw_only=True):
+    """Which model made the prediction."""
+
+    name: str
+    version: str
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{12}$")]
+    """First 12 hex digits of the model file's SHA-256."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """What serd says of one utterance. Fields in the order of the JSON text."""
+
+    schema: Annotated[int, msgspec.Meta(ge=1)] = SCHEMA_VERSION
+    """Version of this layout; grows on a breaking change."""
+    id: str
+    """UUIDv7 as text; the same in every redelivery."""
+    node: Annotated[str, msgspec.Meta(min_length=1)]
+    """Name of the node that heard it."""
+    seq: Annotated[int, msgspec.Meta(ge=0)] = UNNUMBERED
+    """Number of the event in its node, from 1, rising by 1, never used twice."""
+    started_at: _Timestamp
+    """When the speech began, RFC 3339 UTC with milliseconds."""
+    ended_at: _Timestamp
+    """When the speech ended, likewise."""
+    duration_s: Annotated[float, msgspec.Meta(ge=0)]
+    """Seconds of audio that were classified, 3 decimals."""
+    emotion: str
+    """One of ``EMOTIONS``, or ``uncertain``."""
+    confidence: _Share
+    """Calibrated probability of the top class: the greatest of ``scores``, also if uncertain."""
+    scores: dict[str, _Share]
+    """Calibrated probability of each of ``EMOTIONS``, in that order; 4 decimals, sum 1."""
+    valence: _Axis
+    """Unpleasant -1 .. 1 pleasant, expectation under the scores, 3 decimals."""
+    arousal: _Axis
+    """Sleepy -1 .. 1 aroused, likewise."""
+    level_dbfs: Annotated[float, msgspec.Meta(ge=LEVEL_FLOOR_DBFS, le=0)]
+    """RMS level of the utterance, 1 decimal."""
+    model: ModelRef
+    """Which model said so."""
+    latency_ms: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    """From the arrival of the last sample to the first hand-over to MQTT, 1 decimal.
+
+    ``None`` (JSON ``null``) only before that hand-over: never in a message, but in a listing of
+    the journal for an event that still waits for the broker.
+    """
+
+
+def model_ref(name: str, version: str, sha256: str) -> ModelRef:
+    """Name a model in events; the digest is shortened to its first 12 hex digits."""
+    return ModelRef(name=name, version=version, sha256=sha256[:12].lower())
+
+
+def make(
+    *,
+    node: str,
+    started_ms: int,
+    ended_ms: int,
+    duration_s: float,
+    prediction: Prediction,
+    level_dbfs: float,
+    model: ModelRef,
+    event_id: UUID | None = None,
+) -> Event:
+    """Make an event, not yet numbered (``seq`` is 0) and not yet handed over (no latency).
+
+    Args:
+        node: Name of the node.
+        started_ms: When the speech began, milliseconds since 1970.
+        ended_ms: When it ended, likewise.
+        duration_s: Seconds of audio that were classified.
+        prediction: What the classifier said.
+        level_dbfs: RMS level; minus infinity stands for silence.
+        model: The model that said it.
+        event_id: Instead of a new UUIDv7.
+
+    Raises:
+        ValueError: If scores, valence, arousal or level are not numbers, or a score is negative.
+    """
+    units = round_scores(prediction.scores, prefer=prediction.emotion)
+    return Event(
+        id=str(event_id or uuid7()),
+        node=node,
+        started_at=rfc3339(started_ms),
+        ended_at=rfc3339(ended_ms),
+        duration_s=fixed(duration_s, 3),
+        emotion=prediction.emotion,
+        confidence=max(units) / SCORE_UNITS,
+        scores={name: n / SCORE_UNITS for name, n in zip(EMOTIONS, units, strict=True)},
+        valence=fixed(min(1.0, max(-1.0, prediction.valence)), 3),
+        arousal=fixed(min(1.0, max(-1.0, prediction.arousal)), 3),
+        level_dbfs=fixed(min(0.0, max(LEVEL_FLOOR_DBFS, level_dbfs)), 1),
+        model=model,
+    )
+
+
+def round_scores(scores: Mapping[str, float], *, prefer: str = "") -> list[int]:
+    """Round probabilities to whole multiples of 1 / ``SCORE_UNITS`` that sum to 1 exactly.
+
+    By largest remainder (Hamilton's method): all are rounded down, and those that lost most get
+    the missing units. It never reverses the order of two scores.
+
+    Args:
+        scores: Probability of each emotion; those that are missing count as 0. They need not sum
+            to 1 exactly.
+        prefer: Which emotion wins among equal remainders.
+
+    Returns:
+        Units for each of ``EMOTIONS``, in that order, summing to ``SCORE_UNITS``.
+
+    Raises:
+        ValueError: If a score is negative or not finite, if all are 0, or if one is of no emotion.
+    """
+    values = [float(scores.get(name, 0.0)) for name in EMOTIONS]
+    total = math.fsum(values)
+    if not (scores.keys() <= set(EMOTIONS) and min(values) >= 0 and 0 < total < math.inf):
+        raise ValueError(f"not a probability for each emotion: {dict(scores)}")
+    exact = [value / total * SCORE_UNITS for value in values]
+    units = [int(value) for value in exact]
+    by_loss = sorted(
+        range(len(EMOTIONS)), key=lambda i: (units[i] - exact[i], EMOTIONS[i] != prefer, i)
+    )
+    for i in by_loss[: SCORE_UNITS - sum(units)]:
+        units[i] += 1
+    return units
+
+
+def fixed(value: float, decimals: int) -> float:
+    """Round to a number of decimals; never to minus zero, which JSON would show.
+
+    Raises:
+        ValueError: If it is not a finite number.
+    """
+    if not math.isfinite(value):
+        raise ValueError(f"not a finite number: {value}")
+    return round(float(value), decimals) + 0.0
+
+
+def encode(event: Event) -> bytes:
+    """Write an event as JSON, UTF-8, on one line; the same bytes for equal events."""
+    return msgspec.json.encode(event)
+
+
+def decode(payload: bytes | str) -> Event:
+    """Read an event. Unknown fields are ignored: later versions may add some.
+
+    Raises:
+        ValueError: If it is not an event of a schema that this version knows; the text says why.
+    """
+    try:
+        event = msgspec.json.decode(payload, type=Event)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"not an event: {error}") from error
+    if event.schema != SCHEMA_VERSION:
+        raise ValueError(
+            f"an event of schema {event.schema}; this version of serd reads {SCHEMA_VERSION}"
+        )
+    if event.emotion != UNCERTAIN and event.emotion not in EMOTIONS:
+        raise ValueError(f"not an event: unknown emotion {event.emotion!r}")
+    if event.scores.keys() != set(EMOTIONS):
+        raise ValueError("not an event: `scores` does not have exactly the eight emotions")
+    return event
+
+
+@functools.cache
+def event_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of an event as it is published; treat it as read-only."""
+    from importlib import resources  # noqa: PLC0415 - tempfile and more, which a daemon never needs
+
+    text = resources.files("serd.events").joinpath("event.schema.json").read_text("utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema

@@ -1,0 +1,450 @@
+"""The journal: every event is in it, on the disk, before it is published.
+
+What it promises:
+
+- An event that :meth:`Journal.append` returned is found again after ``kill -9`` and after a power
+  cut, and its ``seq`` is never given to another: the newest row is never pruned, and the next
+  number follows from it. A damaged file is put aside and a new one begun, whose numbers are
+  above all that were ever given (:mod:`serd.events.journal_mark`).
+- What the broker has not acknowledged comes again in order from :meth:`Journal.unacked`, also in
+  the next process. Acknowledgements are kept in memory and written now and then; losing some
+  costs a redelivery with the same ``id``.
+- The same bytes in every redelivery. ``latency_ms`` is only known when an event is handed over,
+  after it was written; :meth:`Journal.hand_over` writes it then, so ``kill -9`` does not change
+  what comes again. That write is not synced to the disk (it would double the wear): an event that
+  was in flight during a power cut may come again with a latency measured anew, all else equal.
+
+Disk: only ``append``, ``append_many`` and ``set_meta`` wait for the disk. Everything else is
+written through the system's cache and becomes durable with the next of these.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Final, Self
+
+import msgspec
+
+from serd.errors import SerdError, UnavailableError
+from serd.events import journal_rows as rows
+from serd.events.clock import Clock
+from serd.events.journal_damage import mending, quarantine
+from serd.events.journal_file import (
+    JournalDamagedError,
+    JournalLock,
+    explain,
+    fold_log,
+    open_for_writing,
+    prepare,
+    read_switch,
+)
+from serd.events.journal_latency import Key, Latencies
+from serd.events.journal_mark import JournalMark
+from serd.events.journal_writer import JournalWriter
+from serd.events.retention import NodeRun, Pruned, prune, unchanged_on_error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from serd.events.event import Event, ModelRef
+
+log = logging.getLogger(__name__)
+
+_DAY_MS: Final = 86_400_000
+_CHECKPOINT_EVERY: Final = 500
+
+
+class Journal:
+    """The journal of one daemon, opened for writing.
+
+    May be shared by the pipeline's thread, which appends, and the publisher's, which does the
+    rest. The publisher holds the pipeline up only for single unsynced writes, well below a
+    millisecond; reading does not hold it up at all.
+
+    Args:
+        path: The file; its directory is made (0700) if it is missing.
+        clock: Injectable for tests.
+        flush_after: Acknowledgements that are written together.
+        flush_every_s: Seconds after which :meth:`ack` and ``append`` write them anyway.
+
+    Raises:
+        UnavailableError: If the file cannot be written, or another process has it open.
+        ConfigError: If it is not a journal, or one of a later version of serd.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Clock | None = None,
+        flush_after: int = 64,
+        flush_every_s: float = 10.0,
+    ) -> None:
+        self.path = path
+        self._clock = clock or Clock()
+        self._flush_after = flush_after
+        self._flush_every_s = flush_every_s
+        prepare(path)
+        self._file_lock = JournalLock(path)
+        with ExitStack() as undo:
+            undo.callback(self._file_lock.release)
+            self._mark = JournalMark(path)
+            try:
+                self._open()
+            except JournalDamagedError as error:
+                if not self._mark.exists:  # it may be somebody else's file
+                    raise
+                quarantine(path, error)
+                prepare(path)
+                self._open()
+            undo.pop_all()
+        self._write_lock = threading.Lock()
+        self._read_lock = threading.Lock()
+        self.generation = 0
+        """How often this journal was found damaged and begun anew."""
+        self._latencies = Latencies(self._clock)
+        self._acks_waiting = 0
+        self._flushed_at = self._clock.monotonic()
+        self._checkpoint_at = 0
+        self._dropped = 0
+        self._refused = False
+        self._closed = False
+
+    def _open(self) -> None:
+        with ExitStack() as undo:
+            self._writer = JournalWriter(self.path)
+            undo.callback(self._writer.close)
+            self._runs = self._writer.load_runs()
+            self._models = self._writer.load_models()
+            self._reader = open_for_writing(self.path)
+            undo.pop_all()
+
+    def mend(self, error: JournalDamagedError, generation: int) -> None:
+        """Put the damaged file aside and begin a new one, unless that was done meanwhile.
+
+        Raises:
+            UnavailableError: That is not possible.
+        """
+        with self._write_lock, self._read_lock:
+            if self._closed or self.generation != generation:
+                return
+            known = list(self._runs)
+            self._writer.close()
+            self._reader.close()
+            quarantine(self.path, error)
+            prepare(self.path)
+            self._open()
+            self.generation += 1
+            self._latencies.stamps.clear()
+            self._acks_waiting = 0
+            with self._writer.transaction(synced=True):
+                for node in known:
+                    self._runs[node] = self._writer.insert_node(node, floor=self._mark.floor(node))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ------------------------------------------------------------------ the pipeline's side
+
+    def append(self, event: Event, *, arrived: float | None = None) -> Event:
+        """Number an event and write it; on the disk when this returns.
+
+        Args:
+            event: As :func:`serd.events.event.make` makes it.
+            arrived: When the utterance's last sample arrived, by the monotonic clock; from there
+                its latency is measured. Without it, from ``ended_at`` by the wall clock.
+
+        Returns:
+            The event with its ``seq``.
+
+        Raises:
+            UnavailableError: If it cannot be written (disk full...). It then has no number, and
+                the journal can still be used.
+        """
+        return self.append_many([event], arrived=None if arrived is None else [arrived])[0]
+
+    @mending
+    def append_many(
+        self, events: Sequence[Event], *, arrived: Sequence[float] | None = None
+    ) -> list[Event]:
+        """Like :meth:`append` for several, with one wait for the disk: all are written or none.
+
+        Args:
+            events: In the order in which they shall be numbered.
+            arrived: One moment for each.
+
+        Raises:
+            ValueError: If there are not as many moments as events.
+            UnavailableError: As above.
+        """
+        if arrived is not None and len(arrived) != len(events):
+            raise ValueError(f"{len(events)} events, but {len(arrived)} moments")
+        with self._write_lock:
+            fresh_runs: dict[str, NodeRun] = {}
+            fresh_models: dict[ModelRef, int] = {}
+            numbered: list[Event] = []
+            heads: dict[str, int] = {}
+            with self._writer.transaction(synced=True):
+                for event in events:
+                    run = self._run_of(event.node, fresh_runs)
+                    model = self._model_row(event.model, fresh_models)
+                    seq = heads[event.node] = heads.get(event.node, run.last) + 1
+                    self._writer.insert_event(event, run=run, seq=seq, model=model)
+                    numbered.append(msgspec.structs.replace(event, seq=seq))
+                self._mark.cover(heads)
+                flushed = self._flush_is_due()
+                if flushed:
+                    self._write_waiting()
+            # Only now that it is on the disk: a refused write leaves nothing behind in memory.
+            if flushed:
+                self._written()
+            self._models.update(fresh_models)
+            self._runs.update(fresh_runs)
+            for name, seq in heads.items():
+                self._runs[name].last = seq
+            if arrived is not None:
+                self._latencies.arrived(numbered, arrived)
+        return numbered
+
+    # ------------------------------------------------------------------ the publisher's side
+
+    @mending
+    def unacked(self, node: str, *, limit: int = 100, after_seq: int = 0) -> list[Event]:
+        """Events of a node that the broker has not acknowledged, in order: at most ``limit``.
+
+        Only those with a greater number than ``after_seq`` (those up to it are in flight).
+
+        Raises:
+            UnavailableError: If the journal cannot be read.
+        """
+        run = self._runs.get(node)
+        if run is None:
+            return []
+        floor = max(run.acked, after_seq)
+        if floor >= run.last:
+            return []
+        with self._read_lock:
+            try:
+                found = self._reader.execute(
+                    f"{rows.SELECT} WHERE e.key > ? AND e.key < ? ORDER BY e.key LIMIT ?",
+                    (run.key(floor), run.key(run.last + 1), limit),
+                ).fetchall()
+            except sqlite3.Error as error:
+                raise explain(error, self.path, reading=True) from error
+        return [rows.to_event(row) for row in found]
+
+    @mending
+    def hand_over(self, event: Event, *, now: float | None = None) -> Event:
+        """Stamp an event's latency; call it at the hand-over to MQTT and publish what it returns.
+
+        Only the first call for an event measures; later ones, also in a later process, give the
+        same. If the disk refuses the write, the figure is kept in memory and written later.
+        ``now`` is a moment of the monotonic clock.
+        """
+        if event.latency_ms is not None:
+            return event
+        key = (event.node, event.seq)
+        with self._write_lock:
+            latency_ms = self._known_latency(key)
+            if latency_ms is None:
+                latency_ms = self._latencies.measure(event, now)
+                self._try_to_write_waiting(acks=False)
+        return msgspec.structs.replace(event, latency_ms=latency_ms)
+
+    @mending
+    def ack(self, node: str, seq: int) -> None:
+        """Note that the broker has acknowledged every event of a node up to this ``seq``.
+
+        Cheap: it is written together with others, see the class.
+
+        Raises:
+            ValueError: If there is no such event.
+        """
+        run = self._runs.get(node)
+        if run is None or seq > run.last:
+            raise ValueError(f"node {node} has no event {seq}")
+        with self._write_lock:
+            if seq > run.acked:
+                self._acks_waiting += seq - run.acked
+                run.acked = seq
+                if self._flush_is_due():
+                    self._try_to_write_waiting()
+
+    @mending
+    def flush(self, *, if_due: bool = False) -> None:
+        """Write the acknowledgements that wait, without syncing; ``if_due``: only if many or old.
+
+        Raises:
+            UnavailableError: If they cannot be written; they are kept.
+        """
+        with self._write_lock:
+            if self._flush_is_due() or not if_due:
+                self._write_waiting_unsynced()
+
+    # ------------------------------------------------------------------ questions
+
+    def nodes(self) -> list[str]:
+        """Names of the nodes that have had events, sorted."""
+        return sorted(list(self._runs))  # noqa: C414 - list() is atomic beside the other thread
+
+    def last_seq(self, node: str) -> int:
+        """The number of the node's newest event; 0 if it has had none."""
+        run = self._runs.get(node)
+        return run.last if run else 0
+
+    def acked_seq(self, node: str) -> int:
+        """The broker has acknowledged every event of the node up to this number."""
+        run = self._runs.get(node)
+        return run.acked if run else 0
+
+    def waiting(self, node: str) -> int:
+        """How many events of the node the broker has not acknowledged."""
+        run = self._runs.get(node)
+        return run.waiting if run else 0
+
+    @property
+    def dropped(self) -> int:
+        """Events that were pruned by this process before the broker had acknowledged them."""
+        return self._dropped
+
+    @mending
+    def get_meta(self, key: str) -> str | None:
+        """A value that was kept by :meth:`set_meta`, also in an earlier process."""
+        with self._read_lock:
+            found = read_switch(self._reader, key, self.path)
+        return self._mark.get_meta(key) if found is None else found
+
+    @mending
+    def set_meta(self, key: str, value: str) -> None:
+        """Keep a value (such as the mute switch); on the disk when this returns.
+
+        Raises:
+            UnavailableError: If it cannot be written.
+        """
+        if self.get_meta(key) == value:
+            return
+        with self._write_lock:
+            self._mark.set_meta(key, value)
+            with self._writer.transaction(synced=True):
+                self._writer.set_meta(key, value)
+
+    # ------------------------------------------------------------------ housekeeping
+
+    @mending
+    def prune(self, *, keep_days: float, max_events: int, limit: int = 500) -> Pruned:
+        """Delete the oldest events, a bounded number in each call.
+
+        Deleted is what is older than ``keep_days``, and what exceeds ``max_events``: there the
+        acknowledged ones go first, of whichever node is oldest. Those that wait for the broker go
+        only when that is not enough, and are counted. Each node's newest event always stays.
+        Age is by ``started_at``; ``max_events`` is that of all nodes; ``limit`` bounds one call.
+
+        Raises:
+            UnavailableError: If the journal cannot be written.
+        """
+        cutoff_ms = self._clock.now_ms() - round(keep_days * _DAY_MS)
+        with self._write_lock:
+            with unchanged_on_error(self._runs.values()), self._writer.transaction(synced=False):
+                pruned = prune(
+                    self._writer.connection,
+                    self._runs.values(),
+                    cutoff_ms=cutoff_ms,
+                    max_events=max_events,
+                    limit=limit,
+                )
+            self._dropped += pruned.dropped
+        return pruned
+
+    @mending
+    def maintain(self, *, keep_days: float, max_events: int) -> Pruned:
+        """Prune, flush, and fold the log into the file if it has grown; for once a minute or so.
+
+        It waits for the disk, but the pipeline does not wait for it.
+
+        Raises:
+            UnavailableError: If the journal cannot be written.
+        """
+        pruned = self.prune(keep_days=keep_days, max_events=max_events)
+        self.flush(if_due=True)
+        if self._writer.commits - self._checkpoint_at >= _CHECKPOINT_EVERY:
+            self._checkpoint_at = self._writer.commits
+            with self._read_lock:
+                fold_log(self._reader, self.path)
+        return pruned
+
+    def close(self) -> None:
+        """Write what waits and close the file. Further calls do nothing."""
+        with self._write_lock, self._read_lock:
+            if self._closed:
+                return
+            self._closed = True
+            with ExitStack() as after:
+                after.callback(self._file_lock.release)
+                after.callback(self._writer.close)
+                after.callback(self._reader.close)
+                try:
+                    self._try_to_write_waiting()
+                    self._mark.settle({name: run.last for name, run in self._runs.items()})
+                except SerdError as error:
+                    log.warning("%s", error)
+
+    def _run_of(self, node: str, fresh: dict[str, NodeRun]) -> NodeRun:
+        run = self._runs.get(node) or fresh.get(node)
+        if run is None:
+            run = fresh[node] = self._writer.insert_node(node, floor=self._mark.floor(node))
+        return run
+
+    def _model_row(self, model: ModelRef, fresh: dict[ModelRef, int]) -> int:
+        row = self._models.get(model) or fresh.get(model)
+        if row is None:
+            row = fresh[model] = self._writer.insert_model(model)
+        return row
+
+    def _known_latency(self, key: Key) -> float | None:
+        """The latency that an event was given earlier, be it in memory or in the file."""
+        run = self._runs.get(key[0])
+        if run is None or key in self._latencies.stamps:
+            return self._latencies.stamps.get(key)
+        return self._writer.latency_of(run, key[1])
+
+    def _flush_is_due(self) -> bool:
+        if self._acks_waiting >= self._flush_after:
+            return True
+        age = self._clock.monotonic() - self._flushed_at
+        return self._acks_waiting > 0 and age >= self._flush_every_s
+
+    def _write_waiting(self, *, acks: bool = True) -> None:
+        """Write what memory is ahead of the file; inside a transaction."""
+        for (name, seq), latency_ms in self._latencies.stamps.items():
+            self._writer.stamp(self._runs[name], seq, latency_ms)
+        if acks:
+            self._writer.set_acked(self._runs.values())
+
+    def _written(self, *, acks: bool = True) -> None:
+        self._latencies.stamps.clear()
+        if acks:
+            self._acks_waiting = 0
+            self._flushed_at = self._clock.monotonic()
+
+    def _write_waiting_unsynced(self, *, acks: bool = True) -> None:
+        with self._writer.transaction(synced=False):
+            self._write_waiting(acks=acks)
+        self._written(acks=acks)
+
+    def _try_to_write_waiting(self, *, acks: bool = True) -> None:
+        """Like :meth:`_write_waiting_unsynced`, for when the next try is soon enough."""
+        try:
+            self._write_waiting_unsynced(acks=acks)
+        except UnavailableError as error:
+            if not self._refused:
+                log.warning("%s; kept in memory until it can", error)
+            self._refused = True
+        else:
+            self._refused = False

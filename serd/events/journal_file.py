@@ -1,0 +1,295 @@
+"""The journal's file: where it lies, how it is opened, what tables it has.
+
+It is SQLite in write-ahead-log mode, so ``serd history`` reads while the daemon writes. The pages
+are the smallest that SQLite has: a commit writes whole pages to the log, and an event is about
+80 bytes, so small pages keep the wear of an SD card low. For the same reason the key of an event is
+one integer made of node and ``seq``: rows that come in the order of their rowid are appended, while
+a table keyed by two columns (``WITHOUT ROWID``) rewrites its neighbours at every page split, which
+doubled what is written.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from serd.errors import ConfigError, SerdError, UnavailableError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCHEMA_VERSION: Final = 1
+"""``user_version`` of the files that this version writes."""
+
+APPLICATION_ID: Final = 0x73657264
+"""``application_id`` of a journal: "serd" in ASCII, which tells it from other SQLite files."""
+
+PAGE_BYTES: Final = 512
+
+_BUSY_S: Final = 5.0
+_AUTOCHECKPOINT_PAGES: Final = 8192
+_CACHE_KIB: Final = 64  # the default, 2000, is filled in some days and never given back
+_KEPT_LOG_BYTES: Final = 4 * 1024 * 1024
+
+_TABLES: Final = """
+CREATE TABLE nodes (
+    id    INTEGER PRIMARY KEY,
+    name  TEXT NOT NULL UNIQUE,
+    acked INTEGER NOT NULL DEFAULT 0  -- the broker has acknowledged every event up to this seq
+) STRICT;
+CREATE TABLE models (
+    id      INTEGER PRIMARY KEY,
+    name    TEXT NOT NULL,
+    version TEXT NOT NULL,
+    sha256  TEXT NOT NULL,
+    UNIQUE (name, version, sha256)
+) STRICT;
+CREATE TABLE meta (
+    key   TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE events (
+    key        INTEGER PRIMARY KEY, -- node << 40 | seq
+    id         BLOB NOT NULL,       -- UUIDv7, 16 bytes
+    started_ms INTEGER NOT NULL,    -- since 1970, UTC
+    length_ms  INTEGER NOT NULL,    -- ended - started
+    audio_ms   INTEGER NOT NULL,    -- duration_s
+    emotion    INTEGER NOT NULL,    -- index in EMOTIONS; behind the last: uncertain
+    scores     BLOB NOT NULL,       -- 8 x uint16, little-endian, 1/10000 each
+    valence    INTEGER NOT NULL,    -- 1/1000
+    arousal    INTEGER NOT NULL,    -- 1/1000
+    level      INTEGER NOT NULL,    -- 1/10 dBFS
+    model      INTEGER NOT NULL,    -- models.id
+    latency    INTEGER,             -- 1/10 ms; null until the first hand-over to MQTT
+    node       INTEGER GENERATED ALWAYS AS (key >> 40) VIRTUAL,  -- nodes.id
+    seq        INTEGER GENERATED ALWAYS AS (key & 0xFFFFFFFFFF) VIRTUAL
+) STRICT;
+"""
+
+_MIGRATIONS: Final[dict[int, str]] = {}
+"""SQL that turns a file of the version that is the key into one of the next version."""
+
+
+class JournalDamagedError(ConfigError):
+    """The file is no database, or one with damaged pages."""
+
+
+class JournalLock:
+    """Keeps a second daemon from the same journal, until :meth:`release` or the process ends.
+
+    Two writers would each count ``seq`` by themselves. The lock is on a file of its own, because
+    closing any handle of the database file would drop SQLite's own locks.
+
+    Raises:
+        UnavailableError: If another process holds it, or the file cannot be made.
+    """
+
+    def __init__(self, journal: Path) -> None:
+        path = journal.with_name(journal.name + "-lock")
+        try:
+            self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise _unwritable(journal, error.strerror or str(error)) from error
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._handle)
+            raise UnavailableError(
+                f"the journal {journal} is in use by another serd",
+                remedy="stop the other one, or give this one its own journal.path",
+            ) from error
+
+    def release(self) -> None:
+        """Let others have the journal."""
+        os.close(self._handle)
+
+
+def prepare(path: Path) -> None:
+    """Make the directory (0700) and an empty file (0600) where they are missing.
+
+    Raises:
+        UnavailableError: If that is not possible; the text names the path and a remedy.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            # The name itself must survive a power cut, or the events behind it would not.
+            directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            os.fsync(directory)
+            os.close(directory)
+    except OSError as error:
+        raise _unwritable(path, error.strerror or str(error)) from error
+
+
+def open_for_writing(path: Path) -> sqlite3.Connection:
+    """Open a journal, making or migrating its tables.
+
+    Every commit is synced to the disk (``synchronous=FULL``) unless the caller says otherwise.
+    In write-ahead-log mode SQLite's usual advice is NORMAL, which after a power cut may lose the
+    last transactions. Here a lost one would be an event that subscribers have and the journal has
+    not, whose ``seq`` would then be given to another event.
+
+    Raises:
+        UnavailableError: If it cannot be written.
+        ConfigError: If it is not a journal, or one of a later version.
+    """
+    connection: sqlite3.Connection | None = None
+    try:
+        connection = _connect(path, "rw")
+        _check_identity(connection, path)
+        connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
+        (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        if mode != "wal":
+            raise UnavailableError(
+                f"the journal {path} lies on a file system that SQLite's log does not work on",
+                remedy="set journal.path to a local disk",
+            )
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint={_AUTOCHECKPOINT_PAGES}")
+        connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+        connection.execute(f"PRAGMA journal_size_limit={_KEPT_LOG_BYTES}")
+        _migrate(connection)
+    except (sqlite3.Error, SerdError) as error:
+        if connection is not None:
+            connection.close()
+        raise explain(error, path) from error
+    return connection
+
+
+def open_for_reading(path: Path) -> sqlite3.Connection:
+    """Open a journal that another process may be writing, without ever changing it.
+
+    Raises:
+        UnavailableError: If it does not exist or cannot be read.
+        ConfigError: If it is not a journal, or not of this version.
+    """
+    if not path.exists():
+        raise UnavailableError(
+            f"there is no journal at {path}",
+            remedy="it begins with the first `serd run`; see journal.path",
+        )
+    connection: sqlite3.Connection | None = None
+    try:
+        connection = _connect(path, "ro")
+        try:
+            version = _check_identity(connection, path)
+        except sqlite3.OperationalError:
+            # The log's index cannot be made where we may not write. With no log there is none
+            # needed: nobody is writing, and the file alone is the whole journal.
+            if path.with_name(path.name + "-wal").exists():
+                raise
+            connection.close()
+            connection = _connect(path, "ro", "&immutable=1")
+            version = _check_identity(connection, path)
+        if version != SCHEMA_VERSION:
+            raise ConfigError(
+                f"the journal {path} has no events yet, or is of an older version",
+                remedy="start `serd run` once; it brings the journal up to date",
+            )
+    except (sqlite3.Error, SerdError) as error:
+        if connection is not None:
+            connection.close()
+        raise explain(error, path, reading=True) from error
+    return connection
+
+
+def read_switch(connection: sqlite3.Connection, key: str, path: Path) -> str | None:
+    """A value of the ``meta`` table.
+
+    Raises:
+        UnavailableError: If it cannot be read.
+        ConfigError: If the file is damaged.
+    """
+    try:
+        found = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    except sqlite3.Error as error:
+        raise explain(error, path, reading=True) from error
+    return None if found is None else str(found[0])
+
+
+def fold_log(connection: sqlite3.Connection, path: Path) -> None:
+    """Move what the log holds into the file, as far as nobody is in the way.
+
+    Raises:
+        UnavailableError: If that cannot be written.
+        ConfigError: If the file is damaged.
+    """
+    try:
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    except sqlite3.Error as error:
+        raise explain(error, path) from error
+
+
+def explain(error: sqlite3.Error | SerdError, path: Path, *, reading: bool = False) -> SerdError:
+    """Say in a sentence what SQLite met, and what to do about it."""
+    if isinstance(error, SerdError):
+        return error
+    kind = getattr(error, "sqlite_errorname", "")
+    if kind == "SQLITE_NOTADB" or kind.startswith("SQLITE_CORRUPT"):
+        return JournalDamagedError(
+            f"the journal {path} is not readable as a database: {error}",
+            remedy="move the file away, or set journal.path to another one",
+        )
+    if reading:
+        return UnavailableError(
+            f"the journal {path} cannot be read: {error}",
+            remedy="run as the user that the daemon runs as",
+        )
+    return _unwritable(path, str(error))
+
+
+def _unwritable(path: Path, reason: str) -> UnavailableError:
+    return UnavailableError(
+        f"the journal {path} cannot be written: {reason}",
+        remedy=f"make {path.parent} writable with room on the disk, or set journal.path",
+    )
+
+
+def _connect(path: Path, mode: str, more: str = "") -> sqlite3.Connection:
+    # isolation_level None: transactions begin and end where the code says so, and nowhere else.
+    return sqlite3.connect(
+        f"file:{quote(str(path.absolute()))}?mode={mode}{more}",
+        uri=True,
+        timeout=_BUSY_S,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def _check_identity(connection: sqlite3.Connection, path: Path) -> int:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if application != APPLICATION_ID and (tables or version or application):
+        raise ConfigError(
+            f"{path} is a database of another program, not a journal",
+            remedy="set journal.path to another file",
+        )
+    if version > SCHEMA_VERSION:
+        raise ConfigError(
+            f"the journal {path} was written by a later version of serd "
+            f"(its layout is {version}, this version knows {SCHEMA_VERSION})",
+            remedy="upgrade serd, or set journal.path to another file",
+        )
+    return int(version)
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    while version < SCHEMA_VERSION:
+        script = _TABLES if version == 0 else _MIGRATIONS[version]
+        version = SCHEMA_VERSION if version == 0 else version + 1
+        try:
+            # One transaction: a crash leaves the old layout or the new one, nothing between.
+            connection.executescript(
+                f"BEGIN IMMEDIATE;{script}"
+                f"PRAGMA application_id={APPLICATION_ID};PRAGMA user_version={version};COMMIT;"
+            )
+        except sqlite3.Error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise

@@ -1,0 +1,203 @@
+"""The one seam to the TFLite runtime.
+
+``ai-edge-litert`` is what TensorFlow Lite is called today; where it has no wheel, the older
+``tflite-runtime`` has the same interface. Both verify a flatbuffer's structure before they use it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from serd.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from serd.model.model_file import ModelFile
+
+INT8_MIN: Final = -128
+INT8_MAX: Final = 127
+
+_STDERR: Final = threading.Lock()
+
+
+class Quantisation(msgspec.Struct, frozen=True):
+    """How a tensor's integers stand for numbers: ``number = scale * (integer - zero_point)``."""
+
+    scale: float
+    """Difference between neighbouring integers; above 0."""
+    zero_point: int
+    """The integer that stands for 0."""
+
+    def quantise(self, numbers: npt.NDArray[np.float32]) -> npt.NDArray[np.int8]:
+        """The nearest integers, halves to even, clipped to int8; same shape."""
+        steps = np.rint(numbers / np.float32(self.scale)) + np.float32(self.zero_point)
+        integers: npt.NDArray[np.int8] = np.clip(steps, INT8_MIN, INT8_MAX).astype(np.int8)
+        return integers
+
+    def dequantise(self, integers: npt.NDArray[np.int8]) -> npt.NDArray[np.float32]:
+        """What the integers stand for; same shape."""
+        return (integers.astype(np.float32) - np.float32(self.zero_point)) * np.float32(self.scale)
+
+
+class Interpreter:
+    """A network, ready to run.
+
+    Thread-safe by a lock: threads that should run at the same time need one each.
+
+    Args:
+        model: A checked model file.
+        threads: Threads of the runtime.
+
+    Raises:
+        ModelError: If the runtime does not accept the network, or its input or output are not what
+            the model's metadata say.
+        ConfigError: If there is no TFLite runtime.
+    """
+
+    def __init__(self, model: ModelFile, *, threads: int = 1) -> None:
+        source = model.source
+        features = model.info.features
+        with _refusing(source):
+            self._native, inputs, outputs = _open(model.network, threads)
+        if len(inputs) != 1 or len(outputs) != 1:
+            msg = (
+                f"the network of {source} has {len(inputs)} inputs and {len(outputs)} outputs; "
+                "serd needs one of each"
+            )
+            raise ModelError(msg)
+        self._input, self._output = int(inputs[0]["index"]), int(outputs[0]["index"])
+        self.input = _checked(
+            inputs[0], "input", (1, features.frames, features.coefficients), source
+        )
+        """Of the features."""
+        self.output = _checked(outputs[0], "output", (1, len(model.labels)), source)
+        """Of the scores."""
+        self._shape = (features.frames, features.coefficients)
+        self._lock = threading.Lock()
+        with _refusing(source):  # what does not run shall be said now, not at the first utterance
+            self.run(np.zeros(self._shape, dtype=np.float32))
+
+    def run(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Quantise, run the network, dequantise.
+
+        Args:
+            features: float32 ``[frames, coefficients]``.
+
+        Returns:
+            float32 ``[classes]``: logits or probabilities, as the model file says.
+
+        Raises:
+            ValueError: If the shape is another.
+        """
+        if features.shape != self._shape:
+            msg = f"features of shape {features.shape} are not {self._shape}"
+            raise ValueError(msg)
+        scores = self.run_int8(self.input.quantise(features)[np.newaxis])
+        return self.output.dequantise(scores[0])
+
+    def run_int8(self, features: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+        """Run the network on integers.
+
+        Args:
+            features: int8 ``[1, frames, coefficients]``.
+
+        Returns:
+            int8 ``[1, classes]``, a new array.
+        """
+        with self._lock:
+            self._native.set_tensor(self._input, features)
+            self._native.invoke()
+            scores: npt.NDArray[np.int8] = self._native.get_tensor(self._output)
+        return scores
+
+
+def _runtime() -> Any:
+    """The class of whichever runtime is installed."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter as Native  # noqa: PLC0415 - 15 MB
+    except ImportError as first:
+        try:
+            from tflite_runtime.interpreter import Interpreter as Native  # noqa: PLC0415
+        except ImportError:
+            msg = f"there is no TFLite runtime: {first}"
+            raise ConfigError(msg, remedy="pip install ai-edge-litert") from first
+    return Native
+
+
+def _open(network: bytes, threads: int) -> tuple[Any, list[dict[str, Any]], list[dict[str, Any]]]:
+    """The runtime's interpreter, and what it says of the inputs and the outputs."""
+    native = _runtime()
+    with _without_chatter():
+        interpreter = native(model_content=network, num_threads=threads)
+        interpreter.allocate_tensors()
+    return interpreter, interpreter.get_input_details(), interpreter.get_output_details()
+
+
+@contextlib.contextmanager
+def _refusing(source: str) -> Iterator[None]:
+    """Turn what the runtime raises (also on names that are not UTF-8) into one sentence."""
+    try:
+        yield
+    except (ValueError, RuntimeError, MemoryError) as error:
+        reason = " ".join(str(error).split())[:200]
+        msg = f"the TFLite runtime does not accept the network of {source}: {reason}"
+        raise ModelError(msg) from error
+
+
+def _checked(
+    details: dict[str, Any], role: str, shape: tuple[int, ...], source: str
+) -> Quantisation:
+    kind = np.dtype(details["dtype"]).name
+    if kind != "int8":
+        msg = f"the {role} of the network of {source} is {kind}; serd needs full-integer int8"
+        raise ModelError(msg, remedy="convert it with full-integer quantisation, int8 in and out")
+    found = tuple(int(size) for size in details["shape"])
+    if found != shape:
+        expected = "its feature parameters" if role == "input" else "its labels"
+        msg = (
+            f"the {role} of the network of {source} is {list(found)}, but {expected} say "
+            f"{list(shape)}"
+        )
+        raise ModelError(msg)
+    parameters = details["quantization_parameters"]
+    scales, zero_points = parameters["scales"], parameters["zero_points"]
+    if len(scales) != 1 or len(zero_points) != 1 or not 1e-9 < float(scales[0]) < 1e9:
+        msg = f"the {role} of the network of {source} has no usable quantisation"
+        raise ModelError(msg)
+    return Quantisation(float(scales[0]), int(zero_points[0]))
+
+
+@contextlib.contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Keep the native runtime's INFO lines off stderr; anything else is passed on.
+
+    It writes them to file descriptor 2 and offers Python no setting. Others' lines may fall into
+    the same moment: they come out after it.
+    """
+    if not hasattr(os, "memfd_create"):  # not on Linux: a line too many does no harm
+        yield
+        return
+    with _STDERR:
+        try:
+            stderr = os.dup(2)
+        except OSError:  # closed: nobody is listening anyway
+            yield
+            return
+        with os.fdopen(os.memfd_create("stderr"), "w+b", buffering=0) as caught:
+            os.dup2(caught.fileno(), 2)
+            try:
+                yield
+            finally:
+                os.dup2(stderr, 2)
+                caught.seek(0)
+                rest = [line for line in caught if not line.startswith(b"INFO: ")]
+                os.write(stderr, b"".join(rest))
+                os.close(stderr)

@@ -1,0 +1,325 @@
+"""The model file: a TFLite network that says of itself what it needs and what it can do.
+
+It is a ``.tflite`` file with a ZIP archive appended, the way TensorFlow Lite's own metadata packs
+associated files: any TFLite runtime loads it, and ``unzip -l`` lists
+
+- ``labels.txt``: the classes in the order of the network's output, one a line;
+- ``serd.json``: what `ModelInfo` says, and length and SHA-256 of the network, so that a damaged one
+  is refused before native code sees it.
+
+A model file is input like any other: everything in it is bounded and checked here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+
+from serd.audio.format import SAMPLE_RATE
+from serd.errors import ModelError
+from serd.model.emotions import EMOTIONS
+from serd.model.features import FeatureParameters  # noqa: TC001 - msgspec looks types up
+
+PACKAGED: Final = ("default", "permissive")
+"""Names of the models that come with serd."""
+
+LARGEST_FILE: Final = 16 * 1024 * 1024
+"""Bytes. Fifty times the shipped model; more is something else."""
+
+_LARGEST_MEMBER: Final = 1024 * 1024
+_LABELS: Final = "labels.txt"
+_INFO: Final = "serd.json"
+_IDENTIFIER: Final = b"TFL3"
+_PRINTABLE: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+_EPOCH: Final = (1980, 1, 1, 0, 0, 0)
+_HINT: Final = "a model for serd is one that `serd-train` packed"
+
+
+class Corpus(msgspec.Struct, frozen=True, kw_only=True):
+    """Speech that a model was trained on."""
+
+    name: str
+    """What it is called."""
+    licence: str
+    """Its licence, as an SPDX identifier where there is one."""
+    speakers: int = 0
+    """Speakers used."""
+    clips: int = 0
+    """Clips used."""
+
+
+class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model says of itself, but for its labels."""
+
+    name: str
+    """Short, printable ASCII; goes into every event."""
+    version: str
+    """Its version, any scheme; goes into every event."""
+    features: FeatureParameters
+    """How its input is computed from audio."""
+    output: Literal["logits", "probabilities"] = "logits"
+    """What its output is, before calibration."""
+    temperature: float = 1.0
+    """Calibration: logits are divided by it before the softmax."""
+    abstain_threshold: float = 0.0
+    """Below this confidence the decision is ``uncertain``."""
+    corpora: tuple[Corpus, ...] = ()
+    """What it was trained on."""
+    licence: str = ""
+    """Under which it may be used."""
+    evaluation: dict[str, Any] = {}
+    """Figures measured on speakers that it never heard, by name."""
+    created: str = ""
+    """Date, ISO 8601."""
+
+    def __post_init__(self) -> None:
+        """Check what types cannot say."""
+        msgspec.structs.force_setattr(self, "corpora", tuple(self.corpora))
+        for field, longest in (("name", 64), ("version", 32)):
+            text = getattr(self, field)
+            if len(text) > longest or not _PRINTABLE.fullmatch(text):
+                msg = f"{field} is not 1 to {longest} printable ASCII characters"
+                raise ValueError(msg)
+        if not 0.01 <= self.temperature <= 100.0:
+            msg = f"temperature is {self.temperature}, not within 0.01 .. 100"
+            raise ValueError(msg)
+        if not 0.0 <= self.abstain_threshold <= 1.0:
+            msg = f"abstain_threshold is {self.abstain_threshold}, not within 0 .. 1"
+            raise ValueError(msg)
+
+
+class _Network(msgspec.Struct, frozen=True, kw_only=True):
+    bytes: int
+    sha256: str
+
+
+class _Document(ModelInfo, frozen=True, kw_only=True):
+    """``serd.json``: flat, so that a person finds everything at the top."""
+
+    format: Literal[1]
+    network: _Network
+
+
+class ModelFile(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """A model file that has been read and checked, as far as that goes without running it."""
+
+    source: str
+    """Where it came from, for messages: a path, or ``default``."""
+    sha256: str
+    """SHA-256 of the whole file in hexadecimal, as ``sha256sum`` prints it."""
+    size: int
+    """Bytes of the whole file."""
+    network: bytes
+    """The flatbuffer."""
+    labels: tuple[str, ...]
+    """Classes in the order of the network's output; each one of `EMOTIONS`."""
+    info: ModelInfo
+    """What it says of itself."""
+
+    @classmethod
+    def load(cls, name_or_path: str | Path | None = None) -> ModelFile:
+        """Read and check a model file.
+
+        Args:
+            name_or_path: ``default``, ``permissive``, or the path of a file; None: ``default``.
+
+        Returns:
+            The model.
+
+        Raises:
+            ModelError: It is missing, unreadable, or no model that serd can use; one sentence says
+                why.
+        """
+        path = resolve(name_or_path)
+        packaged = name_or_path is None or str(name_or_path) in PACKAGED
+        source = str(name_or_path or PACKAGED[0]) if packaged else str(path)
+        return cls.parse(_read(path, source), source)
+
+    @classmethod
+    def parse(cls, content: bytes, source: str) -> ModelFile:
+        """Check the bytes of a model file.
+
+        Args:
+            content: The whole file.
+            source: What to call it in messages.
+
+        Returns:
+            The model.
+
+        Raises:
+            ModelError: As in `load`.
+        """
+        if not content:
+            msg = f"the model {source} is empty"
+            raise ModelError(msg, remedy=_HINT)
+        if content[4:8] != _IDENTIFIER:
+            msg = f"{source} is not a TensorFlow Lite model"
+            raise ModelError(msg, remedy=_HINT)
+        labels_text, info_text, length = _unzip(content, source)
+        document = _decode(info_text, source)
+        network = content[:length]
+        if document.network.bytes != length or document.network.sha256 != _sha256(network):
+            msg = f"the model {source} is damaged: its network is not the one that was packed"
+            raise ModelError(msg, remedy="copy or download it again")
+        labels = _labels(labels_text, source)
+        if document.features.rate != SAMPLE_RATE:
+            msg = f"the model {source} wants {document.features.rate} Hz; serd hears {SAMPLE_RATE}"
+            raise ModelError(msg)
+        info = msgspec.convert(msgspec.structs.asdict(document), ModelInfo, from_attributes=True)
+        return cls(
+            source=source,
+            sha256=_sha256(content),
+            size=len(content),
+            network=network,
+            labels=labels,
+            info=info,
+        )
+
+
+def pack(network: bytes, labels: tuple[str, ...], info: ModelInfo) -> bytes:
+    """Make a model file.
+
+    The same arguments always give the same bytes: nothing in the archive depends on the time, the
+    machine or a compressor's version.
+
+    Args:
+        network: The ``.tflite`` flatbuffer, full-integer int8, without an archive.
+        labels: Classes in the order of its output.
+        info: What the model says of itself.
+
+    Returns:
+        The bytes of the file.
+
+    Raises:
+        ModelError: If the result is not a model that serd would load.
+    """
+    if zipfile.is_zipfile(io.BytesIO(network)):
+        msg = "the network carries an archive already: pack the bare one"
+        raise ModelError(msg)
+    document = _Document(
+        **{name: getattr(info, name) for name in ModelInfo.__struct_fields__},
+        format=1,
+        network=_Network(bytes=len(network), sha256=_sha256(network)),
+    )
+    text = msgspec.json.format(msgspec.json.encode(document, order="deterministic"), indent=1)
+    file = io.BytesIO(network)
+    # Appending keeps the offsets in the archive relative to the file, as `unzip` wants them.
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_STORED) as archive:
+        for name, content in ((_LABELS, "\n".join(labels).encode() + b"\n"), (_INFO, text)):
+            member = zipfile.ZipInfo(name, _EPOCH)
+            member.create_system = 3  # Unix, wherever it is packed
+            member.external_attr = 0o644 << 16
+            archive.writestr(member, content)
+    packed = file.getvalue()
+    ModelFile.parse(packed, f"{info.name} {info.version}")
+    return packed
+
+
+def resolve(name_or_path: str | Path | None) -> Path:
+    """The path of a model.
+
+    Args:
+        name_or_path: ``default`` or ``permissive``: the packaged ones; anything else is a path;
+            None: ``default``.
+
+    Returns:
+        The path; nothing says that there is a file.
+    """
+    if name_or_path is None:
+        name_or_path = PACKAGED[0]
+    if str(name_or_path) in PACKAGED:
+        return Path(__file__).parent / "data" / f"{name_or_path}.tflite"
+    return Path(name_or_path).expanduser()
+
+
+def _read(path: Path, source: str) -> bytes:
+    try:
+        if path.exists() and not path.is_file():
+            msg = f"the model {source} is not a file"
+            raise ModelError(msg)
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+    except FileNotFoundError as error:
+        if source in PACKAGED:
+            msg = f"this installation of serd has no {source} model"
+            raise ModelError(msg, remedy="use default, or name a file") from error
+        msg = f"there is no model {source}"
+        names = " or ".join(PACKAGED)
+        raise ModelError(msg, remedy=f"name a file, or {names}") from error
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        msg = f"the model {source} cannot be read: {reason}"
+        raise ModelError(msg) from error
+    if len(content) > LARGEST_FILE:
+        msg = f"{source} has more than {LARGEST_FILE >> 20} MiB: no model for serd is that large"
+        raise ModelError(msg, remedy=_HINT)
+    return content
+
+
+def _unzip(content: bytes, source: str) -> tuple[bytes, bytes, int]:
+    """Labels, information, and the length of the network before the archive."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = archive.infolist()
+            length = min((member.header_offset for member in members), default=0)
+            labels, info = (_member(archive, name, source) for name in (_LABELS, _INFO))
+    # What zipfile lets out on archives made to hurt, beside its own error.
+    except (
+        zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError,
+        OverflowError, OSError, UnicodeError, KeyError, IndexError,
+    ) as error:  # fmt: skip
+        msg = (
+            f"{source} carries no readable metadata: it is a bare TensorFlow Lite model, or "
+            "truncated or damaged"
+        )
+        raise ModelError(msg, remedy=_HINT) from error
+    return labels, info, length
+
+
+def _member(archive: zipfile.ZipFile, name: str, source: str) -> bytes:
+    found = [member for member in archive.infolist() if member.filename == name]
+    if len(found) != 1:
+        what = "has no" if not found else "has more than one"
+        msg = f"the model {source} {what} {name} in its metadata"
+        raise ModelError(msg, remedy=_HINT)
+    if found[0].file_size > _LARGEST_MEMBER:
+        msg = f"{name} in the model {source} has more than {_LARGEST_MEMBER >> 10} KiB"
+        raise ModelError(msg, remedy=_HINT)
+    return archive.read(found[0])  # at most file_size bytes, whatever the compressed data say
+
+
+def _decode(text: bytes, source: str) -> _Document:
+    try:
+        return msgspec.json.decode(text, type=_Document)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        msg = f"{_INFO} in the model {source} is not valid: {reason}"
+        raise ModelError(msg, remedy=_HINT) from error
+
+
+def _labels(text: bytes, source: str) -> tuple[str, ...]:
+    try:
+        labels = tuple(text.decode("utf-8").split())
+    except UnicodeDecodeError as error:
+        msg = f"{_LABELS} in the model {source} is not UTF-8"
+        raise ModelError(msg, remedy=_HINT) from error
+    unknown = [label for label in labels if label not in EMOTIONS]
+    if unknown:
+        listed = ", ".join(ascii(label[:32]) for label in unknown[:3])
+        msg = f"{_LABELS} in the model {source} names classes that serd does not know: {listed}"
+        raise ModelError(msg, remedy=f"known are {', '.join(EMOTIONS)}")
+    if len(labels) < 2 or len(set(labels)) != len(labels):
+        msg = f"{_LABELS} in the model {source} does not name two or more different classes"
+        raise ModelError(msg, remedy=_HINT)
+    return labels
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,113 @@
+"""From a stream of samples to predictions: segmenter, streaming front end and network together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from serd.model.decision import Prediction  # noqa: TC001 - msgspec looks types up
+from serd.speech.utterance import Begin, End, Extend, Utterance
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from serd.model.classifier import Classifier
+    from serd.speech.segmenter import Counters, Segmenter
+    from serd.speech.utterance import SegmentEvent
+
+
+class Recognition(msgspec.Struct, frozen=True, kw_only=True):
+    """An utterance and what the model makes of it."""
+
+    utterance: Utterance
+    """When it was, in samples of the stream, and how loud."""
+    prediction: Prediction
+    """The model's answer."""
+
+
+class Recogniser:
+    """Listens to one stream.
+
+    Features are computed while somebody speaks, so that at the end of an utterance only its last
+    frames and the network are left. For one thread; several streams need one each.
+
+    Args:
+        segmenter: Cuts the stream into utterances.
+        classifier: Tells their emotions.
+    """
+
+    def __init__(self, segmenter: Segmenter, classifier: Classifier) -> None:
+        self._segmenter = segmenter
+        self._classifier = classifier
+        self._front_end = classifier.front_end()
+
+    @property
+    def speaking(self) -> bool:
+        """Whether somebody is speaking at the end of what was fed."""
+        return self._segmenter.speaking
+
+    @property
+    def patience(self) -> int:
+        """Samples that may be collected before they are fed without an utterance ending later."""
+        return self._segmenter.patience
+
+    @property
+    def counters(self) -> Counters:
+        """Utterances heard and dropped."""
+        return self._segmenter.counters
+
+    @property
+    def position(self) -> int:
+        """Position of the next sample to be fed."""
+        return self._segmenter.position
+
+    def feed(self, samples: npt.NDArray[np.float32]) -> list[Recognition]:
+        """Take the next samples.
+
+        Args:
+            samples: float32 ``[n]``, mono, 16 kHz, any ``n``.
+
+        Returns:
+            The utterances that ended within them, in order.
+        """
+        return self._follow(self._segmenter.feed(samples))
+
+    def flush(self) -> list[Recognition]:
+        """End the stream: whatever was being said ends here.
+
+        Returns:
+            The last utterance, if there is one.
+        """
+        return self._follow(self._segmenter.flush())
+
+    def reset(self, position: int) -> list[Recognition]:
+        """Go on after audio was lost.
+
+        Args:
+            position: Position of the next sample to be fed.
+
+        Returns:
+            The utterance that the loss cut off, if there was enough of it.
+        """
+        return self._follow(self._segmenter.reset(position))
+
+    def _follow(self, events: Iterable[SegmentEvent]) -> list[Recognition]:
+        recognised: list[Recognition] = []
+        for event in events:
+            match event:
+                case Extend():
+                    self._front_end.push(event.samples)
+                case Begin():
+                    self._front_end.start()
+                case End():
+                    utterance = event.utterance
+                    features = self._front_end.finish(utterance.end - utterance.start)
+                    prediction = self._classifier.classify_features(features)
+                    recognised.append(Recognition(utterance=utterance, prediction=prediction))
+                case _:  # discarded: the next Begin starts afresh
+                    pass
+        return recognised

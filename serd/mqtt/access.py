@@ -1,0 +1,214 @@
+"""How to reach the broker and log in there: address, TLS and secrets, checked.
+
+Publisher, follower and doctor share this, so that what one of them can reach the others can too.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+from serd.errors import ConfigError
+from serd.mqtt.credentials import handed_over
+
+if TYPE_CHECKING:
+    from serd.config import MqttConfig, TlsConfig
+
+EMBEDDED: Final = "embedded"
+"""As ``mqtt.host``: serd's own broker on loopback."""
+
+LOOPBACK: Final = "127.0.0.1"
+"""Where the embedded broker listens."""
+
+_SECRET_BYTES_MAX = 65_535  # what an MQTT password can hold
+
+
+class Access:
+    """A checked way to the broker.
+
+    Password file, certificates and key are read again for each client, so that a renewed
+    certificate or a changed password is used from the next connection on.
+
+    Args:
+        settings: The configuration's ``mqtt`` section. With ``host: embedded`` the client goes to
+            loopback, without login and without TLS.
+
+    Raises:
+        ConfigError: A file is missing or not what it should be, or settings contradict each
+            other; the message names key and file, never a secret.
+    """
+
+    def __init__(self, settings: MqttConfig) -> None:
+        embedded = settings.host == EMBEDDED
+        self.host = LOOPBACK if embedded else settings.host
+        self.port = settings.port
+        self.keepalive_s = settings.keepalive_s
+        self.username = None if embedded else settings.username
+        self._settings = handed_over(settings)
+        self._embedded = embedded
+        self.tls = not embedded and settings.tls.active
+        """Whether the connection is encrypted."""
+        self.warnings = tuple(self._check())
+        """Sentences about what works but should not stay so (who can read a secret)."""
+
+    def __repr__(self) -> str:
+        return f"Access({self.address}, tls={self.tls}, login={self.username is not None})"
+
+    @property
+    def address(self) -> str:
+        """``host:port``, for people."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def local(self) -> bool:
+        """Whether the broker is on this machine, so that nobody between can listen."""
+        name = self.host.lower().rstrip(".")
+        if name == "localhost" or name.endswith(".localhost"):
+            return True
+        try:
+            return ipaddress.ip_address(name.strip("[]")).is_loopback
+        except ValueError:
+            return False
+
+    def client(self, client_id: str) -> paho.Client:
+        """A new client, ready to connect.
+
+        Raises:
+            ConfigError: As the constructor; files may have changed since.
+        """
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            clean_session=True,
+            protocol=paho.MQTTv311,
+            reconnect_on_failure=False,
+        )
+        if self.username is not None:
+            client.username_pw_set(self.username, self._password())
+        context = self.tls_context()
+        if context is not None:
+            client.tls_set_context(context)
+        return client
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """What encrypts a connection and verifies the broker; None without TLS.
+
+        Raises:
+            ConfigError: As the constructor; files may have changed since.
+        """
+        return _tls_context(self._settings.tls) if self.tls else None
+
+    def _check(self) -> list[str]:
+        warnings: list[str] = []
+        if self._embedded:
+            return warnings
+        settings = self._settings
+        secret = settings.password is not None or settings.password_file is not None
+        if secret and settings.username is None:
+            raise ConfigError("mqtt.username is missing: MQTT knows no password without a user")
+        self._password()
+        if settings.password_file is not None:
+            warnings += _readable_by_all("mqtt.password_file", settings.password_file)
+        if settings.tls.key is not None and settings.tls.cert is None:
+            raise ConfigError("mqtt.tls.key is set without mqtt.tls.cert; they come together")
+        if self.tls:
+            _tls_context(settings.tls)
+            if settings.tls.key is not None:
+                warnings += _readable_by_all("mqtt.tls.key", settings.tls.key)
+        elif self.username is not None and not self.local:
+            warnings.append(
+                f"user name and password go unencrypted to {self.address}; "
+                "set mqtt.tls.ca to encrypt the connection"
+            )
+        return warnings
+
+    def _password(self) -> str | None:
+        settings = self._settings
+        if settings.password_file is None:
+            return settings.password
+        if settings.password is not None:
+            raise ConfigError("mqtt.password and mqtt.password_file are both set; keep one")
+        path = settings.password_file
+        try:
+            with Path(path).open("rb") as file:
+                line = file.readline(_SECRET_BYTES_MAX + 3).rstrip(b"\r\n")
+            password = line.decode()
+        except OSError as error:
+            raise ConfigError(
+                f"mqtt.password_file: cannot read {path}: {error.strerror or error}"
+            ) from None
+        except UnicodeDecodeError:
+            # "from None": the original carries the bytes of the secret.
+            raise ConfigError(f"mqtt.password_file: {path} is not UTF-8 text") from None
+        if not password or len(line) > _SECRET_BYTES_MAX:
+            raise ConfigError(f"mqtt.password_file: the first line of {path} holds no password")
+        return password
+
+
+class _TidySocket(ssl.SSLSocket):
+    """Closes itself when the handshake fails; the client library leaves that to the collector."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        """As the base class."""
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
+
+
+def _readable_by_all(key: str, path: str) -> list[str]:
+    try:
+        mode = Path(path).stat().st_mode
+    except OSError:
+        return []
+    if mode & stat.S_IROTH:
+        return [f"{key}: everybody on this machine can read {path}; chmod 600 it"]
+    return []
+
+
+def _tls_context(settings: TlsConfig) -> ssl.SSLContext:
+    """A client context that verifies the broker's certificate and its name.
+
+    Raises:
+        ConfigError: A file is missing, unreadable or not what its key says.
+    """
+    for key in ("ca", "cert", "key"):
+        path = getattr(settings, key)
+        if path is not None:
+            try:
+                with Path(path).open("rb"):
+                    pass
+            except OSError as error:
+                raise ConfigError(
+                    f"mqtt.tls.{key}: cannot read {path}: {error.strerror or error}"
+                ) from None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies certificate and host name
+    context.sslsocket_class = _TidySocket
+    try:
+        if settings.ca is not None:
+            context.load_verify_locations(cafile=settings.ca)
+        else:
+            context.load_default_certs()
+    except ssl.SSLError:
+        raise ConfigError(
+            f"mqtt.tls.ca: {settings.ca} holds no certificate in PEM format"
+        ) from None
+    if settings.cert is not None:
+        try:
+            # A password callback, because OpenSSL would otherwise ask for one on the terminal.
+            context.load_cert_chain(settings.cert, settings.key, password=lambda: "")
+        except (ssl.SSLError, OSError, ValueError) as error:
+            reason = getattr(error, "reason", None) or "no certificate and key in PEM format"
+            raise ConfigError(
+                f"mqtt.tls.cert: {settings.cert} and mqtt.tls.key: {settings.key} cannot be used: "
+                f"{str(reason).replace('_', ' ').lower()}",
+                remedy="the key must be unencrypted and belong to the certificate",
+            ) from None
+    return context

@@ -1,0 +1,169 @@
+"""Announces a node to Home Assistant: MQTT discovery of a whole device in one retained message.
+
+https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload (Home Assistant 2024.12
+or later). Published on every connection and whenever Home Assistant says that it has come up; an
+empty retained message on the same topic removes the device.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from serd.events.state import REPEAT_S
+from serd.model.emotions import EMOTIONS, UNCERTAIN
+
+if TYPE_CHECKING:
+    from serd.mqtt.topics import Topics
+
+_STALE: Final = 3
+"""What failed to come this often is out of date."""
+
+_EVENT_FIELDS: Final = (
+    "confidence", "valence", "arousal", "scores", "level_dbfs", "duration_s", "started_at",
+    "ended_at", "latency_ms", "seq", "id",
+)  # fmt: skip
+"""What of an event becomes an attribute of Home Assistant's event entity."""
+
+_DIAGNOSTICS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
+    ("condition", "Condition", {"icon": "mdi:stethoscope"}),
+    ("level_dbfs", "Level", {"icon": "mdi:microphone", "unit_of_measurement": "dBFS",
+                             "state_class": "measurement", "suggested_display_precision": 0}),
+    ("latency_ms", "Latency", {"device_class": "duration", "unit_of_measurement": "ms",
+                               "state_class": "measurement", "suggested_display_precision": 0}),
+    ("waiting", "Events waiting", {"icon": "mdi:tray-full", "state_class": "measurement"}),
+    ("version", "Version", {"icon": "mdi:tag-outline"}),
+)  # fmt: skip
+"""Key in the telemetry, name for people, and what Home Assistant shall know of it."""
+
+
+def discovery_topic(topics: Topics, prefix: str) -> str:
+    """Where the announcement goes; an empty retained message there removes the device."""
+    return f"{prefix}/device/{_device_id(topics)}/config"
+
+
+def birth_topic(prefix: str) -> str:
+    """Where Home Assistant says ``online`` when it has come up."""
+    return f"{prefix}/status"
+
+
+def discovery_payload(topics: Topics, *, version: str, telemetry_s: float) -> bytes:
+    """The announcement, JSON, UTF-8.
+
+    Args:
+        topics: Of the node.
+        version: Of serd.
+        telemetry_s: Seconds between two telemetry messages; three missed ones make the
+            diagnostics unavailable.
+    """
+    device = _device_id(topics)
+    payload = {
+        "dev": {
+            "ids": [device],
+            "name": f"serd {topics.node}",
+            "mf": "serd",
+            "mdl": "Speech-emotion recogniser",
+            "sw": version,
+        },
+        "o": {"name": "serd", "sw": version},
+        "avty": [{"topic": topics.status}],
+        "cmps": {
+            key: {
+                **component,
+                "qos": 1,  # of Home Assistant's subscription and command
+                "unique_id": f"{device}_{key}",
+                "default_entity_id": _entity_id(device, component),
+            }
+            for key, component in _components(topics, telemetry_s).items()
+        },
+    }
+    return msgspec.json.encode(payload)
+
+
+def _device_id(topics: Topics) -> str:
+    return f"serd_{topics.node}"  # the node has only [a-zA-Z0-9_-], see Topics
+
+
+def _entity_id(device: str, component: dict[str, Any]) -> str:
+    """What Home Assistant makes of device and name; said, so that no later version decides else."""
+    slug = re.sub("[^a-z0-9]+", "_", f"{device}_{component['name']}".lower()).strip("_")
+    return f"{component['p']}.{slug}"
+
+
+def _components(topics: Topics, telemetry_s: float) -> dict[str, dict[str, Any]]:
+    fields = ", ".join(f"'{name}': value_json.{name}" for name in _EVENT_FIELDS)
+    emotions = list(EMOTIONS)
+    components: dict[str, dict[str, Any]] = {
+        "event": {
+            "p": "event",
+            "name": "Emotion",
+            "icon": "mdi:account-voice",
+            "state_topic": topics.emotion,
+            "event_types": [*emotions, UNCERTAIN],
+            "value_template": f"{{{{ {{'event_type': value_json.emotion, {fields}}} | to_json }}}}",
+        },
+        "emotion": _sensor(
+            topics.state, "emotion", "Emotion", icon="mdi:emoticon-outline",
+            device_class="enum", options=[*emotions, UNCERTAIN],
+        ),
+        "confidence": {
+            **_sensor(topics.state, "confidence", "Confidence", icon="mdi:percent",
+                      unit_of_measurement="%", state_class="measurement",
+                      suggested_display_precision=0),
+            "value_template": "{{ (value_json.confidence * 100) | round(1) "
+                              "if value_json.confidence is number else none }}",
+        },
+        "mood": _sensor(
+            topics.state, "mood", "Mood", icon="mdi:home-heart",
+            device_class="enum", options=emotions,
+            expire_after=round(REPEAT_S * _STALE),
+        ),
+        "valence": _sensor(
+            topics.state, "mood_valence", "Valence", icon="mdi:thumbs-up-down-outline",
+            state_class="measurement", suggested_display_precision=2,
+            expire_after=round(REPEAT_S * _STALE),
+        ),
+        "arousal": _sensor(
+            topics.state, "mood_arousal", "Arousal", icon="mdi:pulse",
+            state_class="measurement", suggested_display_precision=2,
+            expire_after=round(REPEAT_S * _STALE),
+        ),
+        "speech": {
+            "p": "binary_sensor",
+            "name": "Speech",
+            "device_class": "sound",
+            "state_topic": topics.speech,
+        },
+        "mute": {
+            "p": "switch",
+            "name": "Mute",
+            "icon": "mdi:microphone-off",
+            "state_topic": topics.mute,
+            "command_topic": topics.mute_set,
+        },
+    }  # fmt: skip
+    for key, name, more in _DIAGNOSTICS:
+        components[key] = {
+            **_sensor(topics.telemetry, key, name, **more),
+            "entity_category": "diagnostic",
+            "expire_after": round(telemetry_s * _STALE),
+        }
+    components["condition"] |= {
+        "json_attributes_topic": topics.telemetry,
+        "json_attributes_template": "{{ {'trouble': value_json.trouble | default(none)} "
+        "| to_json }}",
+    }
+    return components
+
+
+def _sensor(topic: str, key: str, name: str, **more: object) -> dict[str, Any]:
+    # A key that is missing or null renders as "None", which Home Assistant shows as unknown.
+    return {
+        "p": "sensor",
+        "name": name,
+        "state_topic": topic,
+        "value_template": f"{{{{ value_json.{key} | default(none) }}}}",
+        **more,
+    }

@@ -1,0 +1,185 @@
+"""A small broker inside serd, for a machine that has none yet: loopback only, nothing kept.
+
+It is amqtt (extra ``serd[embedded]``) on a thread with an event loop of its own. Everybody on this
+machine may connect and nobody from elsewhere can. For more than trying serd out, a mosquitto is
+the better broker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import threading
+from typing import Any, Final, Self
+
+from serd.errors import ConfigError, UnavailableError
+from serd.mqtt.access import LOOPBACK
+
+_log = logging.getLogger(__name__)
+
+_START_S: Final = 30.0
+_FAREWELL_S: Final = 1.0
+_PORTS_TRIED: Final = 5
+_LOGGERS: Final = ("amqtt", "transitions")
+
+
+class EmbeddedBroker:
+    """A broker on loopback for the time between :meth:`start` and :meth:`stop`.
+
+    Args:
+        port: TCP port; 0 picks a free one, see :attr:`port`.
+    """
+
+    host: Final = LOOPBACK
+
+    def __init__(self, port: int = 0) -> None:
+        self.port = port
+        """Where it listens, once it is started."""
+        self._any_port = port == 0
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._leave: asyncio.Event | None = None
+        self._started = threading.Event()
+        self._failure: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start it; it accepts connections when this returns.
+
+        Raises:
+            ConfigError: The package that it is made of is not installed.
+            UnavailableError: It cannot listen on that port.
+        """
+        broker_type = _import_broker()
+        for attempt in range(1, _PORTS_TRIED + 1):
+            if self._any_port:
+                self.port = _free_port()
+            try:
+                self._start(broker_type)
+            except UnavailableError:
+                # Somebody else may have taken the free port meanwhile.
+                if not self._any_port or attempt == _PORTS_TRIED:
+                    raise
+            else:
+                return
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Close every connection and end. Does nothing if it does not run."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        if self._loop is not None and self._leave is not None and thread.is_alive():
+            self._loop.call_soon_threadsafe(self._leave.set)
+        thread.join(timeout)
+        if thread.is_alive():
+            _log.warning("the embedded broker does not end; it is left to the end of the process")
+
+    def _start(self, broker_type: type[Any]) -> None:
+        _check_port(self.port)
+        self._started.clear()
+        self._failure = None
+        self._thread = threading.Thread(
+            target=self._run, args=(broker_type,), name="serd-broker", daemon=True
+        )
+        self._thread.start()
+        if not self._started.wait(_START_S):
+            raise UnavailableError("the embedded broker does not start")
+        if (failure := self._outcome()) is not None:
+            self._thread.join()
+            self._thread = None
+            raise UnavailableError(
+                f"the embedded broker cannot listen on {self.host}:{self.port}: {failure}"
+            ) from failure
+
+    def _outcome(self) -> BaseException | None:
+        return self._failure
+
+    def _run(self, broker_type: type[Any]) -> None:
+        # The broker tells of every client that goes away without a word; that is the daily bread
+        # of a broker and nothing to a user of serd. Start-up failures are told by our exception.
+        for name in _LOGGERS:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        try:
+            asyncio.run(self._serve(broker_type))
+        except Exception as error:  # noqa: BLE001 - told by start(), or too late for anybody
+            if self._started.is_set():
+                _log.warning("the embedded broker ended: %s", error)
+            self._failure = error
+        finally:
+            self._started.set()
+
+    async def _serve(self, broker_type: type[Any]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._leave = asyncio.Event()
+        broker = broker_type(_configuration(self.host, self.port))
+        await broker.start()
+        self._started.set()
+        try:
+            await self._leave.wait()
+        finally:
+            await broker.shutdown()
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            if others:
+                await asyncio.wait(others, timeout=_FAREWELL_S)
+            await asyncio.sleep(0)  # closed connections are taken down in the loop's next round
+
+
+def _configuration(host: str, port: int) -> dict[str, Any]:
+    # Named plugins only: the defaults would log every packet and publish the machine's load.
+    return {
+        "listeners": {"default": {"type": "tcp", "bind": f"{host}:{port}"}},
+        "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
+    }
+
+
+def _import_broker() -> type[Any]:
+    try:
+        from amqtt.broker import Broker  # noqa: PLC0415 - optional, and takes half a second
+    except ImportError as error:
+        raise ConfigError(
+            f"mqtt.host: embedded needs a package that is not installed: {error.name or error}",
+            remedy="install serd[embedded], or set mqtt.host to a broker of yours",
+        ) from error
+
+    class TidyBroker(Broker):  # type: ignore[misc, unused-ignore]
+        """Closes each connection at its end, which the original leaves to the collector."""
+
+        async def stream_connected(
+            self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, listener_name: str
+        ) -> None:
+            try:
+                await super().stream_connected(reader, writer, listener_name)
+            finally:
+                writer.close()
+
+    return TidyBroker
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _check_port(port: int) -> None:
+    """Say in words what the broker would say in a stack trace."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UnavailableError(
+                f"the embedded broker cannot listen on {LOOPBACK}:{port}: {reason}",
+                remedy="another broker may be running there; set mqtt.port, or use that broker",
+            ) from None

@@ -1,0 +1,112 @@
+"""What a node publishes, read again: for those who follow it."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import msgspec
+
+from serd.events.event import Event, decode
+from serd.events.state import RoomState, decode_state
+from serd.mqtt.commands import parse_switch
+from serd.mqtt.topics import Kind, parse
+
+_STATUS = {b"online": True, b"offline": False}
+
+
+class EventMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """An utterance was heard and judged."""
+
+    node: str
+    event: Event
+
+
+class StateMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """How a room is."""
+
+    node: str
+    state: RoomState
+
+
+class StatusMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A node has come or gone."""
+
+    node: str
+    online: bool
+
+
+class SpeechMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody begins or ends to speak."""
+
+    node: str
+    on: bool
+
+
+class MuteMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A microphone was closed or opened."""
+
+    node: str
+    on: bool
+
+
+class TelemetryMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """Figures of a node's health."""
+
+    node: str
+    figures: dict[str, Any]
+
+
+Message: TypeAlias = (
+    EventMessage | StateMessage | StatusMessage | SpeechMessage | MuteMessage | TelemetryMessage
+)
+
+
+def decode_message(base: str, topic: str, payload: bytes) -> Message | None:
+    """Read what came on a topic. Fields that this version does not know are ignored.
+
+    Args:
+        base: First levels of the topics.
+        topic: Where it came.
+        payload: What came.
+
+    Returns:
+        The message; None if the topic is none of a node's, or was only cleared.
+
+    Raises:
+        ValueError: The payload is not what belongs on that topic; the text says why.
+    """
+    parsed = parse(base, topic)
+    if parsed is None or not payload:
+        return None
+    node, kind = parsed
+    return _decode(node, kind, payload)
+
+
+def _decode(node: str, kind: Kind, payload: bytes) -> Message:
+    message: Message
+    match kind:
+        case "emotion":
+            message = EventMessage(node=node, event=decode(payload))
+        case "state":
+            message = StateMessage(node=node, state=decode_state(payload))
+        case "telemetry":
+            message = TelemetryMessage(node=node, figures=_decode_object(payload))
+        case "status":
+            online = _STATUS.get(payload)
+            if online is None:
+                raise ValueError("not a status: neither online nor offline")
+            message = StatusMessage(node=node, online=online)
+        case "speech" | "mute":
+            on = parse_switch(payload)
+            if on is None:
+                raise ValueError("not a switch: neither ON nor OFF")
+            kind_type = SpeechMessage if kind == "speech" else MuteMessage
+            message = kind_type(node=node, on=on)
+    return message
+
+
+def _decode_object(payload: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(payload, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"not a JSON object: {error}") from error

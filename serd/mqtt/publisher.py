@@ -1,0 +1,403 @@
+"""Publishes what a node says, and takes its commands; nothing in it can hold up the pipeline.
+
+The publisher has a thread of its own, and everything that touches the network or waits for the
+broker happens there. It connects in the background for ever. Each connection is a new client and
+a new MQTT session (:mod:`serd.mqtt.link`), so nothing is sent behind its back: after a lost
+connection, or in the next process, every event that the broker has not acknowledged is sent again
+in order, with the same id and the same bytes.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import msgspec
+
+from serd.errors import ConfigError, SerdError
+from serd.events.event import encode
+from serd.events.state import encode_state
+from serd.mqtt.access import Access
+from serd.mqtt.backoff import Backoff
+from serd.mqtt.commands import Commands, encode_switch
+from serd.mqtt.discovery import birth_topic, discovery_payload, discovery_topic
+from serd.mqtt.link import Link, LinkError
+from serd.mqtt.outbox import Board, EventQueue, EventStore
+from serd.mqtt.topics import Topics
+from serd.mqtt.wake import Wake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import paho.mqtt.client as paho
+
+    from serd.config import MqttConfig
+    from serd.events.event import Event
+    from serd.events.state import RoomState
+
+_log = logging.getLogger(__name__)
+
+ONLINE: Final = b"online"
+OFFLINE: Final = b"offline"
+
+_STEP_S: Final = 1.0
+_GOODBYE_S: Final = 0.5
+_STORE_PAUSE_S: Final = 1.0
+_FLAPS_SUSPICIOUS: Final = 3
+
+
+class Publisher(Protocol):
+    """Where the daemon sends what it has to say. No method blocks, save ``stop`` and ``drain``."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether a broker is listening now."""
+
+    def start(self) -> None:
+        """Begin to connect, in the background."""
+
+    def stop(self, timeout: float = 2.0) -> None:
+        """Say what is left to say, then ``offline``, and end; within ``timeout`` seconds."""
+
+    def drain(self, timeout: float) -> bool:
+        """Wait until everything is delivered; False if it is not within ``timeout`` seconds."""
+
+    def event_journalled(self, event: Event) -> None:
+        """An event was written to the journal and waits there to be published."""
+
+    def state(self, state: RoomState) -> None:
+        """The room's state is now this."""
+
+    def speech(self, on: bool) -> None:
+        """Whether somebody speaks."""
+
+    def muted(self, on: bool) -> None:
+        """Whether the microphone is closed."""
+
+    def telemetry(self, figures: Mapping[str, Any]) -> None:
+        """Figures of health; keys as in :mod:`serd.mqtt.discovery`."""
+
+    def counters(self) -> dict[str, int]:
+        """What was done so far; names as in the telemetry."""
+
+
+class MqttPublisher:
+    """The publisher of one node, over a real broker.
+
+    Args:
+        settings: The configuration's ``mqtt`` section.
+        node: Name of the node.
+        store: The journal; read and acknowledged on the publisher's thread.
+        on_mute: Called with the wish of a mute command, on a thread that may be blocked.
+        on_connection: Called at each change with whether a broker is there and why not, on the
+            publisher's thread; it must not block.
+        backoff: Waits between attempts.
+        version: Of serd, for Home Assistant.
+
+    Raises:
+        ConfigError: Secrets or certificates cannot be used, or the names make no topic.
+    """
+
+    def __init__(
+        self,
+        settings: MqttConfig,
+        node: str,
+        store: EventStore,
+        *,
+        on_mute: Callable[[bool], None] | None = None,
+        on_connection: Callable[[bool, str], None] | None = None,
+        backoff: Backoff | None = None,
+        version: str = "unknown",
+    ) -> None:
+        self.topics = Topics(settings.base_topic, node)
+        self._access = Access(settings)
+        for warning in self._access.warnings:
+            _log.warning("%s", warning)
+        self._client_id = settings.client_id or f"serd-{node}"
+        self._birth = birth_topic(settings.discovery_prefix) if settings.discovery else None
+        self._store = store
+        self._events = EventQueue(store, node)
+        self._board = Board()
+        if settings.discovery:
+            announcement = discovery_payload(
+                self.topics, version=version, telemetry_s=settings.telemetry_s
+            )
+            self._board.put(
+                discovery_topic(self.topics, settings.discovery_prefix), announcement, qos=1
+            )
+        self._commands = Commands(self.topics.mute_set, on_mute or (lambda _on: None))
+        self._on_connection = on_connection
+        self._backoff = backoff or Backoff()
+        self._wake = Wake()
+        self._news = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._deadline = 0.0
+        self._connected = False
+        self._reason = "not started"
+        self._flaps = 0
+        self._subscription_refused = False
+        self._store_trouble: str | None = None
+        self._store_retry_at = 0.0
+        self._counts = {"connections": 0, "published": 0, "acknowledged": 0, "redelivered": 0}
+        self._own_onlines = 0
+        self.conflict = ""
+        """That another client uses this node's name, in words; empty if none does."""
+        self.heartbeat = time.monotonic()
+        """When the thread last came round (monotonic); it may be 10 s ago while it connects."""
+        self.latency_ms: float | None = None
+        """Of the event that was handed over last; None until there was one."""
+
+    # What the pipeline calls: a lock for an instant, never the network, never the disk.
+
+    def event_journalled(self, event: Event) -> None:
+        """An event was written to the journal and waits there to be published."""
+        self._events.add(event)
+        self._wake.set()
+
+    def state(self, state: RoomState) -> None:
+        """The room's state is now this."""
+        self._put(self.topics.state, encode_state(state), qos=1)
+
+    def speech(self, on: bool) -> None:
+        """Whether somebody speaks."""
+        self._put(self.topics.speech, encode_switch(on), qos=0)
+
+    def muted(self, on: bool) -> None:
+        """Whether the microphone is closed."""
+        self._put(self.topics.mute, encode_switch(on), qos=1)
+
+    def telemetry(self, figures: Mapping[str, Any]) -> None:
+        """Figures of health."""
+        self._put(self.topics.telemetry, msgspec.json.encode(figures), qos=0)
+
+    def _put(self, topic: str, payload: bytes, *, qos: int) -> None:
+        if self._board.put(topic, payload, qos=qos):
+            self._wake.set()
+
+    # What the daemon calls.
+
+    @property
+    def connected(self) -> bool:
+        """Whether a broker is listening now."""
+        return self._connected
+
+    @property
+    def reason(self) -> str:
+        """Why no broker is listening; empty while one is."""
+        return self._reason
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def counters(self) -> dict[str, int]:
+        """What was done so far."""
+        counts = dict(self._counts)
+        counts["reconnects"] = max(0, counts.pop("connections") - 1)
+        counts["commands_ignored"] = self._commands.ignored
+        counts["in_flight"] = self._events.in_flight
+        return counts
+
+    def start(self) -> None:
+        """Begin to connect, in the background, and go on for ever."""
+        if self._thread is None:
+            self._commands.start()
+            self._thread = threading.Thread(target=self._run, name="serd-mqtt", daemon=True)
+            self._thread.start()
+
+    def stop(self, timeout: float = 2.0) -> None:
+        """Send what is left while there is time, say ``offline``, and end.
+
+        What is not acknowledged by then stays in the journal for the next process.
+        """
+        self._deadline = time.monotonic() + timeout
+        self._stopping = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(timeout + _GOODBYE_S)
+        if not self.alive:
+            self._wake.close()
+        self._commands.stop(max(0.0, self._deadline - time.monotonic()))
+
+    def revive(self) -> bool:
+        """Start the thread again after it died; True."""
+        self._thread = threading.Thread(target=self._run, name="serd-mqtt", daemon=True)
+        self._thread.start()
+        return True
+
+    def drain(self, timeout: float) -> bool:
+        """Wait until the broker has acknowledged every event, and has every retained value."""
+        with self._news:
+            return self._news.wait_for(self._drained, timeout)
+
+    def _drained(self) -> bool:
+        return self._connected and self._events.idle and self._board.idle
+
+    # The publisher's thread.
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                self._session()
+            except LinkError as error:
+                self._lost(error.message)
+            except ConfigError as error:  # a certificate or password file that is now gone
+                self._lost(str(error))
+            except Exception:  # noqa: BLE001 - a bug here must not silence the node for ever
+                _log.exception("the MQTT publisher stumbled and begins anew")
+                self._lost("an error in serd")
+            self._pause(self._backoff.next())
+        self._change(connected=False, reason="stopped")
+
+    def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self._stopping and (left := until - time.monotonic()) > 0:
+            self.heartbeat = time.monotonic()
+            self._wake.wait(min(left, _STEP_S))
+
+    def _session(self) -> None:
+        link = Link(self._access, self._client_id, will=(self.topics.status, OFFLINE))
+        try:
+            self.heartbeat = time.monotonic()
+            link.open(give_up=lambda: self._stopping, wake=self._wake)
+            self._welcome(link)
+            while not self._stopping:
+                self._turn(link, _STEP_S)
+            self._farewell(link)
+        finally:
+            self._collect()  # what was acknowledged in the same breath need not be sent again
+            link.abandon()
+
+    def _welcome(self, link: Link) -> None:
+        self._say(link, ONLINE)
+        self._own_onlines = 0  # it comes back, if at all, as the retained one
+        own = [self.topics.mute_set, self.topics.status]
+        link.subscribe(own if self._birth is None else [*own, self._birth])
+        self._events.restart()
+        self._board.restart()
+        self._backoff.connected()
+        self._counts["connections"] += 1
+        self._change(connected=True, reason="")
+
+    def _turn(self, link: Link, timeout: float) -> None:
+        """Hand over what can be, let the network work, take what came."""
+        self.heartbeat = time.monotonic()
+        self._hand_over_events(link)
+        self._hand_over_values(link)
+        link.step(timeout, self._wake)
+        if link.subscription is False and not self._subscription_refused:
+            self._subscription_refused = True
+            _log.warning("the broker does not let serd subscribe to %s: check its access list; "
+                         "commands will not arrive", self.topics.mute_set)  # fmt: skip
+        while link.received:
+            self._receive(link, link.received.popleft())
+        self._collect()
+        if self._drained():
+            with self._news:
+                self._news.notify_all()
+
+    def _hand_over_events(self, link: Link) -> None:
+        if time.monotonic() < self._store_retry_at:
+            return
+        try:
+            # A congested network gets no more: what is handed over cannot be taken back.
+            while not link.congested and (waiting := self._events.next()) is not None:
+                event = self._store.hand_over(waiting)
+                receipt = link.publish(self.topics.emotion, encode(event), qos=1, retain=False)
+                self._events.handed(event, receipt)
+                self.latency_ms = event.latency_ms
+                self._counts["published"] += 1
+                self._counts["redelivered"] += waiting.latency_ms is not None
+            self._store.flush(if_due=True)
+        except LinkError:
+            raise
+        except SerdError as error:
+            self._store_retry_at = time.monotonic() + _STORE_PAUSE_S
+            if self._store_trouble != error.message:
+                self._store_trouble = error.message
+                _log.warning("events cannot be published now: %s", error)
+        else:
+            self._store_trouble = None
+
+    def _hand_over_values(self, link: Link) -> None:
+        for posting in self._board.due():
+            if link.congested:
+                return
+            receipt = link.publish(posting.topic, posting.payload, qos=posting.qos, retain=True)
+            self._board.posted(posting, receipt)
+
+    def _receive(self, link: Link, message: paho.MQTTMessage) -> None:
+        topic, payload = message.topic, bytes(message.payload)
+        if topic == self._birth:
+            # On subscribing comes the retained one; what it asks for has just been sent.
+            if payload == ONLINE and not message.retain:
+                self._say(link, ONLINE)
+                self._board.restart()
+        elif topic == self.topics.status:
+            if payload == OFFLINE and not message.retain:
+                self._conflict("offline")
+                self._say(link, ONLINE)
+            elif payload == ONLINE and not message.retain:
+                self._own_onlines -= 1
+                if self._own_onlines < 0:
+                    self._own_onlines = 0
+                    self._conflict("online")
+        else:
+            self._commands.receive(topic, payload, retained=message.retain)
+
+    def _conflict(self, status: str) -> None:
+        """Somebody else has spoken in this node's name."""
+        _log.warning("somebody else says that %s is %s: is a second serd running with this "
+                     "node name?", self.topics.node, status)  # fmt: skip
+        self.conflict = "another serd seems to use this node name"
+
+    def _farewell(self, link: Link) -> None:
+        """Send what is left while there is time, then say ``offline`` and see it arrive."""
+        while not self._drained() and (left := self._left() - _GOODBYE_S) > 0:
+            self._turn(link, left)
+        receipt = self._say(link, OFFLINE)
+        while not receipt.is_published() and (left := self._left()) > 0:
+            link.step(left)
+        link.close(self._left())
+
+    def _collect(self) -> None:
+        self._counts["acknowledged"] += self._events.collect()
+
+    def _left(self) -> float:
+        return max(0.0, self._deadline - time.monotonic())
+
+    def _say(self, link: Link, status: bytes) -> paho.MQTTMessageInfo:
+        self._own_onlines += status == ONLINE
+        return link.publish(self.topics.status, status, qos=1, retain=True)
+
+    def _lost(self, reason: str) -> None:
+        """The connection could not be made or is lost."""
+        if self._connected:
+            self._flaps = self._flaps + 1 if self._backoff.short_lived else 0
+            if self._flaps >= _FLAPS_SUSPICIOUS:
+                self.conflict = "another client seems to use this node's client id"
+                reason += f" again and again; does another client call itself {self._client_id}?"
+        self._change(connected=False, reason=reason)
+
+    def _change(self, *, connected: bool, reason: str) -> None:
+        """Remember the state, and tell it once."""
+        if (connected, reason) == (self._connected, self._reason):
+            return
+        self._connected, self._reason = connected, reason
+        if connected:
+            _log.info("connected to the broker at %s", self._access.address)
+        elif self._stopping:
+            _log.info("disconnected from the broker")
+        else:
+            _log.warning("no broker: %s; events wait in the journal", reason)
+        with self._news:
+            self._news.notify_all()
+        if self._on_connection is not None:
+            try:
+                self._on_connection(connected, reason)
+            except Exception:  # noqa: BLE001 - the thread must outlive its listeners
+                _log.exception("a listener to the broker's coming and going failed")

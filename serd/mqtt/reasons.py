@@ -1,0 +1,68 @@
+"""Why there is no connection, in words that say what to look at."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+from typing import TYPE_CHECKING
+
+from serd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from paho.mqtt.reasoncodes import ReasonCode
+
+    from serd.mqtt.access import Access
+
+
+def explain(error: BaseException, access: Access) -> str:
+    """Why the connection could not be made, in words."""
+    address = access.address
+    sentence: str
+    if isinstance(error, ssl.SSLCertVerificationError):
+        sentence = f"{address}: the broker's certificate is not accepted: {error.verify_message}"
+    elif isinstance(error, ssl.SSLError):
+        told = explain_alert(str(error)) or f"TLS failed: {error.reason or error}"
+        sentence = f"{address}: {told}"
+    elif isinstance(error, ConnectionRefusedError):
+        sentence = f"connection refused: is a broker running at {address}?"
+    elif isinstance(error, socket.gaierror):
+        sentence = f"the name {access.host} is not known: {error.strerror or error}"
+    elif isinstance(error, TimeoutError):
+        sentence = f"{address} does not answer"
+    elif isinstance(error, OSError) and error.errno in {errno.EHOSTUNREACH, errno.ENETUNREACH}:
+        sentence = f"there is no way to {address}: {error.strerror}"
+    elif isinstance(error, ConnectionResetError):
+        sentence = f"{address} closed the connection"
+    elif isinstance(error, ConfigError):
+        sentence = error.message
+    else:
+        sentence = f"{address}: {getattr(error, 'strerror', None) or error}"
+    return sentence
+
+
+def explain_connack(reason: ReasonCode, access: Access) -> str:
+    """Why the broker refused the login, in words."""
+    # paho hands MQTT 3.1.1's return codes over as MQTT 5 reason codes.
+    text = str(reason)
+    if text in {"Bad user name or password", "Not authorized"}:
+        if access.username is None:
+            return f"{access.address} wants a user name and a password"
+        return f"{access.address}: wrong user name or password for {access.username!r}"
+    return f"{access.address} refuses the connection: {text.lower()}"
+
+
+def explain_alert(text: str) -> str | None:
+    """The peer's TLS alert in words, or None if the text speaks of none."""
+    known = {
+        "CERTIFICATE_REQUIRED": "the broker wants a client certificate: set mqtt.tls.cert and key",
+        "UNKNOWN_CA": "the broker does not know who signed the client certificate",
+        "CERTIFICATE_EXPIRED": "the client certificate has expired",
+        "CERTIFICATE_REVOKED": "the client certificate is revoked",
+        "BAD_CERTIFICATE": "the broker does not accept the client certificate",
+        "HANDSHAKE_FAILURE": "the broker refuses the TLS handshake (a client certificate missing?)",
+        "WRONG_VERSION_NUMBER": "what answers there does not speak TLS",
+        "RECORD_LAYER_FAILURE": "what answers there does not speak TLS",
+    }
+    upper = text.upper().replace(" ", "_")
+    return next((words for sign, words in known.items() if sign in upper), None)

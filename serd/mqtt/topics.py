@@ -1,0 +1,98 @@
+"""The topics of one node, and which node and kind a received topic belongs to.
+
+::
+
+    BASE/NODE/status      online | offline     retained, last will
+    BASE/NODE/emotion     an event             not retained
+    BASE/NODE/state       the room's state     retained
+    BASE/NODE/speech      ON | OFF             retained
+    BASE/NODE/mute        ON | OFF             retained
+    BASE/NODE/mute/set    ON | OFF             command to the node
+    BASE/NODE/telemetry   figures of health    retained
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Literal, TypeAlias, get_args
+
+from serd.errors import ConfigError
+
+Kind: TypeAlias = Literal["status", "emotion", "state", "speech", "mute", "telemetry"]
+"""What a node publishes; also the last level of the topic."""
+
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+
+_NODE = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_BASE_LIMIT = 200  # far below MQTT's 65535 bytes, and brokers often set lower limits
+
+
+class Topics:
+    """The topics of one node.
+
+    Args:
+        base: First levels of every topic, e.g. ``serd`` or ``home/serd``.
+        node: Name of the node: letters, digits, ``_`` and ``-`` (Home Assistant takes no others).
+
+    Raises:
+        ConfigError: The base or the node cannot stand in a topic.
+    """
+
+    __slots__ = ("base", "emotion", "mute", "mute_set", "node", "speech", "state", "status",
+                 "telemetry")  # fmt: skip
+
+    def __init__(self, base: str, node: str) -> None:
+        _check_base(base)
+        if not _NODE.fullmatch(node):
+            raise ConfigError(
+                f"node: {node!r} cannot be part of a topic",
+                remedy="use 1 to 64 of the characters a-z A-Z 0-9 _ -",
+            )
+        self.base = base
+        self.node = node
+        prefix = f"{base}/{node}"
+        self.status = f"{prefix}/status"
+        self.emotion = f"{prefix}/emotion"
+        self.state = f"{prefix}/state"
+        self.speech = f"{prefix}/speech"
+        self.mute = f"{prefix}/mute"
+        self.mute_set = f"{prefix}/mute/set"
+        self.telemetry = f"{prefix}/telemetry"
+
+    def __repr__(self) -> str:
+        return f"Topics(base={self.base!r}, node={self.node!r})"
+
+
+def filters(base: str, node: str = "+", kinds: tuple[Kind, ...] = KINDS) -> list[str]:
+    """The subscription filters for these kinds of messages of one node, or of all (``+``).
+
+    Raises:
+        ConfigError: The base or the node cannot stand in a topic.
+    """
+    if node == "+":
+        _check_base(base)
+    else:
+        Topics(base, node)
+    return [f"{base}/{node}/{kind}" for kind in kinds]
+
+
+def parse(base: str, topic: str) -> tuple[str, Kind] | None:
+    """Node and kind of a topic that a node under ``base`` publishes; None for any other topic."""
+    if not topic.startswith(f"{base}/"):
+        return None
+    node, _, kind = topic[len(base) + 1 :].partition("/")
+    if kind in KINDS and _NODE.fullmatch(node):
+        return node, kind
+    return None
+
+
+def _check_base(base: str) -> None:
+    reason = None
+    if not base or len(base.encode()) > _BASE_LIMIT:
+        reason = f"must have 1 to {_BASE_LIMIT} bytes"
+    elif not base.isprintable() or any(sign in base for sign in "+#"):
+        reason = "must not contain + or # or unprintable characters"
+    elif base.startswith("$") or "" in base.split("/"):
+        reason = "must not begin with $, nor begin or end with /, nor have an empty level"
+    if reason:
+        raise ConfigError(f"mqtt.base_topic: {base!r} {reason}", remedy='the default is "serd"')

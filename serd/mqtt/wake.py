@@ -1,0 +1,50 @@
+"""Interrupts a thread that waits for the network."""
+
+from __future__ import annotations
+
+import select
+import socket
+
+
+class Wake:
+    """Interrupts a :meth:`Link.step` or a wait, from any thread or a signal handler."""
+
+    def __init__(self) -> None:
+        self._read, self._write = socket.socketpair()
+        self._read.setblocking(False)
+        self._write.setblocking(False)
+
+    def fileno(self) -> int:
+        """For ``poll``."""
+        return self._read.fileno()
+
+    def set(self) -> None:
+        """Interrupt. Never blocks."""
+        try:
+            self._write.send(b"\0")
+        except (BlockingIOError, OSError):  # full, so it is set already; or closed
+            return
+
+    def clear(self) -> None:
+        """Forget the interruptions so far."""
+        try:
+            while self._read.recv(4096):
+                pass
+        except (BlockingIOError, OSError):
+            return
+
+    def wait(self, timeout: float) -> None:
+        """Sleep until interrupted or ``timeout`` seconds have passed."""
+        poll = select.poll()
+        poll.register(self, select.POLLIN)
+        poll.poll(max(0.0, timeout) * 1000)
+        self.clear()
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        self._read.close()
+        self._write.close()
+
+    def __del__(self) -> None:
+        """An owner that never got to its end leaves no descriptors behind."""
+        self.close()

@@ -1,0 +1,83 @@
+"""Tells systemd how the daemon is: ready, working, waiting, stopping.
+
+The protocol is one datagram of ``KEY=VALUE`` lines to the UNIX socket that systemd names in
+``$NOTIFY_SOCKET`` (sd_notify(3)); a leading ``@`` stands for the abstract namespace. Without that
+variable nothing is sent and nothing fails, so the daemon behaves the same in a terminal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Notifier:
+    """The daemon's line to the service manager; silent where there is none.
+
+    Args:
+        environ: Where ``NOTIFY_SOCKET`` and ``WATCHDOG_USEC`` are looked up.
+    """
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        environ = os.environ if environ is None else environ
+        address = environ.get("NOTIFY_SOCKET", "")
+        self._socket: socket.socket | None = None
+        self._status = ""
+        self.watchdog_s = _watchdog_seconds(environ)
+        """Seconds within which systemd wants to hear from us; None when it does not care."""
+        if address.startswith(("/", "@")):
+            self._address = "\0" + address[1:] if address.startswith("@") else address
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            self._socket.setblocking(False)
+
+    def ready(self) -> None:
+        """The pipeline truly runs."""
+        self._send("READY=1")
+
+    def status(self, sentence: str) -> None:
+        """What `systemctl status` shows; repeated sentences are sent once."""
+        if sentence != self._status:
+            self._status = sentence
+            self._send(f"STATUS={sentence}")
+
+    def alive(self) -> None:
+        """Feed the watchdog."""
+        if self.watchdog_s is not None:
+            self._send("WATCHDOG=1")
+
+    def reloading(self) -> None:
+        """The daemon begins again with a new configuration; :meth:`ready` ends that."""
+        usec = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={usec}")
+
+    def stopping(self) -> None:
+        """The daemon is on its way out."""
+        self._send("STOPPING=1")
+
+    def close(self) -> None:
+        """Give the socket back."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _send(self, text: str) -> None:
+        if self._socket is None:
+            return
+        # A full or vanished socket is the manager's trouble; listening goes on.
+        with contextlib.suppress(OSError):
+            self._socket.sendto(text.encode(), self._address)
+
+
+def _watchdog_seconds(environ: Mapping[str, str]) -> float | None:
+    """WATCHDOG_USEC as seconds, if it is meant for this process (sd_watchdog_enabled(3))."""
+    usec = environ.get("WATCHDOG_USEC", "")
+    pid = environ.get("WATCHDOG_PID", "")
+    if not usec.isdecimal() or int(usec) == 0 or (pid and pid != str(os.getpid())):
+        return None
+    return int(usec) / 1e6

@@ -1,0 +1,250 @@
+"""Recordings instead of a stream: the utterances of many files, on as many cores as wanted.
+
+The same reader, segmenter, front end and model as the daemon's, so that the answers are the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from serd.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
+
+    from serd.config import Config
+    from serd.model.decision import Prediction
+    from serd.speech.utterance import Utterance
+
+SUFFIXES: Final = (
+    ".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64",
+    ".snd", ".w64", ".wav",
+)  # fmt: skip
+"""Files that are taken from a folder; a file named by itself may be called anything."""
+
+_CHUNK: Final = 8
+"""Files that a worker is given at a time."""
+
+_FILES_PER_JOB: Final = 32
+"""Files that make another worker worth its start (about half a second)."""
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One utterance of a recording."""
+
+    path: str
+    """The recording, as it was named."""
+    start_s: float
+    """Seconds from its beginning."""
+    end_s: float
+    """Likewise."""
+    emotion: str
+    """One of the eight emotions, or ``uncertain``."""
+    confidence: float
+    """Calibrated probability of the top class, 0..1."""
+    scores: dict[str, float]
+    """Calibrated probability of each emotion."""
+    valence: float
+    """Unpleasant -1 .. 1 pleasant."""
+    arousal: float
+    """Sleepy -1 .. 1 aroused."""
+    level_dbfs: float
+    """RMS level."""
+
+
+class Examination(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of one recording."""
+
+    path: Path
+    findings: tuple[Finding, ...] = ()
+    """Its utterances in order; there may be none."""
+    error: InputError | None = None
+    """Why it could not be read."""
+
+
+class Examiner:
+    """Finds and classifies the utterances of recordings, one after the other.
+
+    Args:
+        config: Which model, how speech is found, and the gain.
+        whole: Take each recording as one utterance: trimmed to its speech, the first 3 seconds.
+
+    Raises:
+        ModelError: If the model is none that serd can use.
+        ConfigError: If the detector or the TFLite runtime is not installed.
+    """
+
+    def __init__(self, config: Config, *, whole: bool = False) -> None:
+        from serd.model.classifier import Classifier  # noqa: PLC0415
+        from serd.model.recogniser import Recogniser  # noqa: PLC0415
+        from serd.speech import Segmenter, make_vad  # noqa: PLC0415
+
+        self._gain_db = config.audio.gain_db
+        self._speech = config.speech
+        self._whole = whole
+        self._classifier = Classifier.load(
+            config.model.path,
+            threads=config.model.threads,
+            min_confidence=config.model.min_confidence,
+        )
+        self._vad = make_vad(config.speech)
+        self._recogniser = Recogniser(Segmenter(config.speech, self._vad), self._classifier)
+
+    def examine(self, path: Path) -> Examination:
+        """Examine one recording; one that cannot be read is reported, not raised."""
+        try:
+            findings = self._as_one(path) if self._whole else self._in_order(path)
+        except InputError as error:
+            return Examination(path=path, error=error)
+        return Examination(path=path, findings=tuple(findings))
+
+    def _as_one(self, path: Path) -> list[Finding]:
+        from serd.audio.file import read_mono16k  # noqa: PLC0415
+        from serd.speech import whole  # noqa: PLC0415
+
+        samples = read_mono16k(path, gain_db=self._gain_db)
+        utterance, audio = whole(samples, self._speech, self._vad)
+        return [describe(path, utterance, self._classifier.classify_utterance(audio))]
+
+    def _in_order(self, path: Path) -> list[Finding]:
+        from serd.audio.file import FileSource  # noqa: PLC0415
+        from serd.audio.source import EndOfSource  # noqa: PLC0415
+
+        # A recording that failed half-way may have left something behind.
+        self._recogniser.flush()
+        self._recogniser.reset(0)
+        recognitions = []
+        with FileSource(path, pace="fast", gain_db=self._gain_db) as source:
+            while True:
+                try:
+                    block = source.read(1.0)
+                except EndOfSource:
+                    break
+                if block is not None:
+                    recognitions += self._recogniser.feed(block.samples)
+        recognitions += self._recogniser.flush()
+        return [describe(path, found.utterance, found.prediction) for found in recognitions]
+
+
+def describe(path: Path, utterance: Utterance, prediction: Prediction) -> Finding:
+    """Put together what is said of an utterance, rounded as it is printed."""
+    from serd.audio.format import SAMPLE_RATE  # noqa: PLC0415
+
+    return Finding(
+        # A name that is not UTF-8 can be opened, but not written as JSON.
+        path=os.fsencode(path).decode("utf-8", "replace"),
+        start_s=round(utterance.start / SAMPLE_RATE, 4),
+        end_s=round(utterance.end / SAMPLE_RATE, 4),
+        emotion=prediction.emotion,
+        confidence=round(prediction.confidence, 6),
+        scores={name: round(score, 6) for name, score in prediction.scores.items()},
+        valence=round(prediction.valence, 4),
+        arousal=round(prediction.arousal, 4),
+        level_dbfs=round(utterance.level_dbfs, 1),
+    )
+
+
+def recordings(path: Path) -> list[Path]:
+    """The recordings that a path stands for.
+
+    Args:
+        path: A file, whatever its name; or a folder, which is searched to the bottom for files
+            with one of `SUFFIXES`, in the order of their names.
+
+    Raises:
+        InputError: It is a folder without recordings, or one that cannot be read.
+    """
+    if not path.is_dir():
+        return [path]
+    found: list[Path] = []
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"{error.filename} cannot be read: {error.strerror}") from error
+
+    for folder, folders, names in os.walk(path, onerror=refuse):
+        folders.sort()
+        found += [Path(folder, name) for name in sorted(names) if _is_recording(name)]
+    if not found:
+        raise InputError(
+            f"there are no recordings in {path}",
+            remedy=f"files are known by their endings: {' '.join(SUFFIXES)}",
+        )
+    return found
+
+
+def _is_recording(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+
+
+def sensible_jobs(files: int) -> int:
+    """How many processes are worth starting for so many files on this machine."""
+    cores = len(os.sched_getaffinity(0))
+    return max(1, min(cores, files // _FILES_PER_JOB))
+
+
+def examine_all(
+    paths: Sequence[Path], config: Config, *, whole: bool = False, jobs: int = 1
+) -> Iterator[Examination]:
+    """Examine recordings, in their order.
+
+    Args:
+        paths: The files.
+        config: See `Examiner`.
+        whole: See `Examiner`.
+        jobs: Processes; 1 uses this one.
+
+    Raises:
+        ModelError: As `Examiner` does.
+        ConfigError: Likewise.
+    """
+    if jobs <= 1:
+        examiner = Examiner(config, whole=whole)
+        for path in paths:
+            yield examiner.examine(path)
+        return
+    from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415
+    from multiprocessing import get_context  # noqa: PLC0415
+
+    # What is wrong with model or detector is said once and here, not by each worker.
+    Examiner(config, whole=whole)
+    chunks = deque(paths[at : at + _CHUNK] for at in range(0, len(paths), _CHUNK))
+    pending: deque[Future[list[Examination]]] = deque()
+    # Not fork: this process has threads by now, and a forked child would hold their locks.
+    pool = ProcessPoolExecutor(
+        jobs,
+        mp_context=get_context("forkserver"),
+        initializer=_begin_work,
+        initargs=(config, whole),
+    )
+    with pool:
+        try:
+            while chunks or pending:
+                # Some more than there are workers, so that none waits; not all, for memory.
+                while chunks and len(pending) < 3 * jobs:
+                    pending.append(pool.submit(_work, chunks.popleft()))
+                yield from pending.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+_examiner: Examiner | None = None  # of a worker process
+
+
+def _begin_work(config: Config, whole: bool) -> None:
+    import signal  # noqa: PLC0415
+
+    global _examiner  # noqa: PLW0603 - a worker process has one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    _examiner = Examiner(config, whole=whole)
+
+
+def _work(paths: Sequence[Path]) -> list[Examination]:
+    if _examiner is None:
+        raise RuntimeError("a worker was given work before it began")
+    return [_examiner.examine(path) for path in paths]

@@ -1,0 +1,423 @@
+"""The way from a source to events, as one thread: read, recognise, journal, hand over.
+
+The pipeline owns the source: nobody else opens, reads or reopens it. It never waits for the
+network. It waits for the disk only while an event is journalled, and the ring buffer holds what is
+heard meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import numpy as np
+
+from serd.audio.format import SAMPLE_RATE
+from serd.audio.source import EndOfSource
+from serd.errors import UnavailableError
+from serd.event_writer import EventWriter
+from serd.events import event as events
+from serd.events.clock import Clock
+from serd.events.state import REPEAT_S, RoomState
+from serd.source_health import SourceHealth
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from serd.audio.source import Block, Source
+    from serd.events.journal import Journal
+    from serd.events.mood import Mood
+    from serd.model.recogniser import Recogniser, Recognition
+    from serd.mqtt.backoff import Backoff
+    from serd.mqtt.publisher import Publisher
+
+log = logging.getLogger(__name__)
+
+READ_TIMEOUT_S: Final = 0.5
+"""How long one read may wait: the longest that a command to mute or stop goes unnoticed."""
+
+CARE_S: Final = 1.0
+"""How often the pipeline looks whether its source and its journal are well."""
+
+
+class Condition(Enum):
+    """What the pipeline is doing, in words that `systemctl status` shows."""
+
+    STARTING = "starting"
+    LISTENING = "listening"
+    MUTED = "muted: the microphone is closed"
+    QUIET = "quiet hours: the microphone is closed"
+    WAITING = "waiting for the microphone"
+    ENDED = "the recording has ended"
+    STOPPED = "stopped"
+
+
+class PipelineStats(msgspec.Struct, frozen=True, kw_only=True):
+    """What the pipeline has counted since it was made."""
+
+    events: int = 0
+    """Events journalled."""
+    events_lost: int = 0
+    """Events that never got a number because the journal could not be written for long."""
+    lost_samples: int = 0
+    """Samples at 16 kHz that were lost before the segmenter saw them."""
+    level_dbfs: float | None = None
+    """RMS level of what was heard since the last question; None if nothing was."""
+
+
+class Pipeline:
+    """Runs a source through the recogniser, for as long as it lasts.
+
+    Args:
+        node: Name of the node, for the events.
+        source: Where the audio comes from.
+        recogniser: Segmenter, front end and classifier.
+        journal: Where events go first.
+        publisher: Where they go next; none of its methods may block.
+        mood: The room's mood.
+        model: The model behind the recogniser, for the events.
+        muted: Whether to begin with the microphone closed.
+        quiet: Whether to begin in quiet hours.
+        retry: Waits between attempts to open a source that is not there.
+        on_event: Called with each event that was journalled; must not block.
+        health: Keeps what is wrong with the source.
+        clock: Wall and monotonic time.
+    """
+
+    def __init__(
+        self,
+        *,
+        node: str,
+        source: Source,
+        recogniser: Recogniser,
+        journal: Journal,
+        publisher: Publisher,
+        mood: Mood,
+        model: events.ModelRef,
+        muted: bool,
+        quiet: bool = False,
+        retry: Backoff,
+        on_event: Callable[[events.Event], None] | None = None,
+        health: SourceHealth | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._node = node
+        self._source = source
+        self._recogniser = recogniser
+        self._writer = EventWriter(journal)
+        self._publisher = publisher
+        self._mood = mood
+        self._retry = retry
+        self._on_event = on_event
+        self._health = health or SourceHealth()
+        self._clock = clock or Clock()
+        self._model = model
+
+        self._changed = threading.Condition()
+        self._muted = muted
+        self._quiet = quiet
+        self._stopping = False
+        self._interrupted = False
+        self._shown_mute: bool | None = None
+        self.condition = Condition.STARTING
+        self.heartbeat = time.monotonic()
+        """When the pipeline last took a block and worked on it, or knowingly waited."""
+
+        self._announced = 0.0
+        self._cared = 0.0
+        self._latest: events.Event | None = None
+        self._speaking = False
+        self._fresh = True
+        self._anchor_ms: int | None = None
+        self._events = 0
+        self._lost_samples = 0
+        self._energy = 0.0
+        self._energy_samples = 0
+
+    # ------------------------------------------------------------------ from other threads
+
+    def mute(self, muted: bool) -> None:
+        """Close the microphone, or open it again; returns at once, and is kept over restarts."""
+        with self._changed:
+            if muted == self._muted:
+                return
+            self._muted = muted
+            self._interrupt()
+        self._source.close()
+
+    def quiet(self, quiet: bool) -> None:
+        """Quiet hours begin or end; a source that is no live one plays on."""
+        with self._changed:
+            if quiet == self._quiet:
+                return
+            self._quiet = quiet
+            if not self._source.live:
+                return
+            self._interrupt()
+        self._source.close()
+
+    def stop(self) -> None:
+        """End soon: what was being said is still classified, journalled and handed over."""
+        with self._changed:
+            self._stopping = True
+            self._interrupt()
+        self._source.close()
+
+    def _interrupt(self) -> None:
+        self._interrupted = True
+        self._changed.notify_all()
+
+    @property
+    def muted(self) -> bool:
+        """Whether the microphone is, or is about to be, closed on request."""
+        return self._muted
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with source or journal, for people; None while all is well."""
+        return "; ".join(filter(None, (self._health.trouble, self._writer.trouble))) or None
+
+    def stats(self) -> PipelineStats:
+        """The counters; asking resets the level."""
+        level = None
+        if self._energy_samples:
+            mean = self._energy / self._energy_samples
+            level = round(max(-120.0, 10 * math.log10(mean)), 1) if mean > 0 else -120.0
+            self._energy, self._energy_samples = 0.0, 0
+        return PipelineStats(
+            events=self._events,
+            events_lost=self._writer.lost,
+            lost_samples=self._lost_samples,
+            level_dbfs=level,
+        )
+
+    # ------------------------------------------------------------------ the thread
+
+    def run(self) -> None:
+        """Work until the source ends or `stop` is called. Run it on a thread of its own.
+
+        Raises:
+            InputError: The recording cannot be read.
+            ModelError: The model failed on what it was given.
+        """
+        self._show_mute()
+        self._publisher.speech(False)
+        self._announce()
+        try:
+            while not self._stopping:
+                if self._shut:
+                    self._stay_closed()
+                elif self._open():
+                    self._listen()
+                    if self.condition is Condition.ENDED:
+                        return
+        finally:
+            self._source.close()
+            self._told(self._writer.retry())
+            if self.condition is not Condition.ENDED:
+                self.condition = Condition.STOPPED
+
+    @property
+    def _shut(self) -> bool:
+        """Whether somebody wants the microphone closed."""
+        return self._muted or (self._quiet and self._source.live)
+
+    def _open(self) -> bool:
+        """Open the source; wait a while if that fails."""
+        with self._changed:
+            if self._stopping or self._shut:
+                return False
+            self._interrupted = False
+        try:
+            self._source.open()
+        except UnavailableError as error:
+            self._health.failed(error)
+            self._pause(self._retry.next())
+            return False
+        if self._interrupted:  # the close() meant for this open() may have come before it
+            self._source.close()
+            return False
+        self._retry.connected()
+        self.condition = Condition.LISTENING
+        self._health.opened(self._source.name, self._source.stats.rate)
+        self._anchor_ms = None if self._source.live else self._clock.now_ms()
+        self._fresh = True
+        self._announce()
+        return True
+
+    def _listen(self) -> None:
+        """Read until the source ends, fails, or somebody closes it."""
+        last: Block | None = None
+        try:
+            while not self._care():
+                block = self._source.read(READ_TIMEOUT_S, self._recogniser.patience)
+                if block is not None:
+                    self._hear(block)
+                    last = block
+                    self.heartbeat = time.monotonic()
+                elif not self._source.steady:
+                    self.heartbeat = time.monotonic()
+        except EndOfSource:
+            if not self._interrupted:
+                self.condition = Condition.ENDED
+        except UnavailableError as error:
+            self._health.failed(error)
+            self.condition = Condition.WAITING
+        self._source.close()
+        if last is not None:
+            self._conclude(self._recogniser.flush(), last)
+        self._show_speech(speaking=False)
+        if self.condition is Condition.WAITING:
+            self._pause(self._retry.next())
+
+    def _hear(self, block: Block) -> None:
+        if block.lost and not self._fresh:
+            self._lost_samples += block.lost
+        if block.lost or self._fresh:
+            self._fresh = False
+            self._conclude(self._recogniser.reset(block.position), block)
+        # Not np.dot: BLAS would spread it over threads, and wait for them.
+        self._energy += float(np.einsum("i,i->", block.samples, block.samples))
+        self._energy_samples += len(block)
+        recognitions = self._recogniser.feed(block.samples)
+        self._conclude(recognitions, block)
+        self._show_speech(speaking=self._recogniser.speaking)
+
+    def _conclude(self, recognitions: Iterable[Recognition], block: Block) -> None:
+        """Make events of what was recognised when a block came in."""
+        for recognition in recognitions:
+            self._told(self._writer.write(self._event(recognition, block), block.arrived))
+
+    def _event(self, recognition: Recognition, block: Block) -> events.Event:
+        utterance = recognition.utterance
+        if self._anchor_ms is None:
+            # What is live ends now: drift of the sound card's clock does not add up.
+            end_ms = self._clock.wall_ms_at(block.arrived) - _ms(block.end - utterance.end)
+        else:
+            end_ms = self._anchor_ms + _ms(utterance.end)
+        return events.make(
+            node=self._node,
+            started_ms=end_ms - _ms(utterance.end - utterance.start),
+            ended_ms=end_ms,
+            duration_s=utterance.duration_s,
+            prediction=recognition.prediction,
+            level_dbfs=utterance.level_dbfs,
+            model=self._model,
+        )
+
+    def _told(self, numbered: list[events.Event]) -> None:
+        """Hand over events that are on the disk now."""
+        for event in numbered:
+            self._events += 1
+            self._latest = event
+            self._mood.update(event.scores, self._clock.monotonic())
+            self._publisher.event_journalled(event)
+            if self._on_event is not None:
+                self._on_event(event)
+            # Not at level info: how people sound does not belong in the system's log by default.
+            log.debug(
+                "%s %.0f %%, %.1f s at %.0f dBFS",
+                event.emotion,
+                100 * event.confidence,
+                event.duration_s,
+                event.level_dbfs,
+            )
+        if numbered:
+            self._announce()
+
+    # ------------------------------------------------------------------ faults
+
+    def _care(self) -> bool:
+        """Now and then, look whether all is well; whether the source is to be opened anew."""
+        now = time.monotonic()
+        self._repeat()
+        if now - self._cared < CARE_S:
+            return False
+        self._cared = now
+        self._show_mute()
+        if self._writer.waiting:
+            self._told(self._writer.retry())
+        return self._health.look(self._source.stats, self._source.name)
+
+    # ------------------------------------------------------------------ waiting
+
+    def _stay_closed(self) -> None:
+        """Keep the source closed for as long as somebody wants it so."""
+        self._source.close()
+        self._health.closed()
+        while self._shut and not self._stopping:
+            condition = Condition.MUTED if self._muted else Condition.QUIET
+            if condition is not self.condition:
+                self.condition = condition
+                log.info("%s", condition.value)
+                self._show_mute()
+                self._announce()
+            self._wait(1.0, as_muted=condition is Condition.MUTED)
+        if not self._stopping:
+            self._show_mute()
+            log.info("the microphone may be opened again")
+
+    def _pause(self, seconds: float) -> None:
+        """Wait before the next attempt, unless something changes."""
+        self.condition = Condition.WAITING
+        deadline = time.monotonic() + seconds
+        while not self._interrupted and (left := deadline - time.monotonic()) > 0:
+            self._wait(min(left, 1.0))
+
+    def _wait(self, seconds: float, *, as_muted: bool | None = None) -> None:
+        """Knowingly do nothing for a moment, unless something changes or has just changed."""
+        with self._changed:
+            changed = self._interrupted if as_muted is None else self._muted != as_muted
+            if not (changed or self._stopping):
+                self._changed.wait(seconds)
+        self.heartbeat = time.monotonic()
+        self._told(self._writer.retry())
+        self._repeat()
+
+    # ------------------------------------------------------------------ what others are shown
+
+    def _show_speech(self, *, speaking: bool) -> None:
+        if speaking != self._speaking:
+            self._speaking = speaking
+            self._publisher.speech(speaking)
+            self._announce()
+
+    def _show_mute(self) -> None:
+        muted = self._muted
+        if muted != self._shown_mute:
+            self._shown_mute = muted
+            self._publisher.muted(muted)
+
+    def _repeat(self) -> None:
+        """Tell the state anew if that is due: in silence the mood fades."""
+        if self._clock.monotonic() - self._announced >= REPEAT_S:
+            self._announce()
+
+    def _announce(self) -> None:
+        """Replace the retained state by the present one."""
+        self._announced = self._clock.monotonic()
+        self._publisher.state(self.state())
+
+    def state(self) -> RoomState:
+        """What the state topic shall say now."""
+        mood = self._mood.read(self._clock.monotonic())
+        latest = self._latest
+        return RoomState(
+            emotion=latest.emotion if latest else None,
+            confidence=latest.confidence if latest else None,
+            mood=mood.mood,
+            mood_valence=events.fixed(mood.valence, 3),
+            mood_arousal=events.fixed(mood.arousal, 3),
+            speech=self._speaking,
+            muted=self._shut,
+            updated_at=self._clock.timestamp(),
+        )
+
+
+def _ms(samples: int) -> int:
+    return round(samples * 1000 / SAMPLE_RATE)

@@ -1,0 +1,113 @@
+"""How a source is: absent, dead though open, losing sound. Says each change once.
+
+The pipeline asks; nothing here touches the source.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from typing import TYPE_CHECKING, Final
+
+from serd.mqtt.backoff import Backoff
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from serd.audio.source import SourceStats
+    from serd.errors import UnavailableError
+
+log = logging.getLogger(__name__)
+
+FLAT_S: Final = 30.0
+"""A device that has delivered one and the same value for so long is called dead."""
+
+LONGEST_REVIVAL_S: Final = 600.0
+"""A stream that stays dead is opened anew at least this often."""
+
+OVERFLOW_WARNING_S: Final = 60.0
+"""Warnings of lost sound are at least so far apart; each gives the totals."""
+
+
+class SourceHealth:
+    """Keeps what is wrong with one source. For one thread.
+
+    Args:
+        revive: Waits between attempts to bring a dead stream to life by opening it anew.
+        clock: Monotonic time in seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        revive: Backoff | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._revive = revive or Backoff(first_s=FLAT_S, longest_s=LONGEST_REVIVAL_S)
+        self._clock = clock
+        self._revive_at = 0.0
+        self._overflows = (0, 0)
+        self._warned_at = -math.inf
+        self.trouble: str | None = None
+        """What is wrong, for people; None while all is well."""
+        self.flat = False
+        """Whether the stream is open but dead."""
+
+    def failed(self, error: UnavailableError) -> None:
+        """It could not be opened, or ended by itself."""
+        self.flat = False
+        sentence = str(error)
+        if sentence != self.trouble:
+            self.trouble = sentence
+            log.warning("%s; trying again until it works", sentence)
+
+    def opened(self, name: str, rate: int) -> None:
+        """It was opened. A dead stream is not alive because it was opened anew."""
+        if self.flat:
+            return
+        if self.trouble is not None:
+            log.info("the source is there again: %s", name)
+            self.trouble = None
+        log.info("listening to %s at %d Hz", name, rate)
+
+    def closed(self) -> None:
+        """It was closed because somebody wants it so."""
+        self.flat, self.trouble = False, None
+
+    def look(self, stats: SourceStats, name: str) -> bool:
+        """Look at what it counts; about once a second.
+
+        Args:
+            stats: Its counters now.
+            name: What it is called, for people.
+
+        Returns:
+            Whether it is dead and now to be opened anew.
+        """
+        now = self._clock()
+        self._warn_of_overflow(stats, now)
+        if stats.flat_s < FLAT_S:
+            if self.flat and stats.flat_s == 0.0:
+                self.flat, self.trouble = False, None
+                log.info("the microphone hears something again")
+            return False
+        if not self.flat:
+            self.flat = True
+            self._revive_at = now
+            self._revive.connected()
+            self.trouble = f"the microphone {name!r} is open, but delivers nothing but one value"
+            log.warning("%s; is it switched off, or its plug loose? serd goes on listening, and "
+                        "opens it anew now and then", self.trouble)  # fmt: skip
+        if now < self._revive_at:
+            return False
+        self._revive_at = now + self._revive.next()
+        return True
+
+    def _warn_of_overflow(self, stats: SourceStats, now: float) -> None:
+        overflows = (stats.overflow_samples, stats.device_overflows)
+        if overflows == self._overflows or now - self._warned_at < OVERFLOW_WARNING_S:
+            return
+        self._overflows, self._warned_at = overflows, now
+        log.warning("sound was lost: since the start %d samples because serd was too slow, and "
+                    "%d times in the driver", *overflows)  # fmt: skip

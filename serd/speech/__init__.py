@@ -1,0 +1,22 @@
+"""Finding speech: voice activity detection and the cutting of a stream into utterances."""
+
+from __future__ import annotations
+
+from serd.speech.segmenter import Counters, Segmenter
+from serd.speech.trim import whole
+from serd.speech.utterance import Begin, Discard, End, Extend, SegmentEvent, Utterance
+from serd.speech.vad import Vad, make_vad
+
+__all__ = [
+    "Begin",
+    "Counters",
+    "Discard",
+    "End",
+    "Extend",
+    "SegmentEvent",
+    "Segmenter",
+    "Utterance",
+    "Vad",
+    "make_vad",
+    "whole",
+]
