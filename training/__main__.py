@@ -1,0 +1,7 @@
+"""``python -m training``: the same as ``serd-train``."""
+
+from __future__ import annotations
+
+from training.cli import main
+
+main(prog_name="serd-train")

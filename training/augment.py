@@ -1,0 +1,213 @@
+"""Rooms, microphones and voices, put onto the mel power of a batch.
+
+Everything works on power ``float32[batch, frames, bands]``: there a room is a decaying tail, noise
+is addition, a microphone is a gain for each band. That is cheap enough to be drawn anew for every
+clip of every batch. What cannot be done there (playing faster or slower) was done in preparation.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serd.model.mel import hz_to_mel, mel_to_hz
+
+if TYPE_CHECKING:
+    from serd.model.features import FeatureParameters
+    from training.recipe import Augmentation, BandLimit, Equaliser, Noise, Reverb, Span, Warp
+
+Power: TypeAlias = NDArray[np.float32]
+"""Mel power, ``[batch, frames, bands]`` or ``[frames, bands]``."""
+
+_NOISE_ROWS = 4096
+"""Frames of the noise that is drawn once and then heard from a random place on."""
+
+
+def augment(
+    power: Power,
+    starts: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    *,
+    settings: Augmentation,
+    features: FeatureParameters,
+    random: np.random.Generator,
+) -> Power:
+    """Put a batch of placed utterances into rooms and before microphones.
+
+    Args:
+        power: Silence but for the utterances.
+        starts: First frame of each utterance.
+        lengths: Frames of each utterance.
+        settings: What to do and how often.
+        features: Frame rate and bands.
+        random: Source of everything random.
+
+    Returns:
+        An array of the same shape; outside an utterance and its margins it stays silent, as the
+        daemon pads an utterance with silence.
+    """
+    power = add_room(power, settings.reverb, features, random)
+    speech_power = power.sum(axis=(1, 2)) / np.maximum(lengths, 1)
+    power = power + noise_like(power, speech_power, settings.noise, random)
+    response = microphone(len(power), settings.equaliser, features, random)
+    response *= band_limits(len(power), settings.band_limit, features, random)
+    gains = _decibel_factors(random.uniform(*settings.gain_db, size=(len(power), 1)))
+    power *= (response * gains)[:, np.newaxis, :]
+    margins = random.integers(0, settings.margin_frames + 1, size=(2, len(power)))
+    frame = np.arange(power.shape[1])
+    first, last = (starts - margins[0])[:, None], (starts + lengths + margins[1])[:, None]
+    power[(frame < first) | (frame >= last)] = 0.0
+    return power
+
+
+def warp(power: Power, settings: Warp, random: np.random.Generator) -> Power:
+    """Stretch one utterance in time and shift its bands.
+
+    Args:
+        power: ``[n, bands]``.
+        settings: How often and how far.
+        random: Source of everything random.
+
+    Returns:
+        ``[m, bands]``, ``m`` near ``n``.
+    """
+    if random.random() >= settings.probability or not len(power):
+        return power
+    stretch = 1.0 + random.uniform(-settings.stretch, settings.stretch)
+    shift = 1.0 + random.uniform(-settings.shift, settings.shift)
+    rows = np.linspace(0, len(power) - 1, max(1, round(len(power) * stretch)))
+    columns = np.minimum(np.arange(power.shape[1]) * shift, power.shape[1] - 1)
+    return _between(_between(power, rows).T, columns).T
+
+
+def add_room(
+    power: Power, settings: Reverb, features: FeatureParameters, random: np.random.Generator
+) -> Power:
+    """Add an exponential tail behind every frame of some clips.
+
+    The power of a diffuse tail falls by 60 dB in RT60. Walls and air swallow high frequencies
+    sooner: RT60 falls linearly over the bands to half its value.
+    """
+    chosen = np.flatnonzero(random.random(len(power)) < settings.probability)
+    rt60 = random.uniform(*settings.rt60_s, size=(len(chosen), 1))
+    energy = _decibel_factors(random.uniform(*settings.tail_db, size=(len(chosen), 1)))
+    falling = np.linspace(1.0, 0.5, power.shape[2])
+    decay = 10.0 ** (-6.0 * (features.hop / features.rate) / (rt60 * falling))
+    decay = decay.astype(np.float32)
+    fresh = (energy * (1.0 - decay)).astype(np.float32)
+    dry = np.ascontiguousarray(power[chosen].swapaxes(0, 1))
+    wet = dry.copy()
+    tail = np.zeros_like(dry[0])
+    for frame in range(1, len(dry)):
+        tail = decay * tail + fresh * dry[frame - 1]
+        wet[frame] += tail
+    out = power.copy()
+    out[chosen] = wet.swapaxes(0, 1)
+    return out
+
+
+def noise_like(
+    power: Power,
+    speech_power: NDArray[np.float32],
+    settings: Noise,
+    random: np.random.Generator,
+) -> Power:
+    """Coloured noise for some clips, silence for the others.
+
+    Args:
+        power: Only its shape counts.
+        speech_power: Mean over an utterance's frames of the power summed over bands, ``[batch]``.
+        settings: How often, how loud, what colour.
+        random: Source of everything random.
+    """
+    count, frames, bands = power.shape
+    noise = np.zeros_like(power)
+    chosen = np.flatnonzero(random.random(count) < settings.probability)
+    snr = _decibel_factors(random.uniform(*settings.snr_db, size=len(chosen)))
+    tilt = random.uniform(*settings.tilt_db, size=(len(chosen), 1))
+    colour = _decibel_factors(
+        tilt * np.linspace(0.0, 1.0, bands) + _ripple(len(chosen), bands, 3.0, random)
+    )
+    colour *= (speech_power[chosen] / (snr * colour.sum(axis=1)))[:, np.newaxis]
+    field = _steady_noise(bands)
+    for clip, first, level in zip(
+        chosen, random.integers(0, _NOISE_ROWS - frames, size=len(chosen)), colour, strict=True
+    ):
+        np.multiply(field[first : first + frames], level, out=noise[clip])
+    return noise
+
+
+def microphone(
+    count: int, settings: Equaliser, features: FeatureParameters, random: np.random.Generator
+) -> Power:
+    """Gains ``[count, bands]``: a slope and a ripple for some clips, 1 for the others."""
+    bands = features.mel_bands
+    tilt = random.uniform(*settings.tilt_db, size=(count, 1)) * np.linspace(-0.5, 0.5, bands)
+    ripple = _ripple(count, bands, settings.ripple_db, random)
+    chosen = random.random((count, 1)) < settings.probability
+    return _decibel_factors(np.where(chosen, tilt + ripple, 0.0))
+
+
+def band_limits(
+    count: int, settings: BandLimit, features: FeatureParameters, random: np.random.Generator
+) -> Power:
+    """Gains ``[count, bands]``: a high-pass and a low-pass for some clips, 1 for the others."""
+    centres = band_centres(features)
+    low = _log_uniform(settings.low_hz, count, random)
+    high = _log_uniform(settings.high_hz, count, random)
+    slopes = random.uniform(*settings.slope_db, size=(2, count, 1))
+    fall = slopes[0] * np.maximum(np.log2(low / centres), 0.0)
+    fall += slopes[1] * np.maximum(np.log2(centres / high), 0.0)
+    chosen = random.random((count, 1)) < settings.probability
+    return _decibel_factors(np.where(chosen, -np.minimum(fall, 90.0), 0.0))
+
+
+def band_centres(features: FeatureParameters) -> NDArray[np.float64]:
+    """Centre frequencies of the mel bands, hertz, ``[bands]``."""
+    edges = hz_to_mel([features.f_min_hz, features.f_max_hz], features.mel_scale)
+    mels = np.linspace(edges[0], edges[1], features.mel_bands + 2)[1:-1]
+    return mel_to_hz(mels, features.mel_scale)
+
+
+@lru_cache(maxsize=2)
+def _steady_noise(bands: int) -> Power:
+    """Power of white noise in mel bands: the wider the band, the steadier.
+
+    The power of Gaussian noise in ``k`` independent bins is a gamma variable of shape ``k``; the
+    lowest mel bands cover about one bin, the highest about eight.
+    """
+    shape = np.linspace(1.0, 8.0, bands)
+    drawn = np.random.default_rng(20_260).gamma(shape, 1.0 / shape, size=(_NOISE_ROWS, bands))
+    return drawn.astype(np.float32)
+
+
+def _ripple(
+    count: int, bands: int, depth_db: float, random: np.random.Generator
+) -> NDArray[np.float64]:
+    """A sine over the bands for each clip, half a period to three periods long, in dB."""
+    periods = random.uniform(0.5, 3.0, size=(count, 1))
+    phase = random.uniform(0.0, 2.0 * np.pi, size=(count, 1))
+    depth = random.uniform(0.0, depth_db, size=(count, 1))
+    place = np.arange(bands) / bands
+    return np.asarray(depth * np.sin(2.0 * np.pi * periods * place + phase))
+
+
+def _between(power: Power, places: NDArray[np.float64]) -> Power:
+    """Rows at fractional places, by linear interpolation."""
+    below = places.astype(np.int64)
+    above = np.minimum(below + 1, len(power) - 1)
+    weight = (places - below).astype(np.float32)[:, np.newaxis]
+    return power[below] * (1 - weight) + power[above] * weight
+
+
+def _log_uniform(span: Span, count: int, random: np.random.Generator) -> NDArray[np.float64]:
+    low, high = math.log(span[0]), math.log(span[1])
+    return np.exp(random.uniform(low, high, size=(count, 1)))
+
+
+def _decibel_factors(decibels: NDArray[np.float64]) -> NDArray[np.float32]:
+    return (10.0 ** (decibels / 10.0)).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Published small systems, rebuilt to stand beside serd's own network (none yet)."""

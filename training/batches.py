@@ -1,0 +1,217 @@
+"""Batches of training clips: drawn, placed, augmented, and finished by the daemon's front end.
+
+Batch number ``step`` of a seed is always the same, whatever was drawn before it. So a run that was
+broken off goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from serd.model.emotions import EMOTIONS
+from serd.model.mfcc import MfccFrontEnd
+from training.augment import augment, warp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from serd.model.features import FeatureParameters
+    from training.prepare import Prepared
+    from training.recipe import Recipe
+
+
+class Batch(NamedTuple):
+    """What one step of training sees."""
+
+    features: NDArray[np.float32]
+    """``[batch, frames, coefficients]``."""
+    targets: NDArray[np.float32]
+    """``[batch, classes]``, rows sum to 1."""
+    heard: NDArray[np.float32]
+    """``[batch, classes]``: 1 where the class takes part in the loss, 0 where it is left out."""
+    taught: NDArray[np.float32]
+    """``[batch, classes]``: a teacher's answers at the recipe's temperature; rows sum to 1, or to 0
+    where nobody teaches."""
+
+
+class Batches:
+    """Draws batches from the training clips.
+
+    Args:
+        prepared: Training clips.
+        recipe: How to draw and augment.
+        features: Front end with the measured mean and sd.
+        soft_targets: For a clip's path, a teacher's class probabilities; None: nobody teaches.
+    """
+
+    def __init__(
+        self,
+        prepared: Sequence[Prepared],
+        recipe: Recipe,
+        features: FeatureParameters,
+        *,
+        soft_targets: Mapping[str, NDArray[np.float32]] | None = None,
+    ) -> None:
+        self._clips = list(prepared)
+        self._recipe = recipe
+        self._front_end = MfccFrontEnd(features)
+        self._chances = np.cumsum(drawing_chances(prepared, recipe))
+        self._targets = np.stack([target(one, recipe) for one in prepared])
+        self._heard = np.stack([heard_classes(one, recipe) for one in prepared])
+        self._taught = np.zeros_like(self._targets)
+        if soft_targets is not None and recipe.teaching is not None:
+            nothing = np.zeros(self._targets.shape[1], dtype=np.float32)
+            taught = np.stack([soft_targets.get(str(one.clip.path), nothing) for one in prepared])
+            self._taught = soften(taught, recipe.teaching.temperature, self._heard)
+
+    def batch(self, step: int) -> Batch:
+        """Batch number ``step``."""
+        recipe, params = self._recipe, self._front_end.params
+        random = np.random.default_rng([recipe.seed, step])
+        count = recipe.optimiser.batch
+        drawn = np.searchsorted(self._chances, random.random(count) * self._chances[-1])
+        power = np.zeros((count, params.frames, params.mel_bands), dtype=np.float32)
+        starts, lengths = np.zeros((2, count), dtype=np.int64)
+        for row, number in enumerate(drawn):
+            clip = self._clips[number]
+            spoken = clip.power(int(random.integers(len(clip.copies))))
+            spoken = warp(spoken, recipe.augmentation.warp, random)
+            # A long clip is cropped anywhere, a short one placed anywhere.
+            surplus = len(spoken) - params.frames
+            first = int(random.integers(surplus + 1)) if surplus > 0 else 0
+            spoken = spoken[first : first + params.frames]
+            starts[row] = random.integers(params.frames - len(spoken) + 1)
+            lengths[row] = len(spoken)
+            power[row, starts[row] : starts[row] + lengths[row]] = spoken
+        power = augment(
+            power, starts, lengths, settings=recipe.augmentation, features=params, random=random
+        )
+        finished = [self._front_end.finish_mel(clip, offset=0) for clip in power]
+        return Batch(
+            np.stack(finished), self._targets[drawn], self._heard[drawn], self._taught[drawn]
+        )
+
+    def from_step(self, first: int, last: int) -> Iterator[Batch]:
+        """Batches ``first`` to ``last - 1``, made ahead of time by a thread."""
+        ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=4)
+        stop = threading.Event()
+
+        def make() -> None:
+            try:
+                for step in range(first, last):
+                    item = self.batch(step)
+                    while not stop.is_set():
+                        try:
+                            ready.put(item, timeout=0.5)
+                            break
+                        except queue.Full:
+                            continue
+                    if stop.is_set():
+                        return
+            except BaseException as error:  # noqa: BLE001 - handed to the thread that waits for it
+                ready.put(error)
+
+        threading.Thread(target=make, daemon=True, name="batches").start()
+        try:
+            for _ in range(first, last):
+                item = ready.get()
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            stop.set()
+
+
+def labels_of(recipe: Recipe) -> tuple[str, ...]:
+    """The classes of the network's output, in order."""
+    return recipe.labels or EMOTIONS
+
+
+def target(one: Prepared, recipe: Recipe, votes_weight: float | None = None) -> NDArray[np.float32]:
+    """What a network should say of a clip, before smoothing: ``[classes]``, sums to 1.
+
+    Args:
+        one: The clip.
+        recipe: Names classes and the weight of votes.
+        votes_weight: Instead of the recipe's.
+    """
+    labels = labels_of(recipe)
+    wanted = np.zeros(len(labels), dtype=np.float32)
+    wanted[labels.index(one.clip.emotion)] = 1.0
+    weight = recipe.corpora[one.clip.corpus].votes_weight if votes_weight is None else votes_weight
+    if one.clip.votes is not None and weight > 0.0:
+        votes = np.array([one.clip.votes.get(label, 0.0) for label in labels], dtype=np.float32)
+        wanted = (1.0 - weight) * wanted + weight * votes
+    return wanted
+
+
+def heard_classes(one: Prepared, recipe: Recipe) -> NDArray[np.float32]:
+    """Which classes take part in the loss of a clip: ``[classes]`` of 0 and 1."""
+    left_out = recipe.corpora[one.clip.corpus].masked.get(one.clip.emotion, [])
+    return np.array([label not in left_out for label in labels_of(recipe)], dtype=np.float32)
+
+
+def soften(
+    answers: NDArray[np.float32], temperature: float, heard: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Answers at another temperature, over the classes that take part in a clip's loss.
+
+    Args:
+        answers: ``[clips, classes]``; a row of zeros (nobody taught that clip) stays one.
+        temperature: Divides their logarithms.
+        heard: ``[clips, classes]`` of 0 and 1.
+    """
+    raised = np.where(answers > 0, answers, 0.0) ** (1.0 / temperature) * heard
+    total = raised.sum(axis=1, keepdims=True)
+    return np.asarray(raised / np.where(total > 0, total, 1.0), dtype=np.float32)
+
+
+def drawing_chances(prepared: Sequence[Prepared], recipe: Recipe) -> NDArray[np.float64]:
+    """How likely each clip is to be drawn; sums to 1.
+
+    Corpora have the shares that the recipe gives them. Inside a corpus a clip weighs one over the
+    root of how many share its class, half way between all clips alike and all classes alike.
+    """
+    counts = Counter((one.clip.corpus, one.clip.emotion) for one in prepared)
+    weights = np.array([counts[one.clip.corpus, one.clip.emotion] ** -0.5 for one in prepared])
+    corpora = np.array([one.clip.corpus for one in prepared])
+    for name, use in recipe.corpora.items():
+        inside = corpora == name
+        if inside.any():
+            weights[inside] *= use.share / weights[inside].sum()
+    return np.asarray(weights / weights.sum())
+
+
+def plain_features(
+    prepared: Sequence[Prepared], features: FeatureParameters
+) -> NDArray[np.float32]:
+    """Clips as the daemon would see them, not augmented: ``[clips, frames, coefficients]``."""
+    front_end = MfccFrontEnd(features)
+    return np.stack([front_end.finish_mel(one.power()) for one in prepared])
+
+
+def measure_features(
+    prepared: Sequence[Prepared], features: FeatureParameters
+) -> FeatureParameters:
+    """The features with mean and sd of every coefficient over all frames of the given clips."""
+    import msgspec
+
+    bare = msgspec.structs.replace(features, mean=(), sd=())
+    total = np.zeros((2, features.coefficients))
+    for one in prepared:
+        values = plain_features([one], bare)[0].astype(np.float64)
+        total += values.sum(axis=0), np.square(values).sum(axis=0)
+    mean, square = total / (len(prepared) * features.frames)
+    sd = np.sqrt(np.maximum(square - mean * mean, 1e-6))
+    return msgspec.structs.replace(
+        features,
+        mean=tuple(round(float(value), 4) for value in mean),
+        sd=tuple(round(float(value), 4) for value in sd),
+    )

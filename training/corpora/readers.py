@@ -1,0 +1,84 @@
+"""Where the corpora lie and who reads which."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from serd.errors import InputError, UsageError
+from training.corpora import crema_d, emodb, ravdess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from training.corpora.clip import Corpus
+
+READERS: Mapping[str, Callable[[Path], Corpus]] = {
+    "ravdess": ravdess.read,
+    "crema_d": crema_d.read,
+    "emodb": emodb.read,
+}
+"""A new corpus needs a module with ``read(root) -> Corpus`` and a line here."""
+
+_BESIDE = Path(__file__).parents[2].parent / "shared" / "corpora"
+
+
+def corpora_root(chosen: str | Path | None = None) -> Path:
+    """The folder that holds one folder for each corpus.
+
+    Args:
+        chosen: What the command line said. Otherwise ``$SERD_CORPORA``, otherwise
+            ``../shared/corpora`` seen from the repository.
+
+    Raises:
+        InputError: There is no such folder.
+    """
+    named = chosen or os.environ.get("SERD_CORPORA")
+    root = Path(named).expanduser() if named else _BESIDE
+    if not root.is_dir():
+        raise InputError(
+            f"There is no folder of corpora at {root}",
+            remedy="name it with --corpora or $SERD_CORPORA; docs/training.md says what it holds",
+        )
+    return root
+
+
+def read_corpus(name: str, root: Path) -> Corpus:
+    """Read one corpus.
+
+    Args:
+        name: A key of :data:`READERS`.
+        root: The folder that holds the corpora. The corpus's own folder may be written with
+            capitals, hyphens or underscores (``CREMA-D``).
+
+    Raises:
+        UsageError: Nobody reads a corpus of that name.
+        InputError: Its folder is missing or holds no clip of it.
+    """
+    reader = READERS.get(name)
+    if reader is None:
+        raise UsageError(f"Unknown corpus {name!r}", remedy=f"there are: {', '.join(READERS)}")
+    folder = next(
+        (
+            entry
+            for entry in sorted(root.iterdir())
+            if entry.is_dir() and _key(entry.name) == _key(name)
+        ),
+        None,
+    )
+    if folder is None:
+        raise InputError(f"The corpus {name!r} has no folder in {root}")
+    corpus = reader(folder)
+    if not corpus.clips:
+        raise InputError(f"{folder} holds no clip of {corpus.title}")
+    return corpus
+
+
+def read_corpora(names: Iterable[str], root: Path) -> dict[str, Corpus]:
+    """Read several corpora; see :func:`read_corpus`."""
+    return {name: read_corpus(name, root) for name in names}
+
+
+def _key(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "").replace(" ", "")

@@ -1,0 +1,123 @@
+"""Evaluation of a packed model, by the very code of ``serd classify --whole``.
+
+Clips go through :func:`serd.offline.examine_all`, which is all that the command does with a file.
+So anybody can get the figures of a model card from that command's output, to the last digit.
+
+What counts as right: the label with the highest score of all that the model has. A corpus without
+calm cannot tell calm from neutral, so there calm counts as neutral. Any other class that a corpus
+lacks is a mistake like every mistake. ``uncertain`` plays no part in accuracy and UAR: abstaining
+has figures of its own.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from training import metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from training.corpora import Clip
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model made of one clip."""
+
+    clip: Clip
+    scores: dict[str, float]
+    """Probability of each class."""
+
+
+def classify_clips(
+    model: Path | str,
+    clips: Sequence[Clip],
+    *,
+    jobs: int = 1,
+    progress: Callable[[int], None] = lambda _: None,
+) -> list[Answer]:
+    """Classify whole clips as ``serd classify --whole`` does.
+
+    Args:
+        model: A packed model file, or the name of a packaged one.
+        clips: What to classify; answers come in this order.
+        jobs: Processes.
+        progress: Called with the number of clips that have become ready.
+
+    Raises:
+        InputError: A clip cannot be read.
+    """
+    from serd.config import Config, ModelConfig
+    from serd.offline import examine_all
+
+    config = Config(model=ModelConfig(path=str(model)))
+    answers: list[Answer] = []
+    examined = examine_all([clip.path for clip in clips], config, whole=True, jobs=jobs)
+    for clip, examination in zip(clips, examined, strict=True):
+        if examination.error is not None:
+            raise examination.error
+        answers.append(Answer(clip=clip, scores=examination.findings[0].scores))
+        progress(1)
+    return answers
+
+
+def said(scores: Mapping[str, float], emotions: Iterable[str]) -> str:
+    """The label with the highest score; calm is neutral where the corpus has no calm.
+
+    Args:
+        scores: Of all eight classes.
+        emotions: Those that the corpus has.
+    """
+    best = max(scores, key=lambda label: scores[label])
+    return "neutral" if best == "calm" and "calm" not in emotions else best
+
+
+def figures(answers: Sequence[Answer], *, coverage: float, threshold: float) -> dict[str, Any]:
+    """Everything that is reported of one corpus.
+
+    Args:
+        answers: On clips of one corpus.
+        coverage: Share of the clips for the accuracy of the most confident ones.
+        threshold: Confidence from which the model decides.
+    """
+    emotions = sorted({answer.clip.emotion for answer in answers})
+    truth = [answer.clip.emotion for answer in answers]
+    heard = [said(answer.scores, emotions) for answer in answers]
+    own = [
+        said({label: answer.scores[label] for label in emotions}, emotions) for answer in answers
+    ]
+    confidence = np.array([max(answer.scores.values()) for answer in answers])
+    right = np.array([a == b for a, b in zip(truth, heard, strict=True)])
+    decided = confidence >= threshold
+    labels = sorted(set(truth) | set(heard))
+    by_speaker: dict[str, list[bool]] = defaultdict(list)
+    for answer, hit in zip(answers, right, strict=True):
+        by_speaker[answer.clip.speaker].append(bool(hit))
+    each = [float(np.mean(hits)) for hits in by_speaker.values()]
+    grouped = ([metrics.group_of(label) for label in names] for names in (truth, heard))
+    return {
+        "clips": len(answers),
+        "speakers": sorted(by_speaker),
+        "classes": emotions,
+        "accuracy": metrics.accuracy(truth, heard),
+        "uar": metrics.uar(truth, heard),
+        "uar_own_classes": metrics.uar(truth, own),
+        "four_groups_accuracy": metrics.accuracy(*grouped),
+        "recall": metrics.recalls(truth, heard),
+        "labels": labels,
+        "confusion": metrics.confusion(truth, heard, labels),
+        "ece": metrics.calibration_error(confidence, right),
+        "coverage": coverage,
+        "accuracy_at_coverage": metrics.accuracy_at_coverage(confidence, right, coverage),
+        "decided_share": float(decided.mean()),
+        "decided_accuracy": float(right[decided].mean()) if decided.any() else None,
+        "speaker_accuracy": {
+            name: float(np.mean(hits)) for name, hits in sorted(by_speaker.items())
+        },
+        "speaker_accuracy_sd": float(np.std(each)),
+    }

@@ -1,0 +1,129 @@
+"""Who trains and who tests: lists of speakers, fixed once and kept as JSON beside this file.
+
+Speakers never cross: whoever is heard in a test is never heard in training, nor in the choice of
+anything. The folds of RAVDESS are those that several papers share; those of CREMA-D were drawn
+once (:func:`draw_folds`), balanced by sex.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from serd.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from training.corpora import Clip, Corpus
+
+_HERE = Path(__file__).parent
+
+
+class Split(msgspec.Struct, frozen=True, kw_only=True):
+    """The voices (``corpus/speaker``) of each side of a split."""
+
+    train: tuple[str, ...]
+    """Trained on; the only source of representative data and of feature statistics."""
+    validation: tuple[str, ...]
+    """Used to choose: temperature, abstain threshold, anything else."""
+    test: tuple[str, ...]
+    """Looked at once, at the end."""
+
+    def __post_init__(self) -> None:
+        sides = [set(self.train), set(self.validation), set(self.test)]
+        if len(set().union(*sides)) != sum(len(side) for side in sides):
+            raise UsageError("A speaker is on two sides of a split")
+
+    def side(self, clips: Iterable[Clip], name: str) -> list[Clip]:
+        """The clips whose speakers are on one side (``train``, ``validation`` or ``test``)."""
+        voices = set(getattr(self, name))
+        return [clip for clip in clips if clip.voice in voices]
+
+
+def load_folds(corpus: str) -> tuple[tuple[str, ...], ...]:
+    """The test speakers of each fold of a corpus.
+
+    Raises:
+        UsageError: No folds are kept for that corpus.
+    """
+    file = _HERE / f"{corpus}.json"
+    if not file.is_file():
+        raise UsageError(f"There are no folds for the corpus {corpus!r}")
+    folds = json.loads(file.read_text(encoding="utf-8"))["test_speakers"]
+    return tuple(tuple(fold) for fold in folds)
+
+
+def make_split(corpora: Mapping[str, Corpus], *, fold: int, validation: Mapping[str, int]) -> Split:
+    """Split several corpora by speaker.
+
+    Args:
+        corpora: By name; a corpus without kept folds is refused.
+        fold: 1-based; held out as test in each corpus.
+        validation: How many of the remaining speakers of each corpus are set aside to choose with.
+
+    Raises:
+        UsageError: There is no such fold, or too few speakers are left to train.
+    """
+    train: list[str] = []
+    inner: list[str] = []
+    test: list[str] = []
+    for name, corpus in corpora.items():
+        folds = load_folds(name)
+        if not 1 <= fold <= len(folds):
+            raise UsageError(f"{name} has folds 1 to {len(folds)}, not {fold}")
+        held_out = set(folds[fold - 1])
+        rest = [speaker for speaker in corpus.speakers if speaker not in held_out]
+        chosen = set(choose_speakers(corpus, rest, validation.get(name, 0), salt=f"fold {fold}"))
+        if len(chosen) >= len(rest):
+            raise UsageError(f"{name}: no speaker is left to train on in fold {fold}")
+        test += [f"{name}/{speaker}" for speaker in corpus.speakers if speaker in held_out]
+        inner += [f"{name}/{speaker}" for speaker in rest if speaker in chosen]
+        train += [f"{name}/{speaker}" for speaker in rest if speaker not in chosen]
+    return Split(train=tuple(train), validation=tuple(inner), test=tuple(test))
+
+
+def choose_speakers(
+    corpus: Corpus, candidates: Sequence[str], count: int, *, salt: str
+) -> list[str]:
+    """Pick speakers, women and men in turn, always the same ones for the same question.
+
+    The order comes from a hash of name and salt, not from a random generator whose stream another
+    library version may change.
+    """
+    sex = {clip.speaker: clip.sex or "?" for clip in corpus.clips}
+    queues = {
+        letter: sorted(
+            (speaker for speaker in candidates if sex[speaker] == letter),
+            key=lambda speaker: hashlib.sha256(
+                f"{salt}/{corpus.name}/{speaker}".encode()
+            ).hexdigest(),
+        )
+        for letter in sorted({sex[speaker] for speaker in candidates})
+    }
+    picked: list[str] = []
+    while len(picked) < count and any(queues.values()):
+        picked += [queue.pop(0) for queue in queues.values() if queue]
+    return sorted(picked[:count])
+
+
+def draw_folds(sexes: Mapping[str, str], *, folds: int, seed: int) -> list[list[str]]:
+    """Deal speakers out to folds, each sex shuffled and dealt in turn.
+
+    How ``crema_d.json`` was made: ``draw_folds(sexes, folds=5, seed=2026)``.
+    """
+    dealer = random.Random(seed)
+    hands: list[list[str]] = [[] for _ in range(folds)]
+    deck: list[str] = []
+    for sex in sorted(set(sexes.values())):
+        same = sorted(speaker for speaker, value in sexes.items() if value == sex)
+        dealer.shuffle(same)
+        deck += same
+    for place, speaker in enumerate(deck):
+        hands[place % folds].append(speaker)
+    return [sorted(hand) for hand in hands]

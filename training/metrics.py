@@ -1,0 +1,118 @@
+"""How good: accuracy, UAR, calibration, and what abstaining buys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+_BINS = 10
+
+
+def accuracy(truth: Sequence[str], said: Sequence[str]) -> float:
+    """Share of clips of which the right thing was said."""
+    return sum(a == b for a, b in zip(truth, said, strict=True)) / len(truth)
+
+
+def recalls(truth: Sequence[str], said: Sequence[str]) -> dict[str, float]:
+    """For each class that is there, the share of its clips that were recognised."""
+    result = {}
+    for label in sorted(set(truth)):
+        of_class = [b for a, b in zip(truth, said, strict=True) if a == label]
+        result[label] = of_class.count(label) / len(of_class)
+    return result
+
+
+def uar(truth: Sequence[str], said: Sequence[str]) -> float:
+    """Unweighted average recall: every class counts alike, however many clips it has."""
+    each = recalls(truth, said)
+    return sum(each.values()) / len(each)
+
+
+def confusion(truth: Sequence[str], said: Sequence[str], labels: Sequence[str]) -> list[list[int]]:
+    """Counts, a row for each true label, a column for each label said."""
+    matrix = [[0] * len(labels) for _ in labels]
+    for a, b in zip(truth, said, strict=True):
+        matrix[labels.index(a)][labels.index(b)] += 1
+    return matrix
+
+
+def calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
+    """Expected calibration error over ten bins of equal width (Guo et al., 2017)."""
+    place = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
+    error = 0.0
+    for number in range(_BINS):
+        inside = place == number
+        if inside.any():
+            gap = abs(float(right[inside].mean()) - float(confidence[inside].mean()))
+            error += inside.mean() * gap
+    return float(error)
+
+
+def accuracy_at_coverage(
+    confidence: NDArray[np.float64], right: NDArray[np.bool_], coverage: float
+) -> float:
+    """Accuracy on the most confident share of the clips."""
+    count = max(1, round(len(right) * coverage))
+    most = np.argsort(-confidence, kind="stable")[:count]
+    return float(right[most].mean())
+
+
+def threshold_for_coverage(
+    confidence: NDArray[np.float64], coverage: float, weights: NDArray[np.float64]
+) -> float:
+    """The confidence that this share of the clips reaches.
+
+    Args:
+        confidence: Of each clip.
+        coverage: The share wanted.
+        weights: How much each clip counts.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    reached = np.cumsum(weights[order]) / weights.sum()
+    last = min(int(np.searchsorted(reached, coverage)), len(order) - 1)
+    return float(confidence[order[last]])
+
+
+def softmax(logits: NDArray[np.floating[Any]], temperature: float = 1.0) -> NDArray[np.float64]:
+    """Probabilities of logits ``[..., classes]``."""
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    raised = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=-1, keepdims=True))
+
+
+def best_temperature(
+    logits: NDArray[np.floating[Any]],
+    accepted: NDArray[np.bool_],
+    weights: NDArray[np.float64],
+) -> float:
+    """The temperature under which the truth is most likely, to a hundredth (Guo et al., 2017).
+
+    Args:
+        logits: ``[clips, classes]`` of validation speakers.
+        accepted: ``[clips, classes]``, the classes that are right for a clip (calm and neutral for
+            a neutral clip of a corpus that has no calm).
+        weights: How much each clip counts.
+    """
+    candidates = np.round(np.arange(0.30, 4.001, 0.01), 2)
+    losses = []
+    for temperature in candidates:
+        likely = (softmax(logits, float(temperature)) * accepted).sum(axis=1)
+        losses.append(float(-(weights * np.log(np.maximum(likely, 1e-12))).sum()))
+    return float(candidates[int(np.argmin(losses))])
+
+
+def group_of(emotion: str) -> str:
+    """The four groups of feelings that are compared beside the classes themselves."""
+    return {
+        "neutral": "neutral or calm",
+        "calm": "neutral or calm",
+        "happy": "happy or surprised",
+        "surprised": "happy or surprised",
+        "sad": "sad",
+    }.get(emotion, "angry, fearful or disgusted")

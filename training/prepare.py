@@ -1,0 +1,237 @@
+"""Decode, cut and analyse every clip once, and keep the result by content.
+
+A clip goes the daemon's own way: :func:`serd.audio.file.read_mono16k`, then
+:func:`serd.speech.whole`, then the mel power of :class:`serd.model.mfcc.MfccFrontEnd`. What is
+kept is mel power, before anything that augmentation may still want to change.
+
+The key of the cache is made from the file's bytes, the settings, and the source text of the code
+that did the work, so that a stale entry cannot be picked up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from serd.audio.format import SAMPLE_RATE
+from serd.errors import InputError
+from serd.model.features import FeatureParameters
+from serd.model.mfcc import MfccFrontEnd
+from training.corpora import Clip, Corpus, content_duplicates
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from training.recipe import Preparation
+
+CACHE = Path(".cache") / "training"
+"""Where prepared clips are kept unless somebody says otherwise; git ignores it."""
+
+_CODE = (
+    "serd.audio.file",
+    "serd.audio.intake",
+    "serd.audio.resample",
+    "serd.speech.trim",
+    "serd.speech.vad",
+    "serd.model.mel",
+    "serd.model.mfcc",
+    "training.prepare",
+)
+_SILENCE = 1e-4
+"""A clip whose peak is below this holds no speech."""
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one clip after preparation."""
+
+    clip: Clip
+    digest: str
+    """Of its decoded audio: equal for equal sound."""
+    duration_s: float
+    """Of its speech as the daemon cuts it, at most ``longest_s``."""
+    peak: float
+    """Of its decoded audio, 0..1."""
+    loudest: float
+    """Highest mel power over all copies."""
+    copies: tuple[NDArray[np.float16], ...]
+    """For each speed ``[n, mel_bands]``: the square root of mel power over ``loudest``. As a root,
+    half precision spans the 70 dB that count with an error of 0.005 dB."""
+
+    def power(self, copy: int = 0) -> NDArray[np.float32]:
+        """Mel power float32 ``[n, mel_bands]`` of one speed."""
+        root = self.copies[copy].astype(np.float32)
+        return root * root * np.float32(self.loudest)
+
+
+def prepare(
+    clips: Sequence[Clip],
+    settings: Preparation,
+    features: FeatureParameters,
+    *,
+    cache: Path = CACHE,
+    jobs: int = 2,
+    progress: Callable[[int], None] = lambda _: None,
+) -> list[Prepared]:
+    """Prepare clips in parallel, or take them from the cache.
+
+    Args:
+        clips: What to prepare; results come in this order.
+        settings: Speeds and lengths.
+        features: Of the front end; mean and sd play no part.
+        cache: Folder of the cache.
+        jobs: Processes.
+        progress: Called with the number of clips that have become ready.
+
+    Raises:
+        InputError: A file cannot be read.
+    """
+    from joblib import Parallel, delayed
+
+    folder = cache / preparation_key(settings, features)
+    folder.mkdir(parents=True, exist_ok=True)
+    bare = msgspec.structs.replace(features, mean=(), sd=())
+    missing = [clip for clip in clips if not _entry(folder, clip.path).is_file()]
+    progress(len(clips) - len(missing))
+    # One process with many small clips spends its time on them, not on being talked to.
+    parts = [missing[first : first + 16] for first in range(0, len(missing), 16)]
+    work = (delayed(_prepare_some)(part, settings, bare, folder) for part in parts)
+    if missing:
+        for ready in Parallel(n_jobs=jobs, return_as="generator")(work):
+            progress(ready)
+    return [_load(clip, folder) for clip in clips]
+
+
+def unusable(prepared: Iterable[Prepared]) -> dict[str, str]:
+    """Which clips must go, seen from their sound: silent ones, and what is there twice.
+
+    Args:
+        prepared: Clips of one corpus.
+
+    Returns:
+        Name of the clip -> reason.
+    """
+    found = list(prepared)
+    unwanted = content_duplicates(
+        [one.clip for one in found], {one.clip.name: one.digest for one in found}
+    )
+    return unwanted | {one.clip.name: "silent" for one in found if one.peak < _SILENCE}
+
+
+def usable(corpus: Corpus, prepared: Sequence[Prepared]) -> tuple[Corpus, list[Prepared]]:
+    """The corpus and its prepared clips less the :func:`unusable` ones, which are counted."""
+    unwanted = unusable(prepared)
+    return corpus.without(unwanted), [one for one in prepared if one.clip.name not in unwanted]
+
+
+def spoken(path: Path, longest_s: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """A clip's decoded audio, and of it the speech as the daemon cuts it.
+
+    Args:
+        path: The file.
+        longest_s: Seconds of speech that are kept.
+
+    Returns:
+        Both float32, mono, 16 kHz.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    from serd.audio.file import read_mono16k
+    from serd.config import SpeechConfig
+    from serd.speech import make_vad, whole
+
+    samples = read_mono16k(path)
+    speech = SpeechConfig()
+    window = msgspec.structs.replace(speech, window_s=longest_s)
+    return samples, whole(samples, window, make_vad(speech))[1]
+
+
+def preparation_key(settings: Preparation, features: FeatureParameters) -> str:
+    """Name of the folder in the cache that these settings share."""
+    bare = msgspec.structs.replace(features, mean=(), sd=())
+    digest = hashlib.sha256(msgspec.json.encode([settings, bare], order="sorted"))
+    for module in _CODE:
+        digest.update(inspect.getsource(importlib.import_module(module)).encode())
+    return digest.hexdigest()[:16]
+
+
+def _prepare_some(
+    clips: Sequence[Clip], settings: Preparation, features: FeatureParameters, folder: Path
+) -> int:
+    for clip in clips:
+        _prepare_one(clip.path, settings, features, _entry(folder, clip.path))
+    return len(clips)
+
+
+def _prepare_one(
+    path: Path, settings: Preparation, features: FeatureParameters, entry: Path
+) -> None:
+    import soxr
+
+    samples, voice = spoken(path, settings.longest_s)
+    front_end = _front_end(msgspec.json.encode(features))
+    copies = []
+    for speed in settings.speeds:
+        # Played at another speed: resampled from a pretended rate to the real one.
+        moved = voice if speed == 1.0 else soxr.resample(voice, SAMPLE_RATE * speed, SAMPLE_RATE)
+        copies.append(front_end.mel_power(np.ascontiguousarray(moved, dtype=np.float32)))
+    loudest = max(float(power.max(initial=0.0)) for power in copies)
+    roots = [np.sqrt(power / (loudest or 1.0)).astype(np.float16) for power in copies]
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    part = entry.with_suffix(f".{os.getpid()}.part")
+    with part.open("wb") as file:
+        np.savez(
+            file,
+            roots=np.concatenate(roots),
+            lengths=np.array([len(root) for root in roots]),
+            figures=np.array([len(voice) / SAMPLE_RATE, np.abs(samples).max(initial=0.0), loudest]),
+            digest=np.frombuffer(hashlib.sha256(samples.tobytes()).digest(), dtype=np.uint8),
+        )
+    part.replace(entry)
+
+
+def _load(clip: Clip, folder: Path) -> Prepared:
+    with np.load(_entry(folder, clip.path)) as kept:
+        ends = np.cumsum(kept["lengths"])
+        duration_s, peak, loudest = (float(value) for value in kept["figures"])
+        return Prepared(
+            clip=clip,
+            digest=kept["digest"].tobytes().hex(),
+            duration_s=duration_s,
+            peak=peak,
+            loudest=loudest,
+            copies=tuple(np.split(kept["roots"], ends[:-1])),
+        )
+
+
+def _entry(folder: Path, path: Path) -> Path:
+    digest = file_digest(path)
+    return folder / digest[:2] / f"{digest}.npz"
+
+
+@lru_cache(maxsize=65536)
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, by which the cache knows it.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(f"Cannot read {path}: {error.strerror}") from error
+
+
+@lru_cache(maxsize=4)
+def _front_end(features: bytes) -> MfccFrontEnd:
+    return MfccFrontEnd(msgspec.json.decode(features, type=FeatureParameters))

@@ -1,0 +1,245 @@
+"""A recipe: everything that decides what a training run does, in one YAML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from serd.errors import ConfigError, InputError
+from serd.model.features import FeatureParameters
+
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+Positive = Annotated[float, Meta(gt=0.0)]
+Count = Annotated[int, Meta(ge=1)]
+Span = tuple[float, float]
+
+_RECIPES = Path(__file__).parent / "recipes"
+
+
+class CorpusUse(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much a corpus is heard in training."""
+
+    share: Share
+    """Of the clips drawn, how many come from it (relative to the other corpora's shares)."""
+    validation_speakers: Annotated[int, Meta(ge=0)] = 0
+    """Training speakers set aside to choose temperature and threshold with."""
+    votes_weight: Share = 0.0
+    """Weight of the listeners' votes beside the actor's intention in the target."""
+    masked: dict[str, list[str]] = {}
+    """For clips of a class (key), classes left out of the loss: those that the corpus's own label
+    cannot tell from it."""
+
+
+class Preparation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is computed once for each clip and cached."""
+
+    speeds: tuple[Positive, ...] = (1.0,)
+    """Copies played faster or slower (voice and pace together); the first must be 1."""
+    longest_s: Positive = 4.0
+    """Seconds of speech kept, so that a window can be cropped anywhere from it."""
+
+
+class Network(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sizes of the convolutional network (:mod:`training.network`)."""
+
+    stem: Count = 24
+    """Channels of the first convolution, 5 x 5 with stride 2."""
+    widths: tuple[Count, ...] = (56, 112, 192)
+    """Channels of the 3 x 3 convolutions, each behind a 2 x 2 max-pool."""
+    dropout: Share = 0.3
+    """Before the last layer."""
+
+
+class Head(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The small network that learns emotions from what a teacher hears."""
+
+    width: Count = 256
+    """Of its one hidden layer."""
+    dropout: tuple[Share, Share] = (0.3, 0.5)
+    """Before the hidden layer and behind it."""
+    epochs: Count = 12
+    """Passes over the clips."""
+    batch: Count = 64
+    rate: Positive = 1e-3
+    """Highest learning rate of one cycle."""
+    weight_decay: Annotated[float, Meta(ge=0.0)] = 0.1
+    repeats: dict[str, Count] = {}
+    """How often an epoch hears a corpus's clips; once unless said otherwise."""
+    votes_weight: dict[str, Share] = {}
+    """Weight of the listeners' votes beside the actor's intention, by corpus."""
+    heads: Count = 2
+    """Heads of different seeds whose answers are averaged."""
+
+
+class Teaching(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Distillation from a larger network (:mod:`training.teaching`)."""
+
+    teacher: str
+    """A speech encoder of Whisper's family, by its name on the model hub."""
+    licence: str
+    """Under which the teacher is published."""
+    layers: tuple[Annotated[int, Meta(ge=0)], ...] = (2, 3, 4, 5, 6)
+    """Hidden layers that are listened to."""
+    groups: Annotated[int, Meta(ge=2)] = 4
+    """Groups of training speakers, each taught by a head that heard only the other groups."""
+    share: Share = 0.7
+    """Weight of the teacher's answers in the loss; the rest is the labels'."""
+    temperature: Positive = 2.0
+    """By which the logits of teacher and pupil are divided in the teacher's part of the loss."""
+    gain: Positive = 2.0
+    """Of the teacher's part: softened answers have weaker gradients."""
+    head: Head = Head()
+
+
+class Optimiser(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """AdamW under a one-cycle learning rate."""
+
+    steps: Count
+    """Batches."""
+    batch: Count = 32
+    """Clips in a batch."""
+    peak_rate: Positive = 3e-3
+    """Highest learning rate."""
+    warm_up: Share = 0.15
+    """Share of the steps in which it rises, from a twentieth of the peak."""
+    transform_rate: Share = 0.1
+    """Learning rate of the first, linear layer relative to the others': it begins as the inverse
+    cosine transform, whose small weights a full rate would soon scatter."""
+    weight_decay: Annotated[float, Meta(ge=0.0)] = 0.05
+    """On kernels only, and not on the first layer."""
+    clip_norm: Positive = 2.0
+    """Longest gradient, over all weights together."""
+    label_smoothing: Share = 0.1
+    """Share of the target that is spread over all classes."""
+    averaging: Share = 0.998
+    """Decay of the running mean of all weights, which is what is shipped."""
+    precision: Annotated[str, Meta(pattern="^(float32|mixed_bfloat16)$")] = "float32"
+    """Of the arithmetic; weights are kept in float32 either way."""
+
+
+class Noise(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Steady coloured noise."""
+
+    probability: Share = 0.0
+    snr_db: Span = (3.0, 40.0)
+    """Mean power of the utterance over that of the noise."""
+    tilt_db: Span = (-25.0, 5.0)
+    """From the lowest to the highest band."""
+
+
+class Reverb(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A room: an exponential tail behind every frame."""
+
+    probability: Share = 0.0
+    rt60_s: Span = (0.2, 1.1)
+    """Seconds in which the tail falls by 60 dB at low frequencies (half of it at the highest)."""
+    tail_db: Span = (-15.0, -3.0)
+    """Energy of the tail relative to the direct sound."""
+
+
+class Equaliser(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Microphones and distances: a slope and a ripple over frequency."""
+
+    probability: Share = 0.0
+    tilt_db: Span = (-6.0, 6.0)
+    ripple_db: Annotated[float, Meta(ge=0.0)] = 3.0
+
+
+class BandLimit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Telephones, headsets and small microphones: nothing below one corner and above another."""
+
+    probability: Share = 0.0
+    low_hz: Span = (80.0, 400.0)
+    high_hz: Span = (3000.0, 7000.0)
+    slope_db: Span = (18.0, 120.0)
+    """Per octave beyond the corner."""
+
+
+class Warp(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Other paces and other throats."""
+
+    probability: Share = 0.0
+    stretch: Share = 0.15
+    """Largest change of length."""
+    shift: Share = 0.08
+    """Largest change of the bands' place, as a share of it."""
+
+
+class Augmentation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a clip goes through on its way into a batch, in this order."""
+
+    warp: Warp = Warp()
+    reverb: Reverb = Reverb()
+    noise: Noise = Noise()
+    equaliser: Equaliser = Equaliser()
+    band_limit: BandLimit = BandLimit()
+    margin_frames: Annotated[int, Meta(ge=0)] = 20
+    """Up to so many frames of tail and noise are heard before and after an utterance."""
+    gain_db: Span = (0.0, 0.0)
+    """Change of level; only the floor under very quiet sound notices."""
+
+
+class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One training run."""
+
+    name: Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9-]{0,40}$")]
+    """Name of the run, and of the model in its metadata."""
+    version: str
+    """Version of the model in its metadata."""
+    about: str
+    """One sentence for the model card."""
+    licence: str
+    """Under which the model may be used, given what it was trained on."""
+    seed: int
+    """Of everything random."""
+    fold: Count
+    """Fold whose test speakers are held out, in every corpus (:mod:`training.folds`)."""
+    corpora: dict[str, CorpusUse]
+    """What is trained on."""
+    optimiser: Optimiser
+    teaching: Teaching | None = None
+    """Who teaches besides the labels; None: nobody."""
+    labels: tuple[str, ...] = ()
+    """Classes of the output, in order; empty: all eight."""
+    cross_corpora: tuple[str, ...] = ()
+    """Corpora that are only ever tested on."""
+    features: FeatureParameters = FeatureParameters()
+    """The daemon's front end; mean and sd are measured on the training speakers."""
+    preparation: Preparation = Preparation()
+    network: Network = Network()
+    augmentation: Augmentation = Augmentation()
+    representative_clips: Count = 300
+    """Training clips from which the quantiser learns the ranges."""
+    input_range_sd: Positive | None = None
+    """Largest feature that int8 spans, in standard deviations; what lies beyond is cut there. None:
+    the largest among the representative clips. Few features are that large, and all others pay
+    for them with coarser steps."""
+    coverage: Share = 0.7
+    """Share of the validation clips that the abstain threshold lets through."""
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        name_or_path: A file, or the name of one in ``training/recipes`` without its ending.
+
+    Raises:
+        InputError: There is no such file.
+        ConfigError: It is not a recipe; the message says where.
+    """
+    path = Path(name_or_path)
+    if not path.suffix:
+        path = _RECIPES / f"{name_or_path}.yaml"
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        known = ", ".join(sorted(file.stem for file in _RECIPES.glob("*.yaml")))
+        raise InputError(f"No recipe at {path}", remedy=f"recipes by name: {known}") from error
+    try:
+        return msgspec.yaml.decode(text, type=Recipe)
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{path} is not a recipe: {error}") from error

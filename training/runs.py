@@ -1,0 +1,434 @@
+"""A run: a folder that holds a recipe and everything that came of it.
+
+::
+
+    runs/NAME/
+        recipe.json       what was asked for
+        run.json          git revision, versions, seed, who trained, validated and tested
+        features.json     the front end with the mean and sd of the training speakers
+        teaching.json     who taught, and how well (only with a teacher)
+        teaching.npz      the teacher's answers to the training clips
+        curves.json       loss and validation accuracy along the way
+        checkpoint.npz    where to go on if it was broken off
+        weights.npz       the running mean of the weights at the end
+        calibration.json  temperature and threshold
+        model.tflite      the packed model
+        metrics.json      every figure on the test speakers
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import msgspec
+import numpy as np
+
+from serd.errors import UsageError
+from serd.model.features import FeatureParameters
+from serd.model.model_file import Corpus as CorpusEntry
+from serd.model.model_file import ModelInfo, pack
+from training.batches import labels_of, measure_features, plain_features
+from training.calibrate import Calibration, calibrate
+from training.corpora import Corpus, read_corpora
+from training.evaluate import classify_clips, figures
+from training.folds import Split, make_split
+from training.prepare import CACHE, Prepared, prepare, usable
+from training.provenance import provenance
+from training.quantise import convert, representative_clips
+from training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+
+def _silent(_what: str, _done: int, _all: int) -> None:
+    pass
+
+
+class Material(msgspec.Struct, frozen=True, kw_only=True):
+    """The corpora of a recipe, ready and split."""
+
+    corpora: dict[str, Corpus]
+    """Those that are trained on, by name."""
+    cross: dict[str, Corpus]
+    """Those that are only tested on."""
+    split: Split
+    prepared: list[Prepared]
+    """Clips of ``corpora``, of every side."""
+
+    def side(self, name: str) -> list[Prepared]:
+        """The prepared clips of ``train``, ``validation`` or ``test``."""
+        voices = set(getattr(self.split, name))
+        return [one for one in self.prepared if one.clip.voice in voices]
+
+
+def gather(
+    recipe: Recipe,
+    root: Path,
+    *,
+    cache: Path = CACHE,
+    jobs: int = 2,
+    progress: Progress = _silent,
+) -> Material:
+    """Read, prepare, clean and split the corpora that a recipe trains on.
+
+    Args:
+        recipe: Names them.
+        root: Folder of the corpora.
+        cache: Folder of the cache.
+        jobs: Processes.
+        progress: Hears of it.
+    """
+    corpora = read_corpora(recipe.corpora, root)
+    cross = read_corpora(recipe.cross_corpora, root)
+    prepared: list[Prepared] = []
+    for name, corpus in corpora.items():
+        done = 0
+
+        def step(count: int, corpus: Corpus = corpus) -> None:
+            nonlocal done
+            done += count
+            progress(f"prepare {corpus.title}", done, len(corpus.clips))
+
+        ready = prepare(
+            corpus.clips, recipe.preparation, recipe.features, cache=cache, jobs=jobs, progress=step
+        )
+        corpora[name], kept = usable(corpus, ready)
+        prepared += kept
+    validation = {name: use.validation_speakers for name, use in recipe.corpora.items()}
+    split = make_split(corpora, fold=recipe.fold, validation=validation)
+    return Material(corpora=corpora, cross=cross, split=split, prepared=prepared)
+
+
+class Run:
+    """One run's folder.
+
+    Args:
+        folder: Made if it is not there.
+        recipe: What to do.
+
+    Raises:
+        UsageError: The folder holds a run of another recipe.
+    """
+
+    def __init__(self, folder: Path, recipe: Recipe) -> None:
+        self.folder = folder
+        self.recipe = recipe
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = folder / "recipe.json"
+        if kept.is_file() and msgspec.json.decode(kept.read_bytes(), type=Recipe) != recipe:
+            raise UsageError(
+                f"{folder} holds a run of another recipe",
+                remedy="name another folder with --run, or remove that one",
+            )
+        kept.write_bytes(msgspec.json.format(msgspec.json.encode(recipe)))
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """A run that was begun before.
+
+        Raises:
+            UsageError: There is none in that folder.
+        """
+        kept = folder / "recipe.json"
+        if not kept.is_file():
+            raise UsageError(f"There is no run in {folder}", remedy="begin one: serd-train train")
+        return cls(folder, msgspec.json.decode(kept.read_bytes(), type=Recipe))
+
+    @property
+    def model(self) -> Path:
+        """The packed model."""
+        return self.folder / "model.tflite"
+
+    def read(self, name: str) -> Any:
+        """One of the folder's JSON files.
+
+        Raises:
+            UsageError: It has not been written yet.
+        """
+        file = self.folder / name
+        if not file.is_file():
+            raise UsageError(f"{self.folder} has no {name} yet")
+        return msgspec.json.decode(file.read_bytes())
+
+    def teach(
+        self,
+        material: Material,
+        *,
+        source: str | None = None,
+        cache: Path = CACHE,
+        jobs: int = 2,
+        progress: Progress = _silent,
+    ) -> dict[str, NDArray[np.float32]] | None:
+        """Let the recipe's teacher answer to the training clips; taken from the folder if done.
+
+        Args:
+            material: Its test side is not touched.
+            source: Folder of the teacher, or its name on the hub, if it is not where
+                :func:`training.teacher.find_teacher` looks.
+            cache: Folder of the cache.
+            jobs: Processes.
+            progress: Hears of it.
+
+        Returns:
+            Class probabilities by a clip's path, or None if the recipe has no teacher.
+        """
+        from training import teaching
+        from training.teacher import Teacher, find_teacher
+
+        wanted = self.recipe.teaching
+        if wanted is None:
+            return None
+        kept = self.folder / "teaching.npz"
+        training, validation = material.side("train"), material.side("validation")
+        if not kept.is_file():
+            done = 0
+
+            def step(count: int) -> None:
+                nonlocal done
+                done += count
+                progress("listen", done, len(training) + len(validation))
+
+            answers, report = teaching.teach(
+                self.recipe,
+                Teacher(find_teacher(wanted.teacher, source), wanted.layers),
+                training,
+                validation,
+                cache=cache,
+                jobs=jobs,
+                progress=step,
+            )
+            self._write("teaching.json", report)
+            names = np.array([f"{one.clip.corpus}/{one.clip.name}" for one in training])
+            with kept.open("wb") as file:
+                np.savez(file, allow_pickle=False, names=names, answers=answers)
+        with np.load(kept) as file:
+            rows = dict(zip(file["names"].tolist(), file["answers"], strict=True))
+        return {
+            str(one.clip.path): rows[name]
+            for one in training
+            if (name := f"{one.clip.corpus}/{one.clip.name}") in rows
+        }
+
+    def train(
+        self,
+        material: Material,
+        *,
+        threads: int = 1,
+        soft_targets: Mapping[str, NDArray[np.float32]] | None = None,
+        progress: Progress = _silent,
+    ) -> None:
+        """Train, or go on where it was broken off; does nothing if it is done.
+
+        Args:
+            material: Its training and validation sides are used.
+            threads: Of TensorFlow.
+            soft_targets: What :meth:`teach` gave.
+            progress: Hears of it.
+        """
+        from training.train import Trainer
+
+        if (self.folder / "weights.npz").is_file():
+            return
+        training, validation = material.side("train"), material.side("validation")
+        self._write("run.json", provenance(self.recipe, material))
+        features = measure_features(training, self.recipe.features)
+        self._write("features.json", features)
+        trainer = Trainer(
+            self.recipe,
+            features,
+            training,
+            validation,
+            self.folder,
+            threads=threads,
+            soft_targets=soft_targets,
+        )
+        steps = self.recipe.optimiser.steps
+
+        def watch(step: int, newest: dict[str, float]) -> None:
+            self._write("curves.json", trainer.curves)
+            seen = newest.get("validation_accuracy")
+            note = f" validation {seen:.3f}" if seen is not None else ""
+            progress(f"train (loss {newest['loss']:.3f}{note})", step, steps)
+
+        model = trainer.run(watch)
+        with (self.folder / "weights.npz").open("wb") as file:
+            np.savez(file, *model.get_weights())
+
+    def quantise(self, material: Material, *, jobs: int = 1, progress: Progress = _silent) -> None:
+        """Convert to int8, calibrate on validation speakers, and pack, still without figures."""
+        chosen = representative_clips(material.side("train"), self.recipe.representative_clips)
+        progress("quantise", 0, 1)
+        examples = plain_features(chosen, self.features())
+        if (most := self.recipe.input_range_sd) is not None:
+            examples = np.clip(examples, -most, most)
+        network = convert(
+            self.weights(),
+            self.recipe.network,
+            self.features(),
+            len(labels_of(self.recipe)),
+            examples,
+        )
+        (self.folder / "network.tflite").write_bytes(network)
+        self._pack(
+            material.corpora, material.split, Calibration(temperature=1, abstain_threshold=0)
+        )
+        progress("quantise", 1, 1)
+        clips = [one.clip for one in material.side("validation")]
+        answers = classify_clips(self.model, clips, jobs=jobs)
+        calibration = calibrate(answers, self.recipe.coverage)
+        self._write("calibration.json", calibration)
+        self._pack(material.corpora, material.split, calibration)
+
+    def evaluate(
+        self, material: Material, *, jobs: int = 2, progress: Progress = _silent
+    ) -> dict[str, Any]:
+        """Measure the packed model on the test speakers, and pack the figures into it.
+
+        Returns:
+            What ``metrics.json`` holds.
+        """
+        calibration = msgspec.convert(self.read("calibration.json"), Calibration)
+        clips = [one.clip for one in material.side("test")]
+        for corpus in material.cross.values():
+            clips += corpus.clips
+        done = 0
+
+        def step(count: int) -> None:
+            nonlocal done
+            done += count
+            progress("evaluate", done, len(clips))
+
+        answers = classify_clips(self.model, clips, jobs=jobs, progress=step)
+        wanted = {"coverage": self.recipe.coverage, "threshold": calibration.abstain_threshold}
+        result = {
+            "model": {"name": self.recipe.name, "version": self.recipe.version},
+            "training": [
+                msgspec.to_builtins(entry)
+                for entry in corpus_entries(material.corpora, material.split)
+            ],
+            "recipe": msgspec.to_builtins(self.recipe),
+            "run": self.read("run.json"),
+            "teaching": self.read("teaching.json") if self.recipe.teaching else None,
+            "calibration": msgspec.to_builtins(calibration),
+            "left_out": {name: corpus.left_out for name, corpus in material.corpora.items()},
+            "test": {},
+            "cross_corpus": {},
+            "float32": self._float_figures(material, wanted),
+        }
+        for name in (*self.recipe.corpora, *self.recipe.cross_corpora):
+            of_corpus = [answer for answer in answers if answer.clip.corpus == name]
+            place = "test" if name in self.recipe.corpora else "cross_corpus"
+            result[place][name] = figures(of_corpus, **wanted)
+        self._pack(material.corpora, material.split, calibration, summary(result))
+        network = (self.folder / "network.tflite").read_bytes()
+        result["model"] |= {
+            "bytes": self.model.stat().st_size,
+            "network_sha256": hashlib.sha256(network).hexdigest(),
+        }
+        self._write("metrics.json", result)
+        return result
+
+    def features(self) -> FeatureParameters:
+        """The front end with the measured mean and sd."""
+        return msgspec.convert(self.read("features.json"), FeatureParameters)
+
+    def weights(self) -> list[NDArray[np.float32]]:
+        """The trained weights.
+
+        Raises:
+            UsageError: The run has not been trained to the end.
+        """
+        file = self.folder / "weights.npz"
+        if not file.is_file():
+            raise UsageError(f"{self.folder} is not trained to the end", remedy="serd-train train")
+        with np.load(file) as kept:
+            return [kept[name] for name in kept.files]
+
+    def _float_figures(self, material: Material, wanted: dict[str, float]) -> dict[str, Any]:
+        """Accuracy and UAR of the network before quantisation, on the same clips."""
+        from serd.model.emotions import EMOTIONS
+        from training import metrics
+        from training.evaluate import Answer
+        from training.network import build_network
+        from training.train import predict, set_up_tensorflow
+
+        set_up_tensorflow(self.recipe.seed, 1)
+        labels = labels_of(self.recipe)
+        model = build_network(self.recipe.network, self.features(), len(labels))
+        model.set_weights(self.weights())
+        test = material.side("test")
+        scores = metrics.softmax(predict(model, plain_features(test, self.features())))
+        found: dict[str, Any] = {}
+        for name in self.recipe.corpora:
+            answers = [
+                Answer(
+                    clip=one.clip,
+                    scores=dict.fromkeys(EMOTIONS, 0.0)
+                    | {label: float(value) for label, value in zip(labels, row, strict=True)},
+                )
+                for one, row in zip(test, scores, strict=True)
+                if one.clip.corpus == name
+            ]
+            every = figures(answers, **wanted)
+            found[name] = {key: every[key] for key in ("clips", "accuracy", "uar")}
+        return found
+
+    def _pack(
+        self,
+        corpora: dict[str, Corpus],
+        split: Split,
+        calibration: Calibration,
+        evaluation: dict[str, Any] | None = None,
+    ) -> None:
+        info = ModelInfo(
+            name=self.recipe.name,
+            version=self.recipe.version,
+            features=self.features(),
+            temperature=calibration.temperature,
+            abstain_threshold=calibration.abstain_threshold,
+            corpora=corpus_entries(corpora, split),
+            licence=self.recipe.licence,
+            evaluation=evaluation or {},
+            created=self.read("run.json")["date"],
+        )
+        network = (self.folder / "network.tflite").read_bytes()
+        self.model.write_bytes(pack(network, labels_of(self.recipe), info))
+
+    def _write(self, name: str, content: Any) -> None:
+        text = msgspec.json.format(msgspec.json.encode(content))
+        part = self.folder / f"{name}.part"
+        part.write_bytes(text + b"\n")
+        part.replace(self.folder / name)
+
+
+def corpus_entries(corpora: dict[str, Corpus], split: Split) -> tuple[CorpusEntry, ...]:
+    """What a model was trained on, as its metadata says it."""
+    return tuple(
+        CorpusEntry(
+            name=corpus.title,
+            licence=corpus.licence,
+            speakers=len({clip.speaker for clip in clips}),
+            clips=len(clips),
+        )
+        for corpus in corpora.values()
+        if (clips := split.side(corpus.clips, "train"))
+    )
+
+
+def summary(result: dict[str, Any]) -> dict[str, Any]:
+    """The figures that travel in the model file: a few for each corpus, to four digits."""
+    kept = ("accuracy", "uar", "ece", "accuracy_at_coverage", "decided_share", "decided_accuracy")
+    return {
+        name: {"clips": of_corpus["clips"], "speakers": len(of_corpus["speakers"])}
+        | {key: round(of_corpus[key], 4) for key in kept if of_corpus[key] is not None}
+        for place in ("test", "cross_corpus")
+        for name, of_corpus in result[place].items()
+    }

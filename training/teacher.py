@@ -1,0 +1,226 @@
+"""A teacher: a large frozen speech encoder, of which only what it hears in a clip is kept.
+
+A network that was trained to write down speech has, in its middle layers, much of how it was said.
+Of each of these layers the mean and the standard deviation over time are kept, by the clip's
+content; :mod:`training.teaching` learns emotions from them. The encoder is any of Whisper's family
+that ``transformers`` loads (Radford and others, 2022, arXiv:2212.04356). It is needed in training
+alone, and nothing of it is shipped.
+
+Whisper wants 30 s and would spend nearly all its time on silence. Here it gets a clip's real
+length, with as many of its position embeddings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from serd.audio.format import SAMPLE_RATE
+from serd.errors import InputError, UsageError
+from training.prepare import file_digest, spoken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from training.corpora import Clip
+
+FOLDERS = Path(".cache") / "teachers"
+"""Where a teacher is looked for, under the last part of its name, before it is downloaded."""
+
+_POSITION = 320
+"""Samples that one position of the encoder stands for: hop 160, then a stride of 2."""
+_STEP = 25
+"""Clips are padded with silence to a multiple of so many positions (0.5 s): those of one length go
+through together, and what comes out does not depend on who goes along."""
+_BATCH = 16
+_FORMAT = 1
+"""Counted up when what is cached becomes something else."""
+
+
+class Teacher:
+    """An encoder in a folder or on the model hub.
+
+    Args:
+        source: Folder with ``config.json`` and ``model.safetensors``, or a name on the hub.
+        layers: Hidden layers that are listened to; 0 is the input of the first block.
+
+    Raises:
+        UsageError: PyTorch or transformers is not installed.
+        InputError: There is no such teacher.
+    """
+
+    def __init__(self, source: str | Path, layers: Sequence[int]) -> None:
+        self.source = str(source)
+        self.layers = tuple(layers)
+        encoder = _encoder(self.source)
+        if not self.layers or max(self.layers) > encoder.config.encoder_layers:
+            raise UsageError(f"{source} has hidden layers 0 to {encoder.config.encoder_layers}")
+        digest = hashlib.sha256()
+        for name, weights in sorted(encoder.state_dict().items()):
+            digest.update(name.encode() + weights.numpy().tobytes())
+        self.sha256 = digest.hexdigest()
+        """Of its weights."""
+
+    def listen(
+        self,
+        clips: Sequence[Clip],
+        *,
+        longest_s: float,
+        cache: Path,
+        jobs: int = 1,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> NDArray[np.float32]:
+        """What it hears in clips, or heard before.
+
+        Args:
+            clips: What to listen to; results come in this order.
+            longest_s: Seconds of speech that it gets at most.
+            cache: Folder of the cache.
+            jobs: Processes.
+            progress: Called with the number of clips that have become ready.
+
+        Returns:
+            float32 ``[clips, 2 * layers * width]``: means, then standard deviations.
+        """
+        from joblib import Parallel, delayed
+
+        key = msgspec.json.encode([_FORMAT, self.sha256, self.layers, longest_s])
+        folder = cache / f"teacher-{hashlib.sha256(key).hexdigest()[:16]}"
+        folder.mkdir(parents=True, exist_ok=True)
+        missing = [clip.path for clip in clips if not _entry(folder, clip.path).is_file()]
+        progress(len(clips) - len(missing))
+        parts = [missing[first : first + 64] for first in range(0, len(missing), 64)]
+        work = (
+            delayed(_listen_some)(self.source, self.layers, part, longest_s, folder)
+            for part in parts
+        )
+        if missing:
+            for ready in Parallel(n_jobs=jobs, return_as="generator")(work):
+                progress(ready)
+        return np.stack([np.load(_entry(folder, clip.path)) for clip in clips]).astype(np.float32)
+
+
+def find_teacher(name: str, chosen: str | None = None) -> str:
+    """Where a teacher comes from.
+
+    Args:
+        name: What the recipe calls it.
+        chosen: What the command line said: a folder, or a name.
+
+    Returns:
+        ``chosen``, else a folder of that name in :data:`FOLDERS`, else the name itself, for the
+        hub.
+    """
+    if chosen:
+        return chosen
+    folder = FOLDERS / name.rsplit("/", maxsplit=1)[-1]
+    return str(folder) if folder.is_dir() else name
+
+
+def statistics(
+    encoder: Any, voices: Sequence[NDArray[np.float32]], layers: Sequence[int]
+) -> list[NDArray[np.float32]]:
+    """Mean and standard deviation over time of some hidden layers.
+
+    Args:
+        encoder: A ``WhisperEncoder``.
+        voices: float32[n] each, mono, 16 kHz.
+        layers: Which.
+
+    Returns:
+        For each voice float32 ``[2 * layers * width]``.
+    """
+    import torch
+
+    found: list[NDArray[np.float32]] = [np.empty(0, dtype=np.float32)] * len(voices)
+    longest: int = encoder.embed_positions.num_embeddings
+    valid = [min(longest, max(1, -(-len(voice) // _POSITION))) for voice in voices]
+    padded = [min(longest, -(-count // _STEP) * _STEP) for count in valid]
+    for positions in sorted(set(padded)):
+        alike = [number for number, count in enumerate(padded) if count == positions]
+        for first in range(0, len(alike), _BATCH):
+            numbers = alike[first : first + _BATCH]
+            mel = _mel(encoder, [voices[number] for number in numbers], positions)
+            # Half the time, and an error of half a per cent.
+            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+                hidden = _hidden(encoder, mel, positions)
+            chosen = torch.stack([hidden[layer].float() for layer in layers], dim=1)
+            for number, states in zip(numbers, chosen, strict=True):
+                heard = states[:, : valid[number]]
+                both = torch.stack([heard.mean(dim=1), heard.std(dim=1, correction=0)])
+                found[number] = both.flatten().numpy()
+    return found
+
+
+def _mel(encoder: Any, voices: Sequence[NDArray[np.float32]], positions: int) -> Any:
+    """Whisper's own log-mel, ``[voices, bands, 2 * positions]``."""
+    from transformers import WhisperFeatureExtractor
+
+    extractor = WhisperFeatureExtractor(feature_size=encoder.config.num_mel_bins)
+    samples = positions * _POSITION
+    level = [np.pad(voice[:samples], (0, max(0, samples - len(voice)))) for voice in voices]
+    made = extractor(level, sampling_rate=SAMPLE_RATE, padding="longest", return_tensors="pt")
+    return made.input_features[:, :, : 2 * positions]
+
+
+def _hidden(encoder: Any, mel: Any, positions: int) -> Any:
+    """All hidden layers of the encoder, cut to ``positions``."""
+    whole, length = encoder.embed_positions, encoder.config.max_source_positions
+    try:
+        encoder.embed_positions = type(whole).from_pretrained(whole.weight[:positions])
+        encoder.config.max_source_positions = positions
+        return encoder(mel, output_hidden_states=True).hidden_states
+    finally:
+        encoder.embed_positions, encoder.config.max_source_positions = whole, length
+
+
+def _listen_some(
+    source: str, layers: Sequence[int], paths: Sequence[Path], longest_s: float, folder: Path
+) -> int:
+    encoder = _encoder(source)
+    voices = [spoken(path, longest_s)[1] for path in paths]
+    for path, heard in zip(paths, statistics(encoder, voices, layers), strict=True):
+        entry = _entry(folder, path)
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        part = entry.with_suffix(f".{os.getpid()}.part")
+        with part.open("wb") as file:
+            np.save(file, heard.astype(np.float16))
+        part.replace(entry)
+    return len(paths)
+
+
+@lru_cache(maxsize=1)
+def _encoder(source: str) -> Any:
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    try:
+        import torch
+        from transformers.models.whisper.modeling_whisper import WhisperEncoder
+    except ImportError as error:
+        raise UsageError(
+            "A teacher needs PyTorch and transformers",
+            remedy='pip install "serd[teacher]", or train without one: --no-teacher',
+        ) from error
+    torch.set_num_threads(1)
+    try:
+        # The hub's folders hold encoder and decoder, under `model.encoder`; others the encoder
+        # alone.
+        encoder = WhisperEncoder.from_pretrained(source, dtype=torch.float32)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"There is no teacher at {source}: {error}",
+            remedy="name a folder or a name on the model hub with --teacher",
+        ) from error
+    return encoder.eval()
+
+
+def _entry(folder: Path, path: Path) -> Path:
+    digest = file_digest(path)
+    return folder / digest[:2] / f"{digest}.npy"

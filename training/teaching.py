@@ -1,0 +1,234 @@
+"""Distillation: what a teacher's ears make of each training clip, as soft targets for the pupil.
+
+On what a teacher hears (:mod:`training.teacher`) small heads learn the labels. A head knows the
+clips that it learned from by heart, so its answers to them would tell the pupil nothing that the
+labels do not. Therefore heads are cross-fitted: the training speakers are dealt into groups, and
+each group is taught by heads that heard only the others. Speakers of validation and test get no
+targets; a head for the former is made to measure the teacher, and thrown away.
+
+The loss is that of Hinton, Vinyals and Dean (2015, arXiv:1503.02531): labels, and beside them the
+teacher's answers at a raised temperature.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serd.errors import UsageError
+from training import metrics
+from training.batches import heard_classes, labels_of, target
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from training.prepare import Prepared
+    from training.recipe import Head, Recipe
+    from training.teacher import Teacher
+
+Answers: TypeAlias = NDArray[np.float32]
+"""Probabilities ``[clips, classes]``."""
+Pupil: TypeAlias = Callable[[NDArray[np.float32]], Answers]
+"""A trained head: from what the teacher hears to probabilities."""
+Fit: TypeAlias = "Callable[[Sequence[Prepared], NDArray[np.float32], Recipe], Pupil]"
+"""Trains a head on clips and what the teacher hears in them."""
+
+
+def teach(
+    recipe: Recipe,
+    teacher: Teacher,
+    training: Sequence[Prepared],
+    validation: Sequence[Prepared],
+    *,
+    cache: Path,
+    jobs: int = 1,
+    progress: Callable[[int], None] = lambda _: None,
+) -> tuple[Answers, dict[str, Any]]:
+    """A teacher's answers to the training clips, and a report on how good they are.
+
+    Args:
+        recipe: Its ``teaching`` says how.
+        teacher: Who listens.
+        training: Clips that are taught.
+        validation: Clips by which the teacher is measured.
+        cache: Folder of the cache.
+        jobs: Processes.
+        progress: Called with the number of clips that have become ready.
+    """
+    assert recipe.teaching is not None
+    heard = teacher.listen(
+        [one.clip for one in (*training, *validation)],
+        longest_s=recipe.preparation.longest_s,
+        cache=cache,
+        jobs=jobs,
+        progress=progress,
+    )
+    of_training, of_validation = heard[: len(training)], heard[len(training) :]
+    answers = cross_fit(training, of_training, recipe, fit_head)
+    report = {
+        "teacher": recipe.teaching.teacher,
+        "licence": recipe.teaching.licence,
+        "weights_sha256": teacher.sha256,
+        "training": figures(training, answers, recipe),
+    }
+    if validation:
+        judged = fit_head(training, of_training, recipe)(of_validation)
+        report["validation"] = figures(validation, judged, recipe)
+    return answers, report
+
+
+def deal(clips: Sequence[Prepared], count: int) -> dict[str, int]:
+    """Deal voices into groups, each corpus and sex in turn, always in the same way.
+
+    Args:
+        clips: Whose voices to deal.
+        count: Groups.
+
+    Returns:
+        For each voice its group.
+
+    Raises:
+        UsageError: There are fewer voices than groups.
+    """
+    voices = {one.clip.voice: (one.clip.corpus, one.clip.sex or "?") for one in clips}
+    if len(voices) < count:
+        raise UsageError(f"{len(voices)} training speakers cannot be dealt into {count} groups")
+
+    def place(voice: str) -> tuple[object, ...]:
+        return voices[voice], hashlib.sha256(f"group/{voice}".encode()).hexdigest()
+
+    return {voice: number % count for number, voice in enumerate(sorted(voices, key=place))}
+
+
+def cross_fit(
+    clips: Sequence[Prepared], heard: NDArray[np.float32], recipe: Recipe, fit: Fit
+) -> Answers:
+    """Answers to training clips by heads that have not heard their speakers.
+
+    Args:
+        clips: Clips of the training speakers, and of nobody else.
+        heard: What the teacher hears in them, ``[clips, n]``.
+        recipe: Its ``teaching`` says how many groups.
+        fit: Trains a head.
+    """
+    assert recipe.teaching is not None
+    dealt = deal(clips, recipe.teaching.groups)
+    group = np.array([dealt[one.clip.voice] for one in clips])
+    answers = np.empty((len(clips), len(labels_of(recipe))), dtype=np.float32)
+    for number in range(recipe.teaching.groups):
+        asked = np.flatnonzero(group == number)
+        others = np.flatnonzero(group != number)
+        head = fit([clips[int(place)] for place in others], heard[others], recipe)
+        answers[asked] = head(heard[asked])
+    return answers
+
+
+def fit_head(clips: Sequence[Prepared], heard: NDArray[np.float32], recipe: Recipe) -> Pupil:
+    """Train heads of several seeds and average their probabilities; the usual :data:`Fit`."""
+    assert recipe.teaching is not None
+    settings = recipe.teaching.head
+    targets = np.stack(
+        [target(one, recipe, settings.votes_weight.get(one.clip.corpus, 0.0)) for one in clips]
+    )
+    taking_part = np.stack([heard_classes(one, recipe) for one in clips])
+    repeats = np.array([settings.repeats.get(one.clip.corpus, 1) for one in clips])
+    order = np.repeat(np.arange(len(clips)), repeats)
+    mean, sd = heard.mean(axis=0), heard.std(axis=0) + np.float32(1e-3)
+    heads = [
+        _train(
+            (heard - mean) / sd,
+            targets,
+            taking_part,
+            order,
+            settings=settings,
+            seed=recipe.seed + number,
+        )
+        for number in range(settings.heads)
+    ]
+
+    def answer(heard: NDArray[np.float32]) -> Answers:
+        return np.asarray(np.mean([head((heard - mean) / sd) for head in heads], axis=0))
+
+    return answer
+
+
+def figures(clips: Sequence[Prepared], answers: Answers, recipe: Recipe) -> dict[str, Any]:
+    """How good answers are, for each corpus: clips, accuracy, UAR, mean confidence."""
+    from training.evaluate import said
+
+    labels = labels_of(recipe)
+    by_corpus: dict[str, list[int]] = defaultdict(list)
+    for place, one in enumerate(clips):
+        by_corpus[one.clip.corpus].append(place)
+    found = {}
+    for corpus, places in by_corpus.items():
+        truth = [clips[place].clip.emotion for place in places]
+        emotions = sorted(set(truth))
+        heard = [
+            said(dict(zip(labels, answers[place].tolist(), strict=True)), emotions)
+            for place in places
+        ]
+        found[corpus] = {
+            "clips": len(places),
+            "accuracy": metrics.accuracy(truth, heard),
+            "uar": metrics.uar(truth, heard),
+            "confidence": float(answers[places].max(axis=1).mean()),
+        }
+    return found
+
+
+def _train(
+    heard: NDArray[np.float32],
+    targets: NDArray[np.float32],
+    taking_part: NDArray[np.float32],
+    order: NDArray[np.int64],
+    *,
+    settings: Head,
+    seed: int,
+) -> Pupil:
+    import torch
+    from torch import nn
+
+    torch.manual_seed(seed)
+    random = np.random.default_rng(seed)
+    net = nn.Sequential(
+        nn.Dropout(settings.dropout[0]),
+        nn.Linear(heard.shape[1], settings.width),
+        nn.BatchNorm1d(settings.width),
+        nn.ReLU(),
+        nn.Dropout(settings.dropout[1]),
+        nn.Linear(settings.width, targets.shape[1]),
+    )
+    # The last batch of an epoch is left out if it is not full: of one clip there is no variance.
+    batch = min(settings.batch, len(order))
+    steps = len(order) // batch
+    optimiser = torch.optim.AdamW(
+        net.parameters(), lr=settings.rate, weight_decay=settings.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, max_lr=settings.rate, total_steps=steps * settings.epochs
+    )
+    x, y = torch.from_numpy(heard.astype(np.float32)), torch.from_numpy(targets)
+    silenced = torch.from_numpy(-1e9 * (1.0 - taking_part))
+    for _ in range(settings.epochs):
+        shuffled = torch.from_numpy(random.permutation(order))
+        for first in range(0, steps * batch, batch):
+            drawn = shuffled[first : first + batch]
+            loss = nn.functional.cross_entropy(net(x[drawn]) + silenced[drawn], y[drawn])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+    net.eval()
+
+    def answer(heard: NDArray[np.float32]) -> Answers:
+        with torch.inference_mode():
+            found = net(torch.from_numpy(heard.astype(np.float32))).softmax(dim=1)
+        return np.asarray(found.numpy())
+
+    return answer

@@ -1,0 +1,285 @@
+"""Training: AdamW under a one-cycle rate, a running mean of the weights, and checkpoints.
+
+TensorFlow computes on one thread unless told otherwise: two runs side by side get more done than
+one run on two cores, and the same seed on the same machine then gives the same numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from serd.errors import UsageError
+from training.batches import Batches, labels_of, plain_features
+from training.network import TRANSFORM, build_network
+from training.quiet import without_chatter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from serd.model.features import FeatureParameters
+    from training.network import Model
+    from training.prepare import Prepared
+    from training.recipe import Recipe, Teaching
+
+CHECKPOINT_EVERY = 500
+"""Steps between two checkpoints."""
+WATCH_EVERY = 250
+"""Steps between two looks at the validation speakers, for the curves."""
+
+
+class Trainer:
+    """One training run, resumable.
+
+    Args:
+        recipe: What to do.
+        features: Front end with the measured mean and sd.
+        training: Clips of the training speakers.
+        validation: Clips of the validation speakers; only watched, nothing is chosen by them here.
+        folder: The run's folder; a checkpoint found there is gone on from.
+        threads: Of TensorFlow.
+        soft_targets: A teacher's answers by a clip's path.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        features: FeatureParameters,
+        training: Sequence[Prepared],
+        validation: Sequence[Prepared],
+        folder: Path,
+        *,
+        threads: int = 1,
+        soft_targets: Mapping[str, NDArray[np.float32]] | None = None,
+    ) -> None:
+        set_up_tensorflow(recipe.seed, threads)
+        import keras
+
+        keras.mixed_precision.set_global_policy(recipe.optimiser.precision)
+        try:
+            self._model = build_network(recipe.network, features, len(labels_of(recipe)))
+        finally:
+            keras.mixed_precision.set_global_policy("float32")
+        self._recipe = recipe
+        self._folder = folder
+        self._batches = Batches(training, recipe, features, soft_targets=soft_targets)
+        self._watched = plain_features(validation, features) if validation else None
+        self._truth = np.array(
+            [labels_of(recipe).index(one.clip.emotion) for one in validation], dtype=np.int64
+        )
+        settings = recipe.optimiser
+        first = self._model.get_layer(TRANSFORM).trainable_variables
+        names = {id(variable) for variable in first}
+        others = [v for v in self._model.trainable_variables if id(v) not in names]
+        self._optimisers = [
+            (
+                keras.optimizers.AdamW(weight_decay=settings.weight_decay),
+                others,
+                1.0,
+            ),
+            (keras.optimizers.Adam(), first, settings.transform_rate),
+        ]
+        self._optimisers[0][0].exclude_from_weight_decay(
+            var_list=[variable for variable in others if "kernel" not in variable.path]
+        )
+        for optimiser, variables, _ in self._optimisers:
+            optimiser.build(variables)
+        self._mean = [np.array(weight) for weight in self._model.get_weights()]
+        self._step_function = _compiled_step(self._model, self._optimisers, recipe)
+        self.curves: list[dict[str, float]] = []
+        """Loss and validation accuracy along the run."""
+        self.step = 0
+        """Steps done."""
+
+    def run(self, progress: Callable[[int, dict[str, float]], None] = lambda *_: None) -> Model:
+        """Train to the last step of the recipe.
+
+        Args:
+            progress: Called now and then with the number of steps done and the newest figures.
+
+        Returns:
+            The model, its weights replaced by their running mean.
+        """
+        settings = self._recipe.optimiser
+        self._resume()
+        losses: list[float] = []
+        decay = settings.averaging
+        for batch in self._batches.from_step(self.step, settings.steps):
+            rate = one_cycle(self.step, settings.steps, settings.peak_rate, settings.warm_up)
+            for optimiser, _, share in self._optimisers:
+                optimiser.learning_rate.assign(rate * share)
+            losses.append(float(self._step_function(*batch)))
+            self.step += 1
+            # Early on the mean would mostly remember the random beginning.
+            early = min(decay, (1.0 + self.step) / (10.0 + self.step))
+            self._mean = [
+                mean + (1.0 - early) * (weight.numpy() - mean)
+                for mean, weight in zip(self._mean, self._model.weights, strict=True)
+            ]
+            last = self.step == settings.steps
+            if self.step % WATCH_EVERY == 0 or last:
+                figures = {"step": self.step, "loss": float(np.mean(losses)), "rate": rate}
+                figures |= self._watch()
+                self.curves.append(figures)
+                losses = []
+                progress(self.step, figures)
+            if self.step % CHECKPOINT_EVERY == 0 or last:
+                self._save()
+        self._model.set_weights(self._mean)
+        return self._model
+
+    def _watch(self) -> dict[str, float]:
+        if self._watched is None:
+            return {}
+        present = self._model.get_weights()
+        self._model.set_weights(self._mean)
+        logits = predict(self._model, self._watched)
+        self._model.set_weights(present)
+        right = logits.argmax(axis=1) == self._truth
+        recalls = [right[self._truth == label].mean() for label in np.unique(self._truth)]
+        return {
+            "validation_accuracy": float(right.mean()),
+            "validation_uar": float(np.mean(recalls)),
+        }
+
+    def _save(self) -> None:
+        arrays = {f"model{i}": np.asarray(v) for i, v in enumerate(self._model.variables)}
+        arrays |= {f"mean{i}": mean for i, mean in enumerate(self._mean)}
+        for number, (optimiser, _, _) in enumerate(self._optimisers):
+            arrays |= {
+                f"optimiser{number}_{i}": np.asarray(v) for i, v in enumerate(optimiser.variables)
+            }
+        arrays["step"] = np.array(self.step)
+        arrays["curves"] = np.frombuffer(json.dumps(self.curves).encode(), dtype=np.uint8)
+        part = self._folder / "checkpoint.part"
+        with part.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        part.replace(self._folder / "checkpoint.npz")
+
+    def _resume(self) -> None:
+        file = self._folder / "checkpoint.npz"
+        if not file.is_file():
+            return
+        with np.load(file) as kept:
+            for i, variable in enumerate(self._model.variables):
+                variable.assign(kept[f"model{i}"])
+            for number, (optimiser, _, _) in enumerate(self._optimisers):
+                for i, variable in enumerate(optimiser.variables):
+                    variable.assign(kept[f"optimiser{number}_{i}"])
+            self._mean = [kept[f"mean{i}"].copy() for i in range(len(self._mean))]
+            self.curves = json.loads(kept["curves"].tobytes())
+            self.step = int(kept["step"])
+
+
+def set_up_tensorflow(seed: int, threads: int) -> None:
+    """Quiet, seeded, deterministic, and on so many threads.
+
+    Raises:
+        UsageError: TensorFlow is not installed.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    try:
+        with without_chatter():
+            import keras
+            import tensorflow as tf
+    except ImportError as error:
+        raise UsageError("Training needs TensorFlow", remedy='pip install "serd[train]"') from error
+    # Where it has computed before in this process, it keeps what it then had.
+    with contextlib.suppress(RuntimeError), without_chatter():
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    keras.utils.set_random_seed(seed)
+
+
+def one_cycle(step: int, steps: int, peak: float, warm_up: float) -> float:
+    """Learning rate: up from a twentieth of the peak, then down a cosine to a 4000th of it."""
+    rising = max(1, round(steps * warm_up))
+    if step < rising:
+        return peak * (0.05 + 0.95 * step / rising)
+    place = (step - rising) / max(1, steps - rising)
+    floor = 1.0 / 4000.0
+    return peak * (floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * place)))
+
+
+def predict(model: Model, features: NDArray[np.float32], *, batch: int = 64) -> NDArray[np.float32]:
+    """Logits ``[clips, classes]`` of features ``[clips, frames, coefficients]``."""
+    parts = [
+        np.asarray(model(features[first : first + batch], training=False))
+        for first in range(0, len(features), batch)
+    ]
+    return np.concatenate(parts)
+
+
+def _compiled_step(model: Model, optimisers: list[tuple[Any, Any, float]], recipe: Recipe) -> Any:
+    import tensorflow as tf
+
+    settings, teaching = recipe.optimiser, recipe.teaching
+    variables = [variable for _, group, _ in optimisers for variable in group]
+
+    @tf.function  # type: ignore[untyped-decorator]
+    def step(features: Any, targets: Any, heard: Any, taught: Any) -> Any:
+        with tf.GradientTape() as tape:
+            logits = model(features, training=True)
+            losses = masked_losses(logits, targets, heard, settings.label_smoothing)
+            if teaching is not None:
+                losses = with_teacher(losses, logits, heard, taught, teaching)
+            loss = tf.reduce_mean(losses)
+        gradients, _ = tf.clip_by_global_norm(tape.gradient(loss, variables), settings.clip_norm)
+        done = 0
+        for optimiser, group, _ in optimisers:
+            optimiser.apply(gradients[done : done + len(group)], group)
+            done += len(group)
+        return loss
+
+    return step
+
+
+def masked_losses(logits: Any, targets: Any, heard: Any, smoothing: float) -> Any:
+    """Cross-entropies over the classes that are heard, targets smoothed over the same ones.
+
+    Args:
+        logits: ``[batch, classes]``.
+        targets: ``[batch, classes]``, 0 where ``heard`` is.
+        heard: ``[batch, classes]`` of 0 and 1.
+        smoothing: Share of the target that is spread evenly.
+
+    Returns:
+        ``[batch]``.
+    """
+    import tensorflow as tf
+
+    even = heard / tf.reduce_sum(heard, axis=1, keepdims=True)
+    wanted = (1.0 - smoothing) * targets + smoothing * even
+    silenced = logits - 1e9 * (1.0 - heard)
+    return tf.nn.softmax_cross_entropy_with_logits(labels=wanted, logits=silenced)
+
+
+def with_teacher(losses: Any, logits: Any, heard: Any, taught: Any, teaching: Teaching) -> Any:
+    """Losses of the labels and of a teacher's answers, weighed as the recipe says.
+
+    Args:
+        losses: Of the labels, ``[batch]``.
+        logits: ``[batch, classes]``.
+        heard: ``[batch, classes]`` of 0 and 1.
+        taught: ``[batch, classes]``, at the teaching's temperature, 0 where ``heard`` is; a row of
+            zeros leaves a clip to its label alone.
+        teaching: Share, temperature and gain.
+
+    Returns:
+        ``[batch]``.
+    """
+    import tensorflow as tf
+
+    share = teaching.share * tf.reduce_sum(taught, axis=1)
+    silenced = (logits - 1e9 * (1.0 - heard)) / teaching.temperature
+    soft = tf.nn.softmax_cross_entropy_with_logits(labels=taught, logits=silenced)
+    return (1.0 - share) * losses + share * teaching.gain * soft
