@@ -1,0 +1,202 @@
+#!/bin/bash
+# Installs serd as a service on Debian or Raspberry Pi OS: sudo ./install.sh
+#
+# Runs from a clone or an unpacked release, as often as you like. Try ./install.sh --help.
+set -euo pipefail
+
+usage() {
+    cat <<'TEXT'
+usage: sudo ./install.sh [OPTION]...
+
+Installs serd to /opt/serd and starts it as the service "serd". If it is there already, its program
+is replaced; configuration and journal stay.
+
+  --node NAME            name of this place in topics and events (default: the host name)
+  --microphone ID        an ID or a part of a name from "serd devices" (default: the system's)
+  --source FILE          instead of a microphone: an audio file (for trying things out)
+  --broker HOST[:PORT]   the MQTT broker (default: localhost:1883)
+  --username NAME        its login, if it wants one
+  --password-file FILE   file with the password
+  --yes                  ask nothing, even on a terminal
+  --no-start             install only; do not start the service
+  --wheels FOLDER        take Python packages from this folder instead of the network
+
+  --upgrade              replace the program of an installation; ask and change nothing else
+  --uninstall            remove serd; configuration and journal stay
+  --uninstall --purge    remove those as well
+TEXT
+}
+step() { echo "==> $1"; }
+note() { echo "    $1"; }
+fail() { echo "install.sh: $1" >&2; exit "${2:-69}"; }
+
+# Before anything else: a 32-bit system cannot run it, even where the kernel has 64 bits.
+architecture=$(dpkg --print-architecture 2>/dev/null || uname -m)
+case $architecture in
+amd64 | arm64) ;;
+*)
+    fail "this is a system for $architecture, and serd needs a 64-bit one (arm64 or amd64), because \
+its neural network library exists for nothing else; on a Raspberry Pi, write \"Raspberry Pi OS \
+(64-bit)\" to the card"
+    ;;
+esac
+
+cd "$(dirname "$(realpath "$0")")"
+prefix=/opt/serd
+venv=$prefix/venv
+config=/etc/serd/config.yaml
+local=/usr/local
+unit=$local/lib/systemd/system/serd.service
+
+task=install purge=no questions=yes start=yes wheels='' settings=()
+while [ $# -gt 0 ]; do
+    case $1 in
+    --node | --microphone | --source | --broker | --username | --password-file | --wheels)
+        if [ -z "${2:-}" ]; then fail "$1 needs a value" 2; fi
+        if [ "$1" = --wheels ]; then wheels=$2; else settings+=("$1" "$2"); fi
+        shift 2
+        ;;
+    --yes) questions=no; shift ;;
+    --no-start) start=no; shift ;;
+    --upgrade) task=upgrade; shift ;;
+    --uninstall) task=uninstall; shift ;;
+    --purge) purge=yes; shift ;;
+    -h | --help) usage; exit 0 ;;
+    *) usage >&2; fail "unknown option: $1" 2 ;;
+    esac
+done
+[ $purge = no ] || [ $task = uninstall ] || fail "--purge goes with --uninstall" 2
+[ $task = install ] || [ ${#settings[@]} = 0 ] ||
+    fail "--$task takes no settings; use serd-setup for them" 2
+[ "$(id -u)" = 0 ] || fail "this needs root: sudo ./install.sh"
+booted() { [ -d /run/systemd/system ]; }
+
+uninstall() {
+    step "Stopping and removing the service"
+    if booted; then systemctl disable --now --quiet serd 2>/dev/null || true; fi
+    rm -f /etc/systemd/system/multi-user.target.wants/serd.service
+    rm -rf /run/serd "$unit" "$unit.d" $local/lib/sysusers.d/serd.conf $local/lib/tmpfiles.d/serd.conf
+    if booted; then
+        systemctl daemon-reload
+        systemctl reset-failed --quiet serd 2>/dev/null || true
+    fi
+    step "Removing the program from $prefix"
+    rm -rf $prefix $local/bin/serd $local/sbin/serd-setup
+    if [ $purge = yes ]; then
+        step "Removing configuration, secrets, journal and the user serd"
+        rm -rf /etc/serd /etc/systemd/system/serd.service.d /var/lib/serd /run/serd
+        rm -f /etc/credstore/serd.*
+        rmdir --ignore-fail-on-non-empty /etc/credstore 2>/dev/null || true
+        if getent passwd serd >/dev/null; then userdel serd; fi
+        if getent group serd >/dev/null; then groupdel serd; fi
+    else
+        note "$config, /etc/credstore/serd.* and /var/lib/serd stay; --purge removes them"
+    fi
+    note "Debian packages that serd used (python3-venv, libportaudio2) stay"
+}
+
+if [ "$(dpkg-query -W -f '${db:Status-Status}' serd 2>/dev/null || true)" = installed ]; then
+    fail "serd is installed as a Debian package; use apt to upgrade or remove it"
+fi
+if [ $task = uninstall ]; then
+    uninstall
+    echo "serd is removed."
+    exit 0
+fi
+
+if ! [ -f pyproject.toml ] || ! [ -d serd ]; then
+    fail "run this from a clone or an unpacked release of serd"
+fi
+[ $task = install ] || [ -d $venv ] || fail "nothing to upgrade: serd is not in $prefix"
+
+step "Looking for what serd needs from the system"
+missing=()
+for package in python3 python3-venv libportaudio2 ca-certificates; do
+    dpkg -s $package >/dev/null 2>&1 || missing+=("$package")
+done
+if [ ${#missing[@]} -gt 0 ]; then
+    note "installing with apt: ${missing[*]}"
+    apt-get -qq update
+    DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends "${missing[@]}" >/dev/null
+else
+    note "all there"
+fi
+python3 -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' ||
+    fail "serd runs on Python 3.11 to 3.13; this is $(python3 --version). Debian 12 and 13 have them"
+
+step "Making serd's own Python environment in $venv"
+note "packages as pinned in packaging/requirements.lock, checked by their hashes; a few minutes on a Pi"
+rm -rf $venv.new
+mkdir -p $prefix
+packaging/venv.sh $venv.new "$wheels"
+# It moves to its place only when it is complete; then its programs must name that place.
+find $venv.new/bin -type f -exec sed -i "1s|^#!$venv.new/|#!$venv/|" {} +
+
+if [ -e $config ]; then
+    if ! said=$($venv.new/bin/python -m serd --config $config config validate 2>&1); then
+        rm -rf $venv.new
+        echo "$said" >&2
+        fail "this version does not take $config; correct it, then try again. Nothing was changed" 78
+    fi
+fi
+was_running=no
+if booted && systemctl is-active --quiet serd; then
+    was_running=yes
+    systemctl stop serd
+fi
+rm -rf $venv
+mv $venv.new $venv
+
+step "Installing the service, its user and the commands serd and serd-setup"
+install -Dm 0644 systemd/serd.service $unit
+rm -rf $unit.d
+if [ "$(systemctl --version 2>/dev/null | awk 'NR == 1 { print int($2) }')" -ge 254 ] 2>/dev/null; then
+    install -Dm 0644 systemd/serd-backoff.conf $unit.d/backoff.conf
+fi
+install -Dm 0644 systemd/serd.sysusers $local/lib/sysusers.d/serd.conf
+install -Dm 0644 systemd/serd.tmpfiles $local/lib/tmpfiles.d/serd.conf
+install -Dm 0755 packaging/serd-setup $local/sbin/serd-setup
+install -Dm 0755 install.sh $prefix/install.sh # so that --uninstall needs no source
+mkdir -p $local/bin
+ln -sfn $venv/bin/serd $local/bin/serd
+systemd-sysusers $local/lib/sysusers.d/serd.conf
+systemd-tmpfiles --create $local/lib/tmpfiles.d/serd.conf
+
+fresh=no
+if [ -e $config ]; then
+    step "Keeping the configuration in $config"
+else
+    step "Writing the configuration to $config"
+    install -d /etc/serd
+    packaging/system_config.sh >$config
+    chmod 0644 $config
+    fresh=yes
+fi
+if [ ${#settings[@]} -gt 0 ] || [ $fresh = yes ]; then
+    [ $questions = yes ] || settings+=(--no-questions)
+    $local/sbin/serd-setup --no-restart "${settings[@]}"
+fi
+
+if ! booted; then
+    note "systemd does not run here, so nothing was started"
+    exit 0
+fi
+systemctl daemon-reload
+if [ $start = no ] && [ $was_running = no ]; then
+    note "start it with: systemctl enable --now serd"
+    exit 0
+fi
+step "Starting serd"
+systemctl enable --quiet serd
+systemctl restart serd || {
+    journalctl --no-pager -u serd -n 15 >&2
+    fail "serd does not start; above is what it said"
+}
+note "$(systemctl show -P StatusText serd)"
+cat <<'TEXT'
+serd runs, and starts with the machine.
+    what it is doing:     systemctl status serd
+    what it says:         journalctl -fu serd
+    what it hears:        serd tail
+    other settings:       sudo serd-setup, or /etc/serd/config.yaml, then sudo systemctl restart serd
+TEXT

@@ -1,0 +1,16 @@
+#!/bin/bash
+# Writes packaging/requirements.lock anew: what serd is installed with, each with its hashes, for
+# Python 3.11 to 3.13 on amd64 and arm64. Needs the network; `make lock` runs it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+tools=${SERD_CACHE:-.cache/system}/tools
+[ -x "$tools/bin/uv" ] || { python3 -m venv "$tools" && "$tools/bin/pip" -q install 'uv>=0.5'; }
+compile() {
+    "$tools/bin/uv" pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes \
+        --constraint packaging/constraints.txt --no-annotate --custom-compile-command "make lock" "$@"
+}
+export UV_NATIVE_TLS=1 # the authorities that this machine trusts
+compile --extra embedded --extra dashboard --extra silero pyproject.toml -o packaging/requirements.lock
+# What builds the wheel of serd itself.
+echo 'setuptools>=77' | compile - -o packaging/build.lock
