@@ -1,0 +1,104 @@
+"""``python -m benchmarks``: run the suite; ``python -m benchmarks report``: write it up."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from benchmarks import report
+from benchmarks.rounds import Bench, Sizes
+from benchmarks.size import environment_mb
+from serd.benchmark.machine import describe
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+FIGURES = ROOT / "docs" / "figures"
+INSTRUCTIONS = FIGURES / "instructions.json"
+REFERENCE = FIGURES / "benchmark.json"
+
+
+def main() -> None:
+    """Parse the command line and do what it says."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(dest="command")
+    parser.add_argument("--rounds", type=int, default=Sizes().rounds)
+    parser.add_argument("--quick", action="store_true", help="a tenth of everything, one round")
+    parser.add_argument("--no-size", action="store_true", help="make no fresh environment")
+    writing = commands.add_parser("report", help="table and picture for the documentation")
+    writing.add_argument("result", nargs="?", type=Path, help="a result file; default: the newest")
+    arguments = parser.parse_args()
+    if arguments.command == "report":
+        write_up(arguments.result or max(RESULTS.glob("*.json")))
+        return
+    sizes = Sizes(rounds=arguments.rounds)
+    if arguments.quick:
+        sizes = Sizes(rounds=1, hour_s=360, latency_s=12.0, clips=5, files=100, sources=(1, 4))
+    path = measure(sizes, with_size=not (arguments.no_size or arguments.quick))
+    print(report.text(json.loads(path.read_text(encoding="utf-8"))))
+    print(f"\nwritten to {path.relative_to(ROOT)}; `make bench-report` puts it into the docs")
+
+
+def measure(sizes: Sizes, *, with_size: bool) -> Path:
+    """Run all rounds; the file that the figures are in."""
+    begun = time.monotonic()
+
+    def tell(what: str) -> None:
+        print(f"{time.monotonic() - begun:6.0f} s  {what}", file=sys.stderr, flush=True)
+
+    load_before = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory(prefix="serd-bench-") as folder:
+        size_mb = None
+        if with_size:
+            tell("a fresh environment")
+            size_mb = environment_mb(Path(folder) / "venv")
+        bench = Bench(sizes, Path(folder), tell)
+        rounds = []
+        for number in range(sizes.rounds):
+            tell(f"round {number + 1} of {sizes.rounds}")
+            rounds.append(bench.round())
+    now = datetime.now(UTC)
+    result = {
+        "date": now.date().isoformat(),
+        "machine": msgspec.to_builtins(describe()),
+        "nice": os.nice(0),
+        "load_before": load_before,
+        "load_after": os.getloadavg()[0],
+        "sizes": msgspec.to_builtins(sizes),
+        "size_mb": size_mb,
+        "instructions": counted(),
+        "rounds": rounds,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{now:%Y%m%dT%H%M%S}.json"
+    path.write_text(json.dumps(result, indent=1), encoding="utf-8")
+    return path
+
+
+def counted() -> dict[str, float] | None:
+    """What `make bench-instructions` has counted, if it has run."""
+    if not INSTRUCTIONS.exists():
+        return None
+    found: dict[str, float] = json.loads(INSTRUCTIONS.read_text(encoding="utf-8"))
+    return found
+
+
+def write_up(source: Path) -> None:
+    """Make a result the reference: its figures, the picture, and the table in the docs."""
+    result = json.loads(source.read_text(encoding="utf-8"))
+    FIGURES.mkdir(parents=True, exist_ok=True)
+    REFERENCE.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    report.draw(result, FIGURES / "benchmark.svg")
+    report.draw(result, FIGURES / "benchmark.png")
+    report.insert(ROOT / "docs" / "performance.md", report.markdown(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""A Keras model of the shipped network's architecture with random weights, for the pipeline.
+
+``python -m benchmarks.contenders.keras_model OUT.keras``
+"""
+
+from __future__ import annotations
+
+import sys
+
+from serd.model.model_file import ModelFile
+from training.network import build_network
+from training.recipe import Network
+from training.train import set_up_tensorflow
+
+
+def main(out: str) -> None:
+    """Build and save it."""
+    set_up_tensorflow(seed=0, threads=1)
+    model = ModelFile.load()
+    build_network(Network(), model.info.features, len(model.labels)).save(out)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
