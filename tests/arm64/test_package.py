@@ -1,0 +1,125 @@
+"""The arm64 package on emulated Debian 12 and 13: it installs, and it judges as amd64 does.
+
+The programs are arm64's own and run through qemu, so what they compute is what a Pi computes; how
+fast, and how the kernel treats them, is not.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.broker import Recorder, mosquitto
+from tests.layer import TREE, layer, package, root
+from tests.system.node import SAMPLE, run_serd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = [pytest.mark.arm64, pytest.mark.slow, pytest.mark.timeout(1800)]
+
+CLIPS = ("crema_d/1001_IEO_ANG_HI.opus", "crema_d/1001_IEO_HAP_MD.opus",
+         "crema_d/1001_IEO_NEU_XX.opus", "crema_d/1001_IEO_SAD_LO.opus")  # fmt: skip
+"""Few, since emulation is slow."""
+
+
+@dataclass
+class Pi:
+    """A Debian for arm64 with the package installed."""
+
+    release: int
+    root: Path
+
+    def run(self, *command: str, check: bool = True, timeout: float = 900) -> str:
+        """Run a command there; its standard output."""
+        done = subprocess.run(
+            [TREE / "packaging" / "enter.sh", self.root, *command],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        assert done.returncode == 0 or not check, (done.returncode, done.stdout, done.stderr)
+        return done.stdout
+
+
+@pytest.fixture(scope="module", params=[("bookworm", 12), ("trixie", 13)], ids=["12", "13"])
+def pi(request: pytest.FixtureRequest) -> Iterator[Pi]:
+    """One after the other: both releases."""
+    suite, release = request.param
+    lower = root(suite, "arm64", "build", "python3-venv", "libportaudio2")
+    with layer(lower, f"arm64-{suite}") as merged:
+        machine = Pi(release, merged)
+        shutil.copy(package(release, "arm64"), merged / "srv" / "serd.deb")
+        machine.run("apt-get", "-qq", "update")
+        machine.run("apt-get", "-qqy", "install", "/srv/serd.deb")
+        yield machine
+
+
+def test_it_is_what_it_says(pi: Pi) -> None:
+    python = pi.run("/opt/serd/venv/bin/python", "--version").strip()
+    assert python.startswith({12: "Python 3.11.", 13: "Python 3.13."}[pi.release])
+    assert pi.run("uname", "-m").strip() == "aarch64"
+    size = pi.run("du", "-sh", "/opt/serd").split()[0]
+    print(f"Debian {pi.release}: {python}, {size} installed,", pi.run("serd", "--version").strip())
+
+
+def test_it_judges_as_amd64_does(pi: Pi, tmp_path: Path) -> None:
+    clips = pi.root / "srv" / "clips"
+    clips.mkdir(exist_ok=True)
+    corpora = TREE.parent / "shared" / "corpora"
+    wanted = [SAMPLE, *(corpora / name for name in CLIPS if (corpora / name).exists())]
+    for clip in wanted:
+        shutil.copy(clip, clips)
+    names = sorted(clip.name for clip in wanted)
+    here = run_serd("classify", "--json", *(str(clips / name) for name in names), home=tmp_path)
+    expected = _judgements(here.stdout)
+    judged = _judgements(pi.run("serd", "classify", "--json", *(f"/srv/clips/{n}" for n in names)))
+    assert len(judged) == len(expected) > 5
+    worst = 0.0
+    for there, ours in zip(judged, expected, strict=True):
+        assert (there["start_s"], there["end_s"]) == (ours["start_s"], ours["end_s"])
+        assert there["emotion"] == ours["emotion"]
+        differences = [abs(there["scores"][e] - ours["scores"][e]) for e in ours["scores"]]
+        worst = max(worst, *differences)
+    print(f"Debian {pi.release}: {len(judged)} utterances, scores differ by at most {worst:.4f}")
+    assert worst <= 0.02
+
+
+def test_events_reach_a_broker(pi: Pi, tmp_path: Path) -> None:
+    installed = "/opt/serd/venv/lib/python3*/site-packages/serd/audio/data/sample.ogg"
+    sample = next(pi.root.glob(installed.lstrip("/")))
+    with mosquitto(tmp_path) as broker, Recorder(broker.port) as recorder:
+        pi.run(
+            "serd", "--set", "node=pi", "--set", "mqtt.host=127.0.0.1",
+            "--set", f"mqtt.port={broker.port}", "--set", "journal.path=/srv/journal.db",
+            "run", "--pace", "fast", "--source", f"/{sample.relative_to(pi.root)}",
+        )  # fmt: skip
+        recorder.wait_for("serd/pi/status", b"offline")
+        events = [json.loads(payload) for payload in recorder.on("serd/pi/emotion")]
+    assert len(events) > 5
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+
+
+def test_the_doctor_finds_all_but_a_microphone(pi: Pi, tmp_path: Path) -> None:
+    with mosquitto(tmp_path) as broker:
+        said = pi.run(
+            "serd", "check", "--json", "--listen", "0", "--set", "mqtt.host=127.0.0.1",
+            "--set", f"mqtt.port={broker.port}", check=False,
+        )  # fmt: skip
+    checks = json.loads(said)["checks"]
+    failed = {check["check"] for check in checks if check["status"] == "fail"}
+    passed = {check["check"] for check in checks if check["status"] == "ok"}
+    assert failed <= {"device"}
+    assert {"configuration", "model", "speech", "broker publish"} <= passed
+
+
+def _judgements(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]

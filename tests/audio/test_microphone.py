@@ -1,0 +1,411 @@
+"""The microphone on a PortAudio that does what the test says; the real one is beside this."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from serd.audio import microphone as module
+from serd.audio import portaudio
+from serd.audio.devices import Device
+from serd.audio.microphone import Microphone, formats
+from serd.audio.source import Block, EndOfSource
+from serd.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+
+class PortAudioError(Exception):
+    """As sounddevice has it: message, code, and what the driver said."""
+
+
+class Stream:
+    """A stream whose callbacks the test makes."""
+
+    def __init__(self, driver: Driver, **wanted: Any) -> None:
+        driver.asked.append((wanted["samplerate"], wanted["channels"]))
+        if error := driver.refuses(wanted["samplerate"], wanted["channels"]):
+            raise error
+        self.driver = driver
+        self.wanted = wanted
+        self.rate = wanted["samplerate"]
+        self.adc = 500.0
+        self.closed = False
+
+    def start(self) -> None:
+        if self.driver.start_error:
+            raise self.driver.start_error
+
+    def abort(self, ignore_errors: bool = False) -> None:
+        self.driver.answers.wait()
+        self.wanted["finished_callback"]()
+
+    def close(self, ignore_errors: bool = False) -> None:
+        self.closed = True
+
+    def deliver(self, frames: NDArray[np.float32], *, lost_s: float | None = None) -> None:
+        """One callback; with ``lost_s`` one that follows a loss of input."""
+        self.adc += lost_s or 0.0
+        self.wanted["callback"](
+            frames.copy(),
+            len(frames),
+            SimpleNamespace(inputBufferAdcTime=self.adc),
+            SimpleNamespace(input_overflow=True) if lost_s is not None else None,
+        )
+        self.adc += len(frames) / self.rate
+
+
+class Driver:
+    """Stands in for the module sounddevice."""
+
+    PortAudioError = PortAudioError
+
+    def __init__(self) -> None:
+        self.streams: list[Stream] = []
+        self.asked: list[tuple[int, int]] = []
+        self.refuses: Callable[[int, int], Exception | None] = lambda rate, channels: None
+        self.start_error: Exception | None = None
+        self.answers = threading.Event()
+        self.answers.set()
+
+    def InputStream(self, **wanted: Any) -> Stream:  # noqa: N802 - sounddevice's name
+        stream = Stream(self, **wanted)
+        self.streams.append(stream)
+        return stream
+
+    def _exit_handler(self) -> None: ...
+
+    @property
+    def stream(self) -> Stream:
+        return self.streams[-1]
+
+
+MIC = Device(index=3, id="name:mic", name="mic", host_api="ALSA", native_rate=16_000, channels=1)
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
+    driver = Driver()
+    monkeypatch.setattr(portaudio, "load", lambda: driver)
+    monkeypatch.setattr("serd.audio.devices.pick", lambda selector: MIC)
+    yield driver
+    driver.answers.set()
+
+
+def ramp(start: int, count: int) -> NDArray[np.float32]:
+    numbers = np.arange(start, start + count, dtype=np.float32)[:, np.newaxis]
+    return numbers / np.float32(65_536)
+
+
+def drain(microphone: Microphone) -> list[Block]:
+    blocks = []
+    while (block := microphone.read(0)) is not None:
+        blocks.append(block)
+    return blocks
+
+
+def assert_continuous(blocks: list[Block]) -> None:
+    end = blocks[0].position
+    for block in blocks:
+        assert block.position == end + block.lost or block is blocks[0]
+        end = block.end
+
+
+def test_what_the_callback_gets_is_what_read_gives(driver: Driver) -> None:
+    with Microphone() as microphone:
+        assert microphone.read(0) is None
+        driver.stream.deliver(ramp(0, 480))
+        driver.stream.deliver(ramp(480, 100))
+        blocks = drain(microphone)
+        driver.stream.deliver(ramp(580, 480))
+        blocks += drain(microphone)
+        np.testing.assert_array_equal(
+            np.concatenate([b.samples for b in blocks]), ramp(0, 1_060)[:, 0]
+        )
+        assert_continuous(blocks)
+        stats = microphone.stats
+    assert (stats.samples, stats.blocks, stats.opens) == (1_060, len(blocks), 1)
+    assert (stats.rate, stats.channels, stats.buffered_samples) == (16_000, 1, 0)
+    assert driver.stream.wanted["device"] == 3
+    assert driver.stream.wanted["blocksize"] == 480
+    assert driver.stream.wanted["latency"] == "high"
+    assert microphone.name == "mic"
+
+
+def test_a_waiting_read_wakes_when_audio_arrives(driver: Driver) -> None:
+    with Microphone() as microphone:
+        timer = threading.Timer(0.05, driver.stream.deliver, (ramp(0, 480),))
+        timer.start()
+        block = microphone.read(900.0)
+        timer.join()
+    assert block is not None
+    assert len(block) == 480
+
+
+def test_stereo_at_another_rate_becomes_16_khz_mono(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stereo = Device(index=0, id="name:s", name="s", host_api="ALSA", native_rate=48_000, channels=2)
+    monkeypatch.setattr("serd.audio.devices.pick", lambda selector: stereo)
+    with Microphone(gain_db=6.0206) as microphone:
+        for _ in range(40):
+            driver.stream.deliver(np.tile(np.array([[0.3, 0.1]], np.float32), (1_440, 1)))
+        samples = np.concatenate([b.samples for b in drain(microphone)])
+    assert driver.asked == [(48_000, 2)]
+    # 1.2 s less what the resampler holds back.
+    assert 19_200 - 660 <= len(samples) <= 19_200
+    assert samples[1_000:] == pytest.approx(0.4, abs=1e-3)
+
+
+def test_overflow_drops_the_oldest_and_counts_every_sample(driver: Driver) -> None:
+    with Microphone(buffer_s=0.1) as microphone:
+        driver.stream.deliver(ramp(0, 480))
+        first = drain(microphone)
+        for start in range(480, 480 * 11, 480):
+            driver.stream.deliver(ramp(start, 480))
+        assert microphone.stats.overflow_samples == 4_800 - 1_600
+        assert microphone.stats.buffered_samples == 1_600
+        late = drain(microphone)
+    assert [(b.position, b.lost) for b in late] == [(480 + 3_200, 3_200)]
+    np.testing.assert_array_equal(late[0].samples, ramp(3_680, 1_600)[:, 0])
+    assert_continuous(first + late)
+    assert microphone.stats.overflow_samples == 3_200
+
+
+def test_input_that_the_driver_lost_is_counted_and_located(driver: Driver) -> None:
+    with Microphone() as microphone:
+        driver.stream.deliver(ramp(0, 480))
+        driver.stream.deliver(ramp(480, 480), lost_s=0.25)
+        driver.stream.deliver(ramp(960, 480))
+        blocks = drain(microphone)
+    assert [(b.position, len(b), b.lost) for b in blocks] == [(0, 480, 0), (4_480, 960, 4_000)]
+    assert microphone.stats.device_overflows == 1
+
+
+@pytest.mark.parametrize("lost_s", [0.0, -3.0, 1e6])
+def test_a_driver_whose_clock_makes_no_sense_still_tells_of_a_loss(
+    driver: Driver, lost_s: float
+) -> None:
+    with Microphone() as microphone:
+        driver.stream.deliver(ramp(0, 480))
+        driver.stream.deliver(ramp(480, 480), lost_s=lost_s)
+        blocks = drain(microphone)
+    assert [b.lost for b in blocks] == [0, 1]
+
+
+def test_an_overflow_storm_stays_bounded(driver: Driver) -> None:
+    with Microphone(buffer_s=0.1) as microphone:
+        blocks: list[Block] = []
+        for turn in range(1_000):
+            driver.stream.deliver(ramp(0, 480), lost_s=0.01)
+            if turn % 300 == 0:
+                blocks += drain(microphone)
+        blocks += drain(microphone)
+        assert len(driver.stream.wanted["callback"].__self__.gaps) == 0
+    assert microphone.stats.device_overflows == 1_000
+    assert_continuous(blocks)
+
+
+def test_a_stream_that_ends_by_itself_gives_its_rest_and_then_an_error(driver: Driver) -> None:
+    with Microphone() as microphone:
+        driver.stream.deliver(ramp(0, 480))
+        driver.stream.wanted["finished_callback"]()
+        block = microphone.read(0)
+        assert block is not None
+        for _ in range(2):
+            with pytest.raises(UnavailableError, match="'mic' has stopped by itself"):
+                microphone.read(900.0)
+
+
+def test_a_waiting_read_notices_that_the_stream_ends(driver: Driver) -> None:
+    with Microphone() as microphone:
+        threading.Timer(0.05, driver.stream.wanted["finished_callback"]).start()
+        with pytest.raises(UnavailableError, match="has stopped by itself"):
+            microphone.read(900.0)
+
+
+def test_a_stream_that_says_nothing_is_noticed(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STALL_S", 0.05)
+    with Microphone() as microphone:
+        tries = iter(range(1_000))
+        with pytest.raises(UnavailableError, match="has delivered nothing"):
+            assert all(microphone.read(0.01) is None for _ in tries)
+        assert next(tries) >= 4
+        # Audio starts the count again.
+        driver.stream.deliver(ramp(0, 480))
+        assert microphone.read(0.01) is not None
+        assert microphone.read(0.01) is None
+
+
+def test_looking_without_waiting_is_no_stall(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STALL_S", 1e-3)
+    with Microphone() as microphone:
+        for _ in range(10_000):
+            assert microphone.read(0) is None
+
+
+def test_closing_from_another_thread_ends_a_waiting_read(driver: Driver) -> None:
+    microphone = Microphone()
+    microphone.open()
+    closer = threading.Timer(0.05, microphone.close)
+    closer.start()
+    with pytest.raises(EndOfSource):
+        microphone.read(900.0)
+    closer.join()
+    assert driver.stream.closed
+
+
+def test_closed_it_gives_nothing_even_if_something_is_left(driver: Driver) -> None:
+    microphone = Microphone()
+    with pytest.raises(EndOfSource):
+        microphone.read(0)
+    with microphone:
+        driver.stream.deliver(ramp(0, 480))
+    microphone.close()
+    with pytest.raises(EndOfSource):
+        microphone.read(0)
+
+
+def test_a_driver_that_never_answers_does_not_hang_close(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "CLOSE_S", 0.05)
+    driver.answers.clear()
+    microphone = Microphone()
+    microphone.open()
+    wedged = driver.stream
+    microphone.close()
+    assert [stream.closed for stream in driver.streams] == [False]
+    assert "does not let go" in caplog.text
+    assert id(wedged) in portaudio._streams  # so the list of devices is left alone
+    # It can be opened again, and what the old stream says late is nobody's business.
+    microphone.open()
+    wedged.deliver(ramp(0, 480))
+    wedged.wanted["finished_callback"]()
+    assert microphone.read(0) is None
+    driver.answers.set()
+    microphone.close()
+    for thread in threading.enumerate():
+        if thread.name == "serd-close-stream":
+            thread.join()
+    assert [stream.closed for stream in driver.streams] == [True, True]
+    assert id(wedged) not in portaudio._streams
+
+
+def test_positions_and_counts_go_on_when_it_is_opened_again(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(now=100.0)
+    clock.monotonic = lambda: clock.now
+    monkeypatch.setattr(module, "time", clock)
+    microphone = Microphone(buffer_s=0.03)
+    blocks = []
+    for _ in range(3):
+        with microphone:
+            clock.now += 2.0
+            driver.stream.deliver(ramp(0, 960))  # twice what the ring holds
+            blocks += drain(microphone)
+        clock.now += 10.0
+    assert [b.lost for b in blocks] == [480, 12 * 16_000 - 480, 12 * 16_000 - 480]
+    assert_continuous(blocks)
+    # The ring's own loss lies within the time between, so it is not counted twice in positions.
+    assert blocks[2].end - blocks[0].end == pytest.approx(24 * 16_000, abs=1)
+    stats = microphone.stats
+    assert (stats.opens, stats.overflow_samples, stats.samples) == (3, 3 * 480, 3 * 480)
+
+
+def test_formats_are_tried_from_the_devices_own_to_the_common_ones(driver: Driver) -> None:
+    wanted = (48_000, 2)
+    device = Device(index=0, id="name:s", name="s", host_api="ALSA", native_rate=44_100, channels=4)
+    assert formats(device)[:4] == [(44_100, 4), (44_100, 2), (44_100, 1), (48_000, 4)]
+    assert len(set(formats(device))) == len(formats(device))
+    assert wanted in formats(device)
+
+
+def refuse(text: str, code: int) -> PortAudioError:
+    return PortAudioError(f"Error opening InputStream: {text}", code)
+
+
+def test_a_refused_rate_is_not_the_end(driver: Driver) -> None:
+    driver.refuses = lambda rate, channels: (
+        None if rate == 44_100 else refuse("Invalid sample rate", -9997)
+    )
+    with Microphone() as microphone:
+        assert microphone.stats.rate == 44_100
+    assert driver.asked == [(16_000, 1), (48_000, 1), (44_100, 1)]
+
+
+def test_a_busy_device_is_told_at_once(driver: Driver) -> None:
+    driver.refuses = lambda rate, channels: refuse("Device unavailable", -9985)
+    microphone = Microphone()
+    with pytest.raises(
+        UnavailableError,
+        match=r"'mic' cannot be opened: Device unavailable at 16000 Hz.*another program",
+    ):
+        microphone.open()
+    assert len(driver.asked) == 1
+    with pytest.raises(EndOfSource):
+        microphone.read(0)
+
+
+def test_a_device_that_takes_no_format_is_told(driver: Driver) -> None:
+    driver.refuses = lambda rate, channels: refuse("Invalid sample rate", -9997)
+    with pytest.raises(UnavailableError, match="Invalid sample rate"):
+        Microphone().open()
+    assert len(driver.asked) > 5
+
+
+def test_a_stream_that_does_not_start_is_closed_again(driver: Driver) -> None:
+    driver.start_error = PortAudioError(
+        "Error starting stream: Unanticipated host error", -9999, (0, -19, "No such device")
+    )
+    with pytest.raises(UnavailableError, match="Unanticipated host error: No such device"):
+        Microphone().open()
+    assert driver.stream.closed
+
+
+def test_a_library_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    import builtins
+
+    real = builtins.__import__
+
+    def without(name: str, *rest: Any) -> Any:
+        if name == "sounddevice":
+            raise OSError("PortAudio library not found")
+        return real(name, *rest)
+
+    monkeypatch.setattr(portaudio, "_loaded", None)
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(UnavailableError, match=r"PortAudio library.*apt install libportaudio2"):
+        Microphone().open()
+
+
+def test_a_reader_that_wants_much_gets_it_at_once(driver: Driver) -> None:
+    with Microphone() as microphone:
+        driver.stream.deliver(ramp(0, 480))
+        feeder = threading.Timer(0.05, lambda: driver.stream.deliver(ramp(480, 1000)))
+        feeder.start()
+        block = microphone.read(60.0, 1400)
+        feeder.join()
+        assert block is not None
+        np.testing.assert_array_equal(block.samples, ramp(0, 1480)[:, 0])
+
+
+def test_what_is_there_comes_when_the_time_is_over(driver: Driver) -> None:
+    with Microphone() as microphone:
+        driver.stream.deliver(ramp(0, 480))
+        block = microphone.read(0.01, 1920)
+        assert block is not None
+        assert len(block) == 480
+        assert microphone.read(0.01, 1920) is None

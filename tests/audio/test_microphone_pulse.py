@@ -1,0 +1,207 @@
+"""The real microphone path: PulseAudio, ALSA, PortAudio, callback, ring, resampler."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from serd.audio.file import read_mono16k
+from serd.audio.level import rms_dbfs
+from tests.pulse import VirtualMicrophone, virtual_microphone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Command = Callable[[str], dict[str, Any]]
+
+pytestmark = pytest.mark.pulse
+
+
+@contextlib.contextmanager
+def listener(mic: VirtualMicrophone) -> Iterator[Command]:
+    """A process with this microphone; see ``listener.py``."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.audio.listener"],
+        env=mic.env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def command(line: str) -> dict[str, Any]:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(f"{line}\n")
+            process.stdin.flush()
+            answer = process.stdout.readline()
+            assert answer, "the listener died"
+            result: dict[str, Any] = json.loads(answer)
+            return result
+
+        yield command
+        process.stdin.close()
+        assert process.wait(timeout=60) == 0
+
+
+def well(answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer, if it is no error."""
+    assert "error" not in answer, answer
+    return answer
+
+
+def speechlike(path: Path, *, rate: int, channels: int) -> Path:
+    """Three seconds of syllables of coloured noise with pauses: nothing in it repeats."""
+    chance = np.random.default_rng(7)
+    time = np.arange(3 * rate) / rate
+    noise = np.convolve(chance.standard_normal(len(time)), np.ones(rate // 4000) / 8, mode="same")
+    # It begins with silence: PulseAudio swallows some milliseconds when a sink wakes up.
+    loud = np.abs(np.sin(2 * np.pi * 1.7 * time)) * ((time > 0.3) & ((time < 1.4) | (time > 1.9)))
+    mono = 0.3 * noise / np.abs(noise).max() * loud
+    # Unequal channels, so that taking only one of them would be noticed.
+    frames = np.stack([mono * (1.0 - 0.4 * channel) for channel in range(channels)], axis=1)
+    soundfile.write(path, frames, rate, subtype="PCM_16")
+    return path
+
+
+def find(
+    played: NDArray[np.float32], heard: NDArray[np.float32]
+) -> tuple[float, float, NDArray[np.float32]]:
+    """Where the one lies in the other: offset in samples, correlation, the matching part.
+
+    The two clocks do not meet on a 16 kHz sample, so the offset is looked for in twentieths.
+    """
+    size = 1 << (len(played) + len(heard)).bit_length()
+    spectrum = np.fft.rfft(heard, size) * np.conj(np.fft.rfft(played, size))
+    whole = int(np.fft.irfft(spectrum, size)[: len(heard)].argmax())
+    part = heard[whole : whole + len(played)]
+    assert len(part) == len(played), "the end is missing"
+    turns = np.exp(2j * np.pi * np.fft.rfftfreq(size))
+    norm = float(np.linalg.norm(part) * np.linalg.norm(played))
+    best, offset = max(
+        (float(np.fft.irfft(spectrum * turns**fraction, size)[whole]) / norm, whole + fraction)
+        for fraction in np.arange(-0.5, 0.55, 0.05)
+    )
+    return offset, best, part
+
+
+def hear(mic: VirtualMicrophone, path: Path, command: Command) -> None:
+    """Play a file and read on until all of it must have come through."""
+    with mic.playing(path) as player:
+        while player.poll() is None:
+            well(command("read 0.3"))
+    # The rest is in flight for the server's latency, of which PulseAudio allows itself up to 2 s.
+    well(command("read 2.5"))
+
+
+def assert_no_gap(blocks: list[dict[str, Any]]) -> None:
+    end = 0
+    for block in blocks:
+        assert block["lost"] == 0
+        assert block["position"] == end
+        end += block["samples"]
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(44_100, 2), (48_000, 1)])
+def test_what_is_played_is_heard(tmp_path: Path, rate: int, channels: int) -> None:
+    path = speechlike(tmp_path / "played.wav", rate=rate, channels=channels)
+    with virtual_microphone(rate=rate, channels=channels) as mic, listener(mic) as command:
+        command(f"format {rate} {channels}")
+        opened = well(command("open"))
+        well(command("read 0.2"))
+        hear(mic, path, command)
+        report = well(command(f"save {tmp_path / 'heard.npy'}"))
+        well(command("close"))
+
+    assert (opened["rate"], opened["channels"]) == (rate, channels)
+    assert_no_gap(report["blocks"])
+    assert report["overflow_samples"] == 0
+    played, heard = read_mono16k(path), np.load(tmp_path / "heard.npy")
+    offset, correlation, part = find(played, heard)
+    at = round(offset)
+    assert correlation > 0.999
+    assert rms_dbfs(part) == pytest.approx(rms_dbfs(played), abs=0.1)
+    # Nothing was stretched: both halves lie where the whole does.
+    half = len(played) // 2
+    assert find(played[:half], heard)[0] == pytest.approx(offset, abs=1)
+    assert find(played[half:], heard)[0] == pytest.approx(offset + half, abs=1)
+    # Around it is silence: it was heard once.
+    rest = np.concatenate([heard[:at], heard[at + len(played) :]])
+    assert rms_dbfs(rest[np.abs(rest) > 0]) < -50 or not np.any(rest)
+
+
+def test_the_default_device_is_opened_in_its_own_format(tmp_path: Path) -> None:
+    with virtual_microphone(rate=48_000, channels=1) as mic, listener(mic) as command:
+        opened = well(command("open"))
+        well(command("read 0.5"))
+    assert opened["name"] == "default"
+    assert opened["channels"] == 2
+    assert opened["rate"] in (44_100, 48_000)
+
+
+def test_closing_frees_the_device_and_it_can_be_opened_again(tmp_path: Path) -> None:
+    with virtual_microphone() as mic, listener(mic) as command:
+        for times in (1, 2, 3):
+            assert well(command("open"))["opens"] == times
+            well(command("read 0.3"))
+            assert mic.recorders() == 1
+            well(command("close"))
+            assert mic.recorders() == 0
+        blocks = well(command(f"save {tmp_path / 'heard.npy'}"))["blocks"]
+
+    ends = [block["position"] + block["samples"] for block in blocks]
+    starts = [block["position"] - block["lost"] for block in blocks]
+    assert starts[1:] == ends[:-1]
+    reopened = [block for block in blocks if block["lost"]]
+    assert len(reopened) == 2
+    # Positions follow the clock: as many samples as fit between the two arrivals.
+    for block in reopened:
+        before = blocks[blocks.index(block) - 1]
+        elapsed = (block["arrived"] - before["arrived"]) * 16_000
+        moved = block["position"] + block["samples"] - before["position"] - before["samples"]
+        assert moved == pytest.approx(elapsed, abs=16_000 * 0.5)
+
+
+def test_a_server_that_dies_is_noticed_and_can_be_found_again(tmp_path: Path) -> None:
+    path = speechlike(tmp_path / "played.wav", rate=44_100, channels=2)
+    with virtual_microphone() as mic, listener(mic) as command:
+        well(command("open"))
+        well(command("read 0.3"))
+        mic.stop()
+        gone = command("drain")
+        assert gone["error"] == "UnavailableError"
+        assert "microphone 'default'" in gone["message"]
+        assert "error" not in command("close")
+        absent = command("open")
+        assert absent["error"] == "UnavailableError"
+
+        mic.start()
+        well(command("open"))
+        well(command("read 0.2"))
+        hear(mic, path, command)
+        well(command(f"save {tmp_path / 'heard.npy'}"))
+        well(command("close"))
+    assert find(read_mono16k(path), np.load(tmp_path / "heard.npy"))[1] > 0.99
+
+
+def test_a_microphone_that_is_pulled_out_is_noticed() -> None:
+    with virtual_microphone() as mic, listener(mic) as command:
+        well(command("open"))
+        well(command("read 0.3"))
+        mic.unplug()
+        assert command("drain")["error"] == "UnavailableError"
+        mic.plug()
+        well(command("open"))
+        well(command("read 0.3"))
+        well(command("close"))

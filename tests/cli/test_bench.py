@@ -1,0 +1,59 @@
+"""``serd bench``: what it prints; that its figures can be had is tested in tests/benchmark."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from serd.benchmark.figures import Figures, Percentiles
+from serd.benchmark.machine import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.cli.conftest import Outcome
+
+
+@pytest.fixture(autouse=True)
+def measured(monkeypatch: pytest.MonkeyPatch) -> Figures:
+    """Figures that nobody has to wait for."""
+    some = Percentiles(p50=1.25, p95=2.5, p99=3.75)
+    figures = Figures(
+        features_ms=some,
+        inference_ms=some,
+        latency_ms=some,
+        realtime_factor=321.0,
+        startup_s=0.4,
+        peak_rss_mb=61.5,
+        machine=describe(),
+    )
+    monkeypatch.setattr("serd.benchmark.figures.measure", lambda **_: figures)
+    return figures
+
+
+def test_json_has_the_fields_that_others_read(serd: Callable[..., Outcome]) -> None:
+    done = serd("bench", "--json")
+    assert (done.code, done.err) == (0, "")
+    found = json.loads(done.out)
+    assert list(found) == [
+        "features_ms",
+        "inference_ms",
+        "latency_ms",
+        "realtime_factor",
+        "startup_s",
+        "peak_rss_mb",
+        "machine",
+    ]
+    for name in ("features_ms", "inference_ms", "latency_ms"):
+        assert found[name] == {"p50": 1.25, "p95": 2.5, "p99": 3.75}
+
+
+def test_for_people_it_is_one_line(serd: Callable[..., Outcome]) -> None:
+    done = serd("bench")
+    assert (done.code, done.err) == (0, "")
+    (line,) = done.out.splitlines()
+    assert line.startswith("serd ")
+    for figure in ("1.2 ms", "p99 3.8", "321x", "0.40 s", "62 MB"):
+        assert figure in line

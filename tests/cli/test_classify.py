@@ -1,0 +1,124 @@
+"""Offline classification, on the sample that comes with serd and on files that are none."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import soundfile
+
+import serd as package
+from serd.model.emotions import EMOTIONS, UNCERTAIN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.cli.conftest import Outcome
+
+    Serd = Callable[..., Outcome]
+
+SAMPLE = Path(package.__file__).parent / "audio" / "data" / "sample.ogg"
+
+
+def objects(out: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def test_json_has_an_object_for_each_utterance(serd: Serd) -> None:
+    code, out, err = serd("classify", "--json", SAMPLE)
+    assert (code, err) == (0, "")
+    found = objects(out)
+    assert len(found) >= 5
+    spans = [(utterance["start_s"], utterance["end_s"]) for utterance in found]
+    assert all(start < end <= start + 3.0 for start, end in spans)
+    assert all(end <= start for (_, end), (start, _) in pairwise(spans))
+    for utterance in found:
+        assert list(utterance)[:6] == [
+            "path", "start_s", "end_s", "emotion", "confidence", "scores",
+        ]  # fmt: skip
+        assert utterance["path"] == str(SAMPLE)
+        scores = utterance["scores"]
+        assert tuple(scores) == EMOTIONS
+        assert sum(scores.values()) == pytest.approx(1, abs=1e-5)
+        assert utterance["confidence"] == max(scores.values())
+        assert utterance["emotion"] in (*EMOTIONS, UNCERTAIN)
+
+
+def test_text_says_the_same_in_a_line(serd: Serd) -> None:
+    found = objects(serd("classify", "--json", SAMPLE).out)
+    lines = serd("classify", SAMPLE).out.splitlines()
+    assert len(lines) == len(found)
+    for line, utterance in zip(lines, found, strict=True):
+        path, start, end, emotion, confidence, *scores = line.split()
+        assert (path, emotion) == (str(SAMPLE), utterance["emotion"])
+        assert float(start) == pytest.approx(utterance["start_s"], abs=0.006)
+        assert float(end) == pytest.approx(utterance["end_s"], abs=0.006)
+        assert float(confidence) == pytest.approx(utterance["confidence"], abs=0.006)
+        assert [score.split("=")[0] for score in scores] == list(EMOTIONS)
+
+
+def test_whole_gives_one_utterance_the_same_as_the_python_interface(serd: Serd) -> None:
+    (utterance,) = objects(serd("classify", "--whole", "--json", SAMPLE).out)
+    samples, rate = soundfile.read(SAMPLE, dtype="float32")
+    prediction = package.Classifier.load().classify(samples, rate)
+    assert utterance["emotion"] == prediction.emotion
+    assert utterance["scores"] == {
+        name: round(score, 6) for name, score in prediction.scores.items()
+    }
+    assert 0 < utterance["end_s"] - utterance["start_s"] <= 3.0
+
+
+def test_settings_count(serd: Serd) -> None:
+    certain = serd("classify", "--json", SAMPLE, "--set", "model.min_confidence=0").out
+    unsure = serd("classify", "--json", SAMPLE, "--set", "model.min_confidence=1").out
+    assert UNCERTAIN not in {utterance["emotion"] for utterance in objects(certain)}
+    assert {utterance["emotion"] for utterance in objects(unsure)} == {UNCERTAIN}
+
+
+def test_bad_files_do_not_stop_the_good(serd: Serd, home: Path) -> None:
+    (home / "notes.wav").write_text("not audio at all, just words")
+    (home / "empty.wav").touch()
+    (home / "folder").mkdir()
+    shutil.copy(SAMPLE, home / "a.ogg")
+    shutil.copy(SAMPLE, home / "b.ogg")
+    alone = serd("classify", "a.ogg").out
+    code, out, err = serd(
+        "classify", "gone.wav", "a.ogg", "notes.wav", "empty.wav", "folder", "b.ogg"
+    )
+    assert code == 66
+    assert out == alone + alone.replace("a.ogg", "b.ogg")
+    lines = err.splitlines()
+    # A folder without recordings is noticed first; the others as their turn comes.
+    assert lines[0] == "serd: there are no recordings in folder"
+    assert lines[1] == "serd: gone.wav does not exist"
+    assert lines[2].startswith("serd: notes.wav is not audio that serd can read: ")
+    assert lines[3] == "serd: empty.wav is empty (0 bytes)"
+    assert len(lines) == 4
+
+
+def test_folders_are_walked_in_order(serd: Serd, home: Path) -> None:
+    for name in ("b/2.OGG", "b/10.ogg", "a/x/1.ogg", "a/.hidden.ogg", "a/notes.txt", "c.ogg"):
+        (home / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(SAMPLE, home / "in" / name)
+    code, out, err = serd("classify", "--whole", "--json", "in")
+    assert (code, err) == (0, "")
+    assert [utterance["path"] for utterance in objects(out)] == [
+        "in/c.ogg", "in/a/x/1.ogg", "in/b/10.ogg", "in/b/2.OGG",
+    ]  # fmt: skip
+
+
+def test_silence_is_said_to_be_silent(serd: Serd, home: Path) -> None:
+    soundfile.write(home / "silence.wav", np.zeros(16_000, np.float32), 16_000)
+    assert serd("classify", "silence.wav") == (0, "", "serd: silence.wav: nothing spoken\n")
+
+
+def test_a_model_that_is_none(serd: Serd, home: Path) -> None:
+    (home / "m.tflite").write_bytes(b"")
+    code, out, err = serd("classify", SAMPLE, "--set", "model.path=m.tflite", "--jobs", "2")
+    assert (code, out) == (78, "")
+    assert err.startswith("serd: the model m.tflite is empty\n")

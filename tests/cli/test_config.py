@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from serd.config.schema import json_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import pytest
+
+    from tests.cli.conftest import Outcome
+
+    Serd = Callable[..., Outcome]
+
+
+def test_show(serd: Serd, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERD_MQTT__USERNAME", "hearer")
+    monkeypatch.setenv("SERD_MQTT__PASSWORD", "hunter2")
+    (home / "config.yaml").write_text("mqtt:\n  host: broker\n")
+    code, out, err = serd("config", "show", "--set", "log.format=json")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == "# config.yaml"
+    assert "  host: broker                            # config.yaml, line 2" in lines
+    assert "  port: 1883                              # default" in lines
+    assert "  username: hearer                        # SERD_MQTT__USERNAME" in lines
+    assert "  password: '********'                    # SERD_MQTT__PASSWORD" in lines
+    assert "  format: json                            # --set" in lines
+    assert "hunter2" not in out
+
+
+def test_show_as_json(serd: Serd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERD_MQTT__USERNAME", "hearer")
+    monkeypatch.setenv("SERD_MQTT__PASSWORD", "hunter2")
+    shown = json.loads(serd("config", "show", "--json").out)
+    assert shown["file"] is None
+    assert shown["config"]["mqtt"]["password"] == "********"
+    assert shown["origins"]["mqtt.password"] == "SERD_MQTT__PASSWORD"
+    assert shown["origins"]["mqtt.port"] == "default"
+
+
+def test_validate(serd: Serd, home: Path) -> None:
+    assert serd("config", "validate") == (
+        0,
+        "valid: the defaults (there is no configuration file)\n",
+        "",
+    )
+    (home / "config.yaml").write_text("mute: true")
+    assert serd("config", "validate") == (0, "valid: config.yaml\n", "")
+
+
+def test_validate_refuses(serd: Serd, home: Path) -> None:
+    (home / "config.yaml").write_text("mute: 3\nmqtt: {prot: 1}")
+    assert serd("config", "validate") == (
+        78,
+        "",
+        (
+            "serd: config.yaml, line 1: mute = 3 is not allowed; allowed: true or false\n"
+            "serd: config.yaml, line 2: unknown key mqtt.prot; did you mean mqtt.port?\n"
+        ),
+    )
+
+
+def test_validate_looks_at_the_files_that_are_named(serd: Serd, home: Path) -> None:
+    arguments = ("config", "validate", "--set", "mqtt.username=u", "--set", "mqtt.password_file=pw")
+    code, out, err = serd(*arguments)
+    assert (code, out) == (78, "")
+    assert "mqtt.password_file" in err
+    (home / "pw").write_text("hunter2\n")
+    (home / "pw").chmod(0o600)
+    code, out, err = serd(*arguments)
+    assert (code, out) == (0, "valid: the defaults (there is no configuration file)\n")
+
+
+def test_validate_warns(serd: Serd) -> None:
+    code, _, err = serd(
+        "config", "validate", "--set", "mqtt.username=u", "--set", "mqtt.password=hunter2"
+    )
+    assert code == 0
+    assert err.splitlines()[0] == (
+        "serd: warning: --set mqtt.password: every user of this machine can see it; "
+        "use mqtt.password_file"
+    )
+    assert "hunter2" not in err
+
+
+def test_schema(serd: Serd) -> None:
+    code, out, err = serd("config", "schema")
+    assert (code, err) == (0, "")
+    assert json.loads(out) == json.loads(json.dumps(json_schema()))

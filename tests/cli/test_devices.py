@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from serd.audio.devices import Device
+from serd.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.cli.conftest import Outcome
+
+    Serd = Callable[..., Outcome]
+
+USB = Device(
+    index=1, id="usb:0d8c:0014", name="USB PnP Sound Device: Audio (hw:1,0)", host_api="ALSA",
+    native_rate=44_100, channels=1, aliases=("alsa:Device",),
+)  # fmt: skip
+PULSE = Device(
+    index=4, id="name:pulse", name="pulse", host_api="ALSA", native_rate=44_100, channels=2,
+    default=True,
+)  # fmt: skip
+
+
+@pytest.fixture
+def plugged(monkeypatch: pytest.MonkeyPatch) -> list[Device]:
+    devices = [USB, PULSE]
+    monkeypatch.setattr("serd.audio.devices.list_devices", lambda: list(devices))
+    return devices
+
+
+def test_table(serd: Serd, plugged: list[Device]) -> None:
+    assert serd("devices") == (
+        0,
+        (
+            "   ID             RATE      CHANNELS  NAME\n"
+            "   usb:0d8c:0014  44100 Hz  1         USB PnP Sound Device: Audio (hw:1,0)\n"
+            "*  name:pulse     44100 Hz  2         pulse (default)\n"
+        ),
+        "* is what the configuration picks\n",
+    )
+
+
+def test_the_configured_one_is_marked(serd: Serd, plugged: list[Device]) -> None:
+    lines = serd("devices", "--set", "audio.device=usb:0d8c:0014").out.splitlines()
+    assert [line[0] for line in lines] == [" ", "*", " "]
+
+
+def test_json(serd: Serd, plugged: list[Device]) -> None:
+    code, out, err = serd("devices", "--json", "--set", "audio.device=USB PnP")
+    assert (code, err) == (0, "")
+    assert json.loads(out) == [
+        {
+            "id": "usb:0d8c:0014",
+            "aliases": ["alsa:Device"],
+            "name": "USB PnP Sound Device: Audio (hw:1,0)",
+            "host_api": "ALSA",
+            "native_rate_hz": 44100,
+            "channels": 1,
+            "index": 1,
+            "default": False,
+            "picked": True,
+        },
+        {
+            "id": "name:pulse",
+            "aliases": [],
+            "name": "pulse",
+            "host_api": "ALSA",
+            "native_rate_hz": 44100,
+            "channels": 2,
+            "index": 4,
+            "default": True,
+            "picked": False,
+        },
+    ]
+
+
+def test_a_device_that_is_not_there_is_said_after_the_list(
+    serd: Serd, plugged: list[Device]
+) -> None:
+    code, out, err = serd("devices", "--set", "audio.device=snowball")
+    assert code == 69
+    assert len(out.splitlines()) == 3
+    assert err.startswith("serd: no input device answers to 'snowball'; there are: ")
+
+
+def test_none_at_all(serd: Serd, plugged: list[Device]) -> None:
+    plugged.clear()
+    code, out, err = serd("devices", "--json")
+    assert (code, out) == (69, "[]\n")
+    assert err.startswith("serd: no microphone was found: ")
+
+
+def test_no_audio_library(serd: Serd, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> list[Device]:
+        raise UnavailableError("PortAudio is not installed", remedy="apt install libportaudio2")
+
+    monkeypatch.setattr("serd.audio.devices.list_devices", fail)
+    assert serd("devices") == (
+        69,
+        "",
+        "serd: PortAudio is not installed\n      apt install libportaudio2\n",
+    )

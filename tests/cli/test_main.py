@@ -1,0 +1,199 @@
+"""From an error to a line and an exit code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+
+from serd.cli.main import INTERRUPTED, PIPE_CLOSED, cli
+from serd.errors import (
+    ConfigError,
+    InputError,
+    ModelError,
+    SerdError,
+    UnavailableError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.cli.conftest import Outcome
+
+    Serd = Callable[..., Outcome]
+
+
+def failing_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    @click.command()
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setitem(cli.commands, "fail", fail)
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        (UsageError, 2),
+        (InputError, 66),
+        (UnavailableError, 69),
+        (SerdError, 70),
+        (ConfigError, 78),
+        (ModelError, 78),
+    ],
+)
+def test_errors_are_plain_lines(
+    serd: Serd, kind: type[SerdError], code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing_with(kind("it is wrong\nand this too", remedy="do this"), monkeypatch)
+    assert serd("fail") == (code, "", "serd: it is wrong\nserd: and this too\n      do this\n")
+
+
+def test_a_bug_is_called_one(serd: Serd, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing_with(ValueError("two\nlines"), monkeypatch)
+    assert serd("fail") == (
+        70,
+        "",
+        (
+            "serd: this is a bug in serd: ValueError: two lines\n"
+            "serd: please report it with what the same command prints with --debug\n"
+        ),
+    )
+
+
+def test_tracebacks_only_with_debug(serd: Serd, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing_with(ConfigError("wrong"), monkeypatch)
+    assert "Traceback" not in serd("fail").err
+    outcome = serd("--debug", "fail")
+    assert outcome.code == 78
+    assert outcome.err.startswith("Traceback (most recent call last):\n")
+    assert outcome.err.endswith("ConfigError: wrong\nserd: wrong\n")
+
+
+def test_interrupt_is_quiet(serd: Serd, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing_with(KeyboardInterrupt(), monkeypatch)
+    assert serd("fail") == (INTERRUPTED, "", "")
+
+
+def test_version(serd: Serd) -> None:
+    assert serd("--version") == (0, f"serd {version('serd')}\n", "")
+
+
+def test_help_lists_every_command(serd: Serd) -> None:
+    code, out, err = serd("--help")
+    assert (code, err) == (0, "")
+    listed = [line.split()[0] for line in out.partition("Commands:\n")[2].splitlines()]
+    assert listed == list(cli.commands)
+
+
+@pytest.mark.parametrize("name", [*cli.commands])
+def test_every_command_explains_itself(serd: Serd, name: str) -> None:
+    code, out, _ = serd(name, "--help")
+    assert code == 0
+    assert out.startswith(f"Usage: serd {name} ")
+    assert "--set KEY=VALUE" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["clasify"], "Error: No such command 'clasify'"),
+        (["run", "--pace", "slow"], "Error: Invalid value for '--pace': 'slow' is not one of"),
+        (["run", "--rate", "0"], "Error: Invalid value for '--rate': 0 is not in the range"),
+        (["classify"], "Error: Missing argument 'PATH...'"),
+        (["history", "--since", "soon"], "Error: Invalid value for '--since': 'soon' is no moment"),
+        (["config", "show", "--set", "x"], "serd: --set 'x' is not of the form KEY=VALUE"),
+        (["history", "--json", "--csv"], "serd: --json, --csv and --plot exclude each other"),
+        ([], "Usage: serd [OPTIONS] COMMAND"),
+    ],
+)
+def test_wrong_usage(serd: Serd, arguments: list[str], sentence: str) -> None:
+    code, out, err = serd(*arguments)
+    assert (code, out) == (2, "")
+    assert sentence in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--set", "node=n", "--set", "log.level=debug", "config", "show", "--json"],
+        ["config", "--set", "node=n", "show", "--set", "log.level=debug", "--json"],
+        ["--set", "node=m", "config", "show", "--json", "--set=log.level=debug", "--set=node=n"],
+    ],
+)
+def test_common_options_go_before_and_after_the_command(serd: Serd, arguments: list[str]) -> None:
+    import json
+
+    config = json.loads(serd(*arguments).out)["config"]
+    assert (config["node"], config["log"]["level"]) == ("n", "debug")
+
+
+def test_the_file_named_last_is_read(serd: Serd, home: Path) -> None:
+    (home / "a.yaml").write_text("node: a")
+    (home / "b.yaml").write_text("node: b")
+    out = serd("--config", "a.yaml", "config", "show", "--config", home / "b.yaml").out
+    assert out.splitlines()[0] == f"# {home}/b.yaml"
+    assert serd("--config", "a.yaml", "config", "show").out.startswith("# a.yaml\nnode: a ")
+
+
+# ------------------------------------------------------------------ as a process of its own
+
+
+def process(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "serd.cli.main", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["config", "validate"], 0, ""),
+        (["config", "validate", "--config", "none.yaml"], 78,
+         "serd: none.yaml: the configuration file cannot be read: no such file or directory\n"),
+        (["--set", "mqtt.port=0", "run"], 78,
+         "serd: --set: mqtt.port = 0 is not allowed; allowed: a whole number from 1 to 65535\n"),
+        (["history"], 69, "serd: there is no journal at "),
+        (["classify", "none.wav"], 66, "serd: none.wav does not exist\n"),
+        (["model", "info", "none.tflite"], 78, "serd: there is no model none.tflite\n"),
+        (["nonsense"], 2, "Usage: serd "),
+    ],
+)  # fmt: skip
+def test_exit_codes(home: Path, arguments: list[str], code: int, sentence: str) -> None:
+    done = process(*arguments, cwd=home)
+    assert (done.returncode, done.stderr[: len(sentence)]) == (code, sentence)
+    assert "Traceback" not in done.stderr
+
+
+def test_nobody_reads_on(home: Path) -> None:
+    command = [sys.executable, "-m", "serd.cli.main", "config", "schema"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.close()
+        assert running.stderr.read() == b""
+        assert running.wait(60) == PIPE_CLOSED
+
+
+def test_light_commands_import_nothing_heavy(home: Path) -> None:
+    code = (
+        "import sys; from serd.cli.main import main; main(['config', 'show'])\n"
+        "heavy = {'numpy', 'rich', 'sounddevice', 'soundfile', 'paho', 'sqlite3', 'serd.model',"
+        " 'ai_edge_litert'}\n"
+        "sys.exit(' '.join(sorted(heavy & set(sys.modules))) or 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from serd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from serd.config.loading import Loaded
+    from tests.cli.conftest import Outcome
+
+    Serd = Callable[..., Outcome]
+
+
+@pytest.fixture
+def daemons(monkeypatch: pytest.MonkeyPatch) -> list[Loaded]:
+    started: list[Loaded] = []
+
+    def run_daemon(loaded: Loaded, *, reload: Callable[[], Loaded]) -> int:
+        started.append(loaded)
+        started.append(reload())
+        return 0
+
+    monkeypatch.setattr("serd.daemon.run_daemon", run_daemon)
+    return started
+
+
+def test_options_set_keys_and_go_before_all_others(serd: Serd, daemons: list[Loaded]) -> None:
+    arguments = ["--source", "null", "--rate", "8000", "--pace", "fast", "--set", "audio.pace=real"]
+    assert serd("run", *arguments) == (0, "", "")
+    audio = daemons[0].config.audio
+    assert (audio.source, audio.rate_hz, audio.pace) == ("null", 8000, "fast")
+    origins = daemons[0].origins
+    assert [origins[f"audio.{key}"] for key in ("source", "rate_hz", "pace", "device")] == [
+        "--source",
+        "--rate",
+        "--pace",
+        "default",
+    ]
+
+
+def test_without_options_the_configuration_holds(serd: Serd, daemons: list[Loaded]) -> None:
+    assert serd("run", "--set", "audio.source=x.wav").code == 0
+    assert daemons[0].config.audio.source == "x.wav"
+
+
+def test_the_exit_code_is_the_daemon_s(serd: Serd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serd.daemon.run_daemon", lambda *_, **__: 69)
+    assert serd("run").code == 69
+
+
+def test_reloading_reads_the_file_again_and_keeps_the_options(
+    serd: Serd, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def run_daemon(loaded: Loaded, *, reload: Callable[[], Loaded]) -> int:
+        (home / "config.yaml").write_text("node: second")
+        configs = (loaded.config, reload().config)
+        seen.extend((config.node, config.audio.source) for config in configs)
+        (home / "config.yaml").write_text("nod: third")
+        with pytest.raises(ConfigError, match="did you mean node"):
+            reload()
+        return 0
+
+    monkeypatch.setattr("serd.daemon.run_daemon", run_daemon)
+    (home / "config.yaml").write_text("node: first")
+    assert serd("run", "--source", "x.wav") == (0, "", "")
+    assert seen == [("first", "x.wav"), ("second", "x.wav")]
+
+
+def test_what_is_unwise_is_logged(serd: Serd, daemons: list[Loaded]) -> None:
+    err = serd("run", "--set", "mqtt.username=u", "--set", "mqtt.password=hunter2").err
+    assert "warning --set mqtt.password: every user of this machine can see it" in err
+    assert "hunter2" not in err

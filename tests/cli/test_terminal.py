@@ -1,0 +1,96 @@
+"""tail and history as people see them: on a real terminal, in both usual widths."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from serd.events.event import encode
+from serd.events.journal import Journal
+from tests.broker import Recorder, mosquitto
+from tests.mqtt.samples import journalled, new_event
+from tests.terminal import terminal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from serd.events.event import Event
+
+pytestmark = [pytest.mark.slow, pytest.mark.broker]
+
+
+def numbered(number: int, node: str, emotion: str = "happy") -> Event:
+    return msgspec.structs.replace(new_event(number, node=node), seq=number, emotion=emotion)
+
+
+def event_lines(screen: list[str]) -> list[str]:
+    return [line for line in screen if re.match(r"\d\d:\d\d:\d\d ", line)]
+
+
+@pytest.mark.parametrize("columns", [80, 140])
+def test_tail_over_a_restart_of_the_broker(columns: int, tmp_path: Path) -> None:
+    with Journal(tmp_path / ".local" / "state" / "serd" / "journal.db") as journal:
+        journalled(journal, 3)
+    with (
+        mosquitto(tmp_path) as broker,
+        terminal(tmp_path, columns, "tail", "--set", f"mqtt.port={broker.port}") as window,
+    ):
+        broker.wait_log("Sending SUBACK to serd-follower")
+        with Recorder(broker.port) as other:
+            other.publish("serd/attic/emotion", encode(numbered(1, "attic")))
+            other.publish("serd/hall/emotion", encode(numbered(7, "hall", "angry")))
+            screen = window.wait(lambda lines: len(event_lines(lines)) == 5)
+        assert "serd: connected" in screen
+        newest = event_lines(screen)[-1]
+        assert re.match(r"\d\d:\d\d:\d\d  hall +angry      30% █", newest)
+        # Aligned: the level stands at the right edge, the same columns begin at the same place.
+        assert len(newest) == columns
+        assert newest.endswith(" -32 dB")
+        assert all(len(line) <= columns for line in screen)
+
+        broker.restart(kill=True)
+        window.wait("trying again until it works")
+        window.wait(lambda lines: lines.count("serd: connected") == 2)
+        broker.wait_log("Sending SUBACK to serd-follower")
+        with Recorder(broker.port) as other:
+            other.publish("serd/hall/emotion", encode(numbered(10, "hall", "calm")))
+            window.wait(" calm ")
+        screen = window.wait("serd: hall: 2 events were missed; `serd history` there has them")
+        assert len(event_lines(screen)) == 6
+        coloured = window.screen(colours=True)
+        assert any("\x1b[1m\x1b[31m" in line and "angry" in line for line in coloured)
+        window.press("C-c")
+        screen = window.wait("exit 0")
+        assert "Traceback" not in "\n".join(screen)
+
+
+@pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_tail_without_colour(env: dict[str, str], tmp_path: Path) -> None:
+    with (
+        mosquitto(tmp_path) as broker,
+        terminal(tmp_path, 80, "tail", "--set", f"mqtt.port={broker.port}", env=env) as window,
+    ):
+        broker.wait_log("Sending SUBACK to serd-follower")
+        with Recorder(broker.port) as other:
+            other.publish("serd/attic/emotion", encode(numbered(1, "attic")))
+            window.wait(" happy ")
+        shown = "\n".join(window.screen(colours=True))
+        assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", shown)
+
+
+@pytest.mark.parametrize("columns", [80, 140])
+def test_history(columns: int, tmp_path: Path) -> None:
+    with Journal(tmp_path / ".local" / "state" / "serd" / "journal.db") as journal:
+        journalled(journal, 5)
+        journalled(journal, 5, node="kitchen")
+    arguments = ("history", "--since", "2020-01-01")
+    with terminal(tmp_path, columns, *arguments) as window:
+        screen = window.wait("exit 0")
+    lines = [line for line in screen if line.startswith("2026-01-01 00:00:")]
+    assert len(lines) == 10
+    assert {len(line) for line in lines} == {columns}
+    assert {line[21:28] for line in lines} == {"attic  ", "kitchen"}
+    assert {line[30:35] for line in lines} == {"happy"}

@@ -1,0 +1,348 @@
+"""Every kind of wrong configuration, and exactly what is said about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from serd.config.loading import load
+from serd.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LINE = "a line of text"
+EMOTIONS = "angry, calm, disgust, fearful, happy, neutral, sad, surprised or uncertain"
+TOPIC = "letters, digits, _, . and -, in levels separated by single slashes, at most 128 characters"
+AT_TOP = (
+    "at the top are: node, mute, audio, speech, model, mood, mqtt, journal, quiet_hours, hooks, "
+    "metrics, log"
+)
+
+PORT = "a whole number from 1 to 65535"
+NODE = "1 to 64 letters, digits, _ and -"
+TRUTH = "true or false"
+WINDOW = "a number from 0.5 to 3"
+LOG = "a section with level, format"
+
+
+def refused(line: int, value: str, allowed: str, *, meant: str = "") -> str:
+    hint = f"; did you mean {meant}?" if meant else ""
+    return f"line {line}: {value} is not allowed; allowed: {allowed}{hint}"
+
+
+FILES = [
+    # keys
+    ("nod: x", "line 1: unknown key nod; did you mean node?"),
+    ("MQTT:\n  port: 1", "line 1: unknown key MQTT; did you mean mqtt?"),
+    ("mqtt:\n  hots: x", "line 2: unknown key mqtt.hots; did you mean mqtt.host?"),
+    ("host: x", "line 1: unknown key host; did you mean mqtt.host?"),
+    ("port: 1", "line 1: unknown key port; did you mean mqtt.port or metrics.port?"),
+    ("mqtt_host: x", "line 1: unknown key mqtt_host; did you mean mqtt.host?"),
+    (
+        "mqtt.host: x",
+        "line 1: unknown key mqtt.host; write host in a section mqtt, without the dot",
+    ),
+    (
+        "mqtt:\n  tls.ca: x",
+        "line 2: unknown key tls.ca; write ca in a section mqtt.tls, without the dot",
+    ),
+    ("zebra: 1", f"line 1: unknown key zebra; {AT_TOP}"),
+    ("5: 1", f"line 1: unknown key 5; {AT_TOP}"),
+    ("mood:\n  zebra: 1", "line 2: unknown key mood.zebra; in mood are: half_life_s, margin"),
+    ("audio:\n  gain: 3", "line 2: unknown key audio.gain; did you mean audio.gain_db?"),
+    ("mute: true\nmute: true", "line 2: mute is given twice (first in line 1)"),
+    ("mqtt:\n  port: 1\n  port: 2", "line 3: mqtt.port is given twice (first in line 2)"),
+    ("log:\n  level: info\nlog:\n  format: json", "line 3: log is given twice (first in line 1)"),
+    # types
+    ("mute: maybe", refused(1, "mute = maybe", TRUTH)),
+    ("mute: 1", refused(1, "mute = 1", TRUTH)),
+    ('mute: "true"', refused(1, 'mute = "true"', TRUTH)),
+    ("mute:", refused(1, "mute = (nothing)", TRUTH)),
+    ("mute: [true]", refused(1, "mute = a list", TRUTH)),
+    ("node: {a: b}", refused(1, "node = a section", NODE)),
+    ("node: null", refused(1, "node = null", NODE)),
+    (
+        "mqtt: localhost",
+        refused(
+            1,
+            "mqtt = localhost",
+            "a section with host, port, username, password, password_file, "
+            "client_id, keepalive_s, base_topic, discovery, discovery_prefix, telemetry_s, tls",
+        ),
+    ),
+    ("log: [text]", refused(1, "log = a list", LOG)),
+    ("mqtt:\n  port: x", refused(2, "mqtt.port = x", PORT)),
+    ("mqtt:\n  port: 1883.0", refused(2, "mqtt.port = 1883.0", PORT)),
+    ('mqtt:\n  port: "1883"', refused(2, 'mqtt.port = "1883"', PORT)),
+    ("mqtt:\n  port: 0x75b", refused(2, "mqtt.port = 0x75b", PORT)),
+    ("mqtt:\n  port: true", refused(2, "mqtt.port = true", PORT)),
+    ("mqtt:\n  host: ''", refused(2, 'mqtt.host = ""', LINE)),
+    ('mqtt:\n  host: "a\\nb"', refused(2, 'mqtt.host = "a\\nb"', LINE)),
+    ('mqtt:\n  host: "\\ud800"', refused(2, 'mqtt.host = "\\ud800"', LINE)),
+    ("mqtt:\n  username: [a]", refused(2, "mqtt.username = a list", f"{LINE}, or null")),
+    # ranges
+    ("mqtt:\n  port: 0", refused(2, "mqtt.port = 0", PORT)),
+    ("mqtt:\n  port: 65536", refused(2, "mqtt.port = 65536", PORT)),
+    ("mqtt:\n  port: -1", refused(2, "mqtt.port = -1", PORT)),
+    ("mqtt:\n  port: " + "9" * 5000, refused(2, f"mqtt.port = {'9' * 57}...", PORT)),
+    (
+        "speech:\n  aggressiveness: 4",
+        refused(2, "speech.aggressiveness = 4", "a whole number from 0 to 3"),
+    ),
+    ("speech:\n  window_s: 3.5", refused(2, "speech.window_s = 3.5", WINDOW)),
+    ("speech:\n  window_s: .nan", refused(2, "speech.window_s = .nan", WINDOW)),
+    ("speech:\n  window_s: 1e999", refused(2, "speech.window_s = 1e999", WINDOW)),
+    (
+        "speech:\n  min_level_dbfs: 3",
+        refused(2, "speech.min_level_dbfs = 3", "a number from -100 to 0"),
+    ),
+    (
+        "model:\n  min_confidence: 80%",
+        refused(2, "model.min_confidence = 80%", "a number from 0 to 1, or null"),
+    ),
+    (
+        "model:\n  min_confidence: 80",
+        refused(2, "model.min_confidence = 80", "a number from 0 to 1, or null"),
+    ),
+    (
+        "journal:\n  max_events: 0",
+        refused(2, "journal.max_events = 0", "a whole number from 1 to 100000000"),
+    ),
+    # words
+    ("log:\n  level: verbose", refused(2, "log.level = verbose", "debug, error, info or warning")),
+    (
+        "log:\n  level: warn",
+        refused(2, "log.level = warn", "debug, error, info or warning", meant="warning"),
+    ),
+    (
+        "log:\n  level: INFO",
+        refused(2, "log.level = INFO", "debug, error, info or warning", meant="info"),
+    ),
+    (
+        "speech:\n  engine: silerio",
+        refused(2, "speech.engine = silerio", "silero or webrtc", meant="silero"),
+    ),
+    ("audio:\n  pace: reel", refused(2, "audio.pace = reel", "fast or real", meant="real")),
+    # patterns
+    ("node: living room", refused(1, "node = living room", NODE)),
+    ("node: küche", refused(1, "node = küche", NODE)),
+    ('node: "kitchen\\n"', refused(1, 'node = "kitchen\\n"', NODE)),
+    ("node: " + "n" * 65, refused(1, f"node = {'n' * 57}...", NODE)),
+    ("mqtt:\n  base_topic: a/+", refused(2, "mqtt.base_topic = a/+", TOPIC)),
+    ("mqtt:\n  base_topic: /a", refused(2, "mqtt.base_topic = /a", TOPIC)),
+    # lists
+    (
+        "quiet_hours: 22:00",
+        refused(1, "quiet_hours = 22:00", "a list with any number of: a section with from, to"),
+    ),
+    ("quiet_hours: [22]", refused(1, "quiet_hours[0] = 22", "a section with from, to")),
+    (
+        "quiet_hours:\n  - from: 22:00",
+        "line 2: quiet_hours[0] lacks to (a time of the day such as 22:00)",
+    ),
+    (
+        "quiet_hours:\n  - {from: 24:00, to: 07:00}",
+        refused(2, "quiet_hours[0].from = 24:00", "a time of the day such as 22:00"),
+    ),
+    (
+        "hooks:\n  - command: []",
+        f"line 2: hooks[0].command is empty; allowed: a list with at least 1 of: {LINE}",
+    ),
+    (
+        "hooks:\n  - comand: [x]\n    command: [x]",
+        "line 2: unknown key hooks[0].comand; did you mean hooks[0].command?",
+    ),
+    ("hooks:\n  - command: [x]\n    command: [x]", "line 3: hooks[0].command is given twice"),
+    (
+        "hooks:\n  - command: [x]\n    emotion: [hapy]",
+        refused(3, "hooks[0].emotion[0] = hapy", EMOTIONS, meant="happy"),
+    ),
+    # secrets are never repeated
+    ("mqtt:\n  password: ''", refused(2, "mqtt.password = ********", f"{LINE}, or null")),
+    # YAML
+    (
+        "- a",
+        refused(
+            1,
+            "a list",
+            "a section with node, mute, audio, speech, model, mood, mqtt, journal, "
+            "quiet_hours, hooks, metrics, log",
+        ),
+    ),
+    (
+        "mqtt:\n  host: a: b",
+        (
+            "line 2: not valid YAML: a colon where none can stand; check the indentation, or put "
+            "the value in quotes"
+        ),
+    ),
+    (
+        "mqtt:\n\thost: a",
+        "line 2: not valid YAML: a line begins with a tab; YAML is indented with spaces",
+    ),
+    ("mqtt: {host: a", "line 1: not valid YAML: expected ',' or '}', but got '<stream end>'"),
+    ('node: "x', "line 1: not valid YAML: found unexpected end of stream"),
+    ("node: a\n---\nnode: b", "line 2: not valid YAML: found another document"),
+    ("node: &a x", "line 1: anchors and aliases (& and *) are not used here"),
+    ("node: *a", "line 1: anchors and aliases (& and *) are not used here"),
+    (
+        "node: !!python/object/apply:os.system [id]",
+        "line 1: tags (tag:yaml.org,2002:python/object/apply:os.system) are not used here",
+    ),
+    ("? [a]\n: b", "line 1: a key must be a word"),
+    ("node: a\x00b", "line 1: the character U+0000 is not allowed in YAML"),
+    ("mute: true\nnode: a\x07b", "line 2: the character U+0007 is not allowed in YAML"),
+    ("[" * 20_000, "nested too deeply"),
+    ("#" * 1_000_001, "longer than 1000000 characters"),
+]
+
+RELATIONS = [
+    (
+        ["speech.min_speech_s=2", "speech.window_s=1"],
+        "speech.min_speech_s = 2.0 (--set) is longer than speech.window_s = 1.0 (--set)",
+    ),
+    (
+        ["mqtt.username=u", "mqtt.password=hunter2", "mqtt.password_file=/f"],
+        "mqtt.password = ******** (--set) and mqtt.password_file = /f (--set) exclude each other",
+    ),
+    (
+        ["mqtt.password=hunter2"],
+        "mqtt.password = ******** (--set) needs mqtt.username, which is not set",
+    ),
+    (
+        ["mqtt.password_file=/f"],
+        "mqtt.password_file = /f (--set) needs mqtt.username, which is not set",
+    ),
+    (
+        ["mqtt.tls.cert=/c"],
+        "mqtt.tls.cert = /c (--set) needs mqtt.tls.key, which is not set",
+    ),
+    (["mqtt.tls.key=/k"], "mqtt.tls.key = /k (--set) needs mqtt.tls.cert, which is not set"),
+    (
+        ["mqtt.host=embedded", "mqtt.tls.enabled=yes"],
+        "mqtt.host = embedded (--set): the broker inside serd speaks no TLS; unset mqtt.tls",
+    ),
+    (["metrics.port=9100"], "metrics.port (--set) is not available in this version"),
+]
+
+ENVIRONMENTS = [
+    (
+        {"SERD_MQTT__PORT": "0"},
+        "SERD_MQTT__PORT: mqtt.port = 0 is not allowed; allowed: a whole number from 1 to 65535",
+    ),
+    (
+        {"SERD_MQTT_HOST": "x"},
+        "environment: no setting is called SERD_MQTT_HOST; did you mean SERD_MQTT__HOST?",
+    ),
+    (
+        {"SERD_MQTT__HOTS": "x"},
+        "environment: no setting is called SERD_MQTT__HOTS; did you mean SERD_MQTT__HOST?",
+    ),
+    ({"SERD_NODES": "x"}, "environment: no setting is called SERD_NODES; did you mean SERD_NODE?"),
+    ({"SERD_X__ZZZZZZZZZ": "x"}, "environment: no setting is called SERD_X__ZZZZZZZZZ"),
+    (
+        {"SERD_LOG": "[a]"},
+        "SERD_LOG: log = a list is not allowed; allowed: a section with level, format",
+    ),
+    (
+        {"SERD_HOOKS": "[a"},
+        "SERD_HOOKS: hooks: not valid YAML: expected ',' or ']', but got '<stream end>'",
+    ),
+]
+
+OPTIONS = [
+    ("mqtt.prot=1", "--set: unknown key mqtt.prot; did you mean mqtt.port?"),
+    ("host=x", "--set: unknown key host; did you mean mqtt.host?"),
+    ("zebra.stripes=1", f"--set: unknown key zebra.stripes; {AT_TOP}"),
+    (
+        "mqtt.port=",
+        "--set: mqtt.port = (nothing) is not allowed; allowed: a whole number from 1 to 65535",
+    ),
+    ("mqtt={prot: 1}", "--set: unknown key mqtt.prot; did you mean mqtt.port?"),
+    ("mqtt={port: 1, port: 2}", "--set: mqtt.port is given twice"),
+    ("node='a b'", '--set: node = "a b" is not allowed; allowed: 1 to 64 letters, digits, _ and -'),
+]
+
+
+@pytest.mark.parametrize(("text", "sentence"), FILES, ids=lambda value: str(value)[:40])
+def test_file(tmp_path: Path, text: str, sentence: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    separator = ", " if sentence.startswith("line ") else ": "
+    with pytest.raises(ConfigError) as raised:
+        load(path, env={})
+    assert raised.value.message == f"{path}{separator}{sentence}"
+    assert raised.value.exit_code == 78
+
+
+@pytest.mark.parametrize(("overrides", "sentence"), RELATIONS, ids=lambda value: str(value)[:40])
+def test_relation(overrides: list[str], sentence: str, nowhere: Path) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load(None, env={}, overrides=overrides)
+    assert sentence in raised.value.message.split("\n")
+    assert "hunter2" not in raised.value.message
+
+
+@pytest.mark.parametrize(("env", "sentence"), ENVIRONMENTS, ids=lambda value: str(value)[:40])
+def test_environment(env: dict[str, str], sentence: str, nowhere: Path) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load(None, env=env)
+    assert raised.value.message == sentence
+
+
+@pytest.mark.parametrize(("option", "sentence"), OPTIONS)
+def test_option(option: str, sentence: str, nowhere: Path) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load(None, env={}, overrides=[option])
+    assert raised.value.message == sentence
+
+
+@pytest.mark.parametrize("option", ["mqtt.port", "", "=1"])
+def test_option_without_value_is_wrong_usage(option: str, nowhere: Path) -> None:
+    with pytest.raises(UsageError, match="is not of the form KEY=VALUE"):
+        load(None, env={}, overrides=[option])
+
+
+def test_everything_wrong_is_said_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("mqtt:\n  port: 0\n  zebra: 1\nmute: 3\n")
+    with pytest.raises(ConfigError) as raised:
+        load(path, env={"SERD_MQTT__PORT": "x"}, overrides=["mqtt.port=y"])
+    begins = [line.split(" = ")[0].split(";")[0] for line in raised.value.message.split("\n")]
+    assert begins == [
+        f"{path}, line 2: mqtt.port",
+        f"{path}, line 3: unknown key mqtt.zebra",
+        f"{path}, line 4: mute",
+        "SERD_MQTT__PORT: mqtt.port",
+        "--set: mqtt.port",
+    ]
+
+
+def test_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load(tmp_path / "none.yaml", env={})
+    assert raised.value.message == (
+        f"{tmp_path}/none.yaml: the configuration file cannot be read: no such file or directory"
+    )
+    assert raised.value.remedy == "name another with --config, or correct $SERD_CONFIG"
+
+
+def test_file_that_is_a_directory(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: is a directory"):
+        load(tmp_path, env={})
+
+
+def test_file_that_is_not_text(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_bytes(b"mute: true\nnode: \xff\xfe\n")
+    with pytest.raises(ConfigError) as raised:
+        load(path, env={})
+    assert raised.value.message == f"{path}, line 2: not UTF-8 text"
+
+
+def test_dangling_link_is_not_overlooked(nowhere: Path) -> None:
+    (nowhere / "config.yaml").symlink_to("gone.yaml")
+    with pytest.raises(ConfigError, match="cannot be read: no such file"):
+        load(None, env={})

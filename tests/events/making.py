@@ -1,0 +1,62 @@
+"""Events to test with: any number of them, all different, always the same ones."""
+
+from __future__ import annotations
+
+import random
+
+from serd.events.clock import Clock
+from serd.events.event import Event, ModelRef, make, model_ref
+from serd.model.decision import Prediction
+from serd.model.emotions import COORDINATES, EMOTIONS
+
+MODEL = model_ref("test", "1.2.3", "0123456789ABCDEF" * 4)
+START_MS = 1_790_000_000_000
+
+
+class ManualClock:
+    """Both clocks of a machine, standing still until told otherwise."""
+
+    def __init__(self, wall: float = START_MS / 1000, monotonic: float = 1000.0) -> None:
+        self.wall = wall
+        self.monotonic = monotonic
+        self.clock = Clock(lambda: self.wall, lambda: self.monotonic)
+
+    def advance(self, seconds: float) -> None:
+        self.wall += seconds
+        self.monotonic += seconds
+
+
+def prediction(seed: int) -> Prediction:
+    dice = random.Random(seed)
+    weights = [dice.expovariate(1.0) ** 3 for _ in EMOTIONS]
+    scores = {name: w / sum(weights) for name, w in zip(EMOTIONS, weights, strict=True)}
+    top = max(scores, key=scores.__getitem__)
+    return Prediction(
+        emotion=top if scores[top] > 0.4 else "uncertain",
+        confidence=scores[top],
+        scores=scores,
+        valence=sum(p * COORDINATES[name][0] for name, p in scores.items()),
+        arousal=sum(p * COORDINATES[name][1] for name, p in scores.items()),
+    )
+
+
+def event(
+    seed: int = 0,
+    *,
+    node: str = "kitchen",
+    started_ms: int | None = None,
+    model: ModelRef = MODEL,
+) -> Event:
+    """Event number `seed`, three seconds after the one before it."""
+    dice = random.Random(seed)
+    begun = START_MS + seed * 3000 if started_ms is None else started_ms
+    length_ms = dice.randrange(500, 3001)
+    return make(
+        node=node,
+        started_ms=begun,
+        ended_ms=begun + length_ms,
+        duration_s=length_ms / 1000,
+        prediction=prediction(seed),
+        level_dbfs=dice.uniform(-60, -5),
+        model=model,
+    )

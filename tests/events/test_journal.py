@@ -1,0 +1,333 @@
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serd.events import journal as journal_module
+from serd.events import journal_file
+from serd.events.event import encode, model_ref
+from serd.events.history import History
+from serd.events.journal import Journal
+from serd.events.journal_rows import Row, to_event, to_row
+from tests.events.making import MODEL, ManualClock, event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "journal.db"
+
+
+def frames(path: Path) -> int:
+    """Pages in the write-ahead log."""
+    log = path.with_name(path.name + "-wal").stat().st_size
+    return (log - 32) // (24 + journal_file.PAGE_BYTES)
+
+
+# ---------------------------------------------------------------------- what is kept
+
+
+@settings(max_examples=200)
+@given(st.integers(min_value=0, max_value=10**6), st.integers(min_value=0, max_value=10**6))
+def test_an_event_comes_back_from_its_row_to_the_last_byte(seed: int, latency: int) -> None:
+    made = msgspec.structs.replace(event(seed), seq=5, latency_ms=latency / 10)
+    (key, *rest, stamp) = to_row(made, node=3, seq=5, model=1)
+    assert key == 3 << 40 | 5
+    names = (made.model.name, made.model.version, made.model.sha256)
+    row: Row = ("kitchen", 5, *rest[:-1], *names, stamp, 3)
+    assert to_event(row) == made
+    assert encode(to_event(row)) == encode(made)
+
+
+def test_events_are_numbered_from_one_without_gap_also_over_restarts(path: Path) -> None:
+    numbers = []
+    for start in range(0, 30, 10):
+        with Journal(path) as journal:
+            numbers += [journal.append(event(start + i)).seq for i in range(10)]
+    assert numbers == list(range(1, 31))
+
+
+def test_what_was_appended_is_what_comes_back(path: Path) -> None:
+    with Journal(path) as journal:
+        appended = [journal.append(event(i)) for i in range(20)]
+        assert journal.unacked("kitchen") == appended
+    with Journal(path) as journal:
+        assert journal.unacked("kitchen") == appended
+
+
+def test_each_node_counts_for_itself(path: Path) -> None:
+    with Journal(path) as journal:
+        for i in range(6):
+            assert journal.append(event(i, node=("hall", "attic")[i % 2])).seq == 1 + i // 2
+        journal.ack("hall", 2)
+    with Journal(path) as journal:
+        assert journal.nodes() == ["attic", "hall"]
+        assert [e.seq for e in journal.unacked("hall")] == [3]
+        assert [e.seq for e in journal.unacked("attic")] == [1, 2, 3]
+        assert {e.node for e in journal.unacked("attic")} == {"attic"}
+        assert journal.append(event(node="attic")).seq == 4
+
+
+def test_models_are_kept_once(path: Path) -> None:
+    models = [model_ref("m", str(i % 3), "ab" * 32) for i in range(9)]
+    with Journal(path) as journal:
+        for i, model in enumerate(models):
+            journal.append(event(i, model=model))
+    with Journal(path) as journal:
+        journal.append(event(9, model=models[0]))
+        assert [e.model for e in journal.unacked("kitchen")] == [*models, models[0]]
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT count(*) FROM models").fetchone() == (3,)
+    connection.close()
+
+
+def test_many_events_are_one_transaction(path: Path) -> None:
+    with Journal(path) as journal:
+        before = journal._writer.commits
+        made = journal.append_many([event(i) for i in range(1000)], arrived=[0.0] * 1000)
+        assert journal._writer.commits == before + 1
+        assert [e.seq for e in made] == list(range(1, 1001))
+        assert journal.append_many([]) == []
+        assert journal.last_seq("kitchen") == journal.waiting("kitchen") == 1000
+        with pytest.raises(ValueError, match="2 events, but 1 moments"):
+            journal.append_many([event(), event()], arrived=[0.0])
+        assert journal.last_seq("kitchen") == 1000
+
+
+def test_what_must_survive_a_power_cut_is_synced_and_nothing_else(path: Path) -> None:
+    full = 2
+    with Journal(path) as journal:
+        writer = journal._writer.connection
+        assert writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert writer.execute("PRAGMA page_size").fetchone() == (512,)
+        journal.append(event())
+        actions: list[tuple[bool, Callable[[], object]]] = [
+            (True, lambda: journal.append(event())),
+            (True, lambda: journal.append_many([event(), event()])),
+            (True, lambda: journal.set_meta("mute", "ON")),
+            (False, lambda: journal.hand_over(journal.unacked("kitchen")[0])),
+            (False, lambda: journal.ack("kitchen", 1)),
+            (False, journal.flush),
+            (False, lambda: journal.prune(keep_days=0, max_events=0)),
+        ]
+        for synced, action in actions:
+            statements: list[str] = []
+            writer.set_trace_callback(statements.append)
+            action()
+            writer.set_trace_callback(None)
+            assert ("PRAGMA synchronous=NORMAL" not in statements) == synced or not statements
+            assert writer.execute("PRAGMA synchronous").fetchone() == (full,)
+
+
+# ---------------------------------------------------------------------- acknowledgements
+
+
+def test_what_is_not_acknowledged_comes_again_in_order(path: Path) -> None:
+    with Journal(path) as journal:
+        for i in range(10):
+            journal.append(event(i))
+        journal.ack("kitchen", 4)
+        assert [e.seq for e in journal.unacked("kitchen")] == [5, 6, 7, 8, 9, 10]
+        assert [e.seq for e in journal.unacked("kitchen", limit=2)] == [5, 6]
+        assert [e.seq for e in journal.unacked("kitchen", after_seq=8)] == [9, 10]
+        assert [e.seq for e in journal.unacked("kitchen", after_seq=1)] == [5, 6, 7, 8, 9, 10]
+        assert journal.waiting("kitchen") == 6
+        journal.ack("kitchen", 2)  # an old receipt takes nothing back
+        assert journal.acked_seq("kitchen") == 4
+    with Journal(path) as journal:
+        assert journal.acked_seq("kitchen") == 4
+        journal.ack("kitchen", 10)
+        assert journal.unacked("kitchen") == []
+        assert journal.waiting("kitchen") == 0
+
+
+def test_what_never_was_cannot_be_acknowledged(path: Path) -> None:
+    with Journal(path) as journal:
+        journal.append(event())
+        for node, seq in (("kitchen", 2), ("cellar", 1)):
+            with pytest.raises(ValueError, match=f"{node} has no event {seq}"):
+                journal.ack(node, seq)
+        assert journal.unacked("cellar") == []
+        assert journal.waiting("cellar") == journal.last_seq("cellar") == 0
+
+
+def acked_on_disk(path: Path) -> int:
+    connection = sqlite3.connect(path)
+    (acked,) = connection.execute("SELECT max(acked) FROM nodes").fetchone()
+    connection.close()
+    return int(acked)
+
+
+def test_acknowledgements_are_written_by_number(path: Path) -> None:
+    hands = ManualClock()
+    with Journal(path, clock=hands.clock, flush_after=5) as journal:
+        for i in range(12):
+            journal.ack("kitchen", journal.append(event(i)).seq)
+            assert acked_on_disk(path) == (i + 1) // 5 * 5
+        journal.flush(if_due=True)
+        assert acked_on_disk(path) == 10
+        journal.flush()
+        assert acked_on_disk(path) == 12
+
+
+def test_acknowledgements_are_written_by_time(path: Path) -> None:
+    hands = ManualClock()
+    with Journal(path, clock=hands.clock, flush_every_s=10) as journal:
+        for i in range(4):
+            journal.append(event(i))
+        journal.ack("kitchen", 1)
+        hands.advance(9)
+        journal.ack("kitchen", 2)
+        journal.flush(if_due=True)
+        assert acked_on_disk(path) == 0
+        hands.advance(1)
+        journal.flush(if_due=True)
+        assert acked_on_disk(path) == 2
+        journal.ack("kitchen", 3)
+        hands.advance(10)
+        journal.append(event(4))  # the next event takes them along
+        assert acked_on_disk(path) == 3
+        hands.advance(10)
+        journal.ack("kitchen", 4)
+        assert acked_on_disk(path) == 4
+        journal.ack("kitchen", 5)
+    assert acked_on_disk(path) == 5
+
+
+# ---------------------------------------------------------------------- latency
+
+
+def test_latency_is_measured_at_the_first_hand_over_and_stays(path: Path) -> None:
+    hands = ManualClock()
+    with Journal(path, clock=hands.clock) as journal:
+        appended = journal.append(event(), arrived=hands.monotonic)
+        assert appended.latency_ms is None
+        hands.advance(0.00426)
+        first = journal.hand_over(appended)
+        assert first == msgspec.structs.replace(appended, latency_ms=4.3)
+        hands.advance(60)
+        assert journal.hand_over(appended) == first
+        assert journal.hand_over(first) == first
+        assert journal.unacked("kitchen") == [first]
+    with Journal(path, clock=hands.clock) as journal:
+        assert [encode(journal.hand_over(e)) for e in journal.unacked("kitchen")] == [encode(first)]
+
+
+def test_an_event_of_an_earlier_process_is_measured_by_the_wall_clock(path: Path) -> None:
+    hands = ManualClock()
+    with Journal(path, clock=hands.clock) as journal:
+        appended = journal.append(event(0), arrived=hands.monotonic)
+    hands = ManualClock(wall=hands.wall + 3600, monotonic=5.0)
+    with Journal(path, clock=hands.clock) as journal:
+        stamped = journal.hand_over(journal.unacked("kitchen")[0])
+        assert stamped.latency_ms == 3_600_000 - round(appended.duration_s * 1000)
+    hands.wall -= 86_400  # set back behind the event: no negative latencies
+    with Journal(path, clock=hands.clock) as journal:
+        assert journal.hand_over(journal.append(event(1))).latency_ms == 0
+
+
+def test_arrivals_of_a_long_outage_are_bounded(path: Path) -> None:
+    with Journal(path) as journal:
+        for start in range(0, 6000, 1000):
+            journal.append_many([event(start + i) for i in range(1000)], arrived=[0.0] * 1000)
+        assert len(journal._latencies._arrivals) == 4096
+        assert ("kitchen", 6000) in journal._latencies._arrivals
+
+
+# ---------------------------------------------------------------------- switches
+
+
+def test_meta_values_outlive_the_process(path: Path) -> None:
+    with Journal(path) as journal:
+        assert journal.get_meta("mute") is None
+        journal.set_meta("mute", "ON")
+        assert journal.get_meta("mute") == "ON"
+    with Journal(path) as journal:
+        assert journal.get_meta("mute") == "ON"
+        journal.set_meta("mute", "OFF")
+        before = frames(path)
+        journal.set_meta("mute", "OFF")  # nothing new: nothing written
+        assert frames(path) == before
+        assert journal.get_meta("mute") == "OFF"
+
+
+# ---------------------------------------------------------------------- threads
+
+
+def test_a_pipeline_and_a_publisher_share_it(path: Path) -> None:
+    count = 400
+    sent: list[bytes] = []
+    failures: list[BaseException] = []
+    with Journal(path, flush_after=7) as journal:
+
+        def publish() -> None:
+            try:
+                while journal.acked_seq("kitchen") < count:
+                    for found in journal.unacked("kitchen", limit=20):
+                        sent.append(encode(journal.hand_over(found)))
+                        journal.ack("kitchen", found.seq)
+                    journal.maintain(keep_days=1e6, max_events=10**6)
+            except BaseException as error:  # noqa: BLE001 - shown by the test's own thread
+                failures.append(error)
+
+        publisher = threading.Thread(target=publish)
+        publisher.start()
+        appended = [journal.append(event(i), arrived=0.0) for i in range(count)]
+        publisher.join(60)
+        assert not publisher.is_alive()
+        assert not failures
+    with History(path) as history:
+        kept = list(history.query())
+    assert [encode(e) for e in kept] == sent
+    assert [e.id for e in kept] == [e.id for e in appended]
+
+
+def test_a_reader_that_dawdles_holds_nobody_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_module, "_CHECKPOINT_EVERY", 50)
+    with Journal(path) as journal:
+        journal.append_many([event(i) for i in range(1500)])
+        with History(path) as history:
+            stream = history.query()
+            assert next(stream).seq == 1
+            journal.append_many([event(1500 + i) for i in range(1500)])
+            for i in range(60):
+                journal.append(event(3000 + i))
+            journal.maintain(keep_days=1e6, max_events=10**6)
+            log = path.with_name("journal.db-wal").stat().st_size
+            for i in range(20):
+                journal.append(event(3060 + i))
+            assert path.with_name("journal.db-wal").stat().st_size == log  # begun anew
+            assert [e.seq for e in stream] == list(range(2, 3081))
+
+
+# ---------------------------------------------------------------------- wear
+
+
+def test_an_hour_of_speech_writes_less_than_two_megabytes(path: Path) -> None:
+    hands = ManualClock()
+
+    def written() -> int:
+        fields = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+        return int(fields["wchar"])
+
+    with Journal(path, clock=hands.clock) as journal:
+        journal.append_many([event(i) for i in range(2000)])  # not the first hour
+        journal.ack("kitchen", 2000)
+    before = written()
+    with Journal(path, clock=hands.clock) as journal:
+        for i in range(1200):
+            hands.advance(3)
+            made = journal.append(event(2000 + i, model=MODEL), arrived=hands.monotonic)
+            journal.ack(made.node, journal.hand_over(made).seq)
+            if i % 20 == 0:
+                journal.maintain(keep_days=30, max_events=100_000)
+    assert written() - before < 2_000_000

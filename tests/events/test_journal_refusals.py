@@ -1,0 +1,187 @@
+"""What the journal cannot or must not do: it says so, and nothing is half done."""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+
+from serd.errors import ConfigError, UnavailableError
+from serd.events import journal_file
+from serd.events.event import model_ref
+from serd.events.history import History
+from serd.events.journal import Journal
+from tests.events.making import ManualClock, event
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "journal.db"
+
+
+def refuse_to_grow(journal: Journal) -> None:
+    """What a full disk looks like to SQLite."""
+    writer = journal._writer.connection
+    (pages,) = writer.execute("PRAGMA page_count").fetchone()
+    writer.execute(f"PRAGMA max_page_count={pages}")
+
+
+def append_for_ever(journal: Journal) -> None:
+    for seed in itertools.count():
+        journal.append(event(seed))
+
+
+def test_a_refused_event_has_no_number_and_leaves_no_gap(path: Path) -> None:
+    with Journal(path) as journal:
+        journal.append(event())
+        refuse_to_grow(journal)
+        with pytest.raises(UnavailableError, match="full") as refusal:
+            append_for_ever(journal)
+        assert str(path) in str(refusal.value)
+        assert "room on the disk" in str(refusal.value)
+        count = journal.last_seq("kitchen")
+        other = model_ref("n", "1", "0" * 64)
+        with pytest.raises(UnavailableError):
+            journal.append_many([event(i, model=other) for i in range(99)])
+        assert journal.last_seq("kitchen") == count
+        journal._writer.connection.execute("PRAGMA max_page_count=1000000")
+        made = journal.append(event(count + 1, model=other))
+        assert made.seq == count + 1
+        assert journal.append(event(node="cellar")).seq == 1
+    with Journal(path) as journal:
+        assert [e.seq for e in journal.unacked("kitchen")] == list(range(1, count + 2))
+
+
+def test_a_stamp_that_the_disk_refuses_is_kept_in_memory(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    hands = ManualClock()
+    with Journal(path, clock=hands.clock) as journal:
+        appended = [journal.append(event(i), arrived=hands.monotonic) for i in range(3)]
+        journal._writer.connection.execute("PRAGMA query_only=ON")
+        hands.advance(0.005)
+        first = [journal.hand_over(e) for e in appended]
+        hands.advance(60)
+        assert [journal.hand_over(e) for e in journal.unacked("kitchen")] == first
+        assert [e.latency_ms for e in first] == [5.0] * 3
+        assert len(caplog.records) == 1  # once, not once for each
+        with pytest.raises(UnavailableError):
+            journal.flush()
+        journal._writer.connection.execute("PRAGMA query_only=OFF")
+        journal.flush()
+        assert journal.unacked("kitchen") == first
+    with Journal(path, clock=hands.clock) as journal:
+        assert journal.unacked("kitchen") == first
+
+
+def test_missing_directories_are_made_and_nobody_else_can_look(path: Path) -> None:
+    deep = path.parent / "deeper" / "journal.db"
+    with Journal(deep) as journal:
+        journal.append(event())
+        assert stat.S_IMODE(deep.parent.stat().st_mode) == 0o700
+        for file in deep.parent.iterdir():
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+        assert len(list(deep.parent.iterdir())) == 5
+
+
+@pytest.mark.parametrize("place", ["/proc/serd/journal.db", "/dev/null/journal.db", "/proc"])
+def test_a_place_that_cannot_be_written_is_named_with_a_remedy(place: str) -> None:
+    with pytest.raises(UnavailableError) as refusal:
+        Journal(Path(place))
+    assert place in refusal.value.message
+    assert "journal.path" in str(refusal.value.remedy)
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text("dear diary, " * 1000)
+    for _ in range(2):  # the second time shows that the first released everything
+        with pytest.raises(ConfigError, match="not readable as a database") as refusal:
+            Journal(path)
+        assert str(path) in str(refusal.value)
+    with pytest.raises(ConfigError, match="not readable as a database"):
+        History(path)
+    assert path.read_text().startswith("dear diary, dear diary")
+
+
+def test_a_database_of_another_program_is_refused_and_left_alone(path: Path) -> None:
+    path.parent.mkdir()
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE songs (title TEXT)")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match="another program"):
+        Journal(path)
+    with pytest.raises(ConfigError, match="another program"):
+        History(path)
+    assert path.read_bytes() == before
+
+
+def test_a_journal_of_a_later_version_is_refused_and_left_alone(path: Path) -> None:
+    Journal(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version=2")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match="later version of serd") as refusal:
+        Journal(path)
+    assert "upgrade" in str(refusal.value.remedy)
+    with pytest.raises(ConfigError, match="later version of serd"):
+        History(path)
+    assert path.read_bytes() == before
+
+
+def test_an_older_journal_is_migrated_in_steps(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Journal(path) as journal:
+        appended = journal.append(event())
+    monkeypatch.setattr(journal_file, "SCHEMA_VERSION", 3)
+    steps = {
+        1: "ALTER TABLE events ADD COLUMN two INTEGER;",
+        2: "ALTER TABLE events RENAME COLUMN two TO three;",
+    }
+    monkeypatch.setattr(journal_file, "_MIGRATIONS", steps)
+    with pytest.raises(ConfigError, match="older version"):
+        History(path)
+    with Journal(path) as journal:
+        assert journal.unacked("kitchen") == [appended]
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA user_version").fetchone() == (3,)
+    assert connection.execute("SELECT three FROM events").fetchall() == [(None,)]
+    connection.close()
+
+
+def test_a_migration_that_fails_leaves_the_old_journal(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Journal(path) as journal:
+        appended = journal.append(event())
+    with monkeypatch.context() as patch:
+        patch.setattr(journal_file, "SCHEMA_VERSION", 2)
+        broken = "ALTER TABLE events ADD COLUMN two INTEGER; DROP TABLE nothing;"
+        patch.setattr(journal_file, "_MIGRATIONS", {1: broken})
+        with pytest.raises(UnavailableError):
+            Journal(path)
+    with Journal(path) as journal:
+        assert journal.unacked("kitchen") == [appended]
+
+
+def test_a_second_daemon_is_refused_while_the_first_has_the_journal(path: Path) -> None:
+    with Journal(path) as journal:
+        journal.append(event())
+        with pytest.raises(UnavailableError, match="in use by another serd"):
+            Journal(path)
+        assert journal.append(event()).seq == 2
+    with Journal(path) as journal:
+        assert journal.append(event()).seq == 3
+
+
+def test_closing_twice_is_nothing_and_writing_afterwards_is_refused(path: Path) -> None:
+    journal = Journal(path)
+    journal.append(event())
+    journal.close()
+    journal.close()
+    with pytest.raises(UnavailableError):
+        journal.append(event())

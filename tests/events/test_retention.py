@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serd.errors import UnavailableError
+from serd.events.history import History
+from serd.events.journal import Journal
+from serd.events.retention import Pruned
+from tests.events.making import START_MS, ManualClock, event
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DAY = 86_400
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.db"
+
+
+def kept(path: Path, node: str = "kitchen") -> list[int]:
+    with History(path) as history:
+        return [e.seq for e in history.query(node=node)]
+
+
+def daily(count: int, node: str = "kitchen") -> list[int]:
+    return [START_MS + day * DAY * 1000 for day in range(count)]
+
+
+def filled(path: Path, days: int, acked: int, node: str = "kitchen") -> tuple[Journal, ManualClock]:
+    hands = ManualClock(wall=START_MS / 1000 + days * DAY)
+    journal = Journal(path, clock=hands.clock)
+    for day, moment in enumerate(daily(days)):
+        journal.append(event(day, node=node, started_ms=moment))
+    if acked:
+        journal.ack(node, acked)
+    return journal, hands
+
+
+def test_what_is_too_old_goes(path: Path) -> None:
+    journal, _ = filled(path, days=10, acked=10)
+    with journal:
+        assert journal.prune(keep_days=4, max_events=100) == Pruned(
+            removed=6, dropped=0, more=False
+        )
+        assert kept(path) == [7, 8, 9, 10]
+        assert journal.prune(keep_days=4, max_events=100).removed == 0
+        assert journal.dropped == 0
+
+
+def test_what_is_too_much_goes(path: Path) -> None:
+    journal, _ = filled(path, days=10, acked=10)
+    with journal:
+        assert journal.prune(keep_days=100, max_events=3).removed == 7
+        assert kept(path) == [8, 9, 10]
+
+
+def test_the_newest_event_stays_so_that_its_number_is_never_given_again(path: Path) -> None:
+    journal, _ = filled(path, days=10, acked=10)
+    with journal:
+        assert journal.prune(keep_days=0, max_events=0).removed == 9
+        assert kept(path) == [10]
+        assert journal.prune(keep_days=0, max_events=0) == Pruned(removed=0, dropped=0, more=False)
+    with Journal(path) as again:
+        assert again.append(event()).seq == 11
+
+
+def test_what_waits_for_the_broker_outlasts_what_it_has(path: Path) -> None:
+    journal, _ = filled(path, days=10, acked=4)
+    with journal:
+        assert journal.prune(keep_days=100, max_events=6) == Pruned(
+            removed=4, dropped=0, more=False
+        )
+        assert journal.waiting("kitchen") == 6
+        assert journal.prune(keep_days=100, max_events=5) == Pruned(
+            removed=1, dropped=1, more=False
+        )
+        assert journal.waiting("kitchen") == 5
+        assert journal.dropped == 1
+        assert [e.seq for e in journal.unacked("kitchen")] == kept(path) == [6, 7, 8, 9, 10]
+
+
+def test_events_that_waited_too_long_go_and_are_counted(path: Path) -> None:
+    journal, _ = filled(path, days=10, acked=2)
+    with journal:
+        assert journal.prune(keep_days=4, max_events=100) == Pruned(
+            removed=6, dropped=4, more=False
+        )
+        assert journal.waiting("kitchen") == 4
+
+
+def test_a_call_does_a_bounded_amount(path: Path) -> None:
+    journal, _ = filled(path, days=10, acked=10)
+    with journal:
+        steps = [journal.prune(keep_days=0, max_events=0, limit=4) for _ in range(4)]
+        assert [s.removed for s in steps] == [4, 4, 1, 0]
+        assert [s.more for s in steps] == [True, True, False, False]
+
+
+def test_of_several_nodes_acknowledged_events_go_first_then_the_oldest(path: Path) -> None:
+    journal, _ = filled(path, days=5, acked=5, node="hall")
+    with journal:
+        for day in range(5):
+            journal.append(event(day, node="attic", started_ms=START_MS + day - DAY * 1000))
+        assert journal.prune(keep_days=100, max_events=7) == Pruned(
+            removed=3, dropped=0, more=False
+        )
+        assert kept(path, "hall") == [4, 5]
+        assert journal.prune(keep_days=100, max_events=4) == Pruned(
+            removed=3, dropped=2, more=False
+        )
+        assert (kept(path, "hall"), kept(path, "attic")) == ([5], [3, 4, 5])
+
+
+def test_a_clock_that_jumped_back_does_not_hide_the_order(path: Path) -> None:
+    # Rows go from the old end only: a young one there protects what was written after it.
+    with Journal(path, clock=ManualClock(wall=START_MS / 1000 + 10 * DAY).clock) as journal:
+        for day in (9, 1, 2, 9, 9):
+            journal.append(event(started_ms=START_MS + day * DAY * 1000))
+        journal.ack("kitchen", 5)
+        assert journal.prune(keep_days=5, max_events=100).removed == 0
+        assert journal.prune(keep_days=5, max_events=4).removed == 1
+        assert journal.prune(keep_days=5, max_events=4).removed == 2
+        assert kept(path) == [4, 5]
+
+
+def test_a_refused_deletion_changes_nothing(path: Path) -> None:
+    journal, _ = filled(path, days=10, acked=0)
+    with journal:
+        journal._writer.connection.execute("PRAGMA query_only=ON")
+        with pytest.raises(UnavailableError):
+            journal.prune(keep_days=0, max_events=0)
+        assert journal.waiting("kitchen") == 10
+        assert journal.dropped == 0
+        journal._writer.connection.execute("PRAGMA query_only=OFF")
+        assert journal.prune(keep_days=0, max_events=0).removed == 9
+
+
+def test_a_deletion_that_fails_half_way_is_taken_back(path: Path) -> None:
+    journal, _ = filled(path, days=10, acked=0)
+    with journal:
+        writer = journal._writer.connection
+        writer.execute(
+            "CREATE TEMP TRIGGER refuse BEFORE DELETE ON main.events WHEN old.key & 0xFFFF = 6 "
+            "BEGIN SELECT raise(ABORT, 'planted'); END"
+        )
+        with pytest.raises(UnavailableError, match="planted"):
+            journal.prune(keep_days=7, max_events=2)  # 1..3 for their age, then 4..8
+        assert journal.waiting("kitchen") == 10
+        writer.execute("DROP TRIGGER refuse")
+        assert journal.prune(keep_days=7, max_events=2) == Pruned(removed=8, dropped=8, more=False)
+        assert kept(path) == [9, 10]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("append"), st.integers(min_value=1, max_value=5)),
+            st.tuples(st.just("ack"), st.integers(min_value=0, max_value=5)),
+            st.tuples(st.just("prune"), st.integers(min_value=0, max_value=12)),
+            st.tuples(st.just("reopen"), st.just(0)),
+        ),
+        max_size=25,
+    )
+)
+def test_any_history_against_a_plain_model(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
+) -> None:
+    path = tmp_path_factory.mktemp("journal") / "journal.db"
+    journal = Journal(path)
+    rows: list[int] = []
+    last = acked = 0
+    for action, n in steps:
+        if action == "append":
+            for made in journal.append_many([event(i) for i in range(n)]):
+                last += 1
+                assert made.seq == last
+                rows.append(last)
+        elif action == "ack" and last:
+            acked = max(acked, min(last, acked + n))
+            journal.ack("kitchen", acked)
+        elif action == "prune":
+            gone = rows[: max(0, min(len(rows) - n, len(rows) - 1))]
+            rows = rows[len(gone) :]
+            pruned = journal.prune(keep_days=1e5, max_events=n)
+            assert (pruned.removed, pruned.dropped) == (
+                len(gone),
+                sum(seq > acked for seq in gone),
+            )
+        elif action == "reopen":
+            journal.close()
+            journal = Journal(path)
+        waiting = [seq for seq in rows if seq > acked]
+        assert [e.seq for e in journal.unacked("kitchen")] == waiting
+        assert journal.waiting("kitchen") == len(waiting)
+        assert journal.last_seq("kitchen") == last
+    journal.close()
+    assert kept(path) == rows

@@ -1,0 +1,114 @@
+"""The shipped JSON schema: it accepts real events, refuses broken ones, and fits the struct."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+
+from serd.events.event import Event, ModelRef, encode, event_schema
+from serd.model.emotions import EMOTIONS, UNCERTAIN
+from tests.events.making import event
+
+VALIDATOR = jsonschema.Draft202012Validator(event_schema())
+
+
+def published(seed: int = 0) -> dict[str, Any]:
+    made = msgspec.structs.replace(event(seed), seq=seed + 1, latency_ms=4.2)
+    payload: dict[str, Any] = json.loads(encode(made))
+    return payload
+
+
+def test_the_schema_is_a_schema() -> None:
+    assert event_schema()["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    jsonschema.Draft202012Validator.check_schema(event_schema())
+
+
+def test_real_events_are_valid() -> None:
+    for seed in range(200):
+        VALIDATOR.validate(published(seed))
+
+
+def test_fields_may_be_added() -> None:
+    VALIDATOR.validate(published() | {"age_group": "adult"})
+    more = published()
+    more["model"]["licence"] = "CC0"
+    VALIDATOR.validate(more)
+
+
+def test_the_schema_is_in_step_with_the_struct() -> None:
+    schema = event_schema()
+    fields = [field.encode_name for field in msgspec.structs.fields(Event)]
+    assert list(schema["properties"]) == fields == schema["required"]
+    model = schema["properties"]["model"]
+    fields = [field.encode_name for field in msgspec.structs.fields(ModelRef)]
+    assert list(model["properties"]) == fields == model["required"]
+    scores = schema["properties"]["scores"]
+    assert list(scores["properties"]) == list(EMOTIONS) == scores["required"]
+    assert schema["properties"]["emotion"]["enum"] == [*EMOTIONS, UNCERTAIN]
+    assert schema["properties"]["schema"]["const"] == Event.__struct_defaults__[0]
+
+
+@pytest.mark.parametrize("field", event_schema()["required"])
+def test_no_field_may_be_missing(field: str) -> None:
+    broken = published()
+    del broken[field]
+    assert field in next(VALIDATOR.iter_errors(broken)).message
+
+
+VIOLATIONS: list[tuple[str, Any]] = [
+    ("schema", 2),
+    ("schema", "1"),
+    ("id", "not-a-uuid"),
+    ("id", "6ba7b810-9dad-11d1-80b4-00c04fd430c8"),  # version 1
+    ("id", "017f22e2-79b0-7cc3-18c4-dc0c0c07398f"),  # another variant
+    ("id", 7),
+    ("node", ""),
+    ("node", 1),
+    ("seq", 0),
+    ("seq", -3),
+    ("seq", 1.5),
+    ("seq", "1"),
+    ("started_at", "2026-03-01T08:15:00Z"),
+    ("started_at", "2026-03-01T08:15:00.250+01:00"),
+    ("ended_at", 1_772_352_900),
+    ("duration_s", -0.1),
+    ("duration_s", 3.1),
+    ("duration_s", "3"),
+    ("emotion", "merry"),
+    ("emotion", None),
+    ("confidence", 1.01),
+    ("confidence", -0.01),
+    ("confidence", True),
+    ("valence", -1.1),
+    ("arousal", 1.1),
+    ("arousal", None),
+    ("level_dbfs", 0.1),
+    ("level_dbfs", -121),
+    ("level_dbfs", "loud"),
+    ("latency_ms", -1),
+    ("latency_ms", None),  # an event that was not handed over has no business on a topic
+    ("model", "default"),
+    ("model", {"name": "m", "version": "1"}),
+    ("model", {"name": "m", "version": "1", "sha256": "0123"}),
+    ("model", {"name": "m", "version": "1", "sha256": "0123456789AB"}),
+    ("model", {"name": 1, "version": "1", "sha256": "0123456789ab"}),
+    ("scores", {}),
+    ("scores", {"happy": 1.0}),
+    ("scores", dict.fromkeys((*EMOTIONS, "merry"), 0.1)),
+    ("scores", dict.fromkeys(EMOTIONS, 1.5)),
+    ("scores", dict.fromkeys(EMOTIONS, "0.1")),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), VIOLATIONS)
+def test_each_violation_is_found_where_it_is(field: str, value: object) -> None:
+    broken = copy.deepcopy(published())
+    broken[field] = value
+    errors = list(VALIDATOR.iter_errors(broken))
+    assert errors
+    assert {error.absolute_path[0] for error in errors} == {field}

@@ -1,0 +1,148 @@
+"""A disk that is full, read-only, or damages what it was given."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.faults.proof import EMOTION, journalled, prove_delivery
+from tests.system.node import Node, run_serd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.broker import Mosquitto, Recorder
+    from tests.faults.manager import Manager
+    from tests.faults.talk import Talk
+
+pytestmark = pytest.mark.broker
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of one megabyte."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to mount a small tmpfs")
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+    done = subprocess.run(mount, check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        pytest.skip(f"no mounts here: {done.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Leave not one byte free."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        for size in (4096, 1):
+            try:
+                while file.write(bytes(size)):
+                    pass
+            except OSError:
+                continue
+    return ballast
+
+
+def listening(disk: Path, broker: Mosquitto, talk: Talk, manager: Manager) -> Node:
+    return Node(disk, broker.port, "--source", "-", stdin=talk.reading, env=manager.env)
+
+
+def test_a_full_disk_delays_events_and_loses_none(
+    disk: Path, broker: Mosquitto, recorder: Recorder, manager: Manager, talk: Talk
+) -> None:
+    with listening(disk, broker, talk, manager) as node:
+        talk.say(3)
+        recorder.wait_count(EMOTION, 3)
+        ballast = fill(disk)
+        talk.say(40)
+        node.wait_log("cannot be written")
+        manager.wait_status("cannot be written")
+        manager.wait_fed()
+        recorder.wait(
+            lambda: "cannot be written" in str(_telemetry(recorder).get("trouble")), timeout=60
+        )
+        ballast.unlink()
+        node.wait_log("the journal can be written again; 0 events were lost")
+        recorder.wait_count(EMOTION, 43)
+        talk.end()
+        assert node.wait() == 0, node.log
+    recorder.wait_for("serd/test-room/status", b"offline")
+    prove_delivery(recorder.on(EMOTION), disk, at_least=43)
+    # Said when it begins and when it ends, not for each event.
+    assert sum("events wait in memory" in line for line in node.log) == 1, node.log
+
+
+def _telemetry(recorder: Recorder) -> dict[str, object]:
+    payload = recorder.last("serd/test-room/telemetry")
+    return {} if payload is None else dict(json.loads(payload))
+
+
+def test_a_read_only_disk_at_the_start_is_said(disk: Path, broker: Mosquitto) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    done = run_serd("--set", f"journal.path={disk}/journal.db", "--set", f"mqtt.port={broker.port}",
+                    "run", "--source", "-", home=disk)  # fmt: skip
+    assert done.returncode == 69
+    assert "cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_damaged_journal_is_put_aside_and_numbers_go_on(
+    tmp_path: Path, broker: Mosquitto, recorder: Recorder, manager: Manager, talk: Talk
+) -> None:
+    with listening(tmp_path, broker, talk, manager) as node:
+        talk.say(4)
+        recorder.wait_count(EMOTION, 4)
+        recorder.publish("serd/test-room/mute/set", b"ON")
+        recorder.wait_for("serd/test-room/mute", b"ON")
+        assert node.stop() == 0, node.log
+    old = journalled(tmp_path)
+    journal = tmp_path / "journal.db"
+    journal.write_bytes(b"\0" * journal.stat().st_size)  # as a power cut may leave it
+    with listening(tmp_path, broker, talk, manager) as node:
+        node.wait_log("was put aside as")
+        node.wait_log("the microphone is closed")  # it was muted, and stays so
+        recorder.wait_for("serd/test-room/mute", b"ON", times=2)
+        recorder.publish("serd/test-room/mute/set", b"OFF")
+        recorder.wait_for("serd/test-room/mute", b"OFF", times=2)
+        talk.say(2)
+        recorder.wait_count(EMOTION, 6)
+        assert node.stop() == 0, node.log
+    assert len(list(tmp_path.glob("journal.db.corrupt-*Z"))) == 1
+    events = [json.loads(payload) for payload in recorder.on(EMOTION)]
+    assert [event["seq"] for event in events] == [1, 2, 3, 4, 5, 6]
+    assert len({event["id"] for event in events}) == 6
+    assert not set(old) & set(journalled(tmp_path))
+
+
+def test_damage_while_it_runs_is_found_at_the_next_start_at_the_latest(
+    tmp_path: Path, broker: Mosquitto, recorder: Recorder, manager: Manager, talk: Talk
+) -> None:
+    with listening(tmp_path, broker, talk, manager) as node:
+        talk.say(4)
+        recorder.wait_count(EMOTION, 4)
+        for name in ("journal.db", "journal.db-wal"):
+            path = tmp_path / name
+            with path.open("r+b") as file:  # the same file, not a new one of that name
+                file.write(os.urandom(path.stat().st_size))
+        talk.say(4)
+        recorder.wait_count(EMOTION, 8)
+        assert node.stop() == 0, node.log
+        said = list(node.log)
+    with listening(tmp_path, broker, talk, manager) as node:
+        talk.say(4)
+        recorder.wait(lambda: len(set(recorder.on(EMOTION))) >= 12)
+        manager.wait_fed()
+        assert node.stop() == 0, node.log
+        said += node.log
+    assert any("was put aside as" in line for line in said)
+    seqs = {json.loads(p)["id"]: json.loads(p)["seq"] for p in recorder.on(EMOTION)}
+    assert len(set(seqs.values())) == len(seqs), "a number was used twice"
+    assert not any("Traceback" in line for line in said)

@@ -1,0 +1,209 @@
+"""The microphone is not there, goes, comes back, is dead, or shall not listen."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from tests.broker import wait_until
+from tests.faults.proof import EMOTION
+from tests.faults.talk import RATE, utterance
+from tests.pulse import VirtualMicrophone, virtual_microphone
+from tests.system.node import Node, run_serd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.broker import Mosquitto, Recorder
+    from tests.faults.manager import Manager
+
+pytestmark = [pytest.mark.broker, pytest.mark.pulse]
+
+FAULTY = Path(__file__).with_name("faulty.py")
+TELEMETRY = "serd/test-room/telemetry"
+
+
+@dataclass
+class Room:
+    """A room with a microphone that can be unplugged, and everything around it."""
+
+    home: Path
+    broker: Mosquitto
+    recorder: Recorder
+    manager: Manager
+    microphone: VirtualMicrophone
+    speech: Path
+
+    @property
+    def env(self) -> dict[str, str]:
+        return self.microphone.env | self.manager.env
+
+
+@pytest.fixture
+def room(tmp_path: Path, broker: Mosquitto, recorder: Recorder, manager: Manager) -> Iterator[Room]:
+    speech = tmp_path / "speech.wav"
+    sf.write(speech, np.concatenate([np.zeros(RATE // 2, np.int16), utterance()]), RATE)
+    with virtual_microphone() as microphone:
+        yield Room(tmp_path, broker, recorder, manager, microphone, speech)
+
+
+def listening(room: Room, *more: str) -> Node:
+    return Node(room.home, room.broker.port, "--source", "mic", *more, env=room.env)
+
+
+def telemetry(room: Room) -> dict[str, Any]:
+    payload = room.recorder.last(TELEMETRY)
+    return {} if payload is None else dict(json.loads(payload))
+
+
+def hears(room: Room) -> None:
+    """Speak, and see that it becomes an event."""
+    before = len(room.recorder.on(EMOTION))
+    for _ in range(5):  # the first words may fall into the moment in which a device is opened
+        room.microphone.play(room.speech)
+        with contextlib.suppress(AssertionError):
+            room.recorder.wait(lambda: len(room.recorder.on(EMOTION)) > before, 4.0)
+            return
+    room.recorder.wait_count(EMOTION, before + 1)
+
+
+def test_a_microphone_that_is_not_there_yet(room: Room) -> None:
+    room.microphone.unplug()
+    with listening(room) as node:
+        node.wait_log("trying again until it works")
+        room.manager.wait_for("READY=1")
+        room.manager.wait_status("waiting for the microphone")
+        room.recorder.wait(lambda: telemetry(room).get("condition") == "waiting")
+        assert telemetry(room)["trouble"]
+        room.manager.wait_fed(6)  # it waits and knows why
+        room.microphone.plug()
+        node.wait_log("the source is there again")
+        room.manager.wait_status("listening")
+        hears(room)
+        room.recorder.wait(lambda: telemetry(room).get("trouble", "") is None)
+        assert node.stop() == 0, node.log
+    assert sum("trying again" in line for line in node.log) <= 2, node.log
+
+
+def test_a_microphone_that_is_unplugged_and_plugged_in(room: Room) -> None:
+    with listening(room) as node:
+        node.wait_log("listening to")
+        hears(room)
+        unplugged = time.monotonic()
+        room.microphone.unplug()
+        room.manager.wait_status("waiting for the microphone")
+        assert time.monotonic() - unplugged < 10
+        room.manager.wait_fed()
+        room.microphone.plug()
+        plugged = time.monotonic()
+        room.manager.wait_status("listening")
+        assert time.monotonic() - plugged < 15
+        hears(room)
+        assert node.stop() == 0, node.log
+    assert sum("trying again" in line for line in node.log) <= 3, node.log
+
+
+def test_a_sound_server_that_dies_and_comes_back(room: Room) -> None:
+    with listening(room) as node:
+        node.wait_log("listening to")
+        room.microphone.stop()
+        room.manager.wait_status("waiting for the microphone")
+        room.microphone.start()
+        room.manager.wait_status("listening")
+        hears(room)
+        assert node.stop() == 0, node.log
+
+
+def test_a_microphone_that_comes_back_under_another_number(room: Room) -> None:
+    configuration = Path(room.microphone.env["ALSA_CONFIG_PATH"])
+    plain = configuration.read_text()
+    pcm = 'pcm.room_mic { type pulse device "room.monitor" }\n'
+    configuration.write_text(plain + pcm)
+
+    def number() -> int:
+        listed = run_serd("devices", "--json", home=room.home, env=room.microphone.env).stdout
+        return next(int(d["index"]) for d in json.loads(listed) if d["name"] == "room_mic")
+
+    before = number()
+    device = ("--set", "audio.device=room_mic")
+    with listening(room, *device) as node:
+        node.wait_log("listening to room_mic")
+        room.microphone.unplug()
+        room.manager.wait_status("waiting for the microphone")
+        more = 'pcm.another_{} {{ type pulse device "room.monitor" }}\n'
+        configuration.write_text(plain + "".join(more.format(n) for n in range(3)) + pcm)
+        room.microphone.plug()
+        room.manager.wait_status("listening")
+        assert number() != before
+        hears(room)
+        assert node.stop() == 0, node.log
+
+
+def test_a_stream_that_is_open_and_dead(room: Room) -> None:
+    """Nobody plays into this microphone: it delivers zeros, in time, for ever."""
+    with Node(room.home, room.broker.port, "--source", "mic", env=room.env,
+              wrapper=[sys.executable, str(FAULTY), "none"]) as node:  # fmt: skip
+        node.wait_log("open, but delivers nothing but one value")
+        room.manager.wait_status("listening; the microphone")
+        room.recorder.wait(lambda: "one value" in str(telemetry(room).get("trouble")))
+        # It is opened anew, and listens in between.
+        room.recorder.wait(lambda: telemetry(room).get("mic_reopens", 0) >= 1, timeout=90)
+        room.manager.wait_fed()
+        hears(room)
+        node.wait_log("the microphone hears something again")
+        assert node.stop() == 0, node.log
+    alarms = [line for line in node.log if "one value" in line]
+    assert len(alarms) <= 2, node.log  # the second, if any, after the speech had ended
+    assert sum("listening to" in line for line in node.log) == 1
+
+
+def test_mute_frees_the_device(room: Room) -> None:
+    with listening(room) as node:
+        node.wait_log("listening to")
+        wait_until(lambda: room.microphone.recorders() == 1)
+        room.recorder.wait_for("serd/test-room/mute", b"OFF")
+        room.recorder.publish("serd/test-room/mute/set", b"ON")
+        room.recorder.wait_for("serd/test-room/mute", b"ON")
+        wait_until(lambda: room.microphone.recorders() == 0)
+        room.microphone.play(room.speech)
+        # Off and on again faster than the pipeline looks: it must not take that for an end.
+        for payload in (b"OFF", b"ON", b"OFF"):
+            room.recorder.publish("serd/test-room/mute/set", payload)
+        time.sleep(3)  # the last of these may take a moment to be done
+        wait_until(lambda: room.microphone.recorders() == 1)
+        assert room.recorder.on(EMOTION) == []
+        hears(room)
+        assert node.stop() == 0, node.log
+
+
+def test_quiet_hours_close_the_microphone(room: Room) -> None:
+    begin = time.strftime("%H:%M", time.localtime(time.time() - 120))
+    quiet = 'quiet_hours=[{from: "%s", to: "%s"}]'
+    long = quiet % (begin, time.strftime("%H:%M", time.localtime(time.time() + 7200)))
+    with listening(room, "--set", long) as node:
+        room.manager.wait_status("quiet hours: the microphone is closed")
+        assert room.microphone.recorders() == 0
+        room.recorder.wait(lambda: telemetry(room).get("condition") == "quiet")
+        room.recorder.wait_for("serd/test-room/mute", b"OFF")  # the switch is another thing
+        assert json.loads(room.recorder.last("serd/test-room/state") or b"{}")["muted"] is True
+        room.recorder.publish("serd/test-room/mute/set", b"ON")
+        room.manager.wait_status("muted")
+        room.recorder.publish("serd/test-room/mute/set", b"OFF")
+        room.manager.wait_status("quiet hours")
+        assert room.microphone.recorders() == 0
+        assert not any("listening to" in line for line in node.log)
+        assert node.stop() == 0, node.log
+    past = quiet % (begin, time.strftime("%H:%M", time.localtime(time.time() - 60)))
+    with listening(room, "--set", past) as node:
+        node.wait_log("listening to")
+        wait_until(lambda: room.microphone.recorders() == 1)
+        assert node.stop() == 0, node.log

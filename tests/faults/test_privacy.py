@@ -1,0 +1,103 @@
+"""Sound is never written: every write of a real daemon, looked at from outside."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from tests.faults.talk import RATE, utterance
+from tests.system.node import SAMPLE, Node, serd_command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.broker import Mosquitto, Recorder
+
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
+
+HOURS = float(os.environ.get("SOAK_HOURS", "0.25"))
+"""Of speech, at fast pace."""
+
+CALLS = "write,writev,pwrite64,pwritev,pwritev2,sendto,sendmsg,sendmmsg,sendfile,splice,msync"
+LONGEST = 65_536
+"""Bytes of each write that are looked at."""
+
+
+def writes(trace: Path) -> Iterator[tuple[bytes, bytes]]:
+    """The system calls of a trace that carry data, with all their data."""
+    with trace.open("rb") as lines:
+        for line in lines:
+            name = line.split(b"(", 1)[0].split()[-1]
+            parts = re.findall(rb'"((?:\\x[0-9a-f]{2})+)"', line)
+            if parts:
+                yield name, bytes.fromhex(b"".join(parts).replace(b"\\x", b"").decode())
+
+
+def test_no_write_carries_sound(tmp_path: Path, broker: Mosquitto, recorder: Recorder) -> None:
+    """Every stretch of speech is a number that occurs nowhere else: eight samples in a row.
+
+    Looked for are these stretches as 16-bit and as float samples, at every offset, in all that the
+    process writes: to files, sockets and pipes. Large writes are looked at besides for how well
+    their bytes, read as samples, agree with their neighbours, as sound of any format would.
+    """
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    sample, _ = sf.read(SAMPLE, dtype="int16")
+    rounds = max(1, round(HOURS * 3600 * RATE / len(sample)))
+    path = tmp_path / "speech.wav"
+    sf.write(path, np.tile(sample, rounds), RATE, subtype="PCM_16")
+    trace = tmp_path / "trace"
+    strace = ["strace", "-f", "-xx", "-s", str(LONGEST), "-e", f"trace={CALLS}", "-o", str(trace)]
+    node = Node(tmp_path, broker.port, "--source", str(path), "--pace", "fast",
+                wrapper=[*strace, *serd_command()])  # fmt: skip
+    with node:
+        assert node.wait() == 0, node.log
+    recorder.wait_for("serd/test-room/status", b"offline")
+    assert recorder.on("serd/test-room/emotion")
+
+    needles = _needles(sample)
+    seen = 0
+    for name, data in writes(trace):
+        seen += len(data)
+        found = needles & {data[i : i + 16] for i in range(len(data) - 15)}
+        assert not found, f"{name!r} wrote sound: {data[:64]!r}"
+    assert seen > 10_000 * rounds / 20  # the trace did see what serd wrote
+    # And the search does find sound where there is some: in the file that serd read.
+    planted = path.read_bytes()[4000 + 2 * RATE * 6 :][: 2 * RATE]
+    assert needles & {planted[i : i + 16] for i in range(len(planted) - 15)}
+
+
+def _needles(sample: np.ndarray[tuple[int], np.dtype[np.int16]]) -> set[bytes]:
+    """Loud runs of samples, as their bytes in the formats that serd handles."""
+    found: set[bytes] = set()
+    floats = sample.astype("<f4") / np.float32(32768.0)
+    # A hop shorter than any write of sound would be, and 8 samples of 16 bits or 4 of 32 bits.
+    for start in range(0, len(sample) - 8, 4):
+        run = sample[start : start + 8]
+        if np.abs(run).min() > 256 and len(set(run.tolist())) == 8:
+            found.add(run.astype("<i2").tobytes())
+            found.add(floats[start : start + 4].tobytes())
+    assert len(found) > 10_000
+    return found
+
+
+def test_nothing_but_the_journal_lies_on_the_disk(
+    tmp_path: Path, broker: Mosquitto, recorder: Recorder
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    speech = tmp_path / "speech.wav"
+    sf.write(speech, np.tile(utterance(), 20), RATE)
+    with Node(home, broker.port, "--source", str(speech), "--pace", "fast") as node:
+        assert node.wait() == 0, node.log
+    files = {str(found.relative_to(home)) for found in home.rglob("*") if found.is_file()}
+    assert files <= {f"journal.db{end}" for end in ("", "-wal", "-shm", "-lock", "-mark")}
+    recorder.wait_count("serd/test-room/emotion", 20)
+    assert sum(found.stat().st_size for found in home.rglob("*")) < 200_000

@@ -1,0 +1,231 @@
+"""Hostile configurations, commands, models and recordings: no crash, no hang, no traceback.
+
+A few hundred cases of each by default; `make fuzz` runs thousands. A case that has once been found,
+or that parsers are known to stumble over, is kept in ``tests/fuzz/found``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import pytest
+import soundfile as sf
+import yaml
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from serd.config.loading import load
+from serd.errors import ConfigError, UsageError
+from serd.events.event import decode
+from serd.model.emotions import EMOTIONS
+from serd.model.model_file import ModelInfo, pack
+from serd.mqtt.commands import Commands
+from serd.mqtt.messages import decode_message
+from tests.fuzz.isolation import Isolated
+from tests.fuzz.mutations import damaged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "300"))
+FOUND = Path(__file__).with_name("found")
+ROOT = Path(__file__).parents[2]
+
+fuzzed = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    database=None,
+    phases=(Phase.explicit, Phase.generate, Phase.shrink),
+    suppress_health_check=list(HealthCheck),
+)
+
+# ---------------------------------------------------------------------------- configuration
+
+texts = st.text(max_size=20) | st.sampled_from(["mic", "-", "default", "22:00", "1e999", "~", "!!"])
+numbers = st.integers() | st.floats() | st.integers(-3, 70_000)
+values = st.recursive(
+    st.none() | st.booleans() | numbers | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=8,
+)
+WHOLE_FILES = [path.read_bytes() for path in (ROOT / "config.yaml",)]
+
+
+@st.composite
+def configurations(draw: st.DrawFn) -> bytes:
+    """A valid file of which some values are anything, as YAML."""
+    tree: dict[str, Any] = yaml.safe_load((ROOT / "config.yaml").read_text())
+    for _ in range(draw(st.integers(1, 4))):
+        branch: Any = tree
+        while isinstance(branch, dict) and branch:
+            key = draw(st.sampled_from(sorted(branch, key=str)))
+            if not isinstance(branch[key], dict) or draw(st.booleans()):
+                branch[key] = draw(values)
+                break
+            branch = branch[key]
+    return yaml.safe_dump(tree, allow_unicode=True).encode("utf-8", "replace")
+
+
+def try_configuration(folder: Path, content: bytes) -> None:
+    path = folder / "config.yaml"
+    path.write_bytes(content)
+    try:
+        loaded = load(path, env={})
+    except (ConfigError, UsageError):
+        return
+    # What was accepted can be written down and means the same when read again.
+    again = msgspec.convert(msgspec.to_builtins(loaded.config), type(loaded.config))
+    assert again == loaded.config
+
+
+@fuzzed
+@given(content=configurations() | damaged(WHOLE_FILES) | st.binary(max_size=300))
+def test_configuration(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    try_configuration(tmp_path_factory.getbasetemp(), content)
+
+
+# ---------------------------------------------------------------------------- MQTT
+
+PAYLOADS = [b"ON", b"OFF", b"online", b"offline", b"{}", b'{"emotion":"happy"}']
+
+
+@fuzzed
+@given(
+    topic=st.text(max_size=40) | st.sampled_from(["serd/a/mute/set", "serd/a/mute", "serd/a"]),
+    payload=damaged(PAYLOADS) | st.binary(max_size=2000),
+    retained=st.booleans(),
+)
+def test_commands(topic: str, payload: bytes, retained: bool) -> None:
+    told: list[bool] = []
+    commands = Commands("serd/a/mute/set", told.append)  # not started: nothing is carried out
+    taken = commands.receive(topic, payload, retained=retained)
+    assert taken == (topic == "serd/a/mute/set" and payload in {b"ON", b"OFF"} and not retained)
+    assert commands.ignored == (not taken)
+
+
+@fuzzed
+@given(
+    topic=st.sampled_from([f"serd/a/{kind}" for kind in ("status", "emotion", "state", "speech",
+                                                         "mute", "telemetry", "?")]),
+    payload=damaged(PAYLOADS) | st.binary(max_size=500) | values.map(lambda v: repr(v).encode())
+    | values.map(lambda v: json.dumps(v).encode()),
+)  # fmt: skip
+def test_messages_of_others(topic: str, payload: bytes) -> None:
+    """What `serd tail` and the dashboard get from whoever may publish."""
+    for read in (lambda: decode_message("serd", topic, payload), lambda: decode(payload)):
+        with contextlib.suppress(ValueError):
+            read()
+
+
+# ---------------------------------------------------------------------------- native code
+
+
+@pytest.fixture(scope="module")
+def audio_files() -> list[bytes]:
+    """A second in every format that people have, and their ends."""
+    chance = np.random.default_rng(3)
+    wave = (0.2 * chance.standard_normal((8_000, 2))).astype(np.float32)
+    made = []
+    for kind, subtype in (("WAV", "PCM_16"), ("WAV", "FLOAT"), ("WAV", "IMA_ADPCM"),
+                          ("WAVEX", "PCM_24"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"),
+                          ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III"), ("AIFF", "PCM_16"),
+                          ("AU", "ULAW"), ("CAF", "PCM_16"), ("W64", "PCM_16")):  # fmt: skip
+        file = io.BytesIO()
+        sf.write(file, wave, 16_000, format=kind, subtype=subtype)
+        made.append(file.getvalue())
+    return made
+
+
+@pytest.fixture(scope="module")
+def audio() -> Iterator[Isolated]:
+    with Isolated("audio") as isolated:
+        yield isolated
+
+
+@fuzzed
+@given(data=st.data())
+def test_audio_files(audio: Isolated, audio_files: list[bytes], data: st.DataObject) -> None:
+    audio.run(data.draw(damaged(audio_files)))
+
+
+@pytest.fixture(scope="module")
+def models(network: Callable[[str], bytes]) -> list[bytes]:
+    return [network("eight")]
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[Isolated]:
+    with Isolated("model") as isolated:
+        yield isolated
+
+
+@fuzzed
+@given(data=st.data())
+def test_model_files(
+    model: Isolated, models: list[bytes], tiny_info: ModelInfo, data: st.DataObject
+) -> None:
+    """Damage to the file as a whole."""
+    model.run(data.draw(damaged([pack(models[0], EMOTIONS, tiny_info)])))
+
+
+@fuzzed
+@given(data=st.data())
+def test_networks(
+    model: Isolated, models: list[bytes], tiny_info: ModelInfo, data: st.DataObject
+) -> None:
+    """Damage to the network, packed with checksums that fit: it gets through to native code."""
+    network = data.draw(damaged(models, most=6))
+    try:
+        content = pack(network, EMOTIONS, tiny_info)
+    except Exception:  # noqa: BLE001 - the packer is ours, and not what is attacked
+        return
+    model.run(content)
+
+
+@fuzzed
+@given(data=st.data())
+def test_metadata(
+    model: Isolated, models: list[bytes], tiny_info: ModelInfo, data: st.DataObject
+) -> None:
+    """Labels and parameters that nobody in his senses would write, in a sound archive."""
+    whole = pack(models[0], EMOTIONS, tiny_info)
+    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
+        document = json.loads(archive.read("serd.json"))
+        labels = archive.read("labels.txt")
+    for _ in range(data.draw(st.integers(0, 3))):
+        branch: Any = document
+        while isinstance(branch, dict) and branch:
+            key = data.draw(st.sampled_from(sorted(branch)))
+            if not isinstance(branch[key], dict):
+                branch[key] = data.draw(values)
+                break
+            branch = branch[key]
+    text = data.draw(
+        st.just(json.dumps(document).encode()) | damaged([json.dumps(document).encode()])
+    )
+    file = io.BytesIO(models[0])
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr("labels.txt", data.draw(st.just(labels) | damaged([labels])))
+        archive.writestr("serd.json", text)
+    model.run(file.getvalue())
+
+
+# ---------------------------------------------------------------------------- found before
+
+
+@pytest.mark.parametrize("path", sorted(FOUND.glob("*.*")), ids=lambda path: path.name)
+def test_what_was_found_before(path: Path, tmp_path: Path) -> None:
+    content = path.read_bytes()
+    if path.suffix == ".yaml":
+        try_configuration(tmp_path, content)
+        return
+    with Isolated("model" if path.suffix == ".tflite" else "audio") as isolated:
+        isolated.run(content)

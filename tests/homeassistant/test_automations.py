@@ -1,0 +1,209 @@
+"""The automations and entities of docs/home-assistant.md, as they stand there, in the real thing.
+
+The tests run in this order: each begins where the one before ended.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from tests.homeassistant.guide import automations, cards, entities
+from tests.homeassistant.instance import HomeAssistant, home_assistant
+from tests.homeassistant.stand_in import StandIn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.broker import Mosquitto, Recorder
+
+pytestmark = [pytest.mark.homeassistant, pytest.mark.broker, pytest.mark.slow]
+
+LIGHT = "light.living_room"
+MUTE = "switch.serd_living_room_mute"
+TELEVISION = "media_player.television"
+
+# What the automations act upon: a lamp that remembers how bright it is, and a phone that writes
+# what it is told into a file.
+HOUSE = """
+input_number:
+  brightness:
+    min: 0
+    max: 255
+    initial: 255
+  mireds:
+    min: 100
+    max: 600
+    initial: 200
+input_boolean:
+  lamp:
+    initial: true
+light:
+  - platform: template
+    lights:
+      living_room:
+        value_template: "{{{{ is_state('input_boolean.lamp', 'on') }}}}"
+        level_template: "{{{{ states('input_number.brightness') | int }}}}"
+        temperature_template: "{{{{ states('input_number.mireds') | int }}}}"
+        supports_transition_template: "{{{{ true }}}}"
+        turn_on:
+          - action: input_boolean.turn_on
+            target: {{entity_id: input_boolean.lamp}}
+        turn_off:
+          - action: input_boolean.turn_off
+            target: {{entity_id: input_boolean.lamp}}
+        set_level:
+          - action: input_number.set_value
+            target: {{entity_id: input_number.brightness}}
+            data: {{value: "{{{{ brightness }}}}"}}
+        set_temperature:
+          - action: input_number.set_value
+            target: {{entity_id: input_number.mireds}}
+            data: {{value: "{{{{ color_temp }}}}"}}
+          - if: "{{{{ brightness is defined }}}}"
+            then:
+              - action: input_number.set_value
+                target: {{entity_id: input_number.brightness}}
+                data: {{value: "{{{{ brightness }}}}"}}
+command_line:
+  - notify:
+      name: mobile_app_phone
+      command: "cat >> {phone}; echo >> {phone}"
+"""
+
+
+@pytest.fixture(scope="module")
+def phone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file into which the phone writes its messages."""
+    path = tmp_path_factory.mktemp("phone") / "messages"
+    path.touch()
+    return path
+
+
+@pytest.fixture(scope="module")
+def home(
+    venv: Path, broker: Mosquitto, phone: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[HomeAssistant]:
+    with home_assistant(
+        venv,
+        tmp_path_factory.mktemp("home"),
+        broker_port=broker.port,
+        automations=yaml.safe_dump(automations()),
+        configuration=HOUSE.format(phone=phone),
+    ) as running:
+        yield running
+        assert running.complaints == []
+
+
+@pytest.fixture(scope="module")
+def node(home: HomeAssistant, recorder: Recorder) -> StandIn:
+    stand_in = StandIn(recorder, "living-room")
+    stand_in.announce()
+    home.wait_available(MUTE)
+    home.wait_value("sensor.serd_living_room_mood", "neutral")
+    return stand_in
+
+
+@pytest.fixture
+def automation(home: HomeAssistant) -> dict[str, str]:
+    """Entity of each automation by its name."""
+    states = home.get("/api/states")
+    found = [state for state in states if state["entity_id"].startswith("automation.")]
+    return {state["attributes"]["friendly_name"]: state["entity_id"] for state in found}
+
+
+def test_every_automation_is_accepted(home: HomeAssistant, automation: dict[str, str]) -> None:
+    assert set(automation) == {entry["alias"] for entry in automations()}
+    assert {home.value(entity) for entity in automation.values()} == {"on"}
+
+
+def test_every_entity_in_the_text_exists(home: HomeAssistant, node: StandIn) -> None:
+    known = {state["entity_id"] for state in home.get("/api/states")}
+    named = entities()
+    assert len(named) >= 8
+    assert named <= known
+    on_cards = {row["entity"] for card in cards() for row in card["entities"]}
+    assert on_cards <= known
+
+
+def test_a_sad_room_gets_a_soft_light(home: HomeAssistant, node: StandIn) -> None:
+    assert home.attribute(LIGHT, "brightness") == 255
+    node.state(mood="sad")
+    home.wait_attribute(LIGHT, "brightness", 76)
+    home.wait_value("input_number.mireds", "454.0")  # 2200 K
+    # A lamp that is off stays off.
+    node.state(mood="neutral")
+    home.wait_value("sensor.serd_living_room_mood", "neutral")
+    home.act("light.turn_off", entity_id=LIGHT)
+    home.wait_value(LIGHT, "off")
+    node.state(mood="sad")
+    home.wait_value("sensor.serd_living_room_mood", "sad")
+    home.act("input_number.set_value", entity_id="input_number.mireds", value=200)
+    assert home.value(LIGHT) == "off"
+
+
+def test_fear_is_told_once_if_it_is_clear_and_fresh(
+    home: HomeAssistant, node: StandIn, phone: Path
+) -> None:
+    event = "event.serd_living_room_emotion"
+    for emotion, confidence, ago_s in (("happy", 0.9, 1), ("fearful", 0.5, 1),
+                                       ("fearful", 0.9, 3600)):  # fmt: skip
+        sent = node.event(emotion, confidence, ago_s=ago_s)
+        home.wait_attribute(event, "id", sent.id)
+    assert phone.read_text() == ""
+    node.event("fearful", 0.9)
+    home.wait("the message", lambda: phone.read_text() != "")
+    sent = node.event("fearful", 0.95)
+    home.wait_attribute(event, "id", sent.id)
+    assert phone.read_text() == "Somebody sounds afraid.\n"
+
+
+def test_the_television_mutes(home: HomeAssistant, node: StandIn, recorder: Recorder) -> None:
+    before = len(recorder.on(node.topics.mute_set))
+    for state, command in (("playing", b"ON"), ("paused", b"OFF")):
+        home.post(f"/api/states/{TELEVISION}", {"state": state})
+        before += 1
+        recorder.wait_count(node.topics.mute_set, before)
+        assert recorder.on(node.topics.mute_set)[-1] == command
+
+
+def test_quiet_hours(
+    home: HomeAssistant, node: StandIn, recorder: Recorder, automation: dict[str, str]
+) -> None:
+    before = len(recorder.on(node.topics.mute_set))
+    # The clock is not waited for; what is done when it strikes is.
+    for alias in ("Do not listen at night", "Listen again in the morning"):
+        home.act("automation.trigger", entity_id=automation[alias], skip_condition=True)
+    recorder.wait_count(node.topics.mute_set, before + 2)
+    assert recorder.on(node.topics.mute_set)[before:] == [b"ON", b"OFF"]
+
+
+@pytest.mark.parametrize("alias", ["Suggest a break when it stays angry",
+                                   "Tell me when serd is gone"])  # fmt: skip
+def test_what_waits_for_minutes_does_what_it_says(
+    home: HomeAssistant, automation: dict[str, str], phone: Path, alias: str
+) -> None:
+    entity = automation[alias]
+    home.act("automation.trigger", entity_id=entity, skip_condition=True)
+    home.wait("it to have run", lambda: home.attribute(entity, "last_triggered"))
+    home.wait("it to have ended", lambda: home.attribute(entity, "current") == 0)
+    if "angry" in alias:
+        notices = home.ask("persistent_notification/get")
+        assert any("Tea?" in notice["message"] for notice in notices)
+    else:
+        home.wait("the message", lambda: "been away for ten minutes" in phone.read_text())
+
+
+def test_nothing_fires_because_home_assistant_starts(
+    home: HomeAssistant, node: StandIn, phone: Path
+) -> None:
+    told = phone.read_text()
+    node.event("fearful", 0.99)
+    home.restart()
+    home.wait_available("event.serd_living_room_emotion")
+    assert home.attribute("event.serd_living_room_emotion", "confidence") == 0.99
+    home.wait_value("sensor.serd_living_room_version", "1.2.3")
+    assert phone.read_text() == told

@@ -1,0 +1,191 @@
+"""Real programs, and what they get up to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from serd.hooks.process import KEPT_OUTPUT, environment, run
+from tests.broker import wait_until
+
+PYTHON = sys.executable
+PAYLOAD = b'{"emotion":"happy"}\n'
+
+
+def python(code: str, *arguments: str) -> list[str]:
+    return [PYTHON, "-c", code, *arguments]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; a zombie that nobody reaps (no init in a container) does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in {"Z", "X"}
+
+
+def test_the_payload_comes_on_standard_input(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    code = "import sys, pathlib; pathlib.Path(sys.argv[1]).write_bytes(sys.stdin.buffer.read())"
+    outcome = run(python(code, str(out)), PAYLOAD, timeout_s=30)
+    assert (outcome.trouble, outcome.output) == (None, "")
+    assert out.read_bytes() == PAYLOAD
+
+
+def test_arguments_are_no_shell_script(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    words = [f"$(touch {victim})", f"; touch {victim}", "`id`", "*"]
+    outcome = run(["/bin/echo", *words], PAYLOAD, timeout_s=30)
+    assert outcome.output == " ".join(words)
+    assert not victim.exists()
+
+
+def test_a_program_that_does_not_read() -> None:
+    begun = time.monotonic()
+    outcome = run(["/bin/true"], b"x" * 60_000, timeout_s=30)
+    assert outcome.trouble is None
+    assert time.monotonic() - begun < 30
+
+
+def test_a_program_that_closes_its_input_at_once() -> None:
+    code = "import os, time; os.close(0); time.sleep(0.2)"
+    assert run(python(code), PAYLOAD, timeout_s=30).trouble is None
+
+
+@pytest.mark.parametrize("code", [1, 42])
+def test_exit_codes(code: int) -> None:
+    outcome = run(python(f"print('sorry'); raise SystemExit({code})"), PAYLOAD, timeout_s=30)
+    assert (outcome.trouble, outcome.output) == (f"left with {code}", "sorry")
+
+
+def test_a_crash() -> None:
+    outcome = run(python("import os; os.kill(os.getpid(), 11)"), PAYLOAD, timeout_s=30)
+    assert outcome.trouble == "was killed by SIGSEGV"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("no-such-program", "No such file or directory"),
+        ("/no/such/program", "No such file or directory"),
+        ("/etc", "Permission denied"),
+        ("nul\0byte", "embedded null byte"),
+    ],
+)
+def test_what_cannot_be_started(name: str, reason: str) -> None:
+    assert run([name], PAYLOAD, timeout_s=30).trouble == f"cannot be started: {reason}"
+
+
+def test_a_slow_program_is_ended() -> None:
+    begun = time.monotonic()
+    outcome = run(python("print('begun', flush=True); import time; time.sleep(600)"), PAYLOAD,
+                  timeout_s=1.5)  # fmt: skip
+    assert outcome.trouble == "was ended: it took longer than 1.5 s"
+    assert outcome.output == "begun"
+    assert time.monotonic() - begun >= 1.5
+
+
+def test_a_program_that_will_not_go_is_killed() -> None:
+    code = "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True)"
+    outcome = run(python(f"{code}; time.sleep(600)"), PAYLOAD, timeout_s=1.5)
+    assert outcome.trouble == "was ended: it took longer than 1.5 s"
+
+
+def test_a_polite_program_may_tidy_up() -> None:
+    code = (
+        "import signal, sys, time\n"
+        "signal.signal(15, lambda *_: (print('tidy', flush=True), sys.exit(0)))\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(600)"
+    )
+    outcome = run(python(code), PAYLOAD, timeout_s=3)
+    assert outcome.output == "ready tidy"
+
+
+@pytest.mark.parametrize("wait", [True, False], ids=["out of time", "leaves it behind"])
+def test_what_it_forks_ends_with_it(wait: bool, tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    code = (
+        "import os, sys, time, signal\n"
+        "if os.fork() == 0:\n"
+        "    signal.signal(15, signal.SIG_IGN)\n"
+        "    open(sys.argv[1] + '~', 'w').write(str(os.getpid()))\n"
+        "    os.rename(sys.argv[1] + '~', sys.argv[1])\n"
+        "    time.sleep(600)\n"
+        "while not os.path.exists(sys.argv[1]): time.sleep(0.01)\n"
+        f"time.sleep({600 if wait else 0})"
+    )
+    # The child holds the output pipe open: whoever waited for its end would wait ten minutes.
+    outcome = run(python(code, str(note)), PAYLOAD, timeout_s=3 if wait else 60)
+    assert (outcome.trouble is not None) is wait
+    child = int(note.read_text())
+    wait_until(lambda: not alive(child))
+
+
+def test_endless_output_is_read_and_thrown_away() -> None:
+    code = "import sys\nfor _ in range(4000): sys.stdout.write('spam ' * 100)"
+    outcome = run(python(code), PAYLOAD, timeout_s=60)
+    assert outcome.trouble is None
+    assert outcome.output.startswith("spam spam")
+    assert len(outcome.output) <= KEPT_OUTPUT
+
+
+def test_output_cannot_write_to_the_terminal() -> None:
+    outcome = run(python(r"print('a\x1b[31mb\nc')"), PAYLOAD, timeout_s=30)
+    assert outcome.output == "a?[31mb c"
+
+
+def test_giving_up_ends_it() -> None:
+    stop = threading.Event()
+    threading.Timer(0.3, stop.set).start()
+    outcome = run(["/bin/sleep", "600"], PAYLOAD, timeout_s=300, give_up=stop.is_set)
+    assert (outcome.abandoned, outcome.trouble) == (True, "was ended: serd ends")
+
+
+def test_it_has_a_session_of_its_own() -> None:
+    outcome = run(python("import os; print(os.getsid(0), os.getpid())"), PAYLOAD, timeout_s=30)
+    session, pid = outcome.output.split()
+    assert session == pid != str(os.getsid(0))
+
+
+def test_the_environment_holds_no_setting_and_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERD_MQTT__PASSWORD", "hush")
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    outcome = run(["/usr/bin/env"], PAYLOAD, timeout_s=30)
+    assert "hush" not in outcome.output
+    assert "LANG=C.UTF-8" in outcome.output
+    assert environment({}) == {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    }
+    assert environment({"PATH": "/p", "HOME": "/h", "LD_PRELOAD": "x"}) == {
+        "PATH": "/p", "HOME": "/h",
+    }  # fmt: skip
+
+
+def children() -> set[str]:
+    """Process ids of this process's children, zombies too."""
+    lists = (path.read_text() for path in Path("/proc/self/task").glob("*/children"))
+    return {pid for text in lists for pid in text.split()}
+
+
+def test_no_handles_or_children_are_left() -> None:
+    run(["/bin/true"], PAYLOAD, timeout_s=30)
+    before = sorted(Path("/proc/self/fd").iterdir()), children()
+    for command in (["/bin/true"], ["no-such-program"], ["/bin/sleep", "9"]):
+        run(command, PAYLOAD, timeout_s=0.2)
+    assert (sorted(Path("/proc/self/fd").iterdir()), children()) == before
+
+
+def test_the_signal_names() -> None:
+    code = f"import os; os.kill(os.getpid(), {int(signal.SIGRTMIN) + 1})"
+    assert (
+        run(python(code), PAYLOAD, timeout_s=30).trouble
+        == f"was killed by signal {int(signal.SIGRTMIN) + 1}"
+    )

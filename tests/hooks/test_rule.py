@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from serd.config import Hook
+from serd.hooks.rule import Rule
+from tests.mqtt.samples import new_event
+
+HAPPY = new_event()  # happy, confidence 0.3
+
+
+@pytest.mark.parametrize(
+    ("emotion", "min_confidence", "wanted"),
+    [
+        ((), 0.0, True),
+        (("happy",), 0.0, True),
+        (("sad", "happy"), 0.0, True),
+        (("sad",), 0.0, False),
+        ((), 0.3, True),
+        ((), 0.31, False),
+        (("happy",), 0.31, False),
+    ],
+)
+def test_emotion_and_confidence(
+    emotion: tuple[str, ...], min_confidence: float, wanted: bool
+) -> None:
+    settings = msgspec.convert(
+        {"command": ["x"], "emotion": emotion, "min_confidence": min_confidence}, Hook
+    )
+    assert Rule(settings).wants(HAPPY, 0.0) is wanted
+
+
+def test_uncertain_is_an_emotion_of_its_own() -> None:
+    uncertain = msgspec.structs.replace(HAPPY, emotion="uncertain")
+    assert not Rule(Hook(command=("x",), emotion=("happy",))).wants(uncertain, 0.0)
+    assert Rule(Hook(command=("x",), emotion=("uncertain",))).wants(uncertain, 0.0)
+    assert Rule(Hook(command=("x",))).wants(uncertain, 0.0)
+
+
+def test_cooldown_begins_with_a_run_and_not_with_what_was_not_wanted() -> None:
+    rule = Rule(Hook(command=("x",), emotion=("happy",), cooldown_s=10))
+    sad = msgspec.structs.replace(HAPPY, emotion="sad")
+    wanted = [
+        rule.wants(event, now)
+        for event, now in [(sad, 0.0), (HAPPY, 1.0), (HAPPY, 10.9), (HAPPY, 11.0), (HAPPY, 20.9)]
+    ]
+    assert wanted == [False, True, False, True, False]
+
+
+def test_the_first_event_is_wanted_however_young_the_clock() -> None:
+    assert Rule(Hook(command=("x",), cooldown_s=86_400)).wants(HAPPY, 0.0)

@@ -1,0 +1,88 @@
+"""Fixtures for every room: real model files, made once a session.
+
+Their networks are tiny and their weights random; their answers mean nothing but are real answers of
+the real interpreter, and differ from voice to voice.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from serd.model.emotions import EMOTIONS
+from serd.model.features import FeatureParameters
+from serd.model.model_file import Corpus, ModelInfo, pack
+
+SIX = ("neutral", "happy", "sad", "angry", "fearful", "disgust")
+"""The classes of the network ``six``."""
+
+Network = Callable[[str], bytes]
+
+
+@pytest.fixture(scope="session")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the networks of ``tests.networks`` as bare ``.tflite``, and their features."""
+    if importlib.util.find_spec("tensorflow") is None:
+        pytest.skip("needs TensorFlow to make a network")
+    folder = tmp_path_factory.mktemp("networks")
+    made = subprocess.run(
+        [sys.executable, "-m", "tests.networks", str(folder)],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert made.returncode == 0, made.stderr[-4000:]
+    return folder
+
+
+@pytest.fixture(scope="session")
+def network(networks: Path) -> Network:
+    """Gives the flatbuffer of a network by its name."""
+    return lambda name: (networks / f"{name}.tflite").read_bytes()
+
+
+@pytest.fixture(scope="session")
+def tiny_info(networks: Path) -> ModelInfo:
+    """What the tiny model says of itself: default features, normalised."""
+    features = msgspec.json.decode(
+        (networks / "features.json").read_bytes(), type=FeatureParameters
+    )
+    return ModelInfo(
+        name="tiny",
+        version="1.2",
+        features=features,
+        temperature=1.1,
+        abstain_threshold=0.3,
+        corpora=(Corpus(name="hand-made voices", licence="Apache-2.0", speakers=8, clips=8),),
+        licence="Apache-2.0",
+        evaluation={"uar": 0.125},
+        created="2025-01-01",
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_model_path(
+    network: Network, tiny_info: ModelInfo, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A packed, valid model with random weights, all eight classes and default features."""
+    path = tmp_path_factory.mktemp("model") / "tiny.tflite"
+    path.write_bytes(pack(network("eight"), EMOTIONS, tiny_info))
+    return path
+
+
+@pytest.fixture(scope="session")
+def six_model_path(
+    network: Network, tiny_info: ModelInfo, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The same with six classes: neither calm nor surprised."""
+    path = tmp_path_factory.mktemp("model") / "six.tflite"
+    path.write_bytes(pack(network("six"), SIX, tiny_info))
+    return path

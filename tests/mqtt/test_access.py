@@ -1,0 +1,164 @@
+"""Logins, secrets and certificates are checked before the first connection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from msgspec.structs import replace
+
+from serd.config import MqttConfig, TlsConfig
+from serd.errors import ConfigError
+from serd.mqtt.access import Access
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.broker import Certificates
+
+SECRET = "correct horse battery"
+
+
+def write(path: Path, content: bytes, mode: int = 0o600) -> str:
+    path.write_bytes(content)
+    path.chmod(mode)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"correct horse battery\n", b"correct horse battery\r\nmore\n", SECRET.encode()]
+)
+def test_password_is_the_first_line_of_its_file(tmp_path: Path, content: bytes) -> None:
+    path = write(tmp_path / "secret", content)
+    access = Access(MqttConfig(username="serd", password_file=path))
+    assert access.client("x").password == SECRET
+    assert access.warnings == ()
+
+
+def test_password_file_is_read_again_for_each_client(tmp_path: Path) -> None:
+    path = write(tmp_path / "secret", b"old\n")
+    access = Access(MqttConfig(username="serd", password_file=path))
+    write(tmp_path / "secret", b"new\n")
+    assert access.client("x").password == "new"
+
+
+def test_spaces_belong_to_the_password(tmp_path: Path) -> None:
+    path = write(tmp_path / "secret", b"  two words \n")
+    access = Access(MqttConfig(username="serd", password_file=path))
+    assert access.client("x").password == "  two words "
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", "holds no password"), (b"\nlate\n", "holds no password"), (b"\xff\xfe", "not UTF-8")],
+)
+def test_password_file_without_password(tmp_path: Path, content: bytes, words: str) -> None:
+    path = write(tmp_path / "secret", content)
+    with pytest.raises(ConfigError, match=words) as caught:
+        Access(MqttConfig(username="serd", password_file=path))
+    assert "mqtt.password_file" in str(caught.value)
+    assert path in str(caught.value)
+
+
+def test_password_file_missing(tmp_path: Path) -> None:
+    path = str(tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match=r"mqtt\.password_file: .*nowhere: No such file"):
+        Access(MqttConfig(username="serd", password_file=path))
+
+
+def test_password_without_user() -> None:
+    with pytest.raises(ConfigError, match=r"mqtt\.username is missing"):
+        Access(MqttConfig(password=SECRET))
+
+
+def test_two_passwords(tmp_path: Path) -> None:
+    path = write(tmp_path / "secret", b"x\n")
+    with pytest.raises(ConfigError, match="keep one"):
+        Access(MqttConfig(username="serd", password=SECRET, password_file=path))
+
+
+def test_world_readable_password_file_is_warned_about(tmp_path: Path) -> None:
+    path = write(tmp_path / "secret", SECRET.encode(), mode=0o644)
+    (warning,) = Access(MqttConfig(username="serd", password_file=path)).warnings
+    assert path in warning
+    assert "chmod 600" in warning
+    assert SECRET not in warning
+
+
+@pytest.mark.parametrize("host", ["broker.lan", "192.168.1.5", "2001:db8::5", "localhost.lan"])
+def test_login_in_plain_text_to_another_machine_is_warned_about(host: str) -> None:
+    (warning,) = Access(MqttConfig(host=host, username="serd", password=SECRET)).warnings
+    assert "unencrypted" in warning
+    assert host in warning
+    assert SECRET not in warning
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.9.9.9", "::1", "LOCALHOST."])
+def test_login_in_plain_text_on_this_machine_is_fine(host: str) -> None:
+    assert Access(MqttConfig(host=host, username="serd", password=SECRET)).warnings == ()
+
+
+def test_login_over_tls_is_fine(certificates: Certificates) -> None:
+    tls = TlsConfig(ca=str(certificates.ca))
+    settings = MqttConfig(host="broker.lan", username="serd", password=SECRET, tls=tls)
+    access = Access(settings)
+    assert access.tls
+    assert access.warnings == ()
+
+
+def test_embedded_is_loopback_without_login_and_tls() -> None:
+    settings = MqttConfig(host="embedded", port=4000, username="u", password=SECRET,
+                          tls=TlsConfig(ca="/nowhere"))  # fmt: skip
+    access = Access(settings)
+    assert (access.host, access.port, access.username, access.tls) == (
+        "127.0.0.1",
+        4000,
+        None,
+        False,
+    )
+    assert access.client("x").password is None
+
+
+@pytest.mark.parametrize("key", ["ca", "cert", "key"])
+def test_missing_tls_file_names_key_and_path(certificates: Certificates, key: str) -> None:
+    whole = TlsConfig(
+        ca=str(certificates.ca), cert=str(certificates.client), key=str(certificates.client_key)
+    )
+    with pytest.raises(
+        ConfigError, match=rf"mqtt\.tls\.{key}: cannot read /nowhere/file"
+    ) as caught:
+        Access(MqttConfig(tls=replace(whole, **{key: "/nowhere/file"})))
+    assert "No such file" in str(caught.value)
+
+
+def test_tls_files_of_the_wrong_kind(certificates: Certificates, tmp_path: Path) -> None:
+    junk = write(tmp_path / "junk", b"hello")
+    with pytest.raises(ConfigError, match=r"mqtt\.tls\.ca: .*junk holds no certificate"):
+        Access(MqttConfig(tls=TlsConfig(ca=junk)))
+    with pytest.raises(ConfigError, match=r"mqtt\.tls\.cert"):
+        Access(MqttConfig(tls=TlsConfig(cert=junk, key=junk)))
+    with pytest.raises(ConfigError, match=r"mqtt\.tls\.key: .*key values mismatch"):
+        Access(
+            MqttConfig(
+                tls=TlsConfig(cert=str(certificates.client), key=str(certificates.server_key))
+            )
+        )
+
+
+def test_key_without_certificate(certificates: Certificates) -> None:
+    with pytest.raises(ConfigError, match="come together"):
+        Access(MqttConfig(tls=TlsConfig(ca=str(certificates.ca), key=str(certificates.client_key))))
+
+
+def test_secret_is_in_no_repr() -> None:
+    settings = MqttConfig(host="broker.lan", username="serd", password=SECRET)
+    access = Access(settings)
+    shown = repr(access) + str(access) + repr(settings) + repr(access.client("x"))
+    assert SECRET not in shown
+
+
+@pytest.mark.parametrize(
+    ("host", "address"), [("broker.lan", "broker.lan:1883"), ("::1", "[::1]:1883")]
+)
+def test_address_for_people(host: str, address: str) -> None:
+    assert Access(MqttConfig(host=host)).address == address

@@ -1,0 +1,181 @@
+"""The embedded broker serves real clients: ours, paho's and mosquitto's."""
+
+from __future__ import annotations
+
+import builtins
+import socket
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from serd.config import MqttConfig
+from serd.errors import ConfigError, UnavailableError
+from serd.events.event import decode
+from serd.events.journal import Journal
+from serd.mqtt.access import Access
+from serd.mqtt.backoff import Backoff
+from serd.mqtt.embedded import EmbeddedBroker
+from serd.mqtt.link import Link
+from serd.mqtt.publisher import MqttPublisher
+from tests.broker import TIMEOUT_S, Recorder, wait_until
+from tests.mqtt.samples import NODE, journalled, room
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EMOTION = f"serd/{NODE}/emotion"
+STATUS = f"serd/{NODE}/status"
+
+
+@pytest.fixture
+def broker() -> object:
+    with EmbeddedBroker() as running:
+        yield running
+
+
+def test_publisher_and_paho(broker: EmbeddedBroker, tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal.db") as journal, Recorder(broker.port) as recorder:
+        publisher = MqttPublisher(
+            MqttConfig(host="embedded", port=broker.port),
+            NODE,
+            journal,
+            backoff=Backoff(first_s=0.05),
+        )
+        publisher.start()
+        publisher.state(room())
+        for event in journalled(journal, 200):
+            publisher.event_journalled(event)
+        assert publisher.drain(TIMEOUT_S)
+        recorder.wait_count(EMOTION, 200)
+        assert [decode(payload).seq for payload in recorder.on(EMOTION)] == list(range(1, 201))
+        publisher.stop()
+        recorder.wait_for(STATUS, b"offline")
+        with Recorder(broker.port) as late:
+            late.wait_for(STATUS, b"offline")
+            late.wait_count(f"serd/{NODE}/state", 1)
+            late.wait_count(f"homeassistant/device/serd_{NODE}/config", 1)
+            assert all(message.retained for message in late.messages)
+
+
+def test_last_will(broker: EmbeddedBroker) -> None:
+    with Recorder(broker.port) as recorder:
+        link = Link(Access(MqttConfig(port=broker.port)), "rude", will=("rude/status", b"offline"))
+        link.open()
+        link.publish("rude/status", b"online", qos=1, retain=True)
+        recorder.wait_for("rude/status", b"online")
+        link.abandon()
+        recorder.wait_for("rude/status", b"offline")
+    with Recorder(broker.port) as late:
+        late.wait_for("rude/status", b"offline")
+
+
+def test_mosquitto_clients(broker: EmbeddedBroker) -> None:
+    address = ["-h", "127.0.0.1", "-p", str(broker.port)]
+    subprocess.run(
+        ["mosquitto_pub", *address, "-t", "serd/x/mute", "-m", "OFF", "-r", "-q", "1"], check=True
+    )
+    listening = subprocess.run(
+        ["mosquitto_sub", *address, "-t", "serd/#", "-v", "-C", "1", "-W", "20"],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert listening.stdout == "serd/x/mute OFF\n"
+
+
+def test_only_loopback(broker: EmbeddedBroker) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing; asks for the way out
+            own = probe.getsockname()[0]
+        except OSError:
+            pytest.skip("this machine has no address but loopback")
+    with pytest.raises(OSError, match=r"refused|unreachable"):
+        socket.create_connection((own, broker.port), timeout=5).close()
+
+
+def test_rubbish_does_not_end_it(broker: EmbeddedBroker, capfd: pytest.CaptureFixture[str]) -> None:
+    for rubbish in (b"", b"GET / HTTP/1.1\r\n\r\n", b"\x10\xff\xff\xff\xff", bytes(1000)):
+        with socket.create_connection(("127.0.0.1", broker.port)) as peer:
+            peer.sendall(rubbish)
+    with Recorder(broker.port) as recorder:
+        recorder.publish("a/b", b"still here")
+        recorder.wait_for("a/b", b"still here")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_port_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UnavailableError, match=f"127.0.0.1:{port}: Address already in use"):
+            EmbeddedBroker(port).start()
+
+
+def test_start_failure_of_the_broker_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serd.mqtt.embedded._check_port", lambda _port: None)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        broker = EmbeddedBroker(taken.getsockname()[1])
+        with pytest.raises(UnavailableError, match="cannot listen"):
+            broker.start()
+        broker.stop()
+
+
+def test_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = builtins.__import__
+
+    def without_amqtt(name: str, *rest: object) -> object:
+        if name.startswith("amqtt"):
+            raise ImportError("No module named 'amqtt'", name="amqtt")
+        return original(name, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(builtins, "__import__", without_amqtt)
+    with pytest.raises(ConfigError, match=r"install serd\[embedded\]"):
+        EmbeddedBroker().start()
+
+
+def test_start_and_stop_again_and_again() -> None:
+    before = threading.active_count()
+    port = 0
+    for _ in range(3):
+        broker = EmbeddedBroker(port)
+        broker.start()
+        port = broker.port  # the same port at once again
+        with Recorder(port) as recorder:
+            recorder.publish("a", b"b")
+        broker.stop()
+        broker.stop()
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    wait_until(lambda: threading.active_count() == before)
+
+
+def test_clients_notice_the_end() -> None:
+    broker = EmbeddedBroker()
+    broker.start()
+    with Recorder(broker.port):
+        broker.stop()
+
+
+def test_nothing_is_said_on_standard_error(tmp_path: Path) -> None:
+    """In a process as a user has it: default logging, default warnings plus deprecations."""
+    code = """
+import logging, time
+logging.basicConfig(level=logging.INFO)
+from serd.config import MqttConfig
+from serd.mqtt.access import Access
+from serd.mqtt.embedded import EmbeddedBroker
+from serd.mqtt.link import Link
+with EmbeddedBroker() as broker:
+    polite = Link(Access(MqttConfig(port=broker.port)), "polite"); polite.open(); polite.close()
+    rude = Link(Access(MqttConfig(port=broker.port)), "rude", will=("x", b"y"))
+    rude.open(); rude.subscribe(["#"]); rude.step(0.1); rude.abandon()
+    stays = Link(Access(MqttConfig(port=broker.port)), "stays"); stays.open()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-W", "default", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert ended.stderr == ""
+    assert ended.stdout == ""

@@ -1,0 +1,73 @@
+"""Messages are read tolerantly, and what is none is refused with a reason."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from serd.events.event import encode
+from serd.events.state import encode_state
+from serd.mqtt.messages import (
+    EventMessage,
+    Message,
+    MuteMessage,
+    SpeechMessage,
+    StateMessage,
+    StatusMessage,
+    TelemetryMessage,
+    decode_message,
+)
+from serd.mqtt.topics import KINDS
+from tests.mqtt.samples import new_event, room
+
+EVENT = replace(new_event(), seq=7, latency_ms=12.5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "message"),
+    [
+        ("emotion", encode(EVENT), EventMessage(node="attic", event=EVENT)),
+        ("state", encode_state(room()), StateMessage(node="attic", state=room())),
+        ("status", b"online", StatusMessage(node="attic", online=True)),
+        ("status", b"offline", StatusMessage(node="attic", online=False)),
+        ("speech", b"ON", SpeechMessage(node="attic", on=True)),
+        ("mute", b"OFF", MuteMessage(node="attic", on=False)),
+        ("telemetry", b'{"a":1}', TelemetryMessage(node="attic", figures={"a": 1})),
+    ],
+)
+def test_messages(kind: str, payload: bytes, message: Message) -> None:
+    assert decode_message("serd", f"serd/attic/{kind}", payload) == message
+
+
+def test_fields_of_later_versions_are_ignored() -> None:
+    later = json.loads(encode(EVENT)) | {"speaker": "x"}
+    message = decode_message("serd", "serd/attic/emotion", json.dumps(later).encode())
+    assert message == EventMessage(node="attic", event=EVENT)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("payload", [b"\xff", b"[]", b"{", b'"online"', b"[" * 100_000, b"{}\0"])
+def test_bad_payloads(kind: str, payload: bytes) -> None:
+    with pytest.raises(ValueError, match="not a"):
+        decode_message("serd", f"serd/attic/{kind}", payload)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_cleared_topic_is_no_message(kind: str) -> None:
+    assert decode_message("serd", f"serd/attic/{kind}", b"") is None
+
+
+def test_other_topics_are_no_messages() -> None:
+    assert decode_message("serd", "serd/attic/mute/set", b"ON") is None
+    assert decode_message("serd", "other/attic/mute", b"ON") is None
+
+
+@given(kind=st.sampled_from(KINDS), payload=st.binary() | st.text().map(str.encode))
+def test_any_payload_is_a_message_or_a_value_error(kind: str, payload: bytes) -> None:
+    with contextlib.suppress(ValueError):
+        decode_message("serd", f"serd/attic/{kind}", payload)

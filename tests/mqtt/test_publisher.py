@@ -1,0 +1,438 @@
+"""The publisher against a real broker, in fair weather."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import jsonschema
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from serd.config import MqttConfig, TlsConfig
+from serd.errors import ConfigError, UnavailableError
+from serd.events.event import Event, decode, encode, event_schema
+from serd.events.journal import Journal
+from serd.mqtt.backoff import Backoff
+from serd.mqtt.discovery import discovery_payload
+from serd.mqtt.publisher import MqttPublisher, Publisher
+from tests.broker import TIMEOUT_S, Certificates, Mosquitto, Recorder, mosquitto, wait_until
+from tests.mqtt.samples import NODE, journalled, new_event, room
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.broker
+
+EMOTION = f"serd/{NODE}/emotion"
+STATUS = f"serd/{NODE}/status"
+STATE = f"serd/{NODE}/state"
+MUTE_SET = f"serd/{NODE}/mute/set"
+DISCOVERY = f"homeassistant/device/serd_{NODE}/config"
+
+Start = Callable[..., MqttPublisher]
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal(tmp_path / "journal.db") as opened:
+        yield opened
+
+
+@pytest.fixture
+def start(journal: Journal) -> Iterator[Start]:
+    """Starts publishers, and stops them at the end."""
+    started: list[MqttPublisher] = []
+
+    def begin(port: int, *, store: object = journal, on_mute: Callable[[bool], None] | None = None,
+              on_connection: Callable[[bool, str], None] | None = None,
+              **more: object) -> MqttPublisher:  # fmt: skip
+        publisher = MqttPublisher(
+            MqttConfig(**{"host": "localhost", "port": port, **more}),  # type: ignore[arg-type]
+            NODE,
+            store,  # type: ignore[arg-type]
+            on_mute=on_mute,
+            on_connection=on_connection,
+            backoff=Backoff(first_s=0.05, longest_s=0.2),
+            version="1.2.3",
+        )
+        started.append(publisher)
+        publisher.start()
+        return publisher
+
+    yield begin
+    for publisher in started:
+        publisher.stop(0.5)
+        assert not publisher.alive
+
+
+def append(journal: Journal, publisher: Publisher, number: int = 0) -> Event:
+    event = journal.append(new_event(number))
+    publisher.event_journalled(event)
+    return event
+
+
+def test_a_node_speaks(broker: Mosquitto, journal: Journal, start: Start) -> None:
+    with Recorder(broker.port) as recorder:
+        publisher = start(broker.port)
+        publisher.muted(False)
+        publisher.speech(True)
+        publisher.state(room())
+        event = append(journal, publisher)
+        publisher.telemetry({"uptime_s": 5, "level_dbfs": float("nan")})
+        recorder.wait_count(EMOTION, 1)
+        assert publisher.drain(TIMEOUT_S)
+        recorder.wait_count(f"serd/{NODE}/telemetry", 1)
+        (payload,) = recorder.on(EMOTION)
+        published = decode(payload)
+        assert (published.id, published.seq) == (event.id, 1)
+        assert published.latency_ms is not None
+        assert publisher.latency_ms == published.latency_ms
+        jsonschema.validate(json.loads(payload), event_schema())
+        assert recorder.on(STATUS) == [b"online"]
+        assert json.loads(recorder.on(STATE)[0])["emotion"] == "happy"
+        assert recorder.on(f"serd/{NODE}/telemetry") == [b'{"uptime_s":5,"level_dbfs":null}']
+        assert publisher.connected
+        assert publisher.counters()["published"] == 1
+        assert publisher.counters()["acknowledged"] == 1
+        assert journal.waiting(NODE) == 0
+    with Recorder(broker.port) as late:
+        late.wait(lambda: len(late.messages) == 6)
+        assert {(message.topic, message.payload) for message in late.messages} == {
+            (STATUS, b"online"),
+            (STATE, recorder.on(STATE)[0]),
+            (f"serd/{NODE}/speech", b"ON"),
+            (f"serd/{NODE}/mute", b"OFF"),
+            (f"serd/{NODE}/telemetry", b'{"uptime_s":5,"level_dbfs":null}'),
+            (DISCOVERY, discovery_payload(publisher.topics, version="1.2.3", telemetry_s=60)),
+        }
+        assert all(message.retained for message in late.messages)
+
+
+def test_what_was_published_is_what_the_journal_has(
+    broker: Mosquitto, journal: Journal, start: Start, tmp_path: Path
+) -> None:
+    with Recorder(broker.port, EMOTION) as recorder:
+        publisher = start(broker.port)
+        for number in range(5):
+            append(journal, publisher, number)
+        recorder.wait_count(EMOTION, 5)
+        again = [event for event in journal.unacked(NODE) if event.latency_ms is None]
+        assert publisher.drain(TIMEOUT_S)
+        assert again == []
+    from serd.events.history import History
+
+    with History(tmp_path / "journal.db") as history:
+        assert [encode(event) for event in history.query()] == recorder.on(EMOTION)
+
+
+def test_stop_says_offline_and_sends_what_is_left(
+    broker: Mosquitto, journal: Journal, start: Start
+) -> None:
+    with Recorder(broker.port) as recorder:
+        publisher = start(broker.port)
+        wait_until(lambda: publisher.connected)
+        for event in journalled(journal, 300):
+            publisher.event_journalled(event)
+        publisher.stop(TIMEOUT_S)
+        assert not publisher.alive
+        assert not publisher.connected
+        recorder.wait_for(STATUS, b"offline")
+        assert [decode(payload).seq for payload in recorder.on(EMOTION)] == list(range(1, 301))
+        assert recorder.on(STATUS) == [b"online", b"offline"]
+        # The farewell comes last: a subscriber that sees it has seen everything.
+        assert recorder.messages[-1].payload == b"offline"
+    with Recorder(broker.port, STATUS) as late:
+        late.wait_for(STATUS, b"offline")
+
+
+def test_seq_goes_on_in_the_next_process(
+    broker: Mosquitto, journal: Journal, start: Start, tmp_path: Path
+) -> None:
+    with Recorder(broker.port, EMOTION) as recorder:
+        for _ in range(3):
+            publisher = start(broker.port)
+            for _ in range(7):
+                append(journal, publisher)
+            assert publisher.drain(TIMEOUT_S)
+            publisher.stop()
+        recorder.wait_count(EMOTION, 21)
+        assert [decode(payload).seq for payload in recorder.on(EMOTION)] == list(range(1, 22))
+
+
+def test_backlog_of_an_earlier_process_comes_first(
+    broker: Mosquitto, journal: Journal, start: Start
+) -> None:
+    journalled(journal, 500)
+    with Recorder(broker.port, EMOTION) as recorder:
+        publisher = start(broker.port)
+        for number in range(50):
+            append(journal, publisher, number)
+        assert publisher.drain(TIMEOUT_S)
+        recorder.wait_count(EMOTION, 550)
+        assert [decode(payload).seq for payload in recorder.on(EMOTION)] == list(range(1, 551))
+
+
+def test_drain_without_broker_gives_up(journal: Journal, start: Start) -> None:
+    publisher = start(1)
+    assert not publisher.drain(0.1)
+
+
+def test_drain_waits_for_retained_values_too(broker: Mosquitto, start: Start) -> None:
+    publisher = start(broker.port)
+    for number in range(50):
+        publisher.state(room(str(number)))
+        assert publisher.drain(TIMEOUT_S)
+    with Recorder(broker.port, STATE) as late:
+        late.wait(lambda: b'"49"' in late.on(STATE)[0] if late.on(STATE) else False)
+
+
+def test_home_assistant_coming_up_is_told_everything(broker: Mosquitto, start: Start) -> None:
+    with Recorder(broker.port) as recorder:
+        recorder.publish("homeassistant/status", b"online", retain=True)
+        publisher = start(broker.port)
+        publisher.state(room())
+        publisher.muted(True)
+        assert publisher.drain(TIMEOUT_S)
+        recorder.wait_count(STATE, 1)
+        # The retained "online" of before asked for nothing more:
+        assert len(recorder.on(DISCOVERY)) == 1
+        recorder.publish("homeassistant/status", b"offline")
+        recorder.publish("homeassistant/status", b"online")
+        recorder.wait_count(DISCOVERY, 2)
+        recorder.wait_count(STATE, 2)
+        recorder.wait_count(f"serd/{NODE}/mute", 2)
+        recorder.wait_count(STATUS, 2)
+        assert recorder.on(EMOTION) == []
+
+
+def test_discovery_can_be_off(broker: Mosquitto, start: Start) -> None:
+    with Recorder(broker.port) as recorder:
+        publisher = start(broker.port, discovery=False)
+        publisher.state(room())
+        assert publisher.drain(TIMEOUT_S)
+        recorder.wait_count(STATE, 1)
+        assert recorder.on(DISCOVERY) == []
+
+
+def test_somebody_elses_offline_is_contradicted(
+    broker: Mosquitto, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Recorder(broker.port) as recorder:
+        start(broker.port)
+        recorder.wait_for(STATUS, b"online")
+        recorder.publish(STATUS, b"offline", retain=True)
+        recorder.wait_for(STATUS, b"online", times=2)
+        assert recorder.on(STATUS)[-1] == b"online"
+    assert "second serd" in caplog.text
+
+
+def test_mute_command(broker: Mosquitto, start: Start) -> None:
+    told: list[bool] = []
+    news = threading.Event()
+
+    def on_mute(on: bool) -> None:
+        told.append(on)
+        news.set()
+
+    with Recorder(broker.port) as recorder:
+        recorder.publish(MUTE_SET, b"ON", retain=True)  # an old one that the broker replays
+        publisher = start(broker.port, on_mute=on_mute)
+        wait_until(lambda: publisher.counters()["commands_ignored"] == 1)
+        recorder.publish(MUTE_SET, b"OFF")
+        assert news.wait(TIMEOUT_S)
+        assert told == [False]
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture],
+          deadline=None)  # fmt: skip
+@given(payload=st.binary(max_size=2000) | st.sampled_from([b"ON", b"OFF"]))
+def test_no_command_harms(
+    fuzzed: tuple[Recorder, MqttPublisher, list[bool]], payload: bytes
+) -> None:
+    recorder, publisher, told = fuzzed
+    obeyed, ignored = len(told), publisher.counters()["commands_ignored"]
+    recorder.publish(MUTE_SET, payload)
+    if payload in {b"ON", b"OFF"}:
+        wait_until(lambda: len(told) == obeyed + 1)
+        assert told[-1] is (payload == b"ON")
+    else:
+        wait_until(lambda: publisher.counters()["commands_ignored"] == ignored + 1)
+        assert len(told) == obeyed
+    assert publisher.connected
+    assert publisher.counters()["reconnects"] == 0
+
+
+@pytest.fixture
+def fuzzed(broker: Mosquitto, start: Start) -> Iterator[tuple[Recorder, MqttPublisher, list[bool]]]:
+    told: list[bool] = []
+    with Recorder(broker.port, STATUS) as recorder:
+        publisher = start(broker.port, on_mute=told.append)
+        wait_until(lambda: publisher.connected)
+        yield recorder, publisher, told
+
+
+def test_a_giant_message_is_refused(
+    broker: Mosquitto, journal: Journal, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Recorder(broker.port) as recorder:
+        publisher = start(broker.port)
+        wait_until(lambda: publisher.connected)
+        recorder.publish(MUTE_SET, bytes(30_000_000))
+        recorder.wait_for(STATUS, b"online", times=2)
+        append(journal, publisher)
+        recorder.wait_count(EMOTION, 1)
+    assert "a message of 300" in caplog.text
+
+
+def test_wrong_password_then_the_right_one(
+    tmp_path: Path, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = tmp_path / "secret"
+    secret.touch(mode=0o600)
+    secret.write_text("wr0ng-s3cret\n")
+    changes: list[tuple[bool, str]] = []
+    with mosquitto(tmp_path, password="right-s3cret") as broker:
+        publisher = start(
+            broker.port, username="serd", password_file=str(secret),
+            on_connection=lambda *change: changes.append(change),
+        )  # fmt: skip
+        broker.wait_log("disconnected, not authorised", count=3)
+        secret.write_text("right-s3cret\n")
+        wait_until(lambda: publisher.connected)
+    assert [connected for connected, _ in changes[:2]] == [False, True]  # told once, not each time
+    assert "wrong user name or password" in changes[0][1]
+    warnings = [r for r in caplog.records if r.levelno >= logging.WARNING and "wrong" in r.message]
+    assert len(warnings) == 1
+    assert "s3cret" not in caplog.text
+    assert "s3cret" not in repr(publisher) + repr(vars(publisher))
+
+
+def test_tls_with_client_certificate(
+    tmp_path: Path, certificates: Certificates, journal: Journal, start: Start
+) -> None:
+    tls = TlsConfig(
+        ca=str(certificates.ca), cert=str(certificates.client), key=str(certificates.client_key)
+    )
+    with mosquitto(tmp_path, tls=certificates, client_certificates=True) as broker:
+        publisher = start(broker.port, tls=tls)
+        for number in range(200):
+            append(journal, publisher, number)
+        assert publisher.drain(TIMEOUT_S)
+        assert journal.waiting(NODE) == 0
+
+
+def test_expired_certificate(tmp_path: Path, certificates: Certificates, start: Start) -> None:
+    with mosquitto(tmp_path, tls=certificates, expired=True) as broker:
+        publisher = start(broker.port, tls=TlsConfig(ca=str(certificates.ca)))
+        wait_until(lambda: "certificate has expired" in publisher.reason)
+
+
+def test_certificate_file_that_goes_away_is_a_reason_not_an_end(
+    tmp_path: Path, certificates: Certificates, start: Start
+) -> None:
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(certificates.ca.read_bytes())
+    with mosquitto(tmp_path, tls=certificates) as broker:
+        publisher = start(broker.port, tls=TlsConfig(ca=str(ca)))
+        wait_until(lambda: publisher.connected)
+        ca.unlink()
+        broker.restart()
+        wait_until(lambda: "mqtt.tls.ca: cannot read" in publisher.reason)
+        ca.write_bytes(certificates.ca.read_bytes())
+        wait_until(lambda: publisher.connected)
+
+
+def test_bad_settings_are_said_before_the_start(journal: Journal) -> None:
+    with pytest.raises(ConfigError, match="cannot be part of a topic"):
+        MqttPublisher(MqttConfig(), "a/b", journal)
+    with pytest.raises(ConfigError, match="cannot read /nowhere"):
+        MqttPublisher(MqttConfig(username="u", password_file="/nowhere"), NODE, journal)
+
+
+class StubbornStore:
+    """A journal that can be held up, and that fails when told to."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self.go_on = threading.Event()
+        self.go_on.set()
+        self.held = threading.Event()
+        self.errors: list[Exception] = []
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._journal, name)
+
+    def unacked(self, node: str, *, limit: int = 100, after_seq: int = 0) -> list[Event]:
+        self.held.set()
+        assert self.go_on.wait(TIMEOUT_S)
+        if self.errors:
+            raise self.errors.pop()
+        return self._journal.unacked(node, limit=limit, after_seq=after_seq)
+
+
+def test_the_pipeline_never_waits(broker: Mosquitto, journal: Journal, start: Start) -> None:
+    """Were one of the calls to wait for the held-up thread, this test would never end."""
+    store = StubbornStore(journal)
+    store.go_on.clear()
+    publisher = start(broker.port, store=store)
+    assert store.held.wait(TIMEOUT_S)
+    for number, event in enumerate(journalled(journal, 1000)):
+        publisher.event_journalled(event)
+        publisher.state(room(str(number)))
+        publisher.speech(number % 2 == 0)
+        publisher.muted(False)
+        publisher.telemetry({"uptime_s": number})
+    with Recorder(broker.port) as recorder:
+        store.go_on.set()
+        assert publisher.drain(TIMEOUT_S)
+        recorder.wait_count(EMOTION, 1000)
+        assert [decode(payload).seq for payload in recorder.on(EMOTION)] == list(range(1, 1001))
+        assert len(recorder.on(STATE)) == 1  # of a thousand, the latest
+        assert b'"999"' in recorder.on(STATE)[0]
+
+
+def test_journal_trouble_is_survived_and_said_once(
+    broker: Mosquitto, journal: Journal, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    journalled(journal, 3)
+    store = StubbornStore(journal)
+    store.errors = [UnavailableError("the disk is gone") for _ in range(2)]
+    publisher = start(broker.port, store=store)
+    assert publisher.drain(TIMEOUT_S)
+    assert caplog.text.count("the disk is gone") == 1
+    assert publisher.counters()["reconnects"] == 0
+
+
+def test_a_bug_is_logged_and_survived(
+    broker: Mosquitto, journal: Journal, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    journalled(journal, 3)
+    store = StubbornStore(journal)
+    store.errors = [RuntimeError("a bug")]
+    publisher = start(broker.port, store=store)
+    assert publisher.drain(TIMEOUT_S)
+    assert "stumbled" in caplog.text
+    assert publisher.counters()["reconnects"] == 1
+
+
+def test_a_failing_listener_is_survived(
+    broker: Mosquitto, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(connected: bool, reason: str) -> None:
+        raise RuntimeError("listener")
+
+    publisher = start(broker.port, on_connection=fail)
+    wait_until(lambda: publisher.connected)
+    publisher.stop()
+    assert "listener" in caplog.text
+
+
+def test_stop_before_start_and_twice(journal: Journal) -> None:
+    publisher = MqttPublisher(MqttConfig(port=1), NODE, journal)
+    publisher.stop(0.1)
+    publisher.stop(0.1)

@@ -1,0 +1,177 @@
+"""A microphone without hardware: a private PulseAudio server whose null sink is recorded.
+
+    with virtual_microphone(rate=44_100, channels=2) as mic:
+        process = subprocess.Popen([...], env=mic.env)   # ALSA's default device is the microphone
+        mic.play(path)                                   # whatever is played is heard
+
+The server has its own run-time directory, configuration and socket, so it neither finds nor
+disturbs one that is already there. It runs as any user, root too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PROGRAMS = ("pulseaudio", "pactl", "paplay")
+PLUGIN = "libasound_module_pcm_pulse.so"
+START_S = 60.0
+
+
+class VirtualMicrophone:
+    """A private PulseAudio server; see the module. Made by :func:`virtual_microphone`."""
+
+    def __init__(self, home: Path, *, rate: int, channels: int) -> None:
+        self.rate = rate
+        self.channels = channels
+        self._home = home
+        self._socket = home / "native"
+        self._server: subprocess.Popen[bytes] | None = None
+        self.env = {
+            **os.environ,
+            "HOME": str(home),
+            "XDG_RUNTIME_DIR": str(home),
+            "XDG_CONFIG_HOME": str(home / "config"),
+            "PULSE_SERVER": f"unix:{self._socket}",
+            "ALSA_CONFIG_PATH": str(home / "asound.conf"),
+        }
+        """The environment for a process that shall hear this microphone as ALSA's default."""
+        (home / "asound.conf").write_text(
+            "</usr/share/alsa/alsa.conf>\n"
+            'pcm.!default { type pulse device "room.monitor" }\n'
+            "ctl.!default { type pulse }\n"
+        )
+        (home / "script.pa").write_text(
+            f"load-module module-native-protocol-unix auth-anonymous=1 socket={self._socket}\n"
+            f"load-module module-null-sink {self._sink}\n"
+        )
+
+    @property
+    def _sink(self) -> str:
+        return f"sink_name=room rate={self.rate} channels={self.channels} format=s16le"
+
+    @property
+    def log(self) -> str:
+        """What the server has said so far."""
+        path = self._home / "log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        self._server = subprocess.Popen(
+            [
+                "pulseaudio",
+                "-n",
+                "--daemonize=no",
+                "--exit-idle-time=-1",
+                "--use-pid-file=no",
+                "--realtime=no",
+                "--high-priority=no",
+                f"--log-target=file:{self._home / 'log'}",
+                "-F",
+                str(self._home / "script.pa"),
+            ],
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + START_S
+        while self._pactl("info").returncode != 0:
+            if self._server.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                pytest.fail(f"PulseAudio does not start: {self.log}")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Kill the server, as a crash would."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.kill()
+            server.wait()
+        self._socket.unlink(missing_ok=True)
+
+    def unplug(self) -> None:
+        """Take the microphone away while the server goes on."""
+        modules = self._pactl("list", "short", "modules").stdout.splitlines()
+        for line in modules:
+            number, name, *_ = line.split("\t")
+            if name == "module-null-sink":
+                self._pactl("unload-module", number, check=True)
+
+    def plug(self) -> None:
+        """Bring it back."""
+        self._pactl("load-module", "module-null-sink", *self._sink.split(), check=True)
+
+    def recorders(self) -> int:
+        """How many streams record from it at this moment."""
+        return len(self._pactl("list", "short", "source-outputs").stdout.splitlines())
+
+    def play(self, path: Path) -> None:
+        """Play a file into the room; returns when it has been heard."""
+        with self.playing(path) as player:
+            player.wait(timeout=600)
+
+    @contextlib.contextmanager
+    def playing(self, path: Path) -> Iterator[subprocess.Popen[bytes]]:
+        """Play a file while the ``with`` block does something else; ends when both have."""
+        with subprocess.Popen(["paplay", "--device=room", str(path)], env=self.env) as player:
+            yield player
+            assert player.wait(timeout=600) == 0, "paplay failed"
+
+    def _pactl(self, *arguments: str, check: bool = False) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["pactl", *arguments],
+            env=self.env,
+            check=check,
+            timeout=60,
+            capture_output=True,
+            text=True,
+        )
+
+
+@contextlib.contextmanager
+def virtual_microphone(*, rate: int = 44_100, channels: int = 2) -> Iterator[VirtualMicrophone]:
+    """Start a private PulseAudio server for the time of a ``with`` block.
+
+    Skips the test where PulseAudio is not installed; fails it there when the environment says
+    ``CI=true``, where nothing may be missing.
+
+    Args:
+        rate: Hertz of the microphone.
+        channels: Of the microphone.
+    """
+    _need_programs()
+    # Not below pytest's own tmp_path: a socket's path may have 107 characters.
+    with tempfile.TemporaryDirectory(prefix="serd-pulse-") as folder:
+        microphone = VirtualMicrophone(Path(folder), rate=rate, channels=channels)
+        microphone.start()
+        try:
+            yield microphone
+        finally:
+            microphone.stop()
+
+
+def _need_programs() -> None:
+    missing = [program for program in PROGRAMS if shutil.which(program) is None]
+    if not any(Path("/usr/lib").glob(f"*/alsa-lib/{PLUGIN}")) and not missing:
+        missing = [PLUGIN]
+    if missing:
+        reason = (
+            f"{', '.join(missing)} not installed "
+            "(apt install pulseaudio pulseaudio-utils libasound2-plugins)"
+        )
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)

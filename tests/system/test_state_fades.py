@@ -1,0 +1,77 @@
+"""The room's state is told anew by itself: a mood must fade also where nothing is heard."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from serd.audio.source import EndOfSource, SourceStats
+from serd.events.event import ModelRef
+from serd.events.mood import Mood
+from serd.mqtt.backoff import Backoff
+from serd.mqtt.memory import MemoryPublisher
+from serd.pipeline import Pipeline
+from tests.broker import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Silence:
+    """A source that is open and gives nothing: a pipe into which nobody writes."""
+
+    name = "silence"
+    live = True
+    steady = False
+    stats = SourceStats(rate=16_000)
+
+    def __init__(self) -> None:
+        self._closed = threading.Event()
+
+    def open(self) -> None:
+        self._closed.clear()
+
+    def read(self, timeout: float, enough: int = 0) -> None:
+        if self._closed.wait(min(timeout, 0.01)):
+            raise EndOfSource
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+@pytest.fixture
+def publisher() -> MemoryPublisher:
+    return MemoryPublisher()
+
+
+@pytest.fixture(params=[False, True], ids=["listening", "muted"])
+def pipeline(
+    request: pytest.FixtureRequest, publisher: MemoryPublisher, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Pipeline]:
+    monkeypatch.setattr("serd.pipeline.REPEAT_S", 0.05)
+    nothing: Any = SimpleNamespace(reset=lambda _at: [], flush=list, speaking=False, patience=480)
+    made = Pipeline(
+        node="attic",
+        source=Silence(),
+        recogniser=nothing,
+        journal=nothing,
+        publisher=publisher,
+        mood=Mood(),
+        model=ModelRef(name="none", version="0", sha256="0" * 12),
+        muted=request.param,
+        retry=Backoff(),
+    )
+    thread = threading.Thread(target=made.run)
+    thread.start()
+    yield made
+    made.stop()
+    thread.join()
+
+
+def test_the_state_is_told_again_and_again(pipeline: Pipeline, publisher: MemoryPublisher) -> None:
+    wait_until(lambda: len(publisher.states) >= 5)
+    assert len({state.updated_at for state in publisher.states}) >= 2
+    assert {state.muted for state in publisher.states} == {pipeline.muted}

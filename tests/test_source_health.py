@@ -1,0 +1,91 @@
+"""Each change is said once; a dead stream is opened anew, ever more seldom."""
+
+from __future__ import annotations
+
+import logging
+from itertools import pairwise
+
+import msgspec
+import pytest
+
+from serd.audio.source import SourceStats
+from serd.errors import UnavailableError
+from serd.source_health import FLAT_S, LONGEST_REVIVAL_S, SourceHealth
+
+LIVING = SourceStats(rate=48_000, opens=1)
+DEAD = SourceStats(rate=48_000, opens=1, flat_s=FLAT_S)
+
+
+class Watch:
+    """A source's health, and time."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.health = SourceHealth(clock=lambda: self.now)
+
+    def look(self, stats: SourceStats, seconds: float = 1.0) -> bool:
+        self.now += seconds
+        return self.health.look(stats, "hw:1")
+
+
+@pytest.fixture(autouse=True)
+def _listen(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+
+def test_a_dead_stream_is_said_once_and_opened_anew_ever_more_seldom(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    watch = Watch()
+    assert not watch.look(LIVING)
+    assert watch.look(DEAD)
+    assert (
+        watch.health.trouble == "the microphone 'hw:1' is open, but delivers nothing but one value"
+    )
+    opened = []
+    for _ in range(6 * 3600):
+        if watch.look(DEAD):
+            watch.health.opened("hw:1", 48_000)
+            opened.append(watch.now)
+    pauses = [after - before for before, after in pairwise(opened)]
+    assert all(pause <= LONGEST_REVIVAL_S + 2 for pause in pauses)
+    assert all(pause >= LONGEST_REVIVAL_S / 2 for pause in pauses[6:])
+    assert len(opened) >= 6 * 3600 / LONGEST_REVIVAL_S
+    assert len(caplog.messages) == 1
+
+    assert not watch.look(LIVING)
+    assert [watch.health.trouble] == [None]
+    assert caplog.messages[1:] == ["the microphone hears something again"]
+
+
+def test_absence_is_said_once_a_reason(caplog: pytest.LogCaptureFixture) -> None:
+    watch = Watch()
+    for reason in ("unplugged", "unplugged", "busy", "busy"):
+        watch.health.failed(UnavailableError(reason))
+        assert watch.health.trouble == reason
+    watch.health.opened("hw:2", 44_100)
+    assert [watch.health.trouble] == [None]
+    assert caplog.messages == [
+        "unplugged; trying again until it works",
+        "busy; trying again until it works",
+        "the source is there again: hw:2",
+        "listening to hw:2 at 44100 Hz",
+    ]
+
+
+def test_a_storm_of_overflows_is_a_line_a_minute_with_totals(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    watch = Watch()
+    for second in range(1, 601):
+        watch.look(msgspec.structs.replace(LIVING, overflow_samples=480 * second,
+                                           device_overflows=second))  # fmt: skip
+    assert len(caplog.messages) == 10
+    assert caplog.messages[0].startswith("sound was lost: since the start 480 samples")
+    assert (
+        "since the start 259680 samples because serd was too slow, and 541 times"
+        in (caplog.messages[-1])
+    )
+    for _ in range(600):
+        watch.look(msgspec.structs.replace(LIVING, overflow_samples=288_000, device_overflows=600))
+    assert len(caplog.messages) == 11  # what came after the last line is still told, once

@@ -1,0 +1,27 @@
+"""A recipe small enough for a test."""
+
+from __future__ import annotations
+
+import msgspec
+
+from training.recipe import CorpusUse, Network, Preparation, Recipe, load_recipe
+
+
+def tiny_recipe(*, steps: int = 60) -> Recipe:
+    """The default recipe on the made-up corpus alone, with a small network and few steps."""
+    default = load_recipe("default")
+    return msgspec.structs.replace(
+        default,
+        name="tiny",
+        about="Made-up voices",
+        licence="Apache-2.0",
+        corpora={"ravdess": CorpusUse(share=1.0, validation_speakers=1)},
+        cross_corpora=(),
+        teaching=None,
+        preparation=Preparation(speeds=(1.0, 0.94, 1.06)),
+        network=Network(stem=8, widths=(16, 24), dropout=0.1),
+        optimiser=msgspec.structs.replace(
+            default.optimiser, steps=steps, batch=16, averaging=0.9, precision="float32"
+        ),
+        representative_clips=20,
+    )

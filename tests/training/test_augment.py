@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from serd.model.features import FeatureParameters
+from training.augment import add_room, augment, band_centres, band_limits, noise_like, warp
+from training.recipe import Augmentation, BandLimit, Noise, Reverb, Warp
+
+FEATURES = FeatureParameters()
+
+
+def speech(count: int = 6) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Made-up power with an utterance from frame 60 to 119 in each clip."""
+    power = np.zeros((count, 188, 64), dtype=np.float32)
+    power[:, 60:120] = np.random.default_rng(0).gamma(2.0, 1.0, size=(count, 60, 64))
+    return power, np.full(count, 60), np.full(count, 60)
+
+
+def test_without_settings_nothing_changes() -> None:
+    power, starts, lengths = speech()
+    done = augment(
+        power,
+        starts,
+        lengths,
+        settings=Augmentation(),
+        features=FEATURES,
+        random=np.random.default_rng(1),
+    )
+    np.testing.assert_array_equal(done, power)
+
+
+def test_a_room_adds_a_tail_of_the_energy_asked_for_and_no_echo_before_the_sound() -> None:
+    power = np.zeros((1, 188, 64), dtype=np.float32)
+    power[0, 20] = 1.0
+    room = Reverb(probability=1.0, rt60_s=(0.4, 0.4), tail_db=(-6.0, -6.0))
+    wet = add_room(power, room, FEATURES, np.random.default_rng(0))
+    assert not wet[0, :20].any()
+    np.testing.assert_allclose(wet[0, 20], 1.0)
+    np.testing.assert_allclose(wet[0, 21:].sum(axis=0), 10**-0.6, rtol=1e-3)
+    # RT60: in 0.4 s, 25 frames, the tail of the lowest band falls by 60 dB, of the highest by 120.
+    fall = 10 * np.log10(wet[0, 21] / wet[0, 46])
+    assert fall[0] == pytest.approx(60.0, abs=0.1)
+    assert fall[-1] == pytest.approx(120.0, abs=0.2)
+
+
+def test_noise_has_the_level_asked_for() -> None:
+    power, _, lengths = speech()
+    level = power.sum(axis=(1, 2)) / lengths
+    settings = Noise(probability=1.0, snr_db=(10.0, 10.0), tilt_db=(-20.0, -20.0))
+    noise = noise_like(power, level, settings, np.random.default_rng(0))
+    ratio = 10 * np.log10(level / noise.sum(axis=2).mean(axis=1))
+    np.testing.assert_allclose(ratio, 10.0, atol=0.6)
+    assert (noise[:, :, :8].mean(axis=(1, 2)) > noise[:, :, -8:].mean(axis=(1, 2))).all()
+
+
+def test_a_telephone_passes_the_middle_and_nothing_else() -> None:
+    settings = BandLimit(
+        probability=1.0, low_hz=(300.0, 300.0), high_hz=(3400.0, 3400.0), slope_db=(60.0, 60.0)
+    )
+    gain = band_limits(2, settings, FEATURES, np.random.default_rng(0))
+    centres = band_centres(FEATURES)
+    inside = (centres > 300.0) & (centres < 3400.0)
+    np.testing.assert_allclose(gain[:, inside], 1.0)
+    assert (gain[:, centres < 150.0] <= 1e-6).all()
+    assert (gain[:, centres > 6800.0] <= 1e-6).all()
+
+
+def test_outside_an_utterance_and_its_margins_it_is_silent() -> None:
+    power, starts, lengths = speech()
+    settings = Augmentation(
+        reverb=Reverb(probability=1.0), noise=Noise(probability=1.0), margin_frames=5
+    )
+    done = augment(
+        power,
+        starts,
+        lengths,
+        settings=settings,
+        features=FEATURES,
+        random=np.random.default_rng(3),
+    )
+    assert not done[:, :55].any()
+    assert not done[:, 125:].any()
+    assert (done[:, 60:120].sum(axis=2) > 0).all()
+
+
+def test_warping_changes_length_and_bands_within_bounds() -> None:
+    power = np.zeros((100, 64), dtype=np.float32)
+    power[:, 32] = 1.0
+    random = np.random.default_rng(0)
+    settings = Warp(probability=1.0, stretch=0.15, shift=0.08)
+    lengths, peaks = set(), set()
+    for _ in range(50):
+        warped = warp(power, settings, random)
+        lengths.add(len(warped))
+        peaks.add(int(warped.sum(axis=0).argmax()))
+    assert min(lengths) >= 85
+    assert max(lengths) <= 115
+    assert len(lengths) > 10
+    assert {29, 32, 35} & peaks
+    assert min(peaks) >= 29
+    assert max(peaks) <= 35
+    assert warp(power, Warp(), random) is power

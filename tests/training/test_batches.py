@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from serd.model.emotions import EMOTIONS
+from serd.model.mfcc import MfccFrontEnd
+from training.batches import (
+    Batches,
+    drawing_chances,
+    heard_classes,
+    measure_features,
+    plain_features,
+    target,
+)
+from training.corpora import Clip
+from training.prepare import Prepared
+from training.recipe import Augmentation, Recipe, load_recipe
+
+
+def prepared(
+    corpus: str, number: int, emotion: str, votes: dict[str, float] | None = None
+) -> Prepared:
+    random = np.random.default_rng([number, len(corpus)])
+    return Prepared(
+        clip=Clip(
+            path=Path(f"{corpus}-{number}.wav"),
+            corpus=corpus,
+            speaker=f"{number % 4}",
+            emotion=emotion,
+            votes=votes,
+        ),
+        digest=f"{corpus}{number}",
+        duration_s=1.0,
+        peak=0.5,
+        loudest=2.0,
+        copies=tuple(random.random((frames, 64)).astype(np.float16) for frames in (60, 70, 230)),
+    )
+
+
+@pytest.fixture
+def clips() -> list[Prepared]:
+    ravdess = [prepared("ravdess", number, EMOTIONS[number % 8]) for number in range(16)]
+    crema_d = [prepared("crema_d", number, "sad") for number in range(27)]
+    return [*ravdess, *crema_d, *(prepared("crema_d", 50 + n, "neutral") for n in range(3))]
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    return load_recipe("default")
+
+
+def test_a_batch_depends_on_seed_and_step_alone(clips: list[Prepared], recipe: Recipe) -> None:
+    features = measure_features(clips, recipe.features)
+    batches = Batches(clips, recipe, features)
+    first = batches.batch(7)
+    assert first.features.shape == (32, 188, 64)
+    assert first.targets.shape == first.heard.shape == (32, 8)
+    ahead = list(Batches(clips, recipe, features).from_step(5, 8))
+    assert len(ahead) == 3
+    np.testing.assert_array_equal(ahead[2].features, first.features)
+    np.testing.assert_array_equal(ahead[2].targets, first.targets)
+    other = Batches(clips, msgspec.structs.replace(recipe, seed=2), features).batch(7)
+    assert not np.array_equal(other.features, first.features)
+
+
+def test_unaugmented_features_are_those_of_the_daemon(clips: list[Prepared]) -> None:
+    recipe = msgspec.structs.replace(load_recipe("default"), augmentation=Augmentation())
+    features = measure_features(clips, recipe.features)
+    front_end = MfccFrontEnd(features)
+    wanted = [front_end.finish_mel(clip.power()) for clip in clips]
+    np.testing.assert_array_equal(plain_features(clips, features), np.stack(wanted))
+    values = np.stack(wanted).reshape(-1, 64)
+    np.testing.assert_allclose(values.mean(axis=0), 0.0, atol=1e-2)
+    np.testing.assert_allclose(values.std(axis=0), 1.0, atol=1e-2)
+
+
+def test_corpora_have_their_shares_and_rare_classes_weigh_more(
+    clips: list[Prepared], recipe: Recipe
+) -> None:
+    chances = drawing_chances(clips, recipe)
+    crema = np.array([clip.clip.corpus == "crema_d" for clip in clips])
+    assert chances.sum() == pytest.approx(1.0)
+    assert chances[crema].sum() == pytest.approx(recipe.corpora["crema_d"].share)
+    assert chances[-1] / chances[20] == pytest.approx((27 / 3) ** 0.5)
+
+
+def test_calm_is_left_out_of_the_loss_for_neutral_clips_of_crema_d_alone(recipe: Recipe) -> None:
+    calm = EMOTIONS.index("calm")
+    assert heard_classes(prepared("crema_d", 1, "neutral"), recipe)[calm] == 0.0
+    assert heard_classes(prepared("crema_d", 1, "neutral"), recipe).sum() == 7.0
+    assert heard_classes(prepared("crema_d", 1, "sad"), recipe).sum() == 8.0
+    assert heard_classes(prepared("ravdess", 1, "neutral"), recipe).sum() == 8.0
+
+
+def test_votes_soften_a_target_as_far_as_the_recipe_says(recipe: Recipe) -> None:
+    clip = prepared("crema_d", 1, "sad", {"sad": 0.5, "neutral": 0.5})
+    assert target(clip, recipe)[EMOTIONS.index("sad")] == 1.0
+    use = msgspec.structs.replace(recipe.corpora["crema_d"], votes_weight=0.4)
+    soft = msgspec.structs.replace(recipe, corpora=recipe.corpora | {"crema_d": use})
+    wanted = target(clip, soft)
+    assert wanted[EMOTIONS.index("sad")] == pytest.approx(0.8)
+    assert wanted[EMOTIONS.index("neutral")] == pytest.approx(0.2)
+
+
+def test_a_teacher_speaks_beside_the_label(clips: list[Prepared], recipe: Recipe) -> None:
+    features = measure_features(clips, recipe.features)
+    answer = np.array([0.64, 0.16, 0.04, 0.16, 0, 0, 0, 0], dtype=np.float32)
+    taught = {str(clip.clip.path): answer for clip in clips if clip.clip.corpus == "crema_d"}
+    batch = Batches(clips, recipe, features, soft_targets=taught).batch(0)
+    plain = Batches(clips, recipe, features).batch(0)
+    np.testing.assert_array_equal(batch.targets, plain.targets)
+    assert not plain.taught.any()
+    # At a temperature of 2, roots: 0.8, 0.4, 0.2, 0.4; without calm where calm takes no part.
+    whole = np.array([0.8, 0.4, 0.2, 0.4, 0, 0, 0, 0]) / 1.8
+    without = np.array([0.8, 0.0, 0.2, 0.4, 0, 0, 0, 0]) / 1.4
+    kinds = []
+    for row, heard in zip(batch.taught, batch.heard, strict=True):
+        wanted = [np.zeros(8), whole, without]
+        kinds.append([np.allclose(row, one, atol=1e-6) for one in wanted].index(True))
+        assert (kinds[-1] == 2) == (heard.sum() == 7)
+    assert set(kinds) == {0, 1, 2}
+    silent = msgspec.structs.replace(recipe, teaching=None)
+    assert not Batches(clips, silent, features, soft_targets=taught).batch(0).taught.any()

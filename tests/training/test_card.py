@@ -1,0 +1,106 @@
+"""The page about the shipped model says what was measured, and what anybody can measure again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serd.model.emotions import EMOTIONS
+from serd.model.model_file import ModelFile
+from training.corpora import read_corpus
+from training.folds import load_folds
+from training.report import QUOTE_BEGIN, QUOTE_END, card, quote, write_quote
+from training.runs import summary
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def figures() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(
+        (REPOSITORY / "training" / "results" / "default.json").read_text(encoding="utf-8")
+    )
+    return found
+
+
+def test_the_card_says_what_the_run_measured(figures: dict[str, Any]) -> None:
+    assert (REPOSITORY / "docs" / "model-card.md").read_text(encoding="utf-8") == card(figures)
+
+
+def test_the_card_names_a_teacher_and_its_licence(figures: dict[str, Any]) -> None:
+    teaching = {"share": 0.7, "groups": 4, "gain": 2.0, "temperature": 2.0, "layers": [2, 3]}
+    of_side = {"clips": 3, "accuracy": 0.5, "uar": 0.25, "confidence": 0.75}
+    taught = {"teacher": "somebody/large", "licence": "MIT", "training": {"ravdess": of_side}}
+    with_it = {"teaching": taught, "recipe": figures["recipe"] | {"teaching": teaching}}
+    text = card(figures | with_it)
+    assert "`somebody/large`" in text
+    assert "licence:\nMIT." in text
+    assert "| RAVDESS | taught | 3 | 0.5000 | 0.2500 | 0.7500 |" in text
+    assert "from labels alone" in card(figures | {"teaching": None})
+
+
+def test_readme_quotes_the_figures(figures: dict[str, Any]) -> None:
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert f"{QUOTE_BEGIN}\n\n{quote(figures)}\n\n{QUOTE_END}" in text
+
+
+def test_a_page_without_marks_is_left_alone(figures: dict[str, Any], tmp_path: Path) -> None:
+    page = tmp_path / "README.md"
+    page.write_text("# something else\n", encoding="utf-8")
+    assert not write_quote(figures, page)
+    assert page.read_text(encoding="utf-8") == "# something else\n"
+
+
+def test_the_shipped_model_is_the_one_that_was_measured(figures: dict[str, Any]) -> None:
+    model = ModelFile.load("default")
+    assert hashlib.sha256(model.network).hexdigest() == figures["model"]["network_sha256"]
+    assert model.size == figures["model"]["bytes"] <= 300_000
+    assert model.labels == EMOTIONS
+    assert model.info.temperature == figures["calibration"]["temperature"]
+    assert model.info.abstain_threshold == figures["calibration"]["abstain_threshold"]
+    assert model.info.evaluation == summary(figures)
+
+
+def test_nobody_who_was_tested_was_trained_or_chosen_with(figures: dict[str, Any]) -> None:
+    split = figures["run"]["split"]
+    assert not set(split["test"]) & {*split["train"], *split["validation"]}
+    assert not set(split["train"]) & set(split["validation"])
+    fold = figures["recipe"]["fold"] - 1
+    for corpus, one in figures["test"].items():
+        assert one["speakers"] == sorted(load_folds(corpus)[fold])
+
+
+@pytest.mark.corpora
+@pytest.mark.slow
+@pytest.mark.parametrize("corpus", ["ravdess", "crema_d"])
+def test_serd_classify_gives_the_figures_of_the_card(
+    corpus: str, figures: dict[str, Any], real_corpora: Path, tmp_path: Path
+) -> None:
+    wanted = figures["test"][corpus]
+    clips = {
+        str(clip.path): clip.emotion
+        for clip in read_corpus(corpus, real_corpora).clips
+        if clip.speaker in wanted["speakers"]
+    }
+    command = [sys.executable, "-m", "serd", "classify", "--whole", "--json", *clips]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["path"] for line in lines] == list(clips)
+    hits: dict[str, list[bool]] = {}
+    for line in lines:
+        said = max(line["scores"], key=lambda name: line["scores"][name])
+        if said == "calm" and "calm" not in wanted["classes"]:
+            said = "neutral"
+        hits.setdefault(clips[line["path"]], []).append(said == clips[line["path"]])
+    right = [hit for of_class in hits.values() for hit in of_class]
+    assert len(right) == wanted["clips"]
+    assert sum(right) / len(right) == wanted["accuracy"]
+    recalls = [sum(hits[name]) / len(hits[name]) for name in sorted(hits)]
+    assert sum(recalls) / len(recalls) == wanted["uar"]

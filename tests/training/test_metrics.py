@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from training import metrics
+
+TRUTH = ["sad", "sad", "sad", "sad", "happy", "happy", "calm"]
+SAID = ["sad", "sad", "sad", "calm", "happy", "sad", "sad"]
+
+
+def test_uar_counts_classes_alike() -> None:
+    assert metrics.accuracy(TRUTH, SAID) == pytest.approx(4 / 7)
+    assert metrics.recalls(TRUTH, SAID) == {"calm": 0.0, "happy": 0.5, "sad": 0.75}
+    assert metrics.uar(TRUTH, SAID) == pytest.approx((0.0 + 0.5 + 0.75) / 3)
+
+
+def test_confusion_has_truth_in_rows() -> None:
+    assert metrics.confusion(TRUTH, SAID, ["sad", "happy", "calm"]) == [
+        [3, 0, 1],
+        [1, 1, 0],
+        [1, 0, 0],
+    ]
+
+
+def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
+    confidence = np.array([0.95] * 10 + [0.55] * 10)
+    right = np.array([True] * 9 + [False] + [True] * 3 + [False] * 7)
+    assert metrics.calibration_error(confidence, right) == pytest.approx(
+        0.5 * abs(0.9 - 0.95) + 0.5 * abs(0.3 - 0.55)
+    )
+
+
+def test_abstaining_keeps_the_surest() -> None:
+    confidence = np.array([0.9, 0.3, 0.8, 0.4])
+    right = np.array([True, False, True, False])
+    assert metrics.accuracy_at_coverage(confidence, right, 0.5) == 1.0
+    assert metrics.accuracy_at_coverage(confidence, right, 1.0) == 0.5
+    weights = np.full(4, 0.25)
+    threshold = metrics.threshold_for_coverage(confidence, 0.5, weights)
+    assert (confidence >= threshold).mean() == 0.5
+
+
+def test_a_corpus_with_few_clips_counts_as_much_in_the_threshold() -> None:
+    confidence = np.array([0.9, 0.8, *[0.5] * 8, *[0.4] * 10])
+    weights = np.array([0.25, 0.25, *[0.5 / 18] * 18])
+    assert metrics.threshold_for_coverage(confidence, 0.5, weights) == 0.8
+
+
+def test_the_temperature_that_made_the_logits_is_found() -> None:
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(4000, 5)) * 2.0
+    chances = metrics.softmax(logits)
+    truth = np.array([random.choice(5, p=row) for row in chances])
+    accepted = np.eye(5, dtype=bool)[truth]
+    weights = np.full(4000, 1 / 4000)
+    assert metrics.best_temperature(logits, accepted, weights) == pytest.approx(1.0, abs=0.06)
+    assert metrics.best_temperature(logits * 2.0, accepted, weights) == pytest.approx(2.0, abs=0.1)
+
+
+def test_every_emotion_has_a_group() -> None:
+    groups = {metrics.group_of(name) for name in ("neutral", "calm")}
+    assert len(groups) == 1
+    assert metrics.group_of("happy") == metrics.group_of("surprised") != metrics.group_of("sad")
+    assert len({metrics.group_of(name) for name in ("angry", "fearful", "disgust")}) == 1

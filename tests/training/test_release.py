@@ -1,0 +1,97 @@
+"""From raw audio to a packed model that serd loads, on a corpus made by the test."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from serd import Classifier
+from tests.training.recipes import tiny_recipe
+from tests.training.synthetic import RATE, voice
+from training.report import card
+
+pytest.importorskip("tensorflow")
+
+
+@pytest.fixture(scope="module")
+def released(synthetic_corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``serd-train release`` puts into a repository."""
+    home = tmp_path_factory.mktemp("release")
+    recipe = home / "tiny.yaml"
+    recipe.write_bytes(msgspec.yaml.encode(tiny_recipe(steps=80)))
+    command = [sys.executable, "-m", "training", "release", "--recipe", str(recipe)]
+    command += ["--corpora", str(synthetic_corpora), "--cache", str(home / "cache")]
+    command += ["--run", str(home / "run"), "--into", str(home), "--jobs", "1"]
+    done = subprocess.run(
+        command,
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert [Path(line).name for line in done.stdout.splitlines()] == [
+        "tiny.tflite",
+        "tiny.json",
+        "model-card-tiny.md",
+    ]
+    return home
+
+
+def test_the_model_loads_and_recognises_voices_it_never_heard(released: Path) -> None:
+    classifier = Classifier.load(released / "serd" / "model" / "data" / "tiny.tflite")
+    assert classifier.info.corpora[0].name == "RAVDESS (speech)"
+    assert classifier.info.corpora[0].speakers == 3
+    assert classifier.info.evaluation["ravdess"]["speakers"] == 2
+    angry = classifier.classify(voice("05", 20, 1), RATE)
+    assert max(angry.scores, key=lambda name: angry.scores[name]) == "angry"
+    assert sum(angry.scores.values()) == pytest.approx(1.0)
+
+
+def test_the_figures_are_better_than_chance_and_agree_with_each_other(released: Path) -> None:
+    figures = json.loads((released / "training" / "results" / "tiny.json").read_text())
+    one = figures["test"]["ravdess"]
+    matrix = np.array(one["confusion"])
+    assert matrix.sum() == one["clips"] == 32
+    assert one["accuracy"] == pytest.approx(matrix.trace() / matrix.sum())
+    assert one["uar"] == pytest.approx(np.mean(list(one["recall"].values())))
+    assert one["accuracy"] > 0.3
+    assert abs(figures["float32"]["ravdess"]["accuracy"] - one["accuracy"]) < 0.15
+    split = figures["run"]["split"]
+    assert split["test"] == ["ravdess/02", "ravdess/05"]
+    assert not set(split["test"]) & {*split["train"], *split["validation"]}
+
+
+def test_the_card_is_made_of_the_figures(released: Path) -> None:
+    text = (released / "docs" / "model-card-tiny.md").read_text()
+    figures = json.loads((released / "training" / "results" / "tiny.json").read_text())
+    assert text == card(figures)
+    assert f"**{figures['test']['ravdess']['uar']:.4f}**" in text
+    assert "Apache-2.0" in text
+
+
+def test_a_run_is_not_mistaken_for_another(released: Path, synthetic_corpora: Path) -> None:
+    command = [sys.executable, "-m", "training", "train", "--recipe", str(released / "tiny.yaml")]
+    command += ["--corpora", str(synthetic_corpora), "--run", str(released / "run"), "--seed", "9"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 2
+    assert "another recipe" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_mistake_in_a_recipe_is_named(tmp_path: Path) -> None:
+    recipe = tmp_path / "odd.yaml"
+    recipe.write_bytes(msgspec.yaml.encode(tiny_recipe()).replace(b"dropout:", b"dropuot:"))
+    command = [sys.executable, "-m", "training", "train", "--recipe", str(recipe)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 78
+    assert "dropuot" in done.stderr
+    assert "network" in done.stderr

@@ -1,0 +1,76 @@
+"""Nobody who is tested may have been heard before: not by the weights, nor by any choice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+import pytest
+
+from tests.training.recipes import tiny_recipe
+from training import evaluate, runs
+from training.batches import measure_features, plain_features
+from training.provenance import provenance
+from training.quantise import representative_clips
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from tests.models import Network
+    from training.corpora import Clip
+    from training.evaluate import Answer
+
+
+@pytest.fixture
+def material(synthetic_corpora: Path, tmp_path: Path) -> runs.Material:
+    return runs.gather(tiny_recipe(), synthetic_corpora, cache=tmp_path / "cache", jobs=1)
+
+
+def test_representative_clips_are_training_clips_of_every_corpus(material: runs.Material) -> None:
+    training = material.side("train")
+    chosen = representative_clips(training, 24)
+    assert len(chosen) == 24
+    assert {one.clip.voice for one in chosen} == set(material.split.train)
+    assert {one.clip.emotion for one in chosen} == {one.clip.emotion for one in training}
+
+
+def test_each_step_of_a_run_hears_only_the_side_that_it_may(
+    material: runs.Material, tmp_path: Path, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny_recipe()
+    run = runs.Run(tmp_path / "run", recipe)
+    features = measure_features(material.side("train"), recipe.features)
+    (run.folder / "features.json").write_bytes(msgspec.json.encode(features))
+    (run.folder / "run.json").write_bytes(msgspec.json.encode(provenance(recipe, material)))
+    np.savez(run.folder / "weights.npz", np.zeros(1, dtype=np.float32))
+    seen: dict[str, NDArray[np.float32]] = {}
+    heard: list[set[str]] = []
+
+    def convert(*given: object) -> bytes:
+        examples = given[-1]
+        assert isinstance(examples, np.ndarray)
+        seen["examples"] = examples
+        return network("eight")
+
+    real = evaluate.classify_clips
+
+    def classify(model: Path, clips: Sequence[Clip], **options: object) -> list[Answer]:
+        heard.append({clip.voice for clip in clips})
+        return real(model, clips)
+
+    monkeypatch.setattr(runs, "convert", convert)
+    monkeypatch.setattr(runs, "classify_clips", classify)
+    monkeypatch.setattr(runs.Run, "_float_figures", lambda *_: {})
+    run.quantise(material)
+    assert heard == [set(material.split.validation)]
+    result = run.evaluate(material)
+    assert heard[1:] == [set(material.split.test)]
+    assert result["test"]["ravdess"]["speakers"] == ["02", "05"]
+
+    of_training = {one.tobytes() for one in plain_features(material.side("train"), run.features())}
+    assert len(seen["examples"]) == 20
+    assert {one.tobytes() for one in seen["examples"]} <= of_training

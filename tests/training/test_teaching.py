@@ -1,0 +1,217 @@
+"""A teacher may not tell the pupil what it has learned by heart, nor anything of who is tested."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+import pytest
+
+from serd.errors import InputError, UsageError
+from tests.training.recipes import tiny_recipe
+from training import runs, teaching
+from training.corpora import Clip
+from training.prepare import Prepared
+from training.recipe import Head, Recipe, Teaching
+from training.teacher import FOLDERS, Teacher, find_teacher, statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    head = Head(width=16, epochs=3, batch=8, heads=1)
+    teacher = Teaching(teacher="nobody/tiny", licence="none", layers=(0, 2), groups=2, head=head)
+    return msgspec.structs.replace(tiny_recipe(steps=20), teaching=teacher)
+
+
+@pytest.fixture
+def material(recipe: Recipe, synthetic_corpora: Path, tmp_path: Path) -> runs.Material:
+    return runs.gather(recipe, synthetic_corpora, cache=tmp_path / "cache", jobs=1)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a very small speech encoder that was never trained."""
+    torch = pytest.importorskip("torch", reason="needs PyTorch (the extra `teacher`)")
+    pytest.importorskip("transformers", reason="needs transformers (the extra `teacher`)")
+    from transformers import WhisperConfig
+    from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+    torch.manual_seed(0)
+    config = WhisperConfig(
+        d_model=16,
+        encoder_layers=2,
+        encoder_attention_heads=2,
+        encoder_ffn_dim=32,
+        num_mel_bins=80,
+        max_source_positions=1500,
+    )
+    folder = tmp_path_factory.mktemp("teachers") / "tiny"
+    WhisperEncoder(config).save_pretrained(folder)
+    return folder
+
+
+def clip(corpus: str, speaker: int, number: int, sex: str) -> Prepared:
+    emotion = ("happy", "sad")[number % 2]
+    path = Path(f"{corpus}-{speaker}-{number}.wav")
+    named = Clip(path=path, corpus=corpus, speaker=str(speaker), emotion=emotion, sex=sex)
+    return Prepared(clip=named, digest=str(path), duration_s=1, peak=1, loudest=1, copies=())
+
+
+def many() -> list[Prepared]:
+    return [
+        clip(corpus, speaker, number, "fm"[speaker % 2])
+        for corpus, speakers in (("ravdess", 8), ("crema_d", 12))
+        for speaker in range(speakers)
+        for number in range(3)
+    ]
+
+
+def test_groups_are_of_whole_speakers_and_alike() -> None:
+    clips = many()
+    dealt = teaching.deal(clips, 4)
+    assert dealt == teaching.deal(clips[::-1], 4)
+    sexes = {one.clip.voice: one.clip.sex for one in clips}
+    assert set(dealt) == set(sexes)
+    for kind in ("ravdess/", "crema_d/"):
+        sizes = Counter(group for voice, group in dealt.items() if voice.startswith(kind))
+        assert set(sizes) == {0, 1, 2, 3}
+        assert max(sizes.values()) - min(sizes.values()) <= 1
+    women = Counter(group for voice, group in dealt.items() if sexes[voice] == "f")
+    assert max(women.values()) - min(women.values()) <= 1
+    with pytest.raises(UsageError, match="dealt into 21 groups"):
+        teaching.deal(clips, 21)
+
+
+def test_no_head_answers_for_a_speaker_that_it_heard(recipe: Recipe) -> None:
+    clips = many()
+    # What is "heard" of a clip is its place in the list, so that a head knows who it is asked for.
+    heard = np.arange(len(clips), dtype=np.float32)[:, np.newaxis]
+    asked_for: list[str] = []
+
+    def fit(some: Sequence[Prepared], of: NDArray[np.float32], _: Recipe) -> teaching.Pupil:
+        known = {one.clip.voice for one in some}
+        assert [clips[int(place)] for place in of[:, 0]] == list(some)
+
+        def answer(of: NDArray[np.float32]) -> NDArray[np.float32]:
+            voices = [clips[int(place)].clip.voice for place in of[:, 0]]
+            assert not known & set(voices)
+            # All who are not asked for were learned from.
+            assert known | set(voices) == {one.clip.voice for one in clips}
+            asked_for.extend(voices)
+            return np.repeat(of, 8, axis=1)
+
+        return answer
+
+    answers = teaching.cross_fit(clips, heard, recipe, fit)
+    assert Counter(asked_for) == Counter(one.clip.voice for one in clips)
+    np.testing.assert_array_equal(answers[:, 0], heard[:, 0])
+
+
+def test_nobody_is_taught_who_is_not_trained_on(
+    material: runs.Material, recipe: Recipe, encoder: Path, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    run = runs.Run(tmp_path / "run", recipe)
+    seen: list[tuple[str, int, int]] = []
+    given = run.teach(
+        material,
+        source=str(encoder),
+        cache=cache,
+        jobs=1,
+        progress=lambda *what: seen.append(what),
+    )
+    assert given is not None
+    training, validation = material.side("train"), material.side("validation")
+    assert set(given) == {str(one.clip.path) for one in training}
+    for row in given.values():
+        assert row.shape == (8,)
+        assert row.sum() == pytest.approx(1.0, abs=1e-5)
+    # Not even what the teacher hears of the tested is kept.
+    assert len(list(cache.glob("teacher-*/*/*.npy"))) == len(training) + len(validation)
+    assert seen[-1] == ("listen", len(training) + len(validation), len(training) + len(validation))
+    report = run.read("teaching.json")
+    assert report["teacher"] == "nobody/tiny"
+    assert report["training"]["ravdess"]["clips"] == len(training)
+    assert report["validation"]["ravdess"]["clips"] == len(validation)
+    assert len(report["weights_sha256"]) == 64
+    # The second time the answers come from the run's folder, and nobody is asked.
+    again = run.teach(material, source="/no/such/teacher", cache=cache, jobs=1)
+    assert again is not None
+    for path, row in given.items():
+        np.testing.assert_array_equal(again[path], row)
+
+
+def test_a_run_with_a_teacher_trains_and_says_so(
+    material: runs.Material, recipe: Recipe, encoder: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorflow")
+    run = runs.Run(tmp_path / "run", recipe)
+    taught = run.teach(material, source=str(encoder), cache=tmp_path / "cache", jobs=1)
+    run.train(material, soft_targets=taught)
+    with_it = run.weights()
+    other = runs.Run(tmp_path / "alone", recipe)
+    other.train(material)
+    assert any(
+        not np.array_equal(one, two) for one, two in zip(with_it, other.weights(), strict=True)
+    )
+    assert "torch" in run.read("run.json")["versions"]
+
+
+def test_what_is_heard_depends_on_the_clip_alone(encoder: Path) -> None:
+    from training.teacher import _encoder
+
+    voices = [
+        np.sin(np.arange(size, dtype=np.float32) * pitch)
+        for size, pitch in ((9000, 0.1), (20000, 0.3), (15900, 0.5), (9000, 0.9))
+    ]
+    teacher = _encoder(str(encoder))
+    together = statistics(teacher, voices, (0, 1, 2))
+    assert {one.shape for one in together} == {(2 * 3 * 16,)}
+    for voice, heard in zip(voices, together, strict=True):
+        (alone,) = statistics(teacher, [voice], (0, 1, 2))
+        np.testing.assert_allclose(heard, alone, atol=0.02)
+    assert not np.allclose(together[0], together[3], atol=0.02)
+    # The embeddings are whole again.
+    assert teacher.embed_positions.num_embeddings == teacher.config.max_source_positions == 1500
+
+
+def test_half_precision_and_cropping_change_what_is_heard_but_little(encoder: Path) -> None:
+    """Against the encoder as its authors run it: 30 s, all in float32, frames of silence too."""
+    import torch
+    from transformers import WhisperFeatureExtractor
+
+    from training.teacher import _encoder
+
+    voice = np.random.default_rng(2).normal(0, 0.1, 480_000).astype(np.float32)
+    teacher = _encoder(str(encoder))
+    (heard,) = statistics(teacher, [voice], (1,))
+    mel = WhisperFeatureExtractor()(voice, sampling_rate=16_000, return_tensors="pt")
+    with torch.inference_mode():
+        states = teacher(mel.input_features, output_hidden_states=True).hidden_states[1][0]
+    plain = torch.stack([states.mean(dim=0), states.std(dim=0, correction=0)]).flatten().numpy()
+    np.testing.assert_allclose(heard, plain, atol=0.02)
+
+
+def test_a_teacher_that_is_not_there_is_named(encoder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no teacher at"):
+        Teacher(tmp_path, (1,))
+    with pytest.raises(UsageError, match="layers 0 to 2"):
+        Teacher(encoder, (3,))
+
+
+def test_a_teacher_is_looked_for_in_the_cache_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_teacher("openai/whisper-base") == "openai/whisper-base"
+    (FOLDERS / "whisper-base").mkdir(parents=True)
+    assert find_teacher("openai/whisper-base") == str(FOLDERS / "whisper-base")
+    assert find_teacher("openai/whisper-base", "elsewhere") == "elsewhere"
