@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".w64"})
 """File names that a reader takes for speech; everything else in a corpus's folder is left alone."""
+UNKNOWN_SPEAKER = "unknown"
+"""Stands for whoever speaks where the corpus does not say."""
 
 
 class Clip(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,11 +36,13 @@ class Clip(msgspec.Struct, frozen=True, kw_only=True):
     """The corpus's own word for how strongly it was acted."""
     text: str | None = None
     """The corpus's own code for the sentence."""
+    key: str | None = None
+    """What tells the clip from all others of its corpus, where the file's name does not."""
 
     @property
     def name(self) -> str:
-        """The file's name without its ending: the corpus's own key of the clip."""
-        return self.path.stem
+        """The clip's key: as a rule the file's name without its ending."""
+        return self.key or self.path.stem
 
     @property
     def voice(self) -> str:
@@ -66,6 +70,11 @@ class Corpus(msgspec.Struct, frozen=True, kw_only=True):
     def speakers(self) -> tuple[str, ...]:
         """Every speaker once, in order."""
         return tuple(sorted({clip.speaker for clip in self.clips}))
+
+    @property
+    def knows_speakers(self) -> bool:
+        """Whether it is known of every clip who speaks."""
+        return all(clip.speaker != UNKNOWN_SPEAKER for clip in self.clips)
 
     @property
     def emotions(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serd.errors import InputError, UsageError
-from training.corpora import crema_d, emodb, ravdess
+from training.corpora import crema_d, emodb, folders, ravdess, savee, tess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -18,8 +18,12 @@ READERS: Mapping[str, Callable[[Path], Corpus]] = {
     "ravdess": ravdess.read,
     "crema_d": crema_d.read,
     "emodb": emodb.read,
+    "tess": tess.read,
+    "savee": savee.read,
+    "folders": folders.read,
 }
-"""A new corpus needs a module with ``read(root) -> Corpus`` and a line here."""
+"""A new corpus needs a module with ``read(root) -> Corpus`` and a line here; one with a folder for
+each emotion needs neither, only a file ``corpus.yaml`` (:mod:`training.corpora.folders`)."""
 
 _BESIDE = Path(__file__).parents[2].parent / "shared" / "corpora"
 
@@ -48,7 +52,7 @@ def read_corpus(name: str, root: Path) -> Corpus:
     """Read one corpus.
 
     Args:
-        name: A key of :data:`READERS`.
+        name: A key of :data:`READERS`, or the name of a folder with a ``corpus.yaml`` in it.
         root: The folder that holds the corpora. The corpus's own folder may be written with
             capitals, hyphens or underscores (``CREMA-D``).
 
@@ -56,9 +60,6 @@ def read_corpus(name: str, root: Path) -> Corpus:
         UsageError: Nobody reads a corpus of that name.
         InputError: Its folder is missing or holds no clip of it.
     """
-    reader = READERS.get(name)
-    if reader is None:
-        raise UsageError(f"Unknown corpus {name!r}", remedy=f"there are: {', '.join(READERS)}")
     folder = next(
         (
             entry
@@ -67,9 +68,16 @@ def read_corpus(name: str, root: Path) -> Corpus:
         ),
         None,
     )
+    described = folder is not None and (folder / folders.DESCRIPTION).is_file()
+    reader = READERS.get(name)
+    if reader is None and not described:
+        raise UsageError(
+            f"Unknown corpus {name!r}",
+            remedy=f"there are: {', '.join(READERS)}; and any folder with a {folders.DESCRIPTION}",
+        )
     if folder is None:
         raise InputError(f"The corpus {name!r} has no folder in {root}")
-    corpus = reader(folder)
+    corpus = folders.read(folder, name) if reader is None else reader(folder)
     if not corpus.clips:
         raise InputError(f"{folder} holds no clip of {corpus.title}")
     return corpus

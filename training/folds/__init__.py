@@ -74,6 +74,11 @@ def make_split(corpora: Mapping[str, Corpus], *, fold: int, validation: Mapping[
     inner: list[str] = []
     test: list[str] = []
     for name, corpus in corpora.items():
+        if not corpus.knows_speakers:
+            raise UsageError(
+                f"Nobody knows who speaks in {name}, so it cannot be split by speaker",
+                remedy="name it under cross_corpora, to be tested on only",
+            )
         folds = load_folds(name)
         if not 1 <= fold <= len(folds):
             raise UsageError(f"{name} has folds 1 to {len(folds)}, not {fold}")

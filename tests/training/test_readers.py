@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from serd.errors import ConfigError, UsageError
+from tests.training.synthetic import write_ravdess
+from tests.training.test_corpora import touch
+from training.corpora import content_duplicates, read_corpus
+from training.corpora.folders import WORDS
+from training.folds import make_split
+from training.recipe import load_recipe
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from training.corpora import Corpus
+
+
+def told(corpus: Corpus) -> dict[str, tuple[str, str | None, str]]:
+    """For each clip who speaks, their sex, and what is felt."""
+    return {clip.name: (clip.speaker, clip.sex, clip.emotion) for clip in corpus.clips}
+
+
+def test_tess_is_read_as_published_and_counts_a_second_copy(tmp_path: Path) -> None:
+    touch(
+        tmp_path / "TESS",
+        "OAF_angry/OAF_back_angry.wav",
+        "OAF_neutral/OA_bite_neutral.wav",  # published without its F
+        "OAF_Pleasant_surprise/OAF_bar_ps.wav",
+        "YAF_fear/YAF_dog_fear.wav",
+        "copy/YAF_fear/YAF_dog_fear.wav",
+        "YAF_bored/YAF_dog_bored.wav",
+        "YAF_fear/dog.wav",
+    )
+    corpus = read_corpus("tess", tmp_path)
+    assert told(corpus) == {
+        "OAF_back_angry": ("OAF", "f", "angry"),
+        "OA_bite_neutral": ("OAF", "f", "neutral"),
+        "OAF_bar_ps": ("OAF", "f", "surprised"),
+        "YAF_dog_fear": ("YAF", "f", "fearful"),
+    }
+    assert corpus.speakers == ("OAF", "YAF")
+    assert corpus.left_out == {
+        "same name as another clip": 1,
+        "unknown emotion": 1,
+        "not named as TESS names its files": 1,
+    }
+    assert "NC" in corpus.licence
+
+
+@pytest.mark.parametrize("layout", ["AudioData/{0}/{1}.wav", "{0}_{1}.wav"])
+def test_savee_is_read_in_both_layouts(tmp_path: Path, layout: str) -> None:
+    names = [("DC", "a01"), ("DC", "sa02"), ("JE", "a01"), ("KL", "su15"), ("KL", "n30")]
+    touch(tmp_path / "savee", *(layout.format(*name) for name in names))
+    touch(tmp_path / "savee", "Info.txt", layout.format("XX", "a01"), layout.format("JK", "b01"))
+    corpus = read_corpus("savee", tmp_path)
+    assert told(corpus) == {
+        "DC_a01": ("DC", "m", "angry"),
+        "DC_sa02": ("DC", "m", "sad"),
+        "JE_a01": ("JE", "m", "angry"),
+        "KL_n30": ("KL", "m", "neutral"),
+        "KL_su15": ("KL", "m", "surprised"),
+    }
+    assert corpus.left_out == {"not named as SAVEE names its files": 1, "unknown emotion": 1}
+
+
+def test_equal_file_names_of_two_speakers_are_two_clips(tmp_path: Path) -> None:
+    touch(tmp_path / "savee", "DC/a01.wav", "JE/a01.wav", "JK/a01.wav")
+    corpus = read_corpus("savee", tmp_path)
+    unwanted = content_duplicates(corpus.clips, {"DC_a01": "x", "JE_a01": "y", "JK_a01": "y"})
+    assert unwanted == {"JK_a01": "same audio as another clip"}
+    assert [clip.name for clip in corpus.without(unwanted).clips] == ["DC_a01", "JE_a01"]
+
+
+def test_folders_say_what_is_felt_and_who_speaks(tmp_path: Path) -> None:
+    touch(
+        tmp_path / "folders",
+        "Angry/anna/1.wav",
+        "Angry/anna/1.flac",
+        "bert/Happiness/1.wav",
+        "bert/Pleasant Surprise/1.ogg",
+        "boredom/anna/1.wav",
+        "stray.wav",
+    )
+    corpus = read_corpus("folders", tmp_path)
+    assert told(corpus) == {
+        "Angry/anna/1.flac": ("anna", None, "angry"),
+        "Angry/anna/1.wav": ("anna", None, "angry"),
+        "bert/Happiness/1.wav": ("bert", None, "happy"),
+        "bert/Pleasant Surprise/1.ogg": ("bert", None, "surprised"),
+    }
+    assert corpus.left_out == {"unknown emotion (boredom)": 1, "unknown emotion (no folder)": 1}
+    assert corpus.knows_speakers
+
+
+def test_a_description_names_a_corpus_its_speakers_and_its_words(tmp_path: Path) -> None:
+    root = tmp_path / "kitchen"
+    touch(root, "wuetend/anna_1.wav", "wuetend/bert_1.wav", "sad/anna_2.wav", "calm/anna_3.wav")
+    (root / "corpus.yaml").write_text(
+        "title: My kitchen\nlicence: mine\nspeaker: '/(?P<speaker>[a-z]+)_'\n"
+        "sex: {anna: f}\nemotions: {wuetend: angry, calm: null}\n"
+    )
+    corpus = read_corpus("kitchen", tmp_path)
+    assert (corpus.name, corpus.title, corpus.licence) == ("kitchen", "My kitchen", "mine")
+    assert told(corpus) == {
+        "sad/anna_2.wav": ("anna", "f", "sad"),
+        "wuetend/anna_1.wav": ("anna", "f", "angry"),
+        "wuetend/bert_1.wav": ("bert", None, "angry"),
+    }
+    assert corpus.left_out == {"unknown emotion (calm)": 1}
+    assert {clip.voice for clip in corpus.clips} == {"kitchen/anna", "kitchen/bert"}
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("emotions: {x: cross}", "does not describe a corpus"),
+        ("emotion: {x: angry}", "does not describe a corpus"),
+        ("speaker: '('", "no regular expression"),
+        ("speaker: '([a-z]+)'", "no group"),
+    ],
+)
+def test_a_wrong_description_is_refused(tmp_path: Path, text: str, complaint: str) -> None:
+    touch(tmp_path / "mine", "sad/1.wav")
+    (tmp_path / "mine" / "corpus.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=complaint):
+        read_corpus("mine", tmp_path)
+
+
+def test_a_folder_without_a_description_is_not_guessed_to_be_a_corpus(tmp_path: Path) -> None:
+    touch(tmp_path / "mine", "sad/1.wav")
+    with pytest.raises(UsageError, match="mine"):
+        read_corpus("mine", tmp_path)
+
+
+def test_without_speakers_a_corpus_is_tested_on_but_not_split(tmp_path: Path) -> None:
+    touch(tmp_path / "folders", "sad/1.wav", "angry/1.wav")
+    corpus = read_corpus("folders", tmp_path)
+    assert len(corpus.clips) == 2
+    assert not corpus.knows_speakers
+    with pytest.raises(UsageError, match="cannot be split") as refused:
+        make_split({"folders": corpus}, fold=1, validation={})
+    assert "cross_corpora" in (refused.value.remedy or "")
+
+
+def test_every_word_stands_for_one_of_the_eight_classes() -> None:
+    assert set(WORDS.values()) == {
+        "neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised",
+    }  # fmt: skip
+
+
+def test_a_corpus_without_speakers_is_a_cross_corpus_test(tmp_path: Path) -> None:
+    import msgspec
+
+    from tests.training.recipes import tiny_recipe
+    from training import runs
+
+    write_ravdess(tmp_path / "ravdess", actors=range(1, 7))
+    source = next((tmp_path / "ravdess").rglob("03-01-05-*.wav"))
+    touch(tmp_path, "folders/angry/1.wav")
+    (tmp_path / "folders/angry/1.wav").write_bytes(source.read_bytes())
+    recipe = msgspec.structs.replace(tiny_recipe(), cross_corpora=("folders",))
+    material = runs.gather(recipe, tmp_path, cache=tmp_path / "cache", jobs=1)
+    assert [clip.emotion for clip in material.cross["folders"].clips] == ["angry"]
+    assert load_recipe("default").cross_corpora == ("emodb",)
