@@ -2,118 +2,34 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import shutil
-import sys
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
-from serd.errors import SerdError
+from training.console import Meter, changed, plain_errors, run_options, shared_options
 from training.corpora import corpora_root, read_corpora
-from training.recipe import Recipe, Teaching, load_recipe
+from training.crossval_command import folds
+from training.recipe import load_recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-P = ParamSpec("P")
-T = TypeVar("T")
+    from training.recipe import Recipe
 
 _REPOSITORY = Path(__file__).parents[1]
 RESULTS = Path("training") / "results"
 """Where a released model's figures are kept, seen from the repository."""
 
 
-class Meter:
-    """Progress: a bar on a terminal, a line for each step of work elsewhere."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-        self._terminal = sys.stderr.isatty()
-        self._bars = Progress(
-            "{task.description}",
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not self._terminal,
-        )
-        self._task: Any = None
-        self._what = ""
-        self._tenth = -1
-
-    def __call__(self, what: str, done: int, whole: int) -> None:
-        """Show how far something is."""
-        stage = what.split(" (", maxsplit=1)[0]
-        if stage != self._what:
-            self._what, self._tenth = stage, -1
-            self._task = self._bars.add_task(what, total=whole)
-        self._bars.update(self._task, completed=done, total=whole, description=what)
-        tenth = 10 * done // max(1, whole)
-        if not self._terminal and (tenth > self._tenth or what != stage):
-            self._tenth = tenth
-            click.echo(f"{what}: {done} of {whole}", err=True)
-
-    @contextmanager
-    def running(self) -> Iterator[Meter]:
-        """Show while the block runs."""
-        with self._bars:
-            yield self
-
-
-def plain_errors(command: Callable[P, T]) -> Callable[P, T]:
-    """Print serd's own errors as lines for a person and leave with their exit code."""
-
-    @functools.wraps(command)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return command(*args, **kwargs)
-        except SerdError as error:
-            click.echo(f"serd-train: {error.message}", err=True)
-            if error.remedy:
-                click.echo(f"  {error.remedy}", err=True)
-            raise SystemExit(error.exit_code) from error
-
-    return guarded
-
-
-def shared_options(command: Callable[P, T]) -> Callable[P, T]:
-    """Options of every command that touches corpora."""
-    for option in (
-        click.option("--recipe", default="default", show_default=True, help="Name or YAML file."),
-        click.option("--corpora", type=click.Path(path_type=Path), help="Folder of the corpora."),
-        click.option("--cache", type=click.Path(path_type=Path), help="Folder of the cache."),
-        click.option("--jobs", default=2, show_default=True, help="Processes."),
-    ):
-        command = option(command)
-    return command
-
-
-def run_options(command: Callable[P, T]) -> Callable[P, T]:
-    """Options that say which run is meant and what it changes in its recipe."""
-    for option in (
-        click.option("--run", "folder", type=click.Path(path_type=Path), help="The run's folder."),
-        click.option("--steps", type=int, help="Instead of the recipe's."),
-        click.option("--seed", type=int, help="Instead of the recipe's."),
-        click.option("--fold", type=int, help="Instead of the recipe's."),
-        click.option("--teacher", help="Folder or hub name of a speech encoder that teaches."),
-        click.option("--no-teacher", is_flag=True, help="Train on labels alone."),
-        click.option("--threads", default=1, show_default=True, help="Of TensorFlow."),
-    ):
-        command = option(command)
-    return command
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="serd")
 def main() -> None:
     """Make a model for serd: prepare, train, quantise, evaluate, report; release does it all."""
+
+
+main.add_command(folds)
 
 
 @main.command()
@@ -176,7 +92,7 @@ def evaluate(*, model: str | None, as_json: bool, **options: Any) -> None:
     else:
         result = evaluate_model(
             model,
-            _changed(load_recipe(options["recipe"]), options),
+            changed(load_recipe(options["recipe"]), options),
             corpora_root(options["corpora"]),
             jobs=options["jobs"],
         )
@@ -219,7 +135,7 @@ def release(*, into: Path, **options: Any) -> None:
     from training.report import write_card
 
     _steps(("train", "quantise", "evaluate"), **options)
-    recipe = _changed(load_recipe(options["recipe"]), options)
+    recipe = changed(load_recipe(options["recipe"]), options)
     folder = options["folder"] or Path("runs") / recipe.name
     shipped = into / "serd" / "model" / "data" / f"{recipe.name}.tflite"
     results = into / RESULTS / f"{recipe.name}.json"
@@ -294,46 +210,24 @@ def _steps(
     no_teacher: bool,
     **changes: Any,
 ) -> dict[str, Any]:
-    from training import runs
+    from training.runs import Run
+    from training.stages import do
 
-    wanted = _changed(load_recipe(recipe), changes | {"teacher": teacher, "no_teacher": no_teacher})
-    run = runs.Run(folder or Path("runs") / wanted.name, wanted)
-    result: dict[str, Any] = {}
+    wanted = changed(load_recipe(recipe), changes | {"teacher": teacher, "no_teacher": no_teacher})
+    run = Run(folder or Path("runs") / wanted.name, wanted)
     with Meter().running() as meter:
-        root = corpora_root(corpora)
-        material = runs.gather(wanted, root, **_cache(cache), jobs=jobs, progress=meter)
-        if "teach" in stages or "train" in stages:
-            taught = run.teach(material, source=teacher, **_cache(cache), jobs=jobs, progress=meter)
-        if "train" in stages:
-            run.train(material, threads=threads, soft_targets=taught, progress=meter)
-        if "quantise" in stages:
-            run.quantise(material, jobs=jobs, progress=meter)
-        if "evaluate" in stages:
-            result = run.evaluate(material, jobs=jobs, progress=meter)
+        result = do(
+            run,
+            stages,
+            corpora_root(corpora),
+            **_cache(cache),
+            teacher=teacher,
+            jobs=jobs,
+            threads=threads,
+            progress=meter,
+        )
     click.echo(f"run: {run.folder}", err=True)
     return result
-
-
-def _changed(recipe: Recipe, options: dict[str, Any]) -> Recipe:
-    replace = msgspec.structs.replace
-    if options.get("steps") is not None:
-        optimiser = replace(recipe.optimiser, steps=options["steps"])
-        recipe = replace(recipe, optimiser=optimiser)
-    teacher: str | None = options.get("teacher")
-    if options.get("no_teacher"):
-        recipe = replace(recipe, teaching=None)
-    elif recipe.teaching is None and teacher:
-        recipe = replace(recipe, teaching=Teaching(teacher=teacher, licence="not stated"))
-    elif (
-        recipe.teaching is not None
-        and teacher
-        and not Path(teacher).is_dir()
-        and teacher != recipe.teaching.teacher
-    ):
-        other = replace(recipe.teaching, teacher=teacher, licence="not stated")
-        recipe = replace(recipe, teaching=other)
-    changes = {key: options[key] for key in ("seed", "fold") if options.get(key) is not None}
-    return replace(recipe, **changes)
 
 
 def _cache(folder: Path | None) -> dict[str, Any]:

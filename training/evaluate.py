@@ -11,6 +11,7 @@ has figures of its own.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ from training import metrics
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from training.corpora import Clip
 
@@ -77,6 +80,55 @@ def said(scores: Mapping[str, float], emotions: Iterable[str]) -> str:
     return "neutral" if best == "calm" and "calm" not in emotions else best
 
 
+def grouped(answers: Sequence[Answer]) -> tuple[list[str], NDArray[np.float64]]:
+    """The group of feelings (:func:`training.metrics.group_of`) whose scores add up highest.
+
+    Args:
+        answers: Of a model.
+
+    Returns:
+        For each clip the group, and the sum of its scores.
+    """
+    names, sums = [], []
+    for answer in answers:
+        of_group: dict[str, float] = defaultdict(float)
+        for label, score in answer.scores.items():
+            of_group[metrics.group_of(label)] += score
+        names.append(max(of_group, key=lambda name: of_group[name]))
+        sums.append(of_group[names[-1]])
+    return names, np.array(sums)
+
+
+def axis_signs(answers: Sequence[Answer], axis: int) -> tuple[list[str], list[str]]:
+    """On which side of an axis the clips lie, and on which side the daemon puts them.
+
+    The truth is the sign that an emotion has in :data:`serd.model.emotions.COORDINATES`. There
+    neutral is the origin and has none, so neutral clips are left out; calm is pleasant and sleepy.
+    What the daemon says is the sign of the value that it publishes, the mean of the coordinates
+    weighed by the scores.
+
+    Args:
+        answers: Of a model.
+        axis: 0 valence, 1 arousal.
+
+    Returns:
+        ``+`` or ``-`` for each clip that has a sign: what is true, and what was said.
+    """
+    from serd.model.emotions import COORDINATES
+
+    truth, heard = [], []
+    for answer in answers:
+        place = COORDINATES[answer.clip.emotion][axis]
+        if place == 0.0:
+            continue
+        value = math.fsum(
+            share * COORDINATES[label][axis] for label, share in answer.scores.items()
+        )
+        truth.append("+" if place > 0.0 else "-")
+        heard.append("+" if value > 0.0 else "-")
+    return truth, heard
+
+
 def figures(answers: Sequence[Answer], *, coverage: float, threshold: float) -> dict[str, Any]:
     """Everything that is reported of one corpus.
 
@@ -98,20 +150,34 @@ def figures(answers: Sequence[Answer], *, coverage: float, threshold: float) -> 
     by_speaker: dict[str, list[bool]] = defaultdict(list)
     for answer, hit in zip(answers, right, strict=True):
         by_speaker[answer.clip.speaker].append(bool(hit))
+    signs = {
+        f"{axis}_sign_{name}": measure(*sides)
+        for place, axis in enumerate(("valence", "arousal"))
+        if all(sides := axis_signs(answers, place))
+        for name, measure in (("accuracy", metrics.accuracy), ("uar", metrics.uar))
+    }
     each = [float(np.mean(hits)) for hits in by_speaker.values()]
-    grouped = ([metrics.group_of(label) for label in names] for names in (truth, heard))
+    group, surety = grouped(answers)
+    group_right = np.array([metrics.group_of(a) == b for a, b in zip(truth, group, strict=True)])
     return {
         "clips": len(answers),
         "speakers": sorted(by_speaker),
         "classes": emotions,
         "accuracy": metrics.accuracy(truth, heard),
         "uar": metrics.uar(truth, heard),
+        "accuracy_own_classes": metrics.accuracy(truth, own),
         "uar_own_classes": metrics.uar(truth, own),
-        "four_groups_accuracy": metrics.accuracy(*grouped),
+        "four_groups_accuracy": float(group_right.mean()),
+        "four_groups_accuracy_at_coverage": metrics.accuracy_at_coverage(
+            surety, group_right, coverage
+        ),
+        **signs,
         "recall": metrics.recalls(truth, heard),
         "labels": labels,
         "confusion": metrics.confusion(truth, heard, labels),
         "ece": metrics.calibration_error(confidence, right),
+        "reliability": metrics.reliability(confidence, right),
+        "risk_coverage": metrics.risk_coverage(confidence, right),
         "coverage": coverage,
         "accuracy_at_coverage": metrics.accuracy_at_coverage(confidence, right, coverage),
         "decided_share": float(decided.mean()),

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BINS = 10
+_RISKS = 50
 
 
 def accuracy(truth: Sequence[str], said: Sequence[str]) -> float:
@@ -52,6 +53,37 @@ def calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_])
             gap = abs(float(right[inside].mean()) - float(confidence[inside].mean()))
             error += inside.mean() * gap
     return float(error)
+
+
+def reliability(
+    confidence: NDArray[np.float64], right: NDArray[np.bool_]
+) -> dict[str, list[float] | list[int]]:
+    """What a reliability diagram shows, in the bins of :func:`calibration_error`.
+
+    Returns:
+        For each of ten bins of confidence: ``clips``, how many of them are ``right``, and the sum
+        of their ``confidence``. Sums, so that the tables of several folds can be added up.
+    """
+    place = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
+    sums = [float(confidence[place == number].sum()) for number in range(_BINS)]
+    return {
+        "clips": np.bincount(place, minlength=_BINS).tolist(),
+        "right": np.bincount(place[right], minlength=_BINS).tolist(),
+        "confidence": [round(one, 4) for one in sums],
+    }
+
+
+def error_of_reliability(table: dict[str, Any]) -> float:
+    """:func:`calibration_error` of what :func:`reliability` gave, or of a sum of such tables."""
+    gaps = np.abs(np.array(table["right"]) - np.array(table["confidence"]))
+    return float(gaps.sum() / sum(table["clips"]))
+
+
+def risk_coverage(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> list[float]:
+    """Share of mistakes among the most confident 2, 4, ... 100 % of the clips."""
+    shares = np.arange(1, _RISKS + 1) / _RISKS
+    risks = [1.0 - accuracy_at_coverage(confidence, right, float(share)) for share in shares]
+    return [round(risk, 5) for risk in risks]
 
 
 def accuracy_at_coverage(

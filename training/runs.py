@@ -38,6 +38,7 @@ from training.prepare import CACHE, Prepared, prepare, usable
 from training.provenance import provenance
 from training.quantise import convert, representative_clips
 from training.recipe import Recipe
+from training.sounds import training_sounds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,8 +49,8 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
 
-def _silent(_what: str, _done: int, _all: int) -> None:
-    pass
+def silent(_what: str, _done: int, _all: int) -> None:
+    """Nobody hears of progress."""
 
 
 class Material(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +63,8 @@ class Material(msgspec.Struct, frozen=True, kw_only=True):
     split: Split
     prepared: list[Prepared]
     """Clips of ``corpora``, of every side."""
+    sounds: list[Any] = []
+    """Mel power of sounds that are no speech, for training."""
 
     def side(self, name: str) -> list[Prepared]:
         """The prepared clips of ``train``, ``validation`` or ``test``."""
@@ -75,7 +78,7 @@ def gather(
     *,
     cache: Path = CACHE,
     jobs: int = 2,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> Material:
     """Read, prepare, clean and split the corpora that a recipe trains on.
 
@@ -104,7 +107,8 @@ def gather(
         prepared += kept
     validation = {name: use.validation_speakers for name, use in recipe.corpora.items()}
     split = make_split(corpora, fold=recipe.fold, validation=validation)
-    return Material(corpora=corpora, cross=cross, split=split, prepared=prepared)
+    sounds = training_sounds(root, recipe.features) if recipe.sounds is not None else []
+    return Material(corpora=corpora, cross=cross, split=split, prepared=prepared, sounds=sounds)
 
 
 class Run:
@@ -165,7 +169,7 @@ class Run:
         source: str | None = None,
         cache: Path = CACHE,
         jobs: int = 2,
-        progress: Progress = _silent,
+        progress: Progress = silent,
     ) -> dict[str, NDArray[np.float32]] | None:
         """Let the recipe's teacher answer to the training clips; taken from the folder if done.
 
@@ -223,7 +227,7 @@ class Run:
         *,
         threads: int = 1,
         soft_targets: Mapping[str, NDArray[np.float32]] | None = None,
-        progress: Progress = _silent,
+        progress: Progress = silent,
     ) -> None:
         """Train, or go on where it was broken off; does nothing if it is done.
 
@@ -249,6 +253,7 @@ class Run:
             self.folder,
             threads=threads,
             soft_targets=soft_targets,
+            sounds=material.sounds,
         )
         steps = self.recipe.optimiser.steps
 
@@ -262,7 +267,7 @@ class Run:
         with (self.folder / "weights.npz").open("wb") as file:
             np.savez(file, *model.get_weights())
 
-    def quantise(self, material: Material, *, jobs: int = 1, progress: Progress = _silent) -> None:
+    def quantise(self, material: Material, *, jobs: int = 1, progress: Progress = silent) -> None:
         """Convert to int8, calibrate on validation speakers, and pack, still without figures."""
         chosen = representative_clips(material.side("train"), self.recipe.representative_clips)
         progress("quantise", 0, 1)
@@ -288,7 +293,7 @@ class Run:
         self._pack(material.corpora, material.split, calibration)
 
     def evaluate(
-        self, material: Material, *, jobs: int = 2, progress: Progress = _silent
+        self, material: Material, *, jobs: int = 2, progress: Progress = silent
     ) -> dict[str, Any]:
         """Measure the packed model on the test speakers, and pack the figures into it.
 

@@ -1,0 +1,134 @@
+"""What the commands of ``serd-train`` share: options, progress, and errors for people."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import click
+import msgspec
+
+from serd.errors import SerdError
+from training.recipe import Recipe, Teaching
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Meter:
+    """Progress: a bar on a terminal, a line for each step of work elsewhere."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+        self._terminal = sys.stderr.isatty()
+        self._bars = Progress(
+            "{task.description}",
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not self._terminal,
+        )
+        self._task: Any = None
+        self._what = ""
+        self._tenth = -1
+
+    def __call__(self, what: str, done: int, whole: int) -> None:
+        """Show how far something is."""
+        stage = what.split(" (", maxsplit=1)[0]
+        if stage != self._what:
+            self._what, self._tenth = stage, -1
+            self._task = self._bars.add_task(what, total=whole)
+        self._bars.update(self._task, completed=done, total=whole, description=what)
+        tenth = 10 * done // max(1, whole)
+        if not self._terminal and (tenth > self._tenth or what != stage):
+            self._tenth = tenth
+            click.echo(f"{what}: {done} of {whole}", err=True)
+
+    @contextmanager
+    def running(self) -> Iterator[Meter]:
+        """Show while the block runs."""
+        with self._bars:
+            yield self
+
+
+def plain_errors(command: Callable[P, T]) -> Callable[P, T]:
+    """Print serd's own errors as lines for a person and leave with their exit code."""
+
+    @functools.wraps(command)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return command(*args, **kwargs)
+        except SerdError as error:
+            click.echo(f"serd-train: {error.message}", err=True)
+            if error.remedy:
+                click.echo(f"  {error.remedy}", err=True)
+            raise SystemExit(error.exit_code) from error
+
+    return guarded
+
+
+def shared_options(command: Callable[P, T]) -> Callable[P, T]:
+    """Options of every command that touches corpora."""
+    for option in (
+        click.option("--recipe", default="default", show_default=True, help="Name or YAML file."),
+        click.option("--corpora", type=click.Path(path_type=Path), help="Folder of the corpora."),
+        click.option("--cache", type=click.Path(path_type=Path), help="Folder of the cache."),
+        click.option("--jobs", default=2, show_default=True, help="Processes."),
+    ):
+        command = option(command)
+    return command
+
+
+def run_options(command: Callable[P, T]) -> Callable[P, T]:
+    """Options that say which run is meant and what it changes in its recipe."""
+    for option in (
+        click.option("--run", "folder", type=click.Path(path_type=Path), help="The run's folder."),
+        click.option("--seed", type=int, help="Instead of the recipe's."),
+        click.option("--fold", type=int, help="Instead of the recipe's."),
+    ):
+        command = option(command)
+    return training_options(command)
+
+
+def training_options(command: Callable[P, T]) -> Callable[P, T]:
+    """Options of every command that trains."""
+    for option in (
+        click.option("--steps", type=int, help="Instead of the recipe's."),
+        click.option("--teacher", help="Folder or hub name of a speech encoder that teaches."),
+        click.option("--no-teacher", is_flag=True, help="Train on labels alone."),
+        click.option("--threads", default=1, show_default=True, help="Of TensorFlow."),
+    ):
+        command = option(command)
+    return command
+
+
+def changed(recipe: Recipe, options: dict[str, Any]) -> Recipe:
+    """A recipe with what :func:`run_options` change in it."""
+    replace = msgspec.structs.replace
+    if options.get("steps") is not None:
+        optimiser = replace(recipe.optimiser, steps=options["steps"])
+        recipe = replace(recipe, optimiser=optimiser)
+    teacher: str | None = options.get("teacher")
+    if options.get("no_teacher"):
+        recipe = replace(recipe, teaching=None)
+    elif recipe.teaching is None and teacher:
+        recipe = replace(recipe, teaching=Teaching(teacher=teacher, licence="not stated"))
+    elif (
+        recipe.teaching is not None
+        and teacher
+        and not Path(teacher).is_dir()
+        and teacher != recipe.teaching.teacher
+    ):
+        other = replace(recipe.teaching, teacher=teacher, licence="not stated")
+        recipe = replace(recipe, teaching=other)
+    changes = {key: options[key] for key in ("seed", "fold") if options.get(key) is not None}
+    return replace(recipe, **changes)

@@ -1,0 +1,230 @@
+"""Cross-validation: one recipe trained and measured for each fold and each seed.
+
+Every pair of fold and seed is an ordinary run in a folder of its own, made by the stages that
+``serd-train release`` goes through::
+
+    runs/NAME-folds/
+        fold1-seed1/      as training.runs describes it, and beside that
+            log.txt       what was done when
+            times.json    seconds of each stage, and of one inference
+        fold2-seed1/ ...
+
+A run whose figures are there is not made again, and one that was broken off goes on from its
+checkpoint. Runs share nothing but the caches, so they can be made anywhere in any order: by
+processes of this machine, or by the workers of a Dask cluster that see the same folders.
+
+Each run is a process of its own (:mod:`training.crossval_run`). TensorFlow's threads and the seeds
+of everything random belong to the process: a worker that had made another run before, or whose
+other threads draw random numbers as Dask's do, would not give the same figures.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from serd.errors import UsageError
+from training.recipe import Recipe  # noqa: TC001 - msgspec reads the annotation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from training.runs import Progress
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """One run to be made, as it is sent to whoever makes it."""
+
+    recipe: Recipe
+    """With its fold and seed."""
+    folder: str
+    """Of the run."""
+    root: str
+    """Of the corpora."""
+    cache: str
+    teacher: str | None = None
+    """Folder or name of the teacher, if it is not where it is looked for."""
+    threads: int = 1
+    """Of TensorFlow."""
+
+    @property
+    def done(self) -> bool:
+        """Whether its figures are there."""
+        return (Path(self.folder) / "metrics.json").is_file()
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a task."""
+
+    folder: str
+    seconds: float
+    error: str | None = None
+    """One line; the whole story is in the folder's ``log.txt``."""
+
+
+def plan(recipe: Recipe, *, folds: Sequence[int], seeds: Sequence[int], home: Path) -> list[Recipe]:
+    """The recipe of each run, in the order of work: all folds of one seed before the next seed.
+
+    Whoever stops half-way then has every fold as often as every other, or once more.
+
+    Args:
+        recipe: What to do.
+        folds: From 1.
+        seeds: Of everything random.
+        home: Folder of the runs; looked at for runs of another recipe before hours are spent.
+
+    Raises:
+        UsageError: A corpus has no such fold, or ``home`` holds runs of another recipe.
+    """
+    from training.folds import load_folds
+    from training.runs import Run
+
+    for name in recipe.corpora:
+        if most := [fold for fold in folds if not 1 <= fold <= len(load_folds(name))]:
+            raise UsageError(f"{name} has folds 1 to {len(load_folds(name))}, not {most[0]}")
+    planned = [
+        msgspec.structs.replace(recipe, fold=fold, seed=seed) for seed in seeds for fold in folds
+    ]
+    for one in planned:
+        if folder_of(home, one).is_dir():
+            Run(folder_of(home, one), one)
+    return planned
+
+
+def folder_of(home: Path, recipe: Recipe) -> Path:
+    """Where the run of a fold and seed is kept."""
+    return home / f"fold{recipe.fold}-seed{recipe.seed}"
+
+
+def warm_up(tasks: Sequence[Task], *, jobs: int, progress: Progress) -> None:
+    """Fill the caches before the work is shared out, so that nothing is computed twice.
+
+    Args:
+        tasks: Those that are still to be done.
+        jobs: Processes.
+        progress: Hears of it.
+    """
+    from training.folds import make_split
+    from training.runs import gather
+    from training.teacher import Teacher, find_teacher
+
+    seen = set()
+    for task in tasks:
+        recipe = msgspec.structs.replace(task.recipe, fold=1, seed=1)
+        key = msgspec.json.encode(recipe)
+        if key in seen:
+            continue
+        seen.add(key)
+        material = gather(
+            recipe, Path(task.root), cache=Path(task.cache), jobs=jobs, progress=progress
+        )
+        alike = [
+            other
+            for other in tasks
+            if msgspec.structs.replace(other.recipe, fold=1, seed=1) == recipe
+            and not (Path(other.folder) / "teaching.npz").is_file()
+        ]
+        if recipe.teaching is None or not alike:
+            continue
+        validation = {name: use.validation_speakers for name, use in recipe.corpora.items()}
+        asked: set[str] = set()
+        for fold in {other.recipe.fold for other in alike}:
+            split = make_split(material.corpora, fold=fold, validation=validation)
+            asked |= {*split.train, *split.validation}
+        clips = [one.clip for one in material.prepared if one.clip.voice in asked]
+        done = 0
+
+        def step(count: int, whole: int = len(clips)) -> None:
+            nonlocal done
+            done += count
+            progress("listen", done, whole)
+
+        Teacher(find_teacher(recipe.teaching.teacher, task.teacher), recipe.teaching.layers).listen(
+            clips,
+            longest_s=recipe.preparation.longest_s,
+            cache=Path(task.cache),
+            jobs=jobs,
+            progress=step,
+        )
+
+
+def run_all(
+    tasks: Sequence[Task],
+    *,
+    jobs: int = 2,
+    cluster: str | None = None,
+    finished: Callable[[Outcome], None],
+) -> None:
+    """Do tasks in parallel, in their order; one that fails does not stop the others.
+
+    Args:
+        tasks: What to do.
+        jobs: Processes on this machine.
+        cluster: Address of a Dask scheduler whose workers do it instead.
+        finished: Hears of each outcome as it comes.
+
+    Raises:
+        UsageError: The cluster cannot be reached, or ``dask`` is not installed.
+    """
+    from joblib import Parallel, delayed
+
+    with _backend(cluster):
+        # On a cluster, -1 is all that its workers offer.
+        work = Parallel(
+            n_jobs=jobs if cluster is None else -1,
+            batch_size=1,
+            pre_dispatch="n_jobs" if cluster is None else "all",
+            return_as="generator_unordered",
+        )
+        for outcome in work(delayed(run_task)(task) for task in tasks):
+            finished(outcome)
+
+
+@contextlib.contextmanager
+def _backend(cluster: str | None) -> Iterator[None]:
+    if cluster is None:
+        yield
+        return
+    from joblib import parallel_config
+
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise UsageError("--cluster needs Dask", remedy='pip install "serd[cluster]"') from error
+    try:
+        client = Client(cluster, timeout=20)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"There is no Dask scheduler at {cluster}: {error}") from error
+    with client, parallel_config(backend="dask"):
+        yield
+
+
+def run_task(task: Task) -> Outcome:
+    """Make one run in a process of its own, and wait for it."""
+    began = time.monotonic()
+    error = None
+    if not task.done:
+        # The code of this process, wherever it was started.
+        here = str(Path(__file__).parents[1])
+        paths = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
+        Path(task.folder).mkdir(parents=True, exist_ok=True)
+        with (Path(task.folder) / "log.txt").open("ab") as log:
+            done = subprocess.run(
+                [sys.executable, "-m", "training.crossval_run"],
+                input=msgspec.json.encode(task),
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=os.environ | {"PYTHONPATH": paths},
+                check=False,
+            )
+        if done.returncode:
+            said = done.stdout.decode(errors="replace").strip()
+            error = said or f"ended with {done.returncode}"
+    return Outcome(folder=task.folder, seconds=round(time.monotonic() - began, 1), error=error)

@@ -1,0 +1,50 @@
+"""The stages of a run, one after the other: the one path that every command takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from training.prepare import CACHE
+from training.runs import Progress, Run, gather, silent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+def do(
+    run: Run,
+    stages: Sequence[str],
+    root: Path,
+    *,
+    cache: Path = CACHE,
+    teacher: str | None = None,
+    jobs: int = 2,
+    threads: int = 1,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Do some of the stages of a run, in their order.
+
+    Args:
+        run: Whose.
+        stages: Of ``teach``, ``train`` (which includes it), ``quantise`` and ``evaluate``.
+        root: Folder of the corpora.
+        cache: Folder of the cache.
+        teacher: See ``source`` of :meth:`Run.teach`.
+        jobs: Processes.
+        threads: Of TensorFlow.
+        progress: Hears of it.
+
+    Returns:
+        The figures, if they were asked for.
+    """
+    material = gather(run.recipe, root, cache=cache, jobs=jobs, progress=progress)
+    if "teach" in stages or "train" in stages:
+        taught = run.teach(material, source=teacher, cache=cache, jobs=jobs, progress=progress)
+    if "train" in stages:
+        run.train(material, threads=threads, soft_targets=taught, progress=progress)
+    if "quantise" in stages:
+        run.quantise(material, jobs=jobs, progress=progress)
+    if "evaluate" in stages:
+        return run.evaluate(material, jobs=jobs, progress=progress)
+    return {}
