@@ -13,7 +13,8 @@ SUDO   := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
 APT_RUN  := python3-venv libportaudio2
 # What the tests need besides: a real broker, a virtual microphone, a voice, a certificate maker.
 APT_TEST := mosquitto mosquitto-clients pulseaudio pulseaudio-utils libasound2-plugins \
-            alsa-utils espeak-ng openssl unzip strace iproute2 nftables tmux man-db groff-base
+            alsa-utils espeak-ng openssl unzip strace iproute2 nftables tmux man-db groff-base \
+            chromium chromium-driver
 
 .PHONY: help run setup setup-test lint types test test-homeassistant audit fuzz soak bench bench-micro bench-instructions bench-report train docs check-asyncapi man sample clean
 

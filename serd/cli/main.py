@@ -49,6 +49,7 @@ cli.commands = Commands(
         "discovery",
         "check",
         "meter",
+        "dashboard",
         "bench",
         "completion",
     )

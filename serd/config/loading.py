@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 SYSTEM_FILE: Final = Path("/etc/serd/config.yaml")
 LOCAL_FILE: Final = Path("config.yaml")
-NOT_SETTINGS: Final = frozenset({"SERD_CONFIG", "SERD_CORPORA"})
+NOT_SETTINGS: Final = frozenset({"SERD_CONFIG", "SERD_CORPORA", "SERD_DASHBOARD_TOKEN"})
 """Variables that begin like settings and are none."""
 
 DEFAULT: Final = "default"

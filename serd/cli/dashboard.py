@@ -1,0 +1,151 @@
+"""``serd dashboard``: the web page."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from serd.cli.invocation import Command, Invocation, pass_invocation
+from serd.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from serd.config import Config
+    from serd.dashboard.settings import Settings
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command(cls=Command)
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Address to listen on; 0.0.0.0 for all, which needs a token.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=7373,
+    show_default=True,
+    metavar="N",
+    help="TCP port to listen on; 0 picks a free one.",
+)
+@click.option(
+    "--token-file",
+    type=_FILE,
+    metavar="FILE",
+    help="File whose first line is the token that visitors must know (at least 16 characters). "
+    "Default: $SERD_DASHBOARD_TOKEN, if set.",
+)
+@click.option(
+    "--allow-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Another name by which browsers may call it, besides this machine's; may be repeated.",
+)
+@click.option(
+    "--tls-cert", type=_FILE, metavar="FILE", help="Speak TLS with this certificate chain (PEM)."
+)
+@click.option("--tls-key", type=_FILE, metavar="FILE", help="The certificate's key (PEM).")
+@click.option(
+    "--behind-proxy",
+    is_flag=True,
+    help="A proxy on this machine speaks TLS for it: cookies are for TLS only, and visitors' "
+    "addresses are those that the proxy tells.",
+)
+@click.option(
+    "--journal",
+    "journals",
+    multiple=True,
+    type=_FILE,
+    metavar="FILE",
+    help="Journal to read history from; may be repeated. Default: the configured one, if it "
+    "can be read.",
+)
+@pass_invocation
+def dashboard(
+    invocation: Invocation,
+    *,
+    host: str,
+    port: int,
+    token_file: Path | None,
+    allowed_hosts: tuple[str, ...],
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    behind_proxy: bool,
+    journals: tuple[Path, ...],
+) -> None:
+    """Show all nodes as a web page: live, the day, and history.
+
+    It follows the broker of the configuration like any other subscriber. By default only this
+    machine can see it; beyond that everybody has to give the token, once.
+    """
+    loaded = invocation.load().config
+    for module in ("starlette", "uvicorn"):
+        if importlib.util.find_spec(module) is None:
+            raise UnavailableError(
+                f"serd dashboard needs {module}, which is not installed",
+                remedy="pip install 'serd[dashboard]'",
+            )
+    from serd.dashboard.settings import Settings, read_token
+
+    settings = Settings(
+        host=host,
+        port=port,
+        token=read_token(token_file),
+        allowed_hosts=allowed_hosts,
+        behind_proxy=behind_proxy,
+        cert=tls_cert,
+        key=tls_key,
+        journals=_journals(loaded, journals),
+    )
+    settings.check()
+    _serve(loaded, settings)
+
+
+def _journals(config: Config, named: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Those that were named, which must be readable, or the configured one, which need not be."""
+    from serd.dashboard.past import readable
+
+    for path in named:
+        if (error := readable(path)) is not None:
+            raise error
+    if named:
+        return named
+    configured = Path(config.journal.path)
+    if (error := readable(configured)) is not None:
+        click.echo(
+            f"serd: history begins now, with what is seen from here: {error.message}", err=True
+        )
+    return (configured,)
+
+
+def _serve(config: Config, settings: Settings) -> None:
+    from serd.dashboard.app import make_app
+    from serd.dashboard.server import bind, serve, url
+    from serd.dashboard.switch import MqttSwitch
+    from serd.dashboard.watch import Watch
+    from serd.mqtt.follower import Follower
+
+    watch = Watch(
+        lambda tell: Follower(config.mqtt, on_connection=tell), base=config.mqtt.base_topic
+    )
+    app = make_app(settings, watch, MqttSwitch(config.mqtt))
+    listening = bind(settings)
+    where = url(settings, listening)
+
+    def ready() -> None:
+        click.echo(f"serd: dashboard at {where}; Ctrl-C ends it", err=True)
+        if settings.token is not None and not settings.https:
+            click.echo(
+                "serd: the token goes over the network unencrypted; --tls-cert or a proxy "
+                "(--behind-proxy) helps",
+                err=True,
+            )
+
+    serve(app, watch, settings, listening, on_ready=ready)

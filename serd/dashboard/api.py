@@ -1,0 +1,220 @@
+"""The JSON interface: what the page asks for, and what programs may."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from serd.dashboard import past
+from serd.dashboard.background import in_background
+from serd.dashboard.guard import refuse
+from serd.errors import SerdError
+from serd.events.clock import parse_rfc3339, rfc3339
+from serd.model.emotions import COORDINATES, EMOTIONS, UNCERTAIN
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from starlette.requests import Request
+
+    from serd.dashboard.rooms import Room
+    from serd.dashboard.switch import Switch
+    from serd.dashboard.watch import Watch
+
+CONFIRM_S: Final = 5.0
+"""How long a node has to confirm a mute command."""
+
+EVENTS_DEFAULT: Final = 500
+EVENTS_MAX: Final = 5000
+BINS_DEFAULT: Final = 288
+BINS_MAX: Final = 1000
+
+_BODY_MAX: Final = 1024
+_RANGE_MAX_MS: Final = 366 * 86_400_000
+_DAY_MS: Final = 86_400_000
+_READERS: Final = 2
+
+
+class _MuteCommand(msgspec.Struct, forbid_unknown_fields=True):
+    muted: bool
+
+
+class Api:
+    """Answers below ``/api/``.
+
+    Args:
+        watch: What is known of the nodes.
+        switch: Sends mute commands.
+        journals: To read history from.
+        confirm_s: How long a node has to confirm a mute command.
+    """
+
+    def __init__(
+        self,
+        watch: Watch,
+        switch: Switch,
+        journals: Sequence[Path] = (),
+        *,
+        confirm_s: float = CONFIRM_S,
+    ) -> None:
+        self._watch = watch
+        self._switch = switch
+        self._journals = tuple(journals)
+        self._confirm_s = confirm_s
+        self._readers = asyncio.Semaphore(_READERS)
+
+    def routes(self) -> list[Route]:
+        """All of them."""
+        return [
+            Route("/api/info", self._info),
+            Route("/api/nodes", self._nodes),
+            Route("/api/nodes/{name}", self._node),
+            Route("/api/nodes/{name}/mute", self._mute, methods=["POST"]),
+            Route("/api/events", self._events),
+            Route("/api/timeline", self._timeline),
+            Route("/api/stream", self._stream),
+            Route("/api/{rest:path}", _nothing),
+        ]
+
+    async def _info(self, _: Request) -> Response:
+        sources = await in_background(past.describe, self._journals, len(self._watch.seen))
+        classes = [
+            {"name": name, "valence": COORDINATES[name][0], "arousal": COORDINATES[name][1]}
+            for name in EMOTIONS
+        ]
+        return answer({**self._watch.info(), "history": sources, "emotions": classes})
+
+    async def _nodes(self, _: Request) -> Response:
+        return answer({"nodes": [room.as_dict() for room in self._watch.rooms]})
+
+    async def _node(self, request: Request) -> Response:
+        room = self._watch.rooms.get(request.path_params["name"])
+        if room is None:
+            return refuse(404, "no such node has been heard of")
+        return answer(room.as_dict())
+
+    async def _mute(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        body = await body_of(request, _BODY_MAX)
+        if not request.headers.get("content-type", "").startswith("application/json"):
+            return refuse(415, "send application/json")
+        try:
+            wanted = msgspec.json.decode(body or b"", type=_MuteCommand).muted
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return refuse(400, 'send {"muted": true} or {"muted": false}')
+        room = self._watch.rooms.get(name)
+        if room is None:
+            return refuse(404, "no such node has been heard of")
+        return await self._switch_over(room, wanted)
+
+    async def _switch_over(self, room: Room, wanted: bool) -> Response:
+        """Send the command and wait for the node to say that it has obeyed."""
+        if room.online is False:
+            return refuse(409, f"{room.name} is offline and would not hear the command")
+        try:
+            await in_background(self._switch.send, room.name, wanted)
+        except SerdError as error:
+            return refuse(502, error.message)
+        if await self._watch.hub.until(lambda: room.muted is wanted, self._confirm_s):
+            return answer({"node": room.name, "muted": wanted})
+        return refuse(504, f"{room.name} has not confirmed within {self._confirm_s:g} s")
+
+    async def _events(self, request: Request) -> Response:
+        try:
+            query = read_query(request)
+            limit = _whole(request, "limit", EVENTS_DEFAULT, EVENTS_MAX)
+        except ValueError as error:
+            return refuse(400, str(error))
+        return await self._read(past.find, query, limit)
+
+    async def _timeline(self, request: Request) -> Response:
+        try:
+            query = read_query(request)
+            bins = _whole(request, "bins", BINS_DEFAULT, BINS_MAX)
+        except ValueError as error:
+            return refuse(400, str(error))
+        return await self._read(past.timeline, query, bins)
+
+    async def _read(self, work: Any, query: past.Query, number: int) -> Response:
+        # Reading is work; a hundred browsers that ask at once must not starve the live view.
+        async with self._readers:
+            seen = self._watch.seen.newest_first()
+            return answer(await in_background(work, self._journals, seen, query, number))
+
+    async def _stream(self, _: Request) -> Response:
+        if self._watch.hub.full:
+            return refuse(503, "too many browsers are connected", {"retry-after": "30"})
+        return StreamingResponse(
+            self._watch.hub.stream(),
+            media_type="text/event-stream",
+            headers={"x-accel-buffering": "no"},
+        )
+
+
+async def _nothing(_: Request) -> Response:
+    return refuse(404, "there is nothing of that name; see docs/dashboard.md")
+
+
+def answer(content: object) -> Response:
+    """Something as JSON."""
+    return Response(msgspec.json.encode(content), media_type="application/json")
+
+
+async def body_of(request: Request, most: int) -> bytes | None:
+    """What was sent; None if it is more than ``most`` bytes, of which the rest is not read."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > most:
+            return None
+    return body
+
+
+def read_query(request: Request) -> past.Query:
+    """Which events a request asks for.
+
+    Raises:
+        ValueError: With a sentence that names the parameter.
+    """
+    now = time.time_ns() // 1_000_000
+    until = _moment(request, "until", now + 60_000)  # clocks of nodes may be a little ahead
+    since = _moment(request, "since", until - _DAY_MS)
+    if not 0 <= until - since <= _RANGE_MAX_MS:
+        raise ValueError("since must be before until, and at most 366 days")
+    emotions = frozenset(request.query_params.getlist("emotion"))
+    if wrong := emotions - {*EMOTIONS, UNCERTAIN}:
+        raise ValueError(f"emotion: there is no {min(wrong)!a}")
+    return past.Query(
+        since_ms=since,
+        until_ms=until,
+        node=request.query_params.get("node") or None,
+        emotions=emotions,
+    )
+
+
+def _moment(request: Request, name: str, default: int) -> int:
+    text = request.query_params.get(name)
+    if not text:
+        return default
+    wrong = f"{name}: write milliseconds since 1970, or like 2026-03-01T08:15:00.250Z"
+    try:
+        ms = int(text) if text.isdecimal() and text.isascii() else parse_rfc3339(text)
+        rfc3339(ms)
+    except (ValueError, OverflowError):
+        raise ValueError(wrong) from None
+    return ms
+
+
+def _whole(request: Request, name: str, default: int, most: int) -> int:
+    text = request.query_params.get(name)
+    if not text:
+        return default
+    if not (text.isdecimal() and text.isascii() and len(text) < 9 and 1 <= int(text) <= most):
+        raise ValueError(f"{name}: write a whole number from 1 to {most}")
+    return int(text)

@@ -1,0 +1,139 @@
+"""The web application: page, login, health, static files, and the API behind the guard."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qs
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from serd.dashboard.api import CONFIRM_S, Api, answer, body_of
+from serd.dashboard.guard import Guard, client_of, cookie_name, refuse, session_of
+from serd.dashboard.sessions import SESSION_S, Sessions, Throttle
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from serd.dashboard.settings import Settings
+    from serd.dashboard.switch import Switch
+    from serd.dashboard.watch import Watch
+
+_log = logging.getLogger(__name__)
+
+STATIC: Final = Path(__file__).parent / "static"
+"""Where the page's files lie."""
+
+_FORM_MAX: Final = 4096
+
+
+def make_app(
+    settings: Settings, watch: Watch, switch: Switch, *, confirm_s: float = CONFIRM_S
+) -> Starlette:
+    """The application.
+
+    Args:
+        settings: How the page is served.
+        watch: What is known of the nodes.
+        switch: Sends mute commands.
+        confirm_s: How long a node has to confirm a mute command.
+    """
+    sessions = None if settings.token is None else Sessions(settings.token)
+    throttle = Throttle()
+    pages = _Pages(settings, sessions, throttle, watch)
+    api = Api(watch, switch, settings.journals, confirm_s=confirm_s)
+    return Starlette(
+        routes=[
+            Route("/", pages.index),
+            Route("/login", pages.login, methods=["GET", "POST"]),
+            Route("/logout", pages.logout, methods=["POST"]),
+            Route("/healthz", pages.health),
+            *api.routes(),
+            Mount("/static", StaticFiles(directory=STATIC)),
+        ],
+        middleware=[Middleware(Guard, settings=settings, sessions=sessions, throttle=throttle)],
+        exception_handlers={404: _missing, 405: _wrong_method, 500: _bug},
+    )
+
+
+class _Pages:
+    """What is not the API."""
+
+    def __init__(
+        self, settings: Settings, sessions: Sessions | None, throttle: Throttle, watch: Watch
+    ) -> None:
+        self._settings = settings
+        self._sessions = sessions
+        self._throttle = throttle
+        self._watch = watch
+
+    async def index(self, _: Request) -> Response:
+        return FileResponse(STATIC / "index.html")
+
+    async def health(self, _: Request) -> Response:
+        """For supervisors; tells strangers no more than that it works."""
+        return answer({"status": "ok", "broker": self._watch.connected})
+
+    async def login(self, request: Request) -> Response:
+        sessions = self._sessions
+        if sessions is None:
+            return RedirectResponse("./", status_code=303)
+        if request.method != "POST":
+            return FileResponse(STATIC / "login.html")
+        body = await body_of(request, _FORM_MAX)
+        address = client_of(request.scope)
+        if self._throttle.wait_s(address):
+            return self._login_again("slow", 429)
+        fields = parse_qs((body or b"").decode("ascii", "replace"), max_num_fields=10)
+        if not sessions.right(fields.get("token", [""])[0].strip()):
+            self._throttle.failed(address)
+            _log.warning("a wrong token from %s", address)
+            return self._login_again("wrong", 401)
+        response = RedirectResponse("./", status_code=303)
+        response.set_cookie(
+            cookie_name(self._settings),
+            sessions.begin(),
+            max_age=SESSION_S,
+            path="/",
+            secure=self._settings.https,
+            httponly=True,
+            samesite="strict",
+        )
+        return response
+
+    def _login_again(self, why: str, status: int) -> Response:
+        """The login page with its reason shown: without scripts, by a class of the page."""
+        page = (
+            (STATIC / "login.html").read_text("utf-8").replace('data-why=""', f'data-why="{why}"')
+        )
+        headers = {"retry-after": "12"} if status == 429 else None
+        return Response(page, status_code=status, media_type="text/html", headers=headers)
+
+    async def logout(self, request: Request) -> Response:
+        session = session_of(request.headers, self._settings)
+        if self._sessions is not None and session is not None:
+            self._sessions.end(session)
+        response = RedirectResponse("login", status_code=303)
+        response.delete_cookie(
+            cookie_name(self._settings), path="/", secure=self._settings.https, httponly=True,
+            samesite="strict",
+        )  # fmt: skip
+        return response
+
+
+async def _missing(_: Request, __: Exception) -> Response:
+    return refuse(404, "there is no such page")
+
+
+async def _wrong_method(_: Request, __: Exception) -> Response:
+    return refuse(405, "not with this method")
+
+
+async def _bug(_: Request, error: Exception) -> Response:
+    _log.error("a bug in serd dashboard: %s: %s", type(error).__name__, error)
+    return refuse(500, "a bug in serd dashboard; its log says more")

@@ -1,0 +1,198 @@
+"""What every request has to pass before anything looks at it, and what every answer carries.
+
+In this order: the ``Host`` must be one of ours (against DNS rebinding), what changes something
+must come from a page of ours (against forged requests), and with a token the visitor must have
+shown it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from http.cookies import CookieError, SimpleCookie
+from typing import TYPE_CHECKING, Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+
+from serd.dashboard.settings import own_names
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from serd.dashboard.sessions import Sessions, Throttle
+    from serd.dashboard.settings import Settings
+
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""Content-Security-Policy of every answer."""
+
+HEADERS: Final = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    # Not no-referrer: with that, browsers say "Origin: null" when a form is posted.
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+}
+
+_OPEN: Final = ("/static/", "/login", "/healthz")
+_CHANGING: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
+def cookie_name(settings: Settings) -> str:
+    """Of the session; with TLS the prefix keeps other hosts and plain HTTP from setting it."""
+    return "__Host-serd" if settings.https else "serd"
+
+
+def session_of(headers: Headers, settings: Settings) -> str | None:
+    """The session's id in the request's cookies."""
+    cookies: SimpleCookie = SimpleCookie()
+    try:
+        cookies.load(headers.get("cookie", ""))
+    except CookieError:
+        return None
+    morsel = cookies.get(cookie_name(settings))
+    return None if morsel is None else morsel.value
+
+
+def client_of(scope: Scope) -> str:
+    """The visitor's address, for the limit on attempts."""
+    client = scope.get("client")
+    return client[0] if client else "?"
+
+
+class Guard:
+    """ASGI middleware; see the module.
+
+    Args:
+        app: What is guarded.
+        settings: How the page is served.
+        sessions: Who has shown the token; None if none is needed.
+        throttle: Who has tried too often.
+    """
+
+    def __init__(
+        self, app: ASGIApp, settings: Settings, sessions: Sessions | None, throttle: Throttle
+    ) -> None:
+        self._app = app
+        self._settings = settings
+        self._sessions = sessions
+        self._throttle = throttle
+        self._names = own_names() | {name.lower().rstrip(".") for name in settings.allowed_hosts}
+        self._names.add(settings.host.lower())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+                if not scope["path"].startswith("/static/"):
+                    headers["cache-control"] = "no-store"
+            await send(message)
+
+        headers = Headers(scope=scope)
+        refusal = (
+            self._judge_host(headers)
+            or self._judge_origin(scope, headers)
+            or self._judge_visitor(scope, headers)
+        )
+        await (refusal or self._app)(scope, receive, send_with_headers)
+
+    def _judge_host(self, headers: Headers) -> Response | None:
+        hosts = headers.getlist("host")
+        name = host_name(hosts[0]) if len(hosts) == 1 else None
+        # An address cannot be rebound: only a name can be made to point somewhere else.
+        if name is not None and (name in self._names or _is_address(name)):
+            return None
+        return PlainTextResponse(
+            "This name is not one of this dashboard's. Start it with --allow-host NAME to allow "
+            "another.\n",
+            status_code=421,
+        )
+
+    def _judge_origin(self, scope: Scope, headers: Headers) -> Response | None:
+        if scope["method"] not in _CHANGING:
+            return None
+        origin = headers.get("origin")
+        scheme = "https" if self._settings.https else "http"
+        if origin is None:
+            # A program. Browsers always say where a POST comes from; none may rely on a cookie.
+            ours = headers.get("sec-fetch-site") in {None, "same-origin", "none"} and (
+                self._sessions is None or "cookie" not in headers
+            )
+        else:
+            ours = origin.lower() == f"{scheme}://{headers.get('host', '').lower()}"
+        return None if ours else refuse(403, "this request comes from another page")
+
+    def _judge_visitor(self, scope: Scope, headers: Headers) -> Response | None:
+        path: str = scope["path"]
+        sessions = self._sessions
+        if sessions is None or path.startswith(_OPEN):
+            return None
+        bearer = headers.get("authorization")
+        if bearer is not None:
+            return self._judge_bearer(sessions, scope, bearer)
+        session = session_of(headers, self._settings)
+        if session is not None and sessions.valid(session):
+            return None
+        if path.startswith("/api/"):
+            return refuse(
+                401, "log in, or send the header Authorization: Bearer TOKEN",
+                {"www-authenticate": "Bearer"},
+            )  # fmt: skip
+        return RedirectResponse("login", status_code=303)
+
+    def _judge_bearer(self, sessions: Sessions, scope: Scope, bearer: str) -> Response | None:
+        address = client_of(scope)
+        if wait := self._throttle.wait_s(address):
+            return too_many(wait)
+        kind, _, token = bearer.partition(" ")
+        if kind.lower() == "bearer" and sessions.right(token.strip()):
+            return None
+        self._throttle.failed(address)
+        return refuse(401, "this is not the token", {"www-authenticate": "Bearer"})
+
+
+def refuse(status: int, reason: str, headers: dict[str, str] | None = None) -> Response:
+    """An error as JSON."""
+    return JSONResponse({"error": reason}, status_code=status, headers=headers)
+
+
+def too_many(wait_s: float) -> Response:
+    """The answer to somebody who has guessed too often."""
+    seconds = math.ceil(wait_s)
+    return refuse(
+        429, f"too many wrong tokens; try again in {seconds} s", {"retry-after": str(seconds)}
+    )
+
+
+def host_name(host: str) -> str | None:
+    """The name or address in a ``Host`` header, without the port; None if it is none."""
+    host = host.lower()
+    if host.startswith("["):
+        name, bracket, port = host[1:].partition("]")
+        if not bracket or (port and not port.startswith(":")):
+            return None
+        return name if _is_address(name) else None
+    name, _, port = host.partition(":")
+    if port and not port.isdigit():
+        return None
+    return name.rstrip(".") or None
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

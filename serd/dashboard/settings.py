@@ -1,0 +1,120 @@
+"""What a dashboard is started with, and whether that is safe."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from serd.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+TOKEN_VARIABLE: Final = "SERD_DASHBOARD_TOKEN"  # noqa: S105 - its name, not itself
+"""Environment variable that may hold the token."""
+
+TOKEN_MIN: Final = 16
+"""Fewest characters of a token: short ones can be guessed in spite of the limit on attempts."""
+
+_TOKEN_MAX: Final = 1024
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """How the page is served."""
+
+    host: str = "127.0.0.1"
+    """Address or name to listen on."""
+    port: int = 7373
+    """TCP port; 0 picks a free one."""
+    token: str | None = None
+    """What a visitor must know; None lets everybody in who gets here."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names, besides its own and addresses, by which browsers may call it."""
+    behind_proxy: bool = False
+    """A proxy on this machine speaks TLS for it and says for whom it asks."""
+    cert: Path | None = None
+    """Certificate chain, PEM, to speak TLS itself."""
+    key: Path | None = None
+    """The certificate's key, PEM."""
+    journals: tuple[Path, ...] = ()
+    """Journals to read history from, where they are there."""
+
+    @property
+    def https(self) -> bool:
+        """Whether browsers reach it over TLS."""
+        return self.behind_proxy or self.cert is not None
+
+    def check(self) -> None:
+        """Refuse what would let strangers in.
+
+        Raises:
+            UsageError: With one sentence and a remedy.
+        """
+        if not is_loopback(self.host) and self.token is None:
+            raise UsageError(
+                f"--host {self.host} can be reached by others, so a token is needed",
+                remedy="openssl rand -hex 16 >token; chmod 600 token; add --token-file token",
+            )
+        if (self.cert is None) != (self.key is None):
+            raise UsageError("--tls-cert and --tls-key come together")
+        if self.behind_proxy and self.cert is not None:
+            raise UsageError("--behind-proxy and --tls-cert exclude each other")
+        if self.behind_proxy and not is_loopback(self.host):
+            raise UsageError("--behind-proxy is for a proxy on this machine: leave --host out")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server there."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def own_names() -> set[str]:
+    """The names by which this machine is called, in lower case."""
+    name = socket.gethostname().lower()
+    return {"localhost", name, name.partition(".")[0], f"{name.partition('.')[0]}.local"}
+
+
+def read_token(path: Path | None, env: Mapping[str, str] | None = None) -> str | None:
+    """The token from a file or the environment; None if there is neither.
+
+    Args:
+        path: A file whose first line is the token; it wins.
+        env: Instead of the process's environment.
+
+    Raises:
+        UsageError: The file cannot be read, or the token is too short or not plain text. The
+            message never contains it.
+    """
+    source = "--token-file"
+    if path is None:
+        text = (os.environ if env is None else env).get(TOKEN_VARIABLE)
+        source = TOKEN_VARIABLE
+        if text is None:
+            return None
+    else:
+        try:
+            with path.open("rb") as file:
+                text = file.readline(_TOKEN_MAX + 2).decode("ascii")
+        except OSError as error:
+            raise UsageError(
+                f"--token-file: cannot read {path}: {error.strerror or error}"
+            ) from None
+        except UnicodeDecodeError:
+            raise UsageError(f"--token-file: {path} is not plain ASCII text") from None
+    token = text.strip()
+    if not TOKEN_MIN <= len(token) <= _TOKEN_MAX or not token.isascii() or not token.isprintable():
+        raise UsageError(
+            f"{source}: a token is {TOKEN_MIN} to {_TOKEN_MAX} printable ASCII characters",
+            remedy="make one with: openssl rand -hex 16",
+        )
+    return token

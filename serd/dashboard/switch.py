@@ -1,0 +1,64 @@
+"""The mute command, sent over a connection of its own."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from typing import TYPE_CHECKING, Final, Protocol
+
+from serd.errors import UnavailableError
+from serd.mqtt.access import Access
+from serd.mqtt.commands import encode_switch
+from serd.mqtt.link import Link
+from serd.mqtt.topics import Topics
+
+if TYPE_CHECKING:
+    from serd.config import MqttConfig
+
+_PATIENCE_S: Final = 5.0
+_AT_ONCE: Final = 4
+
+
+class Switch(Protocol):
+    """Sends mute commands."""
+
+    def send(self, node: str, on: bool) -> None:
+        """Tell a node to close (``on``) or open its microphone; blocks until the broker has it.
+
+        Raises:
+            SerdError: The broker cannot be reached, or does not take it.
+        """
+
+
+class MqttSwitch:
+    """Sends mute commands to the broker of the configuration.
+
+    Args:
+        settings: The configuration's ``mqtt`` section.
+
+    Raises:
+        ConfigError: Secrets or certificates cannot be used.
+    """
+
+    def __init__(self, settings: MqttConfig) -> None:
+        self._access = Access(settings)
+        self._base = settings.base_topic
+        self._at_once = threading.BoundedSemaphore(_AT_ONCE)
+
+    def send(self, node: str, on: bool) -> None:
+        """As the protocol says."""
+        topic = Topics(self._base, node).mute_set
+        with self._at_once:
+            link = Link(self._access, f"serd-dashboard-{secrets.token_hex(4)}")
+            link.open()
+            try:
+                # Not retained: a node ignores retained commands, which a broker would repeat.
+                receipt = link.publish(topic, encode_switch(on), qos=1, retain=False)
+                deadline = time.monotonic() + _PATIENCE_S
+                while not receipt.is_published():
+                    if time.monotonic() > deadline:
+                        raise UnavailableError("the broker does not acknowledge the command")
+                    link.step(_PATIENCE_S)
+            finally:
+                link.close()
