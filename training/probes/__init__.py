@@ -1,0 +1,31 @@
+"""How a finished model is tried: hardship, everyday sounds, and getting used to a room.
+
+::
+
+    corpora -> conditions -> hearing -> robustness     accuracy under noise, rooms, a telephone
+                   noise, rooms, telephone             what the conditions are made of
+    sounds  -> environment                             emotion events an hour of no speech
+    corpora -> adaptation                              UAR after 0, 5, 20, 50 utterances
+
+:func:`probe` is for everybody who has a model and clips; ``serd-train probe`` does all three and
+writes ``probes.json``, an object with these keys, each there only if it was asked for::
+
+    model         name, version, network_sha256
+    robustness
+        seed, coverage
+        noise         names of the noise recordings, none of which training heard
+        about         {condition: words for a table}; "clean" comes first
+        corpora
+            {corpus}
+                clips, speakers, classes
+                conditions
+                    {condition}: accuracy, uar, accuracy_at_coverage, four_groups_accuracy, ece,
+                                 recall {class: share}, as training.evaluate.figures gives them
+"""
+
+from __future__ import annotations
+
+from training.probes.conditions import CONDITIONS
+from training.probes.robustness import probe
+
+__all__ = ["CONDITIONS", "probe"]
