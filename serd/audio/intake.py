@@ -25,11 +25,26 @@ def clean(frames: NDArray[np.float32]) -> NDArray[np.float32]:
     Returns:
         The same array.
     """
+    if _within(frames):  # nearly always: two looks cost less than writing all of it anew
+        return frames
     finite = np.isfinite(frames)
     if not finite.all():
         frames[~finite] = 0.0
-    np.clip(frames, -1.0, 1.0, out=frames)
+    _clip(frames)
     return frames
+
+
+def _within(samples: NDArray[np.float32]) -> bool:
+    """Whether all samples are finite and within [-1, 1]; NaN is within nothing."""
+    if not samples.size:
+        return True
+    return bool(samples.max() <= 1.0 and samples.min() >= -1.0)
+
+
+def _clip(samples: NDArray[np.float32]) -> None:
+    """Clip to [-1, 1], in place; ``np.clip`` takes three times as long to start."""
+    np.maximum(samples, np.float32(-1.0), out=samples)
+    np.minimum(samples, np.float32(1.0), out=samples)
 
 
 class Intake:
@@ -67,18 +82,23 @@ class Intake:
         """Note that ``samples`` samples at 16 kHz are missing before the run's first frame."""
         self._lost += samples
 
-    def push(self, frames: NDArray[np.float32], arrived: float) -> Block | None:
+    def push(
+        self, frames: NDArray[np.float32], arrived: float, *, harmless: bool = False
+    ) -> Block | None:
         """Take the next frames.
 
         Args:
             frames: float32[n, channels]; may be changed.
             arrived: ``time.monotonic()`` when the last of them was delivered.
+            harmless: They are known to be finite and within [-1, 1]: they were integers.
 
         Returns:
             A block, or None while the resampler has nothing ready.
         """
         assert self._resampler is not None  # noqa: S101 - start() comes first
-        return self._block(self._resampler.push(clean(frames)), arrived)
+        if not harmless:
+            frames = clean(frames)
+        return self._block(self._resampler.push(frames), arrived)
 
     def gap(self, frames: int, arrived: float) -> Block | None:
         """Note that ``frames`` frames of input are missing after those already pushed.
@@ -106,8 +126,9 @@ class Intake:
             return None
         if self._gain != 1.0:
             samples *= self._gain
-        # The resampler's filter overshoots at the edges of clipped input.
-        np.clip(samples, -1.0, 1.0, out=samples)
+            _clip(samples)
+        elif self._resampler is not None and self._resampler.overshoots:
+            _clip(samples)
         position, lost = self._position + self._lost, self._lost
         self._position, self._lost = position + len(samples), 0
         self.blocks += 1

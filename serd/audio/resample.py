@@ -103,6 +103,11 @@ class StreamResampler:
         return tail
 
     @property
+    def overshoots(self) -> bool:
+        """Whether what comes out may be beyond what went in: a filter rings at clipped edges."""
+        return self._stream is not None
+
+    @property
     def pending(self) -> float:
         """Samples at 16 kHz that went in and have not come out yet."""
         return self._pushed * SAMPLE_RATE / self.rate - self._emitted

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from serd.audio.format import BLOCK_S, MAX_RATE, MIN_RATE, SAMPLE_RATE
+from serd.audio.format import MAX_RATE, MIN_RATE, SAMPLE_RATE
 from serd.audio.intake import Intake
 from serd.audio.source import Block, EndOfSource, SourceContext, SourceStats
 from serd.errors import InputError, UsageError
@@ -26,6 +26,11 @@ log = logging.getLogger(__name__)
 CONTAINERS = {b"RIFF": "WAV", b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3\x03": "MP3", b"FORM": "AIFF"}
 """First four bytes of files that are often piped in by mistake."""
 
+
+BACKLOG_S = 0.96
+"""Most seconds that one read takes of what already waits: 32 frames of the detector. Sound that
+waits is late anyway, and in larger blocks serd catches up sooner: all that is around a frame is
+then done once for many."""
 
 STALE_BYTES = 1 << 20
 """As large as a pipe may be made without privileges (pipe(7))."""
@@ -60,6 +65,8 @@ class StdinSource(SourceContext):
         self._fd = -1
         self._intake = Intake(gain_db=gain_db)
         self._opens = 0
+        self._poll = select.poll()
+        self._most = 2 * max(1, round(rate * BACKLOG_S))
         self._closed = True
         self._ended = False
         self._rest = b""
@@ -99,11 +106,14 @@ class StdinSource(SourceContext):
             os.set_blocking(self._wake[1], False)
         else:
             self._drop_stale()
+        self._poll = select.poll()
+        self._poll.register(self._fd, select.POLLIN)
+        self._poll.register(self._wake[0], select.POLLIN)
         self._intake.start(rate=self.rate, channels=1)
         self._opens += 1
         self._closed = False
 
-    def read(self, timeout: float, enough: int = 0) -> Block | None:
+    def read(self, timeout: float, enough: int = 0) -> Block | None:  # noqa: ARG002 - see below
         """Give the next block; see :meth:`serd.audio.source.Source.read`."""
         give_up = time.monotonic() + timeout
         while True:
@@ -111,8 +121,9 @@ class StdinSource(SourceContext):
                 raise EndOfSource
             if not self._wait(give_up - time.monotonic()):
                 return None
-            wanted = max(BLOCK_S, enough / SAMPLE_RATE)
-            data = os.read(self._fd, 2 * max(1, round(self.rate * wanted)))
+            # As a microphone's ring does, a pipe gives all that waits; a file that is the standard
+            # input gives as much as is asked for.
+            data = os.read(self._fd, self._most)
             now = time.monotonic()
             if not data:
                 self._ended = True
@@ -122,7 +133,7 @@ class StdinSource(SourceContext):
                 return block
             frames = self._decode(data)
             if len(frames):
-                block = self._intake.push(frames, now)
+                block = self._intake.push(frames, now, harmless=True)
                 if block is not None:
                     return block
 
@@ -150,11 +161,7 @@ class StdinSource(SourceContext):
 
     def _wait(self, timeout: float) -> bool:
         """Whether there is something to read, or the end, within ``timeout`` seconds."""
-        assert self._wake is not None  # noqa: S101 - open() made it
-        poll = select.poll()
-        poll.register(self._fd, select.POLLIN)
-        poll.register(self._wake[0], select.POLLIN)
-        ready = poll.poll(max(0.0, timeout) * 1000.0)
+        ready = self._poll.poll(max(0.0, timeout) * 1000.0)
         if self._closed:
             raise EndOfSource
         return any(fd == self._fd for fd, _ in ready)
@@ -169,10 +176,11 @@ class StdinSource(SourceContext):
                     f"-e signed -b 16 -c 1 -r {self.rate} -",
                 )
         self._bytes += len(data)
-        data = self._rest + data
-        whole = len(data) & ~1
-        self._rest = data[whole:]
-        samples = np.frombuffer(data[:whole], dtype="<i2").astype(np.float32)
+        if self._rest:
+            data = self._rest + data
+        whole = len(data) // 2
+        self._rest = data[2 * whole :]
+        samples = np.frombuffer(data, "<i2", whole).astype(np.float32)
         samples *= np.float32(1.0 / 32768.0)
         return samples[:, np.newaxis]
 
