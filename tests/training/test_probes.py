@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -53,7 +53,7 @@ def spoken() -> NDArray[np.float32]:
     return np.concatenate([quiet, voice("05", 1, 1), quiet])
 
 
-def decibels(power: float) -> float:
+def decibels(power: float | np.floating[Any]) -> float:
     return 10 * math.log10(power)
 
 

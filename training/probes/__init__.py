@@ -21,6 +21,21 @@ writes ``probes.json``, an object with these keys, each there only if it was ask
                 conditions
                     {condition}: accuracy, uar, accuracy_at_coverage, four_groups_accuracy, ece,
                                  recall {class: share}, as training.evaluate.figures gives them
+    environment
+        seed, threshold, pause_s, pause_dbfs
+        held_out_folds    folds of ESC-10 that training never heard
+        human             kinds that are counted apart
+        engines
+            {engine}
+                all, held_out             of all folds, and of held_out_folds
+                    kinds {kind: count}
+                    sounds, human, everything: count    summed over kinds
+                silence {level: count}    digital, -60 dBFS, ...
+                speech {corpus: clips, heard, decided}  clips of speech, for comparison
+                segmenter                 utterances, and those dropped by reason
+
+A ``count`` has clips, seconds, utterances, uncertain, events and events_per_hour; where it is of
+one kind of sound also emotions {class: events}.
 """
 
 from __future__ import annotations

@@ -95,8 +95,8 @@ def _opus(samples: Samples, _random: np.random.Generator, _noises: Sequence[Samp
 
 def _quiet(samples: Samples, _random: np.random.Generator, _noises: Sequence[Samples]) -> Samples:
     # A microphone rounds to 16 bits, and of a quiet voice few are left.
-    steps = np.rint(samples * np.float32(32768 * 10 ** (-30 / 20)))
-    return (steps / 32768).astype(np.float32)
+    steps: Samples = np.rint(samples * np.float32(32768 * 10 ** (-30 / 20)))
+    return steps * np.float32(1 / 32768)
 
 
 CONDITIONS: Mapping[str, Condition] = {

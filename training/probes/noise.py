@@ -89,7 +89,7 @@ def excerpt(recordings: Sequence[Samples], length: int, random: np.random.Genera
         raise ValueError(msg)
     recording = audible[int(random.integers(len(audible)))]
     start = int(random.integers(len(recording)))
-    return np.take(recording, np.arange(start, start + length), mode="wrap")
+    return recording[np.arange(start, start + length) % len(recording)]
 
 
 def white(length: int, random: np.random.Generator) -> Samples:

@@ -97,8 +97,8 @@ def room_response(room: Room, rt60_s: float) -> Samples:
     for _ in range(12):
         reflection = (low + high) / 2
         strengths = reflection ** np.arange(int(orders.max()) + 1)
-        response = np.bincount(delays, strengths[orders] * nearness, minlength=length)[:length]
-        response = _high_pass(response)
+        clicks = np.bincount(delays, strengths[orders] * nearness, minlength=length)[:length]
+        response = _high_pass(clicks.astype(np.float64))
         low, high = (reflection, high) if measured_rt60(response) < rt60_s else (low, reflection)
     result: Samples = (response / np.abs(response).max()).astype(np.float32)
     result.flags.writeable = False

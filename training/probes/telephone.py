@@ -74,7 +74,8 @@ def opus(samples: Samples) -> Samples:
     coded.seek(0)
     decoded, _ = soundfile.read(coded, dtype="float32")
     decoded = decoded[: len(samples)]
-    return np.pad(decoded, (0, len(samples) - len(decoded)))
+    padded: Samples = np.pad(decoded, (0, len(samples) - len(decoded)))
+    return padded
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,297 @@
+"""Not speech, not emotion: how often a room without anybody's voice makes an emotion event.
+
+The stream goes through the daemon's own :class:`serd.model.recogniser.Recogniser` with the default
+configuration: energy floor, detector, segmenter, evidence of a voice, network, threshold. What is
+made up is the stream:
+
+- Every sound is heard in full (5 s in ESC-10, some of it the publisher's padding with silence), in
+  an order that a hash decides, and after each come :data:`PAUSE_S` seconds of a quiet room, pink
+  noise at :data:`PAUSE_DBFS`.
+- All of it is rounded to 16 bits, as a microphone would.
+- An utterance belongs to the sound in or after which its middle lies.
+- Hours are hours of the sounds; the pauses are not counted. An utterance that the model calls
+  ``uncertain`` is no emotion event.
+
+A crying baby and a sneeze do come from a human throat, so they are counted apart. So that a deaf
+detector does not pass for a good one, clips of speech go through a stream of their own in the same
+way, and it is counted of how many something was heard, and decided.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from serd.audio.file import read_mono16k
+from serd.audio.format import SAMPLE_RATE
+from serd.config import SpeechConfig
+from serd.model.classifier import Classifier
+from serd.model.emotions import UNCERTAIN
+from serd.model.recogniser import Recogniser, Recognition
+from serd.speech import Segmenter, make_vad
+from training.corpora.esc10 import TEST_FOLDS, Sound
+from training.probes.noise import pink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from training.corpora import Clip
+    from training.probes.noise import Samples
+
+PAUSE_S = 2.0
+"""Longer than any hang-over, so that no utterance goes on from one sound into the next."""
+
+PAUSE_DBFS = -60.0
+"""Of a quiet room: above the daemon's fixed floor."""
+
+HUMAN = ("baby_cry", "person_sneeze")
+"""Kinds of sound that a human throat makes, counted apart from the others."""
+
+SILENCE_S = 600.0
+"""Seconds of each kind of silence."""
+
+ROOM_TONES_DBFS = (None, -60.0, -50.0, -40.0)
+"""Levels of the silences: None is digital silence, the others are pink noise."""
+
+ENGINES = ("webrtc", "silero")
+"""Voice detectors that are tried."""
+
+_BLOCK = 15_360  # samples: what the daemon reads at a time from a file at pace "fast"
+
+
+class Stream(msgspec.Struct, frozen=True):
+    """Sounds one after the other."""
+
+    samples: Any
+    """float32 ``[n]``, 16 kHz, in steps of 16 bits."""
+    starts: tuple[int, ...]
+    """Where each sound begins."""
+    sounds: tuple[Sound, ...]
+    seconds: tuple[float, ...]
+    """Of each sound, without the pause."""
+
+    def at(self, recognition: Recognition) -> int:
+        """The sound in or after which an utterance's middle lies."""
+        middle = (recognition.utterance.start + recognition.utterance.end) // 2
+        return max(0, bisect_right(self.starts, middle) - 1)
+
+
+def make_stream(sounds: Sequence[Sound], *, seed: int = 0) -> Stream:
+    """Put sounds into one stream, as the head of this module says.
+
+    Args:
+        sounds: What is to be heard.
+        seed: Decides the order and the noise of the pauses.
+
+    Raises:
+        InputError: A file cannot be read.
+    """
+    random = np.random.default_rng(seed)
+    tone = round(PAUSE_S * SAMPLE_RATE)
+    ordered = sorted(
+        sounds,
+        key=lambda one: hashlib.sha256(f"{seed}/{one.kind}/{one.path.name}".encode()).digest(),
+    )
+    parts = [room_tone(tone, PAUSE_DBFS, random)]
+    starts, seconds, at = [], [], tone
+    for sound in ordered:
+        heard = read_mono16k(sound.path)
+        starts.append(at)
+        seconds.append(len(heard) / SAMPLE_RATE)
+        parts += [heard, room_tone(tone, PAUSE_DBFS, random)]
+        at += len(heard) + tone
+    return Stream(in_16_bits(np.concatenate(parts)), tuple(starts), tuple(ordered), tuple(seconds))
+
+
+def room_tone(length: int, dbfs: float | None, random: np.random.Generator) -> Samples:
+    """Pink noise of a level; None: digital silence. float32 ``[length]``."""
+    if dbfs is None:
+        return np.zeros(length, dtype=np.float32)
+    return pink(length, random) * np.float32(10 ** (dbfs / 20))
+
+
+def in_16_bits(samples: Samples) -> Samples:
+    """Rounded and limited to what signed 16-bit samples can say."""
+    steps: Samples = np.clip(np.rint(samples * np.float32(32768)), -32768, 32767)
+    return steps * np.float32(1 / 32768)
+
+
+def recognise(
+    samples: Samples, recogniser: Recogniser, heard: Callable[[int], None] = lambda _: None
+) -> list[Recognition]:
+    """All that the daemon would recognise in a stream.
+
+    Args:
+        samples: float32 ``[n]`` at 16 kHz.
+        recogniser: New, or flushed.
+        heard: Called with the number of samples that have been heard.
+    """
+    found: list[Recognition] = []
+    for first in range(0, len(samples), _BLOCK):
+        block = samples[first : first + _BLOCK]
+        found += recogniser.feed(block)
+        heard(len(block))
+    return found + recogniser.flush()
+
+
+def probe_environment(
+    model: Path | str,
+    sounds: Sequence[Sound],
+    *,
+    voices: Sequence[Clip] = (),
+    engines: Sequence[str] = ENGINES,
+    seed: int = 0,
+    silence_s: float = SILENCE_S,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
+) -> dict[str, Any]:
+    """Count the events that sounds without speech make.
+
+    Args:
+        model: A packed model file, or the name of a packaged one.
+        sounds: Of all folds, or of those that training never heard.
+        voices: Speech of test speakers, to see that the detector is not deaf.
+        engines: Voice detectors.
+        seed: Of order and noise.
+        silence_s: Seconds of each silence.
+        progress: Called with what is being done, how much of it is done, and how much there is.
+
+    Returns:
+        What :mod:`training.probes` describes under ``environment``.
+
+    Raises:
+        InputError: A file cannot be read.
+        ConfigError: An engine is not installed.
+    """
+    classifier = Classifier.load(model)
+    stream = make_stream(sounds, seed=seed)
+    spoken = make_stream(
+        [Sound(path=clip.path, kind=clip.corpus, fold=0) for clip in voices], seed=seed
+    )
+    silences = {
+        "digital" if dbfs is None else f"{dbfs:.0f} dBFS": in_16_bits(
+            room_tone(round(silence_s * SAMPLE_RATE), dbfs, np.random.default_rng(seed))
+        )
+        for dbfs in ROOM_TONES_DBFS
+    }
+    whole = (
+        len(stream.samples)
+        + len(spoken.samples)
+        + sum(len(silence) for silence in silences.values())
+    )
+    result: dict[str, Any] = {}
+    for engine in engines:
+        done = 0
+
+        def step(count: int, engine: str = engine) -> None:
+            nonlocal done
+            done += count
+            progress(f"environment, {engine}", done // SAMPLE_RATE, whole // SAMPLE_RATE)
+
+        speech = msgspec.structs.replace(SpeechConfig(), engine=engine)
+        recogniser = Recogniser(Segmenter(speech, make_vad(speech)), classifier)
+        found = recognise(stream.samples, recogniser, step)
+        dropped = msgspec.to_builtins(recogniser.counters)
+        kinds = _by_kind(stream, found)
+        heldout = _by_kind(stream, found, TEST_FOLDS)
+        quiet = {}
+        for name, silence in silences.items():
+            recogniser = Recogniser(Segmenter(speech, make_vad(speech)), classifier)
+            quiet[name] = _count(recognise(silence, recogniser, step), 0, silence_s)
+        recogniser = Recogniser(Segmenter(speech, make_vad(speech)), classifier)
+        said = recognise(spoken.samples, recogniser, step)
+        result[engine] = {
+            "all": _summed(kinds),
+            "held_out": _summed(heldout),
+            "silence": quiet,
+            "speech": _heard(spoken, said),
+            "segmenter": dropped,
+        }
+    return {
+        "seed": seed,
+        "threshold": classifier.threshold,
+        "pause_s": PAUSE_S,
+        "pause_dbfs": PAUSE_DBFS,
+        "held_out_folds": sorted({one.fold for one in sounds} & set(TEST_FOLDS)),
+        "human": list(HUMAN),
+        "engines": result,
+    }
+
+
+def _by_kind(
+    stream: Stream, found: Iterable[Recognition], folds: Sequence[int] = (1, 2, 3, 4, 5)
+) -> dict[str, dict[str, Any]]:
+    """Counts for each kind of sound, of some folds."""
+    belongs: dict[str, list[Recognition]] = defaultdict(list)
+    for one in found:
+        sound = stream.sounds[stream.at(one)]
+        if sound.fold in folds:
+            belongs[sound.kind].append(one)
+    clips: Counter[str] = Counter()
+    seconds: dict[str, float] = defaultdict(float)
+    for sound, length in zip(stream.sounds, stream.seconds, strict=True):
+        if sound.fold in folds:
+            clips[sound.kind] += 1
+            seconds[sound.kind] += length
+    return {kind: _count(belongs[kind], clips[kind], seconds[kind]) for kind in sorted(clips)}
+
+
+def _heard(stream: Stream, found: Iterable[Recognition]) -> dict[str, dict[str, int]]:
+    """Of how many clips of each corpus something was heard, and something decided."""
+    heard, decided = set(), set()
+    for one in found:
+        heard.add(stream.at(one))
+        if one.prediction.emotion != UNCERTAIN:
+            decided.add(stream.at(one))
+    result: dict[str, dict[str, int]] = {}
+    for number, sound in enumerate(stream.sounds):
+        counts = result.setdefault(sound.kind, {"clips": 0, "heard": 0, "decided": 0})
+        counts["clips"] += 1
+        counts["heard"] += number in heard
+        counts["decided"] += number in decided
+    return dict(sorted(result.items()))
+
+
+def _count(found: Sequence[Recognition], clips: int, seconds: float) -> dict[str, Any]:
+    said = Counter(one.prediction.emotion for one in found)
+    uncertain = said.pop(UNCERTAIN, 0)
+    return {
+        "clips": clips,
+        "seconds": round(seconds, 3),
+        "utterances": len(found),
+        "uncertain": uncertain,
+        "events": said.total(),
+        "emotions": dict(sorted(said.items())),
+        "events_per_hour": round(said.total() * 3600 / seconds, 2),
+    }
+
+
+def _summed(kinds: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Each kind, and what they come to: things and animals, human sounds, both."""
+    if not kinds:
+        return {}
+    sums = {
+        "sounds": [kind for kind in kinds if kind not in HUMAN],
+        "human": [kind for kind in kinds if kind in HUMAN],
+        "everything": list(kinds),
+    }
+    result: dict[str, Any] = {"kinds": kinds}
+    for name, members in sums.items():
+        if not members:
+            continue
+        chosen = [kinds[kind] for kind in members]
+        totals = {
+            key: sum(one[key] for one in chosen)
+            for key in ("clips", "seconds", "utterances", "uncertain", "events")
+        }
+        hours = totals["seconds"] / 3600
+        result[name] = totals | {
+            "seconds": round(totals["seconds"], 3),
+            "events_per_hour": round(totals["events"] / hours, 2),
+        }
+    return result
