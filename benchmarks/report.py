@@ -68,19 +68,25 @@ def markdown(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def insert(path: Path, generated: str) -> None:
+def insert(path: Path, generated: str, *, begin: str = BEGIN, end: str = END) -> None:
     """Put generated Markdown between the markers of a document.
+
+    Args:
+        path: Of the document.
+        generated: What belongs there.
+        begin: The first marker, a line.
+        end: The last one.
 
     Raises:
         ValueError: If it has no markers.
     """
     document = path.read_text(encoding="utf-8")
-    pattern = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
+    pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
     if not pattern.search(document):
-        msg = f"{path} has no line {BEGIN}"
+        msg = f"{path} has no line {begin}"
         raise ValueError(msg)
     path.write_text(
-        pattern.sub(lambda _: f"{BEGIN}\n{generated}\n{END}", document), encoding="utf-8"
+        pattern.sub(lambda _: f"{begin}\n{generated}\n{end}", document), encoding="utf-8"
     )
 
 

@@ -1,0 +1,100 @@
+"""Processes of examples/fleet/to_postgres.py that share the events of a broker."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final, Self
+
+from benchmarks.fleet.processes import processor_s
+
+CONSUMER: Final = Path(__file__).parents[2] / "examples" / "fleet" / "to_postgres.py"
+_WAIT_S: Final = 30.0
+
+
+class Consumers:
+    """Several consumers, for the time of a ``with`` block; each can be killed and started again.
+
+    Args:
+        folder: For their logs.
+        port: Of the broker on loopback.
+        dsn: Of the database.
+        count: How many.
+        arguments: More of each one's command line.
+    """
+
+    def __init__(
+        self, folder: Path, port: int, dsn: str, *, count: int = 3, arguments: tuple[str, ...] = ()
+    ) -> None:
+        self._folder = folder
+        self._command = [
+            sys.executable, str(CONSUMER), "--port", str(port), "--dsn", dsn, "--log-every", "10",
+            *arguments,
+        ]  # fmt: skip
+        self.names = [f"events-{number + 1}" for number in range(count)]
+        self.spent_s = 0.0
+        """Processor time of those that were killed."""
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Self:
+        try:
+            for name in self.names:
+                self.start(name)
+            for name in self.names:
+                self.wait(name, "connected to the broker")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes.values():
+            process.kill()
+            process.wait()
+
+    def start(self, name: str) -> None:
+        """Start one, with the client id that it always has."""
+        with self.log_path(name).open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [*self._command, "--client-id", name], stdin=subprocess.DEVNULL, stderr=log
+            )
+
+    def kill(self, name: str) -> None:
+        """SIGKILL, as the kernel does when memory is short."""
+        process = self.processes[name]
+        self.spent_s += processor_s(process.pid)
+        process.kill()
+        process.wait()
+
+    def end(self, name: str) -> int:
+        """SIGTERM; its exit code."""
+        self.processes[name].terminate()
+        return self.processes[name].wait(_WAIT_S)
+
+    def log_path(self, name: str) -> Path:
+        """Where one logs to."""
+        return self._folder / f"{name}.log"
+
+    def log(self, name: str) -> str:
+        """What one has logged."""
+        return self.log_path(name).read_text(errors="replace")
+
+    def wait(self, name: str, text: str, *, times: int = 1) -> None:
+        """Wait until one has logged this, so often.
+
+        Raises:
+            RuntimeError: It does not.
+        """
+        deadline = time.monotonic() + _WAIT_S
+        while self.log(name).count(text) < times:
+            if time.monotonic() > deadline or self.processes[name].poll() is not None:
+                raise RuntimeError(f"{name} never said {text!r}:\n{self.log(name)[-2000:]}")
+            time.sleep(0.02)
+
+    def figure(self, name: str, what: str) -> float:
+        """The latest ``what=...`` in one's log; 0 if there is none."""
+        found = re.findall(rf"\b{what}=([\d.]+)", self.log(name))
+        return float(found[-1]) if found else 0.0

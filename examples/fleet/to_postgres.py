@@ -1,0 +1,309 @@
+#!/usr/bin/env python3
+"""Take events from MQTT into PostgreSQL: none lost, none twice, as many processes as it takes.
+
+Needs event_table.py beside it.
+
+    pip install 'paho-mqtt>=2.1' 'psycopg[binary]>=3.2'
+    psql -d serd -f schema.sql
+    to_postgres.py --client-id events-1 --host broker --dsn 'host=db dbname=serd user=serd_writer'
+
+Processes of one ``--group`` share the events (``$share/GROUP/...``), each with a ``--client-id``
+of its own that stays the same over restarts, because the broker keeps what is on its way under this
+name. A message is acknowledged only after COMMIT. So a process that is killed may have stored an
+event and not said so; it comes again, and ``ON CONFLICT (id) DO NOTHING`` ignores it. A message
+that is no event is logged, counted and acknowledged: it would never become one.
+
+Both ends may go away and come back. Memory is bounded: the broker sends no more than ``--batch``
+messages (Receive Maximum) of at most 64 KiB each before the first is acknowledged.
+
+Exit codes: 0 ended by SIGTERM or SIGINT, 66 a file cannot be read, 69 another process has the same
+client id, 78 the database has no table of ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import select
+import signal
+import ssl
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import paho.mqtt.client as paho
+from event_table import Database, Pause, Row, StopError, home_pattern
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+log = logging.getLogger("to_postgres")
+
+MESSAGE_BYTES: Final = 65_536
+"""Larger messages the broker does not send (Maximum Packet Size); an event has about 600 bytes."""
+
+SESSION_TAKEN_OVER: Final = 0x8E
+"""Reason code of MQTT 5.0, 3.14.2.1."""
+
+
+class Broker:
+    """One MQTT session, over as many connections as it takes.
+
+    Args:
+        options: The command line's.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._client: paho.Client | None = None
+        self._told: str | None = None
+        self._had_session = False
+        self._since = 0.0
+        self.address = f"{options.host}:{options.port}"
+        self.pause = Pause()
+        self.waiting: list[Row] = []
+        self.connections = 0
+        self.taken_over = False
+
+    def step(self, timeout: float) -> None:
+        """Do what the network wants, for at most that many seconds."""
+        if self._client is None:
+            if self.pause.left > 0:
+                time.sleep(min(timeout, self.pause.left))
+                return
+            self._connect()
+        client = self._client
+        sock = None if client is None else client.socket()
+        if client is None or sock is None:
+            return
+        poll = select.poll()
+        poll.register(sock, select.POLLIN | (select.POLLOUT if client.want_write() else 0))
+        pending = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+        for _fd, state in poll.poll(0 if pending else timeout * 1000):
+            if state & ~select.POLLOUT:
+                client.loop_read()
+            if state & select.POLLOUT:
+                client.loop_write()
+        if pending:
+            client.loop_read()
+        client.loop_misc()
+
+    def acknowledge(self, rows: list[Row]) -> None:
+        """Tell the broker that it need not keep these."""
+        if self._client is not None:
+            for row in rows:
+                self._client.ack(row.mid, 1)
+
+    def close(self) -> None:
+        """Send what must still go, say DISCONNECT and close; the session stays at the broker."""
+        deadline = time.monotonic() + 2.0
+        while (
+            self._client is not None and self._client.want_write() and time.monotonic() < deadline
+        ):
+            self._client.loop_write()
+        if self._client is not None:
+            self._client.on_message = None
+            self._client.disconnect()
+            self._client.loop_write()
+
+    def _connect(self) -> None:
+        options = self._options
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=options.client_id,
+            protocol=paho.MQTTv5,
+            reconnect_on_failure=False,
+            manual_ack=True,
+        )
+        client.connect_timeout = 5.0
+        if options.username is not None:
+            client.username_pw_set(options.username, _password(options.password_file))
+        if options.ca is not None:
+            try:
+                client.tls_set(ca_certs=options.ca)
+            except (OSError, ssl.SSLError) as error:
+                raise StopError(f"--ca {options.ca}: {error}", 66) from None
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_message = self._on_message
+        wishes = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        wishes.SessionExpiryInterval = options.session_days * 86_400
+        wishes.ReceiveMaximum = options.batch
+        wishes.MaximumPacketSize = MESSAGE_BYTES
+        try:
+            # 60 s of keep-alive: longer than a statement or a connection to the database may take.
+            client.connect(options.host, options.port, 60, clean_start=False, properties=wishes)
+        except (OSError, ValueError) as error:
+            self._lost(f"broker {self.address}: {error}")
+        else:
+            self._client = client
+
+    def _on_connect(
+        self, client: paho.Client, _data: object, flags: Any, reason: Any, _more: object
+    ) -> None:
+        if reason.is_failure:
+            self._lost(f"broker {self.address} refuses the connection: {reason}")
+            return
+        if self._had_session and not flags.session_present:
+            log.warning("the broker has forgotten this session, and what waited in it")
+        self._had_session = True
+        self._since = time.monotonic()
+        self.connections += 1
+        self._told = None
+        options = self._options
+        client.subscribe(f"$share/{options.group}/{options.topic}", qos=1)
+        kept = "the session goes on" if flags.session_present else "a new session"
+        log.info("connected to the broker at %s: %s", self.address, kept)
+
+    def _on_disconnect(
+        self, client: paho.Client, _data: object, flags: Any, reason: Any, _more: object
+    ) -> None:
+        if client is not self._client:
+            return  # one that was refused
+        if flags.is_disconnect_packet_from_server and reason.value == SESSION_TAKEN_OVER:
+            self.taken_over = True
+        if self._since and time.monotonic() - self._since > 10.0:
+            self.pause.worked()  # one that lasted; else it may be a broker that throws all out
+        self._lost(f"broker {self.address}: connection lost: {reason}")
+
+    def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
+        self.waiting.append(Row(message.mid, message.topic, bytes(message.payload)))
+
+    def _lost(self, why: str) -> None:
+        self._client = None
+        self.waiting.clear()
+        self.pause.failed()
+        if why != self._told:
+            log.warning("%s; trying again until it works", why)
+        self._told = why
+
+
+class Consumer:
+    """Moves messages from the broker to the database until it is told to stop.
+
+    Args:
+        options: The command line's.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._batch_since = 0.0
+        self._broker = Broker(options)
+        self._database = Database(options.dsn, home_pattern(options.topic))
+        self._stopping = False
+
+    def stop(self, *_signal: object) -> None:
+        """End soon; may be called by a signal handler."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Work until :meth:`stop`.
+
+        Raises:
+            StopError: It cannot go on.
+        """
+        options, broker = self._options, self._broker
+        next_line = time.monotonic() + options.log_every
+        while not self._stopping:
+            empty = not broker.waiting
+            broker.step(
+                min(1.0, options.linger if empty else self._left())
+            )  # a signal waits for it
+            if broker.taken_over:
+                raise StopError(f"another process uses the client id {options.client_id}", 69)
+            if empty:
+                self._batch_since = time.monotonic()
+            elif len(broker.waiting) >= options.batch or self._left() <= 0:
+                self._flush()
+            if time.monotonic() >= next_line:
+                next_line += options.log_every
+                self._log_figures()
+        self._flush()
+        broker.close()
+        self._database.close()
+        self._log_figures()
+
+    def _left(self) -> float:
+        """Seconds that the oldest waiting message may still wait."""
+        left: float = self._batch_since + self._options.linger - time.monotonic()
+        return max(left, self._database.pause.left, 0.0)
+
+    def _flush(self) -> None:
+        rows = self._broker.waiting[:]
+        if rows and self._database.store(rows):
+            self._broker.acknowledge(rows)
+            del self._broker.waiting[: len(rows)]
+
+    def _log_figures(self) -> None:
+        database, broker = self._database, self._broker
+        mean = 1000 * database.commit_s / max(1, database.batches)
+        log.info(
+            "stored=%d known=%d rejected=%d waiting=%d batches=%d commit_ms=%.1f "
+            "broker_connections=%d database_connections=%d",
+            database.stored, database.known, database.rejected, len(broker.waiting),
+            database.batches, mean, broker.connections, database.connections,
+        )  # fmt: skip
+
+
+def _password(path: str | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return Path(path).read_text(encoding="utf-8").splitlines()[0]
+    except (OSError, UnicodeDecodeError, IndexError) as error:
+        raise StopError(f"--password-file {path}: {error}", 66) from None
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    add = parser.add_argument
+    add("--client-id", required=True, help="of this process alone, and the same over restarts")
+    add("--host", default="127.0.0.1", help="of the broker (default: %(default)s)")
+    add("--port", type=int, default=None, help="default: 1883, with --ca 8883")
+    add("--username")
+    add("--password-file", metavar="FILE", help="its first line is the password")
+    add(
+        "--ca", metavar="FILE", help="speak TLS; the authority that signed the broker's certificate"
+    )
+    add("--topic", default="serd/+/emotion", help="filter; at a centre homes/+/serd/+/emotion")
+    add("--group", default="serd-postgres", help="who shares the events (default: %(default)s)")
+    add("--dsn", default="", help="of PostgreSQL, as libpq takes it; what is missing: PGHOST etc.")
+    add("--batch", type=int, default=500, help="rows in one commit, at most (default: %(default)s)")
+    add("--linger", type=float, default=0.25, metavar="S",
+        help="how long a message may wait for others (default: %(default)s)")  # fmt: skip
+    add("--session-days", type=int, default=7,
+        help="how long the broker keeps what waits for us (default: %(default)s)")  # fmt: skip
+    add("--log-every", type=float, default=60.0, metavar="S", help="figures into the log")
+    options = parser.parse_args()
+    if not 1 <= options.batch <= 65_535:
+        parser.error("--batch: 1 to 65535, what MQTT can say")
+    if not 0 < options.linger <= 30:
+        parser.error("--linger: more than 0 and at most 30 seconds")
+    if not 0 < options.session_days <= 3650:
+        parser.error("--session-days: 1 to 3650")
+    options.port = options.port or (1883 if options.ca is None else 8883)
+    return options
+
+
+def main() -> int:
+    """Run until a signal ends it; an exit code."""
+    options = _options()
+    logging.basicConfig(
+        level=os.environ.get("LOG_LEVEL", "INFO").upper(),
+        format="%(asctime)s %(levelname)s " + options.client_id + ": %(message)s",
+    )
+    consumer = Consumer(options)
+    signal.signal(signal.SIGTERM, consumer.stop)
+    signal.signal(signal.SIGINT, consumer.stop)
+    try:
+        consumer.run()
+    except StopError as error:
+        print(f"to_postgres: {error}", file=sys.stderr)
+        return error.code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
