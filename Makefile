@@ -16,7 +16,7 @@ APT_TEST := mosquitto mosquitto-clients pulseaudio pulseaudio-utils libasound2-p
             alsa-utils espeak-ng openssl unzip strace iproute2 nftables tmux man-db groff-base \
             chromium chromium-driver
 
-.PHONY: help run setup setup-test lint types test test-homeassistant audit fuzz soak bench bench-micro bench-instructions bench-report train docs check-asyncapi man sample clean
+.PHONY: help run setup setup-test lint types test test-homeassistant test-fleet audit fuzz soak bench bench-micro bench-instructions bench-report bench-fleet train docs check-asyncapi man sample clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -73,6 +73,12 @@ test-homeassistant: setup-test ## the tests with a real Home Assistant (needs Py
 	    $(if $(HA_PYTHON),--python $(HA_PYTHON))
 	SERD_HOMEASSISTANT=$(HA_VENV) $(BIN)/pytest -m homeassistant
 
+# Debian's package begins a PostgreSQL of its own; the tests and the benchmark make theirs in a
+# temporary folder and leave that one alone.
+test-fleet: setup-test ## the tests with a real PostgreSQL, and the broker's access rules and bridge
+	@$(call apt,postgresql)
+	$(BIN)/pytest tests/fleet
+
 audit: ## known vulnerabilities of what packaging/requirements.lock pins; skipped where unreachable
 	@sh packaging/audit.sh $(PYTHON)
 
@@ -115,6 +121,10 @@ bench-micro: $(VENV)/.setup-bench ## each part of serd by itself (pytest-benchma
 bench-instructions: $(VENV)/.setup-bench ## instructions for a second of speech, counted by valgrind
 	@$(call apt,valgrind)
 	@$(BIN)/python -m benchmarks.instructions docs/figures/instructions.json
+
+bench-fleet: setup-test ## 1000 simulated nodes for ten minutes on one broker, into PostgreSQL (BENCH=--quick: a minute)
+	@$(call apt,postgresql)
+	@$(BIN)/python -m benchmarks.fleet $(BENCH)
 
 train: setup-test ## train and package the default model (needs the corpora: docs/training.md)
 	$(BIN)/serd-train release
