@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from training.recipe import load_recipe
 
 if TYPE_CHECKING:
     from training.recipe import Recipe
+    from training.report import Sources
 
 _REPOSITORY = Path(__file__).parents[1]
 RESULTS = Path("training") / "results"
@@ -107,17 +107,18 @@ def evaluate(*, model: str | None, as_json: bool, **options: Any) -> None:
 
 
 @main.command()
-@click.option("--figures", type=click.Path(path_type=Path), help="JSON of a run or a release.")
+@click.option("--name", default="default", show_default=True, help="Of a released model.")
+@click.option("--figures", type=click.Path(path_type=Path), help="JSON of a run instead.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where the card goes.")
 @plain_errors
-def report(figures: Path | None, out: Path | None) -> None:
-    """Write the model card from a run's figures, and quote them in README."""
-    from training.report import write_card
+def report(name: str, figures: Path | None, out: Path | None) -> None:
+    """Write a model's card and draw its figures; of the default model, quote them in README."""
+    from training.report import load_sources, write_card
 
-    source = figures or _REPOSITORY / RESULTS / "default.json"
-    click.echo(write_card(source, out or _REPOSITORY / "docs" / "model-card.md"))
-    if out is None:
-        _quote(source, _REPOSITORY)
+    sources = load_sources(figures or _REPOSITORY / RESULTS / f"{name}.json")
+    click.echo(write_card(sources, out or _REPOSITORY / "docs" / _card(sources.name)))
+    if out is None and sources.name == "default":
+        _quote(sources, _REPOSITORY)
 
 
 @main.command()
@@ -132,7 +133,7 @@ def report(figures: Path | None, out: Path | None) -> None:
 @plain_errors
 def release(*, into: Path, **options: Any) -> None:
     """Do all of it, and put the model, its figures and its card where they are shipped from."""
-    from training.report import write_card
+    from training.report import load_sources, write_card
 
     _steps(("train", "quantise", "evaluate"), **options)
     recipe = changed(load_recipe(options["recipe"]), options)
@@ -142,18 +143,22 @@ def release(*, into: Path, **options: Any) -> None:
     for source, target in (("model.tflite", shipped), ("metrics.json", results)):
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / source, target)
-    card = "model-card.md" if recipe.name == "default" else f"model-card-{recipe.name}.md"
-    for written in (shipped, results, write_card(results, into / "docs" / card)):
+    sources = load_sources(results)
+    for written in (shipped, results, write_card(sources, into / "docs" / _card(recipe.name))):
         click.echo(written)
     if recipe.name == "default":
-        _quote(results, into)
+        _quote(sources, into)
 
 
-def _quote(figures: Path, repository: Path) -> None:
+def _card(name: str) -> str:
+    return "model-card.md" if name == "default" else f"model-card-{name}.md"
+
+
+def _quote(sources: Sources, repository: Path) -> None:
     from training.report import write_quote
 
     readme = repository / "README.md"
-    if write_quote(json.loads(figures.read_text(encoding="utf-8")), readme):
+    if write_quote(sources, readme):
         click.echo(readme)
 
 

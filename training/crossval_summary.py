@@ -74,7 +74,6 @@ def summarise(planned: Sequence[Recipe], home: Path) -> dict[str, Any]:
     places = {name: place for result, _ in found for place in _PLACES for name in result[place]}
     summary = {
         "model": {"name": first.name, "version": first.version},
-        "recipe": recipe,
         "folds": sorted({one.fold for one in planned}),
         "seeds": sorted({one.seed for one in planned}),
         "planned": len(planned),
@@ -93,7 +92,7 @@ def summarise(planned: Sequence[Recipe], home: Path) -> dict[str, Any]:
         },
         "runs": runs,
     }
-    return dict(_rounded(summary))
+    return {"recipe": recipe, **_rounded(summary)}
 
 
 def spread(values: Iterable[tuple[int, int, float | None]]) -> dict[str, Any]:

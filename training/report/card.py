@@ -1,0 +1,277 @@
+"""The model card: a page about a released model, made from its run's figures and nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from serd.model.emotions import EMOTIONS
+from training.report import sections
+from training.report.drawing import figures_folder
+from training.report.tables import number, paragraph, table, title
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from training.report.sources import Sources
+
+_WORDS = {6: "six", 8: "eight"}
+
+_ETHICS = """\
+## Ethics
+
+Emotion recognition from voices is easily believed and easily wrong. A label is a guess about a
+sound, made from how actors play emotions; it says nothing certain about a person, least of all
+about one whose language, age or manner of speaking the actors did not share. Nobody should be
+judged, ranked, watched or refused anything by it. People whose voices are heard should know it and
+be able to switch it off. serd keeps no sound and sends none; what it publishes is about people all
+the same, so treat events and their history as personal data. Children, people who are ill and
+people under stress sound unlike the actors of these corpora, and for them the figures on this page
+promise nothing.
+"""
+
+
+def write_card(sources: Sources, out: Path) -> Path:
+    """Write the model card, and draw its figures beside it.
+
+    Args:
+        sources: What is known of the model.
+        out: The Markdown file to write.
+
+    Returns:
+        ``out``.
+    """
+    from training.report.drawing import draw_all
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draw_all(sources, out.parent / figures_folder(sources.name))
+    out.write_text(card(sources), encoding="utf-8")
+    return out
+
+
+def card(sources: Sources) -> str:
+    """The model card as Markdown.
+
+    Args:
+        sources: What is known of the model.
+    """
+    figures = sources.release
+    parts = [
+        _head(figures),
+        sections.in_short(sources),
+        sections.goals(sources),
+        _use(figures),
+        _data(figures),
+        _teacher(figures),
+        _protocol(sources),
+        sections.every_figure(sources),
+        sections.spread_between(sources),
+        sections.quantised(sources),
+        sections.class_by_class(sources),
+        sections.confidence(sources),
+        sections.hardship(sources),
+        sections.habituation(sources),
+        sections.no_speech(sources),
+        sections.baselines(sources),
+        _limits(figures),
+        _ETHICS,
+        _reproduction(figures),
+    ]
+    return "\n".join(parts)
+
+
+def _head(figures: dict[str, Any]) -> str:
+    model, run = figures["model"], figures["run"]
+    clean = "" if run["git_clean"] else ", with changes"
+    return f"""\
+# Model card: {model["name"]} {model["version"]}
+
+Written by `serd-train report` from the figures of the run that made the model; do not edit.
+
+{figures["recipe"]["about"]}. A convolutional network on {_shape(figures)} MFCCs, full-integer int8,
+{model["bytes"]} bytes with its metadata. Trained on {run["date"]} with seed {run["seed"]} from
+revision `{run["git"][:12]}`{clean}.
+
+**Licence: {figures["recipe"]["licence"]}.**
+"""
+
+
+def _use(figures: dict[str, Any]) -> str:
+    classes = len(figures["recipe"]["labels"] or EMOTIONS)
+    return f"""\
+## What it is for
+
+Telling, on a small computer in a home, roughly in what tone somebody speaks: to dim a light, to
+draw a room's mood over a day, to play with. It hears at most three seconds at a time and answers
+with {_WORDS.get(classes, classes)} probabilities, or with `uncertain` where they say too little.
+
+## What it is not for
+
+- Decisions about people: hiring, schooling, policing, insurance, diagnosis, care. In the European
+  Union, emotion recognition at work and in education is prohibited (Regulation 2024/1689, article
+  5).
+- Knowing what somebody feels. It learned how actors sound when they are asked to sound angry or
+  sad. How people sound when they are is another matter, and differs between people and cultures.
+- Listening to people who have not agreed to it.
+- Languages and ways of speaking other than acted North American English, without measuring first:
+  see the corpora that it never trained on, below.
+"""
+
+
+def _data(figures: dict[str, Any]) -> str:
+    rows = [
+        (entry["name"], entry["licence"], entry["speakers"], entry["clips"])
+        for entry in figures["training"]
+    ]
+    left_out = "; ".join(
+        f"{title(corpus)}: {count} {reason}"
+        for corpus, reasons in figures["left_out"].items()
+        for reason, count in reasons.items()
+    )
+    binding = ""
+    if "ravdess" in figures["recipe"]["corpora"]:
+        binding = (
+            " RAVDESS may not be used commercially without a licence from its authors; whether that"
+            " binds a network trained on it, nobody has decided, so treat the model as bound by it."
+        )
+    return f"""\
+## Data
+
+{table(("trained on", "licence", "speakers", "clips"), rows)}
+
+{paragraph(f"Left out: {left_out or 'nothing'}. No speech travels with the model.{binding}")}
+"""
+
+
+def _teacher(figures: dict[str, Any]) -> str:
+    taught = figures.get("teaching")
+    if taught is None:
+        return "## Teacher\n\nNone: it learned from labels alone.\n"
+    settings = figures["recipe"]["teaching"]
+    rows = [
+        (
+            title(corpus),
+            what,
+            one["clips"],
+            number(one["accuracy"]),
+            number(one["uar"]),
+            number(one["confidence"]),
+        )
+        for side, what in (("training", "taught"), ("validation", "only measured"))
+        for corpus, one in taught.get(side, {}).items()
+    ]
+    header = ("speakers of", "who are", "clips", "accuracy", "UAR", "mean confidence")
+    share, groups = settings["share"], settings["groups"]
+    weights = f"weights {1 - share:.1f} and {share:.1f} x {settings['gain']:g}"
+    layers = ", ".join(str(layer) for layer in settings["layers"])
+    return f"""\
+## Teacher
+
+Besides the labels it learned from the answers of a larger network ({weights},
+temperature {settings["temperature"]:g}): small heads on the hidden layers {layers} of the
+frozen encoder `{taught["teacher"]}`, which is published under this licence:
+{taught["licence"]}. Each training speaker was answered for by a head that had heard only the
+{groups - 1} other groups of {groups}. Test speakers were never heard by teacher or head. Nothing of
+the teacher is in the model file.
+
+{table(header, rows)}
+"""
+
+
+def _protocol(sources: Sources) -> str:
+    figures = sources.release
+    split, recipe = figures["run"]["split"], figures["recipe"]
+    sides = [
+        f"- **{what}**: " + "; ".join(_speakers(split[side]))
+        for side, what in (("test", "Test"), ("validation", "Validation"))
+    ]
+    classes = len(recipe["labels"] or EMOTIONS)
+    how = f"""\
+A clip goes the daemon's own way (`serd classify --whole`): trimmed to its speech, first 3 s. Right
+is the class with the highest of all {_WORDS.get(classes, classes)} scores; where a corpus has no
+calm, calm counts as neutral. Where a line says *own classes*, the highest of those that the corpus
+has is taken instead, as papers that train on one corpus do. `uncertain` plays no part in accuracy
+and UAR (the mean of the classes' recalls)."""
+    return f"""\
+## Protocol
+
+Nobody is on two sides. Each corpus is split into five folds by speaker; a fold's speakers are held
+out as test, some of the others are set aside to choose with, the rest is trained on. Temperature
+and threshold come from validation speakers, the quantiser's ranges from training speakers.
+
+{paragraph(_crossing(sources))}
+
+The shipped file comes from fold {recipe["fold"]} and seed {recipe["seed"]}. Its speakers:
+
+{chr(10).join(sides)}
+
+{paragraph(how)}
+"""
+
+
+def _crossing(sources: Sources) -> str:
+    folds = sources.folds
+    if not folds or not folds["done"]:
+        return "No cross-validation yet: every figure below is of one fold and one seed."
+    done, seeds = folds["done"], folds["seeds"]
+    names = ", ".join(str(seed) for seed in seeds)
+    text = (
+        f"What stands as a mean below is one over {len(folds['folds'])} folds, each of them the "
+        f"mean of its seeds ({names}): {done} runs that share nothing but the recipe."
+    )
+    if done < folds["planned"]:
+        text += f" {folds['planned'] - done} of the planned runs are not finished yet."
+    ours = {k: v for k, v in sources.release["recipe"].items() if k not in {"fold", "seed"}}
+    if ours != folds["recipe"]:
+        text += (
+            " The shipped file was made by a recipe that differs from theirs: "
+            + ", ".join(sorted(_differences(ours, folds["recipe"])))
+            + "."
+        )
+    return text
+
+
+def _differences(ours: dict[str, Any], theirs: dict[str, Any]) -> set[str]:
+    return {f"`{key}`" for key in {*ours, *theirs} if ours.get(key) != theirs.get(key)}
+
+
+def _limits(figures: dict[str, Any]) -> str:
+    corpora = figures["recipe"]["corpora"]
+    sentences = "; RAVDESS has two sentences only" if "ravdess" in corpora else ""
+    lines = [
+        f"""All training speech is acted, in quiet rooms, by adults, in North American
+        English{sentences}. Expect less in a living room than in the tables.""",
+        "Speakers differ more than models do: see the spread between speakers.",
+        """Confidence is calibrated on speakers of the training corpora. On other speech it is too
+        high.""",
+        "A figure of one fold with a few test speakers is uncertain by several points.",
+    ]
+    if set(corpora) == {"ravdess", "crema_d"}:
+        lines.insert(1, "Calm speech exists in RAVDESS alone, and so does surprise.")
+    items = (paragraph(f"- {line}").replace("\n", "\n  ") for line in lines)
+    return "## Limits\n\n" + "\n".join(items) + "\n"
+
+
+def _reproduction(figures: dict[str, Any]) -> str:
+    name = figures["model"]["name"]
+    return f"""\
+## Doing it again
+
+`serd-train release --recipe {name}` makes the model, its figures and this page;
+`serd-train evaluate --model {name}` measures the shipped file; `serd-train folds --recipe {name}`
+makes the runs behind the means; `serd-train report` writes this page and draws its figures. Every
+figure stands, with more digits, in `training/results/{name}.json` and `{name}-folds.json`.
+"""
+
+
+def _speakers(voices: Sequence[str]) -> list[str]:
+    corpora: dict[str, list[str]] = {}
+    for voice in voices:
+        corpus, speaker = voice.split("/")
+        corpora.setdefault(corpus, []).append(speaker)
+    return [f"{title(corpus)} {', '.join(names)}" for corpus, names in corpora.items()]
+
+
+def _shape(figures: dict[str, Any]) -> str:
+    features = figures["recipe"]["features"]
+    return f"{features['frames']} x {features['coefficients']}"

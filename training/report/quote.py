@@ -1,0 +1,86 @@
+"""The few figures that README shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from training.report.sections import LISTENERS
+from training.report.tables import table, title
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from training.report.sources import Sources
+
+QUOTE_BEGIN = "<!-- figures: begin (written by `serd-train report`) -->"
+QUOTE_END = "<!-- figures: end -->"
+
+_COLUMNS = (
+    ("uar", "UAR"),
+    ("accuracy", "accuracy"),
+    ("accuracy_at_coverage", "accuracy on the surest {coverage:.0%}"),
+    ("four_groups_accuracy", "in 4 groups"),
+)
+
+
+def quote(sources: Sources) -> str:
+    """A Markdown table: means over folds and seeds where there are any, else the shipped file's.
+
+    Args:
+        sources: What is known of the model.
+    """
+    coverage = sources.release["recipe"]["coverage"]
+    rows = []
+    for corpus in sources.corpora:
+        one = sources.shipped(corpus)
+        people = sources.crossed(corpus).get("speakers", {}).get("count", len(one["speakers"]))
+        cells = []
+        for key, _ in _COLUMNS:
+            found = sources.figure(corpus, key)
+            cells.append("" if found is None else f"{found.value:.1%}")
+            if key == "uar" and found is not None:
+                spread = f" ± {100 * found.folds_sd:.1f}" if found.folds_sd is not None else ""
+                cells[-1] = f"**{found.value:.1%}**{spread}"
+        rows.append(
+            (
+                title(corpus) + ("" if corpus in sources.release["test"] else ", never trained on"),
+                people,
+                len(one["classes"]),
+                *cells,
+                LISTENERS.get(corpus, ""),
+            )
+        )
+    header = ["speakers never heard in training", "speakers", "classes"]
+    header += [words.format(coverage=coverage) for _, words in _COLUMNS]
+    header += ["people, by voice alone"]
+    return f"{table(header, rows)}\n\n{_protocol(sources)}"
+
+
+def _protocol(sources: Sources) -> str:
+    folds = sources.folds
+    if not folds or not folds["done"]:
+        return "One fold of speakers, held out; choices were made on others."
+    return (
+        f"Means over {len(folds['folds'])} folds of speakers and {len(folds['seeds'])} seeds,"
+        " ± the standard deviation between folds; choices were made on other speakers."
+    )
+
+
+def write_quote(sources: Sources, readme: Path) -> bool:
+    """Put the figures between README's two marks.
+
+    Args:
+        sources: What is known of the model.
+        readme: The file.
+
+    Returns:
+        Whether it is a file with both marks.
+    """
+    text = readme.read_text(encoding="utf-8") if readme.exists() else ""
+    before, begin, rest = text.partition(QUOTE_BEGIN)
+    _, end, after = rest.partition(QUOTE_END)
+    if not begin or not end:
+        return False
+    written = f"{before}{begin}\n\n{quote(sources)}\n\n{end}{after}"
+    readme.write_text(written, encoding="utf-8")
+    return True

@@ -1,0 +1,141 @@
+"""What a report is made from: JSON files that runs and probes have left."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from serd.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """One figure, from cross-validation if there was one, else from the shipped file."""
+
+    value: float
+    folds_sd: float | None = None
+    """Between folds, each the mean of its seeds."""
+    seeds_sd: float | None = None
+    """Between seeds, each the mean of its folds."""
+    crossed: bool = False
+    """Whether it is a mean over folds."""
+
+
+class Sources(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is known of a model."""
+
+    release: dict[str, Any]
+    """``metrics.json`` of the run that is shipped."""
+    folds: dict[str, Any] | None = None
+    """What ``serd-train folds`` wrote (:mod:`training.crossval_summary`)."""
+    probes: dict[str, Any] | None = None
+    """What ``serd-train probe`` wrote of the shipped file (:mod:`training.probes`)."""
+    baselines: dict[str, Any] | None = None
+    """What ``serd-train baselines`` wrote."""
+    tried: dict[str, str] = {}
+    """For a goal that was missed, what was tried: ``NAME-tried.yaml``."""
+
+    @property
+    def name(self) -> str:
+        """Of the model."""
+        return str(self.release["model"]["name"])
+
+    @property
+    def corpora(self) -> list[str]:
+        """Those that were tested on: first the ones that were trained on, too."""
+        return [*self.release["test"], *self.release["cross_corpus"]]
+
+    def shipped(self, corpus: str) -> dict[str, Any]:
+        """The shipped file's figures on a corpus."""
+        found = self.release["test"].get(corpus) or self.release["cross_corpus"].get(corpus)
+        return dict(found or {})
+
+    def crossed(self, corpus: str) -> dict[str, Any]:
+        """What cross-validation says of a corpus; empty if there was none."""
+        return dict((self.folds or {}).get("corpora", {}).get(corpus, {}))
+
+    def figure(self, corpus: str, key: str) -> Measured | None:
+        """A figure by its name in :func:`training.evaluate.figures`."""
+        found = measured(self.crossed(corpus).get("figures", {}).get(key))
+        if found is None and (value := self.shipped(corpus).get(key)) is not None:
+            found = Measured(value=value)
+        return found
+
+    def probe(self, *path: str) -> Measured | None:
+        """A figure of the probes, by the keys that lead to it."""
+        found = measured(_at((self.folds or {}).get("probes"), path))
+        if found is None and isinstance(value := _at(self.probes, path), int | float):
+            found = Measured(value=float(value))
+        return found
+
+    def probed(self, *path: str) -> dict[str, Any]:
+        """A part of the probes, to see what is in it."""
+        for tree in ((self.folds or {}).get("probes"), self.probes):
+            if isinstance(found := _at(tree, path), dict):
+                return found
+        return {}
+
+
+def measured(spread: Mapping[str, Any] | None) -> Measured | None:
+    """What :func:`training.crossval_summary.spread` gave, if anything."""
+    if not isinstance(spread, dict) or "mean" not in spread:
+        return None
+    return Measured(
+        value=spread["mean"],
+        folds_sd=spread["folds_sd"],
+        seeds_sd=spread["seeds_sd"],
+        crossed=True,
+    )
+
+
+def load_sources(release: Path, results: Path | None = None) -> Sources:
+    """Read the figures of a model and whatever else is kept about it.
+
+    Args:
+        release: A run's ``metrics.json`` or a release's copy of it.
+        results: Folder of the other files; that of ``release`` if not given.
+
+    Raises:
+        InputError: The figures are not there, or a file is not readable.
+    """
+    figures = _read(release)
+    if figures is None:
+        raise InputError(f"No figures at {release}", remedy="serd-train evaluate")
+    home = results or release.parent
+    name = figures["model"]["name"]
+    tried = home / f"{name}-tried.yaml"
+    try:
+        said = msgspec.yaml.decode(tried.read_bytes(), type=dict[str, str] | None)
+    except FileNotFoundError:
+        said = None
+    except msgspec.DecodeError as error:
+        raise InputError(f"{tried} is not goals and sentences: {error}") from error
+    return Sources(
+        release=figures,
+        folds=_read(home / f"{name}-folds.json"),
+        probes=_read(home / f"{name}-probes.json"),
+        baselines=_read(home / "baselines.json"),
+        tried=said or {},
+    )
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise InputError(f"Cannot read {file}: {error}") from error
+
+
+def _at(tree: Any, path: tuple[str, ...]) -> Any:
+    for key in path:
+        if not isinstance(tree, dict) or key not in tree:
+            return None
+        tree = tree[key]
+    return tree

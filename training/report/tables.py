@@ -1,0 +1,52 @@
+"""How figures are written down."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from training.report.sources import Measured
+
+NOT_YET = "not measured yet"
+
+_NAMES = {
+    "ravdess": "RAVDESS",
+    "crema_d": "CREMA-D",
+    "emodb": "EMO-DB",
+    "tess": "TESS",
+    "savee": "SAVEE",
+}
+
+
+def title(corpus: str) -> str:
+    """What a corpus is called."""
+    return _NAMES.get(corpus, corpus)
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """Nothing for None."""
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def with_spread(found: Measured | None, digits: int = 3) -> str:
+    """A mean and the standard deviation between folds."""
+    if found is None:
+        return NOT_YET
+    spread = "" if found.folds_sd is None else f" ± {found.folds_sd:.{digits}f}"
+    return f"{found.value:.{digits}f}{spread}"
+
+
+def paragraph(text: str) -> str:
+    """Text in lines of at most 100 characters, broken anew wherever it was broken."""
+    return textwrap.fill(
+        " ".join(text.split()), 100, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
+    """Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
