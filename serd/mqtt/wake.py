@@ -13,13 +13,17 @@ class Wake:
         self._read, self._write = socket.socketpair()
         self._read.setblocking(False)
         self._write.setblocking(False)
+        self._rung = False
 
     def fileno(self) -> int:
         """For ``poll``."""
         return self._read.fileno()
 
     def set(self) -> None:
-        """Interrupt. Never blocks."""
+        """Interrupt. Never blocks; an interruption that nobody has noticed yet does for more."""
+        if self._rung:
+            return
+        self._rung = True
         try:
             self._write.send(b"\0")
         except (BlockingIOError, OSError):  # full, so it is set already; or closed
@@ -28,10 +32,13 @@ class Wake:
     def clear(self) -> None:
         """Forget the interruptions so far."""
         try:
-            while self._read.recv(4096):
+            while len(self._read.recv(64)) == 64:
                 pass
         except (BlockingIOError, OSError):
-            return
+            pass
+        # Last: whoever found it set until now came before what the caller looks at next. The other
+        # way round, the byte of one who came in between would be drained and no other ever sent.
+        self._rung = False
 
     def wait(self, timeout: float) -> None:
         """Sleep until interrupted or ``timeout`` seconds have passed."""
