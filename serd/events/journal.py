@@ -412,6 +412,8 @@ class Journal:
         run = self._runs.get(key[0])
         if run is None or key in self._latencies.stamps:
             return self._latencies.stamps.get(key)
+        if self._latencies.unmeasured(key):  # nothing in the file either: spare looking
+            return None
         return self._writer.latency_of(run, key[1])
 
     def _flush_is_due(self) -> bool:

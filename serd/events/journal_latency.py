@@ -37,6 +37,10 @@ class Latencies:
         while len(self._arrivals) > _KEPT:  # a long outage: the wall clock will do
             del self._arrivals[next(iter(self._arrivals))]
 
+    def unmeasured(self, key: Key) -> bool:
+        """Whether an event was appended by this process and not handed over yet."""
+        return key in self._arrivals
+
     def measure(self, event: Event, moment: float | None) -> float:
         """Stamp an event that is handed over at a moment (None: now); in ms."""
         moment = self._clock.monotonic() if moment is None else moment
