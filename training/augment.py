@@ -15,8 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serd.model.mel import hz_to_mel, mel_to_hz
+from training.sounds import noise_field
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from serd.model.features import FeatureParameters
     from training.recipe import Augmentation, BandLimit, Equaliser, Noise, Reverb, Span, Warp
 
@@ -35,6 +38,8 @@ def augment(
     settings: Augmentation,
     features: FeatureParameters,
     random: np.random.Generator,
+    recordings: Sequence[Power] = (),
+    as_noise: float = 0.0,
 ) -> Power:
     """Put a batch of placed utterances into rooms and before microphones.
 
@@ -45,6 +50,8 @@ def augment(
         settings: What to do and how often.
         features: Frame rate and bands.
         random: Source of everything random.
+        recordings: Mel power of sounds that may serve as noise.
+        as_noise: How often they do.
 
     Returns:
         An array of the same shape; outside an utterance and its margins it stays silent, as the
@@ -52,7 +59,10 @@ def augment(
     """
     power = add_room(power, settings.reverb, features, random)
     speech_power = power.sum(axis=(1, 2)) / np.maximum(lengths, 1)
-    power = power + noise_like(power, speech_power, settings.noise, random)
+    noise = noise_like(power, speech_power, settings.noise, random)
+    if recordings:
+        record_over(noise, recordings, as_noise, random)
+    power = power + noise
     response = microphone(len(power), settings.equaliser, features, random)
     response *= band_limits(len(power), settings.band_limit, features, random)
     gains = _decibel_factors(random.uniform(*settings.gain_db, size=(len(power), 1)))
@@ -139,6 +149,23 @@ def noise_like(
     ):
         np.multiply(field[first : first + frames], level, out=noise[clip])
     return noise
+
+
+def record_over(
+    noise: Power, recordings: Sequence[Power], share: float, random: np.random.Generator
+) -> None:
+    """Put recorded sounds of the same power in the place of some of the noise.
+
+    Args:
+        noise: What :func:`noise_like` made; changed.
+        recordings: Mel power of sounds, each ``[n, bands]``.
+        share: How often.
+        random: Source of everything random.
+    """
+    chosen = np.flatnonzero(random.random(len(noise)) < share)
+    for clip in chosen:
+        field = noise_field(recordings, noise.shape[1], random)
+        noise[clip] = field * (noise[clip].sum() / max(float(field.sum()), 1e-20))
 
 
 def microphone(

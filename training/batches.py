@@ -16,6 +16,7 @@ import numpy as np
 from serd.model.emotions import EMOTIONS
 from serd.model.mfcc import MfccFrontEnd
 from training.augment import augment, warp
+from training.sounds import excerpt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from serd.model.features import FeatureParameters
+    from training.augment import Power
     from training.prepare import Prepared
     from training.recipe import Recipe
 
@@ -49,6 +51,7 @@ class Batches:
         recipe: How to draw and augment.
         features: Front end with the measured mean and sd.
         soft_targets: For a clip's path, a teacher's class probabilities; None: nobody teaches.
+        sounds: Mel power of sounds that are no speech, for what the recipe does with them.
     """
 
     def __init__(
@@ -58,7 +61,9 @@ class Batches:
         features: FeatureParameters,
         *,
         soft_targets: Mapping[str, NDArray[np.float32]] | None = None,
+        sounds: Sequence[Power] = (),
     ) -> None:
+        self._sounds = sounds if recipe.sounds is not None else ()
         self._clips = list(prepared)
         self._recipe = recipe
         self._front_end = MfccFrontEnd(features)
@@ -79,9 +84,15 @@ class Batches:
         drawn = np.searchsorted(self._chances, random.random(count) * self._chances[-1])
         power = np.zeros((count, params.frames, params.mel_bands), dtype=np.float32)
         starts, lengths = np.zeros((2, count), dtype=np.int64)
+        no_speech = np.zeros(count, dtype=np.bool_)
+        if self._sounds and recipe.sounds is not None:
+            no_speech = random.random(count) < recipe.sounds.share
         for row, number in enumerate(drawn):
-            clip = self._clips[number]
-            spoken = clip.power(int(random.integers(len(clip.copies))))
+            if no_speech[row] and recipe.sounds is not None:
+                spoken = excerpt(self._sounds, *recipe.sounds.frames, random)
+            else:
+                clip = self._clips[number]
+                spoken = clip.power(int(random.integers(len(clip.copies))))
             spoken = warp(spoken, recipe.augmentation.warp, random)
             # A long clip is cropped anywhere, a short one placed anywhere.
             surplus = len(spoken) - params.frames
@@ -91,12 +102,21 @@ class Batches:
             lengths[row] = len(spoken)
             power[row, starts[row] : starts[row] + lengths[row]] = spoken
         power = augment(
-            power, starts, lengths, settings=recipe.augmentation, features=params, random=random
+            power,
+            starts,
+            lengths,
+            settings=recipe.augmentation,
+            features=params,
+            random=random,
+            recordings=self._sounds,
+            as_noise=recipe.sounds.as_noise if recipe.sounds is not None else 0.0,
         )
         finished = [self._front_end.finish_mel(clip, offset=0) for clip in power]
-        return Batch(
-            np.stack(finished), self._targets[drawn], self._heard[drawn], self._taught[drawn]
-        )
+        targets, heard = self._targets[drawn], self._heard[drawn]
+        taught = self._taught[drawn]
+        # Of a sound that is no speech every class is equally right, and nobody knows better.
+        targets[no_speech], heard[no_speech], taught[no_speech] = 1.0 / targets.shape[1], 1.0, 0.0
+        return Batch(np.stack(finished), targets, heard, taught)
 
     def from_step(self, first: int, last: int) -> Iterator[Batch]:
         """Batches ``first`` to ``last - 1``, made ahead of time by a thread."""

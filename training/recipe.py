@@ -114,6 +114,8 @@ class Optimiser(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Longest gradient, over all weights together."""
     label_smoothing: Share = 0.1
     """Share of the target that is spread over all classes."""
+    method: Annotated[str, Meta(pattern="^(adamw|muon)$")] = "adamw"
+    """For the convolutions' kernels (:mod:`training.muon`); all else is trained by AdamW."""
     averaging: Share = 0.998
     """Decay of the running mean of all weights, which is what is shipped."""
     precision: Annotated[str, Meta(pattern="^(float32|mixed_bfloat16)$")] = "float32"
@@ -182,6 +184,17 @@ class Augmentation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Change of level; only the floor under very quiet sound notices."""
 
 
+class Sounds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Recordings of no speech, from ESC-10's training folds (:mod:`training.sounds`)."""
+
+    share: Share
+    """Of the clips in a batch: heard alone, all classes equally right."""
+    as_noise: Share
+    """Of the clips that get noise: their noise is a recording."""
+    frames: tuple[Count, Count] = (40, 188)
+    """Shortest and longest excerpt that is heard alone."""
+
+
 class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One training run."""
 
@@ -211,6 +224,8 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     preparation: Preparation = Preparation()
     network: Network = Network()
     augmentation: Augmentation = Augmentation()
+    sounds: Sounds | None = None
+    """Sounds that are no speech; None: none are heard."""
     representative_clips: Count = 300
     """Training clips from which the quantiser learns the ranges."""
     input_range_sd: Positive | None = None

@@ -16,6 +16,7 @@ import numpy as np
 
 from serd.errors import UsageError
 from training.batches import Batches, labels_of, plain_features
+from training.muon import muon
 from training.network import TRANSFORM, build_network
 from training.quiet import without_chatter
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from serd.model.features import FeatureParameters
+    from training.augment import Power
     from training.network import Model
     from training.prepare import Prepared
     from training.recipe import Recipe, Teaching
@@ -47,6 +49,7 @@ class Trainer:
         folder: The run's folder; a checkpoint found there is gone on from.
         threads: Of TensorFlow.
         soft_targets: A teacher's answers by a clip's path.
+        sounds: Mel power of sounds that are no speech.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Trainer:
         *,
         threads: int = 1,
         soft_targets: Mapping[str, NDArray[np.float32]] | None = None,
+        sounds: Sequence[Power] = (),
     ) -> None:
         set_up_tensorflow(recipe.seed, threads)
         import keras
@@ -70,7 +74,9 @@ class Trainer:
             keras.mixed_precision.set_global_policy("float32")
         self._recipe = recipe
         self._folder = folder
-        self._batches = Batches(training, recipe, features, soft_targets=soft_targets)
+        self._batches = Batches(
+            training, recipe, features, soft_targets=soft_targets, sounds=sounds
+        )
         self._watched = plain_features(validation, features) if validation else None
         self._truth = np.array(
             [labels_of(recipe).index(one.clip.emotion) for one in validation], dtype=np.int64
@@ -81,7 +87,9 @@ class Trainer:
         others = [v for v in self._model.trainable_variables if id(v) not in names]
         self._optimisers = [
             (
-                keras.optimizers.AdamW(weight_decay=settings.weight_decay),
+                (keras.optimizers.AdamW if settings.method == "adamw" else muon())(
+                    weight_decay=settings.weight_decay
+                ),
                 others,
                 1.0,
             ),
