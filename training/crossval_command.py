@@ -24,30 +24,23 @@ RESULTS = Path("training") / "results"
 _REPOSITORY = Path(__file__).parents[1]
 
 
-class Numbers(click.ParamType):
-    """``1-5`` or ``1,2,3`` or ``1,3-5``."""
-
-    name = "numbers"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        """Numbers in their order, each once."""
-        found: list[int] = []
-        try:
-            for part in str(value).split(","):
-                first, _, last = part.partition("-")
-                found += range(int(first), int(last or first) + 1)
-        except ValueError:
-            self.fail(f"{value!r} is not like 1-5 or 1,2,3", param, ctx)
-        if not found:
-            self.fail(f"{value!r} names none", param, ctx)
-        return tuple(dict.fromkeys(found))
+def _numbers(_context: click.Context, _option: click.Parameter, value: str) -> tuple[int, ...]:
+    """``1-5`` or ``1,2,3`` or ``1,3-5``, each number once."""
+    found: list[int] = []
+    try:
+        for part in value.split(","):
+            first, _, last = part.partition("-")
+            found += range(int(first), int(last or first) + 1)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is not like 1-5 or 1,2,3") from error
+    if not found:
+        raise click.BadParameter(f"{value!r} names none")
+    return tuple(dict.fromkeys(found))
 
 
 @click.command()
-@click.option("--folds", type=Numbers(), default="1-5", show_default=True, help="Which.")
-@click.option("--seeds", type=Numbers(), default="1,2,3", show_default=True, help="Which.")
+@click.option("--folds", callback=_numbers, default="1-5", show_default=True, help="Which.")
+@click.option("--seeds", callback=_numbers, default="1,2,3", show_default=True, help="Which.")
 @click.option("--cluster", help="Address of a Dask scheduler (tcp://...) whose workers do it.")
 @click.option(
     "--runs", "home", type=click.Path(path_type=Path), help="Folder of the runs.  [runs/NAME-folds]"

@@ -71,6 +71,11 @@ def summarise(planned: Sequence[Recipe], home: Path) -> dict[str, Any]:
     recipe = msgspec.to_builtins(first)
     del recipe["fold"], recipe["seed"]
     runs = [_one_run(result, times) for result, times in found]
+    probed = [
+        (recipe.fold, recipe.seed, _read(folder_of(home, recipe) / "probes.json"))
+        for recipe in planned
+    ]
+    probed = [(fold, seed, tree) for fold, seed, tree in probed if tree]
     places = {name: place for result, _ in found for place in _PLACES for name in result[place]}
     summary = {
         "model": {"name": first.name, "version": first.version},
@@ -90,6 +95,8 @@ def summarise(planned: Sequence[Recipe], home: Path) -> dict[str, Any]:
             name: _corpus(name, place, [result for result, _ in found])
             for name, place in places.items()
         },
+        "probed": len(probed),
+        "probes": spread_tree(probed) if probed else None,
         "runs": runs,
     }
     return {"recipe": recipe, **_rounded(summary)}
@@ -130,6 +137,31 @@ def spread(values: Iterable[tuple[int, int, float | None]]) -> dict[str, Any]:
         "folds": folds,
         "seeds": seeds,
     }
+
+
+def spread_tree(trees: Sequence[tuple[int, int, Any]]) -> Any:
+    """:func:`spread` of every number of nested tables, without its lists of folds and seeds.
+
+    Args:
+        trees: Fold, seed and table of each run; what is not in the first one is left out.
+
+    Returns:
+        A table of the same shape. Text is kept as it is; what is neither is left out.
+    """
+    _, _, first = trees[0]
+    if isinstance(first, dict):
+        branches = {
+            key: spread_tree([(fold, seed, tree.get(key)) for fold, seed, tree in trees if tree])
+            for key in first
+        }
+        return {key: branch for key, branch in branches.items() if branch is not None}
+    if isinstance(first, bool | str):
+        return first
+    if isinstance(first, int | float):
+        found = spread(trees)
+        del found["folds"], found["seeds"]
+        return found
+    return None
 
 
 def _one_run(result: Mapping[str, Any], times: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _GREY = "#6b6b6b"
-_STYLE = {
+_STYLE: Any = {
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
     "font.family": "DejaVu Sans",
@@ -143,6 +143,7 @@ def _speakers(sources: Sources) -> Any:
         )
         axis.axhline(100 * people["mean"], color=_GREY, linewidth=1)
         axis.set_title(f"{title(corpus)}: {len(values)} people")
+        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.set_xlabel("speakers, worst first")
         axis.set_ylim(0, 100)
     axes[0].set_ylabel("accuracy, %")

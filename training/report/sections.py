@@ -51,8 +51,8 @@ def in_short(sources: Sources) -> str:
                 LISTENERS.get(corpus, ""),
             )
         )
-    header = ("UAR, int8", "classes", "mean over folds ± SD between them", "SD between seeds")
-    header += ("the shipped file, its own fold", "people, by voice alone (accuracy)")
+    header = ["UAR, int8", "classes", "mean over folds ± SD between them", "SD between seeds"]
+    header += ["the shipped file, its own fold", "people, by voice alone (accuracy)"]
     return f"""\
 ## In short
 
@@ -139,8 +139,8 @@ def spread_between(sources: Sources) -> str:
                 f"{people['lowest']:.2f} to {people['highest']:.2f}",
             )
         )
-    header = ("", "UAR of each fold", "SD", "UAR of each seed", "SD")
-    header += ("speakers", "SD of their accuracies", "from, to")
+    header = ["", "UAR of each fold", "SD", "UAR of each seed", "SD"]
+    header += ["speakers", "SD of their accuracies", "from, to"]
     return f"""\
 ## Folds, seeds and speakers
 
@@ -176,8 +176,8 @@ def quantised(sources: Sources) -> str:
                     f"{shipped[key]:.4f}",
                 )
             )
-    header = ("", "", "float32, mean", "int8, mean", "difference, points", "lowest, highest")
-    header += ("float32, shipped", "int8, shipped")
+    header = ["", "", "float32, mean", "int8, mean", "difference, points", "lowest, highest"]
+    header += ["float32, shipped", "int8, shipped"]
     return f"""\
 ## int8 against float32
 
@@ -209,7 +209,7 @@ def class_by_class(sources: Sources) -> str:
     parts.append(_picture(sources, "confusion", "what was acted and what was heard") + "\n")
     for corpus in sources.corpora:
         one = sources.shipped(corpus)
-        rows = [
+        counts = [
             (f"**{label}**", *one["confusion"][place])
             for place, label in enumerate(one["labels"])
             if label in one["recall"]
@@ -218,7 +218,7 @@ def class_by_class(sources: Sources) -> str:
             f"{title(corpus)}, the shipped file: a row for what was acted, a column for what was"
             " heard.\n"
         )
-        parts.append(table(("", *one["labels"]), rows) + "\n")
+        parts.append(table(("", *one["labels"]), counts) + "\n")
     return "\n".join(parts)
 
 
