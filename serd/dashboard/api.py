@@ -52,6 +52,7 @@ class Api:
         watch: What is known of the nodes.
         switch: Sends mute commands.
         journals: To read history from.
+        login: Whether visitors have to log in.
         confirm_s: How long a node has to confirm a mute command.
     """
 
@@ -61,11 +62,13 @@ class Api:
         switch: Switch,
         journals: Sequence[Path] = (),
         *,
+        login: bool = False,
         confirm_s: float = CONFIRM_S,
     ) -> None:
         self._watch = watch
         self._switch = switch
         self._journals = tuple(journals)
+        self._login = login
         self._confirm_s = confirm_s
         self._readers = asyncio.Semaphore(_READERS)
 
@@ -88,7 +91,14 @@ class Api:
             {"name": name, "valence": COORDINATES[name][0], "arousal": COORDINATES[name][1]}
             for name in EMOTIONS
         ]
-        return answer({**self._watch.info(), "history": sources, "emotions": classes})
+        return answer(
+            {
+                **self._watch.info(),
+                "login": self._login,
+                "history": sources,
+                "emotions": classes,
+            }
+        )
 
     async def _nodes(self, _: Request) -> Response:
         return answer({"nodes": [room.as_dict() for room in self._watch.rooms]})

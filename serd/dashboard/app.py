@@ -46,7 +46,7 @@ def make_app(
     sessions = None if settings.token is None else Sessions(settings.token)
     throttle = Throttle()
     pages = _Pages(settings, sessions, throttle, watch)
-    api = Api(watch, switch, settings.journals, confirm_s=confirm_s)
+    api = Api(watch, switch, settings.journals, login=sessions is not None, confirm_s=confirm_s)
     return Starlette(
         routes=[
             Route("/", pages.index),

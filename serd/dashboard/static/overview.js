@@ -1,0 +1,166 @@
+// All rooms as tiles: a grid of its own, and a list beside the selected room on wide screens.
+// Each room has one tile that lives as long as the room; only what changes in it is written.
+
+import { byId, el, everyFrame, setAttr, setText } from "./dom.js";
+import { face } from "./face.js";
+import { heardAt, on, rooms } from "./store.js";
+import { ago, ALL, many, percent } from "./words.js";
+
+const list = byId("tiles");
+const filter = byId("filter");
+const sort = byId("sort");
+const tiles = new Map();
+const REORDER_MS = 1000;
+
+let selected = null;
+let reordered = 0;
+let later = 0;
+
+/** What a room says of itself, for people and for the filter. */
+export function condition(room) {
+  if (room.online === false) return "offline";
+  if (room.muted) return "muted";
+  if (room.speech) return "speaking";
+  return room.telemetry?.trouble ? "trouble" : "";
+}
+
+function makeTile(name) {
+  const parts = {
+    name: el("span", { class: "tile-name" }, name),
+    face: el("span", { class: "tile-face" }),
+    emotion: el("span", { class: "tile-emotion" }),
+    when: el("span", { class: "tile-when" }),
+    state: el("span", { class: "tile-state" }),
+  };
+  const link = el("a", { class: "tile", href: `#/room/${encodeURIComponent(name)}` },
+    parts.face, parts.name, parts.state, parts.emotion, parts.when);
+  return { item: el("li", {}, link), link, parts, emotion: undefined };
+}
+
+function draw(tile, room) {
+  const { parts, link } = tile;
+  const state = condition(room);
+  const emotion = state === "offline" ? null : (room.event?.emotion ?? null);
+  if (tile.emotion !== emotion) {
+    tile.emotion = emotion;
+    parts.face.replaceChildren(face(emotion));
+  }
+  setAttr(link, "data-state", state);
+  setText(parts.state, state);
+  const sure = room.event ? ` ${percent(room.event.confidence)}` : "";
+  setText(parts.emotion, room.event ? room.event.emotion + sure : "not heard yet");
+  drawTime(tile, room);
+}
+
+function drawTime(tile, room) {
+  const heard = heardAt(room);
+  setText(tile.parts.when, heard ? ago(heard) : "");
+}
+
+const ORDERS = {
+  name: (a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }),
+  heard: (a, b) => heardAt(b) - heardAt(a) || ORDERS.name(a, b),
+  emotion: (a, b) =>
+    ALL.indexOf(a.event?.emotion ?? "uncertain") - ALL.indexOf(b.event?.emotion ?? "uncertain")
+    || ORDERS.name(a, b),
+};
+
+function wanted(room, words) {
+  const text = `${room.name} ${room.event?.emotion ?? ""} ${condition(room)} `
+    + (room.online === false ? "" : "online");
+  return words.every((word) => text.toLowerCase().includes(word));
+}
+
+/** Put the tiles in order, moving only those that are not where they belong. */
+function arrange() {
+  reordered = Date.now();
+  const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const order = [...rooms.values()].filter((room) => wanted(room, words)).sort(ORDERS[sort.value]);
+  let place = list.firstElementChild;
+  for (const room of order) {
+    const { item } = tiles.get(room.name);
+    if (item === place) place = place.nextElementSibling;
+    else list.insertBefore(item, place);
+  }
+  while (place) {
+    const next = place.nextElementSibling;
+    place.remove();
+    place = next;
+  }
+  const empty = byId("rooms-empty");
+  empty.hidden = order.length > 0;
+  setText(empty, rooms.size ? "No room fits the filter." : "No node has been heard of yet.");
+  sum(order.length);
+}
+
+function sum(fitting) {
+  let online = 0;
+  let offline = 0;
+  let speaking = 0;
+  for (const room of rooms.values()) {
+    if (room.online === false) offline += 1;
+    else online += 1;
+    if (condition(room) === "speaking") speaking += 1;
+  }
+  const parts = [many(rooms.size, "room", "rooms"), `${online} online`];
+  if (offline) parts.push(`${offline} offline`);
+  if (speaking) parts.push(`${speaking} speaking`);
+  if (filter.value.trim()) parts.push(`${fitting} shown`);
+  setText(byId("rooms-sum"), parts.join(" \u00b7 "));
+}
+
+/** Arrange again, but not more than once a second, and not under somebody's finger. */
+function arrangeSoon() {
+  if (later) return;
+  const held = list.matches(":hover, :focus-within") && list.childElementCount === rooms.size;
+  const wait = held ? REORDER_MS : Math.max(0, reordered + REORDER_MS - Date.now());
+  later = setTimeout(() => {
+    later = 0;
+    if (list.matches(":hover, :focus-within") && list.childElementCount === rooms.size) {
+      sum(list.childElementCount);
+      arrangeSoon();
+    } else arrange();
+  }, wait);
+}
+
+on("rooms", (names) => {
+  let news = false;
+  for (const name of names) {
+    const room = rooms.get(name);
+    if (!room) {
+      tiles.get(name)?.item.remove();
+      tiles.delete(name);
+      continue;
+    }
+    if (!tiles.has(name)) {
+      tiles.set(name, makeTile(name));
+      news = true;
+    }
+    draw(tiles.get(name), room);
+  }
+  if (news) {
+    select(selected);
+    arrange();
+  } else arrangeSoon();
+});
+
+const arrangeNow = everyFrame(arrange);
+filter.addEventListener("input", arrangeNow);
+sort.addEventListener("change", arrangeNow);
+filter.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || !filter.value) return;
+  filter.value = "";
+  arrangeNow();
+});
+
+export function select(name) {
+  selected = name;
+  for (const [own, tile] of tiles) setAttr(tile.link, "aria-current", own === name ? "true" : null);
+}
+
+/** Time passes. */
+export function tick() {
+  for (const [name, tile] of tiles) {
+    if (tile.item.isConnected && rooms.has(name)) drawTime(tile, rooms.get(name));
+  }
+}

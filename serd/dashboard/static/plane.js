@@ -1,0 +1,69 @@
+// Where a feeling lies: pleasant to the right, aroused above. The latest utterance is a dot, those
+// before it fade; the room's mood is a ring.
+
+import { setText, svg } from "./dom.js";
+import { feeling, known, signed } from "./words.js";
+
+const SIZE = 260;
+const MIDDLE = SIZE / 2;
+const RADIUS = 108;
+const TRAIL = 12;
+
+const at = (valence, arousal) => [MIDDLE + valence * RADIUS, MIDDLE - arousal * RADIUS];
+
+export class Plane {
+  constructor(parent, words) {
+    this.words = words;
+    this.title = svg("title", { id: "plane-svg-title" }, "Valence and arousal of the latest utterances");
+    this.desc = svg("desc", { id: "plane-svg-desc" });
+    this.places = svg("g", { class: "places" });
+    this.trail = svg("g");
+    this.ring = svg("circle", { class: "mood-ring", r: 13 });
+    const text = (x, y, anchor, said) => svg("text", { x, y, "text-anchor": anchor, class: "end" }, said);
+    parent.replaceChildren(svg("svg", {
+      viewBox: `0 0 ${SIZE} ${SIZE}`, class: "plane", role: "img",
+      "aria-labelledby": "plane-svg-title plane-svg-desc",
+    }, this.title, this.desc,
+    svg("circle", { class: "rim", cx: MIDDLE, cy: MIDDLE, r: RADIUS }),
+    svg("circle", { class: "inner", cx: MIDDLE, cy: MIDDLE, r: RADIUS / 2 }),
+    svg("path", { class: "cross", d: `M${MIDDLE - RADIUS} ${MIDDLE}h${2 * RADIUS}M${MIDDLE} ${MIDDLE - RADIUS}v${2 * RADIUS}` }),
+    text(MIDDLE, 14, "middle", "aroused"), text(MIDDLE, SIZE - 6, "middle", "sleepy"),
+    svg("text", { x: 0, y: 0, "text-anchor": "middle", class: "end", transform: `translate(12 ${MIDDLE}) rotate(-90)` }, "unpleasant"),
+    svg("text", { x: 0, y: 0, "text-anchor": "middle", class: "end", transform: `translate(${SIZE - 6} ${MIDDLE}) rotate(-90)` }, "pleasant"),
+    this.places, this.ring, this.trail));
+  }
+
+  /** Name the emotions where they lie. */
+  name(classes) {
+    this.places.replaceChildren(...classes.filter(({ name }) => name !== "neutral").map(({ name, valence, arousal }) => {
+      const [x, y] = at(valence * 0.92, arousal * 0.92);
+      return svg("text", { x, y: y + 4, "text-anchor": "middle" }, name);
+    }));
+  }
+
+  /** Show a room and its latest events, the oldest first. */
+  show(room, events) {
+    const latest = events.slice(-TRAIL);
+    this.trail.replaceChildren(...latest.map((event, i) => {
+      const [x, y] = at(event.valence, event.arousal);
+      const last = i === latest.length - 1;
+      return svg("circle", {
+        cx: x.toFixed(1), cy: y.toFixed(1), r: last ? 8 : 4, class: `point emo-${known(event.emotion)}${last ? " last" : ""}`,
+        opacity: last ? 1 : (0.12 + (0.5 * (i + 1)) / latest.length).toFixed(2),
+      });
+    }));
+    const mood = room?.mood_valence ?? null;
+    this.ring.classList.toggle("off", mood === null);
+    if (mood !== null) {
+      const [x, y] = at(mood, room.mood_arousal);
+      this.ring.setAttribute("cx", x.toFixed(1));
+      this.ring.setAttribute("cy", y.toFixed(1));
+    }
+    const event = latest.at(-1);
+    const said = event
+      ? `${feeling(event.valence, event.arousal)} \u00b7 valence ${signed(event.valence)}, arousal ${signed(event.arousal)}`
+      : "nothing heard yet";
+    setText(this.desc, said + (mood === null ? "" : `. The ring is the room's mood: ${feeling(mood, room.mood_arousal)}.`));
+    setText(this.words, said);
+  }
+}

@@ -1,0 +1,298 @@
+// The mood band: a ribbon through time. Its height is valence (up is pleasant), its thickness
+// arousal, its colour valence once more. Where nobody spoke there is no ribbon. A slider below
+// moves a mark along it, by finger, mouse or arrow keys, and says what was there; a table says all.
+
+import { frequent } from "./bins.js";
+import { el, setText, svg } from "./dom.js";
+import { day, feeling, many, signed, time } from "./words.js";
+
+const HEIGHT = 220;
+const TOP = 14;
+const BAND = 156; // where the ribbon may be
+const COUNTS = 26; // bars of how much was said, below it
+const MARGIN = { left: 8, right: 8 };
+const GAP = 8; // bins without a word that end a ribbon
+const THIN = 5;
+const THICK = 46;
+const BLUR = 1.4; // bins: standard deviation of the smoothing
+let number = 0;
+
+const lerp = (a, b, share) => a + (b - a) * share;
+
+function colours() {
+  const style = getComputedStyle(document.documentElement);
+  const read = (name) => {
+    const hex = style.getPropertyValue(name).trim();
+    return [1, 3, 5].map((at) => Number.parseInt(hex.slice(at, at + 2), 16));
+  };
+  const [low, zero, high] = ["--unpleasant", "--even", "--pleasant"].map(read);
+  return (valence) => {
+    const share = Math.min(1, Math.abs(valence) / 0.6);
+    const end = valence < 0 ? low : high;
+    return `rgb(${zero.map((part, i) => Math.round(lerp(part, end[i], share))).join(" ")})`;
+  };
+}
+
+/** Runs of bins without a long silence in between, each smoothed over its neighbours. */
+function runs(bins, binMs) {
+  const found = [];
+  let run = [];
+  for (const bin of bins) {
+    if (run.length && bin.start_ms - run.at(-1).start_ms > GAP * binMs) {
+      found.push(run);
+      run = [];
+    }
+    run.push(bin);
+  }
+  if (run.length) found.push(run);
+  return found.map((one) => one.map((bin, at) => {
+    let weight = 0;
+    let valence = 0;
+    let arousal = 0;
+    for (let i = Math.max(0, at - 6); i < Math.min(one.length, at + 7); i += 1) {
+      const away = (one[i].start_ms - bin.start_ms) / binMs / BLUR;
+      const w = one[i].count * Math.exp((-away * away) / 2);
+      weight += w;
+      valence += w * one[i].valence;
+      arousal += w * one[i].arousal;
+    }
+    return { at: bin.start_ms + binMs / 2, valence: valence / weight, arousal: arousal / weight };
+  }));
+}
+
+/** A smooth curve through points (Catmull-Rom as Bezier), as part of a path. */
+function curve(points) {
+  let path = "";
+  for (let i = 0; i + 1 < points.length; i += 1) {
+    const [before, from, to, after] = [points[Math.max(0, i - 1)], points[i], points[i + 1],
+      points[Math.min(points.length - 1, i + 2)]];
+    const c1 = [from[0] + (to[0] - before[0]) / 6, from[1] + (to[1] - before[1]) / 6];
+    const c2 = [to[0] - (after[0] - from[0]) / 6, to[1] - (after[1] - from[1]) / 6];
+    path += `C${[...c1, ...c2, ...to].map((n) => n.toFixed(1)).join(" ")}`;
+  }
+  return path;
+}
+
+function outline(points) {
+  const upper = points.map(({ x, y, half }) => [x, y - half]);
+  const lower = points.map(({ x, y, half }) => [x, y + half]).reverse();
+  const start = upper[0].map((n) => n.toFixed(1)).join(" ");
+  const turn = lower[0].map((n) => n.toFixed(1)).join(" ");
+  return `M${start}${curve(upper)}L${turn}${curve(lower)}Z`;
+}
+
+/** Times worth a mark: at most nine, at round hours or days. */
+function ticks(since, until) {
+  const HOUR = 3_600_000;
+  const steps = [HOUR / 12, HOUR / 6, HOUR / 4, HOUR / 2, HOUR, 2 * HOUR, 3 * HOUR, 4 * HOUR,
+    6 * HOUR, 12 * HOUR, 24 * HOUR, 48 * HOUR, 96 * HOUR, 168 * HOUR, 672 * HOUR];
+  return (most) => {
+    const step = steps.find((one) => (until - since) / one <= most) ?? steps.at(-1);
+    const shift = new Date(until).getTimezoneOffset() * 60_000;
+    const marks = [];
+    for (let t = Math.ceil((since - shift) / step) * step + shift; t < until; t += step) {
+      const midnight = new Date(t).getHours() === 0 && new Date(t).getMinutes() === 0;
+      marks.push({ at: t, text: step >= 24 * HOUR || midnight ? day(t) : time(t) });
+    }
+    return marks;
+  };
+}
+
+export class Ribbon {
+  /** @param parent where it goes; @param name of what it shows, for its labels. */
+  constructor(parent, name) {
+    number += 1;
+    this.id = `ribbon-${number}`;
+    this.name = name;
+    this.bins = null;
+    this.title = svg("title", { id: `${this.id}-title` });
+    this.desc = svg("desc", { id: `${this.id}-desc` });
+    this.body = svg("g");
+    this.mark = svg("line", { class: "mark", y1: TOP, y2: TOP + BAND });
+    this.svg = svg("svg", {
+      class: "ribbon", role: "img", height: HEIGHT,
+      "aria-labelledby": `${this.id}-title ${this.id}-desc`,
+    }, this.title, this.desc, this.body, this.mark);
+    this.slider = el("input", { type: "range", class: "scrub", min: 0, value: 0, "aria-label": `Moment in ${name}` });
+    this.readout = el("p", { class: "readout" });
+    this.table = el("tbody");
+    this.details = el("details", { class: "as-table" }, el("summary", {}, "As a table"),
+      el("table", {}, el("thead", {}, el("tr", {}, ...["From", "Utterances", "Mostly", "Valence", "Arousal"]
+        .map((head) => el("th", { scope: "col" }, head)))), this.table));
+    parent.replaceChildren(el("figure", { class: "ribbon-figure" }, this.svg, this.slider, this.readout,
+      el("figcaption", { class: "soft" }, "Higher is pleasant, lower unpleasant; the thicker, the more aroused. Bars: how much was said."),
+      this.details));
+    this.slider.addEventListener("input", () => this.point(Number(this.slider.value)));
+    this.svg.addEventListener("pointermove", (event) => {
+      const box = this.svg.getBoundingClientRect();
+      this.point(this.place(this.time(event.clientX - box.left)));
+    });
+    this.svg.addEventListener("pointerleave", () => this.point(null));
+    this.slider.addEventListener("blur", () => this.point(null));
+    this.details.addEventListener("toggle", () => this.tabulate());
+    document.addEventListener("serd-theme", () => this.draw());
+    new ResizeObserver(() => this.draw()).observe(parent);
+  }
+
+  x(ms) {
+    const { since, until } = this.bins;
+    return lerp(MARGIN.left, this.width - MARGIN.right, (ms - since) / (until - since));
+  }
+
+  time(x) {
+    const { since, until } = this.bins;
+    return lerp(since, until, (x - MARGIN.left) / (this.width - MARGIN.left - MARGIN.right));
+  }
+
+  place(ms) {
+    const { since, until, binMs } = this.bins;
+    const last = Math.ceil((until - since) / binMs) - 1;
+    return Math.max(0, Math.min(last, Math.floor((ms - since) / binMs)));
+  }
+
+  show(bins) {
+    this.bins = bins;
+    this.draw();
+  }
+
+  draw() {
+    const width = this.svg.parentElement?.clientWidth ?? 0;
+    if (!this.bins || !width) return;
+    this.width = width;
+    this.svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
+    this.svg.setAttribute("width", width);
+    const list = this.bins.list();
+    const { since, until, binMs } = this.bins;
+    this.slider.max = this.place(until - 1);
+    this.slider.value = this.slider.max;
+    this.body.replaceChildren(...this.grid(since, until), ...this.ribbons(list, binMs), ...this.counts(list, binMs));
+    this.describe(list);
+    this.point(null);
+    if (this.details.open) this.tabulate();
+  }
+
+  grid(since, until) {
+    const middle = TOP + BAND / 2;
+    const parts = [
+      svg("line", { class: "axis", x1: MARGIN.left, x2: this.width - MARGIN.right, y1: middle, y2: middle }),
+      svg("text", { class: "side", x: MARGIN.left, y: TOP + 4 }, "pleasant"),
+      svg("text", { class: "side", x: MARGIN.left, y: TOP + BAND + 2 }, "unpleasant"),
+    ];
+    for (const { at, text } of ticks(since, until)(Math.max(3, Math.min(9, this.width / 90)))) {
+      const x = this.x(at);
+      parts.push(svg("line", { class: "tick", x1: x, x2: x, y1: TOP + 12, y2: TOP + BAND - 12 }));
+      const anchor = x < 24 ? "start" : x > this.width - 24 ? "end" : "middle";
+      parts.push(svg("text", { class: "when", x: Math.max(2, Math.min(this.width - 2, x)), y: HEIGHT - 2, "text-anchor": anchor }, text));
+    }
+    return parts;
+  }
+
+  ribbons(list, binMs) {
+    const colour = colours();
+    const middle = TOP + BAND / 2;
+    const least = Math.max(2.5, (this.x(binMs) - this.x(0)) / 2);
+    return runs(list, binMs).flatMap((run, at) => {
+      const points = run.map(({ at: ms, valence, arousal }) => ({
+        x: this.x(ms), y: middle - (valence * (BAND - THICK)) / 2 / 0.85,
+        half: lerp(THIN, THICK, (arousal + 1) / 2) / 2, valence,
+      }));
+      const [first, last] = [points[0], points.at(-1)];
+      points.unshift({ ...first, x: first.x - least, half: first.half * 0.35 });
+      points.push({ ...last, x: last.x + least, half: last.half * 0.35 });
+      const id = `${this.id}-${at}`;
+      const length = points.at(-1).x - points[0].x;
+      const every = Math.ceil(points.length / 60);
+      const stops = points.filter((_, i) => i % every === 0).map((point) => svg("stop", {
+        offset: ((point.x - points[0].x) / length).toFixed(4), "stop-color": colour(point.valence),
+      }));
+      return [
+        svg("linearGradient", { id, gradientUnits: "userSpaceOnUse", x1: points[0].x, x2: points.at(-1).x }, ...stops),
+        svg("path", { class: "band", d: outline(points), fill: `url(#${id})` }),
+        svg("path", { class: "spine", d: `M${points[1].x.toFixed(1)} ${points[1].y.toFixed(1)}${curve(points.slice(1, -1).map(({ x, y }) => [x, y]))}` }),
+      ];
+    });
+  }
+
+  counts(list, binMs) {
+    const most = Math.max(3, ...list.map((bin) => bin.count));
+    const foot = TOP + BAND + 8 + COUNTS;
+    const wide = Math.max(1, this.x(binMs) - this.x(0) - 1);
+    const d = list.map(({ start_ms: start, count }) => {
+      const high = Math.max(1.5, (count / most) * COUNTS);
+      return `M${this.x(start).toFixed(1)} ${foot}v${-high.toFixed(1)}h${wide.toFixed(1)}v${high.toFixed(1)}z`;
+    });
+    return [svg("path", { class: "counts", d: d.join("") })];
+  }
+
+  describe(list) {
+    const total = this.bins.total;
+    setText(this.title, `${this.name}, ${time(this.bins.since)} to ${time(this.bins.until)}`);
+    if (!total) {
+      setText(this.desc, "Nobody spoke.");
+      return;
+    }
+    const sums = { valence: 0, arousal: 0, emotions: {} };
+    for (const bin of list) {
+      sums.valence += bin.valence * bin.count;
+      sums.arousal += bin.arousal * bin.count;
+      for (const [name, count] of Object.entries(bin.emotions)) {
+        sums.emotions[name] = (sums.emotions[name] ?? 0) + count;
+      }
+    }
+    const [most] = frequent(sums.emotions);
+    setText(this.desc, `${many(total, "utterance", "utterances")}, on the whole `
+      + `${feeling(sums.valence / total, sums.arousal / total)}, most often ${most[0]}.`);
+  }
+
+  /** Mark a stretch and say what was there; null marks none. */
+  point(place) {
+    this.mark.classList.toggle("on", place !== null && this.bins !== null);
+    if (place === null || !this.bins) {
+      setText(this.readout, this.bins?.total ? this.desc.textContent : "Nobody spoke in this time.");
+      this.slider.setAttribute("aria-valuetext", "now");
+      return;
+    }
+    const { since, binMs, byStart } = this.bins;
+    const start = since + place * binMs;
+    const x = this.x(start + binMs / 2);
+    this.mark.setAttribute("x1", x);
+    this.mark.setAttribute("x2", x);
+    this.slider.value = place;
+    const bin = byStart.get(start);
+    const when = `${binMs >= 1_800_000 ? `${day(start)}, ` : ""}${time(start)}`;
+    const said = bin
+      ? `${when}: ${many(bin.count, "utterance", "utterances")}, ${feeling(bin.valence, bin.arousal)}; `
+        + frequent(bin.emotions).slice(0, 3).map(([name, count]) => `${name} ${count}`).join(", ")
+        + `; valence ${signed(bin.valence)}, arousal ${signed(bin.arousal)}`
+      : `${when}: nobody spoke`;
+    setText(this.readout, said);
+    this.slider.setAttribute("aria-valuetext", said);
+  }
+
+  /** The table, in 24 rows at most: neighbours are put together. */
+  tabulate() {
+    if (!this.details.open || !this.bins) return;
+    const { since, until } = this.bins;
+    const step = (until - since) / 24;
+    const rows = [];
+    for (let i = 0; i < 24; i += 1) {
+      const from = since + i * step;
+      const sum = { count: 0, valence: 0, arousal: 0, emotions: {} };
+      for (const bin of this.bins.byStart.values()) {
+        if (bin.start_ms < from || bin.start_ms >= from + step) continue;
+        sum.count += bin.count;
+        sum.valence += bin.valence * bin.count;
+        sum.arousal += bin.arousal * bin.count;
+        for (const [name, count] of Object.entries(bin.emotions)) {
+          sum.emotions[name] = (sum.emotions[name] ?? 0) + count;
+        }
+      }
+      if (!sum.count) continue;
+      rows.push(el("tr", {}, el("th", { scope: "row" }, `${day(from)}, ${time(from)}`), ...[
+        String(sum.count), frequent(sum.emotions)[0][0], signed(sum.valence / sum.count), signed(sum.arousal / sum.count),
+      ].map((text) => el("td", {}, text))));
+    }
+    if (!rows.length) rows.push(el("tr", {}, el("td", { colspan: 5 }, "Nobody spoke.")));
+    this.table.replaceChildren(...rows);
+  }
+}

@@ -1,0 +1,263 @@
+// One room: how it is now, the band of its day, its microphone and its health.
+
+import { Bins } from "./bins.js";
+import { byId, el, setAttr, setText } from "./dom.js";
+import { face } from "./face.js";
+import { ask, send } from "./link.js";
+import { condition } from "./overview.js";
+import { Plane } from "./plane.js";
+import { Ribbon } from "./ribbon.js";
+import { heardAt, on, rooms } from "./store.js";
+import { ago, decibels, duration, EMOTIONS, known, many, percent, seconds } from "./words.js";
+
+const KEPT = 12;
+const ANNOUNCE_MS = 10_000;
+const REDRAW_MS = 2000;
+const SILENT_MS = 300_000; // a node says how its room is every 30 s
+const RANGES = [
+  { text: "1 h", ms: 3_600_000, bins: 120 },
+  { text: "6 h", ms: 21_600_000, bins: 180 },
+  { text: "24 h", ms: 86_400_000, bins: 288 },
+];
+
+let name = null;
+let range = RANGES[2];
+let recent = [];
+let bins = null;
+let shownFace;
+let announced = { at: 0, text: "" };
+let redraw = 0;
+let pending = null; // the state of the switch that is waited for
+const plane = new Plane(byId("plane"), byId("plane-words"));
+const ribbon = new Ribbon(byId("day"), "the mood");
+
+const scores = new Map(EMOTIONS.map((emotion) => {
+  const fill = el("span", { class: `score-fill emo-${emotion}` });
+  const figure = el("span", { class: "figure" });
+  const item = el("li", {}, el("span", { class: "score-name" }, emotion), el("span", { class: "score-bar", "aria-hidden": "true" }, fill), figure);
+  byId("scores").append(item);
+  return [emotion, { item, fill, figure }];
+}));
+
+for (const one of RANGES) {
+  const input = el("input", { type: "radio", name: "day-range", value: one.ms, checked: one === range });
+  input.addEventListener("change", () => {
+    range = one;
+    loadDay();
+  });
+  byId("day-range").append(el("label", {}, input, el("span", {}, one.text)));
+}
+
+export function enter(wanted) {
+  name = wanted;
+  recent = [];
+  bins = null;
+  pending = null;
+  shownFace = undefined;
+  setText(byId("room-title"), name);
+  setText(byId("mute-note"), "");
+  ribbon.show(new Bins(Date.now() - range.ms, Date.now(), range.ms / range.bins));
+  draw();
+  load();
+}
+
+export function leave() {
+  name = null;
+}
+
+function load() {
+  if (name === null) return;
+  const wanted = name;
+  ask(`api/events?node=${encodeURIComponent(wanted)}&limit=${KEPT}`).then(({ events }) => {
+    if (name !== wanted) return;
+    const known = new Set(events.map((event) => event.id));
+    recent = [...events, ...recent.filter((event) => !known.has(event.id))].slice(-KEPT);
+    draw();
+  }).catch(() => {});
+  loadDay();
+}
+
+function loadDay() {
+  const wanted = name;
+  const binMs = range.ms / range.bins;
+  const until = Math.ceil(Date.now() / binMs) * binMs;
+  const query = `node=${encodeURIComponent(wanted)}&since=${until - range.ms}&until=${until}&bins=${range.bins}`;
+  ask(`api/timeline?${query}`).then((answer) => {
+    if (name !== wanted) return;
+    bins = Bins.from(answer);
+    ribbon.show(bins);
+  }).catch(() => {});
+}
+
+function drawDaySoon() {
+  if (redraw) return;
+  redraw = setTimeout(() => {
+    redraw = 0;
+    if (name === null || !bins) return;
+    bins.roll(Date.now());
+    // Not under somebody's finger.
+    if (!byId("day").querySelector(".mark.on")) ribbon.show(bins);
+  }, REDRAW_MS);
+}
+
+function draw() {
+  const room = rooms.get(name);
+  drawPills(room);
+  drawNow(room);
+  drawScores(room?.event);
+  plane.show(room, room?.event && !recent.length ? [room.event] : recent);
+  drawRecent();
+  drawMute(room);
+  drawHealth(room);
+}
+
+function drawPills(room) {
+  const pills = [];
+  if (!room) pills.push(["never heard of", "bad"]);
+  else if (room.online === false) pills.push(["offline", "bad"]);
+  else if (Date.now() - room.seen_ms > SILENT_MS) pills.push([`no sign of life for ${duration((Date.now() - room.seen_ms) / 1000)}`, "bad"]);
+  else pills.push(["online", "good"]);
+  if (room?.muted) pills.push(["muted", "plain"]);
+  if (room && condition(room) === "speaking") pills.push(["speaking", "talk"]);
+  const key = JSON.stringify(pills);
+  const list = byId("pills");
+  if (list.dataset.key === key) return;
+  list.dataset.key = key;
+  list.replaceChildren(...pills.map(([text, kind]) => el("li", { class: `pill ${kind}` }, text)));
+}
+
+function drawNow(room) {
+  const event = room?.event;
+  const emotion = event && room.online !== false ? event.emotion : null;
+  byId("now").className = `card now emo-${emotion === null ? "none" : known(emotion)}`;
+  if (shownFace !== emotion) {
+    shownFace = emotion;
+    byId("now-face").replaceChildren(face(emotion));
+  }
+  setText(byId("now-emotion"), event ? event.emotion : "silence");
+  setText(byId("now-sure"), event ? `${percent(event.confidence)} ${event.emotion === "uncertain" ? "at best" : "sure"}` : "Nothing heard yet.");
+  drawTime(room);
+  setText(byId("now-mood"), room?.mood ? `Mood of the room: ${room.mood}` : "");
+  const level = event ? Math.max(-60, Math.min(0, event.level_dbfs)) : -60;
+  byId("level-fill").style.setProperty("--share", ((level + 60) / 60).toFixed(3));
+  setAttr(byId("level"), "aria-valuenow", level.toFixed(1));
+  setAttr(byId("level"), "aria-valuetext", event ? `${event.level_dbfs} dBFS` : "none");
+  setText(byId("level-text"), event ? decibels(event.level_dbfs) : "");
+  announce(room);
+}
+
+function drawTime(room) {
+  const heard = room ? heardAt(room) : 0;
+  setText(byId("now-when"), heard ? ago(heard) : "");
+}
+
+/** Tell screen readers, but not of each utterance in a lively talk. */
+function announce(room) {
+  if (!room?.event) return;
+  const text = `${room.name}: ${room.event.emotion}`;
+  const now = Date.now();
+  if (text === announced.text || now - announced.at < ANNOUNCE_MS) return;
+  announced = { at: now, text };
+  setText(byId("announce"), text);
+}
+
+function drawScores(event) {
+  for (const [emotion, { item, fill, figure }] of scores) {
+    const share = event?.scores[emotion] ?? 0;
+    fill.style.setProperty("--share", share.toFixed(3));
+    setText(figure, event ? percent(share) : "");
+    item.classList.toggle("top", Boolean(event) && share === event.confidence);
+  }
+}
+
+function drawRecent() {
+  byId("recent-empty").hidden = recent.length > 0;
+  const list = byId("recent");
+  const key = recent.map((event) => event.id).join();
+  if (list.dataset.key === key) return;
+  list.dataset.key = key;
+  list.replaceChildren(...recent.slice(-8).reverse().map((event) => el("li", {},
+    el("time", { datetime: event.ended_at }, seconds(Date.parse(event.ended_at))),
+    face(event.emotion),
+    el("span", { class: "recent-emotion" }, event.emotion),
+    el("span", { class: "figure" }, percent(event.confidence)),
+    el("span", { class: "figure soft" }, decibels(event.level_dbfs)))));
+}
+
+function drawMute(room) {
+  const button = byId("mute");
+  const muted = room?.muted ?? false;
+  // The switch is on while the microphone is.
+  setAttr(button, "aria-checked", String(!muted));
+  setAttr(button, "aria-busy", pending === null ? null : "true");
+  button.disabled = !room || room.online === false;
+  setText(byId("mute-label"), muted ? "Microphone closed" : "Microphone open");
+}
+
+byId("mute").addEventListener("click", async () => {
+  const room = rooms.get(name);
+  if (!room || pending !== null) return;
+  const note = byId("mute-note");
+  pending = !room.muted;
+  note.classList.remove("wrong");
+  setText(note, pending ? "Closing\u2026" : "Opening\u2026");
+  drawMute(room);
+  try {
+    await send(`api/nodes/${encodeURIComponent(room.name)}/mute`, { muted: pending });
+    if (name === room.name) setText(note, "");
+  } catch (error) {
+    if (name === room.name) {
+      note.classList.add("wrong");
+      setText(note, error.message);
+    }
+  } finally {
+    pending = null;
+    drawMute(rooms.get(name));
+  }
+});
+
+function drawHealth(room) {
+  const told = room?.telemetry ?? {};
+  const rows = [["Doing", told.condition ?? (room?.online === false ? "offline" : "not said yet")]];
+  if (told.trouble) rows.push(["Trouble", told.trouble]);
+  if (told.uptime_s !== undefined) rows.push(["Running for", duration(told.uptime_s)]);
+  if (told.events !== undefined) rows.push(["Events since then", Number(told.events).toLocaleString()]);
+  if (typeof told.latency_ms === "number") rows.push(["Latency", `${told.latency_ms.toFixed(0)} ms`]);
+  if (typeof told.cpu_percent === "number") rows.push(["Processor", `${told.cpu_percent.toFixed(1)} %`]);
+  if (typeof told.rss_mb === "number") rows.push(["Memory", `${told.rss_mb.toFixed(0)} MB`]);
+  if (told.waiting) rows.push(["Waiting for the broker", many(told.waiting, "event", "events")]);
+  if (told.events_lost) rows.push(["Lost", many(told.events_lost, "event", "events")]);
+  if (room?.missed) rows.push(["Missed here", many(room.missed, "event", "events")]);
+  const { model } = room?.event ?? {};
+  if (model) rows.push(["Model", `${model.name} ${model.version}`]);
+  if (told.version) rows.push(["Version", told.version]);
+  const list = byId("health");
+  const key = JSON.stringify(rows);
+  if (list.dataset.key === key) return;
+  list.dataset.key = key;
+  list.replaceChildren(...rows.map(([term, text]) => el("div", {}, el("dt", {}, term), el("dd", {}, String(text)))));
+}
+
+export function tick() {
+  if (name === null) return;
+  const room = rooms.get(name);
+  drawPills(room);
+  drawTime(room);
+  drawDaySoon();
+}
+
+on("rooms", (names) => {
+  if (name !== null && names.has(name)) draw();
+});
+on("events", (events) => {
+  const own = events.filter((event) => event.node === name);
+  if (!own.length) return;
+  const known = new Set(recent.map((event) => event.id));
+  const fresh = own.filter((event) => !known.has(event.id));
+  recent = [...recent, ...fresh].slice(-KEPT);
+  for (const event of fresh) bins?.add(event);
+  draw();
+  drawDaySoon();
+});
+on("again", load);
+ask("api/info").then(({ emotions }) => plane.name(emotions)).catch(() => {});
