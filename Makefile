@@ -32,18 +32,18 @@ setup-test: $(VENV)/.setup-test ## set-up for tests and training
 $(VENV)/.setup-run: pyproject.toml
 	@$(call apt,$(APT_RUN))
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,metrics]'
 	@touch $@
 
 $(VENV)/.setup-test: $(VENV)/.setup-run
 	@$(call apt,$(APT_TEST))
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	    --editable '.[dev,embedded,silero,train]'
+	    --editable '.[dev,embedded,metrics,silero,train]'
 	@touch $@
 
 $(VENV)/.setup-bench: $(VENV)/.setup-test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	    --editable '.[dev,embedded,silero,train,bench]'
+	    --editable '.[dev,embedded,metrics,silero,train,bench]'
 	@touch $@
 
 # Installs only what is missing, so that a machine that has everything is never asked for sudo.
@@ -132,6 +132,7 @@ train: setup-test ## train and package the default model (needs the corpora: doc
 docs: setup ## the pages that are made of the code: configuration, MQTT
 	$(BIN)/serd config schema --markdown >docs/configuration.md
 	$(BIN)/python -m serd.mqtt.asyncapi >docs/asyncapi.yaml
+	$(BIN)/python -m serd.metrics.figures docs/metrics.md
 
 check-asyncapi: setup ## let AsyncAPI's own parser judge docs/asyncapi.yaml (needs node and npm)
 	@mkdir -p .cache/asyncapi

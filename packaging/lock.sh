@@ -11,6 +11,6 @@ compile() {
         --constraint packaging/constraints.txt --no-annotate --custom-compile-command "make lock" "$@"
 }
 export UV_NATIVE_TLS=1 # the authorities that this machine trusts
-compile --extra embedded --extra dashboard --extra silero pyproject.toml -o packaging/requirements.lock
+compile --extra embedded --extra dashboard --extra metrics --extra silero pyproject.toml -o packaging/requirements.lock
 # What builds the wheel of serd itself.
 echo 'setuptools>=77' | compile - -o packaging/build.lock

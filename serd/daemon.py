@@ -6,12 +6,14 @@
                     ▲                                 │
                     └───────────── mute ◄─────────────┘
 
-The main thread handles signals, supervises the other threads, tells the service manager how things
-are, and sends telemetry.
+That is a node (:mod:`serd.node`); a daemon has one for each microphone, all with one journal and
+one model. The main thread handles signals, supervises the other threads, tells the service manager
+how things are, and sends telemetry.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import threading
@@ -20,47 +22,33 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from serd import memory
 from serd.audio.open import make_source
-from serd.errors import SerdError, UnavailableError
-from serd.events.event import model_ref
+from serd.errors import ConfigError, SerdError, UnavailableError
 from serd.events.journal import Journal
-from serd.events.mood import Mood
-from serd.events.telemetry import Telemetry, processor_seconds, resident_bytes
+from serd.events.telemetry import ProcessFigures, processor_seconds, resident_bytes
+from serd.health import Health, examine
 from serd.hooks import Hooks
 from serd.model.classifier import Classifier
-from serd.model.recogniser import Recogniser
 from serd.mqtt.access import EMBEDDED, Access
-from serd.mqtt.backoff import Backoff
-from serd.mqtt.publisher import MqttPublisher
+from serd.node import Node
 from serd.notify import Notifier
-from serd.pipeline import Condition, Pipeline
-from serd.quiet_hours import QuietTimes
+from serd.pipeline import Condition
 from serd.signals import Signals
-from serd.speech import Segmenter, make_vad
-from serd.supervisor import Part, PartFailedError, Supervisor
-from serd.version import VERSION
+from serd.speech import make_vad
+from serd.supervisor import PartFailedError, Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from serd.config import Config
     from serd.config.loading import Loaded
+    from serd.model.model_file import ModelInfo
 
 log = logging.getLogger(__name__)
 
 TICK_S: Final = 1.0
 """How often the main thread looks after the others."""
-
-PIPELINE_PATIENCE_S: Final = 30.0
-"""A pipeline that has neither heard nor knowingly waited for so long hangs. The slowest thing that
-it may meet is a bad SD card, which can take some seconds for one write."""
-
-PUBLISHER_PATIENCE_S: Final = 180.0
-"""The same for the publisher: looking up the broker's name may take minutes where nobody answers,
-and the absence of a broker is no fault of serd's."""
 
 CLOCK_JUMP_S: Final = 300.0
 """The wall clock was set if it moved by more than this against the monotonic one."""
@@ -71,12 +59,9 @@ STOP_TIMEOUT_S: Final = 2.0
 MAINTAIN_S: Final = 60.0
 """How often old events are removed from the journal."""
 
-MUTE_KEY: Final = "mute"
-"""Under this the journal keeps the mute switch."""
-
 
 class Daemon:
-    """One node, wired and ready to run.
+    """All nodes of a configuration, wired and ready to run.
 
     Args:
         config: A valid configuration.
@@ -95,39 +80,35 @@ class Daemon:
         self._stopping = False
         self._reloading = False
         self._again = False
-        self._failure: BaseException | None = None
+        self._ready = False
         self._began = time.monotonic()
         self._processor_s = processor_seconds()
         self._clock_offset = time.time() - time.monotonic()
-        self._quiet_times = QuietTimes(config.quiet_hours)
 
         classifier = Classifier.load(
             config.model.path,
             threads=config.model.threads,
             min_confidence=config.model.min_confidence,
         )
-        info = classifier.info
-        log.info("model %s %s", info.name, info.version)
-        segmenter = Segmenter(config.speech, make_vad(config.speech))
-        self._recogniser = Recogniser(segmenter, classifier)
-        self._source = make_source(config.audio)
+        self.model: ModelInfo = classifier.info
+        """What the model says of itself."""
+        log.info("model %s %s", self.model.name, self.model.version)
         self._journal = Journal(Path(config.journal.path))
-        self._publisher = MqttPublisher(
-            config.mqtt, config.node, self._journal, on_mute=self.mute, version=VERSION
-        )
-        self._hooks = Hooks(config.hooks)
-        self.pipeline = Pipeline(
-            node=config.node,
-            source=self._source,
-            recogniser=self._recogniser,
-            journal=self._journal,
-            publisher=self._publisher,
-            mood=Mood(config.mood.half_life_s, config.mood.margin),
-            model=model_ref(info.name, info.version, classifier.model.sha256),
-            muted=self._remembered_mute(),
-            quiet=self._quiet_times.now(),
-            retry=Backoff(first_s=1.0, longest_s=10.0),
-            on_event=self._hooks.event,
+        self.hooks: Hooks = Hooks(config.hooks)
+        each = config.each()
+        self.nodes: Sequence[Node] = [
+            Node(
+                single,
+                classifier=classifier,
+                journal=self._journal,
+                on_event=self.hooks.event,
+                on_end=self._wake.set,
+                alone=len(each) == 1,
+            )
+            for single in each
+        ]
+        self.supervisor: Supervisor = Supervisor(
+            [part for node in self.nodes for part in node.parts()]
         )
 
     # ------------------------------------------------------------------ from anywhere
@@ -142,18 +123,14 @@ class Daemon:
         self._reloading = True
         self._wake.set()
 
-    def mute(self, muted: bool) -> None:
-        """Close the microphone or open it again, and remember that over restarts."""
-        self.pipeline.mute(muted)
-        try:
-            self._journal.set_meta(MUTE_KEY, "ON" if muted else "OFF")
-        except UnavailableError as error:
-            log.warning("the mute switch will be forgotten at the next start: %s", error)
+    def health(self) -> Health:
+        """Whether it is well, and how each node is."""
+        return examine(self.nodes, self.supervisor.standstills(), ready=self._ready)
 
     # ------------------------------------------------------------------ the main thread
 
     def run(self, reload: Callable[[], Loaded] | None = None) -> bool:
-        """Work until stopped, or until the recording has ended and all of it is delivered.
+        """Work until stopped, or until every recording has ended and all of it is delivered.
 
         Args:
             reload: Called when a reload is asked for. If it raises, that is logged and the daemon
@@ -163,122 +140,109 @@ class Daemon:
             Whether to begin again, with the configuration that ``reload`` gave.
 
         Raises:
+            ConfigError: The metrics cannot be served where the configuration says.
             SerdError: A part of the daemon failed.
         """
         with ExitStack() as stack:
-            stack.callback(self._journal.close)
-            if self.config.mqtt.host == EMBEDDED:
-                stack.enter_context(_embedded(self.config.mqtt.port))
-            stack.callback(self._publisher.stop, STOP_TIMEOUT_S)
-            self._publisher.start()
-            stack.callback(self._hooks.stop, STOP_TIMEOUT_S)
-            self._hooks.start()
-            self._start_pipeline()
+            self._start(stack)
             try:
                 self._watch(reload)
             except PartFailedError as error:
-                self._leave_behind(error)
+                if self._failure is None:  # else it has ended, and the others can
+                    self._leave_behind(error)
                 if not isinstance(self._failure, SerdError):
                     raise  # else what it died of says more, and is raised below
             finally:
                 if not self._again:
                     self._notifier.stopping()
-                self.pipeline.stop()
-                self._worker.join(STOP_TIMEOUT_S)
-            if self._worker.is_alive():
+                self._stop_pipelines()
+            if any(node.alive for node in self.nodes):
                 self._leave_behind(PartFailedError("the pipeline does not stop"))
-            if self._failure is None and self.pipeline.condition is Condition.ENDED:
+            if all(node.pipeline.condition is Condition.ENDED for node in self.nodes):
                 self._deliver()
         if self._failure is not None:
             raise self._failure
         return self._again
 
-    def _start_pipeline(self) -> bool:
-        # A daemon thread: one that hangs must not keep the process from its end.
-        self._worker = threading.Thread(target=self._work, name="serd-pipeline", daemon=True)
-        self._worker.start()
-        return True
+    def _start(self, stack: ExitStack) -> None:
+        """Start everything; the stack ends it, but for the pipelines, in reverse order."""
+        stack.callback(self._journal.close)
+        if self.config.metrics.port:
+            stack.enter_context(_metrics(self))
+        if self.config.mqtt.host == EMBEDDED:
+            stack.enter_context(_embedded(self.config.mqtt.port))
+        stack.callback(self._stop_publishers)
+        for node in self.nodes:
+            node.publisher.start()
+        stack.callback(self.hooks.stop, STOP_TIMEOUT_S)
+        self.hooks.start()
+        for node in self.nodes:
+            node.start()
 
-    def _restart_pipeline(self) -> bool:
-        """Start it again after it died, unless it died for a reason that will not go away."""
-        error, self._failure = self._failure, None
-        # A recording would begin anew, and all its events would come twice.
-        if isinstance(error, SerdError) or not self._source.live:
-            self._failure = error
-            return False
-        log.error("the pipeline died of %s: %s", type(error).__name__, error, exc_info=error)
-        return self._start_pipeline()
+    @property
+    def _failure(self) -> BaseException | None:
+        """What the first pipeline that failed died of."""
+        return next((node.failure for node in self.nodes if node.failure is not None), None)
 
-    def _work(self) -> None:
-        try:
-            self.pipeline.run()
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the main thread must know
-            self._failure = error
-        finally:
-            self._wake.set()
+    def _stop_pipelines(self) -> None:
+        for node in self.nodes:
+            node.pipeline.stop()
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        for node in self.nodes:
+            node.join(max(0.0, deadline - time.monotonic()))
+
+    def _stop_publishers(self) -> None:
+        for node in self.nodes:  # all at once, not one after the other
+            node.publisher.leave(STOP_TIMEOUT_S)
+        for node in self.nodes:
+            node.publisher.stop(STOP_TIMEOUT_S)
 
     def _leave_behind(self, error: PartFailedError) -> None:
         """End the process in spite of a thread that hangs: it may hold any lock."""
-        if self._worker.is_alive():
+        if any(node.alive for node in self.nodes):
             self._notifier.status(error.message)
-            self._publisher.stop(STOP_TIMEOUT_S)
+            self._stop_publishers()
             log.critical("%s; leaving with exit code %d", error.message, error.exit_code)
             os._exit(error.exit_code)
 
     def _watch(self, reload: Callable[[], Loaded] | None) -> None:
         """Look after the other threads until there is a reason to leave."""
-        ready = False
-        next_telemetry = self._began  # one at once: it carries the version
         next_maintenance = self._began + MAINTAIN_S
-        told = self._sentence()
-        supervisor = self._supervisor()
         while not self._stopping:
             if self._reloading:
                 self._reloading = False
                 self._again = self._may_reload(reload)
                 if self._again:
                     return
-            if not self._worker.is_alive() and self._failure is None:
+            if all(node.ended for node in self.nodes):
                 return
             now = time.monotonic()
-            if not ready and self.pipeline.condition is not Condition.STARTING:
-                ready = True
+            if not self._ready and self._all_begun():
+                self._ready = True
                 log.info("ready after %.2f s", now - self._began)
                 self._notifier.ready()
-            self.pipeline.quiet(self._quiet_times.now())
-            sentence = self._sentence()
-            self._notifier.status(sentence)
-            if supervisor.look() and ready:
+            for node in self.nodes:
+                node.tick()
+            sentences = [node.tell(now, self.figures) for node in self.nodes]
+            self._notifier.status(self._sentence(sentences))
+            if self.supervisor.look() and self._ready:
                 self._notifier.alive()
-            if now >= next_telemetry or sentence != told:
-                told = sentence
-                next_telemetry = now + self.config.mqtt.telemetry_s
-                self._publisher.telemetry(msgspec.structs.asdict(self.telemetry()))
             if now >= next_maintenance:
                 next_maintenance = now + MAINTAIN_S
                 self._maintain()
-            self._wake.wait(TICK_S if ready else 0.02)
+            self._wake.wait(TICK_S if self._ready else 0.02)
             if not (self._stopping or self._reloading):
                 self._wake.clear()
 
-    def _supervisor(self) -> Supervisor:
-        return Supervisor(
-            [
-                Part(
-                    name="pipeline",
-                    alive=lambda: self._worker.is_alive() or self._failure is None,
-                    heartbeat=lambda: self.pipeline.heartbeat,
-                    patience_s=PIPELINE_PATIENCE_S,
-                    restart=self._restart_pipeline,
-                ),
-                Part(
-                    name="publisher",
-                    alive=lambda: self._publisher.alive,
-                    heartbeat=lambda: self._publisher.heartbeat,
-                    patience_s=PUBLISHER_PATIENCE_S,
-                    restart=self._publisher.revive,
-                ),
-            ]
+    def _all_begun(self) -> bool:
+        return all(node.pipeline.condition is not Condition.STARTING for node in self.nodes)
+
+    def _sentence(self, sentences: list[str]) -> str:
+        """How things are, in words; for `systemctl status`."""
+        if len(sentences) == 1:
+            return sentences[0]
+        return " | ".join(
+            f"{node.name}: {said}" for node, said in zip(self.nodes, sentences, strict=True)
         )
 
     def _may_reload(self, reload: Callable[[], Loaded] | None) -> bool:
@@ -286,7 +250,7 @@ class Daemon:
         if reload is None:
             return True
         try:
-            check(reload().config)
+            check(reload().config, running=self.config)
         except SerdError as error:
             log.error("%s; going on with the old configuration", error)  # noqa: TRY400 (no bug)
             return False
@@ -294,15 +258,16 @@ class Daemon:
         return True
 
     def _deliver(self) -> None:
-        """Wait until the broker has every event of the recording."""
+        """Wait until the broker has every event of the recordings."""
         said = False
-        while not self._stopping and not self._publisher.drain(TICK_S):
-            waiting = self._journal.waiting(self.config.node)
-            self._notifier.status(f"delivering {waiting} events")
-            if not said and not self._publisher.connected:
-                said = True
-                log.info("waiting for the broker to take %d events; Ctrl-C to leave", waiting)
-        while not self._stopping and not self._hooks.drain(TICK_S):
+        for node in self.nodes:
+            while not self._stopping and not node.publisher.drain(TICK_S):
+                waiting = sum(each.waiting for each in self.nodes)
+                self._notifier.status(f"delivering {waiting} events")
+                if not said and not node.publisher.connected:
+                    said = True
+                    log.info("waiting for the broker to take %d events; Ctrl-C to leave", waiting)
+        while not self._stopping and not self.hooks.drain(TICK_S):
             self._notifier.status("waiting for hooks to end")
 
     def _maintain(self) -> None:
@@ -325,55 +290,30 @@ class Daemon:
         if pruned.dropped:
             log.error("%d events were dropped before a broker took them", pruned.dropped)
 
-    def _sentence(self) -> str:
-        """How things are, in words; for `systemctl status`."""
-        broker = "" if self._publisher.connected else "the broker does not answer"
-        trouble = self.pipeline.trouble
-        conflict = self._publisher.conflict
-        return "; ".join(filter(None, (self.pipeline.condition.value, trouble, broker, conflict)))
-
-    def _remembered_mute(self) -> bool:
-        remembered = self._journal.get_meta(MUTE_KEY)
-        return self.config.mute if remembered is None else remembered == "ON"
-
-    def telemetry(self) -> Telemetry:
-        """What the telemetry topic says now."""
-        speech = self._recogniser.counters
-        source = self._source.stats
-        pipeline = self.pipeline.stats()
-        hooks = self._hooks.stats()
+    def figures(self) -> ProcessFigures:
+        """What all nodes have in common."""
+        hooks = self.hooks.stats()
         uptime = time.monotonic() - self._began
-        return Telemetry(
+        processor_s = processor_seconds() - self._processor_s
+        return ProcessFigures(
             uptime_s=round(uptime),
-            version=VERSION,
-            condition=self.pipeline.condition.name.lower(),
-            trouble=self.pipeline.trouble,
-            utterances=speech.utterances,
-            events=pipeline.events,
-            dropped=speech.dropped,
-            dropped_short=speech.short,
-            dropped_quiet=speech.quiet,
-            dropped_unvoiced=speech.unvoiced,
-            dropped_steady=speech.steady,
-            dropped_unpitched=speech.unpitched,
-            events_lost=pipeline.events_lost + self._journal.dropped,
-            overflows=source.overflow_samples,
-            device_overflows=source.device_overflows,
-            lost_samples=pipeline.lost_samples,
-            mic_reopens=max(0, source.opens - 1),
-            reconnects=self._publisher.counters()["reconnects"],
-            waiting=self._journal.waiting(self.config.node),
             hooks_run=hooks.run,
             hooks_failed=hooks.failed,
             hooks_dropped=hooks.dropped,
-            buffered_samples=source.buffered_samples,
-            level_dbfs=pipeline.level_dbfs,
-            latency_ms=self._publisher.latency_ms,
             rss_mb=round(resident_bytes() / 1e6, 1),
-            cpu_percent=round(
-                100 * (processor_seconds() - self._processor_s) / max(uptime, TICK_S), 2
-            ),
+            cpu_percent=round(100 * processor_s / max(uptime, TICK_S), 2),
         )
+
+
+@contextmanager
+def _metrics(daemon: Daemon) -> Iterator[None]:
+    """Figures for Prometheus, for as long as the daemon runs."""
+    _check_extra(daemon.config)
+    from serd.metrics.server import MetricsServer  # noqa: PLC0415 (optional, and not small)
+
+    with MetricsServer(daemon, daemon.config.metrics) as server:
+        log.info("metrics on %s", server.url)
+        yield
 
 
 @contextmanager
@@ -433,8 +373,13 @@ def _keeping(
     return keep
 
 
-def check(config: Config) -> None:
+def check(config: Config, *, running: Config | None = None) -> None:
     """See whether a daemon could be made of a configuration, as far as that harms nobody.
+
+    Args:
+        config: The configuration.
+        running: That of the daemon that runs in this process: what it occupies is free for its
+            successor.
 
     Raises:
         SerdError: As :class:`Daemon` would.
@@ -444,6 +389,20 @@ def check(config: Config) -> None:
         threads=config.model.threads,
         min_confidence=config.model.min_confidence,
     )
-    make_vad(config.speech)
-    make_source(config.audio)
+    for single in config.each():
+        make_vad(single.speech)
+        make_source(single.audio)
     Access(config.mqtt)
+    if config.metrics.port and (running is None or config.metrics != running.metrics):
+        _check_extra(config)
+        from serd.metrics.server import probe  # noqa: PLC0415 (optional, and not small)
+
+        probe(config.metrics)
+
+
+def _check_extra(config: Config) -> None:
+    if importlib.util.find_spec("prometheus_client") is None:
+        raise ConfigError(
+            f"metrics.port = {config.metrics.port}: the package prometheus-client is not installed",
+            remedy="pip install 'serd[metrics]', or set metrics.port: 0",
+        )

@@ -67,6 +67,11 @@ def connected_to_journal(stream: TextIO, env: Mapping[str, str]) -> bool:
     return env.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
+def node_of(record: logging.LogRecord) -> str:
+    """Whose message it is where one process has several nodes, by its thread; else empty."""
+    return (record.threadName or "").partition(" of ")[2]
+
+
 class _Formatter(logging.Formatter):
     """Adds what was raised to the message: its name in the same line, or all of it."""
 
@@ -76,6 +81,8 @@ class _Formatter(logging.Formatter):
 
     def text(self, record: logging.LogRecord) -> str:
         text = record.getMessage()
+        if node := node_of(record):
+            text = f"{node}: {text}"
         if record.exc_info and record.exc_info[1] is not None:
             error = record.exc_info[1]
             if self._tracebacks:
@@ -104,6 +111,7 @@ class _JsonFormatter(_Formatter):
             "time": time.replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "logger": record.name,
+            **({"node": node} if (node := node_of(record)) else {}),
             "message": self.text(record),
         }
         return json.dumps(entry, ensure_ascii=False)

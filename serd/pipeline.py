@@ -8,7 +8,6 @@ heard meanwhile.
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from enum import Enum
@@ -66,8 +65,14 @@ class PipelineStats(msgspec.Struct, frozen=True, kw_only=True):
     """Events that never got a number because the journal could not be written for long."""
     lost_samples: int = 0
     """Samples at 16 kHz that were lost before the segmenter saw them."""
-    level_dbfs: float | None = None
-    """RMS level of what was heard since the last question; None if nothing was."""
+    emotions: dict[str, int] = {}
+    """Events journalled, by emotion."""
+    waiting: int = 0
+    """Events that wait in memory because the journal cannot be written."""
+    energy: float = 0.0
+    """Sum of the squares of all samples heard."""
+    energy_samples: int = 0
+    """Number of these samples."""
 
 
 class Pipeline:
@@ -135,6 +140,7 @@ class Pipeline:
         self._fresh = True
         self._anchor_ms: int | None = None
         self._events = 0
+        self._emotions: dict[str, int] = {}
         self._lost_samples = 0
         self._energy = 0.0
         self._energy_samples = 0
@@ -178,22 +184,30 @@ class Pipeline:
         return self._muted
 
     @property
+    def speaking(self) -> bool:
+        """Whether somebody speaks."""
+        return self._speaking
+
+    @property
+    def dead(self) -> bool:
+        """Whether the source is open but delivers nothing but one value."""
+        return self._health.flat
+
+    @property
     def trouble(self) -> str | None:
         """What is wrong with source or journal, for people; None while all is well."""
         return "; ".join(filter(None, (self._health.trouble, self._writer.trouble))) or None
 
     def stats(self) -> PipelineStats:
-        """The counters; asking resets the level."""
-        level = None
-        if self._energy_samples:
-            mean = self._energy / self._energy_samples
-            level = round(max(-120.0, 10 * math.log10(mean)), 1) if mean > 0 else -120.0
-            self._energy, self._energy_samples = 0.0, 0
+        """The counters, at this moment."""
         return PipelineStats(
             events=self._events,
             events_lost=self._writer.lost,
             lost_samples=self._lost_samples,
-            level_dbfs=level,
+            emotions=dict(self._emotions),
+            waiting=self._writer.waiting,
+            energy=self._energy,
+            energy_samples=self._energy_samples,
         )
 
     # ------------------------------------------------------------------ the thread
@@ -314,6 +328,7 @@ class Pipeline:
         """Hand over events that are on the disk now."""
         for event in numbered:
             self._events += 1
+            self._emotions[event.emotion] = self._emotions.get(event.emotion, 0) + 1
             self._latest = event
             self._mood.update(event.scores, self._clock.monotonic())
             self._publisher.event_journalled(event)

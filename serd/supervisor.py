@@ -15,7 +15,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
-import msgspec
+from msgspec import Struct
 
 from serd.errors import SerdError
 
@@ -38,7 +38,7 @@ class PartFailedError(SerdError):
     """A part of the daemon died or hangs, and could not be brought back: a bug, exit code 70."""
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True):
+class Part(Struct, frozen=True, kw_only=True):
     """One thing that must go on."""
 
     name: str
@@ -53,6 +53,15 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     """Starts it again after its thread has ended; says whether that is possible."""
 
 
+class Standstill(Struct, frozen=True, kw_only=True):
+    """How long a part has stood still, as far as the supervisor has seen."""
+
+    name: str
+    seconds: float
+    well: bool
+    """Whether it still vouches for the daemon."""
+
+
 class _Watched:
     __slots__ = ("beat", "part", "restarted_at", "still_s")
 
@@ -61,6 +70,10 @@ class _Watched:
         self.beat = part.heartbeat()
         self.still_s = 0.0
         self.restarted_at: float | None = None
+
+    @property
+    def well(self) -> bool:
+        return self.still_s < min(QUIET_S, self.part.patience_s)
 
 
 class Supervisor:
@@ -97,6 +110,19 @@ class Supervisor:
             well = self._look_at(watched, now, seconds) and well
         return well
 
+    def standstills(self) -> list[Standstill]:
+        """What the last look has found, and how long ago that was; from any thread.
+
+        The watchdog is fed exactly if all of it is well. The last entry is the one who looks: if
+        the main thread hangs, nobody feeds the watchdog, and what the others did last says nothing.
+        """
+        found = [
+            Standstill(name=watched.part.name, seconds=watched.still_s, well=watched.well)
+            for watched in self._watched
+        ]
+        ago = max(0.0, self._clock() - self._looked_at)
+        return [*found, Standstill(name="main thread", seconds=ago, well=ago < QUIET_S)]
+
     def _look_at(self, watched: _Watched, now: float, seconds: float) -> bool:
         part = watched.part
         if not part.alive():
@@ -110,7 +136,7 @@ class Supervisor:
         if watched.still_s >= part.patience_s:
             raise PartFailedError(f"the {part.name} hangs: no sign of life for "
                                   f"{watched.still_s:.0f} s")  # fmt: skip
-        return watched.still_s < min(QUIET_S, part.patience_s)
+        return watched.well
 
     def _restart(self, watched: _Watched, now: float) -> None:
         part = watched.part

@@ -24,7 +24,6 @@ class Key(Struct, frozen=True, kw_only=True):
     """False where the default depends on the machine."""
     path: bool = False
     secret: bool = False
-    planned: bool = False
     allowed: str | None = None
     """What its pattern means, in words."""
 
@@ -92,7 +91,6 @@ def _collect(
             has_fixed_default=fixed,
             path=bool(extra.get("path")),
             secret=bool(extra.get("secret")),
-            planned=bool(extra.get("planned")),
             allowed=extra.get("allowed"),
         )
 

@@ -275,8 +275,11 @@ def _without_lines(node: Node) -> Node:
 def _looks_like_setting(variable: str, known: MappingOf[str, str]) -> bool:
     if not variable.startswith("SERD_") or variable in NOT_SETTINGS:
         return False
-    first = variable.removeprefix("SERD_").partition("_")[0].lower()
-    return "__" in variable or first in SECTIONS or nearest(variable, known) is not None
+    name = variable.removeprefix("SERD_")
+    if "__" in name or name.partition("_")[0].lower() in SECTIONS:
+        return True
+    # Without what all have in common, which would make everything look alike.
+    return nearest(name, (other.removeprefix("SERD_") for other in known)) is not None
 
 
 def _plant(tree: dict[str, Any], dotted: str, value: Any) -> None:

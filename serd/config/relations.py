@@ -22,7 +22,7 @@ def value_of(config: Config, dotted: str) -> Any:
 
 
 def problems_between(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
-    """Say what is contradictory, or not available in this version.
+    """Say what is contradictory.
 
     Args:
         config: The configuration.
@@ -49,10 +49,3 @@ def problems_between(config: Config, origins: Mapping[str, str]) -> Iterator[str
             yield f"{said(key)} needs {other}, which is not set"
     if mqtt.host == "embedded" and tls.active:
         yield f"{said('mqtt.host')}: the broker inside serd speaks no TLS; unset mqtt.tls"
-    yield from _not_yet(config, origins)
-
-
-def _not_yet(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
-    for key in KEYS.values():
-        if key.planned and value_of(config, key.name) != key.default:
-            yield f"{key.name} ({origins[key.name]}) is not available in this version"

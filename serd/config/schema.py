@@ -9,8 +9,7 @@ seconds, ``_db`` decibels, ``_hz`` hertz). Constructing a struct in Python check
 
 - ``allowed``: what a pattern means, in words;
 - ``path``: a file name, in which a leading ``~`` is expanded;
-- ``secret``: never shown;
-- ``planned``: accepted only at its default, because nothing acts on it in this version.
+- ``secret``: never shown.
 """
 
 from __future__ import annotations
@@ -355,17 +354,23 @@ class Hook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class MetricsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Figures for Prometheus."""
+    """Figures for Prometheus over HTTP."""
 
     port: Annotated[
         int,
         _between(
             0,
             65_535,
-            "TCP port for Prometheus; 0: off. Not available in this version.",
-            planned=True,
+            "TCP port of /metrics and /healthz; 0: off. Needs the extra serd[metrics].",
         ),
     ] = 0
+    host: Annotated[
+        str,
+        _text(
+            "Address to listen on. The default is for this machine only; whoever can reach the "
+            "port can read the figures.",
+        ),
+    ] = "127.0.0.1"
 
 
 class LogConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -421,3 +426,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = ()
     metrics: MetricsConfig = MetricsConfig()
     log: LogConfig = LogConfig()
+
+    def each(self) -> tuple[Config, ...]:
+        """A configuration for each node, with what holds for it."""
+        return (self,)

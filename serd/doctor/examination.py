@@ -9,6 +9,7 @@ from serd.doctor.broker import check_broker
 from serd.doctor.configuration import check_configuration, check_hooks, check_quiet_hours
 from serd.doctor.finding import Finding, ok, warn
 from serd.doctor.machine import check_clock, check_unit, daemons
+from serd.doctor.metrics import check_metrics
 from serd.doctor.recognition import check_recognition, load_detector, load_model
 from serd.doctor.sound import check_device, check_permission, check_sound
 from serd.doctor.storage import check_journal, journal_in_use
@@ -67,4 +68,5 @@ def examine(
 
     yield from check_journal(config)
     here = bool(running) or journal_in_use(Path(config.journal.path))
+    yield from check_metrics(config, running_here=here)
     yield from check_broker(config, running_here=here)

@@ -23,6 +23,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
+from collections import Counter
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Self
 
@@ -110,7 +111,8 @@ class Journal:
         self._acks_waiting = 0
         self._flushed_at = self._clock.monotonic()
         self._checkpoint_at = 0
-        self._dropped = 0
+        self.dropped: Counter[str] = Counter()
+        """By node: events pruned by this process before the broker had acknowledged them."""
         self._refused = False
         self._closed = False
 
@@ -309,11 +311,6 @@ class Journal:
         run = self._runs.get(node)
         return run.waiting if run else 0
 
-    @property
-    def dropped(self) -> int:
-        """Events that were pruned by this process before the broker had acknowledged them."""
-        return self._dropped
-
     @mending
     def get_meta(self, key: str) -> str | None:
         """A value that was kept by :meth:`set_meta`, also in an earlier process."""
@@ -351,6 +348,7 @@ class Journal:
         """
         cutoff_ms = self._clock.now_ms() - round(keep_days * _DAY_MS)
         with self._write_lock:
+            before = Counter({node: run.waiting for node, run in self._runs.items()})
             with unchanged_on_error(self._runs.values()), self._writer.transaction(synced=False):
                 pruned = prune(
                     self._writer.connection,
@@ -359,7 +357,8 @@ class Journal:
                     max_events=max_events,
                     limit=limit,
                 )
-            self._dropped += pruned.dropped
+            after = Counter({node: run.waiting for node, run in self._runs.items()})
+            self.dropped += before - after
         return pruned
 
     @mending

@@ -67,6 +67,17 @@ class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
     """Processor time since the start, per cent of one core."""
 
 
+class ProcessFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """What the telemetry of all nodes of one process has in common; fields as there."""
+
+    uptime_s: int
+    hooks_run: int
+    hooks_failed: int
+    hooks_dropped: int
+    rss_mb: float
+    cpu_percent: float
+
+
 def resident_bytes() -> int:
     """Resident memory of this process (field 2 of /proc/self/statm, proc(5))."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()

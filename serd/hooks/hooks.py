@@ -54,6 +54,7 @@ class Hooks:
         self, settings: Sequence[Hook], *, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._monotonic = monotonic
+        self._choosing = threading.Lock()
         self._workers = [_Worker(hook, place) for place, hook in enumerate(settings)]
 
     def start(self) -> None:
@@ -62,11 +63,14 @@ class Hooks:
             worker.start()
 
     def event(self, event: Event) -> None:
-        """Let the hooks that want it run for an event. Returns at once."""
-        now = self._monotonic()
-        for worker in self._workers:
-            if worker.rule.wants(event, now):
-                worker.put(encode(event) + b"\n")
+        """Let the hooks that want it run for an event. Returns at once; for any thread."""
+        if not self._workers:
+            return
+        with self._choosing:  # of two events at one moment, the cooldown lets one pass
+            now = self._monotonic()
+            for worker in self._workers:
+                if worker.rule.wants(event, now):
+                    worker.put(encode(event) + b"\n")
 
     def drain(self, timeout: float) -> bool:
         """Wait until every run has ended.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from serd.histogram import Histogram
 from serd.model.decision import Prediction  # noqa: TC001 - msgspec looks types up
 from serd.speech.utterance import Begin, End, Extend, Utterance
 
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
     from serd.model.classifier import Classifier
     from serd.speech.segmenter import Counters, Segmenter
     from serd.speech.utterance import SegmentEvent
+
+
+INFERENCE_S: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1)
+"""Buckets of the network's time, seconds: around a Pi 5 (0.5 ms) and a Pi Zero 2 W (some ms)."""
 
 
 class Recognition(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +50,8 @@ class Recogniser:
         self._segmenter = segmenter
         self._classifier = classifier
         self._front_end = classifier.front_end()
+        self.inference = Histogram(INFERENCE_S)
+        """Seconds that the network and the decision took, for each utterance."""
 
     @property
     def speaking(self) -> bool:
@@ -106,7 +114,9 @@ class Recogniser:
                 case End():
                     utterance = event.utterance
                     features = self._front_end.finish(utterance.end - utterance.start)
+                    begun = time.perf_counter()
                     prediction = self._classifier.classify_features(features)
+                    self.inference.observe(time.perf_counter() - begun)
                     recognised.append(Recognition(utterance=utterance, prediction=prediction))
                 case _:  # discarded: the next Begin starts afresh
                     pass

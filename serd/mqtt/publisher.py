@@ -19,6 +19,7 @@ import msgspec
 from serd.errors import ConfigError, SerdError
 from serd.events.event import encode
 from serd.events.state import encode_state
+from serd.histogram import Histogram
 from serd.mqtt.access import Access
 from serd.mqtt.backoff import Backoff
 from serd.mqtt.commands import Commands, encode_switch
@@ -46,6 +47,10 @@ _STEP_S: Final = 1.0
 _GOODBYE_S: Final = 0.5
 _STORE_PAUSE_S: Final = 1.0
 _FLAPS_SUSPICIOUS: Final = 3
+
+LATENCY_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0, 60.0, 600.0)
+"""Buckets of the time from the end of speech to the hand-over, seconds: the small ones while a
+broker is there, the large ones for what waited for one."""
 
 
 class Publisher(Protocol):
@@ -95,6 +100,7 @@ class MqttPublisher:
             publisher's thread; it must not block.
         backoff: Waits between attempts.
         version: Of serd, for Home Assistant.
+        thread_name: Of its thread; what follows " of " begins its messages in the log.
 
     Raises:
         ConfigError: Secrets or certificates cannot be used, or the names make no topic.
@@ -110,6 +116,7 @@ class MqttPublisher:
         on_connection: Callable[[bool, str], None] | None = None,
         backoff: Backoff | None = None,
         version: str = "unknown",
+        thread_name: str = "serd-mqtt",
     ) -> None:
         self.topics = Topics(settings.base_topic, node)
         self._access = Access(settings)
@@ -133,6 +140,7 @@ class MqttPublisher:
         self._wake = Wake()
         self._news = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._thread_name = thread_name
         self._stopping = False
         self._deadline = 0.0
         self._connected = False
@@ -141,7 +149,8 @@ class MqttPublisher:
         self._subscription_refused = False
         self._store_trouble: str | None = None
         self._store_retry_at = 0.0
-        self._counts = {"connections": 0, "published": 0, "acknowledged": 0, "redelivered": 0}
+        self._counts = {"connections": 0, "published": 0, "acknowledged": 0, "redelivered": 0,
+                        "connection_failures": 0, "publish_failures": 0}  # fmt: skip
         self._own_onlines = 0
         self.conflict = ""
         """That another client uses this node's name, in words; empty if none does."""
@@ -149,6 +158,8 @@ class MqttPublisher:
         """When the thread last came round (monotonic); it may be 10 s ago while it connects."""
         self.latency_ms: float | None = None
         """Of the event that was handed over last; None until there was one."""
+        self.latencies = Histogram(LATENCY_S)
+        """Seconds, of every event at its first hand-over."""
 
     # What the pipeline calls: a lock for an instant, never the network, never the disk.
 
@@ -206,26 +217,31 @@ class MqttPublisher:
         """Begin to connect, in the background, and go on for ever."""
         if self._thread is None:
             self._commands.start()
-            self._thread = threading.Thread(target=self._run, name="serd-mqtt", daemon=True)
+            self._thread = threading.Thread(target=self._run, name=self._thread_name, daemon=True)
             self._thread.start()
+
+    def leave(self, timeout: float = 2.0) -> None:
+        """Begin to :meth:`stop`, and return at once: several can leave at the same time."""
+        if not self._stopping:
+            self._deadline = time.monotonic() + timeout
+            self._stopping = True
+            self._wake.set()
 
     def stop(self, timeout: float = 2.0) -> None:
         """Send what is left while there is time, say ``offline``, and end.
 
         What is not acknowledged by then stays in the journal for the next process.
         """
-        self._deadline = time.monotonic() + timeout
-        self._stopping = True
-        self._wake.set()
+        self.leave(timeout)
         if self._thread is not None:
-            self._thread.join(timeout + _GOODBYE_S)
+            self._thread.join(self._left() + _GOODBYE_S)
         if not self.alive:
             self._wake.close()
         self._commands.stop(max(0.0, self._deadline - time.monotonic()))
 
     def revive(self) -> bool:
         """Start the thread again after it died; True."""
-        self._thread = threading.Thread(target=self._run, name="serd-mqtt", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=self._thread_name, daemon=True)
         self._thread.start()
         return True
 
@@ -311,11 +327,16 @@ class MqttPublisher:
                 self._events.handed(event, receipt)
                 self.latency_ms = event.latency_ms
                 self._counts["published"] += 1
-                self._counts["redelivered"] += waiting.latency_ms is not None
+                if waiting.latency_ms is not None:
+                    self._counts["redelivered"] += 1
+                elif event.latency_ms is not None:
+                    self.latencies.observe(event.latency_ms / 1000)
             self._store.flush(if_due=True)
         except LinkError:
+            self._counts["publish_failures"] += 1
             raise
         except SerdError as error:
+            self._counts["publish_failures"] += 1
             self._store_retry_at = time.monotonic() + _STORE_PAUSE_S
             if self._store_trouble != error.message:
                 self._store_trouble = error.message
@@ -376,6 +397,7 @@ class MqttPublisher:
 
     def _lost(self, reason: str) -> None:
         """The connection could not be made or is lost."""
+        self._counts["connection_failures"] += 1
         if self._connected:
             self._flaps = self._flaps + 1 if self._backoff.short_lived else 0
             if self._flaps >= _FLAPS_SUSPICIOUS:

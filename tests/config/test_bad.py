@@ -37,7 +37,7 @@ FILES = [
     ("nod: x", "line 1: unknown key nod; did you mean node?"),
     ("MQTT:\n  port: 1", "line 1: unknown key MQTT; did you mean mqtt?"),
     ("mqtt:\n  hots: x", "line 2: unknown key mqtt.hots; did you mean mqtt.host?"),
-    ("host: x", "line 1: unknown key host; did you mean mqtt.host?"),
+    ("host: x", "line 1: unknown key host; did you mean mqtt.host or metrics.host?"),
     ("port: 1", "line 1: unknown key port; did you mean mqtt.port or metrics.port?"),
     ("mqtt_host: x", "line 1: unknown key mqtt_host; did you mean mqtt.host?"),
     (
@@ -224,7 +224,6 @@ RELATIONS = [
         ["mqtt.host=embedded", "mqtt.tls.enabled=yes"],
         "mqtt.host = embedded (--set): the broker inside serd speaks no TLS; unset mqtt.tls",
     ),
-    (["metrics.port=9100"], "metrics.port (--set) is not available in this version"),
 ]
 
 ENVIRONMENTS = [
@@ -254,7 +253,7 @@ ENVIRONMENTS = [
 
 OPTIONS = [
     ("mqtt.prot=1", "--set: unknown key mqtt.prot; did you mean mqtt.port?"),
-    ("host=x", "--set: unknown key host; did you mean mqtt.host?"),
+    ("host=x", "--set: unknown key host; did you mean mqtt.host or metrics.host?"),
     ("zebra.stripes=1", f"--set: unknown key zebra.stripes; {AT_TOP}"),
     (
         "mqtt.port=",

@@ -53,15 +53,16 @@ def vanish() -> None:
 def main() -> int:
     fault, *arguments = sys.argv[1:]
     sys.argv = ["serd", *arguments]
-    from serd import daemon, source_health, supervisor
+    from serd import node, source_health, supervisor
+    from serd.audio.stdin import StdinSource
     from serd.cli.main import main as serd
     from serd.mqtt.publisher import MqttPublisher
     from serd.pipeline import Pipeline
     from serd.supervisor import Supervisor
 
     setattr(supervisor, "QUIET_S", 1.5)  # noqa: B010 - they are Final
-    setattr(daemon, "PIPELINE_PATIENCE_S", 4.0)  # noqa: B010
-    setattr(daemon, "PUBLISHER_PATIENCE_S", 4.0)  # noqa: B010
+    setattr(node, "PIPELINE_PATIENCE_S", 4.0)  # noqa: B010
+    setattr(node, "PUBLISHER_PATIENCE_S", 4.0)  # noqa: B010
     setattr(source_health, "FLAT_S", 2.0)  # noqa: B010
     match fault:
         case "pipeline-hangs":
@@ -74,6 +75,10 @@ def main() -> int:
             before(MqttPublisher, "_turn", vanish)
         case "main-hangs":
             before(Supervisor, "look", hang)
+        case "source-stalls":
+            # A pipe that has promised to deliver always, as a microphone does, and does not.
+            setattr(StdinSource, "steady", True)  # noqa: B010
+            setattr(node, "PIPELINE_PATIENCE_S", 600.0)  # noqa: B010 - nobody leaves meanwhile
         case "none":
             pass
         case _:

@@ -1,0 +1,246 @@
+"""Serves ``/metrics`` to Prometheus, and ``/healthz`` to whoever wants to know whether serd hears.
+
+A small HTTP server of the standard library on threads of its own: at most a few requests at a time,
+each with a time limit. A question costs some milliseconds; without one, nothing happens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import logging
+import socket
+import threading
+import time
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from socketserver import TCPServer, ThreadingMixIn
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import msgspec
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from serd.errors import ConfigError
+from serd.metrics.figures import FIGURES, rows
+from serd.version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from serd.config import MetricsConfig
+    from serd.histogram import Counts
+    from serd.metrics.figures import Observed
+
+log = logging.getLogger(__name__)
+
+REQUESTS_MAX: Final = 4
+"""Requests that are answered at one time; a further connection is closed at once."""
+
+REQUEST_S: Final = 10.0
+"""How long one connection may last, however slowly somebody writes."""
+
+POLL_S: Final = 0.5
+"""How often the server looks whether it shall end, or a connection has lasted too long."""
+
+
+class DaemonCollector(Collector):
+    """Reads the daemon's own figures at each question."""
+
+    def __init__(self, daemon: Observed) -> None:
+        self._daemon = daemon
+
+    def collect(self) -> Iterator[Metric]:
+        """All of :data:`serd.metrics.figures.FIGURES`."""
+        for figure in FIGURES:
+            family: Metric
+            labels = figure.all_labels
+            values = rows(figure, self._daemon)
+            if figure.kind == "histogram":
+                family = histogram = HistogramMetricFamily(figure.name, figure.help, labels=labels)
+                for place, counts in values:
+                    histogram.add_metric(place, _buckets(counts), counts.total)
+            elif figure.kind == "counter":
+                family = counter = CounterMetricFamily(figure.name, figure.help, labels=labels)
+                for place, value in values:
+                    counter.add_metric(place, value)
+            else:
+                family = gauge = GaugeMetricFamily(figure.name, figure.help, labels=labels)
+                for place, value in values:
+                    gauge.add_metric(place, value)
+            yield family
+
+
+def _buckets(counts: Counts) -> list[tuple[str, float]]:
+    bounds = (*map(str, counts.bounds), "+Inf")
+    return list(zip(bounds, counts.cumulative, strict=True))
+
+
+class MetricsServer:
+    """The endpoint; a context manager.
+
+    Args:
+        daemon: Whose figures.
+        settings: Where to listen.
+
+    Raises:
+        ConfigError: That address cannot be used.
+    """
+
+    def __init__(self, daemon: Observed, settings: MetricsConfig) -> None:
+        registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        registry.register(DaemonCollector(daemon))
+        self._http = _bind(settings)
+        self._http.registry, self._http.daemon = registry, daemon
+        self._thread = threading.Thread(
+            target=self._http.serve_forever, args=(POLL_S,), name="serd-metrics", daemon=True
+        )
+
+    @property
+    def url(self) -> str:
+        """Of the metrics."""
+        return f"http://{self._http.shown}/metrics"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join(POLL_S)
+
+
+def probe(settings: MetricsConfig) -> None:
+    """See whether the address can be used.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    _bind(settings).server_close()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach what listens there."""
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _bind(settings: MetricsConfig) -> _Server:
+    where = f"metrics.host = {settings.host}, metrics.port = {settings.port}"
+    try:
+        (family, _, _, _, address), *_ = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        return _Server(family, address)
+    except OSError as error:
+        raise ConfigError(
+            f"{where}: cannot listen there: {(error.strerror or str(error)).lower()}",
+            remedy="choose another port, see `ss -ltnp` for who has this one; 0 switches it off",
+        ) from None
+
+
+class _Server(ThreadingMixIn, TCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+    block_on_close = False
+    registry: CollectorRegistry
+    daemon: Observed
+
+    def __init__(self, family: int, address: Any) -> None:
+        self.address_family = family
+        self._places = threading.BoundedSemaphore(REQUESTS_MAX)
+        self._open: dict[socket.socket, float] = {}
+        super().__init__(address, _Handler)
+        host, port = self.server_address[:2]
+        shown = host.decode() if isinstance(host, bytes | bytearray) else host
+        self.loopback = is_loopback(shown)
+        self.shown = f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._places.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        self._open[request] = time.monotonic()
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._open.pop(request, None)
+            self._places.release()
+
+    def service_actions(self) -> None:
+        now = time.monotonic()
+        for connection, since in list(self._open.items()):
+            if now - since > REQUEST_S:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        log.debug("a request for metrics failed", exc_info=True)  # noqa: LOG014 - it is one
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    server_version = f"serd/{VERSION}"
+    sys_version = ""
+    timeout = REQUEST_S
+
+    def do_GET(self) -> None:
+        if not self._welcome():
+            self._answer(HTTPStatus.FORBIDDEN, "text/plain", b"use this machine's address\n")
+            return
+        match self.path.partition("?")[0]:
+            case "/metrics":
+                encode, kind = choose_encoder(self.headers.get("Accept", ""))
+                self._answer(HTTPStatus.OK, kind, encode(self.server.registry))
+            case "/healthz":
+                health = self.server.daemon.health()
+                status = HTTPStatus.OK if health.well else HTTPStatus.SERVICE_UNAVAILABLE
+                self._answer(status, "application/json", msgspec.json.encode(health) + b"\n")
+            case _:
+                self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"/metrics or /healthz\n")
+
+    do_HEAD = do_GET  # noqa: N815 - as the standard library calls it
+
+    def _welcome(self) -> bool:
+        """Whether the question names this machine.
+
+        Where only this machine may ask, a web page that was opened on it may not ask either: one
+        whose own name was made to point here gives itself away by the name that it asks for.
+        """
+        if not self.server.loopback:
+            return True
+        host = self.headers.get("Host", "localhost")
+        name = host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.split(":")[0]
+        if name.rstrip(".").lower() == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(name).is_loopback
+        except ValueError:
+            return False
+
+    def _answer(self, status: HTTPStatus, kind: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - of the base class
+        log.debug("metrics: %s", format % args)

@@ -1,0 +1,78 @@
+"""What the figures are called, and that the page and the examples say the same."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from serd.histogram import Histogram
+from serd.metrics.figures import FIGURES, written
+
+ROOT = Path(__file__).parent.parent.parent
+EXAMPLES = ROOT / "examples" / "prometheus"
+
+
+def test_names_follow_the_conventions() -> None:
+    """https://prometheus.io/docs/practices/naming/"""
+    for figure in FIGURES:
+        assert re.fullmatch(r"serd(_[a-z0-9]+)+", figure.name)
+        assert (figure.kind == "counter") == figure.name.endswith("_total")
+        assert figure.kind != "histogram" or figure.name.endswith("_seconds")
+        assert figure.help.endswith(".")
+    assert len({figure.name for figure in FIGURES}) == len(FIGURES)
+
+
+def test_the_page_has_every_figure() -> None:
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    assert written(page) == page, "run `make docs`"
+
+
+def test_the_examples_ask_for_figures_that_exist() -> None:
+    names = {figure.name for figure in FIGURES} | {
+        f"{figure.name}_{part}"
+        for figure in FIGURES
+        if figure.kind == "histogram"
+        for part in ("bucket", "sum", "count")
+    }
+    rules = yaml.safe_load((EXAMPLES / "serd-alerts.yml").read_text())
+    asked = {
+        name
+        for group in rules["groups"]
+        for rule in group["rules"]
+        for name in re.findall(r"\bserd_\w+", rule["expr"])
+    }
+    assert len(asked) >= 6
+    assert asked <= names
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["check", "config", "prometheus.yml"],
+        ["check", "rules", "serd-alerts.yml"],
+        ["test", "rules", "serd-alerts.test.yml"],
+    ],
+)
+def test_promtool_accepts_the_examples(command: list[str]) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed (Debian: apt install prometheus)")
+    done = subprocess.run(
+        [promtool, *command], cwd=EXAMPLES, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_histogram_counts_up_to_and_with_its_bounds() -> None:
+    histogram = Histogram((1.0, 2.0))
+    for value in (0.5, 1.0, 1.5, 7.0):
+        histogram.observe(value)
+    counts = histogram.counts()
+    assert counts.bounds == (1.0, 2.0)
+    assert counts.cumulative == (2, 3, 4)
+    assert counts.total == 10.0
