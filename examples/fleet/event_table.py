@@ -31,6 +31,10 @@ TYPES: Final[dict[str, tuple[type, ...]]] = {
 """What the table's columns can take; the rest PostgreSQL checks."""
 
 
+TIMESTAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
+"""Checked here, because PostgreSQL also takes "yesterday" for one."""
+
+
 class StopError(Exception):
     """The process cannot go on; text for people and an exit code."""
 
@@ -94,6 +98,9 @@ def columns_of(topic: str, payload: bytes, home: re.Pattern[str]) -> tuple[Any, 
                 raise ValueError(f"{name} is {event[name]!r}")
         if topic.split("/")[-2:-1] != [event["node"]]:  # access rules guard topics, not payloads
             raise ValueError(f"node is {event['node']!r}, which is not the topic's")
+        for name in ("started_at", "ended_at"):
+            if not TIMESTAMP.fullmatch(event[name]):
+                raise ValueError(f"{name} is {event[name]!r}")
         model, found = event["model"], home.match(topic)
         event |= {
             "home": found[1] if found else "",

@@ -16,8 +16,8 @@ that is no event is logged, counted and acknowledged: it would never become one.
 Both ends may go away and come back. Memory is bounded: the broker sends no more than ``--batch``
 messages (Receive Maximum) of at most 64 KiB each before the first is acknowledged.
 
-Exit codes: 0 ended by SIGTERM or SIGINT, 66 a file cannot be read, 69 another process has the same
-client id, 78 the database has no table of ours.
+Exit codes: 0 ended by SIGTERM or SIGINT, 66 a file cannot be read, 78 the database has no table of
+ours.
 """
 
 from __future__ import annotations
@@ -44,8 +44,11 @@ log = logging.getLogger("to_postgres")
 MESSAGE_BYTES: Final = 65_536
 """Larger messages the broker does not send (Maximum Packet Size); an event has about 600 bytes."""
 
-SESSION_TAKEN_OVER: Final = 0x8E
-"""Reason code of MQTT 5.0, 3.14.2.1."""
+LASTING_S: Final = 10.0
+"""A connection that ends sooner does not count as one that worked."""
+
+SHORT_SUSPICIOUS: Final = 3
+"""So many of those in a row, and somebody else probably has the same client id."""
 
 
 class Broker:
@@ -65,7 +68,7 @@ class Broker:
         self.pause = Pause()
         self.waiting: list[Row] = []
         self.connections = 0
-        self.taken_over = False
+        self._short = 0
 
     def step(self, timeout: float) -> None:
         """Do what the network wants, for at most that many seconds."""
@@ -98,15 +101,14 @@ class Broker:
 
     def close(self) -> None:
         """Send what must still go, say DISCONNECT and close; the session stays at the broker."""
+        client, self._client = self._client, None
+        if client is None:
+            return
+        client.on_message = client.on_disconnect = None
+        client.disconnect()  # goes out after the acknowledgements
         deadline = time.monotonic() + 2.0
-        while (
-            self._client is not None and self._client.want_write() and time.monotonic() < deadline
-        ):
-            self._client.loop_write()
-        if self._client is not None:
-            self._client.on_message = None
-            self._client.disconnect()
-            self._client.loop_write()
+        while client.socket() is not None and client.want_write() and time.monotonic() < deadline:
+            client.loop_write()
 
     def _connect(self) -> None:
         options = self._options
@@ -158,15 +160,20 @@ class Broker:
         log.info("connected to the broker at %s: %s", self.address, kept)
 
     def _on_disconnect(
-        self, client: paho.Client, _data: object, flags: Any, reason: Any, _more: object
+        self, client: paho.Client, _data: object, _flags: Any, reason: Any, _more: object
     ) -> None:
         if client is not self._client:
             return  # one that was refused
-        if flags.is_disconnect_packet_from_server and reason.value == SESSION_TAKEN_OVER:
-            self.taken_over = True
-        if self._since and time.monotonic() - self._since > 10.0:
-            self.pause.worked()  # one that lasted; else it may be a broker that throws all out
-        self._lost(f"broker {self.address}: connection lost: {reason}")
+        why = f"broker {self.address}: connection lost: {reason}"
+        if self._since:
+            lasted = time.monotonic() - self._since > LASTING_S
+            self._short = 0 if lasted else self._short + 1
+            if lasted:
+                self.pause.worked()
+        self._since = 0.0
+        if self._short >= SHORT_SUSPICIOUS:
+            why += f" again and again; does another process call itself {self._options.client_id}?"
+        self._lost(why)
 
     def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
         self.waiting.append(Row(message.mid, message.topic, bytes(message.payload)))
@@ -211,8 +218,6 @@ class Consumer:
             broker.step(
                 min(1.0, options.linger if empty else self._left())
             )  # a signal waits for it
-            if broker.taken_over:
-                raise StopError(f"another process uses the client id {options.client_id}", 69)
             if empty:
                 self._batch_since = time.monotonic()
             elif len(broker.waiting) >= options.batch or self._left() <= 0:

@@ -1,0 +1,148 @@
+"""The access list of a home, in a real mosquitto: who may say and hear what."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from serd.mqtt.topics import KINDS
+from tests.fleet.people import PASSWORD, Person
+from tests.system.node import SAMPLE, Node, run_serd
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.broker import Mosquitto
+
+pytestmark = pytest.mark.broker
+
+OWN = "serd/living-room"
+
+
+def login(folder: Path) -> list[str]:
+    """Options of a serd that logs in as the node of this name."""
+    secret = folder / "password"
+    secret.write_text(PASSWORD)
+    secret.chmod(0o600)
+    return ["--set", "node=living-room", "--set", "mqtt.username=living-room",
+            "--set", f"mqtt.password_file={secret}"]  # fmt: skip
+
+
+def test_a_node_says_what_it_has_to_say(home: Mosquitto) -> None:
+    with Person(home.port, "reader", "#") as reader, Person(home.port, "living-room") as node:
+        for kind in KINDS:
+            assert node.publish(f"{OWN}/{kind}"), kind
+            reader.wait(f"{OWN}/{kind}")
+
+
+def test_a_node_cannot_speak_for_another_nor_command(home: Mosquitto) -> None:
+    with (
+        Person(home.port, "reader", "#") as reader,
+        Person(home.port, "controller", "#") as controller,
+        Person(home.port, "living-room") as node,
+    ):
+        forbidden = [f"serd/hall/{kind}" for kind in KINDS]
+        forbidden += ["serd/hall/mute/set", f"{OWN}/mute/set", f"{OWN}/emotion/more", "serd/other",
+                      "homeassistant/device/serd_hall/config", "homeassistant/status",
+                      "elsewhere"]  # fmt: skip
+        assert [topic for topic in forbidden if node.publish(topic)] == []
+        assert node.publish(f"{OWN}/emotion", b"last")
+        for listener in (reader, controller):
+            listener.wait(f"{OWN}/emotion", b"last")
+            assert listener.topics() == [f"{OWN}/emotion"]
+
+
+def test_a_node_hears_its_own_commands_and_no_others(home: Mosquitto) -> None:
+    wide = ("#", "serd/#", "serd/+/mute/set", "serd/hall/mute/set", "serd/hall/emotion")
+    with (
+        Person(home.port, "living-room", *wide) as node,
+        Person(home.port, "hall") as hall,
+        Person(home.port, "controller") as controller,
+    ):
+        assert hall.publish("serd/hall/emotion")
+        assert controller.publish("serd/hall/mute/set")
+        assert controller.publish(f"{OWN}/mute/set", b"ON")
+        node.wait(f"{OWN}/mute/set", b"ON")
+        assert set(node.topics()) == {f"{OWN}/mute/set"}
+
+
+def test_a_node_that_is_cut_off_says_so_for_itself_only(home: Mosquitto) -> None:
+    with (
+        Person(home.port, "reader", "#") as reader,
+        Person(home.port, "living-room", session="forger", will="serd/hall/status") as forger,
+        Person(home.port, "living-room", session="honest", will=f"{OWN}/status") as honest,
+    ):
+        for gone in (forger, honest):
+            gone.vanish()
+        home.wait_log("Client forger closed its connection")
+        reader.wait(f"{OWN}/status", b"offline")
+        with Person(home.port, "hall") as hall:
+            assert hall.publish("serd/hall/emotion", b"last")
+        reader.wait("serd/hall/emotion", b"last")
+        assert reader.topics() == [f"{OWN}/status", "serd/hall/emotion"]
+
+
+def test_a_reader_reads_and_says_nothing(home: Mosquitto) -> None:
+    with (
+        Person(home.port, "reader", "#") as reader,
+        Person(home.port, "controller") as controller,
+        Person(home.port, "hall") as hall,
+    ):
+        attempts = ["serd/hall/mute/set", "serd/hall/emotion", "serd/reader/emotion", "anything"]
+        assert [topic for topic in attempts if reader.publish(topic)] == []
+        assert controller.publish("serd/hall/mute/set")
+        assert hall.publish("serd/hall/emotion", b"last")
+        reader.wait("serd/hall/emotion", b"last")
+        assert reader.topics() == ["serd/hall/emotion"], "commands are not for it"
+
+
+def test_a_controller_commands_and_reports_nothing(home: Mosquitto) -> None:
+    with Person(home.port, "controller") as controller:
+        attempts = ["serd/hall/emotion", "serd/hall/mute", "serd/controller/emotion",
+                    "homeassistant/device/serd_hall/config"]  # fmt: skip
+        assert [topic for topic in attempts if controller.publish(topic)] == []
+        assert controller.publish("serd/hall/mute/set", b"ON")
+        assert controller.publish("homeassistant/status", b"online")
+
+
+def test_nobody_comes_in_without_a_name(home: Mosquitto, tmp_path: Path) -> None:
+    assert checked(tmp_path, home.port)["broker login"] == "fail"
+
+
+def test_the_doctor_is_content_with_such_a_user(home: Mosquitto, tmp_path: Path) -> None:
+    found = checked(tmp_path, home.port, *login(tmp_path))
+    assert found["broker login"] == found["broker publish"] == "ok"
+    assert found.get("discovery", "ok") == "ok"
+    assert denied(home) == []
+
+
+def checked(folder: Path, port: int, *options: str) -> dict[str, str]:
+    """What `serd check` says of each thing."""
+    done = run_serd("check", "--json", "--set", f"mqtt.port={port}", *options, home=folder)
+    return {one["check"]: one["status"] for one in json.loads(done.stdout)["checks"]}
+
+
+def denied(broker: Mosquitto) -> list[str]:
+    return [line for line in broker.log if "Denied" in line]
+
+
+def test_serd_runs_as_such_a_user_and_nothing_is_refused(home: Mosquitto, tmp_path: Path) -> None:
+    with (
+        Person(home.port, "reader", "serd/#") as reader,
+        Person(home.port, "controller", "homeassistant/#") as controller,
+        Node(
+            tmp_path, home.port, "--source", str(SAMPLE), *login(tmp_path), node="living-room"
+        ) as node,
+    ):
+        controller.wait_count(1)
+        assert controller.topics() == ["homeassistant/device/serd_living-room/config"]
+        reader.wait(f"{OWN}/status", b"online")
+        assert controller.publish(f"{OWN}/mute/set", b"ON")
+        reader.wait(f"{OWN}/mute", b"ON")
+        assert controller.publish("homeassistant/status", b"online")
+        controller.wait_count(2)
+        node.kill()
+        reader.wait(f"{OWN}/status", b"offline")
+    assert denied(home) == []

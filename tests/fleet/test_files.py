@@ -1,0 +1,63 @@
+"""The other files of examples/fleet: what mosquitto and a TOML reader say of them."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from serd.mqtt.topics import filters
+from tests.broker import Certificates, mosquitto
+from tests.fleet.people import EXAMPLES, Person, users
+from tests.mqtt.samples import new_event
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("role", ["home", "centre"])
+def test_mosquitto_takes_the_configuration(
+    role: str, tmp_path: Path, certificates: Certificates
+) -> None:
+    text = (EXAMPLES / f"{role}.conf").read_text()
+    for old, new in (
+        ("/etc/mosquitto/users", str(users(tmp_path, ["reader"]))),
+        (f"/etc/mosquitto/{role}.acl", str(EXAMPLES / f"{role}.acl")),
+        ("/etc/mosquitto/certs/ca.pem", str(certificates.ca)),
+        ("/etc/mosquitto/certs/server.pem", str(certificates.server)),
+        ("/etc/mosquitto/certs/server.key", str(certificates.server_key)),
+        # The fixture has said these before, and its folder is where we may write.
+        ("persistence true\n", ""),
+        ("persistence_location /var/lib/mosquitto/\n", ""),
+    ):
+        assert old in text, old
+        text = text.replace(old, new)
+    with mosquitto(tmp_path, started=False) as broker:
+        text = text.replace("listener 8883", f"listener {broker.port + 1} 127.0.0.1")
+        broker.extra = tuple(text.splitlines())
+        broker.start()
+        with Person(broker.port + 1, "reader", "#", ca=certificates.ca):
+            complaints = [line for line in broker.log if "Error" in line or "Warning" in line]
+            assert [line for line in complaints if "run as root" not in line] == []
+
+
+def test_telegrafs_file_is_toml_and_names_what_is_there() -> None:
+    """Telegraf itself is in neither Debian nor PyPI; that it takes this is not tested."""
+    text = (EXAMPLES / "telegraf.conf").read_text()
+    parsed = tomllib.loads(text)
+    events, telemetry = parsed["inputs"]["mqtt_consumer"]
+    assert events["topics"] == filters("serd", kinds=("emotion",))
+    assert telemetry["topics"] == filters("serd", kinds=("telemetry",))
+    assert events["qos"] == 1
+    assert events["persistent_session"]
+    (parser,) = events["json_v2"]
+    paths = {one["path"] for one in (*parser["tag"], *parser["field"])}
+    assert {*paths, parser["timestamp_path"]} <= set(new_event().__struct_fields__)
+    for level in telemetry["topic_parsing"]:
+        assert len(level["tags"].split("/")) == len(level["topic"].split("/"))
+    # What is commented out must be TOML too, once it is not.
+    tomllib.loads(re.sub(r"^(\s*)# (?=[\s\[}\]]|connection|create|topic =|tags =)", r"\1", text,
+                         flags=re.MULTILINE))  # fmt: skip

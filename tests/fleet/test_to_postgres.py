@@ -1,0 +1,264 @@
+"""The consumer into PostgreSQL, as processes of its own, on a real broker and a real database."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from msgspec.structs import replace
+
+from benchmarks.fleet.consumers import Consumers
+from benchmarks.fleet.postgres import SCHEMA
+from serd.events.event import Event, encode
+from tests.broker import Mosquitto, Recorder, mosquitto, wait_until
+from tests.fleet.people import EXAMPLES
+from tests.mqtt.samples import new_event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from benchmarks.fleet.postgres import Cluster
+
+pytestmark = [pytest.mark.broker, pytest.mark.postgres]
+
+QUICK = ("--linger", "0.05", "--log-every", "0.2")
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    """A mosquitto with the limits of the example."""
+    text = (EXAMPLES / "home.conf").read_text()
+    limits = re.findall(r"^(?:max_|message_size_limit|persistent_client).*$", text, re.MULTILINE)
+    assert len(limits) == 5
+    with mosquitto(tmp_path, extra=tuple(limits)) as running:
+        yield running
+
+
+@pytest.fixture
+def speaker(broker: Mosquitto) -> Iterator[Recorder]:
+    """Publishes with QoS 1 and returns when the broker has acknowledged it."""
+    with Recorder(broker.port, "none") as recorder:
+        yield recorder
+
+
+def event(seq: int, node: str = "attic") -> Event:
+    return replace(new_event(seq, node=node), seq=seq, latency_ms=12.5)
+
+
+def say(speaker: Recorder, *events: Event, prefix: str = "") -> list[str]:
+    """Publish events; their ids."""
+    for one in events:
+        speaker.publish(f"{prefix}serd/{one.node}/emotion", encode(one))
+    return [one.id for one in events]
+
+
+def query(cluster: Cluster, sql: str) -> list[tuple[Any, ...]]:
+    with cluster.connect() as connection:
+        return connection.execute(sql.encode()).fetchall()
+
+
+def stored(cluster: Cluster) -> list[str]:
+    """The ids in the table."""
+    return [str(row[0]) for row in query(cluster, "SELECT id FROM serd.event")]
+
+
+def wait_stored(cluster: Cluster, wanted: list[str]) -> None:
+    """Wait until all of these are there, and see that none is there twice, and no other."""
+    wait_until(lambda: set(wanted) <= set(stored(cluster)))
+    assert sorted(stored(cluster)) == sorted(wanted)
+
+
+def test_an_event_becomes_a_row(
+    cluster: Cluster, broker: Mosquitto, speaker: Recorder, tmp_path: Path
+) -> None:
+    one = event(1)
+    with Consumers(tmp_path, broker.port, writer(cluster), count=1, arguments=QUICK):
+        wait_stored(cluster, say(speaker, one))
+    ((row,),) = query(cluster, "SELECT to_jsonb(event) FROM serd.event")
+    moments = [datetime.fromisoformat(row.pop(name)) for name in ("started_at", "ended_at")]
+    assert moments == [datetime.fromisoformat(text) for text in (one.started_at, one.ended_at)]
+    assert row.pop("stored_at")
+    told = json.loads(encode(one))
+    kept = ("id", "node", "seq", "duration_s", "emotion", "confidence", "scores", "valence",
+            "arousal", "level_dbfs", "latency_ms")  # fmt: skip
+    assert row == {
+        **{name: told[name] for name in kept},
+        "home": "",
+        "model": "default 1.0",
+        "model_sha256": "0123456789ab",
+    }
+
+
+def writer(cluster: Cluster) -> str:
+    """The DSN of a role that may do what the schema's last lines allow, and no more."""
+    grants = SCHEMA.read_text().partition("The consumer needs no more than this:")[2]
+    with cluster.connect() as connection:
+        if not query(cluster, "SELECT 1 FROM pg_roles WHERE rolname = 'serd_writer'"):
+            connection.execute(re.sub(r"^--", "", grants, flags=re.MULTILINE).encode())
+    return cluster.dsn.replace("user=serd", "user=serd_writer")
+
+
+def test_three_share_one_is_killed_and_none_is_missing_and_none_twice(
+    cluster: Cluster, broker: Mosquitto, speaker: Recorder, tmp_path: Path
+) -> None:
+    arguments = ("--linger", "0.1", "--batch", "20", "--log-every", "0.2")
+    rooms = [f"room-{number}" for number in range(6)]
+    with Consumers(tmp_path, broker.port, cluster.dsn, arguments=arguments) as consumers:
+        said = say(speaker, *(event(seq, node) for seq in range(1, 21) for node in rooms))
+        wait_stored(cluster, said)
+        with cluster.connect() as blocker, blocker.transaction():
+            # All hold messages now that are neither stored nor acknowledged.
+            blocker.execute("LOCK TABLE serd.event IN ACCESS EXCLUSIVE MODE")
+            said += say(speaker, *(event(seq, node) for seq in range(21, 41) for node in rooms))
+            wait_until(lambda: waiting_for_lock(cluster) == 3)
+            consumers.kill("events-2")
+            said += say(speaker, *(event(seq, node) for seq in range(41, 61) for node in rooms))
+        consumers.start("events-2")
+        consumers.wait("events-2", "the session goes on")
+        said += say(speaker, *(event(seq, node) for seq in range(61, 81) for node in rooms))
+        wait_stored(cluster, said)
+        assert [consumers.end(name) for name in consumers.names] == [0, 0, 0]
+        assert all(consumers.figure(name, "stored") > 0 for name in consumers.names)
+        assert sorted(stored(cluster)) == sorted(said)
+    assert query(cluster, "SELECT * FROM serd.gap") == []
+
+
+def waiting_for_lock(cluster: Cluster) -> int:
+    sql = "SELECT count(*)::int FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    ((count,),) = query(cluster, sql)
+    return int(count)
+
+
+def test_what_comes_twice_is_stored_once(
+    cluster: Cluster, broker: Mosquitto, speaker: Recorder, tmp_path: Path
+) -> None:
+    one, other = event(1), event(2)
+    with Consumers(tmp_path, broker.port, cluster.dsn, count=1, arguments=QUICK) as consumers:
+        say(speaker, one)
+        wait_stored(cluster, [one.id])
+        say(speaker, one, other, other)
+        wait_until(lambda: consumers.figure("events-1", "known") == 2)
+        wait_stored(cluster, [one.id, other.id])
+
+
+def test_a_database_that_goes_and_comes_back(
+    cluster: Cluster, broker: Mosquitto, speaker: Recorder, tmp_path: Path
+) -> None:
+    with Consumers(tmp_path, broker.port, cluster.dsn, count=1, arguments=QUICK) as consumers:
+        said = say(speaker, event(1))
+        wait_stored(cluster, said)
+        cluster.stop()
+        try:
+            said += say(speaker, event(2), event(3))
+            consumers.wait("events-1", "trying again until it works")
+        finally:
+            cluster.start()
+        consumers.wait("events-1", "connected to the database", times=2)
+        wait_stored(cluster, said)
+
+
+def test_a_broker_that_goes_and_comes_back(
+    cluster: Cluster, broker: Mosquitto, speaker: Recorder, tmp_path: Path
+) -> None:
+    with Consumers(tmp_path, broker.port, cluster.dsn, count=1, arguments=QUICK) as consumers:
+        said = say(speaker, event(1))
+        wait_stored(cluster, said)
+        broker.restart()
+        consumers.wait("events-1", "the session goes on")
+        speaker.wait(lambda: speaker.connections >= 2)
+        said += say(speaker, event(2))
+        wait_stored(cluster, said)
+
+
+def test_what_comes_while_it_is_away_waits_for_it(
+    cluster: Cluster, broker: Mosquitto, speaker: Recorder, tmp_path: Path
+) -> None:
+    with Consumers(tmp_path, broker.port, cluster.dsn, count=1, arguments=QUICK) as consumers:
+        assert consumers.end("events-1") == 0
+        said = say(speaker, *(event(seq) for seq in range(1, 1501)))  # above the default's 1000
+        consumers.start("events-1")
+        wait_stored(cluster, said)
+
+
+def test_no_more_is_taken_than_fits_a_batch(
+    cluster: Cluster, broker: Mosquitto, speaker: Recorder, tmp_path: Path
+) -> None:
+    arguments = ("--linger", "0.05", "--batch", "7")
+    with Consumers(tmp_path, broker.port, cluster.dsn, count=1, arguments=arguments):
+        with cluster.connect() as blocker, blocker.transaction():
+            blocker.execute("LOCK TABLE serd.event IN ACCESS EXCLUSIVE MODE")
+            said = say(speaker, *(event(seq) for seq in range(1, 101)))
+            broker.wait_log("Received PUBLISH", count=100)
+            sent = [line for line in broker.log if "Sending PUBLISH to events-1" in line]
+            assert len(sent) == 7
+        wait_stored(cluster, said)
+
+
+def test_what_is_no_event_is_counted_and_hurts_nobody(
+    cluster: Cluster, broker: Mosquitto, speaker: Recorder, tmp_path: Path
+) -> None:
+    good = json.loads(encode(event(1)))
+    bad = [
+        b"", b"\xff\xfe", b"no JSON", b"[]", b"7", b'{"schema":1}', b"[" * 30_000,
+        *(json.dumps({**good, **change}).encode() for change in (
+            {"schema": 2}, {"id": "no id"}, {"id": 7}, {"id": {}}, {"node": "hall"}, {"seq": "1"},
+            {"seq": True}, {"seq": 10**30}, {"started_at": "yesterday"}, {"started_at": None},
+            {"emotion": "a\0b"}, {"emotion": "\ud800"}, {"confidence": "high"}, {"scores": []},
+            {"scores": {"happy": float("nan")}}, {"valence": 1e300}, {"model": "default"},
+            {"model": {}}, {"latency_ms": []},
+        )),
+    ]  # fmt: skip
+    arguments = ("--linger", "0.5", "--log-every", "0.2")
+    with Consumers(tmp_path, broker.port, cluster.dsn, count=1, arguments=arguments) as consumers:
+        said = say(speaker, event(1))
+        for payload in bad:
+            speaker.publish("serd/attic/emotion", payload)
+        said += say(speaker, event(2))
+        wait_stored(cluster, said)
+        wait_until(lambda: consumers.figure("events-1", "rejected") == len(bad))
+        assert consumers.log("events-1").count("; ignored") == len(bad)
+        assert consumers.end("events-1") == 0
+
+
+def test_homes_of_a_centre_moods_and_gaps(
+    cluster: Cluster, broker: Mosquitto, speaker: Recorder, tmp_path: Path
+) -> None:
+    arguments = (*QUICK, "--topic", "homes/+/serd/+/emotion")
+    with Consumers(tmp_path, broker.port, cluster.dsn, count=1, arguments=arguments):
+        said = say(speaker, event(1), event(2), event(5), prefix="homes/home-17/")
+        unsure = replace(event(1), id=event(0).id, emotion="uncertain")
+        said += say(speaker, unsure, prefix="homes/home-18/")
+        wait_stored(cluster, said)
+    assert query(
+        cluster, "SELECT home, node, first_missing, last_missing, missing FROM serd.gap"
+    ) == [("home-17", "attic", 3, 4, 2)]
+    moods = query(cluster, "SELECT home, events, uncertain, mood, valence, speech_s "
+                           "FROM serd.hourly_mood ORDER BY home")  # fmt: skip
+    assert moods == [("home-17", 3, 0, "happy", 0.25, 4.5), ("home-18", 1, 1, None, 0.25, 1.5)]
+
+
+def test_a_database_without_the_table_is_said(
+    cluster: Cluster, broker: Mosquitto, speaker: Recorder, tmp_path: Path
+) -> None:
+    empty = cluster.dsn.replace("dbname=postgres", "dbname=template1")
+    with Consumers(tmp_path, broker.port, empty, count=1, arguments=QUICK) as consumers:
+        say(speaker, event(1))
+        assert consumers.processes["events-1"].wait(20) == 78
+        last = consumers.log("events-1").splitlines()[-1]
+        assert last.startswith("to_postgres: relation")
+        assert "schema.sql" in last
+
+
+def test_a_second_with_the_same_client_id_is_suspected(
+    cluster: Cluster, broker: Mosquitto, tmp_path: Path
+) -> None:
+    with Consumers(tmp_path, broker.port, cluster.dsn, count=1, arguments=QUICK) as consumers:
+        first = consumers.processes["events-1"]
+        consumers.start("events-1")
+        consumers.wait("events-1", "does another process call itself events-1?")
+        first.kill()
+        first.wait()
