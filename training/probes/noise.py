@@ -83,18 +83,20 @@ def excerpt(recordings: Sequence[Samples], length: int, random: np.random.Genera
     Raises:
         ValueError: There is nothing but silence in the recordings.
     """
-    audible = [heard for one in recordings if len(heard := _unpadded(one))]
+    audible: list[Samples] = [heard for one in recordings if len(heard := _unpadded(one))]
     if not audible:
         msg = "the noise recordings hold nothing but silence"
         raise ValueError(msg)
     recording = audible[int(random.integers(len(audible)))]
     start = int(random.integers(len(recording)))
-    return recording[np.arange(start, start + length) % len(recording)]
+    stretch: Samples = recording[np.arange(start, start + length) % len(recording)]
+    return stretch
 
 
 def white(length: int, random: np.random.Generator) -> Samples:
     """Gaussian noise with a flat spectrum and a mean square near 1."""
-    return random.standard_normal(length, dtype=np.float32)
+    drawn: Samples = random.standard_normal(length, dtype=np.float32)
+    return drawn
 
 
 def pink(length: int, random: np.random.Generator) -> Samples:
@@ -103,7 +105,8 @@ def pink(length: int, random: np.random.Generator) -> Samples:
     hertz = np.fft.rfftfreq(length, 1 / 16_000)
     spectrum /= np.sqrt(np.maximum(hertz, 20.0))
     noise = np.fft.irfft(spectrum, length)
-    return (noise / np.sqrt(np.mean(noise**2))).astype(np.float32)
+    scaled: Samples = (noise / np.sqrt(np.mean(noise**2))).astype(np.float32)
+    return scaled
 
 
 def _power(samples: NDArray[np.float32]) -> float:

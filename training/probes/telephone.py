@@ -83,4 +83,5 @@ def _band_pass() -> NDArray[np.float64]:
     """A windowed sinc (Hamming): 6 dB down at both corners, 50 dB down 100 Hz beyond."""
     place = np.arange(_TAPS) - _TAPS // 2
     low, high = (2 * corner / _LINE_RATE for corner in BAND_HZ)
-    return (high * np.sinc(high * place) - low * np.sinc(low * place)) * np.hamming(_TAPS)
+    ideal = high * np.sinc(high * place) - low * np.sinc(low * place)
+    return np.asarray(ideal * np.hamming(_TAPS))
