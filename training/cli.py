@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from training.baselines.command import baselines
 from training.console import Meter, changed, plain_errors, run_options, shared_options
 from training.corpora import corpora_root, read_corpora
 from training.crossval_command import folds
@@ -30,6 +31,7 @@ def main() -> None:
 
 
 main.add_command(folds)
+main.add_command(baselines)
 
 
 @main.command()

@@ -1,0 +1,269 @@
+"""Trains the systems, one split at a time, and keeps what came of each.
+
+A result is a file in the run's folder. What is there, or in the committed figures, with the same
+settings, is not done again: a run that was broken off goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+import numpy as np
+
+from serd.errors import UsageError
+from training import metrics
+from training.baselines import SYSTEMS
+from training.baselines.splits import FOLDS, Sides, random_split, speaker_split
+from training.baselines.system import Source, settings_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from training.baselines.system import Baseline, Labels, Numbers
+    from training.corpora import Corpus
+
+Protocol = Literal["random", "speakers"]
+PROTOCOLS: tuple[Protocol, ...] = ("random", "speakers")
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True, order=True):
+    """One training of one system."""
+
+    system: str
+    protocol: Protocol
+    number: int
+    """Of the seed, from 0, or of the fold, from 1."""
+
+    @property
+    def name(self) -> str:
+        """``cnn2d, random 1`` counts from 1."""
+        return f"{self.system}, {self.protocol} {self.number + (self.protocol == 'random')}"
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a task."""
+
+    task: Task
+    settings: str
+    """Of the system (:func:`training.baselines.system.settings_of`)."""
+    seed: int
+    """Of the split (or the fold's number) and of the network."""
+    accuracy: float
+    uar: float
+    train_accuracy: float
+    clips: dict[str, int]
+    """On each side; copies counted."""
+    leaked: int
+    """Test items that are copies of training clips."""
+    speakers: dict[str, list[str]]
+    """Voices on each side."""
+    labels: list[str]
+    confusion: list[list[int]]
+    by_group: dict[str, float]
+    """Accuracy of women, men, normal and strong intensity, as far as the corpus tells."""
+    by_speaker: dict[str, float]
+    """Accuracy."""
+    variants: dict[str, dict[str, float]]
+    """Accuracy and UAR of the same training asked in another way."""
+    curves: dict[str, list[float]]
+    minutes: float
+    """Of processor time."""
+
+
+def make_tasks(
+    names: Sequence[str], protocols: Sequence[Protocol], seeds: int, folds: int = FOLDS
+) -> list[Task]:
+    """What is to be done, quick systems first; slow ones in turn, so that each has something."""
+    numbered = [
+        (round_, Task(system=name, protocol=protocol, number=number))
+        for name in names
+        for protocol in protocols
+        for round_, number in enumerate(
+            range(seeds) if protocol == "random" else range(1, folds + 1)
+        )
+    ]
+    order = {name: place for place, name in enumerate(names)}
+
+    def rank(entry: tuple[int, Task]) -> tuple[object, ...]:
+        round_, task = entry
+        slow = SYSTEMS[task.system].slow
+        return slow, round_ if slow else 0, order[task.system], task.protocol, task.number
+
+    return [task for _, task in sorted(numbered, key=rank)]
+
+
+def check_names(names: Iterable[str]) -> list[str]:
+    """The systems of these names, in the order of the table; all if there are none.
+
+    Raises:
+        UsageError: There is none of such a name.
+    """
+    wanted = list(names) or list(SYSTEMS)
+    for name in wanted:
+        if name not in SYSTEMS:
+            raise UsageError(f"Unknown system {name!r}", remedy=f"there are: {', '.join(SYSTEMS)}")
+    return [name for name in SYSTEMS if name in wanted]
+
+
+def corpus_of(system: Baseline, corpus: Corpus) -> Corpus:
+    """The corpus with the classes that the system tells apart."""
+    clips = tuple(clip for clip in corpus.clips if clip.emotion in system.about.emotions)
+    return msgspec.structs.replace(corpus, clips=clips)
+
+
+def run_all(
+    tasks: Sequence[Task],
+    corpus: Corpus,
+    source: Source,
+    folder: Path,
+    *,
+    systems: Mapping[str, Baseline] = SYSTEMS,
+    known: Sequence[Result] = (),
+    jobs: int = 1,
+) -> list[Result]:
+    """Do what is not done yet.
+
+    Args:
+        tasks: What is wanted.
+        corpus: RAVDESS, or what is made in its likeness.
+        source: Of features.
+        folder: Where results are kept.
+        systems: By name.
+        known: Results from elsewhere, which count like those in the folder.
+        jobs: Processes.
+
+    Returns:
+        Results of all tasks, those found as well, in the order of the tasks.
+    """
+    from joblib import Parallel, delayed
+
+    folder.mkdir(parents=True, exist_ok=True)
+    done = {one.task: one for one in (*known, *kept(folder)) if valid(one, systems)}
+    missing = [task for task in tasks if task not in done]
+    if missing:
+        quiet = msgspec.structs.replace(source, progress=lambda *_: None, jobs=1)
+        for name in dict.fromkeys(task.system for task in missing):
+            system = systems[name]
+            # Once, on all cores; the processes then find it in the cache.
+            system.prepare(corpus_of(system, corpus).clips, source)
+        count = len(tasks) - len(missing)
+        source.progress("baselines", count, len(tasks))
+        work = (delayed(_run_one)(task, systems[task.system], corpus, quiet, folder)
+                for task in missing)  # fmt: skip
+        for result in Parallel(n_jobs=jobs, return_as="generator_unordered")(work):
+            done[result.task] = result
+            count += 1
+            source.progress(
+                f"baselines ({result.task.name}: {result.accuracy:.3f})", count, len(tasks)
+            )
+    return [done[task] for task in tasks]
+
+
+def kept(folder: Path) -> list[Result]:
+    """The results in a folder."""
+    return [
+        msgspec.json.decode(file.read_bytes(), type=Result)
+        for file in sorted(folder.glob("*.json"))
+    ]
+
+
+def run_one(task: Task, system: Baseline, corpus: Corpus, source: Source) -> Result:
+    """Train one system on one split and ask it about the test clips."""
+    corpus = corpus_of(system, corpus)
+    emotions = system.about.emotions
+    x = system.prepare(corpus.clips, source)
+    y = np.array([emotions.index(clip.emotion) for clip in corpus.clips], dtype=np.int64)
+    if task.protocol == "random":
+        sides, seed = random_split(system, y, task.number), system.about.seed + task.number
+    else:
+        sides, seed = speaker_split(system, corpus, y, task.number), task.number
+    start = time.process_time()
+    fitted = system.fit(
+        x[sides.train], y[sides.train], watched=(x[sides.watched], y[sides.watched]), seed=seed
+    )
+    said = np.asarray(fitted.predict(x[sides.test]))
+    learned = np.asarray(fitted.predict(x[sides.train])) == y[sides.train]
+    spent = (time.process_time() - start) / 60.0
+    named = [_names(emotions, y[sides.test]), _names(emotions, said)]
+    right = said == y[sides.test]
+    return Result(
+        task=task,
+        settings=settings_of(system),
+        seed=seed,
+        accuracy=_round(metrics.accuracy(*named)),
+        uar=_round(metrics.uar(*named)),
+        train_accuracy=_round(float(learned.mean())),
+        clips={side: len(getattr(sides, side)) for side in ("train", "watched", "test")},
+        leaked=sides.leaked,
+        speakers=_voices(corpus, sides),
+        labels=list(emotions),
+        confusion=metrics.confusion(*named, emotions),
+        by_group=_shares(
+            [
+                (group, hit)
+                for place, hit in zip(sides.test, right, strict=True)
+                for group in (corpus.clips[place].sex, corpus.clips[place].intensity)
+                if group is not None
+            ]
+        ),
+        by_speaker=_shares(
+            [(corpus.clips[p].speaker, hit) for p, hit in zip(sides.test, right, strict=True)]
+        ),
+        variants={
+            name: _variant(predict(x[sides.test]), y[sides.test], emotions, name)
+            for name, predict in fitted.variants.items()
+        },
+        curves={name: list(values) for name, values in fitted.curves.items()},
+        minutes=round(spent, 2),
+    )
+
+
+def _run_one(task: Task, system: Baseline, corpus: Corpus, source: Source, folder: Path) -> Result:
+    result = run_one(task, system, corpus, source)
+    entry = folder / f"{task.system}-{task.protocol}-{task.number}.json"
+    part = entry.with_suffix(f".{os.getpid()}.part")
+    part.write_bytes(msgspec.json.encode(result))
+    part.replace(entry)
+    return result
+
+
+def valid(result: Result, systems: Mapping[str, Baseline] = SYSTEMS) -> bool:
+    """Whether a result is of a system as it is now."""
+    system = systems.get(result.task.system)
+    return system is not None and settings_of(system) == result.settings
+
+
+def _variant(said: Numbers, truth: Labels, emotions: Sequence[str], name: str) -> dict[str, float]:
+    asked = np.ones(len(truth), dtype=bool)
+    if name == "of three":
+        # Only clips of which one of the three is right.
+        asked = np.isin(truth, [emotions.index(one) for one in ("happy", "sad", "angry")])
+    pair = _names(emotions, truth[asked]), _names(emotions, np.asarray(said)[asked])
+    return {"accuracy": _round(metrics.accuracy(*pair)), "uar": _round(metrics.uar(*pair))}
+
+
+def _names(emotions: Sequence[str], places: Any) -> list[str]:
+    return [emotions[int(place)] for place in places]
+
+
+def _voices(corpus: Corpus, sides: Sides) -> dict[str, list[str]]:
+    return {
+        side: sorted({corpus.clips[place].voice for place in getattr(sides, side)})
+        for side in ("train", "watched", "test")
+    }
+
+
+def _shares(hits: Iterable[tuple[str, Any]]) -> dict[str, float]:
+    collected: dict[str, list[bool]] = defaultdict(list)
+    for group, hit in hits:
+        collected[group].append(bool(hit))
+    return {group: _round(float(np.mean(each))) for group, each in sorted(collected.items())}
+
+
+def _round(value: float) -> float:
+    return round(value, 5)
