@@ -13,7 +13,7 @@ from typing import Final, Self
 from benchmarks.fleet.processes import peak_mb, processor_s
 
 EXAMPLE: Final = Path(__file__).parents[2] / "examples" / "fleet" / "home.conf"
-_KEPT: Final = re.compile(r"max_|message_size_limit|autosave_interval|persistent_client")
+_KEPT: Final = re.compile(r"max_|autosave_interval|persistent_client")
 _START_S: Final = 20.0
 
 

@@ -46,4 +46,4 @@ def percentiles(values: list[float]) -> dict[str, float]:
     if not values:
         return {"p50": 0.0, "p99": 0.0, "max": 0.0}
     p50, p99 = np.percentile(values, (50, 99))
-    return {"p50": round(p50, 2), "p99": round(p99, 2), "max": round(max(values), 2)}
+    return {"p50": round(float(p50), 2), "p99": round(float(p99), 2), "max": round(max(values), 2)}

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import pty
-import signal
 import subprocess
 import sys
 import threading
@@ -128,7 +127,7 @@ class Tail:
                 os.close(outer)
 
     def figures(self, wall_s: float) -> dict[str, float]:
-        """End it as Ctrl-C does; what it cost, and how many events it showed."""
+        """End it; what it cost, and how many events it showed."""
         pid = self._process.pid
         cpu_s, memory = processor_s(pid) - self._before_s, peak_mb(pid)
         self.end()
@@ -140,8 +139,8 @@ class Tail:
         }
 
     def end(self) -> None:
-        """End it."""
-        self._process.send_signal(signal.SIGINT)
+        """End it. Not by SIGINT, which a process that runs in the background may have to ignore."""
+        self._process.terminate()
         self._process.wait(_START_S)
         self._reader.join(_START_S)
 
@@ -196,7 +195,7 @@ def _run(
     database: tuple[Cluster, Consumers] | None = None,
 ) -> dict[str, Any]:
     observer = _module("observer", broker.port, folder / "came.npy")
-    speakers = None
+    speakers, tails = None, {}
     try:
         _expect(observer, "ready")
         tails = {kind: Tail(folder, broker.port, terminal=kind == "terminal")
@@ -232,6 +231,8 @@ def _run(
         found["tail"] = {kind: tail.figures(wall_s) for kind, tail in tails.items()}
         return found
     finally:
+        for tail in tails.values():
+            tail.end()
         if speakers is not None:
             speakers.kill()
         observer.kill()

@@ -13,11 +13,14 @@ name. A message is acknowledged only after COMMIT. So a process that is killed m
 event and not said so; it comes again, and ``ON CONFLICT (id) DO NOTHING`` ignores it. A message
 that is no event is logged, counted and acknowledged: it would never become one.
 
+``--leave`` is for good: it gives up its share, stores what still waits in its session, ends the
+session and itself.
+
 Both ends may go away and come back. Memory is bounded: the broker sends no more than ``--batch``
 messages (Receive Maximum) of at most 64 KiB each before the first is acknowledged.
 
-Exit codes: 0 ended by SIGTERM or SIGINT, 66 a file cannot be read, 78 the database has no table of
-ours.
+Exit codes: 0 ended by SIGTERM or SIGINT or has left, 66 a file cannot be read, 78 the database has
+no table of ours.
 """
 
 from __future__ import annotations
@@ -42,10 +45,13 @@ from paho.mqtt.properties import Properties
 log = logging.getLogger("to_postgres")
 
 MESSAGE_BYTES: Final = 65_536
-"""Larger messages the broker does not send (Maximum Packet Size); an event has about 600 bytes."""
+"""Larger messages the broker does not send (Maximum Packet Size); an event has about 500 bytes."""
 
 LASTING_S: Final = 10.0
 """A connection that ends sooner does not count as one that worked."""
+
+LEFT_S: Final = 3.0
+"""So long nothing more may come to a process that has given up its share."""
 
 SHORT_SUSPICIOUS: Final = 3
 """So many of those in a row, and somebody else probably has the same client id."""
@@ -68,6 +74,8 @@ class Broker:
         self.pause = Pause()
         self.waiting: list[Row] = []
         self.connections = 0
+        self.heard = time.monotonic()
+        """When the broker last sent something that matters."""
         self._short = 0
 
     def step(self, timeout: float) -> None:
@@ -99,13 +107,25 @@ class Broker:
             for row in rows:
                 self._client.ack(row.mid, 1)
 
-    def close(self) -> None:
-        """Send what must still go, say DISCONNECT and close; the session stays at the broker."""
+    def left(self) -> bool:
+        """Whether our share is given up and all of it stored."""
+        quiet = time.monotonic() - self.heard > LEFT_S
+        return self._client is not None and self._since > 0 and quiet and not self.waiting
+
+    def close(self, *, for_good: bool = False) -> None:
+        """Send what must still go, say DISCONNECT and close; the session stays at the broker.
+
+        Args:
+            for_good: It does not stay.
+        """
         client, self._client = self._client, None
         if client is None:
             return
         client.on_message = client.on_disconnect = None
-        client.disconnect()  # goes out after the acknowledgements
+        farewell = Properties(PacketTypes.DISCONNECT)  # type: ignore[no-untyped-call]
+        if for_good:
+            farewell.SessionExpiryInterval = 0
+        client.disconnect(properties=farewell)  # goes out after the acknowledgements
         deadline = time.monotonic() + 2.0
         while client.socket() is not None and client.want_write() and time.monotonic() < deadline:
             client.loop_write()
@@ -151,11 +171,15 @@ class Broker:
         if self._had_session and not flags.session_present:
             log.warning("the broker has forgotten this session, and what waited in it")
         self._had_session = True
-        self._since = time.monotonic()
+        self._since = self.heard = time.monotonic()
         self.connections += 1
         self._told = None
         options = self._options
-        client.subscribe(f"$share/{options.group}/{options.topic}", qos=1)
+        shared = f"$share/{options.group}/{options.topic}"
+        if options.leave:
+            client.unsubscribe(shared)
+        else:
+            client.subscribe(shared, qos=1)
         kept = "the session goes on" if flags.session_present else "a new session"
         log.info("connected to the broker at %s: %s", self.address, kept)
 
@@ -176,6 +200,7 @@ class Broker:
         self._lost(why)
 
     def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
+        self.heard = time.monotonic()
         self.waiting.append(Row(message.mid, message.topic, bytes(message.payload)))
 
     def _lost(self, why: str) -> None:
@@ -213,7 +238,8 @@ class Consumer:
         """
         options, broker = self._options, self._broker
         next_line = time.monotonic() + options.log_every
-        while not self._stopping:
+        left = False
+        while not self._stopping and not left:
             empty = not broker.waiting
             broker.step(
                 min(1.0, options.linger if empty else self._left())
@@ -222,11 +248,12 @@ class Consumer:
                 self._batch_since = time.monotonic()
             elif len(broker.waiting) >= options.batch or self._left() <= 0:
                 self._flush()
+            left = options.leave and broker.left()
             if time.monotonic() >= next_line:
                 next_line += options.log_every
                 self._log_figures()
         self._flush()
-        broker.close()
+        broker.close(for_good=left)
         self._database.close()
         self._log_figures()
 
@@ -280,6 +307,7 @@ def _options() -> argparse.Namespace:
         help="how long a message may wait for others (default: %(default)s)")  # fmt: skip
     add("--session-days", type=int, default=7,
         help="how long the broker keeps what waits for us (default: %(default)s)")  # fmt: skip
+    add("--leave", action="store_true", help="store what waits for this client id, and end")
     add("--log-every", type=float, default=60.0, metavar="S", help="figures into the log")
     options = parser.parse_args()
     if not 1 <= options.batch <= 65_535:

@@ -32,7 +32,7 @@ QUICK = ("--linger", "0.05", "--log-every", "0.2")
 def broker(tmp_path: Path) -> Iterator[Mosquitto]:
     """A mosquitto with the limits of the example."""
     text = (EXAMPLES / "home.conf").read_text()
-    limits = re.findall(r"^(?:max_|message_size_limit|persistent_client).*$", text, re.MULTILINE)
+    limits = re.findall(r"^(?:max_|persistent_client).*$", text, re.MULTILINE)
     assert len(limits) == 5
     with mosquitto(tmp_path, extra=tuple(limits)) as running:
         yield running
@@ -182,6 +182,26 @@ def test_what_comes_while_it_is_away_waits_for_it(
         said = say(speaker, *(event(seq) for seq in range(1, 1501)))  # above the default's 1000
         consumers.start("events-1")
         wait_stored(cluster, said)
+
+
+def test_one_that_leaves_takes_its_share_along_and_gets_no_more(
+    cluster: Cluster, broker: Mosquitto, speaker: Recorder, tmp_path: Path
+) -> None:
+    leaving = (*QUICK, "--leave")
+    with (
+        Consumers(tmp_path, broker.port, cluster.dsn, count=2, arguments=QUICK) as consumers,
+        Consumers(tmp_path, broker.port, cluster.dsn, count=0, arguments=leaving) as last,
+    ):
+        assert consumers.end("events-2") == 0
+        said = say(speaker, *(event(seq) for seq in range(1, 101)))
+        wait_until(lambda: len(stored(cluster)) == 50)  # the others wait for the one that is away
+        last.start("events-2")
+        assert last.processes["events-2"].wait(20) == 0
+        wait_stored(cluster, said)
+        said += say(speaker, *(event(seq) for seq in range(101, 121)))
+        wait_stored(cluster, said)
+        consumers.start("events-2")
+        consumers.wait("events-2", "a new session", times=2)
 
 
 def test_no_more_is_taken_than_fits_a_batch(
