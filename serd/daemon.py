@@ -95,7 +95,6 @@ class Daemon:
         log.info("model %s %s", self.model.name, self.model.version)
         self._journal = Journal(Path(config.journal.path))
         self.hooks: Hooks = Hooks(config.hooks)
-        each = config.each()
         self.nodes: Sequence[Node] = [
             Node(
                 single,
@@ -103,9 +102,10 @@ class Daemon:
                 journal=self._journal,
                 on_event=self.hooks.event,
                 on_end=self._wake.set,
-                alone=len(each) == 1,
+                alone=not config.sources,
+                warn=place == 0,
             )
-            for single in each
+            for place, single in enumerate(config.each())
         ]
         self.supervisor: Supervisor = Supervisor(
             [part for node in self.nodes for part in node.parts()]

@@ -64,6 +64,7 @@ class Node:
             block.
         on_end: Called when the pipeline has ended, for whatever reason, on its thread.
         alone: Whether it is the only node of the process.
+        warn: Whether to log what is unwise in the settings that all nodes share.
 
     Raises:
         ConfigError: The configuration asks for something that is not installed.
@@ -78,6 +79,7 @@ class Node:
         on_event: Callable[[Event], None],
         on_end: Callable[[], object],
         alone: bool = True,
+        warn: bool = True,
     ) -> None:
         self.name = config.node
         self._config = config
@@ -94,6 +96,7 @@ class Node:
             on_mute=self.mute,
             version=VERSION,
             thread_name=self._titled("serd-mqtt"),
+            warn=warn,
         )
         info = classifier.info
         self.pipeline = Pipeline(

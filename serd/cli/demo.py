@@ -68,7 +68,7 @@ def _run(loaded: Loaded) -> int:
     connected = threading.Event()
     follower = Follower(
         config.mqtt,
-        node=config.node,
+        node="+" if config.sources else config.node,
         kinds=("status", "emotion"),
         on_connection=lambda there, _reason: connected.set() if there else None,
     )
@@ -78,7 +78,8 @@ def _run(loaded: Loaded) -> int:
     try:
         if not connected.wait(_CAUGHT_UP_S):
             raise UnavailableError(f"the broker at {follower.address} does not take subscribers")
-        _say(f"live from {config.mqtt.base_topic}/{config.node}/emotion; Ctrl-C ends it")
+        node = "+" if config.sources else config.node
+        _say(f"live from {config.mqtt.base_topic}/{node}/emotion; Ctrl-C ends it")
         code = run_daemon(loaded)
         screen.offline.wait(_CAUGHT_UP_S)  # the node's last word, after its last event
     finally:
@@ -93,9 +94,9 @@ class _Screen:
 
     def __init__(self, follower: Follower) -> None:
         self._follower = follower
-        self._online = False
+        self._online: set[str] = set()
         self.offline = threading.Event()
-        """Set when the node has been online and has said goodbye."""
+        """Set when every node that has been online has said goodbye."""
         self.shown = 0
         """Events printed."""
 
@@ -113,9 +114,12 @@ class _Screen:
                 console.print(lines.line(message.event, console.width))
                 self.shown += 1
             elif isinstance(message, StatusMessage):
-                if self._online and not message.online:
-                    self.offline.set()
-                self._online = message.online
+                if message.online:
+                    self._online.add(message.node)
+                elif message.node in self._online:
+                    self._online.remove(message.node)
+                    if not self._online:
+                        self.offline.set()
 
 
 def _say(sentence: str) -> None:

@@ -17,6 +17,7 @@ from serd.config.schema import (
     MoodConfig,
     MqttConfig,
     QuietHours,
+    SourceConfig,
     SpeechConfig,
     TlsConfig,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "MoodConfig",
     "MqttConfig",
     "QuietHours",
+    "SourceConfig",
     "SpeechConfig",
     "TlsConfig",
 ]

@@ -58,7 +58,12 @@ def _section(lines: list[str], tree: dict[str, Any], name: str, origins: dict[st
     values = {f"{name}.{leaf}" if name else leaf: value for leaf, value in tree.items()}
     # Plain keys first: below a section they would look as if they belonged to it.
     for dotted, value in values.items():
-        if dotted in KEYS:
+        if dotted == "sources" and value:
+            lines.append(f"{'sources:':<40}  # {origins[dotted]}")
+            lines += [f"  - {_flow(source)}" for source in value]
+        elif dotted == "node" and tree["sources"]:
+            continue  # each of them has its own
+        elif dotted in KEYS:
             text = f"{indent}{dotted.rpartition('.')[2]}: {_flow(value)}"
             lines.append(f"{text:<40}  # {origins[dotted]}")
     for dotted, value in values.items():

@@ -20,6 +20,7 @@ from serd.config.keys import KEYS, SECTIONS, Key, Section, join
 from serd.config.problems import allowed, nearest, place, quoted, unknown_key
 from serd.config.relations import problems_between, value_of
 from serd.config.schema import Config, default_journal_path
+from serd.config.sources import inherit, problems_of_sources
 from serd.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -228,11 +229,13 @@ def load(
         _plant(tree, key.name, value)
     if problems := sources.problems:
         raise ConfigError("\n".join(problems))
+    inherit(tree)
     try:
         config = msgspec.convert(tree, Config)
     except msgspec.ValidationError as error:  # the schema has the last word
         raise ConfigError(f"{path or 'configuration'}: {error}") from None
-    if contradictions := list(problems_between(config, origins)):
+    contradictions = [*problems_between(config, origins), *problems_of_sources(config, origins)]
+    if contradictions:
         raise ConfigError("\n".join(contradictions))
     return Loaded(
         config=config, path=path, origins=origins, warnings=tuple(_warnings(config, path, origins))

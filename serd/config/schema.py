@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec.json
 from msgspec import Meta, Struct, field
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,6 +77,14 @@ def _between(low: float, high: float, description: str, **extra: object) -> Meta
 
 def _text(description: str, **extra: object) -> Meta:
     return Meta(min_length=1, max_length=LONGEST_TEXT, description=description, extra=extra)
+
+
+def _node(description: str) -> Meta:
+    return Meta(
+        pattern="^[a-zA-Z0-9_-]{1,64}$",
+        description=description,
+        extra={"allowed": "1 to 64 letters, digits, _ and -"},
+    )
 
 
 def _topic(description: str) -> Meta:
@@ -386,17 +395,33 @@ class LogConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = "text"
 
 
+class SourceConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One of several microphones. What is left out is as for all of them."""
+
+    node: Annotated[str, _node("Name of its place in topics and events.")]
+    mute: Annotated[
+        bool, Meta(description="Begin with this microphone closed; as `mute` at the top.")
+    ] = False
+    audio: AudioConfig = AudioConfig()
+    speech: SpeechConfig = SpeechConfig()
+    quiet_hours: Annotated[
+        tuple[QuietHours, ...], Meta(description="As `quiet_hours` at the top, which it replaces.")
+    ] = ()
+
+
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be set."""
 
     node: Annotated[
-        str,
-        Meta(
-            pattern="^[a-zA-Z0-9_-]{1,64}$",
-            description="Name of this place in topics and events. Default: the host name.",
-            extra={"allowed": "1 to 64 letters, digits, _ and -"},
-        ),
+        str, _node("Name of this place in topics and events. Default: the host name.")
     ] = field(default_factory=default_node)
+    sources: Annotated[
+        tuple[SourceConfig, ...],
+        Meta(
+            description="Several microphones in one process, each a node of its own. Empty: one, "
+            "as the keys at the top say.",
+        ),
+    ] = ()
     mute: Annotated[
         bool,
         Meta(
@@ -428,5 +453,25 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     log: LogConfig = LogConfig()
 
     def each(self) -> tuple[Config, ...]:
-        """A configuration for each node, with what holds for it."""
-        return (self,)
+        """A configuration for each node, as if it were alone: with what holds for it, on top.
+
+        Of several, each gets a connection to the broker by a name of its own.
+        """
+        if not self.sources:
+            return (self,)
+        client_id = self.mqtt.client_id
+        return tuple(
+            replace(
+                self,
+                node=source.node,
+                mute=source.mute,
+                audio=source.audio,
+                speech=source.speech,
+                quiet_hours=source.quiet_hours,
+                mqtt=replace(
+                    self.mqtt, client_id=None if client_id is None else f"{client_id}-{source.node}"
+                ),
+                sources=(),
+            )
+            for source in self.sources
+        )

@@ -11,10 +11,13 @@ import asyncio
 import logging
 import socket
 import threading
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from serd.errors import ConfigError, UnavailableError
 from serd.mqtt.access import LOOPBACK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _log = logging.getLogger(__name__)
 
@@ -141,6 +144,17 @@ def _configuration(host: str, port: int) -> dict[str, Any]:
     }
 
 
+class _Table(dict[str, Any]):
+    """A dictionary that may change while somebody walks through it."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self.keys()))
+
+    def items(self) -> Any:
+        """All entries as they are now."""
+        return list(super().items())
+
+
 def _import_broker() -> type[Any]:
     try:
         from amqtt.broker import Broker  # noqa: PLC0415 - optional, and takes half a second
@@ -151,7 +165,24 @@ def _import_broker() -> type[Any]:
         ) from error
 
     class TidyBroker(Broker):  # type: ignore[misc, unused-ignore]
-        """Closes each connection at its end, which the original leaves to the collector."""
+        """Mends what the original does to several clients.
+
+        It leaves connections to the collector; it walks through its tables while others change
+        them, and loses a connection over that; and it greets each new client with the retained
+        messages of every subscription that anybody has.
+        """
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self._subscriptions = _Table()
+            self._retained_messages = _Table()
+
+        async def _publish_retained_messages_for_subscription(
+            self, subscription: tuple[str, int], session: Any
+        ) -> None:
+            subscribers = self._subscriptions.get(subscription[0], ())
+            if any(subscriber is session for subscriber, _ in subscribers):
+                await super()._publish_retained_messages_for_subscription(subscription, session)
 
         async def stream_connected(
             self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, listener_name: str

@@ -20,7 +20,7 @@ from serd.errors import ConfigError, SerdError
 from serd.events.event import encode
 from serd.events.state import encode_state
 from serd.histogram import Histogram
-from serd.mqtt.access import Access
+from serd.mqtt.access import EMBEDDED, Access
 from serd.mqtt.backoff import Backoff
 from serd.mqtt.commands import Commands, encode_switch
 from serd.mqtt.discovery import birth_topic, discovery_payload, discovery_topic
@@ -101,6 +101,7 @@ class MqttPublisher:
         backoff: Waits between attempts.
         version: Of serd, for Home Assistant.
         thread_name: Of its thread; what follows " of " begins its messages in the log.
+        warn: Whether to log what is unwise in the settings; once is enough for several nodes.
 
     Raises:
         ConfigError: Secrets or certificates cannot be used, or the names make no topic.
@@ -117,11 +118,13 @@ class MqttPublisher:
         backoff: Backoff | None = None,
         version: str = "unknown",
         thread_name: str = "serd-mqtt",
+        warn: bool = True,
     ) -> None:
         self.topics = Topics(settings.base_topic, node)
         self._access = Access(settings)
-        for warning in self._access.warnings:
+        for warning in self._access.warnings if warn else ():
             _log.warning("%s", warning)
+        self._embedded = settings.host == EMBEDDED
         self._client_id = settings.client_id or f"serd-{node}"
         self._birth = birth_topic(settings.discovery_prefix) if settings.discovery else None
         self._store = store
@@ -290,7 +293,8 @@ class MqttPublisher:
 
     def _welcome(self, link: Link) -> None:
         self._say(link, ONLINE)
-        self._own_onlines = 0  # it comes back, if at all, as the retained one
+        # It comes back, if at all, as the retained one; but the broker inside serd is not in order.
+        self._own_onlines = int(self._embedded)
         own = [self.topics.mute_set, self.topics.status]
         link.subscribe(own if self._birth is None else [*own, self._birth])
         self._events.restart()
