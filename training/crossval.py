@@ -199,7 +199,7 @@ def _backend(cluster: str | None) -> Iterator[None]:
     except ImportError as error:
         raise UsageError("--cluster needs Dask", remedy='pip install "serd[cluster]"') from error
     try:
-        client = Client(cluster, timeout=20)  # type: ignore[no-untyped-call,unused-ignore]
+        client = Client(cluster, timeout=5)  # type: ignore[no-untyped-call,unused-ignore]
     except (OSError, ValueError) as error:
         raise UsageError(f"There is no Dask scheduler at {cluster}: {error}") from error
     with client, parallel_config(backend="dask"):

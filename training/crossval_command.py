@@ -29,8 +29,8 @@ def _numbers(_context: click.Context, _option: click.Parameter, value: str) -> t
     found: list[int] = []
     try:
         for part in value.split(","):
-            first, _, last = part.partition("-")
-            found += range(int(first), int(last or first) + 1)
+            first, dash, last = part.partition("-")
+            found += range(int(first), int(last if dash else first) + 1)
     except ValueError as error:
         raise click.BadParameter(f"{value!r} is not like 1-5 or 1,2,3") from error
     if not found:

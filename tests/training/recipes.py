@@ -18,6 +18,7 @@ def tiny_recipe(*, steps: int = 60) -> Recipe:
         corpora={"ravdess": CorpusUse(share=1.0, validation_speakers=1)},
         cross_corpora=(),
         teaching=None,
+        sounds=None,
         preparation=Preparation(speeds=(1.0, 0.94, 1.06)),
         network=Network(stem=8, widths=(16, 24), dropout=0.1),
         optimiser=msgspec.structs.replace(
