@@ -13,8 +13,9 @@ from msgspec.structs import replace
 from benchmarks.fleet.consumers import Consumers
 from benchmarks.fleet.postgres import SCHEMA
 from serd.events.event import Event, encode
-from tests.broker import Mosquitto, Recorder, mosquitto, wait_until
-from tests.fleet.people import EXAMPLES
+from tests.broker import Certificates, Mosquitto, Recorder, mosquitto, wait_until
+from tests.fleet.conftest import HOME_USERS
+from tests.fleet.people import EXAMPLES, PASSWORD, Person, guarded
 from tests.mqtt.samples import new_event
 
 if TYPE_CHECKING:
@@ -282,3 +283,37 @@ def test_a_second_with_the_same_client_id_is_suspected(
         consumers.wait("events-1", "does another process call itself events-1?")
         first.kill()
         first.wait()
+
+
+def test_tls_a_login_and_what_is_wrong_with_them(
+    cluster: Cluster, tmp_path: Path, certificates: Certificates
+) -> None:
+    extra = guarded(tmp_path / "home", EXAMPLES / "home.acl", HOME_USERS)
+    secret, ca = tmp_path / "password", certificates.ca
+    secret.write_text("wrong\n")
+    login = ("--host", "localhost", "--username", "reader", "--password-file", str(secret))
+    with (
+        mosquitto(tmp_path, tls=certificates, extra=extra) as broker,
+        Consumers(tmp_path, broker.port, cluster.dsn, count=0,
+                  arguments=(*QUICK, *login, "--ca", str(ca))) as consumers,
+    ):  # fmt: skip
+        consumers.start("right")
+        consumers.wait("right", "refuses the connection: Not authorized; trying again")
+        secret.write_text(f"{PASSWORD}\n")  # read again for each connection
+        consumers.wait("right", "connected to the broker")
+        one = event(1, "living-room")
+        with Person(broker.port, "living-room", ca=ca) as node:
+            assert node.publish("serd/living-room/emotion", encode(one))
+        wait_stored(cluster, [one.id])
+        assert consumers.end("right") == 0
+        secret.unlink()
+        consumers.start("without")
+        assert consumers.processes["without"].wait(20) == 66
+        assert consumers.log("without").startswith(f"to_postgres: --password-file {secret}: ")
+    stranger = (*QUICK, "--host", "localhost", "--ca", str(certificates.stranger_ca))
+    with (
+        mosquitto(tmp_path, tls=certificates, extra=extra) as broker,
+        Consumers(tmp_path, broker.port, cluster.dsn, count=0, arguments=stranger) as consumers,
+    ):
+        consumers.start("stranger")
+        consumers.wait("stranger", "certificate verify failed")
