@@ -212,7 +212,10 @@ def probe_environment(
             "speech": _heard(spoken, said),
             "segmenter": dropped,
         }
+    usual = result.get(SpeechConfig().engine, {}).get("held_out", {})
     return {
+        "events_per_hour": usual.get("sounds", {}).get("events_per_hour"),
+        "human_events_per_hour": usual.get("human", {}).get("events_per_hour"),
         "seed": seed,
         "threshold": classifier.threshold,
         "pause_s": PAUSE_S,

@@ -1,0 +1,133 @@
+"""``serd-train probe``: see :mod:`training.probes`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from serd.errors import UsageError
+from training.console import Meter, plain_errors, shared_options
+from training.corpora import corpora_root
+from training.prepare import CACHE
+from training.recipe import load_recipe
+
+if TYPE_CHECKING:
+    from training.recipe import Recipe
+
+_REPOSITORY = Path(__file__).parents[2]
+_PARTS = ("robustness", "environment", "adaptation")
+_ENGINES = ("webrtc", "silero")
+
+
+@click.command()
+@click.option("--model", help="This packed model, or `default`.  [default: default]")
+@click.option(
+    "--run", "folder", type=click.Path(path_type=Path), help="The model of this run's folder."
+)
+@click.option(
+    "--only", multiple=True, type=click.Choice(_PARTS), help="Only this part; may be repeated."
+)
+@click.option(
+    "--engine",
+    "engines",
+    multiple=True,
+    type=click.Choice(_ENGINES),
+    help="Only this voice detector for the everyday sounds.  [default: both]",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Where the figures go, as JSON.")
+@shared_options
+@plain_errors
+def probe(
+    *,
+    model: str | None,
+    folder: Path | None,
+    only: tuple[str, ...],
+    engines: tuple[str, ...],
+    out: Path | None,
+    recipe: str,
+    corpora: Path | None,
+    cache: Path | None,
+    jobs: int,
+) -> None:
+    """Try a finished model: noise, rooms, telephone; sounds without speech; getting used to voices.
+
+    The figures go to probes.json in the run's folder, those of a packed model to
+    training/results/NAME-probes.json. Parts that are not measured again stay as they are there.
+    """
+    from training.probes.trial import try_model
+
+    if folder is not None and model is not None:
+        raise UsageError("--run and --model both name a model", remedy="leave one of them out")
+    chosen: Path | str
+    wanted: Recipe
+    if folder is not None:
+        from training.runs import Run
+
+        run = Run.open(folder)
+        chosen, wanted, target = run.model, run.recipe, folder / "probes.json"
+        if not run.model.is_file():
+            raise UsageError(f"{folder} holds no model yet", remedy="serd-train quantise")
+    else:
+        from serd.model.model_file import ModelFile
+
+        chosen, wanted = model or "default", load_recipe(recipe)
+        name = ModelFile.load(chosen).info.name
+        target = _REPOSITORY / "training" / "results" / f"{name}-probes.json"
+    target = out or target
+    with Meter().running() as meter:
+        found = try_model(
+            chosen,
+            wanted,
+            corpora_root(corpora),
+            parts=[part for part in _PARTS if part in only or not only],
+            engines=engines or _ENGINES,
+            cache=cache or CACHE,
+            jobs=jobs,
+            progress=meter,
+        )
+    found = _kept(target, found) | found
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.part")
+    part.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
+    part.replace(target)
+    for line in _lines(found):
+        click.echo(line)
+    click.echo(target, err=True)
+
+
+def _kept(target: Path, found: dict[str, Any]) -> dict[str, Any]:
+    """What the file says already of the same network and speakers."""
+    try:
+        before: dict[str, Any] = json.loads(target.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    same = all(before.get(key) == found[key] for key in ("model", "fold"))
+    return before if same else {}
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    """The figures that one wants to see at once."""
+    lines = []
+    for corpus, of_corpus in found.get("robustness", {}).get("corpora", {}).items():
+        for name, figures in of_corpus["conditions"].items():
+            lines.append(
+                f"{corpus}, {name}: accuracy {figures['accuracy']:.4f}, UAR {figures['uar']:.4f}"
+            )
+    for engine, counts in found.get("environment", {}).get("engines", {}).items():
+        lines += [
+            f"{engine}, {words}, {which.replace('_', ' ')}: {figures['events']} events"
+            f" in {figures['seconds']:.0f} s, {figures['events_per_hour']:.0f} an hour"
+            for sums, words in (("sounds", "things and animals"), ("human", "crying and sneezing"))
+            for which in ("all", "held_out")
+            if (figures := counts[which].get(sums))
+        ]
+    for method, of_method in found.get("adaptation", {}).get("methods", {}).items():
+        for situation, by_corpus in of_method["test"].items():
+            for corpus, figures in by_corpus.items():
+                curve = " ".join(f"{value:.3f}" for value in figures["uar"])
+                lines.append(f"{corpus}, adapted {method}, {situation}: UAR {curve}")
+    return lines
