@@ -46,6 +46,22 @@ export class Bins {
     return [...this.byStart.values()].sort((a, b) => a.start_ms - b.start_ms);
   }
 
+  /** The same time in stretches so many times as long. */
+  coarser(factor) {
+    if (factor <= 1) return this;
+    const bins = new Bins(this.since, this.until, this.binMs * factor);
+    for (const bin of this.byStart.values()) {
+      const place = Math.floor((bin.start_ms - this.since) / bins.binMs);
+      const start = this.since + place * bins.binMs;
+      const one = bins.byStart.get(start) ?? { start_ms: start, count: 0, valence: 0, arousal: 0, emotions: {} };
+      one.count += bin.count;
+      one.valence += ((bin.valence - one.valence) * bin.count) / one.count;
+      one.arousal += ((bin.arousal - one.arousal) * bin.count) / one.count;
+      bins.byStart.set(start, one);
+    }
+    return bins;
+  }
+
   get total() {
     let total = 0;
     for (const bin of this.byStart.values()) total += bin.count;

@@ -33,7 +33,9 @@ function makeTile(name) {
     state: el("span", { class: "tile-state" }),
   };
   const link = el("a", { class: "tile", href: `#/room/${encodeURIComponent(name)}` },
-    parts.face, parts.name, parts.state, parts.emotion, parts.when);
+    parts.face,
+    el("span", { class: "tile-line" }, parts.name, parts.state),
+    el("span", { class: "tile-line" }, parts.emotion, parts.when));
   return { item: el("li", {}, link), link, parts, emotion: undefined };
 }
 

@@ -12,9 +12,12 @@ const BAND = 156; // where the ribbon may be
 const COUNTS = 26; // bars of how much was said, below it
 const MARGIN = { left: 8, right: 8 };
 const GAP = 8; // bins without a word that end a ribbon
+const REACH = 0.75; // the valence at the edge: no emotion lies farther out, save one by 0.05
 const THIN = 5;
-const THICK = 46;
-const BLUR = 1.4; // bins: standard deviation of the smoothing
+const THICK = 44;
+const TAPER = 60; // part of the width
+const NARROW = 3; // pixels
+const BLUR = 2.2; // bins: standard deviation of the smoothing
 let number = 0;
 
 const lerp = (a, b, share) => a + (b - a) * share;
@@ -27,18 +30,18 @@ function colours() {
   };
   const [low, zero, high] = ["--unpleasant", "--even", "--pleasant"].map(read);
   return (valence) => {
-    const share = Math.min(1, Math.abs(valence) / 0.6);
+    const share = Math.min(1, Math.abs(valence) / 0.45);
     const end = valence < 0 ? low : high;
     return `rgb(${zero.map((part, i) => Math.round(lerp(part, end[i], share))).join(" ")})`;
   };
 }
 
 /** Runs of bins without a long silence in between, each smoothed over its neighbours. */
-function runs(bins, binMs) {
+function runs(bins, binMs, gapMs) {
   const found = [];
   let run = [];
   for (const bin of bins) {
-    if (run.length && bin.start_ms - run.at(-1).start_ms > GAP * binMs) {
+    if (run.length && bin.start_ms - run.at(-1).start_ms > gapMs) {
       found.push(run);
       run = [];
     }
@@ -49,7 +52,7 @@ function runs(bins, binMs) {
     let weight = 0;
     let valence = 0;
     let arousal = 0;
-    for (let i = Math.max(0, at - 6); i < Math.min(one.length, at + 7); i += 1) {
+    for (let i = Math.max(0, at - 8); i < Math.min(one.length, at + 9); i += 1) {
       const away = (one[i].start_ms - bin.start_ms) / binMs / BLUR;
       const w = one[i].count * Math.exp((-away * away) / 2);
       weight += w;
@@ -162,10 +165,13 @@ export class Ribbon {
     this.svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
     this.svg.setAttribute("width", width);
     const list = this.bins.list();
-    const { since, until, binMs } = this.bins;
+    const { since, until } = this.bins;
+    // On a narrow screen a bin would be thinner than what can be drawn.
+    const coarse = this.bins.coarser(Math.ceil((NARROW * (until - since)) / this.bins.binMs / width));
+    const drawn = coarse.list();
     this.slider.max = this.place(until - 1);
     this.slider.value = this.slider.max;
-    this.body.replaceChildren(...this.grid(since, until), ...this.ribbons(list, binMs), ...this.counts(list, binMs));
+    this.body.replaceChildren(...this.grid(since, until), ...this.ribbons(drawn, coarse.binMs), ...this.counts(drawn, coarse.binMs));
     this.describe(list);
     this.point(null);
     if (this.details.open) this.tabulate();
@@ -191,14 +197,20 @@ export class Ribbon {
     const colour = colours();
     const middle = TOP + BAND / 2;
     const least = Math.max(2.5, (this.x(binMs) - this.x(0)) / 2);
-    return runs(list, binMs).flatMap((run, at) => {
+    return runs(list, binMs, Math.max(GAP * this.bins.binMs, 2.5 * binMs)).flatMap((run, at) => {
       const points = run.map(({ at: ms, valence, arousal }) => ({
-        x: this.x(ms), y: middle - (valence * (BAND - THICK)) / 2 / 0.85,
+        x: this.x(ms), y: middle - (Math.max(-REACH, Math.min(REACH, valence)) / REACH) * ((BAND - THICK) / 2),
         half: lerp(THIN, THICK, (arousal + 1) / 2) / 2, valence,
       }));
       const [first, last] = [points[0], points.at(-1)];
-      points.unshift({ ...first, x: first.x - least, half: first.half * 0.35 });
-      points.push({ ...last, x: last.x + least, half: last.half * 0.35 });
+      // It tapers towards its ends, within the time in which somebody spoke.
+      points.unshift({ ...first, x: first.x - least });
+      points.push({ ...last, x: last.x + least });
+      const [begin, end] = [points[0].x, points.at(-1).x];
+      for (const point of points) {
+        const inside = Math.min(1, Math.min(point.x - begin, end - point.x) / (this.width / TAPER));
+        point.half *= 0.12 + 0.88 * Math.sin((inside * Math.PI) / 2);
+      }
       const id = `${this.id}-${at}`;
       const length = points.at(-1).x - points[0].x;
       const every = Math.ceil(points.length / 60);
@@ -208,7 +220,7 @@ export class Ribbon {
       return [
         svg("linearGradient", { id, gradientUnits: "userSpaceOnUse", x1: points[0].x, x2: points.at(-1).x }, ...stops),
         svg("path", { class: "band", d: outline(points), fill: `url(#${id})` }),
-        svg("path", { class: "spine", d: `M${points[1].x.toFixed(1)} ${points[1].y.toFixed(1)}${curve(points.slice(1, -1).map(({ x, y }) => [x, y]))}` }),
+        svg("path", { class: "spine", d: `M${first.x.toFixed(1)} ${first.y.toFixed(1)}${curve(points.slice(1, -1).map(({ x, y }) => [x, y]))}` }),
       ];
     });
   }

@@ -166,7 +166,7 @@ function drawScores(event) {
     const share = event?.scores[emotion] ?? 0;
     fill.style.setProperty("--share", share.toFixed(3));
     setText(figure, event ? percent(share) : "");
-    item.classList.toggle("top", Boolean(event) && share === event.confidence);
+    item.classList.toggle("lead", Boolean(event) && share === event.confidence);
   }
 }
 

@@ -1,0 +1,76 @@
+"""A follower and a switch without a network, and an application around them."""
+
+from __future__ import annotations
+
+import queue
+from typing import TYPE_CHECKING
+
+from serd.dashboard.app import make_app
+from serd.dashboard.settings import Settings
+from serd.dashboard.watch import Watch
+from serd.errors import UnavailableError
+from serd.mqtt.messages import EventMessage, Message, MuteMessage, StatusMessage
+from tests.dashboard.making import made_event, now_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from starlette.applications import Starlette
+
+    from serd.events.event import Event
+
+TOKEN = "a-token-of-twenty-eight-chars"
+
+
+class FakeFollower:
+    """Hands out what a test puts into it."""
+
+    address = "broker.test:1883"
+
+    def __init__(self, tell: Callable[[bool, str], None]) -> None:
+        self.tell = tell
+        self.queue: queue.Queue[Message | None] = queue.Queue()
+
+    def __iter__(self) -> Iterator[Message]:
+        self.tell(True, "")
+        while (message := self.queue.get()) is not None:
+            yield message
+        self.tell(False, "stopped")
+
+    def stop(self) -> None:
+        self.queue.put(None)
+
+
+class FakeSwitch:
+    """Notes commands; the node obeys at once, or never, or there is no broker."""
+
+    def __init__(self) -> None:
+        self.watch: Watch | None = None
+        self.sent: list[tuple[str, bool]] = []
+        self.obeyed = True
+        self.broken = False
+
+    def send(self, node: str, on: bool) -> None:
+        if self.broken:
+            raise UnavailableError("connection refused: is a broker running?")
+        self.sent.append((node, on))
+        if self.obeyed and self.watch is not None:
+            self.watch.take(MuteMessage(node=node, on=on))
+
+
+class World:
+    """An application with fakes, and one node that has spoken."""
+
+    def __init__(self, token: str | None = None, journals: tuple[Path, ...] = ()) -> None:
+        self.settings = Settings(token=token, journals=journals)
+        self.switch = FakeSwitch()
+        self.watch = Watch(FakeFollower)
+        self.switch.watch = self.watch
+        self.watch.take(StatusMessage(node="attic", online=True))
+        self.app: Starlette = make_app(self.settings, self.watch, self.switch, confirm_s=0.05)
+
+    def hear(self, event: Event | None = None, *, node: str = "attic", seq: int = 1) -> Event:
+        event = event or made_event(node, seq, now_ms() - 60_000 + seq * 1000)
+        self.watch.take(EventMessage(node=node, event=event))
+        return event

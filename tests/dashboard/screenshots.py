@@ -1,0 +1,110 @@
+"""Pictures of the page for the documentation: ``python -m tests.dashboard.screenshots FOLDER``.
+
+A real browser, dashboard and broker; the home is made up.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+from serd.events.journal import Journal
+from serd.model.emotions import EMOTIONS
+from tests.broker import Recorder, mosquitto
+from tests.dashboard.making import ROOMS, made_day, made_event, now_ms, publish_many, publish_node
+from tests.dashboard.running import DESKTOP, PHONE, Browser, Dashboard, chromium
+
+
+_LONGEST = 1240  # pixels: more would say nothing new
+
+
+def shoot(browser: Browser, path: Path, *, full: bool = True) -> None:
+    """Save the page as a PNG."""
+    shot = browser.driver.execute_cdp_cmd(
+        "Page.captureScreenshot",
+        {"format": "png", "captureBeyondViewport": full, "optimizeForSpeed": False}
+        | ({"clip": _page(browser)} if full else {}),
+    )
+    picture = Image.open(io.BytesIO(base64.b64decode(shot["data"]))).convert("RGB")
+    # Six bits a colour: half the size, and no difference to be seen.
+    picture.point([value & 0xFC | value >> 6 for value in range(256)] * 3).save(path, optimize=True)
+    print(f"{path}: {path.stat().st_size // 1024} kB")
+
+
+def _page(browser: Browser) -> dict[str, int]:
+    size = browser.run(
+        "const e = document.documentElement; return [e.clientWidth, document.body.scrollHeight]"
+    )
+    return {"x": 0, "y": 0, "width": size[0], "height": min(size[1], _LONGEST), "scale": 1}
+
+
+def main(folder: Path) -> None:
+    """Make them all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        home = Path(temporary)
+        day = made_day(ROOMS[0], now_ms())
+        with Journal(home / "journal.db") as journal:
+            journal.append_many(day)
+        rng = random.Random(11)
+        with mosquitto(home) as broker, Recorder(broker.port) as speaker:
+            with Dashboard(home, broker.port) as dashboard, chromium(home) as browser:
+                dashboard.wait_log("connected to the broker")
+                for number, name in enumerate(ROOMS):
+                    at = now_ms() - (6_000 if not number else rng.randrange(20_000, 6_000_000))
+                    emotion = "happy" if not number else rng.choice(EMOTIONS)
+                    event = made_event(
+                        name, len(day) + 1, at, emotion, share=0.5 + 0.4 * rng.random(), rng=rng
+                    )
+                    publish_node(
+                        speaker, name, event, online=number != 6, muted=number == 4,
+                        speech=number == 0, mood="happy" if not number else emotion,
+                    )  # fmt: skip
+                for scheme in ("light", "dark"):
+                    browser.prefer(scheme)
+                    for kind, size in (("desktop", DESKTOP), ("phone", PHONE)):
+                        browser.size(*size)
+                        views = {
+                            "room": f"#/room/{ROOMS[0]}", "history": "#/history", "rooms": "#/rooms",
+                        }  # fmt: skip
+                        for view, address in views.items():
+                            browser.open(dashboard.url + address)
+                            browser.open(dashboard.url + address)
+                            browser.driver.refresh()
+                            browser.wait_text("#link-text", "live")
+                            settle(browser, view)
+                            shoot(browser, folder / f"dashboard-{view}-{kind}-{scheme}.png")
+        with mosquitto(home) as broker, Recorder(broker.port) as speaker:
+            with Dashboard(home, broker.port) as dashboard, chromium(home) as browser:
+                publish_many(speaker, 100)
+                browser.prefer("light")
+                browser.size(*DESKTOP)
+                browser.open(f"{dashboard.url}#/rooms")
+                browser.wait("document.querySelectorAll('.tile').length >= 100")
+                settle(browser, "rooms")
+                shoot(browser, folder / "dashboard-hundred-desktop-light.png", full=False)
+
+
+def settle(browser: Browser, view: str) -> None:
+    """Wait until a view has drawn what it asked for."""
+    ready = {
+        "rooms": "document.querySelectorAll('.tile').length > 5",
+        "room": "document.querySelectorAll('#day .band').length > 2 "
+        "&& document.querySelectorAll('#recent li').length > 5",
+        "history": "document.querySelectorAll('#history-table tr').length > 5",
+    }
+    browser.wait(ready[view])
+    browser.run("document.activeElement?.blur()")
+    browser.driver.execute_async_script(  # type: ignore[no-untyped-call]
+        "const done = arguments[0]; setTimeout(() => requestAnimationFrame(done), 450)"
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/figures"))

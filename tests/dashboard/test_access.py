@@ -1,0 +1,270 @@
+"""Who gets in, from where, and what every answer carries."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from serd.dashboard.guard import HEADERS, host_name
+from serd.dashboard.sessions import ATTEMPTS, REFILL_S, SESSION_S, SESSIONS_MAX, Sessions, Throttle
+from serd.dashboard.settings import Settings, is_loopback, read_token
+from serd.errors import UsageError
+from tests.dashboard.fakes import TOKEN, World
+
+HERE = "http://localhost:7373"
+BEARER = {"authorization": f"Bearer {TOKEN}"}
+
+
+def client_of(world: World) -> TestClient:
+    return TestClient(world.app, base_url=HERE, follow_redirects=False)
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("[::1]", True), ("localhost", True),
+     ("0.0.0.0", False), ("::", False), ("192.168.0.7", False), ("pi.lan", False),
+     ("localhost.evil.test", False)],
+)  # fmt: skip
+def test_only_loopback_goes_without_a_token(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
+    Settings(host=host, token=TOKEN).check()
+    if loopback:
+        Settings(host=host).check()
+    else:
+        with pytest.raises(UsageError, match="a token is needed"):
+            Settings(host=host).check()
+
+
+def test_settings_that_contradict_each_other() -> None:
+    for settings in (
+        Settings(cert=Path("c")),
+        Settings(cert=Path("c"), key=Path("k"), behind_proxy=True),
+        Settings(host="0.0.0.0", token=TOKEN, behind_proxy=True),
+    ):
+        with pytest.raises(UsageError):
+            settings.check()
+
+
+def test_tokens_come_from_a_file_or_the_environment(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text(f"{TOKEN}\nmore\n")
+    assert read_token(path, {}) == TOKEN
+    assert read_token(None, {"SERD_DASHBOARD_TOKEN": TOKEN}) == TOKEN
+    assert read_token(None, {}) is None
+    for content in (b"short\n", b"\xff" * 20, b"", b"x" * 5000):
+        path.write_bytes(content)
+        with pytest.raises(UsageError) as refused:
+            read_token(path, {})
+        assert "short" not in str(refused.value)
+    with pytest.raises(UsageError, match="cannot read"):
+        read_token(tmp_path / "none", {})
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("localhost:7373", 200), ("LOCALHOST", 200), ("127.0.0.1:7373", 200), ("[::1]:7373", 200),
+     ("192.168.0.7", 200), ("evil.test", 421), ("localhost.evil.test:7373", 421),
+     ("127.0.0.1.evil.test", 421), ("evil.test:80:80", 421), ("[evil]", 421), ("", 421)],
+)  # fmt: skip
+def test_names_of_others_are_refused(host: str, status: int) -> None:
+    """DNS rebinding: a page of evil.test may make its own name point here, but not the header."""
+    answer = client_of(World()).get("/api/nodes", headers={"host": host})
+    assert answer.status_code == status
+    assert ("attic" in answer.text) is (status == 200)
+
+
+def test_host_names() -> None:
+    assert host_name("pi.local.:80") == "pi.local"
+    assert host_name("[::1]x") is None
+    assert host_name(":80") is None
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/login", "/healthz", "/api/nodes", "/api/x", "/static/main.js", "/x"]
+)
+@pytest.mark.parametrize("token", [None, TOKEN])
+def test_every_answer_carries_the_policy(path: str, token: str | None) -> None:
+    answer = client_of(World(token)).get(path)
+    for name, value in HEADERS.items():
+        assert answer.headers[name] == value
+    assert "access-control-allow-origin" not in answer.headers
+    assert "server" not in answer.headers
+    assert "unsafe" not in answer.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({"origin": HERE}, 200), ({}, 200), ({"origin": "http://evil.test"}, 403),
+     ({"origin": "null"}, 403), ({"origin": "https://localhost:7373"}, 403),
+     ({"origin": "http://localhost"}, 403), ({"sec-fetch-site": "cross-site"}, 403)],
+)  # fmt: skip
+def test_commands_come_from_our_own_page(headers: dict[str, str], status: int) -> None:
+    world = World()
+    answer = client_of(world).post("/api/nodes/attic/mute", json={"muted": True}, headers=headers)
+    assert answer.status_code == status
+    assert world.switch.sent == ([("attic", True)] if status == 200 else [])
+
+
+def test_without_the_token_there_is_nothing_to_see() -> None:
+    client = client_of(World(TOKEN))
+    page = client.get("/")
+    assert (page.status_code, page.headers["location"]) == (303, "login")
+    for path in ("/api/nodes", "/api/info", "/api/events", "/api/stream", "/api/nodes/attic/mute"):
+        answer = client.get(path)
+        assert answer.status_code == 401
+        assert "attic" not in answer.text
+        assert answer.headers["www-authenticate"] == "Bearer"
+    assert client.post("/api/nodes/attic/mute", json={"muted": True}).status_code == 401
+    assert client.get(f"/api/nodes?token={TOKEN}").status_code == 401  # not in addresses
+    assert client.get("/login").status_code == 200
+    assert client.get("/static/style.css").status_code == 200
+    assert client.get("/healthz").json() == {"status": "ok", "broker": False}
+    assert client.get("/static/../api/nodes").status_code in {401, 404}
+
+
+def test_programs_send_it_in_a_header() -> None:
+    client = client_of(World(TOKEN))
+    assert client.get("/api/nodes", headers=BEARER).status_code == 200
+    assert client.get("/api/nodes", headers={"authorization": TOKEN}).status_code == 401
+    assert client.get("/api/nodes", headers={"authorization": "Bearer x"}).status_code == 401
+    world = World(TOKEN)
+    answer = client_of(world).post("/api/nodes/attic/mute", json={"muted": True}, headers=BEARER)
+    assert answer.status_code == 200
+
+
+def test_people_log_in_once() -> None:
+    client = client_of(World(TOKEN))
+    origin = {"origin": HERE}
+    assert (
+        client.post(
+            "/login", data={"token": TOKEN}, headers={"origin": "http://e.test"}
+        ).status_code
+        == 403
+    )
+    wrong = client.post("/login", data={"token": "x" * 20}, headers=origin)
+    assert wrong.status_code == 401
+    assert 'data-why="wrong"' in wrong.text
+    assert "set-cookie" not in wrong.headers
+    right = client.post("/login", data={"token": TOKEN}, headers=origin)
+    assert right.status_code == 303
+    cookie = right.headers["set-cookie"]
+    for part in ("HttpOnly", "SameSite=strict", "Path=/"):
+        assert part in cookie
+    assert "Secure" not in cookie
+    assert TOKEN not in cookie
+    assert client.get("/").status_code == 200
+    assert client.get("/api/nodes").status_code == 200
+    # A forged form would bring the cookie, but it would say where it comes from, or nothing.
+    path = "/api/nodes/attic/mute"
+    assert client.post(path, json={"muted": True}).status_code == 403
+    assert client.post(path, json={"muted": True}, headers=origin).status_code == 200
+    assert client.post("/logout", headers=origin).status_code == 303
+    assert client.get("/api/nodes").status_code == 401
+
+
+def test_behind_tls_the_cookie_is_for_tls_only() -> None:
+    world = World(TOKEN)
+    from serd.dashboard.app import make_app
+
+    app = make_app(Settings(token=TOKEN, behind_proxy=True), world.watch, world.switch)
+    client = TestClient(app, base_url="https://localhost", follow_redirects=False)
+    answer = client.post("/login", data={"token": TOKEN}, headers={"origin": "https://localhost"})
+    assert answer.headers["set-cookie"].startswith("__Host-serd=")
+    assert "Secure" in answer.headers["set-cookie"]
+    assert client.get("/api/nodes").status_code == 200
+
+
+def test_guessing_is_slowed_down() -> None:
+    client = client_of(World(TOKEN))
+    for _ in range(ATTEMPTS):
+        assert client.get("/api/nodes", headers={"authorization": "Bearer no"}).status_code == 401
+    slow = client.get("/api/nodes", headers=BEARER)
+    assert slow.status_code == 429
+    assert 0 < int(slow.headers["retry-after"]) <= REFILL_S
+    form = client.post("/login", data={"token": TOKEN}, headers={"origin": HERE})
+    assert form.status_code == 429
+    assert 'data-why="slow"' in form.text
+
+
+def test_the_throttle_refills_and_is_bounded() -> None:
+    now = [0.0]
+    throttle = Throttle(clock=lambda: now[0])
+    for _ in range(ATTEMPTS):
+        throttle.failed("2001:db8::1")
+    assert throttle.wait_s("2001:db8::ffff") == REFILL_S  # the same /64
+    assert throttle.wait_s("2001:db8:0:1::1") == 0
+    now[0] += REFILL_S
+    assert throttle.wait_s("2001:db8::1") == 0
+    for number in range(3000):
+        throttle.failed(f"10.0.{number // 256}.{number % 256}")
+    assert len(throttle._buckets) <= 1024
+
+
+def test_sessions_end_and_are_bounded() -> None:
+    now = [0.0]
+    sessions = Sessions(TOKEN, clock=lambda: now[0])
+    first = sessions.begin()
+    assert sessions.valid(first)
+    assert not sessions.valid(first + "x")
+    now[0] += SESSION_S
+    assert not sessions.valid(first)
+    ids = [sessions.begin() for _ in range(SESSIONS_MAX + 1)]
+    assert (sessions.valid(ids[0]), sessions.valid(ids[1]), len(sessions)) == (
+        False, True, SESSIONS_MAX,
+    )  # fmt: skip
+
+
+def test_the_interface_answers_plainly() -> None:
+    world = World()
+    client = client_of(world)
+    event = world.hear()
+    info = client.get("/api/info").json()
+    assert info["broker"] == "broker.test:1883"
+    assert [one["name"] for one in info["emotions"]][0] == "neutral"
+    (node,) = client.get("/api/nodes").json()["nodes"]
+    assert node == client.get("/api/nodes/attic").json()
+    assert node["event"]["id"] == event.id
+    assert [e["id"] for e in client.get("/api/events").json()["events"]] == [event.id]
+    assert client.get("/api/timeline").json()["total"] == 1
+    for path, said in {
+        "/api/nodes/cellar": "no such node",
+        "/api/nothing": "nothing of that name",
+        "/api/events?since=yesterday": "since: write",
+        "/api/events?since=99999999999999999999": "since: write",
+        "/api/events?until=1&since=2": "before until",
+        "/api/events?limit=0": "limit: write",
+        "/api/events?limit=99999": "1 to 5000",
+        "/api/events?emotion=bored": "'bored'",
+        "/api/timeline?bins=x": "bins: write",
+    }.items():
+        answer = client.get(path)
+        assert answer.status_code in {400, 404}
+        assert said in answer.json()["error"]
+    assert client.post("/api/nodes").status_code == 405
+
+
+def test_a_mute_command_is_answered_when_the_node_has_obeyed() -> None:
+    world = World()
+    client = client_of(world)
+    path = "/api/nodes/attic/mute"
+    assert client.post(path, json={"muted": True}).json() == {"node": "attic", "muted": True}
+    world.switch.obeyed = False
+    silent = client.post(path, json={"muted": False})
+    assert silent.status_code == 504
+    assert "not confirmed" in silent.json()["error"]
+    world.switch.broken = True
+    assert client.post(path, json={"muted": False}).status_code == 502
+    from serd.mqtt.messages import StatusMessage
+
+    world.watch.take(StatusMessage(node="attic", online=False))
+    assert client.post(path, json={"muted": False}).status_code == 409
+    assert client.post("/api/nodes/cellar/mute", json={"muted": False}).status_code == 404
+    for body in ("", "{}", '{"muted": "yes"}', '{"muted": true, "x": 1}', "x" * 5000):
+        headers = {"content-type": "application/json"}
+        assert client.post(path, content=body, headers=headers).status_code == 400
+    form = client.post(path, content=json.dumps({"muted": True}))
+    assert form.status_code == 415  # what a foreign page may send without being asked
+    assert world.switch.sent == [("attic", True), ("attic", False)]

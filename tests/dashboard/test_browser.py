@@ -1,0 +1,344 @@
+"""The page in a real Chromium, on a real broker, with a real daemon."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from msgspec.structs import replace
+from selenium.webdriver.common.keys import Keys
+
+from serd.events.event import encode
+from serd.events.journal import Journal
+from tests.broker import Mosquitto, Recorder
+from tests.dashboard.fakes import TOKEN
+from tests.dashboard.making import (
+    made_day,
+    made_event,
+    names,
+    now_ms,
+    publish_many,
+    publish_node,
+    state,
+)
+from tests.dashboard.running import DESKTOP, PHONE, Browser, Dashboard
+from tests.system.node import SAMPLE, Node
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
+
+
+def test_a_live_event_appears(
+    tmp_path: Path, broker: Mosquitto, speaker: Recorder, browser: Browser
+) -> None:
+    publish_node(speaker, "attic", None)
+    with Dashboard(tmp_path, broker.port) as dash:
+        browser.open(dash.url)
+        browser.wait_text("#room-title", "attic")  # one room: it is shown at once
+        browser.wait_text("#link-text", "live")
+        took = []
+        for seq, emotion in enumerate(("happy", "angry", "calm", "sad", "surprised"), 1):
+            event = made_event("attic", seq, now_ms() - 2000, emotion, share=0.8)
+            browser.run(
+                "globalThis.came = null; new MutationObserver((_, o) => {"
+                " if (document.querySelector('#now-emotion').textContent === arguments[0])"
+                " { globalThis.came = Date.now(); o.disconnect(); } })"
+                ".observe(document.querySelector('#now-emotion'), {childList: true});",
+                emotion,
+            )
+            begun = time.time() * 1000
+            speaker.publish("serd/attic/emotion", encode(event))
+            took.append(browser.wait("globalThis.came") - begun)
+        print("published to shown, ms:", [round(ms) for ms in took])
+        assert browser.text("#now-sure").startswith("80 %")
+        browser.wait("document.querySelectorAll('#recent li').length === 5")
+        assert browser.all("#scores .lead .score-name")[0].text == "surprised"
+        browser.wait("document.querySelectorAll('#day .band').length > 0")
+        assert browser.complaints() == []
+
+
+def test_history_draws(tmp_path: Path, broker: Mosquitto, browser: Browser) -> None:
+    day = made_day("attic", now_ms())
+    with Journal(tmp_path / "journal.db") as journal:
+        journal.append_many(day)
+    count = {name: sum(event.emotion == name for event in day) for name in ("angry", "happy")}
+    with Dashboard(tmp_path, broker.port) as dash:
+        browser.open(f"{dash.url}#/history")
+        browser.wait_text("#history-sum", f"{len(day):,} utterances")
+        assert len(browser.all("#history-mood .band")) > 2
+        assert len(browser.all("#history-rows .strip")) == 9
+        assert len(browser.all("#history-table tr")) == 100
+        browser.find("#history-more").click()
+        assert len(browser.all("#history-table tr")) == 200
+        browser.run("document.querySelector('#query-emotions input[value=angry]').click()")
+        browser.wait_text("#history-sum", f"{count['angry']:,} utterances")
+        assert len(browser.all("#history-rows .strip")) == 1
+        # By keyboard: the moment of the band is a slider that says what was there.
+        slider = browser.find("#history-mood .scrub")
+        slider.send_keys(Keys.HOME, Keys.ARROW_RIGHT)
+        assert slider.get_attribute("value") == "1"
+        assert ":" in (slider.get_attribute("aria-valuetext") or "")
+        browser.find("#history-mood summary").click()
+        browser.wait("document.querySelectorAll('#history-mood tbody tr').length > 0")
+        link = browser.find("#history-json").get_attribute("href") or ""
+        assert "emotion=angry" in link
+        assert browser.complaints() == []
+
+
+def test_mute_goes_to_the_daemon_and_back(
+    tmp_path: Path, broker: Mosquitto, speaker: Recorder, browser: Browser
+) -> None:
+    with (
+        Node(tmp_path, broker.port, "--source", str(SAMPLE), node="attic") as node,
+        Dashboard(tmp_path, broker.port) as dash,
+    ):
+        speaker.wait_for("serd/attic/mute", b"OFF")
+        browser.open(dash.url)
+        browser.wait_text("#mute-label", "Microphone open")
+        browser.wait_text("#now-sure", "%")  # it hears the sample
+        button = browser.find("#mute")
+        assert button.get_attribute("aria-checked") == "true"
+        button.send_keys(Keys.SPACE)
+        speaker.wait_for("serd/attic/mute/set", b"ON")
+        node.wait_log("the microphone is closed")
+        browser.wait_text("#mute-label", "Microphone closed")
+        browser.wait("!document.querySelector('#mute').hasAttribute('aria-busy')")
+        assert button.get_attribute("aria-checked") == "false"
+        browser.wait_text("#pills", "muted")
+        browser.wait("document.querySelector('#mute-note').textContent === ''")
+        button.click()
+        speaker.wait_for("serd/attic/mute/set", b"OFF")
+        browser.wait_text("#mute-label", "Microphone open")
+        assert node.stop() == 0
+        browser.wait_text("#pills", "offline")
+        assert not button.is_enabled()
+        assert browser.complaints() == []
+
+
+def test_a_command_that_nobody_confirms(
+    tmp_path: Path, broker: Mosquitto, speaker: Recorder, browser: Browser
+) -> None:
+    publish_node(speaker, "attic", None)
+    with Dashboard(tmp_path, broker.port) as dash:
+        browser.open(dash.url)
+        browser.wait_text("#mute-label", "Microphone open")
+        browser.find("#mute").click()
+        browser.wait("document.querySelector('#mute').getAttribute('aria-busy') === 'true'")
+        assert browser.text("#mute-note") == "Closing…"
+        browser.wait_text("#mute-note", "attic has not confirmed within 5 s")
+        assert browser.find("#mute").get_attribute("aria-checked") == "true"
+
+
+def test_the_token_is_demanded(
+    tmp_path: Path, broker: Mosquitto, speaker: Recorder, browser: Browser
+) -> None:
+    publish_node(speaker, "attic", None)
+    token = tmp_path / "token"
+    token.write_text(TOKEN)
+    arguments = ("--host", "0.0.0.0", "--token-file", str(token))
+    with Dashboard(tmp_path, broker.port, *arguments) as dash:
+        url = dash.url.replace("0.0.0.0", "127.0.0.1")
+        browser.open(url)
+        assert browser.driver.current_url == f"{url}login"
+        assert "attic" not in browser.driver.page_source
+        assert browser.run("return document.activeElement.id") == "token"
+        assert browser.axe() == []
+        browser.find("#token").send_keys("not the token at all", Keys.ENTER)
+        browser.wait("document.documentElement.dataset.why === 'wrong'")
+        assert browser.find(".why.wrong").is_displayed()
+        assert not browser.find(".why.slow").is_displayed()
+        browser.find("#token").send_keys(TOKEN, Keys.ENTER)
+        browser.wait_text("#room-title", "attic")
+        assert TOKEN not in browser.driver.current_url
+        (cookie,) = browser.driver.get_cookies()
+        assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+        assert browser.run("return document.cookie") == ""
+        complaints = browser.complaints()  # the wrong token is the only one
+        assert all("401" in line for line in complaints), complaints
+        browser.find("#logout button").click()
+        browser.wait("location.pathname === '/login'")
+        browser.open(url)
+        assert browser.driver.current_url == f"{url}login"
+
+
+def test_the_page_mends_its_connection(
+    tmp_path: Path, broker: Mosquitto, speaker: Recorder, browser: Browser
+) -> None:
+    publish_node(speaker, "attic", None)
+    with Dashboard(tmp_path, broker.port) as dash:
+        browser.open(dash.url)
+        browser.wait_text("#link-text", "live")
+        broker.stop()
+        browser.wait_text("#notice", "No connection to the MQTT broker")
+        broker.start()
+        browser.wait_text("#link-text", "live")
+        assert not browser.find("#notice").is_displayed()
+        port = dash.url.rstrip("/").rpartition(":")[2]
+        assert dash.stop() == 0
+        browser.wait_text("#notice", "connection to the dashboard is lost")
+        assert browser.find("#notice").is_displayed()
+    with Dashboard(tmp_path, broker.port, "--port", port) as dash:
+        browser.wait_text("#link-text", "live")
+        assert not browser.find("#notice").is_displayed()
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_axe_finds_nothing_serious(
+    tmp_path: Path, broker: Mosquitto, speaker: Recorder, browser: Browser, size: tuple[int, int]
+) -> None:
+    with Journal(tmp_path / "journal.db") as journal:
+        journal.append_many(made_day("attic-01", now_ms()))
+    with Dashboard(tmp_path, broker.port) as dash:
+        dash.wait_log("connected to the broker")
+        publish_many(speaker, 20)
+        browser.size(*size)
+        for scheme in ("light", "dark"):
+            browser.prefer(scheme)
+            for view, ready in {
+                "#/rooms": "document.querySelectorAll('.tile').length === 20",
+                "#/room/attic-02": "document.querySelectorAll('#recent li').length > 0",
+                "#/history": "document.querySelectorAll('#history-table tr').length > 50",
+            }.items():
+                browser.open("about:blank")
+                browser.open(dash.url + view)
+                browser.wait(ready)
+                assert browser.run("return document.documentElement.dataset.theme") == scheme
+                browser.run(
+                    "document.querySelectorAll('details').forEach((d) => { d.open = true })"
+                )
+                assert browser.axe() == [], (scheme, view)
+                wide = browser.run("return document.documentElement.scrollWidth")
+                assert wide <= size[0], (view, "scrolls sideways")
+        assert browser.complaints() == []
+
+
+def test_by_keyboard(
+    tmp_path: Path, broker: Mosquitto, speaker: Recorder, browser: Browser
+) -> None:
+    publish_many(speaker, 3)
+    with Dashboard(tmp_path, broker.port) as dash:
+        browser.open(dash.url)
+        browser.wait("document.querySelectorAll('.tile').length === 3")
+        body = browser.find("body")
+        body.send_keys(Keys.TAB)
+        assert browser.run("return document.activeElement.className") == "skip"
+        assert browser.find(".skip").rect["y"] >= 0
+        browser.driver.switch_to.active_element.send_keys(Keys.ENTER)
+        assert browser.run("return document.activeElement.id") == "main"
+        seen = []
+        for _ in range(3):
+            browser.driver.switch_to.active_element.send_keys(Keys.TAB)
+            seen.append(browser.run("const e = document.activeElement; return e.id || e.className"))
+        assert seen == ["filter", "sort", "tile"]
+        outline = browser.run("return getComputedStyle(document.activeElement).outlineWidth")
+        assert outline == "3px"
+        browser.driver.switch_to.active_element.send_keys(Keys.ENTER)
+        browser.wait("document.activeElement.id === 'room-title'")
+        assert "kitchen" not in browser.text("#room-title")
+        browser.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
+        browser.wait("location.hash === '#/rooms'")
+        for theme in ("light", "dark", "auto"):
+            browser.find("#theme").click()
+            assert browser.text("#theme") == f"Theme: {theme}"
+        browser.prefer("light", motion="reduce")
+        browser.open(f"{dash.url}#/room/kitchen-01")
+        moving = "return document.getAnimations().filter((a) => a.playState === 'running').length"
+        assert browser.run(moving) == 0
+
+
+def test_a_hundred_nodes_stay_usable(
+    tmp_path: Path, broker: Mosquitto, speaker: Recorder, browser: Browser
+) -> None:
+    with Dashboard(tmp_path, broker.port) as dash:
+        dash.wait_log("connected to the broker")
+        publish_many(speaker, 100)
+        browser.open(f"{dash.url}#/rooms")
+        browser.wait("document.querySelectorAll('.tile').length === 100")
+        assert browser.text("#rooms-sum").startswith("100 rooms")
+        elements = browser.run("return document.querySelectorAll('*').length")
+        browser.run(
+            "globalThis.seen = {changes: 0, frames: 0, tiles: new Set(document.querySelectorAll('.tile'))};"
+            "new MutationObserver((list) => { seen.changes += list.length; seen.frames += 1; })"
+            ".observe(document.querySelector('#tiles'),"
+            " {childList: true, subtree: true, attributes: true, characterData: true});"
+        )
+        sent = 0
+        for seq in range(2, 12):  # a thousand events
+            for name in names(100):
+                emotion = ("calm", "angry")[seq % 2]
+                event = made_event(name, seq, now_ms() - 2000, emotion, share=0.7)
+                speaker._client.publish(f"serd/{name}/emotion", encode(event), qos=1)
+                sent += 1
+        last = names(100)[-1]
+        browser.wait(
+            "[...document.querySelectorAll('.tile')].every((t) => t.textContent.includes('angry')"
+            " || t.dataset.state === 'offline')"
+        )
+        changes = browser.run("return [seen.changes, seen.frames]")
+        print(f"{sent} events: {changes[0]} changes of the page in {changes[1]} rounds")
+        # Tiles are kept, not made anew, and a tile changes at most in face, words and time.
+        assert browser.run(
+            "return [...document.querySelectorAll('.tile')].every((t) => seen.tiles.has(t))"
+        )
+        assert browser.run("return document.querySelectorAll('*').length") < elements + 500
+        assert changes[0] < 6 * sent
+
+        box = browser.find("#filter")
+        box.send_keys(last)
+        browser.wait("document.querySelectorAll('.tile').length === 1")
+        box.send_keys(Keys.ESCAPE)
+        browser.wait("document.querySelectorAll('.tile').length === 100")
+        box.send_keys("offline")
+        browser.wait("document.querySelectorAll('.tile').length === 6")
+        box.clear()
+        box.send_keys(" ", Keys.BACKSPACE)
+        browser.run(
+            "const s = document.querySelector('#sort'); s.value = 'heard';"
+            " s.dispatchEvent(new Event('change'))"
+        )
+        event = made_event(last, 20, now_ms(), "happy", share=0.9)
+        speaker.publish(f"serd/{last}/emotion", encode(event))
+        browser.wait("document.querySelector('.tile-name').textContent === arguments[0]", last)
+        browser.find(".tile").click()
+        browser.wait_text("#room-title", last)
+        assert len(browser.all(".tile")) == 100  # they stand beside it
+        assert browser.complaints() == []
+
+
+def test_hostile_words_stay_words(
+    tmp_path: Path, broker: Mosquitto, speaker: Recorder, browser: Browser
+) -> None:
+    evil = '<img src=x onerror="globalThis.owned=1"><script>globalThis.owned=1</script>'
+    event = made_event("attic", 1, now_ms() - 2000)
+    event = replace(event, node=evil, model=replace(event.model, name=evil, version=evil))
+    figures = {"condition": evil, "trouble": evil, "version": evil, "uptime_s": evil, "events": evil,
+               "latency_ms": evil, "waiting": evil}  # fmt: skip
+    with Dashboard(tmp_path, broker.port) as dash:
+        dash.wait_log("connected to the broker")
+        publish_node(speaker, "attic", None)
+        speaker.publish("serd/attic/telemetry", json.dumps(figures).encode(), retain=True)
+        speaker.publish("serd/attic/state", state(None, mood=evil), retain=True)
+        speaker.publish("serd/attic/emotion", encode(event))
+        for topic in (f"serd/{evil.replace('/', '')}/status", "serd/__proto__/status",
+                      "serd/constructor/status"):  # fmt: skip
+            speaker.publish(topic, b"online", retain=True)
+        for payload in (b"\xff\xfe", b"{", b"[" * 5000, b"null", b""):
+            for kind in ("emotion", "state", "telemetry", "status", "mute", "speech"):
+                speaker.publish(f"serd/attic/{kind}", payload)
+        browser.open(f"{dash.url}#/room/attic")
+        browser.wait_text("#health", evil)
+        browser.wait_text("#now-mood", evil)
+        browser.open(f"{dash.url}#/history")
+        browser.wait("document.querySelectorAll('#history-table tr').length === 1")
+        assert "<img" not in browser.text("#history-table")  # it is the topic's node that counts
+        browser.open(f"{dash.url}#/rooms")
+        browser.wait("document.querySelectorAll('.tile').length === 3")
+        browser.open(f"{dash.url}#/room/%3Cimg src=x onerror=globalThis.owned=1%3E")
+        browser.wait_text("#room-title", "<img")
+        assert browser.run("return globalThis.owned ?? null") is None
+        assert browser.all("main img, main script") == []
+        assert browser.complaints() == []

@@ -1,0 +1,175 @@
+"""``serd dashboard`` as a process: how it refuses, how it starts, how it ends."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from tests.broker import TIMEOUT_S, Mosquitto, Recorder, make_certificates, mosquitto
+from tests.dashboard.fakes import TOKEN
+from tests.dashboard.making import made_event, now_ms, publish_node
+from tests.dashboard.running import Dashboard
+from tests.system.node import run_serd
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.broker
+
+
+def test_beyond_loopback_it_wants_a_token(tmp_path: Path) -> None:
+    for host in ("0.0.0.0", "::", "192.0.2.1"):
+        done = run_serd("dashboard", "--host", host, home=tmp_path)
+        assert done.returncode == 2
+        first, remedy = done.stderr.splitlines()
+        assert first == f"serd: --host {host} can be reached by others, so a token is needed"
+        assert "--token-file" in remedy
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run_serd("dashboard", "--port", str(port), home=tmp_path)
+    assert done.returncode == 69
+    assert f"serd: cannot listen on 127.0.0.1, port {port}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_journal_that_was_named_must_be_there(tmp_path: Path) -> None:
+    done = run_serd("dashboard", "--journal", str(tmp_path / "none.db"), home=tmp_path)
+    assert done.returncode == 69
+    assert "there is no journal at" in done.stderr
+
+
+def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
+    code = (
+        "import importlib.util as u, sys\n"
+        "find = u.find_spec\n"
+        "u.find_spec = lambda name, *rest: None if name == 'uvicorn' else find(name, *rest)\n"
+        "from serd.cli.main import main\n"
+        "sys.exit(main(['dashboard']))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 69
+    assert done.stderr.splitlines() == [
+        "serd: serd dashboard needs uvicorn, which is not installed",
+        "      pip install 'serd[dashboard]'",
+    ]
+
+
+def test_without_a_broker_it_waits_and_says_so(tmp_path: Path) -> None:
+    with mosquitto(tmp_path, started=False) as broker, Dashboard(tmp_path, broker.port) as dash:
+        dash.wait_log("connection refused")
+        info = httpx.get(f"{dash.url}api/info").json()
+        assert info["connected"] is False
+        assert "connection refused" in info["reason"]
+        broker.start()
+        dash.wait_log("connected to the broker")
+        assert httpx.get(f"{dash.url}healthz").json() == {"status": "ok", "broker": True}
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_at_once_with_browsers_connected(
+    tmp_path: Path, broker: Mosquitto, how: signal.Signals
+) -> None:
+    with Dashboard(tmp_path, broker.port) as dash, httpx.Client() as client:
+        dash.wait_log("connected to the broker")
+        streams = [client.stream("GET", f"{dash.url}api/stream") for _ in range(5)]
+        for stream in streams:
+            assert next(stream.__enter__().iter_bytes()).startswith(b"retry:")
+        begun = time.monotonic()
+        assert dash.stop(how) == 0
+        took = time.monotonic() - begun
+        for stream in streams:
+            stream.__exit__(None, None, None)
+    print(f"ended in {took:.2f} s")
+    assert took < TIMEOUT_S
+    assert not any("Traceback" in line or "ERROR" in line for line in dash.log), dash.log
+
+
+def test_what_is_published_comes_through_the_stream(
+    tmp_path: Path, broker: Mosquitto, speaker: Recorder
+) -> None:
+    publish_node(speaker, "attic", None)
+    with Dashboard(tmp_path, broker.port) as dash, httpx.Client() as client:
+        dash.wait_log("connected to the broker")
+        event = made_event("attic", 1, now_ms() - 2000)
+        with client.stream("GET", f"{dash.url}api/stream") as stream:
+            chunks = stream.iter_text()
+            text = next(chunks)
+            publish_node(speaker, "attic", event)
+            while event.id not in text:
+                text += next(chunks)
+        found = client.get(f"{dash.url}api/events").json()
+        assert [one["id"] for one in found["events"]] == [event.id]
+
+
+def test_a_browser_that_does_not_read_holds_nobody_up(
+    tmp_path: Path, broker: Mosquitto, speaker: Recorder
+) -> None:
+    with Dashboard(tmp_path, broker.port) as dash, httpx.Client() as client:
+        dash.wait_log("connected to the broker")
+        host, port = dash.url.removeprefix("http://").rstrip("/").split(":")
+        with socket.create_connection((host, int(port))) as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.sendall(f"GET /api/stream HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            assert deaf.recv(16).startswith(b"HTTP/1.1 200")
+            stop = threading.Event()
+
+            def flood() -> None:
+                from serd.events.event import encode
+
+                while not stop.is_set():
+                    for seq in range(200):
+                        event = made_event("attic", seq, now_ms())
+                        speaker._client.publish("serd/attic/emotion", encode(event), qos=0)
+                    stop.wait(0.2)
+
+            flooding = threading.Thread(target=flood)
+            flooding.start()
+            try:
+                deadline = time.monotonic() + 4 * TIMEOUT_S
+                while not (info := client.get(f"{dash.url}api/info").json())["dropped"]:
+                    assert time.monotonic() < deadline, info
+            finally:
+                stop.set()
+                flooding.join()
+            assert client.get(f"{dash.url}api/nodes/attic").json()["event"] is not None
+        assert dash.stop() == 0
+
+
+def test_tls_of_its_own(tmp_path: Path, broker: Mosquitto) -> None:
+    made = make_certificates(tmp_path / "tls")
+    token = tmp_path / "token"
+    token.write_text(TOKEN)
+    arguments = ("--host", "0.0.0.0", "--token-file", str(token), "--tls-cert", str(made.server),
+                 "--tls-key", str(made.server_key))  # fmt: skip
+    with Dashboard(tmp_path, broker.port, *arguments) as dash:
+        url = dash.url.replace("0.0.0.0", "127.0.0.1")
+        assert url.startswith("https://")
+        import ssl
+
+        trust = ssl.create_default_context(cafile=made.ca)
+        with httpx.Client(verify=trust, base_url=url) as client:
+            assert client.get("api/nodes").status_code == 401
+            headers = {"authorization": f"Bearer {TOKEN}"}
+            assert client.get("api/nodes", headers=headers).status_code == 200
+    bad = run_serd("dashboard", "--tls-cert", str(token), "--tls-key", str(token), home=tmp_path)
+    assert bad.returncode == 2
+    assert "--tls-cert and --tls-key cannot be used" in bad.stderr
+
+
+def test_the_daemon_does_not_load_it(tmp_path: Path) -> None:
+    code = "import sys, serd.daemon; print([m for m in sys.modules if 'dashboard' in m or 'starlette' in m])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

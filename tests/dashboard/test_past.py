@@ -1,0 +1,88 @@
+"""Journals and what was seen are one history: each event once, in order, within limits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from msgspec.structs import replace
+
+from serd.dashboard import past
+from serd.dashboard.past import Query, Seen, find, timeline
+from serd.events.journal import Journal
+from tests.dashboard.making import made_day, made_event
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+UNTIL = 1_767_225_600_000
+DAY = 86_400_000
+WHOLE = Query(since_ms=UNTIL - DAY, until_ms=UNTIL + DAY)
+
+
+def journalled(path: Path, count: int = 40) -> list[str]:
+    with Journal(path) as journal:
+        return [event.id for event in journal.append_many(made_day("attic", UNTIL)[:count])]
+
+
+def test_each_event_once_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    ids = journalled(path)
+    seen = Seen()
+    for event in find([path], [], WHOLE, 10).events:  # the same that came over MQTT as well
+        seen.add(event)
+    new = made_event("hall", 1, UNTIL)
+    seen.add(new)
+    found = find([path, path, tmp_path / "none.db"], seen.newest_first(), WHOLE, 100)
+    assert [event.id for event in found.events] == [*ids, new.id]
+    assert not found.truncated
+    latest = find([path], seen.newest_first(), WHOLE, 5)
+    assert [event.id for event in latest.events] == [*ids[-4:], new.id]
+    assert latest.truncated
+
+
+def test_what_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    journalled(path, 60)
+    seen = [made_event("hall", 1, UNTIL, "angry", share=0.9)]
+    for emotions in ({"calm"}, {"calm", "angry"}, {"angry"}):
+        query = replace(WHOLE, emotions=frozenset(emotions))
+        found = find([path], seen, query, 1000).events
+        assert {event.emotion for event in found} == emotions
+    assert {e.node for e in find([path], seen, replace(WHOLE, node="hall"), 9).events} == {"hall"}
+    assert not find([path], seen, replace(WHOLE, since_ms=UNTIL + 1), 9).events
+
+
+def test_a_timeline_counts_every_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "journal.db"
+    ids = journalled(path, 400)
+    drawn = timeline([path], [], WHOLE, 48)
+    assert drawn.bin_ms == DAY / 24
+    assert sum(one.count for one in drawn.bins) == drawn.total == len(ids)
+    assert sum(sum(one.emotions.values()) for one in drawn.bins) == len(ids)
+    events = find([path], [], WHOLE, 1000).events
+    mean = sum(event.valence for event in events) / len(events)
+    weighted = sum(one.valence * one.count for one in drawn.bins) / len(events)
+    assert weighted == pytest.approx(mean, abs=0.001)
+    assert not drawn.truncated
+    monkeypatch.setattr(past, "SCANNED_MAX", 300)
+    few = timeline([path], [], WHOLE, 48)
+    assert (few.total, few.truncated) == (300, True)
+    assert few.bins[-1] == drawn.bins[-1]  # the latest are those that are shown
+
+
+def test_memory_is_bounded() -> None:
+    seen = Seen(most=3)
+    events = [made_event("attic", seq, UNTIL + seq) for seq in range(5)]
+    for event in [*events, events[4]]:
+        seen.add(event)
+    assert seen.newest_first() == events[:1:-1]
+
+
+def test_a_damaged_journal_does_not_take_the_rest_with_it(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.db"
+    bad.write_bytes(b"not a journal" * 100)
+    assert past.readable(bad) is not None
+    event = made_event("attic", 1, UNTIL)
+    assert find([bad], [event], WHOLE, 5).events == [event]
+    assert past.describe([bad], 1) == {"seen": 1, "journals": 0}

@@ -1,0 +1,166 @@
+"""What is kept of the messages, however they look; who is told, and how much waits."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from msgspec.structs import replace
+
+from serd.dashboard import rooms as rooms_module
+from serd.dashboard import stream as stream_module
+from serd.dashboard.rooms import Rooms
+from serd.dashboard.stream import EVENTS_MAX, Hub
+from serd.events.event import encode
+from serd.mqtt.messages import (
+    EventMessage,
+    MuteMessage,
+    SpeechMessage,
+    StatusMessage,
+    TelemetryMessage,
+    decode_message,
+)
+from tests.dashboard.making import made_event, state
+from tests.dashboard.running import events_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+def test_a_room_is_what_its_messages_say() -> None:
+    rooms = Rooms(now_ms=lambda: 5)
+    event = made_event("attic", 3, 1_700_000_000_000)
+    for message in (
+        StatusMessage(node="attic", online=True),
+        SpeechMessage(node="attic", on=True),
+        MuteMessage(node="attic", on=False),
+        EventMessage(node="attic", event=event),
+    ):
+        assert rooms.take(message)
+    assert (told := decode_message("serd", "serd/attic/state", state(event, mood="sad")))
+    assert rooms.take(told)
+    room = rooms.get("attic")
+    assert room is not None
+    said = room.as_dict()
+    assert (said["online"], said["speech"], said["muted"], said["mood"]) == (
+        True, True, False, "sad",
+    )  # fmt: skip
+    assert said["event"] == event
+    assert said["seen_ms"] == 5
+    rooms.take(StatusMessage(node="attic", online=False))
+    assert room.as_dict()["speech"] is False  # it cannot know any more
+
+
+def test_gaps_are_counted_and_late_events_do_not_go_back() -> None:
+    rooms = Rooms()
+    for seq in (4, 5, 9, 6):
+        event = made_event("attic", seq, 1_700_000_000_000 + seq * 4000)
+        rooms.take(EventMessage(node="attic", event=event))
+    room = rooms.get("attic")
+    assert room is not None
+    assert room.missed == 3
+    assert room.event is not None
+    assert room.event.seq == 9
+
+
+def test_an_event_belongs_to_the_topic_on_which_it_came() -> None:
+    rooms = Rooms()
+    rooms.take(EventMessage(node="attic", event=made_event("bedroom", 1, 1_700_000_000_000)))
+    assert [room.name for room in rooms] == ["attic"]
+    room = rooms.get("attic")
+    assert room is not None
+    assert room.event is not None
+    assert room.event.node == "attic"
+
+
+def test_strangers_cannot_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rooms_module, "ROOMS_MAX", 3)
+    rooms = Rooms()
+    for number in range(5):
+        rooms.take(StatusMessage(node=f"n{number}", online=True))
+    assert (len(rooms), rooms.ignored) == (3, 2)
+    figures = {"condition": "x" * 10_000, "events": 3, "strange": "y" * 10_000, "trouble": [1]}
+    rooms.take(TelemetryMessage(node="n0", figures=figures))
+    room = rooms.get("n0")
+    assert room is not None
+    assert room.telemetry == {"condition": "x" * rooms_module.TEXT_MAX, "events": 3}
+    event = made_event("n0", 1, 1_700_000_000_000)
+    assert rooms.take(EventMessage(node="n0", event=replace(event, id="i" * 1000))) is None
+    model = replace(event.model, name="m" * 10_000)
+    rooms.take(EventMessage(node="n0", event=replace(event, model=model)))
+    assert room.event is not None
+    assert len(room.event.model.name) == rooms_module.TEXT_MAX
+
+
+async def first(stream: AsyncIterator[bytes], count: int) -> list[tuple[str, object]]:
+    found = []
+    for _ in range(count):
+        found += events_of((await anext(stream)).decode())
+    return found
+
+
+def test_a_browser_is_told_everything_and_then_what_changes() -> None:
+    async def run() -> None:
+        rooms = Rooms()
+        hub = Hub(rooms, lambda: {"version": "1"})
+        rooms.take(StatusMessage(node="attic", online=True))
+        stream = hub.stream()
+        ((kind, hello),) = await first(stream, 1)
+        assert kind == "hello"
+        assert isinstance(hello, dict)
+        assert [room["name"] for room in hello["rooms"]] == ["attic"]
+        event = made_event("attic", 1, 1_700_000_000_000)
+        # A hundred changes of one room are one message.
+        for _ in range(100):
+            rooms.take(EventMessage(node="attic", event=event))
+            hub.room_changed("attic")
+        hub.event_came(event)
+        hub.info_changed()
+        told = await first(stream, 1)
+        assert [kind for kind, _ in told] == ["info", "events", "rooms"]
+        assert told[1][1] == [json.loads(encode(event))]
+        hub.close()
+        assert [chunk async for chunk in stream] == []
+        assert (len(hub), hub.full) == (0, True)
+
+    asyncio.run(run())
+
+
+def test_a_slow_browser_loses_the_oldest_and_is_told() -> None:
+    async def run() -> None:
+        hub = Hub(Rooms(), dict)
+        slow, quick = hub.stream(), hub.stream()
+        for stream in (slow, quick):
+            await first(stream, 1)
+        for seq in range(EVENTS_MAX + 7):
+            hub.event_came(made_event("attic", seq, 1_700_000_000_000))
+            if seq == EVENTS_MAX - 1:
+                assert len(await first(quick, 1)) == 1
+        (kind, events), (last, missed) = await first(slow, 1)
+        assert (kind, last, missed) == ("events", "missed", {"events": 7})
+        assert isinstance(events, list)
+        assert [event["seq"] for event in events] == list(range(7, EVENTS_MAX + 7))
+        ((kind, rest),) = await first(quick, 1)
+        assert isinstance(rest, list)
+        assert len(rest) == 7
+        assert hub.dropped == 7
+        hub.close()
+        await slow.aclose()  # type: ignore[attr-defined]
+        await quick.aclose()  # type: ignore[attr-defined]
+
+    asyncio.run(run())
+
+
+def test_a_quiet_stream_says_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_module, "PING_S", 0.01)
+
+    async def run() -> None:
+        hub = Hub(Rooms(), dict)
+        stream = hub.stream()
+        assert [kind for kind, _ in await first(stream, 3)] == ["hello", "ping", "ping"]
+        hub.close()
+        await stream.aclose()  # type: ignore[attr-defined]
+
+    asyncio.run(run())
