@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from serd.cli import lean
 from serd.cli.invocation import Command, Invocation, pass_invocation
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ def run(invocation: Invocation, source: str | None, rate: int | None, pace: str 
     invocation.override("audio.rate_hz", rate, "--rate")
     invocation.override("audio.pace", pace, "--pace")
     loaded = _load(invocation)
+    mqtt = loaded.config.mqtt
+    if mqtt.host != "embedded" and not mqtt.tls.active:
+        lean.load_client()
     from serd.daemon import run_daemon
 
     return run_daemon(loaded, reload=lambda: _load(invocation))

@@ -16,9 +16,9 @@ was set back, borrows from the future: the timestamp goes on from the last one u
 
 from __future__ import annotations
 
-import secrets
 import threading
 import time
+from random import SystemRandom
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _COUNTER_LIMIT: Final = 1 << 12
 _COUNTER_SEED_BITS: Final = 11
 _TIMESTAMP_MASK: Final = (1 << 48) - 1
+_SYSTEM: Final = SystemRandom()  # what the module secrets uses; that loads OpenSSL as well
 
 
 def _unix_ms() -> int:
@@ -45,7 +46,7 @@ class Uuid7Factory:
     def __init__(
         self,
         unix_ms: Callable[[], int] = _unix_ms,
-        random_bits: Callable[[int], int] = secrets.randbits,
+        random_bits: Callable[[int], int] = _SYSTEM.getrandbits,
     ) -> None:
         self._unix_ms = unix_ms
         self._random_bits = random_bits

@@ -6,7 +6,6 @@ Publisher, follower and doctor share this, so that what one of them can reach th
 from __future__ import annotations
 
 import ipaddress
-import ssl
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -18,7 +17,9 @@ from serd.errors import ConfigError
 from serd.mqtt.credentials import handed_over
 
 if TYPE_CHECKING:
-    from serd.config import MqttConfig, TlsConfig
+    import ssl
+
+    from serd.config import MqttConfig
 
 EMBEDDED: Final = "embedded"
 """As ``mqtt.host``: serd's own broker on loopback."""
@@ -102,7 +103,11 @@ class Access:
         Raises:
             ConfigError: As the constructor; files may have changed since.
         """
-        return _tls_context(self._settings.tls) if self.tls else None
+        if not self.tls:
+            return None
+        from serd.mqtt.tls import tls_context  # noqa: PLC0415 - OpenSSL: 4 MB, for who wants it
+
+        return tls_context(self._settings.tls)
 
     def _check(self) -> list[str]:
         warnings: list[str] = []
@@ -118,7 +123,7 @@ class Access:
         if settings.tls.key is not None and settings.tls.cert is None:
             raise ConfigError("mqtt.tls.key is set without mqtt.tls.cert; they come together")
         if self.tls:
-            _tls_context(settings.tls)
+            self.tls_context()
             if settings.tls.key is not None:
                 warnings += _readable_by_all("mqtt.tls.key", settings.tls.key)
         elif self.username is not None and not self.local:
@@ -151,18 +156,6 @@ class Access:
         return password
 
 
-class _TidySocket(ssl.SSLSocket):
-    """Closes itself when the handshake fails; the client library leaves that to the collector."""
-
-    def do_handshake(self, block: bool = False) -> None:
-        """As the base class."""
-        try:
-            super().do_handshake(block)
-        except BaseException:
-            self.close()
-            raise
-
-
 def _readable_by_all(key: str, path: str) -> list[str]:
     try:
         mode = Path(path).stat().st_mode
@@ -171,44 +164,3 @@ def _readable_by_all(key: str, path: str) -> list[str]:
     if mode & stat.S_IROTH:
         return [f"{key}: everybody on this machine can read {path}; chmod 600 it"]
     return []
-
-
-def _tls_context(settings: TlsConfig) -> ssl.SSLContext:
-    """A client context that verifies the broker's certificate and its name.
-
-    Raises:
-        ConfigError: A file is missing, unreadable or not what its key says.
-    """
-    for key in ("ca", "cert", "key"):
-        path = getattr(settings, key)
-        if path is not None:
-            try:
-                with Path(path).open("rb"):
-                    pass
-            except OSError as error:
-                raise ConfigError(
-                    f"mqtt.tls.{key}: cannot read {path}: {error.strerror or error}"
-                ) from None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies certificate and host name
-    context.sslsocket_class = _TidySocket
-    try:
-        if settings.ca is not None:
-            context.load_verify_locations(cafile=settings.ca)
-        else:
-            context.load_default_certs()
-    except ssl.SSLError:
-        raise ConfigError(
-            f"mqtt.tls.ca: {settings.ca} holds no certificate in PEM format"
-        ) from None
-    if settings.cert is not None:
-        try:
-            # A password callback, because OpenSSL would otherwise ask for one on the terminal.
-            context.load_cert_chain(settings.cert, settings.key, password=lambda: "")
-        except (ssl.SSLError, OSError, ValueError) as error:
-            reason = getattr(error, "reason", None) or "no certificate and key in PEM format"
-            raise ConfigError(
-                f"mqtt.tls.cert: {settings.cert} and mqtt.tls.key: {settings.key} cannot be used: "
-                f"{str(reason).replace('_', ' ').lower()}",
-                remedy="the key must be unencrypted and belong to the certificate",
-            ) from None
-    return context

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import select
 import socket
-import ssl
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
@@ -175,7 +174,9 @@ class Link:
         if sock is None:
             return False
         timeout = max(0.0, min(timeout, _MISC_INTERVAL_S))
-        pending = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+        # Of a TLS connection only: what was received with the last read and waits in OpenSSL.
+        decrypted: Callable[[], int] | None = getattr(sock, "pending", None)
+        pending = decrypted is not None and decrypted() > 0
         poll = select.poll()
         wanted = select.POLLIN | (select.POLLOUT if self._client.want_write() else 0)
         poll.register(sock.fileno(), wanted)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import socket
-import ssl
+import sys
 from typing import TYPE_CHECKING
 
 from serd.errors import ConfigError
 
 if TYPE_CHECKING:
+    import ssl
+
     from paho.mqtt.reasoncodes import ReasonCode
 
     from serd.mqtt.access import Access
@@ -19,11 +21,8 @@ def explain(error: BaseException, access: Access) -> str:
     """Why the connection could not be made, in words."""
     address = access.address
     sentence: str
-    if isinstance(error, ssl.SSLCertVerificationError):
-        sentence = f"{address}: the broker's certificate is not accepted: {error.verify_message}"
-    elif isinstance(error, ssl.SSLError):
-        told = explain_alert(str(error)) or f"TLS failed: {error.reason or error}"
-        sentence = f"{address}: {told}"
+    if (tls := sys.modules.get("ssl")) and isinstance(error, tls.SSLError):
+        sentence = f"{address}: {_explain_tls(error)}"
     elif isinstance(error, ConnectionRefusedError):
         sentence = f"connection refused: is a broker running at {address}?"
     elif isinstance(error, socket.gaierror):
@@ -39,6 +38,13 @@ def explain(error: BaseException, access: Access) -> str:
     else:
         sentence = f"{address}: {getattr(error, 'strerror', None) or error}"
     return sentence
+
+
+def _explain_tls(error: ssl.SSLError) -> str:
+    refused = getattr(error, "verify_message", None)  # of an SSLCertVerificationError
+    if refused is not None:
+        return f"the broker's certificate is not accepted: {refused}"
+    return explain_alert(str(error)) or f"TLS failed: {error.reason or error}"
 
 
 def explain_connack(reason: ReasonCode, access: Access) -> str:
