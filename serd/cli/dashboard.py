@@ -92,6 +92,8 @@ def dashboard(
                 f"serd dashboard needs {module}, which is not installed",
                 remedy="pip install 'serd[dashboard]'",
             )
+    from msgspec.structs import replace
+
     from serd.dashboard.settings import Settings, read_token
 
     settings = Settings(
@@ -102,10 +104,9 @@ def dashboard(
         behind_proxy=behind_proxy,
         cert=tls_cert,
         key=tls_key,
-        journals=_journals(loaded, journals),
     )
     settings.check()
-    _serve(loaded, settings)
+    _serve(loaded, replace(settings, journals=_journals(loaded, journals)))
 
 
 def _journals(config: Config, named: tuple[Path, ...]) -> tuple[Path, ...]:

@@ -176,7 +176,7 @@ class Browser:
         """Serious and critical findings of axe-core, each in a line."""
         self.run(axe_script())
         result = self.driver.execute_async_script(  # type: ignore[no-untyped-call]
-            "const done = arguments[0]; axe.run(document, {resultTypes: ['violations']}).then(done);"
+            "const done = arguments[0];axe.run(document, {resultTypes: ['violations']}).then(done);"
         )
         return [
             f"{found['impact']} {found['id']}: {node['target']} {node['failureSummary']}"

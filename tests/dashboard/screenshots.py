@@ -20,7 +20,7 @@ from tests.broker import Recorder, mosquitto
 from tests.dashboard.making import ROOMS, made_day, made_event, now_ms, publish_many, publish_node
 from tests.dashboard.running import DESKTOP, PHONE, Browser, Dashboard, chromium
 
-
+_VIEWS = {"room": f"#/room/{ROOMS[0]}", "history": "#/history"}
 _LONGEST = 1240  # pixels: more would say nothing new
 
 
@@ -47,48 +47,56 @@ def _page(browser: Browser) -> dict[str, int]:
 def main(folder: Path) -> None:
     """Make them all."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as temporary:
-        home = Path(temporary)
-        day = made_day(ROOMS[0], now_ms())
-        with Journal(home / "journal.db") as journal:
-            journal.append_many(day)
-        rng = random.Random(11)
-        with mosquitto(home) as broker, Recorder(broker.port) as speaker:
-            with Dashboard(home, broker.port) as dashboard, chromium(home) as browser:
-                dashboard.wait_log("connected to the broker")
-                for number, name in enumerate(ROOMS):
-                    at = now_ms() - (6_000 if not number else rng.randrange(20_000, 6_000_000))
-                    emotion = "happy" if not number else rng.choice(EMOTIONS)
-                    event = made_event(
-                        name, len(day) + 1, at, emotion, share=0.5 + 0.4 * rng.random(), rng=rng
-                    )
-                    publish_node(
-                        speaker, name, event, online=number != 6, muted=number == 4,
-                        speech=number == 0, mood="happy" if not number else emotion,
-                    )  # fmt: skip
-                for scheme in ("light", "dark"):
-                    browser.prefer(scheme)
-                    for kind, size in (("desktop", DESKTOP), ("phone", PHONE)):
-                        browser.size(*size)
-                        views = {
-                            "room": f"#/room/{ROOMS[0]}", "history": "#/history", "rooms": "#/rooms",
-                        }  # fmt: skip
-                        for view, address in views.items():
-                            browser.open(dashboard.url + address)
-                            browser.open(dashboard.url + address)
-                            browser.driver.refresh()
-                            browser.wait_text("#link-text", "live")
-                            settle(browser, view)
-                            shoot(browser, folder / f"dashboard-{view}-{kind}-{scheme}.png")
-        with mosquitto(home) as broker, Recorder(broker.port) as speaker:
-            with Dashboard(home, broker.port) as dashboard, chromium(home) as browser:
-                publish_many(speaker, 100)
-                browser.prefer("light")
-                browser.size(*DESKTOP)
-                browser.open(f"{dashboard.url}#/rooms")
-                browser.wait("document.querySelectorAll('.tile').length >= 100")
-                settle(browser, "rooms")
-                shoot(browser, folder / "dashboard-hundred-desktop-light.png", full=False)
+    with tempfile.TemporaryDirectory() as temporary, chromium(Path(temporary)) as browser:
+        _shoot_home(browser, folder, Path(temporary))
+        _shoot_hundred(browser, folder, Path(temporary))
+
+
+def _shoot_home(browser: Browser, folder: Path, home: Path) -> None:
+    """Eight rooms, one of them with a day behind it."""
+    day = made_day(ROOMS[0], now_ms())
+    with Journal(home / "journal.db") as journal:
+        journal.append_many(day)
+    rng = random.Random(11)
+    with (
+        mosquitto(home) as broker,
+        Recorder(broker.port) as speaker,
+        Dashboard(home, broker.port) as dashboard,
+    ):
+        dashboard.wait_log("connected to the broker")
+        for number, name in enumerate(ROOMS):
+            at = now_ms() - (6_000 if not number else rng.randrange(20_000, 6_000_000))
+            emotion = "happy" if not number else rng.choice(EMOTIONS)
+            share = 0.5 + 0.4 * rng.random()
+            publish_node(
+                speaker, name, made_event(name, len(day) + 1, at, emotion, share=share, rng=rng),
+                online=number != 6, muted=number == 4, speech=number == 0,
+                mood="happy" if not number else emotion,
+            )  # fmt: skip
+        for scheme in ("light", "dark"):
+            browser.prefer(scheme)
+            for kind, size in (("desktop", DESKTOP), ("phone", PHONE)):
+                browser.size(*size)
+                for view, address in _VIEWS.items():
+                    browser.open("about:blank")
+                    browser.open(dashboard.url + address)
+                    settle(browser, view)
+                    shoot(browser, folder / f"dashboard-{view}-{kind}-{scheme}.png")
+
+
+def _shoot_hundred(browser: Browser, folder: Path, home: Path) -> None:
+    with (
+        mosquitto(home) as broker,
+        Recorder(broker.port) as speaker,
+        Dashboard(home, broker.port) as dashboard,
+    ):
+        publish_many(speaker, 100)
+        browser.prefer("light")
+        browser.size(*DESKTOP)
+        browser.open(f"{dashboard.url}#/rooms")
+        browser.wait("document.querySelectorAll('.tile').length >= 100")
+        settle(browser, "rooms")
+        shoot(browser, folder / "dashboard-hundred-desktop-light.png", full=False)
 
 
 def settle(browser: Browser, view: str) -> None:

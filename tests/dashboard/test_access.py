@@ -223,7 +223,7 @@ def test_the_interface_answers_plainly() -> None:
     event = world.hear()
     info = client.get("/api/info").json()
     assert info["broker"] == "broker.test:1883"
-    assert [one["name"] for one in info["emotions"]][0] == "neutral"
+    assert next(one["name"] for one in info["emotions"]) == "neutral"
     (node,) = client.get("/api/nodes").json()["nodes"]
     assert node == client.get("/api/nodes/attic").json()
     assert node["event"]["id"] == event.id

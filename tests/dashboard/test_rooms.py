@@ -6,7 +6,6 @@ import asyncio
 import json
 from typing import TYPE_CHECKING
 
-import pytest
 from msgspec.structs import replace
 
 from serd.dashboard import rooms as rooms_module
@@ -27,6 +26,8 @@ from tests.dashboard.running import events_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    import pytest
 
 
 def test_a_room_is_what_its_messages_say() -> None:
