@@ -16,7 +16,7 @@ APT_TEST := mosquitto mosquitto-clients pulseaudio pulseaudio-utils libasound2-p
             alsa-utils espeak-ng openssl unzip strace iproute2 nftables tmux man-db groff-base \
             chromium chromium-driver
 
-.PHONY: help run setup setup-test lint types test test-homeassistant test-fleet audit fuzz soak bench bench-micro bench-instructions bench-report bench-fleet train docs check-asyncapi man sample clean
+.PHONY: help run setup setup-test lint types test test-homeassistant test-fleet audit fuzz soak bench bench-micro bench-instructions bench-report bench-fleet train docs check-asyncapi man screenshots sample clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -141,6 +141,9 @@ check-asyncapi: setup ## let AsyncAPI's own parser judge docs/asyncapi.yaml (nee
 
 man: setup ## manual pages, made of the help, into man/
 	$(BIN)/python -m serd.cli.manual man
+
+screenshots: setup-test ## pictures of the dashboard into docs/figures (needs chromium)
+	$(BIN)/python -m tests.dashboard.screenshots docs/figures
 
 sample: setup-test ## make the sample speech anew (needs espeak-ng)
 	$(BIN)/python examples/make_sample.py
