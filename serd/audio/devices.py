@@ -184,8 +184,17 @@ def pick(selector: str | int | None, devices: list[Device] | None = None) -> Dev
     Raises:
         UnavailableError: There is no such device, or several. Says which there are.
     """
-    if devices is None:
-        devices = list_devices()
+    if devices is not None:
+        return _pick(selector, devices)
+    try:
+        return _pick(selector, list_devices(refresh=False))
+    except UnavailableError:
+        if not portaudio.renew():
+            raise
+    return _pick(selector, list_devices(refresh=False))
+
+
+def _pick(selector: str | int | None, devices: list[Device]) -> Device:
     if selector is None:
         found = [device for device in devices if device.default]
         wanted = "no microphone was found"

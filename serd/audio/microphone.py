@@ -160,6 +160,7 @@ class Microphone(SourceContext):
             self._start(found)
         except UnavailableError as error:
             self.close()
+            portaudio.renew()  # the number may be another device's by now
             raise UnavailableError(
                 f"the microphone {found.name!r} cannot be opened: {error.message}",
                 remedy=error.remedy,

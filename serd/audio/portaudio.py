@@ -2,7 +2,9 @@
 
 PortAudio reads the list of devices once, when it is initialised; to see a microphone that was
 plugged in later it has to be terminated and initialised again, and that kills every open stream.
-So this module knows which streams are open and refreshes only when none is.
+So this module knows which streams are open, and refreshes by itself only when none is. With several
+microphones one is nearly always open: then :func:`renew` closes all of them for a moment, but only
+for somebody whose microphone is missing, and when there is reason to hope.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ import ctypes
 import logging
 import os
 import threading
-from typing import TYPE_CHECKING, Protocol, TypeVar
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from serd.errors import UnavailableError
 
@@ -27,11 +31,32 @@ T = TypeVar("T", bound="Listener")
 
 log = logging.getLogger(__name__)
 
+CLOSE_S: Final = 2.0
+"""Seconds that the driver of a stream is given to close it."""
+
+RENEW_S: Final = 600.0
+"""Without any sign of a new device the list is renewed at most so often: devices that the kernel
+does not know of, such as those of a sound server, give no sign."""
+
+_CARDS: Final = Path("/proc/asound/cards")
+_NODES: Final = Path("/dev/snd")
+
 _lock = threading.Lock()
 """Held while devices are listed and streams opened; never while one is closed."""
 
 _streams: dict[int, Any] = {}
 """Streams that are open, or that hang in closing."""
+
+_closers: dict[int, threading.Thread] = {}
+"""Threads that close streams, so that no stream is closed twice."""
+
+_closing = threading.Lock()
+"""Held for an instant, to see who closes a stream."""
+
+_known: frozenset[str] = frozenset()
+"""What the kernel knew of sound devices when PortAudio read its list."""
+
+_renewed_at = 0.0
 
 _loaded: Any = None
 
@@ -100,6 +125,9 @@ def _query(*, refresh: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]
                 sounddevice._terminate()  # noqa: SLF001
         if not sounddevice._initialized:  # noqa: SLF001
             sounddevice._initialize()  # noqa: SLF001
+            first = True
+        if first:
+            _note_devices()
         devices = [dict(device) for device in sounddevice.query_devices()]
         apis = [dict(api) for api in sounddevice.query_hostapis()]
     except sounddevice.PortAudioError as error:
@@ -179,8 +207,16 @@ def close_stream(stream: Any, *, timeout: float) -> bool:
     Returns:
         Whether it is closed.
     """
-    closer = threading.Thread(target=_close, args=(stream,), name="serd-close-stream", daemon=True)
-    closer.start()
+    with _closing:
+        closer = _closers.get(id(stream))
+        if closer is None:
+            if id(stream) not in _streams:
+                return True  # somebody else has closed it
+            closer = threading.Thread(
+                target=_close, args=(stream,), name="serd-close-stream", daemon=True
+            )
+            _closers[id(stream)] = closer
+            closer.start()
     closer.join(timeout)
     if closer.is_alive():
         log.warning("the audio driver does not let go of its stream; leaving it behind")
@@ -196,7 +232,45 @@ def _close(stream: Any) -> None:
         stream.close(ignore_errors=True)
     except Exception as error:  # noqa: BLE001 - whatever it is, the stream is gone
         log.debug("closing the stream: %s", error)
-    _streams.pop(id(stream), None)
+    with _closing:
+        _streams.pop(id(stream), None)
+        _closers.pop(id(stream), None)
+
+
+def renew() -> bool:
+    """Look again at what is plugged in although streams are open, if there is reason to hope.
+
+    All streams are closed for that. Their readers find them stopped, and open them again as after
+    any fault: they miss about a second. Reason to hope is a device that the kernel did not know
+    when the list was read, or that this was tried long ago.
+
+    Returns:
+        Whether the list is new.
+    """
+    with _lock:
+        waited = time.monotonic() - _renewed_at
+        if _loaded is None or not _streams or not (_kernel_devices() - _known or waited > RENEW_S):
+            return False
+        log.info("sound devices have changed: every microphone is opened anew")
+        closed = [close_stream(stream, timeout=CLOSE_S) for stream in list(_streams.values())]
+        if not all(closed):
+            return False
+        _query(refresh=True)
+        return True
+
+
+def _note_devices() -> None:
+    global _known, _renewed_at
+    _known, _renewed_at = _kernel_devices(), time.monotonic()
+
+
+def _kernel_devices() -> frozenset[str]:
+    """What the kernel knows of sound devices: its cards by number, and their device files."""
+    try:
+        cards = _CARDS.read_text(encoding="utf-8", errors="replace").splitlines()
+        return frozenset(cards) | frozenset(os.listdir(_NODES))  # noqa: PTH208 - names only
+    except OSError:
+        return frozenset()
 
 
 FORMAT_ERRORS = (-9994, -9996, -9997, -9998)

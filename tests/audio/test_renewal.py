@@ -1,0 +1,160 @@
+"""A new device while other microphones are open: PortAudio's list is read again for it."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from serd.audio import devices, portaudio
+from serd.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+class Stream:
+    """An open stream; closing one twice would crash the real library."""
+
+    def __init__(self, stopped: Callable[[], None]) -> None:
+        self._stopped = stopped
+        self.closed = 0
+        self.may_close = threading.Event()
+        self.may_close.set()
+
+    def abort(self, *, ignore_errors: bool) -> None:
+        self._stopped()
+
+    def close(self, *, ignore_errors: bool) -> None:
+        self.may_close.wait(20)
+        self.closed += 1
+
+
+class Sounddevice:
+    """The library, with its frozen list."""
+
+    class PortAudioError(Exception):
+        pass
+
+    def __init__(self) -> None:
+        self.plugged = ["Old"]
+        self._list: list[str] = []
+        self._initialized = 0
+        self.starts = 0
+
+    def _initialize(self) -> None:
+        self._initialized += 1
+        self.starts += 1
+        self._list = list(self.plugged)
+
+    def _terminate(self) -> None:
+        self._initialized -= 1
+
+    def _exit_handler(self) -> None:
+        pass
+
+    def query_devices(self) -> list[dict[str, Any]]:
+        return [
+            {"name": name, "max_input_channels": 1, "default_samplerate": 48_000.0, "hostapi": 0}
+            for name in self._list
+        ]
+
+    def query_hostapis(self) -> list[dict[str, Any]]:
+        return [{"name": "ALSA", "default_input_device": 0}]
+
+    def InputStream(self, *, finished_callback: Callable[[], None], **_: Any) -> Stream:  # noqa: N802
+        return Stream(finished_callback)
+
+
+class Ear:
+    def __init__(self) -> None:
+        self.finished = threading.Event()
+
+    def callback(self, *_: object) -> None:
+        pass
+
+    def stopped(self) -> None:
+        self.finished.set()
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sounddevice:
+    library = Sounddevice()
+    monkeypatch.setattr(portaudio, "_loaded", library)
+    monkeypatch.setattr(portaudio, "load", lambda: library)
+    monkeypatch.setattr(portaudio, "_streams", {})
+    monkeypatch.setattr(portaudio, "_closers", {})
+    monkeypatch.setattr(portaudio, "_CARDS", tmp_path / "cards")
+    monkeypatch.setattr(portaudio, "_NODES", tmp_path)
+    (tmp_path / "cards").write_text(" 0 [Old]\n")
+    return library
+
+
+def open_stream() -> tuple[Stream, Ear]:
+    stream, ear = portaudio.open_stream(
+        index=0, formats=[(48_000, 1)], block_s=0.02, listener=lambda _rate, _channels: Ear()
+    )
+    return stream, ear
+
+
+def test_nothing_is_disturbed_while_nothing_is_new(library: Sounddevice) -> None:
+    assert devices.pick("Old").name == "Old"
+    stream, ear = open_stream()
+    with pytest.raises(UnavailableError, match="no input device answers to 'New'"):
+        devices.pick("New")
+    assert not ear.finished.is_set()
+    assert stream.closed == 0
+    assert library.starts == 1
+
+
+def test_a_new_device_is_found_although_another_is_heard(
+    library: Sounddevice, tmp_path: Path
+) -> None:
+    devices.pick("Old")
+    opened = [open_stream() for _ in range(2)]
+    library.plugged.append("New")
+    with pytest.raises(UnavailableError):
+        devices.pick("New")  # the kernel has not said so yet
+    (tmp_path / "cards").write_text(" 0 [Old]\n 1 [New]\n")
+    assert devices.pick("New").name == "New"
+    assert library.starts == 2
+    for stream, ear in opened:
+        assert ear.finished.is_set()  # its reader opens it again
+        assert portaudio.close_stream(stream, timeout=1.0)  # and may close it, once more
+        assert stream.closed == 1
+    open_stream()
+    with pytest.raises(UnavailableError):
+        devices.pick("Newer")
+    assert library.starts == 2  # what is known is no reason any more
+
+
+def test_devices_without_a_sign_are_looked_for_now_and_then(
+    library: Sounddevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices.pick("Old")
+    open_stream()
+    library.plugged.append("Bluetooth")
+    with pytest.raises(UnavailableError):
+        devices.pick("Bluetooth")
+    monkeypatch.setattr(portaudio, "RENEW_S", -1.0)
+    assert devices.pick("Bluetooth").name == "Bluetooth"
+
+
+def test_a_driver_that_hangs_is_not_taken_the_library_from(
+    library: Sounddevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(portaudio, "CLOSE_S", 0.05)
+    devices.pick("Old")
+    stream, _ = open_stream()
+    stream.may_close.clear()
+    (tmp_path / "cards").write_text(" 1 [New]\n")
+    with pytest.raises(UnavailableError):
+        devices.pick("New")
+    assert library.starts == 1
+    closer = next(iter(portaudio._closers.values()))
+    stream.may_close.set()
+    closer.join(20)
+    assert stream.closed == 1
+    assert not portaudio._streams

@@ -1,0 +1,273 @@
+"""Several sources in one process: each is heard as if it were alone, and none harms another."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import soundfile as sf
+import yaml
+
+from tests.broker import Mosquitto, Recorder, mosquitto
+from tests.system.node import SAMPLE, TIMEOUT_S, Node, environment, json_lines, run_serd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.broker
+
+RATE = 16_000
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    with mosquitto(tmp_path) as broker:
+        yield broker
+
+
+@pytest.fixture
+def recorder(broker: Mosquitto) -> Iterator[Recorder]:
+    with Recorder(broker.port) as recorder:
+        yield recorder
+
+
+def excerpt(path: Path, first_s: float, last_s: float) -> Path:
+    """A part of the sample as a file of its own."""
+    samples, rate = sf.read(SAMPLE, dtype="int16")
+    assert rate == RATE
+    sf.write(path, samples[int(first_s * RATE) : int(last_s * RATE)], RATE)
+    return path
+
+
+class House(Node):
+    """``serd run`` with several sources."""
+
+    def __init__(self, home: Path, port: int, *sources: dict[str, Any], **common: Any) -> None:
+        super().__init__(home, port, "--config", str(home / "serd.yaml"))
+        self.write(*sources, **common)
+        # Not the name of one node: each source has its own.
+        place = self.command.index("node=test-room")
+        del self.command[place - 1 : place + 1]
+
+    def write(self, *sources: dict[str, Any], **common: Any) -> None:
+        """Write the configuration file."""
+        (self.home / "serd.yaml").write_text(yaml.safe_dump({**common, "sources": [*sources]}))
+
+
+def events(recorder: Recorder, node: str) -> list[dict[str, Any]]:
+    return [json.loads(payload) for payload in recorder.on(f"serd/{node}/emotion")]
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_each_file_is_heard_as_if_it_were_alone(
+    tmp_path: Path, broker: Mosquitto, recorder: Recorder, count: int
+) -> None:
+    files = {
+        f"room-{place}": excerpt(tmp_path / f"{place}.wav", 7 * place, 7 * place + 18)
+        for place in range(count)
+    }
+    sources = [{"node": node, "audio": {"source": str(path)}} for node, path in files.items()]
+    with House(tmp_path, broker.port, *sources, audio={"pace": "fast"}) as house:
+        assert house.wait() == 0, house.log
+    for node, path in files.items():
+        recorder.wait_for(f"serd/{node}/status", b"offline")
+        heard = events(recorder, node)
+        alone = json_lines(run_serd("classify", "--json", str(path), home=tmp_path).stdout)
+        assert len(alone) >= 3
+        assert [event["seq"] for event in heard] == list(range(1, len(heard) + 1))
+        assert [event["emotion"] for event in heard] == [row["emotion"] for row in alone]
+        for event, row in zip(heard, alone, strict=True):
+            assert event["node"] == node
+            assert event["scores"] == pytest.approx(row["scores"], abs=1.1e-4)
+        assert recorder.on(f"serd/{node}/status") == [b"online", b"offline"]
+        (announced,) = recorder.on(f"homeassistant/device/serd_{node}/config")[-1:]
+        assert f"serd/{node}".encode() in announced
+    # Nobody takes another node for a second one of its own name.
+    assert not any("somebody else" in line or "ignored" in line for line in house.log)
+
+
+def test_one_absent_microphone_silences_nobody(
+    tmp_path: Path, broker: Mosquitto, recorder: Recorder
+) -> None:
+    sources = [
+        {"node": "hall", "audio": {"source": "mic", "device": "there is none of this name"}},
+        {"node": "kitchen", "audio": {"source": str(SAMPLE)}},
+    ]
+    with House(tmp_path, broker.port, *sources) as house:
+        house.wait_log("hall: ")
+        house.wait_log("trying again until it works")
+        recorder.wait_count("serd/kitchen/emotion", 2)
+        recorder.wait(lambda: _telemetry(recorder, "hall").get("condition") == "waiting")
+        assert _telemetry(recorder, "hall")["trouble"]
+        assert _telemetry(recorder, "kitchen")["trouble"] is None
+        assert recorder.last("serd/hall/status") == b"online"  # the node is there, and says so
+        assert house.stop() == 0, house.log
+    assert events(recorder, "hall") == []
+    for node in ("hall", "kitchen"):
+        recorder.wait_for(f"serd/{node}/status", b"offline")
+
+
+def _telemetry(recorder: Recorder, node: str) -> dict[str, Any]:
+    payload = recorder.last(f"serd/{node}/telemetry")
+    found: dict[str, Any] = json.loads(payload) if payload else {}
+    return found
+
+
+def test_mute_of_one_is_of_one_only_and_outlives_a_restart(
+    tmp_path: Path, broker: Mosquitto, recorder: Recorder
+) -> None:
+    sources = [
+        {"node": "bedroom", "audio": {"source": str(SAMPLE)}},
+        {"node": "kitchen", "audio": {"source": str(SAMPLE)}},
+        {"node": "study", "mute": True, "audio": {"source": str(SAMPLE)}},
+    ]
+    with House(tmp_path, broker.port, *sources) as house:
+        for node in ("bedroom", "kitchen"):
+            recorder.wait_for(f"serd/{node}/mute", b"OFF")
+        recorder.wait_for("serd/study/mute", b"ON")
+        recorder.publish("serd/bedroom/mute/set", b"ON")
+        recorder.wait_for("serd/bedroom/mute", b"ON")
+        house.wait_log("bedroom: muted: the microphone is closed")
+        before = len(events(recorder, "kitchen"))
+        recorder.wait_count("serd/kitchen/emotion", before + 1)
+        assert house.stop() == 0, house.log
+    with House(tmp_path, broker.port, *sources) as house:
+        house.wait_log("bedroom: muted: the microphone is closed")
+        house.wait_log("study: muted: the microphone is closed")
+        recorder.wait_for("serd/study/mute", b"ON", times=2)  # it has subscribed by then
+        recorder.publish("serd/study/mute/set", b"OFF")
+        recorder.wait_for("serd/study/speech", b"ON")
+        recorder.wait_for("serd/kitchen/speech", b"ON", times=2)
+        assert recorder.last("serd/bedroom/mute") == b"ON"
+        assert house.stop() == 0, house.log
+    assert events(recorder, "bedroom")[1:] == []  # at most what was in flight when it was muted
+
+
+def test_a_mute_of_the_only_microphone_is_kept_when_others_join_it(
+    tmp_path: Path, broker: Mosquitto, recorder: Recorder
+) -> None:
+    with Node(tmp_path, broker.port, "--source", str(SAMPLE), node="hall") as node:
+        recorder.wait_for("serd/hall/mute", b"OFF")
+        recorder.publish("serd/hall/mute/set", b"ON")
+        node.wait_log("the microphone is closed")
+        assert node.stop() == 0
+    sources = [{"node": name, "audio": {"source": str(SAMPLE)}} for name in ("hall", "loft")]
+    with House(tmp_path, broker.port, *sources) as house:
+        house.wait_log("hall: muted")
+        house.wait_log("loft: muted")  # rather deaf than open against somebody's will
+        recorder.wait_for("serd/loft/mute", b"ON")
+        assert house.stop() == 0
+    assert events(recorder, "loft") == []
+
+
+def test_a_kill_at_any_moment_loses_nothing_of_any_node(
+    tmp_path: Path, broker: Mosquitto, recorder: Recorder
+) -> None:
+    nodes = [f"room-{place}" for place in range(4)]
+    sources = [{"node": node, "audio": {"source": str(SAMPLE)}} for node in nodes]
+    audio = {"pace": "fast"}
+    for round_ in range(6):
+        with House(tmp_path, broker.port, *sources, audio=audio) as house:
+            have = len(recorder.on("serd/room-0/emotion"))
+            recorder.wait_count("serd/room-0/emotion", have + 1 + round_ % 3)
+            house.kill()
+    with House(tmp_path, broker.port, *sources, audio=audio) as house:
+        assert house.wait() == 0, house.log
+    with_history = json_lines(
+        run_serd("--set", f"journal.path={tmp_path / 'journal.db'}", "history", "--json",
+                 "--since", "7d", home=tmp_path).stdout
+    )  # fmt: skip
+    for node in nodes:
+        recorder.wait(lambda node=node: recorder.on(f"serd/{node}/status")[-1:] == [b"offline"])
+        numbers = {event["id"]: event["seq"] for event in events(recorder, node)}
+        kept = {event["id"]: event["seq"] for event in with_history if event["node"] == node}
+        assert numbers == kept
+        assert sorted(numbers.values()) == list(range(1, len(numbers) + 1))
+        order = list(dict.fromkeys(event["seq"] for event in events(recorder, node)))
+        assert order == sorted(order)
+
+
+def test_sigterm_finishes_the_utterances_of_all(
+    tmp_path: Path, broker: Mosquitto, recorder: Recorder
+) -> None:
+    """Both sources are in the middle of speech; one is a pipe, one a file at its own pace."""
+    speech, _ = sf.read(SAMPLE, dtype="int16", start=RATE * 5, frames=24_000)
+    long = np.tile(speech, 20)
+    sf.write(tmp_path / "long.wav", long, RATE)
+    sources = [
+        {"node": node, "audio": {"source": str(tmp_path / "long.wav")}} for node in ("east", "west")
+    ]
+    with House(tmp_path, broker.port, *sources) as house:
+        for node in ("east", "west"):
+            recorder.wait_for(f"serd/{node}/speech", b"ON")
+            recorder.wait_count(f"serd/{node}/emotion", 1)  # an utterance in a row of many
+        time.sleep(0.7)  # enough of the next one for an event
+        begun = time.monotonic()
+        assert house.stop() == 0, house.log
+        took = time.monotonic() - begun
+    assert took < 6
+    for node in ("east", "west"):
+        recorder.wait_for(f"serd/{node}/status", b"offline")
+        heard = events(recorder, node)
+        assert len(heard) == 2
+        assert heard[-1]["duration_s"] < 3.0
+    assert not any("Traceback" in line for line in house.log)
+
+
+def test_a_reload_takes_a_source_away_and_adds_one(
+    tmp_path: Path, broker: Mosquitto, recorder: Recorder
+) -> None:
+    first = {"node": "first", "audio": {"source": str(SAMPLE)}}
+    second = {"node": "second", "audio": {"source": str(SAMPLE)}}
+    with House(tmp_path, broker.port, first) as house:
+        recorder.wait_for("serd/first/status", b"online")
+        house.write(first, {"node": "FIRST"})
+        house.send(signal.SIGHUP)
+        house.wait_log("sources[1].node = FIRST")
+        house.wait_log("going on with the old configuration")
+        house.write(second)
+        house.send(signal.SIGHUP)
+        recorder.wait_for("serd/first/status", b"offline")
+        recorder.wait_for("serd/second/status", b"online")
+        assert house.stop() == 0, house.log
+
+
+def test_a_killed_process_is_offline_in_every_room(
+    tmp_path: Path, broker: Mosquitto, recorder: Recorder
+) -> None:
+    """The last will of each node, which MQTT keeps for each connection."""
+    nodes = ("one", "two", "three")
+    sources = [{"node": node, "audio": {"source": str(SAMPLE)}} for node in nodes]
+    with House(tmp_path, broker.port, *sources) as house:
+        for node in nodes:
+            recorder.wait_for(f"serd/{node}/status", b"online")
+        house.kill()
+        for node in nodes:
+            recorder.wait_for(f"serd/{node}/status", b"offline")
+
+
+def test_history_and_tail_know_all_of_them(
+    tmp_path: Path, broker: Mosquitto, recorder: Recorder
+) -> None:
+    sources = [{"node": node, "audio": {"source": str(SAMPLE)}} for node in ("left", "right")]
+    with House(tmp_path, broker.port, *sources) as house:
+        # The daemon's own configuration serves the followers.
+        command = [part for part in house.command if part != "run"] + ["tail", "--json"]
+        with subprocess.Popen(
+            command, cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE, text=True
+        ) as tail:
+            assert tail.stdout is not None
+            seen: set[str] = set()
+            deadline = time.monotonic() + TIMEOUT_S
+            while seen != {"left", "right"} and time.monotonic() < deadline:
+                seen.add(json.loads(tail.stdout.readline())["node"])
+            tail.send_signal(signal.SIGINT)
+            assert tail.wait(TIMEOUT_S) == 0
+        assert house.stop() == 0
+    assert seen == {"left", "right"}
