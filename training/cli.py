@@ -13,6 +13,7 @@ from training.baselines.command import baselines
 from training.console import Meter, changed, plain_errors, run_options, shared_options
 from training.corpora import corpora_root, read_corpora
 from training.crossval_command import folds
+from training.inspect_command import inspect
 from training.probes.command import probe
 from training.recipe import load_recipe
 
@@ -34,6 +35,7 @@ def main() -> None:
 main.add_command(folds)
 main.add_command(probe)
 main.add_command(baselines)
+main.add_command(inspect)
 
 
 @main.command()

@@ -9,7 +9,7 @@ from serd.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-DPI = 110
+DPI = 100
 
 
 def figure(width: float, height: float) -> Any:
@@ -30,7 +30,7 @@ def figure(width: float, height: float) -> Any:
 
 
 def save(made: Any, path: Path) -> list[Path]:
-    """Write a figure as PNG and as SVG; the same figure gives the same bytes.
+    """Write a figure as PNG and as SVG; the same figure gives the same PNG.
 
     Args:
         made: What :func:`figure` gave, drawn on.
@@ -40,10 +40,17 @@ def save(made: Any, path: Path) -> list[Path]:
         The files written.
     """
     import matplotlib as mpl
+    from PIL import Image
 
     path.parent.mkdir(parents=True, exist_ok=True)
     png, svg = path.parent / f"{path.name}.png", path.parent / f"{path.name}.svg"
     made.savefig(png, dpi=DPI, metadata={"Software": None})
+    # Of 256 colours: a quarter of the bytes, and nobody sees it.
+    with Image.open(png) as picture:
+        few = picture.convert("RGB").quantize(
+            256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+        )
+    few.save(png, optimize=True, dpi=(DPI, DPI))
     with mpl.rc_context({"svg.hashsalt": path.name, "svg.fonttype": "none"}):
         made.savefig(svg, dpi=DPI, metadata={"Date": None, "Creator": None})
     return [png, svg]

@@ -30,7 +30,7 @@ LEAK = (
 
 def about(**facts: Any) -> About:
     """Facts about one of Ciutacu's systems."""
-    shared = {
+    shared: dict[str, Any] = {
         "author": "Ciutacu",
         "year": 2020,
         "seed": 42,

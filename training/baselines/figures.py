@@ -56,7 +56,7 @@ def _accuracies(grouped: Grouped, folder: Path) -> list[Path]:
             axes.plot(100 * stated, place - 0.2, "|", ms=14, mew=2.5, color=PUBLISHED,
                       label="published")  # fmt: skip
     axes.axvline(12.5, color="#777777", lw=0.8, ls=":")
-    axes.text(12.9, len(names) - 0.42, "chance", fontsize=7, color="#777777", va="top")
+    axes.text(12.9, -0.42, "chance", fontsize=7, color="#777777")
     axes.set(yticks=range(len(names)), yticklabels=[_label(name) for name in names])
     axes.set(xlim=(0, 100), xlabel="accuracy, per cent (whiskers: standard deviation)")
     axes.invert_yaxis()

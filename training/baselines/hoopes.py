@@ -22,7 +22,7 @@ UNSAID_SPLIT = "No third part of the clips is told of, so the test clips are the
 
 def about(**facts: Any) -> About:
     """Facts about one of Hoopes's systems."""
-    shared = {"author": "Hoopes", "year": 2024, "seed": 1, "test_share": 0.2}
+    shared: dict[str, Any] = {"author": "Hoopes", "year": 2024, "seed": 1, "test_share": 0.2}
     return About(**(shared | facts))
 
 

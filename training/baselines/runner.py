@@ -189,7 +189,7 @@ def run_one(task: Task, system: Baseline, corpus: Corpus, source: Source) -> Res
     said = np.asarray(fitted.predict(x[sides.test]))
     learned = np.asarray(fitted.predict(x[sides.train])) == y[sides.train]
     spent = (time.process_time() - start) / 60.0
-    named = [_names(emotions, y[sides.test]), _names(emotions, said)]
+    named = _names(emotions, y[sides.test]), _names(emotions, said)
     right = said == y[sides.test]
     return Result(
         task=task,

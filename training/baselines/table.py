@@ -35,6 +35,19 @@ systems are built again as their authors described them, mistakes included (a mo
   training nor in choosing an epoch. This is the figure that means something.
 """
 
+_CONFUSIONS = """\
+On speakers never heard, all folds together: a row for what was acted, a column for what was heard,
+in per cent of the row.
+"""
+
+_HOW = """\
+- Random: the author's share and seed, then the seeds that follow it; the same number seeds the
+  network. Files are in the order of their names. What order they had on the author's machine is not
+  known, so not even the author's seed makes the author's split.
+- Speakers: the folds of `training/folds/ravdess.json`. A system that keeps its best epoch chooses
+  it by three training speakers set aside; the others train on all of them.
+- The last epoch counts unless the author says otherwise."""
+
 _SPLITS = """\
 The random column is there to stand beside what was published. It is nobody's result, serd's
 neither.
@@ -71,10 +84,7 @@ def render(figures: Figures) -> str:
         "Accuracy on speakers never heard, mean over the folds.\n",
         _groups(grouped),
         "## Confusions\n",
-        (
-            "On speakers never heard, all folds together: a row for what was acted, a column for what"
-            " was heard, in per cent of the row.\n"
-        ),
+        _CONFUSIONS,
         "![Confusion matrices](figures/baselines-confusion.svg)\n",
         "## Curves\n",
         "Of the first seed on the random split. What is watched there are the test clips.\n",
@@ -108,12 +118,23 @@ def _names(grouped: Grouped) -> set[str]:
 
 
 def _main_table(grouped: Grouped) -> str:
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for name in SYSTEMS:
         about = SYSTEMS[name].about
         random, speakers = grouped.get((name, "random"), []), grouped.get((name, "speakers"), [])
         if not random and not speakers:
-            rows.append((f"`{name}`", _author(about), _published(about), *["not run yet"] * 5))
+            rows.append(
+                (
+                    f"`{name}`",
+                    _author(about),
+                    _published(about),
+                    "not run yet",
+                    "",
+                    "not run yet",
+                    "",
+                    "",
+                )
+            )
             continue
         own = name == "serd"
         accuracy, uar = (
@@ -125,13 +146,13 @@ def _main_table(grouped: Grouped) -> str:
                 _author(about),
                 "" if own else _published(about),
                 _pair([one.accuracy for one in random]),
-                len(random),
+                len(random) or "",
                 accuracy,
                 uar,
-                len(speakers),
+                len(speakers) or "",
             )
         )
-    three = {
+    three: dict[str, list[dict[str, float]]] = {
         protocol: [
             one.variants["of three"]
             for one in grouped.get(("serd", protocol), [])
@@ -146,13 +167,13 @@ def _main_table(grouped: Grouped) -> str:
                 "this project, 2026",
                 "",
                 _pair([one["accuracy"] for one in three["random"]]),
-                len(three["random"]),
+                len(three["random"]) or "",
                 *(_pair([one[key] for one in three["speakers"]]) for key in ("accuracy", "uar")),
-                len(three["speakers"]),
+                len(three["speakers"]) or "",
             )
         )
-    header = ("system", "author", "published", "random: accuracy", "seeds")
-    header += ("speakers: accuracy", "speakers: UAR", "folds")
+    header = ["system", "author", "published", "random: accuracy", "seeds"]
+    header += ["speakers: accuracy", "speakers: UAR", "folds"]
     return _table(header, rows) + "\n"
 
 
@@ -188,19 +209,24 @@ def _distances(grouped: Grouped) -> str:
             continue
         mean, _ = mean_and_spread([one.accuracy for one in results])
         same = [one.accuracy for one in results if one.task.number == 0]
-        own_seed = f", {same[0]:.1%} with seed {about.seed}" if same else ""
+        own_seed = f" ({_percent(same[0])} with the author's seed {about.seed})" if same else ""
         if about.published is None:
-            lines.append(f"- `{name}`: {mean:.1%}{own_seed}; {about.published_note}.")
+            text = f"{_percent(mean)}{own_seed}. Published: {about.published_note}."
+            lines.append(f"- `{name}`: {text}")
             continue
         away = mean - about.published
-        what = f"{abs(100 * away):.1f} points {'above' if away > 0 else 'below'} what was published"
-        guess = ""
+        side = "above" if away > 0 else "below"
+        text = f"{_percent(mean)}{own_seed}, {abs(100 * away):.1f} points {side} the published"
+        text += f" {_percent(about.published)}"
+        text += f" ({about.published_note})." if about.published_note else "."
+        late = [one.curves["val_accuracy"][-5:] for one in results if "val_accuracy" in one.curves]
+        if late and system.chooses:
+            text += f" In the last fifth of the epochs {_percent(float(np.mean(late)))}."
         if away < -CLOSE:
-            guess = f" **Not reached.** Our guess: {about.guess or 'none'}"
+            text += f" **Not reached.** Our guess: {about.guess or 'none.'}"
         elif away > CLOSE and about.guess:
-            guess = f" Our guess: {about.guess}"
-        note = f" ({about.published_note})" if about.published_note else ""
-        lines.append(f"- `{name}`: {mean:.1%}{own_seed}; {what}{note}.{guess}")
+            text += f" Our guess: {about.guess}"
+        lines.append(f"- `{name}`: {text}")
     return "\n".join(lines) + "\n"
 
 
@@ -225,7 +251,7 @@ def _groups(grouped: Grouped) -> str:
                 for key in columns
             ]
             people = [share for one in results for share in one.by_speaker.values()]
-            shown = [f"{100 * value:.1f}" for value in (*means, np.std(people))]
+            shown = [f"{100 * value:.1f}" for value in (*means, float(np.std(people)))]
             rows.append((f"`{name}`", *shown))
     return _table(("system", *columns.values(), "SD between speakers"), rows) + "\n"
 
@@ -242,20 +268,8 @@ def _measured(figures: Figures, grouped: Grouped) -> str:
         if (key := (name, "random")) in grouped
     ]
     lines = [
-        (
-            f"- {figures.corpus}, {figures.clips} clips (one of the published 1440 is there twice and"
-            " counts once), as decoded by librosa."
-        ),
-        (
-            "- Random: the author's share and seed, then the seeds that follow it; the same number"
-            " seeds the network. The order of the files is that of their names; what it was on the"
-            " author's machine is not known, so not even the author's seed makes the author's split."
-        ),
-        (
-            "- Speakers: the folds of `training/folds/ravdess.json`. A system that keeps its best"
-            " epoch chooses it on three training speakers set aside; the others train on all of them."
-        ),
-        "- The last epoch counts unless the author says otherwise.",
+        f"- {figures.corpus}, {figures.clips} clips; of what is published twice, one counts.",
+        _HOW,
         *(
             f"- `{name}`: about {count} of {test} test items of the random split are copies of"
             " training clips."
@@ -267,6 +281,10 @@ def _measured(figures: Figures, grouped: Grouped) -> str:
         "- " + ", ".join(f"{name} {version}" for name, version in figures.versions.items()) + ".",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def _author(about: About) -> str:
