@@ -370,7 +370,7 @@ def _rooms(
     random: np.random.Generator,
 ) -> Iterator[tuple[int, Room]]:
     """One room after the other, that has heard 0, 5, ... utterances other than ``place``."""
-    others = np.delete(np.arange(len(group)), place)
+    others = [at for at in range(len(group)) if at != place]
     if situation == "mostly_neutral":
         plain = [at for at in others if group[at].clip.emotion in _NEUTRAL]
         moved = [at for at in others if group[at].clip.emotion not in _NEUTRAL]

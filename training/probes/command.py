@@ -13,13 +13,15 @@ from serd.errors import UsageError
 from training.console import Meter, plain_errors, shared_options
 from training.corpora import corpora_root
 from training.prepare import CACHE
+from training.probes.conditions import CONDITIONS
 from training.recipe import load_recipe
 
 if TYPE_CHECKING:
+    from training.probes.trial import Part
     from training.recipe import Recipe
 
 _REPOSITORY = Path(__file__).parents[2]
-_PARTS = ("robustness", "environment", "adaptation")
+_PARTS: tuple[Part, ...] = ("robustness", "environment", "adaptation")
 _ENGINES = ("webrtc", "silero")
 
 
@@ -38,6 +40,13 @@ _ENGINES = ("webrtc", "silero")
     type=click.Choice(_ENGINES),
     help="Only this voice detector for the everyday sounds.  [default: both]",
 )
+@click.option(
+    "--condition",
+    "conditions",
+    multiple=True,
+    type=click.Choice(tuple(CONDITIONS)),
+    help="Only this hardship, besides the clean clips; may be repeated.  [default: all]",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Where the figures go, as JSON.")
 @shared_options
 @plain_errors
@@ -47,6 +56,7 @@ def probe(
     folder: Path | None,
     only: tuple[str, ...],
     engines: tuple[str, ...],
+    conditions: tuple[str, ...],
     out: Path | None,
     recipe: str,
     corpora: Path | None,
@@ -84,6 +94,7 @@ def probe(
             wanted,
             corpora_root(corpora),
             parts=[part for part in _PARTS if part in only or not only],
+            conditions=conditions or tuple(CONDITIONS),
             engines=engines or _ENGINES,
             cache=cache or CACHE,
             jobs=jobs,

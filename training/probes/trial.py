@@ -12,6 +12,7 @@ from training.corpora.esc10 import TRAINING_FOLDS, read_sounds
 from training.folds import make_split
 from training.prepare import CACHE
 from training.probes.adaptation import probe_adaptation, spaced
+from training.probes.conditions import CONDITIONS
 from training.probes.environment import ENGINES, probe_environment
 from training.probes.robustness import probe
 
@@ -40,6 +41,7 @@ def try_model(
     root: Path,
     *,
     parts: Sequence[Part] = PARTS,
+    conditions: Sequence[str] = tuple(CONDITIONS),
     engines: Sequence[str] = ENGINES,
     cache: Path = CACHE,
     jobs: int = 1,
@@ -52,6 +54,7 @@ def try_model(
         recipe: Names corpora and fold, and so who trained, validated and tests.
         root: Folder of the corpora.
         parts: Which of the three.
+        conditions: For ``robustness``; clean is always among them.
         engines: Voice detectors for ``environment``.
         cache: Folder of the cache.
         jobs: Processes.
@@ -88,6 +91,7 @@ def try_model(
             model,
             tested,
             noise_clips=[sound.path for sound in read_sounds(root)],
+            conditions=conditions,
             coverage=recipe.coverage,
             cache=cache,
             jobs=jobs,
