@@ -7,6 +7,7 @@ Every pair of fold and seed is an ordinary run in a folder of its own, made by t
         fold1-seed1/      as training.runs describes it, and beside that
             log.txt       what was done when
             times.json    seconds of each stage, and of one inference
+            probes.json   if it was asked for: training.probes
         fold2-seed1/ ...
 
 A run whose figures are there is not made again, and one that was broken off goes on from its
@@ -53,11 +54,25 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     """Folder or name of the teacher, if it is not where it is looked for."""
     threads: int = 1
     """Of TensorFlow."""
+    probes: tuple[str, ...] = ()
+    """Parts of :mod:`training.probes` that the model is to be put through."""
+
+    @property
+    def trained(self) -> bool:
+        """Whether its figures are there."""
+        return (Path(self.folder) / "metrics.json").is_file()
+
+    @property
+    def unprobed(self) -> tuple[str, ...]:
+        """The probes that are still to be made."""
+        kept = Path(self.folder) / "probes.json"
+        found = msgspec.json.decode(kept.read_bytes()) if kept.is_file() else {}
+        return tuple(part for part in self.probes if part not in found)
 
     @property
     def done(self) -> bool:
-        """Whether its figures are there."""
-        return (Path(self.folder) / "metrics.json").is_file()
+        """Whether nothing is left to do."""
+        return self.trained and not self.unprobed
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 RESULTS = Path("training") / "results"
 _REPOSITORY = Path(__file__).parents[1]
+_PARTS = ("robustness", "environment", "adaptation")
 
 
 def _numbers(_context: click.Context, _option: click.Parameter, value: str) -> tuple[int, ...]:
@@ -41,6 +42,13 @@ def _numbers(_context: click.Context, _option: click.Parameter, value: str) -> t
 @click.command()
 @click.option("--folds", callback=_numbers, default="1-5", show_default=True, help="Which.")
 @click.option("--seeds", callback=_numbers, default="1,2,3", show_default=True, help="Which.")
+@click.option(
+    "--probe",
+    "probes",
+    multiple=True,
+    type=click.Choice(_PARTS),
+    help="Then put each model through this part of `serd-train probe`; may be repeated.",
+)
 @click.option("--cluster", help="Address of a Dask scheduler (tcp://...) whose workers do it.")
 @click.option(
     "--runs", "home", type=click.Path(path_type=Path), help="Folder of the runs.  [runs/NAME-folds]"
@@ -58,6 +66,7 @@ def folds(
     *,
     folds: tuple[int, ...],
     seeds: tuple[int, ...],
+    probes: tuple[str, ...],
     cluster: str | None,
     home: Path | None,
     into: Path,
@@ -82,6 +91,7 @@ def folds(
             cache=str((options["cache"] or CACHE).absolute()),
             teacher=_whereabouts(options["teacher"]),
             threads=options["threads"],
+            probes=probes,
         )
         for one in planned
     ]
@@ -98,8 +108,8 @@ def folds(
         write_summary(summarise(planned, home), written)
 
     with Meter().running() as meter:
-        if waiting:
-            warm_up(waiting, jobs=options["jobs"], progress=meter)
+        if untrained := [task for task in waiting if not task.trained]:
+            warm_up(untrained, jobs=options["jobs"], progress=meter)
         with _watching(tasks, meter):
             run_all(waiting, jobs=options["jobs"], cluster=cluster, finished=finished)
     write_summary(summarise(planned, home), written)
@@ -139,7 +149,7 @@ def _watching(tasks: Sequence[Task], meter: Meter) -> Iterator[None]:
 def _steps_done(task: Task) -> int:
     import msgspec
 
-    if task.done:
+    if task.trained:
         return task.recipe.optimiser.steps
     try:
         curves = msgspec.json.decode((Path(task.folder) / "curves.json").read_bytes())

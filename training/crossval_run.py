@@ -16,8 +16,10 @@ from typing import Any
 
 import msgspec
 
+from serd.config import SpeechConfig
 from serd.errors import SerdError
 from training.crossval import Task
+from training.runs import Run
 
 _STAGES = ("train", "quantise", "evaluate")
 
@@ -38,24 +40,46 @@ def main() -> int:
 
 
 def _make(task: Task) -> None:
-    from training.runs import Run
     from training.stages import do
 
     run = Run(Path(task.folder), task.recipe)
     clock = _Clock(run.folder)
     clock("begin", 0, 1)
-    do(
-        run,
-        _STAGES,
+    if not task.trained:
+        do(
+            run,
+            _STAGES,
+            Path(task.root),
+            cache=Path(task.cache),
+            teacher=task.teacher,
+            jobs=1,
+            threads=task.threads,
+            progress=clock,
+        )
+        clock("done", 1, 1)
+        clock.keep(inference_ms(run.model))
+    if task.unprobed:
+        _probe(run, task, clock)
+
+
+def _probe(run: Run, task: Task, clock: _Clock) -> None:
+    from training.probes import PARTS, try_model
+
+    file = run.folder / "probes.json"
+    found = try_model(
+        run.model,
+        run.recipe,
         Path(task.root),
+        parts=[part for part in PARTS if part in task.unprobed],
+        # The detector that the daemon has unless it is told otherwise.
+        engines=(SpeechConfig().engine,),
         cache=Path(task.cache),
-        teacher=task.teacher,
-        jobs=1,
-        threads=task.threads,
         progress=clock,
     )
-    clock("done", 1, 1)
-    clock.keep(inference_ms(run.model))
+    before = msgspec.json.decode(file.read_bytes()) if file.is_file() else {}
+    part = file.with_suffix(".part")
+    part.write_bytes(msgspec.json.format(msgspec.json.encode(before | found)) + b"\n")
+    part.replace(file)
 
 
 class _Clock:
@@ -67,9 +91,10 @@ class _Clock:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._file = folder / "times.json"
-        self._seconds: dict[str, float] = {}
+        self._known: dict[str, Any] = {}
         if self._file.is_file():
-            self._seconds = msgspec.json.decode(self._file.read_bytes())["seconds"]
+            self._known = msgspec.json.decode(self._file.read_bytes())
+        self._seconds: dict[str, float] = self._known.get("seconds", {})
         self._stage = ""
         self._last = time.monotonic()
         self._tenth = -1
@@ -87,18 +112,17 @@ class _Clock:
         if stage != self._stage or tenth != self._tenth:
             self._stage, self._tenth = stage, tenth
             _log(self._folder, f"{what}: {done} of {whole}")
-            self._write({"seconds": self._seconds})
+            self._write({})
 
     def keep(self, milliseconds: float) -> None:
         """Write the seconds down with the time of one inference."""
-        self._write({"seconds": self._seconds, "inference_ms": round(milliseconds, 3)})
+        self._write({"inference_ms": round(milliseconds, 3)})
 
     def _write(self, content: dict[str, Any]) -> None:
-        rounded = content | {
-            "seconds": {stage: round(value, 2) for stage, value in self._seconds.items()}
-        }
+        seconds = {stage: round(value, 2) for stage, value in self._seconds.items()}
+        self._known |= content | {"seconds": seconds}
         part = self._file.with_suffix(".part")
-        part.write_bytes(msgspec.json.format(msgspec.json.encode(rounded)) + b"\n")
+        part.write_bytes(msgspec.json.format(msgspec.json.encode(self._known)) + b"\n")
         part.replace(self._file)
 
 

@@ -50,6 +50,8 @@ SCALARS = (
 """Figures of one corpus in one run that have a mean and spreads."""
 _KEPT = (*SCALARS, "clips", "classes", "recall", "speaker_accuracy", "labels", "confusion")
 _PLACES = ("test", "cross_corpus")
+_DETAILS = ("kinds", "recall", "tried", "segmenter", "validation", "noise", "human_kinds")
+"""Of the probes; they stay in the runs' folders."""
 
 
 def summarise(planned: Sequence[Recipe], home: Path) -> dict[str, Any]:
@@ -146,15 +148,25 @@ def spread_tree(trees: Sequence[tuple[int, int, Any]]) -> Any:
         trees: Fold, seed and table of each run; what is not in the first one is left out.
 
     Returns:
-        A table of the same shape. Text is kept as it is; what is neither is left out.
+        A table of the same shape. Text is kept as it is, of lists those of as many numbers in every
+        run; what is neither, and what :data:`_DETAILS` names, is left out.
     """
     _, _, first = trees[0]
     if isinstance(first, dict):
         branches = {
             key: spread_tree([(fold, seed, tree.get(key)) for fold, seed, tree in trees if tree])
             for key in first
+            if key not in _DETAILS
         }
         return {key: branch for key, branch in branches.items() if branch is not None}
+    if isinstance(first, list):
+        alike = all(isinstance(tree, list) and len(tree) == len(first) for _, _, tree in trees)
+        if not alike or not all(isinstance(one, int | float) for one in first):
+            return None
+        return [
+            spread_tree([(fold, seed, tree[place]) for fold, seed, tree in trees])
+            for place in range(len(first))
+        ]
     if isinstance(first, bool | str):
         return first
     if isinstance(first, int | float):

@@ -4,56 +4,104 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from serd.model.emotions import EMOTIONS
 from serd.model.model_file import ModelFile
 from training.corpora import read_corpus
 from training.folds import load_folds
-from training.report import QUOTE_BEGIN, QUOTE_END, card, quote, write_quote
+from training.report import (
+    QUOTE_BEGIN,
+    QUOTE_END,
+    Sources,
+    card,
+    load_sources,
+    quote,
+    write_quote,
+)
+from training.report.drawing import digest
 from training.runs import summary
 
 REPOSITORY = Path(__file__).parents[2]
+RESULTS = REPOSITORY / "training" / "results"
+RELEASED = sorted(
+    file.stem
+    for file in RESULTS.glob("*.json")
+    if "network_sha256" in json.loads(file.read_text(encoding="utf-8")).get("model", {})
+    and "test" in json.loads(file.read_text(encoding="utf-8"))
+)
+"""The models that ship."""
 
 
 @pytest.fixture(scope="module")
-def figures() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(
-        (REPOSITORY / "training" / "results" / "default.json").read_text(encoding="utf-8")
-    )
-    return found
+def sources() -> Sources:
+    return load_sources(RESULTS / "default.json")
 
 
-def test_the_card_says_what_the_run_measured(figures: dict[str, Any]) -> None:
-    assert (REPOSITORY / "docs" / "model-card.md").read_text(encoding="utf-8") == card(figures)
+@pytest.fixture(scope="module")
+def figures(sources: Sources) -> dict[str, Any]:
+    return sources.release
 
 
-def test_the_card_names_a_teacher_and_its_licence(figures: dict[str, Any]) -> None:
+@pytest.mark.parametrize("name", RELEASED)
+def test_the_card_says_what_was_measured(name: str) -> None:
+    page = "model-card.md" if name == "default" else f"model-card-{name}.md"
+    written = (REPOSITORY / "docs" / page).read_text(encoding="utf-8")
+    assert written == card(load_sources(RESULTS / f"{name}.json"))
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_the_pictures_are_of_these_figures(name: str) -> None:
+    found = load_sources(RESULTS / f"{name}.json")
+    text = card(found)
+    pictures = sorted(set(re.findall(r"\((figures/[^)]+)\.png\)", text)))
+    assert pictures
+    for picture in pictures:
+        assert (REPOSITORY / "docs" / f"{picture}.png").is_file()
+        drawn = (REPOSITORY / "docs" / f"{picture}.svg").read_text(encoding="utf-8")
+        assert f"figures {digest(found)}" in drawn
+
+
+@pytest.mark.parametrize("file", sorted(RESULTS.glob("*-folds.json")), ids=lambda file: file.stem)
+def test_every_run_was_tested_on_the_speakers_of_its_fold(file: Path) -> None:
+    summary = json.loads(file.read_text(encoding="utf-8"))
+    assert summary["done"] == len(summary["runs"])
+    for run in summary["runs"]:
+        for corpus in summary["recipe"]["corpora"]:
+            tested = sorted(run["figures"][corpus]["speaker_accuracy"])
+            assert tested == sorted(load_folds(corpus)[run["fold"] - 1])
+
+
+def test_the_card_names_a_teacher_and_its_licence(sources: Sources) -> None:
+    figures = sources.release
     teaching = {"share": 0.7, "groups": 4, "gain": 2.0, "temperature": 2.0, "layers": [2, 3]}
     of_side = {"clips": 3, "accuracy": 0.5, "uar": 0.25, "confidence": 0.75}
     taught = {"teacher": "somebody/large", "licence": "MIT", "training": {"ravdess": of_side}}
     with_it = {"teaching": taught, "recipe": figures["recipe"] | {"teaching": teaching}}
-    text = card(figures | with_it)
+    text = card(msgspec.structs.replace(sources, release=figures | with_it))
     assert "`somebody/large`" in text
     assert "licence:\nMIT." in text
     assert "| RAVDESS | taught | 3 | 0.5000 | 0.2500 | 0.7500 |" in text
-    assert "from labels alone" in card(figures | {"teaching": None})
+    without = msgspec.structs.replace(sources, release=figures | {"teaching": None})
+    assert "from labels alone" in card(without)
 
 
-def test_readme_quotes_the_figures(figures: dict[str, Any]) -> None:
+def test_readme_quotes_the_figures(sources: Sources) -> None:
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    assert f"{QUOTE_BEGIN}\n\n{quote(figures)}\n\n{QUOTE_END}" in text
+    assert f"{QUOTE_BEGIN}\n\n{quote(sources)}\n\n{QUOTE_END}" in text
 
 
-def test_a_page_without_marks_is_left_alone(figures: dict[str, Any], tmp_path: Path) -> None:
+def test_a_page_without_marks_is_left_alone(sources: Sources, tmp_path: Path) -> None:
     page = tmp_path / "README.md"
     page.write_text("# something else\n", encoding="utf-8")
-    assert not write_quote(figures, page)
+    assert not write_quote(sources, page)
     assert page.read_text(encoding="utf-8") == "# something else\n"
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import training
 from serd.errors import UsageError
 from training.corpora import Clip, Corpus, read_corpus
 from training.folds import Split, draw_folds, load_folds, make_split
@@ -26,10 +27,14 @@ def corpus_of(name: str) -> Corpus:
     return Corpus(name=name, title=name, licence="", source="", clips=clips)
 
 
+RECIPES = sorted(file.stem for file in (Path(training.__file__).parent / "recipes").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("fold", [1, 2, 3, 4, 5])
-def test_no_speaker_is_on_two_sides(fold: int) -> None:
-    corpora = {name: corpus_of(name) for name in ("ravdess", "crema_d")}
-    use = load_recipe("default").corpora
+def test_no_speaker_is_on_two_sides(fold: int, recipe: str) -> None:
+    use = load_recipe(recipe).corpora
+    corpora = {name: corpus_of(name) for name in use}
     validation = {name: use[name].validation_speakers for name in corpora}
     split = make_split(corpora, fold=fold, validation=validation)
     sides = [set(split.train), set(split.validation), set(split.test)]

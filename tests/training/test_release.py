@@ -14,7 +14,7 @@ import pytest
 from serd import Classifier
 from tests.training.recipes import tiny_recipe
 from tests.training.synthetic import RATE, voice
-from training.report import card
+from training.report import card, load_sources
 
 pytest.importorskip("tensorflow")
 
@@ -23,10 +23,16 @@ pytest.importorskip("tensorflow")
 def released(synthetic_corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What ``serd-train release`` puts into a repository."""
     home = tmp_path_factory.mktemp("release")
+    release(home, synthetic_corpora, cache=home / "cache")
+    return home
+
+
+def release(home: Path, corpora: Path, *, cache: Path) -> None:
+    """All of it, by the command, into an empty folder."""
     recipe = home / "tiny.yaml"
     recipe.write_bytes(msgspec.yaml.encode(tiny_recipe(steps=80)))
     command = [sys.executable, "-m", "training", "release", "--recipe", str(recipe)]
-    command += ["--corpora", str(synthetic_corpora), "--cache", str(home / "cache")]
+    command += ["--corpora", str(corpora), "--cache", str(cache)]
     command += ["--run", str(home / "run"), "--into", str(home), "--jobs", "1"]
     done = subprocess.run(
         command,
@@ -43,7 +49,6 @@ def released(synthetic_corpora: Path, tmp_path_factory: pytest.TempPathFactory) 
         "tiny.json",
         "model-card-tiny.md",
     ]
-    return home
 
 
 def test_the_model_loads_and_recognises_voices_it_never_heard(released: Path) -> None:
@@ -71,11 +76,36 @@ def test_the_figures_are_better_than_chance_and_agree_with_each_other(released: 
 
 
 def test_the_card_is_made_of_the_figures(released: Path) -> None:
-    text = (released / "docs" / "model-card-tiny.md").read_text()
-    figures = json.loads((released / "training" / "results" / "tiny.json").read_text())
-    assert text == card(figures)
-    assert f"**{figures['test']['ravdess']['uar']:.4f}**" in text
+    text = (released / "docs" / "model-card-tiny.md").read_text(encoding="utf-8")
+    sources = load_sources(released / "training" / "results" / "tiny.json")
+    assert text == card(sources)
+    assert f"| {sources.release['test']['ravdess']['uar']:.4f} |" in text
     assert "Apache-2.0" in text
+    assert "Not measured yet (`serd-train folds`)." in text
+    drawn = released / "docs" / "figures" / "model-tiny"
+    assert sorted(file.name for file in drawn.glob("*.png")) == [
+        "confusion.png",
+        "reliability.png",
+        "risk-coverage.png",
+    ]
+
+
+@pytest.mark.slow
+def test_twice_the_same_seed_gives_the_same_model_and_figures(
+    released: Path, synthetic_corpora: Path, tmp_path: Path
+) -> None:
+    release(tmp_path, synthetic_corpora, cache=tmp_path / "cache")
+    one, other = (
+        json.loads((home / "training" / "results" / "tiny.json").read_text(encoding="utf-8"))
+        for home in (released, tmp_path)
+    )
+    # The revision and the day may have changed between the two.
+    assert one["run"].pop("seed") == other["run"].pop("seed")
+    assert one["run"].pop("split") == other["run"].pop("split")
+    del one["run"], other["run"]
+    assert one == other
+    for name in ("network.tflite", "weights.npz", "calibration.json", "curves.json"):
+        assert (released / "run" / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
 
 
 def test_a_run_is_not_mistaken_for_another(released: Path, synthetic_corpora: Path) -> None:

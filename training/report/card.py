@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from serd.model.emotions import EMOTIONS
-from training.report import sections
-from training.report.drawing import figures_folder
-from training.report.tables import number, paragraph, table, title
+from training.report import sections, trials
+from training.report.tables import figures_folder, number, paragraph, table, title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,10 +68,10 @@ def card(sources: Sources) -> str:
         sections.quantised(sources),
         sections.class_by_class(sources),
         sections.confidence(sources),
-        sections.hardship(sources),
-        sections.habituation(sources),
-        sections.no_speech(sources),
-        sections.baselines(sources),
+        trials.hardship(sources),
+        trials.habituation(sources),
+        trials.no_speech(sources),
+        trials.baselines(sources),
         _limits(figures),
         _ETHICS,
         _reproduction(figures),

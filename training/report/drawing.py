@@ -42,11 +42,6 @@ _STYLE: Any = {
 }
 
 
-def figures_folder(name: str) -> str:
-    """Where a model's pictures are, seen from its card."""
-    return "figures/model" if name == "default" else f"figures/model-{name}"
-
-
 def draw_all(sources: Sources, folder: Path) -> list[Path]:
     """Draw every picture for which there are figures.
 
@@ -70,9 +65,7 @@ def draw_all(sources: Sources, folder: Path) -> list[Path]:
 
 def digest(sources: Sources) -> str:
     """Of the figures; stands in each SVG, so that it shows whether a picture is out of date."""
-    import msgspec
-
-    text = json.dumps(msgspec.to_builtins(sources), sort_keys=True)
+    text = json.dumps([sources.release, sources.folds, sources.probes], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -285,6 +278,29 @@ def _noise(sources: Sources) -> Any:
     return figure
 
 
+def _adaptation(sources: Sources) -> Any:
+    """UAR of one speaker's clips after so many others of the same voice."""
+    methods = sources.probed("adaptation", "methods")
+    heard = [one for one in sources.numbers("adaptation", "heard") if one is not None]
+    if not methods or not heard:
+        return None
+    figure, axes = _canvas(3.4, len(methods), sharey=True)
+    for axis, (method, found) in zip(axes, methods.items(), strict=True):
+        for place, corpus in enumerate(found["test"]["speaker"]):
+            path = ("adaptation", "methods", method, "test", "speaker", corpus, "uar")
+            values = [100 * one.value for one in sources.numbers(*path) if one is not None]
+            axis.plot(
+                range(len(values)), values, color=_COLOURS[place], marker=_MARKERS[place],
+                label=title(corpus),
+            )  # fmt: skip
+        axis.set_xticks(range(len(heard)), [f"{one.value:.0f}" for one in heard])
+        axis.set_xlabel("utterances heard before")
+        axis.set_title(f"by {method}")
+    axes[0].set_ylabel("UAR, %")
+    axes[0].legend()
+    return figure
+
+
 PICTURES: dict[str, Callable[[Sources], Any]] = {
     "folds": _folds,
     "speakers": _speakers,
@@ -292,5 +308,6 @@ PICTURES: dict[str, Callable[[Sources], Any]] = {
     "reliability": _reliability,
     "risk-coverage": _risk_coverage,
     "noise": _noise,
+    "adaptation": _adaptation,
 }
 """Each by its file's name; None is returned where there are no figures."""

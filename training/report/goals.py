@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from serd.config import SpeechConfig
 from training.report.sources import Measured, measured
 from training.report.tables import NOT_YET, table
 
@@ -110,10 +112,20 @@ def _milliseconds(sources: Sources) -> Measured | None:
 
 
 def _random_split(sources: Sources) -> Measured | None:
-    found = (sources.baselines or {}).get("ours_random_accuracy")
-    return None if found is None else Measured(value=100 * found)
+    found = [
+        100 * one["accuracy"]
+        for one in (sources.baselines or {}).get("results", ())
+        if (one["task"]["system"], one["task"]["protocol"]) == ("serd", "random")
+    ]
+    if not found:
+        return None
+    spread = stdev(found) if len(found) > 1 else None
+    return Measured(value=fmean(found), folds_sd=spread)
 
 
+EVERYDAY = ("environment", "engines", SpeechConfig().engine, "held_out")
+"""Sounds that training never heard, through the detector that the daemon has unless told otherwise;
+crying and sneezing are counted apart."""
 _ROBUST = ("robustness", "corpora", "ravdess", "conditions")
 
 GOALS: tuple[Goal, ...] = (
@@ -242,7 +254,7 @@ GOALS: tuple[Goal, ...] = (
         aim=2.0,
         unit="per hour",
         lower=True,
-        find=_probe("environment", "events_per_hour", factor=1.0),
+        find=_probe(*EVERYDAY, "sounds", "events_per_hour", factor=1.0),
     ),
     Goal(
         key="random-split",

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from training.report.drawing import figures_folder
 from training.report.goals import goals_table
 from training.report.sources import measured
-from training.report.tables import NOT_YET, number, paragraph, table, title, with_spread
+from training.report.tables import (
+    NOT_YET,
+    missing,
+    number,
+    paragraph,
+    picture,
+    table,
+    title,
+    with_spread,
+)
 
 if TYPE_CHECKING:
     from training.report.sources import Sources
@@ -120,7 +128,7 @@ out, calm counts as pleasant and sleepy."""
 def spread_between(sources: Sources) -> str:
     """Folds, seeds and speakers."""
     if sources.folds is None:
-        return _missing("Folds, seeds and speakers", "serd-train folds")
+        return missing("Folds, seeds and speakers", "serd-train folds")
     rows = []
     for corpus in sources.corpora:
         people = sources.crossed(corpus).get("speakers")
@@ -149,9 +157,9 @@ def spread_between(sources: Sources) -> str:
 A fold's figure is the mean of its seeds, a seed's the mean of its folds, a speaker's the mean of
 the runs that were tested on him or her.
 
-{_picture(sources, "folds", "UAR of each fold and seed")}
+{picture(sources.name, "folds", "UAR of each fold and seed")}
 
-{_picture(sources, "speakers", "accuracy of each test speaker")}
+{picture(sources.name, "speakers", "accuracy of each test speaker")}
 """
 
 
@@ -206,7 +214,7 @@ def class_by_class(sources: Sources) -> str:
             ]
         rows.append(row)
     parts.append(table(header, rows) + "\n")
-    parts.append(_picture(sources, "confusion", "what was acted and what was heard") + "\n")
+    parts.append(picture(sources.name, "confusion", "what was acted and what was heard") + "\n")
     for corpus in sources.corpora:
         one = sources.shipped(corpus)
         counts = [
@@ -237,7 +245,7 @@ def confidence(sources: Sources) -> str:
                 )
             )
     if not rows:
-        return _missing("Confidence", "serd-train release")
+        return missing("Confidence", "serd-train release")
     header = ["accuracy on the surest", "100 %", "90 %", "80 %", "70 %", "50 %", "30 %"]
     header.append("calibration error over all folds' clips")
     return f"""\
@@ -245,79 +253,10 @@ def confidence(sources: Sources) -> str:
 
 {table(header, rows)}
 
-{_picture(sources, "reliability", "how often the model is right at each confidence")}
+{picture(sources.name, "reliability", "how often the model is right at each confidence")}
 
-{_picture(sources, "risk-coverage", "share of mistakes among the most confident answers")}
+{picture(sources.name, "risk-coverage", "share of mistakes among the most confident answers")}
 """
-
-
-def hardship(sources: Sources) -> str:
-    """Noise, rooms, telephones."""
-    about = sources.probed("robustness", "about")
-    if not about:
-        return _missing("Noise, rooms, telephones", "serd-train probe")
-    corpora = list(sources.probed("robustness", "corpora"))
-    header = [
-        "",
-        *(f"{title(corpus)}, {what}" for corpus in corpora for what in ("accuracy", "UAR")),
-    ]
-    rows = [
-        (
-            words,
-            *(
-                with_spread(sources.probe("robustness", "corpora", corpus, "conditions", name, key))
-                for corpus in corpora
-                for key in ("accuracy", "uar")
-            ),
-        )
-        for name, words in about.items()
-    ]
-    return f"""\
-## Noise, rooms, telephones
-
-Test clips, put through what a living room may do to them. The noises are recordings of ESC-10 that
-training never heard{_of_probes(sources)}.
-
-{table(header, rows)}
-
-{_picture(sources, "noise", "accuracy against the signal-to-noise ratio")}
-"""
-
-
-def habituation(sources: Sources) -> str:
-    """Adaptation without labels."""
-    found = sources.probed("adaptation")
-    if not found:
-        return _missing("Getting used to a speaker", "serd-train probe")
-    return f"""\
-## Getting used to a speaker
-
-{_picture(sources, "adaptation", "UAR after a number of utterances of one speaker")}
-"""
-
-
-def no_speech(sources: Sources) -> str:
-    """Events per hour where nobody speaks."""
-    found = sources.probed("environment")
-    if not found:
-        return _missing("Not speech, not emotion", "serd-train probe")
-    return "## Not speech, not emotion\n"
-
-
-def baselines(sources: Sources) -> str:
-    """Where the published systems stand."""
-    if sources.baselines is None:
-        return _missing("Published systems", "serd-train baselines")
-    return """\
-## Published systems
-
-The published small systems, as reported and as reproduced here, on random splits and on speakers
-that were never heard: see [baselines.md](baselines.md).
-"""
-
-
-def _missing(heading: str, command: str) -> str:
-    return f"## {heading}\n\nNot measured yet (`{command}`).\n"
 
 
 def _named(sources: Sources, corpus: str) -> str:
@@ -331,19 +270,7 @@ def _of(sources: Sources) -> str:
     return f": {len(folds['folds'])} folds, {len(folds['seeds'])} seeds, {folds['done']} runs"
 
 
-def _of_probes(sources: Sources) -> str:
-    crossed = sources.probe("robustness", "corpora", "ravdess", "conditions", "clean", "accuracy")
-    if crossed is not None and crossed.crossed:
-        return "; means over folds and seeds, ± the standard deviation between folds"
-    return "; of the shipped file"
-
-
 def _ends(spread: dict[str, Any] | None) -> str:
     if not spread:
         return ""
     return f"{100 * spread['lowest']:+.1f}, {100 * spread['highest']:+.1f}"
-
-
-def _picture(sources: Sources, name: str, words: str) -> str:
-    folder = figures_folder(sources.name)
-    return f"[![{words}]({folder}/{name}.png)]({folder}/{name}.svg)"

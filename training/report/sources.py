@@ -73,6 +73,13 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
             found = Measured(value=float(value))
         return found
 
+    def numbers(self, *path: str) -> list[Measured | None]:
+        """A list among the probes, by the keys that lead to it."""
+        for tree in ((self.folds or {}).get("probes"), self.probes):
+            if isinstance(found := _at(tree, path), list):
+                return [self.probe(*path, str(place)) for place in range(len(found))]
+        return []
+
     def probed(self, *path: str) -> dict[str, Any]:
         """A part of the probes, to see what is in it."""
         for tree in ((self.folds or {}).get("probes"), self.probes):
@@ -135,7 +142,10 @@ def _read(file: Path) -> dict[str, Any] | None:
 
 def _at(tree: Any, path: tuple[str, ...]) -> Any:
     for key in path:
-        if not isinstance(tree, dict) or key not in tree:
+        if isinstance(tree, list) and int(key) < len(tree):
+            tree = tree[int(key)]
+        elif isinstance(tree, dict) and key in tree:
+            tree = tree[key]
+        else:
             return None
-        tree = tree[key]
     return tree

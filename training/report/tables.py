@@ -50,3 +50,19 @@ def table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
     """Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def missing(heading: str, command: str) -> str:
+    """A section of the card that is still to come."""
+    return f"## {heading}\n\nNot measured yet (`{command}`).\n"
+
+
+def figures_folder(name: str) -> str:
+    """Where a model's pictures are, seen from its card."""
+    return "figures/model" if name == "default" else f"figures/model-{name}"
+
+
+def picture(model: str, name: str, words: str) -> str:
+    """A PNG that leads to its SVG."""
+    folder = figures_folder(model)
+    return f"[![{words}]({folder}/{name}.png)]({folder}/{name}.svg)"

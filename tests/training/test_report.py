@@ -1,0 +1,195 @@
+"""The report: means before single runs, goals judged by what is shown, pictures that stay alike."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from serd.errors import InputError
+from training.crossval_summary import SCALARS, spread, spread_tree
+from training.report import Sources, card, load_sources, quote, write_card
+from training.report.goals import verdicts
+
+RESULTS = Path(__file__).parents[2] / "training" / "results"
+HEARD = [0, 5, 20, 50]
+
+
+def of_runs(*values: float) -> dict[str, Any]:
+    """The spread of a figure over as many folds, one seed."""
+    return spread((fold, 1, value) for fold, value in enumerate(values, start=1))
+
+
+def crossed(uar: float) -> dict[str, Any]:
+    """A corpus as the summary of two folds describes it."""
+    return {
+        "place": "test",
+        "classes": ["happy", "sad"],
+        "figures": {key: of_runs(uar - 0.02, uar + 0.02) for key in SCALARS},
+        "recall": {"happy": of_runs(uar, uar), "sad": of_runs(uar, uar)},
+        "speakers": {
+            "count": 3,
+            "mean": 0.5,
+            "sd": 0.1,
+            "lowest": 0.4,
+            "highest": 0.6,
+            "accuracy": {"1": 0.4, "2": 0.5, "3": 0.6},
+        },
+        "float32": {key: of_runs(uar, uar + 0.02) for key in ("accuracy", "uar")},
+        "int8_less_float32": {key: of_runs(-0.004, 0.0) for key in ("accuracy", "uar")},
+        "labels": ["happy", "sad"],
+        "confusion": [[3, 1], [0, 4]],
+        "reliability": {"clips": [0] * 8 + [4, 4], "right": [0] * 8 + [3, 4],
+                        "confidence": [0.0] * 8 + [3.4, 3.8]},
+        "ece_pooled": 0.0755,
+        "risk_coverage": [place / 100 for place in range(1, 51)],
+    }  # fmt: skip
+
+
+def probed() -> dict[str, Any]:
+    count = {"seconds": 360.0, "events_per_hour": 30.0}
+    curve = {"uar": [0.5, 0.51, 0.52, 0.53], "gain_20": 0.021}
+    names = ("clean", "noise-20db", "noise-10db", "noise-5db", "room-0.6s", "telephone")
+    return {
+        "robustness": {
+            "about": {name: f"words on {name}" for name in names},
+            "corpora": {
+                "ravdess": {"conditions": {name: {"accuracy": 0.6, "uar": 0.61} for name in names}}
+            },
+        },
+        "environment": {
+            "engines": {
+                "webrtc": {
+                    "held_out": {"sounds": count, "human": count},
+                    "all": {"sounds": count},
+                    "silence": {"digital": count},
+                }
+            }
+        },
+        "adaptation": {
+            "heard": HEARD,
+            "methods": {"features": {"test": {"speaker": {"ravdess": curve}}}},
+        },
+    }
+
+
+@pytest.fixture
+def alone() -> Sources:
+    """The shipped model, of which nothing more is known."""
+    return Sources(release=load_sources(RESULTS / "default.json").release)
+
+
+@pytest.fixture
+def sources(alone: Sources) -> Sources:
+    """The same with two folds, probes and baselines."""
+    recipe = {k: v for k, v in alone.release["recipe"].items() if k not in {"fold", "seed"}}
+    folds = {
+        "recipe": recipe,
+        "folds": [1, 2],
+        "seeds": [1],
+        "planned": 3,
+        "done": 2,
+        "probed": 2,
+        "inference_ms": of_runs(0.3, 0.5),
+        "corpora": {"ravdess": crossed(0.7), "crema_d": crossed(0.66), "emodb": crossed(0.5)},
+        "probes": spread_tree([(1, 1, probed()), (2, 1, probed())]),
+        "runs": [
+            {"fold": fold, "seed": 1, "figures": {
+                name: {"uar": 0.6} for name in ("ravdess", "crema_d", "emodb")
+            }}
+            for fold in (1, 2)
+        ],
+    }  # fmt: skip
+    results = [
+        {"task": {"system": "serd", "protocol": "random"}, "accuracy": value}
+        for value in (0.86, 0.88)
+    ]
+    return msgspec.structs.replace(
+        alone, folds=folds, baselines={"results": results}, tried={"crema-uar": "Longer training."}
+    )
+
+
+def test_means_stand_before_the_shipped_file(sources: Sources, alone: Sources) -> None:
+    found = sources.figure("ravdess", "uar")
+    assert found is not None
+    assert found.value == pytest.approx(0.7)
+    assert found.folds_sd == pytest.approx(0.02 * 2**0.5)
+    text = card(sources)
+    assert "**0.700 ± 0.028**" in text
+    assert f"| {alone.release['test']['ravdess']['uar']:.4f} |" in text
+    assert "1 of the planned runs are not finished yet" in text
+    assert "| RAVDESS | 3 | 8 | **70.0%** ± 2.8 |" in quote(sources)
+
+
+def test_goals_are_judged_by_the_mean(sources: Sources) -> None:
+    words = {one.goal.key: one.words for one in verdicts(sources)}
+    assert words["ravdess-uar"] == "must reached, 4.0 short of the aim"
+    assert words["crema-uar"] == "missed by 2.0"
+    assert words["emodb-uar"] == "missed by 10.0"
+    assert words["int8"] == "aim reached"
+    assert words["size"] == "aim reached"
+    assert words["inference"] == "aim reached"
+    assert words["noise"] == "must reached, 2.0 short of the aim"
+    assert words["room"] == "missed by 3.0"
+    assert words["telephone"] == "aim reached"
+    assert words["false-events"] == "missed by 10.0"
+    assert words["random-split"] == "must reached, 3.0 short of the aim"
+    text = card(sources)
+    assert "| 66.0 ± 2.8 % | missed by 2.0 |" in text
+    assert "missed by 2.0: Longer training." in text
+    assert "missed by 10.0: nothing is written down yet." in text
+
+
+def test_what_was_not_measured_is_said_not_to_be(alone: Sources) -> None:
+    text = card(alone)
+    for command in ("folds", "probe", "baselines"):
+        assert f"Not measured yet (`serd-train {command}`)." in text
+    assert "one fold, one seed" in text
+    words = {one.goal.key: one.words for one in verdicts(alone)}
+    assert words["telephone"] == words["random-split"] == "not measured yet"
+    assert words["ravdess-uar"] != "not measured yet"
+
+
+def test_the_probes_have_their_tables(sources: Sources) -> None:
+    text = card(sources)
+    assert "| words on noise-10db | 0.600 ± 0.000 | 0.610 ± 0.000 |" in text
+    assert "| everyday sounds that training never heard | webrtc | 6 | 30.0 ± 0.0 |" in text
+    assert "| one speaker | RAVDESS | 0.500 | 0.510 | 0.520 | 0.530 | +2.1 |" in text
+    assert "UAR after 50" in text
+
+
+def test_probes_of_the_shipped_file_do_without_folds(alone: Sources) -> None:
+    text = card(msgspec.structs.replace(alone, probes=probed()))
+    assert "| words on noise-10db | 0.600 | 0.610 |" in text
+    assert "Of the shipped file, on its own fold." in text
+
+
+def test_the_same_figures_make_the_same_files(sources: Sources, tmp_path: Path) -> None:
+    first, second = (write_card(sources, tmp_path / name / "card.md") for name in ("a", "b"))
+    assert first.read_bytes() == second.read_bytes()
+    drawn = sorted((tmp_path / "a" / "figures" / "model").iterdir())
+    assert {file.stem for file in drawn} == {
+        "folds", "speakers", "confusion", "reliability", "risk-coverage", "noise", "adaptation",
+    }  # fmt: skip
+    assert len(drawn) == 14
+    for file in drawn:
+        assert file.read_bytes() == (second.parent / "figures" / "model" / file.name).read_bytes()
+        assert f"figures/model/{file.stem}.png" in first.read_text(encoding="utf-8")
+
+
+def test_sources_are_read_from_where_they_are_kept(sources: Sources, tmp_path: Path) -> None:
+    (tmp_path / "default.json").write_text(json.dumps(sources.release))
+    (tmp_path / "default-folds.json").write_text(json.dumps(sources.folds))
+    (tmp_path / "default-probes.json").write_text(json.dumps(probed()))
+    (tmp_path / "default-tried.yaml").write_text("crema-uar: Longer training.\n")
+    found = load_sources(tmp_path / "default.json")
+    assert found.folds == sources.folds
+    assert found.tried == sources.tried
+    (tmp_path / "default-tried.yaml").write_text("- a list\n")
+    with pytest.raises(InputError, match="default-tried"):
+        load_sources(tmp_path / "default.json")
+    with pytest.raises(InputError, match="No figures"):
+        load_sources(tmp_path / "nothing.json")
