@@ -27,6 +27,10 @@ SETTLED_S: Final = 3.0
 LOOK_S: Final = 1.0
 """Seconds between two looks at the processor time."""
 
+UNWANTED: Final = ("SERD_", "PYTHONDONTWRITEBYTECODE")
+"""Beginnings of environment variables that would make it another daemon than the one installed: its
+settings, and a Python that compiles all of serd at each start."""
+
 TIMEOUT_S: Final = 600.0
 """Longest that anything here is waited for."""
 
@@ -60,7 +64,8 @@ def run_daemon(
         port: Of the broker on 127.0.0.1.
         home: Folder for the journal, and for the socket on which READY comes.
         pace: ``real`` or ``fast``; or ``piped``: its samples on standard input, as fast as they
-            are taken, in blocks of the size that a microphone's would have.
+            are taken. All of them wait already, so serd takes them by the second, as it does
+            whenever it is behind.
 
     Returns:
         What it cost.
@@ -106,7 +111,7 @@ def run(command: Sequence[str], *, home: Path, stdin: int = subprocess.DEVNULL) 
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
         ear.bind(str(address))
         ear.settimeout(0.02)
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("SERD_")}
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(UNWANTED)}
         begun = time.monotonic()
         child = subprocess.Popen(
             command,
