@@ -1,8 +1,9 @@
-"""``python -m benchmarks``: run the suite; ``python -m benchmarks report``: write it up."""
+"""``python -m benchmarks``: run the suite; ``report``: write it up; ``compare A B``: the same?"""
 
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import sys
@@ -10,10 +11,11 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from benchmarks import report
+from benchmarks import compare, report
 from benchmarks.rounds import Bench, Sizes
 from benchmarks.size import environment_mb
 from serd.benchmark.machine import describe
@@ -33,16 +35,26 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tenth of everything, one round")
     parser.add_argument("--no-size", action="store_true", help="make no fresh environment")
     writing = commands.add_parser("report", help="table and picture for the documentation")
-    writing.add_argument("result", nargs="?", type=Path, help="a result file; default: the newest")
+    writing.add_argument("result", nargs="?", type=Path, help="result file; default: the newest")
+    comparing = commands.add_parser(
+        "compare", help="is a second run inside the first one's spread?"
+    )
+    comparing.add_argument("first", type=Path, help="a result file")
+    comparing.add_argument("second", type=Path, help="another one")
     arguments = parser.parse_args()
+    if arguments.command == "compare":
+        found = compare.pairs(_read(arguments.first), _read(arguments.second))
+        print(compare.text(found))
+        sys.exit(0 if all(pair.inside for pair in found) else 1)
     if arguments.command == "report":
         write_up(arguments.result or max(RESULTS.glob("*.json")))
         return
     sizes = Sizes(rounds=arguments.rounds)
     if arguments.quick:
-        sizes = Sizes(rounds=1, hour_s=360, latency_s=12.0, clips=5, files=100, sources=(1, 4))
+        sizes = Sizes(rounds=1, hour_s=360, latency_s=12.0, clips=5, live_s=8.0, files=100,
+                      sources=(1, 4))  # fmt: skip
     path = measure(sizes, with_size=not (arguments.no_size or arguments.quick))
-    print(report.text(json.loads(path.read_text(encoding="utf-8"))))
+    print(report.text(_read(path)))
     print(f"\nwritten to {path.relative_to(ROOT)}; `make bench-report` puts it into the docs")
 
 
@@ -53,6 +65,9 @@ def measure(sizes: Sizes, *, with_size: bool) -> Path:
     def tell(what: str) -> None:
         print(f"{time.monotonic() - begun:6.0f} s  {what}", file=sys.stderr, flush=True)
 
+    # As an installation does; else, where Python may write no byte code, each start compiles serd.
+    for package in ("serd", "benchmarks"):
+        compileall.compile_dir(str(ROOT / package), quiet=1)
     load_before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="serd-bench-") as folder:
         size_mb = None
@@ -69,6 +84,7 @@ def measure(sizes: Sizes, *, with_size: bool) -> Path:
         "date": now.date().isoformat(),
         "machine": msgspec.to_builtins(describe()),
         "nice": os.nice(0),
+        "took_s": round(time.monotonic() - begun),
         "load_before": load_before,
         "load_after": os.getloadavg()[0],
         "sizes": msgspec.to_builtins(sizes),
@@ -82,6 +98,11 @@ def measure(sizes: Sizes, *, with_size: bool) -> Path:
     return path
 
 
+def _read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
 def counted() -> dict[str, float] | None:
     """What `make bench-instructions` has counted, if it has run."""
     if not INSTRUCTIONS.exists():
@@ -92,7 +113,7 @@ def counted() -> dict[str, float] | None:
 
 def write_up(source: Path) -> None:
     """Make a result the reference: its figures, the picture, and the table in the docs."""
-    result = json.loads(source.read_text(encoding="utf-8"))
+    result = _read(source)
     FIGURES.mkdir(parents=True, exist_ok=True)
     REFERENCE.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     report.draw(result, FIGURES / "benchmark.svg")

@@ -50,7 +50,9 @@ def markdown(result: dict[str, Any]) -> str:
     measured = (
         f"Measured {result['date']} on {machine['model']} ({machine['cores']} cores, "
         f"{machine['architecture']}, {machine['system']}, Python {machine['python']}, numpy "
-        f"{machine['numpy']}, {machine['runtime']}); {len(rounds)} rounds, interleaved; load "
+        f"{machine['numpy']}, {machine['runtime']}); {len(rounds)} rounds, interleaved"
+        + (f", in {result['took_s'] / 60:.0f} minutes" if "took_s" in result else "")
+        + "; load "
         f"average {result['load_before']:.1f} before and {result['load_after']:.1f} after"
         + (f", niceness {result['nice']}." if result["nice"] else ".")
     )

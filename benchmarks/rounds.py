@@ -40,8 +40,10 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds of speech and of silence that stand for an hour; figures are scaled up to it."""
     latency_s: float = 60.0
     """Seconds of phrases heard in real time."""
-    clips: int = 30
+    clips: int = 20
     """Clips of 3 s that the other pipelines hear."""
+    live_s: float = 20.0
+    """Seconds of speech, and of silence, during which a daemon's share of a core is measured."""
     files: int = 1000
     """Recordings of 3 s that are classified."""
     sources: tuple[int, ...] = (1, 2, 4, 8, 16)
@@ -131,10 +133,10 @@ class Bench:
         events = len(sink.events)
         self._tell("serd, an hour of silence")
         silence = self._daemon(self._silence, sink, "piped")
-        self._tell("serd, half a minute of speech and of silence in real time")
+        self._tell("serd, speech and silence in real time")
         live: Figures = {}
-        for name, sound in (("speech", material.speech(30.0)), ("silence", material.silence(30.0))):
-            path = material.write(self._home / "live.wav", sound)
+        for name, sound in (("speech", material.speech), ("silence", material.silence)):
+            path = material.write(self._home / "live.wav", sound(self._sizes.live_s))
             live[f"serd_live_{name}_percent"] = self._daemon(path, sink, "real").steady_percent
         return live | {
             "serd_hour_events": events * scale,
