@@ -110,7 +110,7 @@ def nothing_lost(result: dict[str, Any]) -> bool:
     run = result["stored"]
     counts = [run["observed"]["missing"], run["stored"]["missing"], run["stored"]["twice"],
               result["pace"]["observed"]["missing"], result["flood"]["missing"]]  # fmt: skip
-    counts += run["consumer_exit_codes"]
+    counts += [*run["consumer_exit_codes"], run["stored"]["gaps"], run["stored"]["unacknowledged"]]
     return not any(counts) and run["sent"] == run["acknowledged"]
 
 

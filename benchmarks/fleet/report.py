@@ -83,7 +83,14 @@ def _core(percent: float) -> str:
 
 
 def _times(values: dict[str, float]) -> str:
-    return f"p50 {values['p50']:.1f} ms, p99 {values['p99']:.1f} ms, most {values['max']:.0f} ms"
+    names = (("p50", "p50"), ("p99", "p99"), ("most", "max"))
+    return ", ".join(f"{what} {_time(values[key])}" for what, key in names)
+
+
+def _time(milliseconds: float) -> str:
+    if milliseconds >= 1000:
+        return f"{milliseconds / 1000:.1f} s"
+    return f"{milliseconds:.1f} ms"
 
 
 def measured(result: dict[str, Any]) -> str:
@@ -94,8 +101,8 @@ def measured(result: dict[str, Any]) -> str:
     return (
         f"Measured {result['date']} on {machine['model']} ({machine['cores']} cores, "
         f"{machine['architecture']}, {machine['system']}, Python {machine['python']}, {software}). "
-        "Nodes, broker, consumers and database shared this machine, and others worked on it at the "
-        f"same time{nice}: load average {run['load_before']:.1f} before the nodes spoke and "
+        "Nodes, broker, consumers and database shared this machine with other work"
+        f"{nice}: load average {run['load_before']:.1f} before the nodes spoke and "
         f"{run['load_after']:.1f} after."
     )
 
