@@ -80,6 +80,13 @@ def test_samples_cut_in_the_middle_are_put_together(pipe: Pipe) -> None:
     np.testing.assert_array_equal(np.concatenate(got), np.arange(1_000) * 31 / np.float32(32_768))
 
 
+def test_what_waits_is_taken_at_once_and_only_what_waits(pipe: Pipe) -> None:
+    pipe.write(bytes(2 * 20_000))
+    taken = [len(pipe.source.read(60.0) or ()) for _ in range(2)]
+    assert taken == [15_360, 4_640]  # at most 32 frames of the detector
+    assert pipe.source.read(0.0, 15_360) is None
+
+
 def test_half_a_sample_at_the_end_is_told(pipe: Pipe, caplog: pytest.LogCaptureFixture) -> None:
     pipe.write(NUMBERS.tobytes() + b"x")
     pipe.end()

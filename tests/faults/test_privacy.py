@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from serd.model.emotions import EMOTIONS, UNCERTAIN
 from tests.faults.talk import RATE, utterance
 from tests.system.node import SAMPLE, Node, serd_command
 
@@ -101,3 +102,18 @@ def test_nothing_but_the_journal_lies_on_the_disk(
     assert files <= {f"journal.db{end}" for end in ("", "-wal", "-shm", "-lock", "-mark")}
     recorder.wait_count("serd/test-room/emotion", 20)
     assert sum(found.stat().st_size for found in home.rglob("*")) < 200_000
+
+
+@pytest.mark.parametrize(("level", "told"), [("info", False), ("debug", True)])
+def test_how_somebody_sounds_is_not_logged_unless_all_is(
+    tmp_path: Path, broker: Mosquitto, recorder: Recorder, level: str, told: bool
+) -> None:
+    speech = tmp_path / "speech.wav"
+    sf.write(speech, np.tile(utterance(), 3), RATE)
+    source = ("--source", str(speech), "--pace", "fast", "--set", f"log.level={level}")
+    with Node(tmp_path, broker.port, *source) as node:
+        assert node.wait() == 0, node.log
+        node.wait_log("disconnected from the broker")
+        log = "\n".join(node.log)
+    recorder.wait_count("serd/test-room/emotion", 3)
+    assert any(label in log for label in (*EMOTIONS, UNCERTAIN)) is told, log
