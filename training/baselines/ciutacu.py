@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from training.baselines.sound import features, mean_mfcc
+from training.baselines.cached import features
+from training.baselines.sound import mean_mfcc
 from training.baselines.system import About
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from training.baselines import hoopes
+from training.baselines.cached import features
 from training.baselines.network import fit_network
-from training.baselines.sound import BANDS, FRAMES, PITCHES, features, shifted_root_mels
+from training.baselines.sound import BANDS, FRAMES, PITCHES, shifted_root_mels
 from training.baselines.system import About, Baseline, Fitted
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from training.baselines.cached import features
 from training.baselines.network import fit_network
-from training.baselines.sound import features, means_and_crossings
+from training.baselines.sound import means_and_crossings
 from training.baselines.system import About, Baseline, Fitted
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from training.baselines.sound import features, root_mel
+from training.baselines.cached import features
+from training.baselines.sound import root_mel
 from training.baselines.system import About
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from training.baselines.sound import features, means_at_48k
+from training.baselines.cached import features
+from training.baselines.sound import means_at_48k
 from training.baselines.system import About, Baseline, Fitted
 
 if TYPE_CHECKING:

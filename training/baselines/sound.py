@@ -1,33 +1,19 @@
-"""Features with librosa, computed once for each clip and kept by its content.
+"""The authors' features, with librosa.
 
-The authors loaded clips with ``librosa.load``; librosa 0.11 resamples with ``soxr_hq`` unless told
-otherwise, older versions with ``kaiser_best``. The key of the cache is made from the file's bytes,
-the name of the feature, librosa's version and the source text of this module.
+They loaded clips with ``librosa.load``; librosa 0.11 resamples with ``soxr_hq`` unless told
+otherwise, older versions with ``kaiser_best``.
 """
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import os
-import sys
-import warnings
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from serd.errors import InputError, UsageError
-from training.prepare import file_digest
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
-
-    from training.baselines.system import Source
-    from training.corpora import Clip
 
 SAMPLES = 75_000
 """Of a clip at 22.05 kHz in Hoopes's systems: 3.4 s."""
@@ -84,36 +70,6 @@ def means_and_crossings(path: Path) -> NDArray[np.float32]:
     return np.append(_means(y, int(rate)), np.float32(crossings))
 
 
-def features(
-    extract: Callable[[Path], NDArray[np.float32]], clips: Sequence[Clip], source: Source
-) -> NDArray[np.float32]:
-    """A feature of every clip, from the cache where it is there.
-
-    Args:
-        extract: One of the functions above.
-        clips: Results come in their order.
-        source: Cache, processes, and who hears of it.
-
-    Raises:
-        UsageError: librosa is not installed.
-        InputError: A clip cannot be read.
-    """
-    from joblib import Parallel, delayed
-
-    folder = source.cache / f"baselines-{extract.__name__.replace('_', '-')}-{_key()}"
-    missing = [clip.path for clip in clips if not _entry(folder, clip.path).is_file()]
-    done = len(clips) - len(missing)
-    what = f"features {extract.__name__}"
-    source.progress(what, done, len(clips))
-    parts = [missing[first : first + 16] for first in range(0, len(missing), 16)]
-    work = (delayed(_extract_some)(extract.__name__, part, folder) for part in parts)
-    if missing:
-        for ready in Parallel(n_jobs=source.jobs, return_as="generator")(work):
-            done += ready
-            source.progress(what, done, len(clips))
-    return np.stack([np.load(_entry(folder, clip.path)) for clip in clips])
-
-
 def _fixed(path: Path) -> NDArray[np.float32]:
     import librosa
 
@@ -139,38 +95,3 @@ def _means(y: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
         librosa.feature.melspectrogram(y=y, sr=rate),
     )
     return np.concatenate([part.mean(axis=1) for part in parts]).astype(np.float32)
-
-
-def _extract_some(name: str, paths: Sequence[Path], folder: Path) -> int:
-    extract = getattr(sys.modules[__name__], name)
-    for path in paths:
-        entry = _entry(folder, path)
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with warnings.catch_warnings():
-                # A silent clip has no tuning to estimate; that is no news here.
-                warnings.simplefilter("ignore")
-                found = extract(path)
-        except (OSError, RuntimeError, EOFError) as error:
-            raise InputError(f"Cannot read {path}: {error}") from error
-        part = entry.with_suffix(f".{os.getpid()}.part")
-        with part.open("wb") as file:
-            np.save(file, found)
-        part.replace(entry)
-    return len(paths)
-
-
-def _key() -> str:
-    try:
-        version = metadata.version("librosa")
-    except metadata.PackageNotFoundError as error:
-        raise UsageError(
-            "The published systems' features need librosa", remedy='pip install "serd[train]"'
-        ) from error
-    source = inspect.getsource(sys.modules[__name__])
-    return hashlib.sha256(f"{version}\n{source}".encode()).hexdigest()[:12]
-
-
-def _entry(folder: Path, path: Path) -> Path:
-    digest = file_digest(path)
-    return folder / digest[:2] / f"{digest}.npy"
