@@ -38,6 +38,7 @@ class Consumers:
         self.spent_s = 0.0
         """Processor time of those that were killed."""
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._started: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
         try:
@@ -51,7 +52,7 @@ class Consumers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in self.processes.values():
+        for process in self._started:
             process.kill()
             process.wait()
 
@@ -61,6 +62,7 @@ class Consumers:
             self.processes[name] = subprocess.Popen(
                 [*self._command, "--client-id", name], stdin=subprocess.DEVNULL, stderr=log
             )
+        self._started.append(self.processes[name])
 
     def kill(self, name: str) -> None:
         """SIGKILL, as the kernel does when memory is short."""

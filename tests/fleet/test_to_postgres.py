@@ -280,11 +280,8 @@ def test_a_second_with_the_same_client_id_is_suspected(
     cluster: Cluster, broker: Mosquitto, tmp_path: Path
 ) -> None:
     with Consumers(tmp_path, broker.port, cluster.dsn, count=1, arguments=QUICK) as consumers:
-        first = consumers.processes["events-1"]
         consumers.start("events-1")
         consumers.wait("events-1", "does another process call itself events-1?")
-        first.kill()
-        first.wait()
 
 
 def test_tls_a_login_and_what_is_wrong_with_them(
