@@ -67,16 +67,16 @@ def made_day(node: str, until_ms: int, *, seed: int = 7, hours: float = 24) -> l
     rng = random.Random(seed)
     begin = until_ms - hours * 3_600_000
     talks = [  # hour of the span, length in minutes, utterances a minute, mixture
-        (0.3, 35, 3, "calm calm neutral happy"),
+        (0.3, 75, 2, "calm calm neutral happy"),
         (1.4, 18, 2, "neutral calm sad"),
-        (8.2, 40, 4, "neutral calm neutral happy surprised"),
-        (10.6, 22, 3, "happy neutral happy calm"),
-        (13.2, 65, 6, "happy happy surprised neutral happy"),
+        (7.4, 100, 2, "neutral calm neutral happy surprised"),
+        (9.6, 90, 1, "happy neutral happy calm"),
+        (12.4, 120, 3, "happy happy surprised neutral happy"),
         (16.1, 16, 4, "neutral surprised fearful angry"),
         (16.6, 26, 7, "angry angry disgust sad angry fearful"),
         (17.3, 30, 2, "sad sad neutral"),
-        (18.6, 70, 4, "neutral calm happy neutral"),
-        (20.9, 80, 5, "happy happy calm happy surprised"),
+        (18.0, 120, 2, "neutral calm happy neutral"),
+        (20.4, 120, 3, "happy happy calm happy surprised"),
         (22.6, 80, 4, "calm calm happy neutral calm"),
     ]
     moments: list[tuple[int, str]] = []

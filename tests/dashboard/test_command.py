@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
+from serd.events.event import encode
+from serd.events.uuid7 import uuid7
 from tests.broker import TIMEOUT_S, Mosquitto, Recorder, make_certificates, mosquitto
 from tests.dashboard.fakes import TOKEN
 from tests.dashboard.making import made_event, now_ms, publish_node
@@ -127,13 +130,12 @@ def test_a_browser_that_does_not_read_holds_nobody_up(
             stop = threading.Event()
 
             def flood() -> None:
-                from serd.events.event import encode
-
+                event = made_event("attic", 1, now_ms())
                 while not stop.is_set():
-                    for seq in range(200):
-                        event = made_event("attic", seq, now_ms())
-                        speaker._client.publish("serd/attic/emotion", encode(event), qos=0)
-                    stop.wait(0.2)
+                    for _ in range(500):
+                        payload = encode(replace(event, id=str(uuid7())))
+                        speaker._client.publish("serd/attic/emotion", payload, qos=0)
+                    stop.wait(0.1)
 
             flooding = threading.Thread(target=flood)
             flooding.start()

@@ -61,7 +61,7 @@ export class Plane {
     }
     const event = latest.at(-1);
     const said = event
-      ? `${feeling(event.valence, event.arousal)} \u00b7 valence ${signed(event.valence)}, arousal ${signed(event.arousal)}`
+      ? `${feeling(event.valence, event.arousal)}\nvalence ${signed(event.valence)}, arousal ${signed(event.arousal)}`
       : "nothing heard yet";
     setText(this.desc, said + (mood === null ? "" : `. The ring is the room's mood: ${feeling(mood, room.mood_arousal)}.`));
     setText(this.words, said);
