@@ -34,6 +34,12 @@ _CHUNK: Final = 8
 _FILES_PER_JOB: Final = 32
 """Files that make another worker worth its start (about half a second)."""
 
+_PRELOADED: Final = (
+    "serd.offline", "serd.audio.file", "serd.model.recogniser", "serd.model.classifier",
+    "serd.speech", "soundfile", "_webrtcvad", "ai_edge_litert.interpreter",
+)  # fmt: skip
+"""What every worker needs; one that is not installed is passed over."""
+
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One utterance of a recording."""
@@ -209,8 +215,13 @@ def examine_all(
             yield examiner.examine(path)
         return
     from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415
-    from multiprocessing import get_context  # noqa: PLC0415
+    from multiprocessing import forkserver, get_context  # noqa: PLC0415
 
+    # The server from which the workers fork imports everything once, while the model is looked at
+    # here; not the model itself, whose runtime may have threads.
+    context = get_context("forkserver")
+    context.set_forkserver_preload([*_PRELOADED])
+    forkserver.ensure_running()
     # What is wrong with model or detector is said once and here, not by each worker.
     Examiner(config, whole=whole)
     chunks = deque(paths[at : at + _CHUNK] for at in range(0, len(paths), _CHUNK))
@@ -218,7 +229,7 @@ def examine_all(
     # Not fork: this process has threads by now, and a forked child would hold their locks.
     pool = ProcessPoolExecutor(
         jobs,
-        mp_context=get_context("forkserver"),
+        mp_context=context,
         initializer=_begin_work,
         initargs=(config, whole),
     )
