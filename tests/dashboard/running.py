@@ -133,7 +133,7 @@ class Browser:
 
     def run(self, script: str, *arguments: object) -> Any:
         """Run a script in the page; it may return something."""
-        return self.driver.execute_script(script, *arguments)  # type: ignore[no-untyped-call]
+        return self.driver.execute_script(script, *arguments)
 
     def find(self, selector: str) -> WebElement:
         """The first element that a selector finds."""
@@ -175,7 +175,7 @@ class Browser:
     def axe(self) -> list[str]:
         """Serious and critical findings of axe-core, each in a line."""
         self.run(axe_script())
-        result = self.driver.execute_async_script(  # type: ignore[no-untyped-call]
+        result = self.driver.execute_async_script(
             "const done = arguments[0];axe.run(document, {resultTypes: ['violations']}).then(done);"
         )
         return [

@@ -115,7 +115,7 @@ def settle(browser: Browser, view: str) -> None:
     }
     browser.wait(ready[view])
     browser.run("document.activeElement?.blur()")
-    browser.driver.execute_async_script(  # type: ignore[no-untyped-call]
+    browser.driver.execute_async_script(
         "const done = arguments[0]; setTimeout(() => requestAnimationFrame(done), 450)"
     )
 
