@@ -192,5 +192,8 @@ def _slope(looks: Sequence[tuple[float, float]]) -> float | None:
     """Per cent of a core between the first look and the last."""
     if len(looks) < 2:
         return None
-    (begin, used), (end, more) = looks[0], looks[-1]
+    # At the end threads go, and their time with them: what counts is the last look at all of them.
+    (begin, used), (end, more) = looks[0], max(looks, key=lambda look: look[1])
+    if end <= begin:
+        return None
     return 100 * (more - used) / (end - begin)

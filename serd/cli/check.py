@@ -71,7 +71,11 @@ def _findings(invocation: Invocation, listen: float) -> Iterator[Finding]:
         return
 
     def listening() -> None:
-        if sys.stderr.isatty() and listen > 0 and loaded.config.audio.source == "mic":
+        if (
+            sys.stderr.isatty()
+            and listen > 0
+            and any(single.audio.source == "mic" for single in loaded.config.each())
+        ):
             click.echo(f"      listening for {listen:g} s: say something", err=True)
 
     yield from examine(loaded, listen_s=listen, listening=listening)

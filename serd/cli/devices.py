@@ -26,11 +26,13 @@ def devices(invocation: Invocation, as_json: bool) -> None:
     from serd.audio.devices import list_devices, pick
 
     found = list_devices()
-    trouble, picked = None, None
-    try:
-        picked = pick(config.audio.device, found)
-    except UnavailableError as error:
-        trouble = error
+    trouble = None
+    picked: list[Device] = []
+    for single in config.each():
+        try:
+            picked.append(pick(single.audio.device, found))
+        except UnavailableError as error:
+            trouble = error
     if as_json:
         click.echo(json.dumps([_plain(device, picked) for device in found], indent=2))
     elif found:
@@ -39,7 +41,7 @@ def devices(invocation: Invocation, as_json: bool) -> None:
         raise trouble
 
 
-def _plain(device: Device, picked: Device | None) -> dict[str, object]:
+def _plain(device: Device, picked: list[Device]) -> dict[str, object]:
     return {
         "id": device.id,
         "aliases": list(device.aliases),
@@ -49,15 +51,15 @@ def _plain(device: Device, picked: Device | None) -> dict[str, object]:
         "channels": device.channels,
         "index": device.index,
         "default": device.default,
-        "picked": device == picked,
+        "picked": device in picked,
     }
 
 
-def _print_table(found: list[Device], picked: Device | None) -> None:
+def _print_table(found: list[Device], picked: list[Device]) -> None:
     heads = ("", "ID", "RATE", "CHANNELS", "NAME")
     rows = [
         (
-            "*" if device == picked else "",
+            "*" if device in picked else "",
             device.id,
             f"{device.native_rate} Hz",
             str(device.channels),
@@ -69,5 +71,5 @@ def _print_table(found: list[Device], picked: Device | None) -> None:
     for row in (heads, *rows):
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         click.echo("  ".join(cells).rstrip())
-    if picked is not None:
+    if picked:
         click.echo("* is what the configuration picks", err=True)

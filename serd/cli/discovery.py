@@ -44,6 +44,9 @@ def remove(invocation: Invocation, node: str | None, purge: bool) -> None:
     from serd.mqtt.topics import Topics
 
     try:
+        if node is None and config.sources:
+            names = ", ".join(single.node for single in config.each())
+            raise UsageError("there are several nodes here", remedy=f"name one of: {names}")
         topics = Topics(config.mqtt.base_topic, node or config.node)
     except ConfigError as error:
         raise UsageError(error.message, remedy=error.remedy) from None

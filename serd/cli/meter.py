@@ -44,8 +44,11 @@ _BESIDE: Final = 31
     metavar="N",
     help="End after so many seconds of sound. Default: with Ctrl-C, or the end of the file.",
 )
+@click.option("--node", metavar="NAME", help="Which of several sources; default: the first.")
 @pass_invocation
-def meter(invocation: Invocation, source: str | None, seconds: float | None) -> None:
+def meter(
+    invocation: Invocation, source: str | None, seconds: float | None, node: str | None
+) -> None:
     """Show the level live: for placing a microphone, and setting its gain.
 
     The bar goes from -60 to 0 dBFS; its mark is the latest peak. Speak as people will speak there:
@@ -53,7 +56,7 @@ def meter(invocation: Invocation, source: str | None, seconds: float | None) -> 
     below. "voice" is shown where the daemon would hear speech. Into a pipe, a line each second.
     """
     invocation.override("audio.source", source, "--source")
-    config = invocation.load().config
+    config = invocation.load().config.of(node)
     from serd.audio.open import make_source
 
     live = sys.stdout.isatty() and os.environ.get("TERM") not in {None, "", "dumb"}

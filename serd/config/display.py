@@ -9,11 +9,12 @@ import msgspec
 import yaml
 
 from serd.config.keys import KEYS, SECTIONS
+from serd.config.limits import MASK
 from serd.config.relations import value_of
-from serd.config.schema import MASK, Config
 
 if TYPE_CHECKING:
     from serd.config.loading import Loaded
+    from serd.config.schema import Config
 
 
 def masked(config: Config) -> dict[str, Any]:

@@ -15,11 +15,12 @@ import msgspec.inspect as mi
 from msgspec import Struct
 
 from serd.config.convert import INVALID, Converter
+from serd.config.defaults import default_journal_path
 from serd.config.document import DocumentError, Mapping, Node, Scalar, parse
 from serd.config.keys import KEYS, SECTIONS, Key, Section, join
 from serd.config.problems import allowed, nearest, place, quoted, unknown_key
 from serd.config.relations import problems_between, value_of
-from serd.config.schema import Config, default_journal_path
+from serd.config.schema import Config
 from serd.config.sources import inherit, problems_of_sources
 from serd.errors import ConfigError, UsageError
 

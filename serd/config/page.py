@@ -9,7 +9,7 @@ import msgspec.inspect as mi
 
 from serd.config.keys import KEYS, SECTIONS, Key, bare
 from serd.config.problems import allowed
-from serd.config.schema import Hook, QuietHours
+from serd.config.schema import Hook, QuietHours, SourceConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,14 +101,37 @@ def _entry_table(key: Key, kind: mi.StructType) -> Iterator[str]:
     yield "|---|---|---|---|"
     for field in kind.fields:
         inner, described, extra = bare(field.type)
-        default = "must be given" if field.required else f"`{_yaml(field.default)}`"
+        default = "must be given" if field.required else _default(kind, field)
         allowed_values = allowed(inner, extra.get("allowed"))
+        if isinstance(inner, mi.StructType):
+            described = f"What is different from [`{field.encode_name}`](#{field.encode_name})."
+            allowed_values = "any of its keys"
+        elif _entries(inner) is not None:
+            allowed_values = "a list"
         yield f"| `{field.encode_name}` | {default} | {allowed_values} | {described} |"
     yield ""
     yield _EXAMPLES[kind.cls]
 
 
+def _default(kind: mi.StructType, field: mi.Field) -> str:
+    return "as at the top" if kind.cls is SourceConfig else f"`{_yaml(field.default)}`"
+
+
 _EXAMPLES: Final[dict[type[Any], str]] = {
+    SourceConfig: """\
+```yaml
+sources:
+  - node: living-room
+    audio: {device: "usb:0d8c:0014"}
+  - node: bedroom
+    audio: {device: "usb:08bb:2902", gain_db: 6}
+    quiet_hours: [{from: "22:00", to: "07:00"}]
+```
+
+[Several microphones](several-microphones.md) tells more. `node` at the top has no place beside it,
+and no two sources may have the same node, the same device, or standard input. `mqtt.client_id`, if
+set, is followed by `-` and the node.
+""",
     Hook: """\
 ```yaml
 hooks:
@@ -127,7 +150,7 @@ with everything that it started; a second later it is killed. What it prints is 
 debug; a failure is logged once until it changes.
 
 The cooldown begins with a run, so that an emotion which lasts is told once. Hooks run for events
-of this node alone, never for anything that comes over MQTT.
+of this process's nodes alone (the event says which), never for anything that comes over MQTT.
 """,
     QuietHours: """\
 ```yaml

@@ -13,7 +13,7 @@ import msgspec.inspect as mi
 
 from serd.config.document import Mapping, Node, Scalar
 from serd.config.keys import KEYS, SECTIONS, join
-from serd.config.schema import LONGEST_TEXT, MASK
+from serd.config.limits import LONGEST_TEXT, MASK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from serd.config.keys import KEYS
-from serd.config.schema import MASK
+from serd.config.limits import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -4,104 +4,25 @@ That sentence is the key's documentation: the JSON schema, the messages about wr
 comments of ``serd config show`` are made from what stands here. Units are in the names (``_s``
 seconds, ``_db`` decibels, ``_hz`` hertz). Constructing a struct in Python checks nothing;
 :func:`serd.config.loading.load` does.
-
-``Meta.extra`` may carry:
-
-- ``allowed``: what a pattern means, in words;
-- ``path``: a file name, in which a leading ``~`` is expanded;
-- ``secret``: never shown.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import socket
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec.json
 from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-MASK: Final = "********"
-"""Stands for a secret wherever a configuration is shown."""
-
-LONGEST_TEXT: Final = 4096
-"""Characters of any text, which is also the longest path on Linux."""
-
-
-def default_node() -> str:
-    """Name of this machine as a node name.
-
-    Returns:
-        The host name up to its first dot, each run of other characters than letters, digits, ``_``
-        and ``-`` replaced by one ``-``, at most 64 characters; ``serd`` if nothing is left of it.
-    """
-    name = re.sub("[^a-zA-Z0-9_-]+", "-", socket.gethostname().split(".")[0]).strip("-")
-    return name[:64] or "serd"
-
-
-def default_journal_path(env: Mapping[str, str] | None = None) -> str:
-    """Where the journal lies if nobody says otherwise.
-
-    Args:
-        env: Environment variables; the process's own if None.
-
-    Returns:
-        ``journal.db`` in systemd's ``$STATE_DIRECTORY`` (its first entry), else in ``serd`` under
-        ``$XDG_STATE_HOME``, else under ``~/.local/state`` (XDG Base Directory Specification 0.8).
-    """
-    env = os.environ if env is None else env
-    if state := env.get("STATE_DIRECTORY", "").split(":")[0]:
-        return str(Path(state) / "journal.db")
-    # The specification says that a relative path here is invalid and to be ignored.
-    home = Path(env.get("XDG_STATE_HOME", ""))
-    if not home.is_absolute():
-        home = Path(env.get("HOME") or Path.home()) / ".local" / "state"
-    return str(home / "serd" / "journal.db")
+from serd.config.defaults import default_journal_path, default_node
+from serd.config.limits import MASK, between, clock, node_name, text, topic
+from serd.errors import UsageError
 
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of the configuration file."""
     schema = msgspec.json.schema(Config)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-
-
-def _between(low: float, high: float, description: str, **extra: object) -> Meta:
-    return Meta(ge=low, le=high, description=description, extra=extra)
-
-
-def _text(description: str, **extra: object) -> Meta:
-    return Meta(min_length=1, max_length=LONGEST_TEXT, description=description, extra=extra)
-
-
-def _node(description: str) -> Meta:
-    return Meta(
-        pattern="^[a-zA-Z0-9_-]{1,64}$",
-        description=description,
-        extra={"allowed": "1 to 64 letters, digits, _ and -"},
-    )
-
-
-def _topic(description: str) -> Meta:
-    return Meta(
-        pattern=r"^[a-zA-Z0-9_.-]+(/[a-zA-Z0-9_.-]+)*$",
-        max_length=128,
-        description=description,
-        extra={"allowed": "letters, digits, _, . and -, in levels separated by single slashes"},
-    )
-
-
-def _clock(description: str) -> Meta:
-    return Meta(
-        pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$",
-        description=description,
-        extra={"allowed": "a time of the day such as 22:00"},
-    )
 
 
 Emotion = Literal[
@@ -115,7 +36,7 @@ class AudioConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     source: Annotated[
         str,
-        _text(
+        text(
             "What to listen to: mic, the path of an audio file, or - for raw 16-bit "
             "little-endian mono samples on standard input.",
         ),
@@ -123,7 +44,7 @@ class AudioConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     device: (
         Annotated[
             str,
-            _text(
+            text(
                 "Which microphone: part of its name or a stable id as shown by `serd devices`; an "
                 "index works but changes when devices are plugged. null: the system's default."
             ),
@@ -131,17 +52,17 @@ class AudioConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         | int
         | None
     ) = None
-    gain_db: Annotated[float, _between(-60, 60, "Gain applied to the source, in decibels.")] = 0.0
+    gain_db: Annotated[float, between(-60, 60, "Gain applied to the source, in decibels.")] = 0.0
     buffer_s: Annotated[
         float,
-        _between(
+        between(
             0.5,
             60,
             "Seconds of sound that may wait to be worked on; beyond it the oldest is dropped and "
             "counted.",
         ),
     ] = 2.0
-    rate_hz: Annotated[int, _between(2000, 768_000, "Sample rate of standard input.")] = 16_000
+    rate_hz: Annotated[int, between(2000, 768_000, "Sample rate of standard input.")] = 16_000
     pace: Annotated[
         Literal["real", "fast"],
         Meta(description="How an audio file is played: as it would sound, or as fast as it goes."),
@@ -159,33 +80,31 @@ class SpeechConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         ),
     ] = "webrtc"
     aggressiveness: Annotated[
-        int, _between(0, 3, "How readily webrtc calls a sound no speech: 0 hardly, 3 readily.")
+        int, between(0, 3, "How readily webrtc calls a sound no speech: 0 hardly, 3 readily.")
     ] = 2
     window_s: Annotated[
         float,
-        _between(
-            0.5, 3.0, "Longest utterance, in seconds; longer speech becomes several in a row."
-        ),
+        between(0.5, 3.0, "Longest utterance, in seconds; longer speech becomes several in a row."),
     ] = 3.0
     min_speech_s: Annotated[
-        float, _between(0.5, 3.0, "Shortest utterance, in seconds; shorter ones are dropped.")
+        float, between(0.5, 3.0, "Shortest utterance, in seconds; shorter ones are dropped.")
     ] = 0.5
     hangover_s: Annotated[
-        float, _between(0.03, 2.0, "Seconds without speech that end an utterance.")
+        float, between(0.03, 2.0, "Seconds without speech that end an utterance.")
     ] = 0.3
     preroll_s: Annotated[
         float,
-        _between(
+        between(
             0.0, 1.0, "Seconds of sound kept before the first voiced frame and after the last."
         ),
     ] = 0.1
     onset_frames: Annotated[
         int,
-        _between(1, 5, "Voiced frames (30 ms each) among the last five that begin an utterance."),
+        between(1, 5, "Voiced frames (30 ms each) among the last five that begin an utterance."),
     ] = 3
     min_level_dbfs: Annotated[
         float,
-        _between(
+        between(
             -100,
             0,
             "Sound quieter than this is never speech (root mean square, decibels to full scale).",
@@ -193,7 +112,7 @@ class SpeechConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ] = -65.0
     min_voiced_share: Annotated[
         float,
-        _between(
+        between(
             0.0, 1.0, "Share of an utterance's frames that must be voiced, against taps and fans."
         ),
     ] = 0.4
@@ -204,17 +123,17 @@ class ModelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     path: Annotated[
         str,
-        _text(
+        text(
             "default, which comes with serd; permissive, which this version does not have yet; or "
             "the path of a model file.",
             path=True,
         ),
     ] = "default"
-    threads: Annotated[int, _between(1, 64, "Threads of the interpreter.")] = 1
+    threads: Annotated[int, between(1, 64, "Threads of the interpreter.")] = 1
     min_confidence: (
         Annotated[
             float,
-            _between(
+            between(
                 0.0,
                 1.0,
                 "Confidence below which an utterance is called uncertain. null: the model's own "
@@ -229,11 +148,11 @@ class MoodConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the room's mood follows the utterances."""
 
     half_life_s: Annotated[
-        float, _between(1, 86_400, "Seconds after which an utterance counts half.")
+        float, between(1, 86_400, "Seconds after which an utterance counts half.")
     ] = 60.0
     margin: Annotated[
         float,
-        _between(0.0, 1.0, "By how much (of 1) another emotion must lead before the mood changes."),
+        between(0.0, 1.0, "By how much (of 1) another emotion must lead before the mood changes."),
     ] = 0.1
 
 
@@ -246,7 +165,7 @@ class TlsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ca: (
         Annotated[
             str,
-            _text(
+            text(
                 "File of the authority that signed the broker's certificate. null: the system's "
                 "authorities.",
                 path=True,
@@ -257,11 +176,11 @@ class TlsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cert: (
         Annotated[
             str,
-            _text("File of the certificate by which serd proves itself; needs key.", path=True),
+            text("File of the certificate by which serd proves itself; needs key.", path=True),
         ]
         | None
     ) = None
-    key: Annotated[str, _text("File of the private key of cert.", path=True)] | None = None
+    key: Annotated[str, text("File of the private key of cert.", path=True)] | None = None
 
     @property
     def active(self) -> bool:
@@ -274,38 +193,38 @@ class MqttConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     host: Annotated[
         str,
-        _text(
+        text(
             "Name or address of the broker; embedded runs one inside serd, for this machine only."
         ),
     ] = "localhost"
-    port: Annotated[int, _between(1, 65_535, "TCP port of the broker.")] = 1883
-    username: Annotated[str, _text("Login name. null: no login.")] | None = None
+    port: Annotated[int, between(1, 65_535, "TCP port of the broker.")] = 1883
+    username: Annotated[str, text("Login name. null: no login.")] | None = None
     password: (
         Annotated[
             str,
-            _text("Password of username; a password_file keeps it out of this file.", secret=True),
+            text("Password of username; a password_file keeps it out of this file.", secret=True),
         ]
         | None
     ) = None
     password_file: (
-        Annotated[str, _text("File whose first line is the password.", path=True)] | None
+        Annotated[str, text("File whose first line is the password.", path=True)] | None
     ) = None
     client_id: (
         Annotated[
             str,
-            _text("Name of the connection, unique on the broker. null: serd- and the node name."),
+            text("Name of the connection, unique on the broker. null: serd- and the node name."),
         ]
         | None
     ) = None
     keepalive_s: Annotated[
-        int, _between(5, 3600, "Seconds between signs of life on an idle connection.")
+        int, between(5, 3600, "Seconds between signs of life on an idle connection.")
     ] = 30
-    base_topic: Annotated[str, _topic("What every topic begins with.")] = "serd"
+    base_topic: Annotated[str, topic("What every topic begins with.")] = "serd"
     discovery: Annotated[
         bool, Meta(description="Announce the node to Home Assistant (MQTT discovery).")
     ] = True
-    discovery_prefix: Annotated[str, _topic("Home Assistant's discovery prefix.")] = "homeassistant"
-    telemetry_s: Annotated[int, _between(1, 86_400, "Seconds between two telemetry messages.")] = 60
+    discovery_prefix: Annotated[str, topic("Home Assistant's discovery prefix.")] = "homeassistant"
+    telemetry_s: Annotated[int, between(1, 86_400, "Seconds between two telemetry messages.")] = 60
     tls: TlsConfig = TlsConfig()
 
     def __repr__(self) -> str:
@@ -324,23 +243,23 @@ class JournalConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     path: Annotated[
         str,
-        _text(
+        text(
             "The journal's file. Default: journal.db in $STATE_DIRECTORY (set by systemd), else "
             "in $XDG_STATE_HOME/serd, else in ~/.local/state/serd.",
             path=True,
         ),
     ] = field(default_factory=default_journal_path)
-    keep_days: Annotated[int, _between(1, 36_500, "Days after which an event is forgotten.")] = 30
+    keep_days: Annotated[int, between(1, 36_500, "Days after which an event is forgotten.")] = 30
     max_events: Annotated[
-        int, _between(1, 100_000_000, "Events kept at most; the oldest go first.")
+        int, between(1, 100_000_000, "Events kept at most; the oldest go first.")
     ] = 100_000
 
 
 class QuietHours(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A time of the day at which serd does not listen."""
 
-    from_: Annotated[str, _clock("Local time at which it begins.")] = field(name="from")
-    to: Annotated[str, _clock("Local time at which it ends, on the next day if that is earlier.")]
+    from_: Annotated[str, clock("Local time at which it begins.")] = field(name="from")
+    to: Annotated[str, clock("Local time at which it ends, on the next day if that is earlier.")]
 
 
 class Hook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -354,12 +273,12 @@ class Hook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         tuple[Emotion, ...], Meta(description="The emotions for which it runs. Empty: all.")
     ] = ()
     min_confidence: Annotated[
-        float, _between(0.0, 1.0, "Confidence below which it does not run.")
+        float, between(0.0, 1.0, "Confidence below which it does not run.")
     ] = 0.0
-    cooldown_s: Annotated[
-        float, _between(0, 86_400, "Seconds to wait before it may run again.")
-    ] = 0.0
-    timeout_s: Annotated[float, _between(0.1, 3600, "Seconds after which it is stopped.")] = 10.0
+    cooldown_s: Annotated[float, between(0, 86_400, "Seconds to wait before it may run again.")] = (
+        0.0
+    )
+    timeout_s: Annotated[float, between(0.1, 3600, "Seconds after which it is stopped.")] = 10.0
 
 
 class MetricsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -367,7 +286,7 @@ class MetricsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     port: Annotated[
         int,
-        _between(
+        between(
             0,
             65_535,
             "TCP port of /metrics and /healthz; 0: off. Needs the extra serd[metrics].",
@@ -375,7 +294,7 @@ class MetricsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = 0
     host: Annotated[
         str,
-        _text(
+        text(
             "Address to listen on. The default is for this machine only; whoever can reach the "
             "port can read the figures.",
         ),
@@ -398,7 +317,7 @@ class LogConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class SourceConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One of several microphones. What is left out is as for all of them."""
 
-    node: Annotated[str, _node("Name of its place in topics and events.")]
+    node: Annotated[str, node_name("Name of its place in topics and events.")]
     mute: Annotated[
         bool, Meta(description="Begin with this microphone closed; as `mute` at the top.")
     ] = False
@@ -413,7 +332,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be set."""
 
     node: Annotated[
-        str, _node("Name of this place in topics and events. Default: the host name.")
+        str, node_name("Name of this place in topics and events. Default: the host name.")
     ] = field(default_factory=default_node)
     sources: Annotated[
         tuple[SourceConfig, ...],
@@ -475,3 +394,16 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             )
             for source in self.sources
         )
+
+    def of(self, node: str | None) -> Config:
+        """The configuration of one node; of the first, or only one, if none is named.
+
+        Raises:
+            UsageError: There is no such node.
+        """
+        each = {single.node: single for single in self.each()}
+        if node is not None and node not in each:
+            raise UsageError(
+                f"no source is called {node!r}", remedy=f"there are: {', '.join(each)}"
+            )
+        return next(iter(each.values())) if node is None else each[node]

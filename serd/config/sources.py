@@ -61,8 +61,14 @@ def problems_of_sources(config: Config, origins: Mapping[str, str]) -> Iterator[
                 yield f"{name} = {value} ({where}) is the same as {other} = {first}"
             seen.setdefault(place, (name, value))
     common = set(problems_between(config, origins))
+    within = {
+        key: where if key.partition(".")[0] in SECTIONS else origin
+        for key, origin in origins.items()
+    }
     for index, single in enumerate(config.each()):
-        for problem in problems_between(single, origins):
+        if set(problems_between(single, origins)) <= common:
+            continue
+        for problem in problems_between(single, within):
             if problem not in common:
                 yield f"sources[{index}]: {problem}"
 

@@ -33,6 +33,9 @@ ECHO_S: Final = 3.0
 EXPIRES_DAYS: Final = 14
 """A certificate that expires within so many days is worth a warning."""
 
+WAY: Final = ("broker", "broker name", "broker TCP", "broker TLS", "broker login")
+"""The checks that are the same for every node."""
+
 _SPEAKS_NO_TLS: Final = "does not speak TLS"
 
 

@@ -5,19 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serd.doctor.broker import check_broker
+from msgspec.structs import replace
+
+from serd.doctor.broker import WAY, check_broker
 from serd.doctor.configuration import check_configuration, check_hooks, check_quiet_hours
 from serd.doctor.finding import Finding, ok, warn
 from serd.doctor.machine import check_clock, check_unit, daemons
 from serd.doctor.metrics import check_metrics
 from serd.doctor.recognition import check_recognition, load_detector, load_model
-from serd.doctor.sound import check_device, check_permission, check_sound
+from serd.doctor.sound import check_device, check_permission, check_same_device, check_sound
 from serd.doctor.storage import check_journal, journal_in_use
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+    from serd.config import Config, SpeechConfig
     from serd.config.loading import Loaded
+    from serd.speech import Vad
 
 
 def examine(
@@ -31,9 +35,11 @@ def examine(
         listening: Called just before listening begins.
     """
     config = loaded.config
+    each = config.each()
     yield from check_configuration(loaded)
     yield from check_hooks(config)
-    yield from check_quiet_hours(config)
+    for single in each:
+        yield from _of(single, config, check_quiet_hours(single))
     yield from check_clock()
     running = daemons()
     if running:
@@ -42,31 +48,62 @@ def examine(
 
     finding, classifier = load_model(config)
     yield finding
-    finding, vad = load_detector(config)
-    if vad is None:
-        yield finding
-    elif classifier is not None:
-        yield from check_recognition(config, classifier, vad)
+    yield from check_same_device(config)
+    judged: list[SpeechConfig] = []
+    for single in each:
+        finding, vad = load_detector(single)
+        if vad is None:
+            yield from _of(single, config, [finding])
+        elif classifier is not None and single.speech not in judged:
+            judged.append(single.speech)
+            yield from _of(single, config, check_recognition(single, classifier, vad))
+        heard = _microphone(single, vad, listen_s, listening, running=bool(running))
+        yield from _of(single, config, heard)
 
+    yield from check_journal(config)
+    here = bool(running) or journal_in_use(Path(config.journal.path))
+    yield from check_metrics(config, running_here=here)
+    for place, single in enumerate(each):
+        found = check_broker(single, running_here=here)
+        if place:  # the way there is the same; what the broker lets this node do may be another
+            found = (finding for finding in found if finding.check not in WAY)
+        yield from _of(single, config, found)
+
+
+def _microphone(
+    config: Config,
+    vad: Vad | None,
+    listen_s: float,
+    listening: Callable[[], None],
+    *,
+    running: bool,
+) -> Iterator[Finding]:
+    """Everything about the source of one node."""
     yield from check_permission(config)
     failed = False
     for finding in check_device(config):
         failed |= finding.status == "fail"
         yield finding
-    if not failed:
-        listening()
-        for finding in check_sound(config, vad, listen_s):
-            if running and finding.status == "fail":
-                # Not every sound system lets two programs hear one microphone.
-                yield warn(
-                    finding.check,
-                    f"{finding.message} (the running daemon may be using it)",
-                    "stop the daemon to check its microphone; or look at its telemetry",
-                )
-            else:
-                yield finding
+    if failed:
+        return
+    listening()
+    for finding in check_sound(config, vad, listen_s):
+        if running and finding.status == "fail":
+            # Not every sound system lets two programs hear one microphone.
+            yield warn(
+                finding.check,
+                f"{finding.message} (the running daemon may be using it)",
+                "stop the daemon to check its microphone; or look at its telemetry",
+            )
+        else:
+            yield finding
 
-    yield from check_journal(config)
-    here = bool(running) or journal_in_use(Path(config.journal.path))
-    yield from check_metrics(config, running_here=here)
-    yield from check_broker(config, running_here=here)
+
+def _of(single: Config, whole: Config, findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Findings about one node, said to be so where there are several."""
+    for finding in findings:
+        yield (
+            replace(finding, message=f"{single.node}: {finding.message}")
+            if whole.sources
+            else finding
+        )

@@ -74,6 +74,25 @@ def check_device(config: Config) -> Iterator[Finding]:
         )
 
 
+def check_same_device(config: Config) -> Iterator[Finding]:
+    """Whether two of several sources mean one microphone, by whatever names."""
+    taken: dict[str, str] = {}
+    for single in config.each() if config.sources else ():
+        if single.audio.source != "mic":
+            continue
+        try:
+            device = pick(single.audio.device, list_devices())
+        except SerdError:
+            continue  # said by check_device
+        if (other := taken.setdefault(device.id, single.node)) != single.node:
+            yield fail(
+                "device",
+                f"{other} and {single.node} both mean {device.id} ({device.name})",
+                "give each source an audio.device of its own: `serd devices` lists them",
+                configured=True,
+            )
+
+
 class Heard(msgspec.Struct, frozen=True, kw_only=True):
     """What was heard in a few seconds."""
 

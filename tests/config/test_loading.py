@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from serd.config import Config
+from serd.config.defaults import default_journal_path, default_node
 from serd.config.display import as_json, as_yaml
 from serd.config.keys import KEYS
+from serd.config.limits import MASK
 from serd.config.loading import Override, load
 from serd.config.relations import value_of
-from serd.config.schema import MASK, default_journal_path, default_node, json_schema
+from serd.config.schema import json_schema
 
 
 def set_to(*overrides: str | Override) -> Config:

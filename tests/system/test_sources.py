@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,7 +96,7 @@ def test_each_file_is_heard_as_if_it_were_alone(
 def test_one_absent_microphone_silences_nobody(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder
 ) -> None:
-    sources = [
+    sources: list[dict[str, Any]] = [
         {"node": "hall", "audio": {"source": "mic", "device": "there is none of this name"}},
         {"node": "kitchen", "audio": {"source": str(SAMPLE)}},
     ]
@@ -113,6 +114,10 @@ def test_one_absent_microphone_silences_nobody(
         recorder.wait_for(f"serd/{node}/status", b"offline")
 
 
+def _is_offline(recorder: Recorder, node: str) -> bool:
+    return recorder.last(f"serd/{node}/status") == b"offline"
+
+
 def _telemetry(recorder: Recorder, node: str) -> dict[str, Any]:
     payload = recorder.last(f"serd/{node}/telemetry")
     found: dict[str, Any] = json.loads(payload) if payload else {}
@@ -122,7 +127,7 @@ def _telemetry(recorder: Recorder, node: str) -> dict[str, Any]:
 def test_mute_of_one_is_of_one_only_and_outlives_a_restart(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder
 ) -> None:
-    sources = [
+    sources: list[dict[str, Any]] = [
         {"node": "bedroom", "audio": {"source": str(SAMPLE)}},
         {"node": "kitchen", "audio": {"source": str(SAMPLE)}},
         {"node": "study", "mute": True, "audio": {"source": str(SAMPLE)}},
@@ -184,7 +189,7 @@ def test_a_kill_at_any_moment_loses_nothing_of_any_node(
                  "--since", "7d", home=tmp_path).stdout
     )  # fmt: skip
     for node in nodes:
-        recorder.wait(lambda node=node: recorder.on(f"serd/{node}/status")[-1:] == [b"offline"])
+        recorder.wait(partial(_is_offline, recorder, node))
         numbers = {event["id"]: event["seq"] for event in events(recorder, node)}
         kept = {event["id"]: event["seq"] for event in with_history if event["node"] == node}
         assert numbers == kept
