@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from serd.events.telemetry import Telemetry
 from serd.mqtt.messages import (
@@ -62,11 +62,15 @@ class Room:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         state = self.state
+        # Events are not retained: until one comes, the state tells what the latest said.
+        latest = self.event or state
         return {
             "name": self.name,
             "online": self.online,
             "speech": self.speech and self.online is not False,
             "muted": self.muted,
+            "emotion": None if latest is None else latest.emotion,
+            "confidence": None if latest is None else latest.confidence,
             "mood": None if state is None else state.mood,
             "mood_valence": None if state is None else state.mood_valence,
             "mood_arousal": None if state is None else state.mood_arousal,
@@ -175,8 +179,3 @@ def _own_figures(figures: dict[str, Any]) -> dict[str, Any]:
         elif value is None or isinstance(value, int | float):
             own[name] = value
     return own
-
-
-def event_dict(event: Event) -> dict[str, Any]:
-    """An event for JSON, as it is published."""
-    return asdict(event)

@@ -40,7 +40,8 @@ def test_a_room_is_what_its_messages_say() -> None:
         EventMessage(node="attic", event=event),
     ):
         assert rooms.take(message)
-    assert (told := decode_message("serd", "serd/attic/state", state(event, mood="sad")))
+    told = decode_message("serd", "serd/attic/state", state(event, mood="sad"))
+    assert told
     assert rooms.take(told)
     room = rooms.get("attic")
     assert room is not None
@@ -49,9 +50,22 @@ def test_a_room_is_what_its_messages_say() -> None:
         True, True, False, "sad",
     )  # fmt: skip
     assert said["event"] == event
+    assert (said["emotion"], said["confidence"]) == (event.emotion, event.confidence)
     assert said["seen_ms"] == 5
     rooms.take(StatusMessage(node="attic", online=False))
     assert room.as_dict()["speech"] is False  # it cannot know any more
+
+
+def test_before_the_first_event_the_state_tells_the_emotion() -> None:
+    rooms = Rooms()
+    event = made_event("attic", 3, 1_700_000_000_000, "sad")
+    told = decode_message("serd", "serd/attic/state", state(event))
+    assert told
+    rooms.take(told)
+    room = rooms.get("attic")
+    assert room is not None
+    said = room.as_dict()
+    assert (said["emotion"], said["confidence"], said["event"]) == ("sad", 0.7, None)
 
 
 def test_gaps_are_counted_and_late_events_do_not_go_back() -> None:

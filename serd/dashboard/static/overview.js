@@ -42,15 +42,15 @@ function makeTile(name) {
 function draw(tile, room) {
   const { parts, link } = tile;
   const state = condition(room);
-  const emotion = state === "offline" ? null : (room.event?.emotion ?? null);
+  const emotion = state === "offline" ? null : room.emotion;
   if (tile.emotion !== emotion) {
     tile.emotion = emotion;
     parts.face.replaceChildren(face(emotion));
   }
   setAttr(link, "data-state", state);
   setText(parts.state, state);
-  const sure = room.event ? ` ${percent(room.event.confidence)}` : "";
-  setText(parts.emotion, room.event ? room.event.emotion + sure : "not heard yet");
+  const sure = room.confidence === null ? "" : ` ${percent(room.confidence)}`;
+  setText(parts.emotion, room.emotion === null ? "not heard yet" : room.emotion + sure);
   drawTime(tile, room);
 }
 
@@ -63,12 +63,12 @@ const ORDERS = {
   name: (a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }),
   heard: (a, b) => heardAt(b) - heardAt(a) || ORDERS.name(a, b),
   emotion: (a, b) =>
-    ALL.indexOf(a.event?.emotion ?? "uncertain") - ALL.indexOf(b.event?.emotion ?? "uncertain")
+    ALL.indexOf(a.emotion ?? "uncertain") - ALL.indexOf(b.emotion ?? "uncertain")
     || ORDERS.name(a, b),
 };
 
 function wanted(room, words) {
-  const text = `${room.name} ${room.event?.emotion ?? ""} ${condition(room)} `
+  const text = `${room.name} ${room.emotion ?? ""} ${condition(room)} `
     + (room.online === false ? "" : "online");
   return words.every((word) => text.toLowerCase().includes(word));
 }

@@ -128,14 +128,15 @@ function drawPills(room) {
 
 function drawNow(room) {
   const event = room?.event;
-  const emotion = event && room.online !== false ? event.emotion : null;
+  const said = room?.emotion ?? null;
+  const emotion = room?.online === false ? null : said;
   byId("now").className = `card now emo-${emotion === null ? "none" : known(emotion)}`;
   if (shownFace !== emotion) {
     shownFace = emotion;
     byId("now-face").replaceChildren(face(emotion));
   }
-  setText(byId("now-emotion"), event ? event.emotion : "silence");
-  setText(byId("now-sure"), event ? `${percent(event.confidence)} ${event.emotion === "uncertain" ? "at best" : "sure"}` : "Nothing heard yet.");
+  setText(byId("now-emotion"), said ?? "silence");
+  setText(byId("now-sure"), said !== null && room.confidence !== null ? `${percent(room.confidence)} ${said === "uncertain" ? "at best" : "sure"}` : "Nothing heard yet.");
   drawTime(room);
   setText(byId("now-mood"), room?.mood ? `Mood of the room: ${room.mood}` : "");
   const level = event ? Math.max(-60, Math.min(0, event.level_dbfs)) : -60;
