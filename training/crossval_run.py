@@ -66,20 +66,23 @@ def _probe(run: Run, task: Task, clock: _Clock) -> None:
     from training.probes import PARTS, try_model
 
     file = run.folder / "probes.json"
-    found = try_model(
-        run.model,
-        run.recipe,
-        Path(task.root),
-        parts=[part for part in PARTS if part in task.unprobed],
-        # The detector that the daemon has unless it is told otherwise.
-        engines=(SpeechConfig().engine,),
-        cache=Path(task.cache),
-        progress=clock,
-    )
-    before = msgspec.json.decode(file.read_bytes()) if file.is_file() else {}
-    part = file.with_suffix(".part")
-    part.write_bytes(msgspec.json.format(msgspec.json.encode(before | found)) + b"\n")
-    part.replace(file)
+    for part in PARTS:
+        if part not in task.unprobed:
+            continue
+        found = try_model(
+            run.model,
+            run.recipe,
+            Path(task.root),
+            parts=[part],
+            # The detector that the daemon has unless it is told otherwise.
+            engines=(SpeechConfig().engine,),
+            cache=Path(task.cache),
+            progress=clock,
+        )
+        before = msgspec.json.decode(file.read_bytes()) if file.is_file() else {}
+        unfinished = file.with_suffix(".part")
+        unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(before | found)) + b"\n")
+        unfinished.replace(file)
 
 
 class _Clock:

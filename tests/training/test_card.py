@@ -87,7 +87,7 @@ def test_the_card_names_a_teacher_and_its_licence(sources: Sources) -> None:
     with_it = {"teaching": taught, "recipe": figures["recipe"] | {"teaching": teaching}}
     text = card(msgspec.structs.replace(sources, release=figures | with_it))
     assert "`somebody/large`" in text
-    assert "licence:\nMIT." in text
+    assert "under this licence: MIT." in " ".join(text.split())
     assert "| RAVDESS | taught | 3 | 0.5000 | 0.2500 | 0.7500 |" in text
     without = msgspec.structs.replace(sources, release=figures | {"teaching": None})
     assert "from labels alone" in card(without)

@@ -119,8 +119,9 @@ def test_means_stand_before_the_shipped_file(sources: Sources, alone: Sources) -
     assert found.folds_sd == pytest.approx(0.02 * 2**0.5)
     text = card(sources)
     assert "**0.700 ± 0.028**" in text
+    assert "never heard in training: 2 folds, 1 seed, 2 runs." in text
     assert f"| {alone.release['test']['ravdess']['uar']:.4f} |" in text
-    assert "1 of the planned runs are not finished yet" in text
+    assert "Of those that were planned 1 are not finished yet." in text
     assert "| RAVDESS | 3 | 8 | **70.0%** ± 2.8 |" in quote(sources)
 
 
@@ -147,7 +148,7 @@ def test_what_was_not_measured_is_said_not_to_be(alone: Sources) -> None:
     text = card(alone)
     for command in ("folds", "probe", "baselines"):
         assert f"Not measured yet (`serd-train {command}`)." in text
-    assert "one fold, one seed" in text
+    assert "1 fold, 1 seed" in text
     words = {one.goal.key: one.words for one in verdicts(alone)}
     assert words["telephone"] == words["random-split"] == "not measured yet"
     assert words["ravdess-uar"] != "not measured yet"

@@ -82,14 +82,16 @@ def card(sources: Sources) -> str:
 def _head(figures: dict[str, Any]) -> str:
     model, run = figures["model"], figures["run"]
     clean = "" if run["git_clean"] else ", with changes"
+    about = f"""\
+{figures["recipe"]["about"]}. A convolutional network on {_shape(figures)} MFCCs, full-integer int8,
+{model["bytes"]} bytes with its metadata. Trained on {run["date"]} with seed {run["seed"]} from
+revision `{run["git"][:12]}`{clean}."""
     return f"""\
 # Model card: {model["name"]} {model["version"]}
 
 Written by `serd-train report` from the figures of the run that made the model; do not edit.
 
-{figures["recipe"]["about"]}. A convolutional network on {_shape(figures)} MFCCs, full-integer int8,
-{model["bytes"]} bytes with its metadata. Trained on {run["date"]} with seed {run["seed"]} from
-revision `{run["git"][:12]}`{clean}.
+{paragraph(about)}
 
 **Licence: {figures["recipe"]["licence"]}.**
 """
@@ -163,15 +165,16 @@ def _teacher(figures: dict[str, Any]) -> str:
     share, groups = settings["share"], settings["groups"]
     weights = f"weights {1 - share:.1f} and {share:.1f} x {settings['gain']:g}"
     layers = ", ".join(str(layer) for layer in settings["layers"])
+    words = f"""\
+Besides the labels it learned from the answers of a larger network ({weights}, temperature
+{settings["temperature"]:g}): small heads on the hidden layers {layers} of the frozen encoder
+`{taught["teacher"]}`, which is published under this licence: {taught["licence"]}. Each training
+speaker was answered for by a head that had heard only the {groups - 1} other groups of {groups}.
+Test speakers were never heard by teacher or head. Nothing of the teacher is in the model file."""
     return f"""\
 ## Teacher
 
-Besides the labels it learned from the answers of a larger network ({weights},
-temperature {settings["temperature"]:g}): small heads on the hidden layers {layers} of the
-frozen encoder `{taught["teacher"]}`, which is published under this licence:
-{taught["licence"]}. Each training speaker was answered for by a head that had heard only the
-{groups - 1} other groups of {groups}. Test speakers were never heard by teacher or head. Nothing of
-the teacher is in the model file.
+{paragraph(words)}
 
 {table(header, rows)}
 """
@@ -210,16 +213,14 @@ The shipped file comes from fold {recipe["fold"]} and seed {recipe["seed"]}. Its
 
 def _crossing(sources: Sources) -> str:
     folds = sources.folds
-    if not folds or not folds["done"]:
+    if not folds or not sources.extent:
         return "No cross-validation yet: every figure below is of one fold and one seed."
-    done, seeds = folds["done"], folds["seeds"]
-    names = ", ".join(str(seed) for seed in seeds)
     text = (
-        f"What stands as a mean below is one over {len(folds['folds'])} folds, each of them the "
-        f"mean of its seeds ({names}): {done} runs that share nothing but the recipe."
+        "What stands as a mean below is one over folds, each of them the mean of its seeds "
+        f"({sources.extent}); the runs share nothing but the recipe."
     )
-    if done < folds["planned"]:
-        text += f" {folds['planned'] - done} of the planned runs are not finished yet."
+    if (missing := folds["planned"] - folds["done"]) > 0:
+        text += f" Of those that were planned {missing} are not finished yet."
     ours = {k: v for k, v in sources.release["recipe"].items() if k not in {"fold", "seed"}}
     if ours != folds["recipe"]:
         text += (

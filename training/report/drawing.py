@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _GREY = "#6b6b6b"
+_FEWEST = 10
 _STYLE: Any = {
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
@@ -87,6 +88,12 @@ def _canvas(height: float, panels: int = 1, **options: Any) -> tuple[Any, list[A
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, panels, squeeze=False, **options)
     return figure, list(axes[0])
+
+
+def _legend(figure: Any, axis: Any) -> None:
+    """Below the panels, where it covers nothing."""
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
 
 
 def _folds(sources: Sources) -> Any:
@@ -185,7 +192,10 @@ def _confusion(sources: Sources) -> Any:
 
 
 def _reliability(sources: Sources) -> Any:
-    """How often the model is right at each confidence; bars below say how often it is so sure."""
+    """How often the model is right at each confidence; bars below say how often it is so sure.
+
+    Confidences that fewer than ten clips have are left out above: of one clip 0 or 100 % are right.
+    """
     tables = {
         name: found
         for name in sources.corpora
@@ -203,7 +213,7 @@ def _reliability(sources: Sources) -> Any:
     )
     for place, (corpus, found) in enumerate(tables.items()):
         clips, right = np.array(found["clips"]), np.array(found["right"])
-        some = clips > 0
+        some = clips >= _FEWEST
         sure = np.array(found["confidence"])[some] / clips[some]
         above, below = axes[0, place], axes[1, place]
         above.plot([0, 100], [0, 100], color=_GREY, linewidth=1, linestyle="--")
@@ -243,7 +253,7 @@ def _risk_coverage(sources: Sources) -> Any:
     axis.set_ylim(bottom=0)
     axis.set_xlabel("share of clips decided, the surest first, %  (dashed: as shipped)")
     axis.set_ylabel("mistakes among them, %")
-    axis.legend()
+    _legend(figure, axis)
     return figure
 
 
@@ -274,7 +284,7 @@ def _noise(sources: Sources) -> Any:
     axis.set_xlabel("everyday sounds in the background, SNR in dB")
     axis.set_ylabel("accuracy, %")
     axis.set_ylim(0, 100)
-    axis.legend()
+    _legend(figure, axis)
     return figure
 
 
@@ -297,7 +307,7 @@ def _adaptation(sources: Sources) -> Any:
         axis.set_xlabel("utterances heard before")
         axis.set_title(f"by {method}")
     axes[0].set_ylabel("UAR, %")
-    axes[0].legend()
+    _legend(figure, axes[0])
     return figure
 
 

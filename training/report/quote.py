@@ -57,12 +57,11 @@ def quote(sources: Sources) -> str:
 
 
 def _protocol(sources: Sources) -> str:
-    folds = sources.folds
-    if not folds or not folds["done"]:
+    if not sources.extent:
         return "One fold of speakers, held out; choices were made on others."
     return (
-        f"Means over {len(folds['folds'])} folds of speakers and {len(folds['seeds'])} seeds,"
-        " ± the standard deviation between folds; choices were made on other speakers."
+        f"Means over folds of speakers and seeds ({sources.extent}), ± the standard deviation"
+        " between folds; choices were made on other speakers."
     )
 
 

@@ -66,7 +66,7 @@ def in_short(sources: Sources) -> str:
 
 {table(header, rows)}
 
-Of speakers that were never heard in training{_of(sources)}.
+Of speakers that were never heard in training: {sources.extent or "1 fold, 1 seed"}.
 """
 
 
@@ -261,13 +261,6 @@ def confidence(sources: Sources) -> str:
 
 def _named(sources: Sources, corpus: str) -> str:
     return title(corpus) + ("" if corpus in sources.release["test"] else ", never trained on")
-
-
-def _of(sources: Sources) -> str:
-    folds = sources.folds
-    if not folds or not folds["done"]:
-        return "; one fold, one seed"
-    return f": {len(folds['folds'])} folds, {len(folds['seeds'])} seeds, {folds['done']} runs"
 
 
 def _ends(spread: dict[str, Any] | None) -> str:

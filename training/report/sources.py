@@ -50,6 +50,15 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
         """Those that were tested on: first the ones that were trained on, too."""
         return [*self.release["test"], *self.release["cross_corpus"]]
 
+    @property
+    def extent(self) -> str:
+        """Of the cross-validation as far as it has come, in words; empty if there is none."""
+        runs = (self.folds or {}).get("runs", ())
+        counts = [len({run["fold"] for run in runs}), len({run["seed"] for run in runs}), len(runs)]
+        words = ("fold", "seed", "run")
+        said = [f"{n} {word}{'' if n == 1 else 's'}" for n, word in zip(counts, words, strict=True)]
+        return ", ".join(said) if runs else ""
+
     def shipped(self, corpus: str) -> dict[str, Any]:
         """The shipped file's figures on a corpus."""
         found = self.release["test"].get(corpus) or self.release["cross_corpus"].get(corpus)
