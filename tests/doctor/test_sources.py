@@ -1,0 +1,64 @@
+"""``serd check`` with several sources: each is looked at, and two that are one are found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from serd.audio.devices import Device
+from serd.config.loading import load
+from serd.doctor.examination import examine
+from serd.doctor.sound import check_same_device
+from tests.broker import free_port, mosquitto
+from tests.system.node import SAMPLE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+
+def device(number: int) -> Device:
+    return Device(
+        index=number, id=f"usb:0d8c:000{number}", name=f"USB microphone {number}",
+        host_api="ALSA", native_rate=48_000, channels=1,
+    )  # fmt: skip
+
+
+def test_two_names_of_one_microphone_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = [device(1), device(2)]
+    monkeypatch.setattr("serd.doctor.sound.list_devices", lambda: there)
+
+    def found(second: str) -> list[str]:
+        sources = f"sources=[{{node: a, audio: {{device: 'usb:0d8c:0001'}}}}, {second}]"
+        config = load(None, env={}, overrides=[sources]).config
+        return [finding.message for finding in check_same_device(config)]
+
+    assert found("{node: b, audio: {device: microphone 2}}") == []
+    assert found("{node: b, audio: {device: not there}}") == []
+    (message,) = found("{node: b, audio: {device: microphone 1}}")
+    assert message == "a and b both mean usb:0d8c:0001 (USB microphone 1)"
+
+
+def test_each_source_is_looked_at(tmp_path: Path) -> None:
+    absent = tmp_path / "no.wav"
+    with mosquitto(tmp_path) as broker:
+        overrides = [
+            f"sources=[{{node: a}}, {{node: b}}, {{node: c, audio: {{source: {absent}}}}}]",
+            f"audio.source={SAMPLE}",
+            "mqtt.host=127.0.0.1",
+            f"mqtt.port={broker.port}",
+            f"journal.path={tmp_path / 'journal.db'}",
+            f"metrics.port={free_port()}",
+        ]
+        findings = list(examine(load(None, env={}, overrides=overrides), listen_s=1))
+    said = [(finding.check, finding.message) for finding in findings]
+    for node in ("a", "b"):
+        assert any(check == "level" and f"{node}: peaks" in text for check, text in said), said
+    # A warning where other daemons run on this machine, which might have the source.
+    missing = next(found for found in findings if found.message.startswith("c: ") and found.remedy)
+    assert "no.wav" in missing.message
+    # The way to the broker is gone once; what it lets each node do is tried for each.
+    assert sum(check == "broker TCP" for check, _ in said) == 1
+    assert sum(check == "broker publish" for check, _ in said) == 3
+    assert sum(check == "speech" for check, _ in said) == 1  # the same settings for all
+    assert sum(check == "metrics" for check, _ in said) == 1
