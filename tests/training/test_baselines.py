@@ -48,8 +48,10 @@ REPOSITORY = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def corpus(synthetic_corpora: Path) -> Corpus:
-    """Six actors of made-up speech."""
-    return read_corpus("ravdess", synthetic_corpora)
+    """Six actors of made-up speech, a clip of each class."""
+    whole = read_corpus("ravdess", synthetic_corpora)
+    once = tuple(clip for clip in whole.clips if clip.name.split("-")[5] == "01")
+    return msgspec.structs.replace(whole, clips=once)
 
 
 @pytest.fixture(scope="module")
@@ -123,10 +125,9 @@ def test_the_transfer_system_listens_with_a_frozen_encoder(
     WhisperEncoder(config).save_pretrained(tmp_path / "tiny")
     system = Transfer(epochs=1, layers=(1, 2))
     heard = msgspec.structs.replace(source, teacher=str(tmp_path / "tiny"))
-    clips = msgspec.structs.replace(corpus, clips=corpus.clips[::2])
-    assert system.prepare(clips.clips, heard).shape == (48, 2 * 2 * 16)
+    assert system.prepare(corpus.clips, heard).shape == (48, 2 * 2 * 16)
     task = Task(system="transfer", protocol="random", number=0)
-    assert 0.0 <= run_one(task, system, clips, heard).accuracy <= 1.0
+    assert 0.0 <= run_one(task, system, corpus, heard).accuracy <= 1.0
 
 
 def test_the_networks_are_as_large_as_their_authors_say() -> None:
@@ -257,7 +258,7 @@ class Counting(Majority):
 def test_what_is_done_is_not_done_again(corpus: Corpus, source: Source, tmp_path: Path) -> None:
     systems = {"majority": Counting()}
     Counting.trained.clear()
-    tasks = make_tasks(["majority"], ("random", "speakers"), seeds=2, folds=3)
+    tasks = make_tasks(["majority"], ("random", "speakers"), seeds=3, folds=2)
 
     def run(tasks: list[Task], known: tuple[Result, ...] = ()) -> list[Result]:
         folder = tmp_path / "runs"
