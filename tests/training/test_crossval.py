@@ -44,6 +44,25 @@ def test_runs_of_another_recipe_are_not_gone_on_with(tmp_path: Path) -> None:
         plan(tiny_recipe(steps=8), folds=[1, 2], seeds=[1], home=tmp_path)
 
 
+def test_a_run_is_done_when_it_is_measured_and_probed(tmp_path: Path) -> None:
+    (recipe,) = plan(tiny_recipe(), folds=[1], seeds=[1], home=tmp_path)
+    task = Task(
+        recipe=recipe,
+        folder=str(tmp_path),
+        root="",
+        cache="",
+        probes=("robustness", "environment"),
+    )
+    assert not task.trained
+    (tmp_path / "metrics.json").write_text("{}")
+    assert task.trained
+    assert not task.done
+    (tmp_path / "probes.json").write_text('{"environment": {}}')
+    assert task.unprobed == ("robustness",)
+    (tmp_path / "probes.json").write_text('{"environment": {}, "robustness": {}}')
+    assert task.done
+
+
 @pytest.mark.parametrize("wrong", ["one", "1-", "3-1", ""])
 def test_numbers_that_are_none_are_refused(wrong: str) -> None:
     done = CliRunner().invoke(main, ["folds", "--recipe", "no such", "--folds", wrong])
