@@ -53,10 +53,9 @@ def test_a_run_is_done_when_it_is_measured_and_probed(tmp_path: Path) -> None:
         cache="",
         probes=("robustness", "environment"),
     )
-    assert not task.trained
+    assert [task.trained, task.done] == [False, False]
     (tmp_path / "metrics.json").write_text("{}")
-    assert task.trained
-    assert not task.done
+    assert [task.trained, task.done] == [True, False]
     (tmp_path / "probes.json").write_text('{"environment": {}}')
     assert task.unprobed == ("robustness",)
     (tmp_path / "probes.json").write_text('{"environment": {}, "robustness": {}}')

@@ -143,5 +143,5 @@ own random splits and on speakers never heard, with this network in both columns
 def _whose(sources: Sources, part: str) -> str:
     folds = sources.folds or {}
     if part in (folds.get("probes") or {}):
-        return f"Means over the runs of all folds ({folds['probed']}), ± the SD between folds."
+        return f"Means over folds and seeds, ± the SD between folds; runs: {folds['probed']}."
     return "Of the shipped file, on its own fold."
