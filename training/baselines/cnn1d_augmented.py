@@ -41,6 +41,10 @@ class Cnn1dAugmented(Baseline):
         published=0.51,
         published_note="51 % in the report; 55.6 % validation accuracy in the last epoch",
         mistakes=hoopes.WRONG_RATE,
+        guess=(
+            "What a mask puts in (zeros here), which copies are masked, and whether the shift came"
+            " before the clip was cut, we had to choose."
+        ),
         ours=(
             hoopes.UNSAID_SPLIT
             + " The copies are shifted by 0, 1, 2 and 3 half-tones, and the shifted ones masked."

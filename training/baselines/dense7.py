@@ -35,6 +35,7 @@ class Dense7(Baseline):
         network="seven dense layers",
         published=0.57,
         published_note="57 % test, about 60 % validation",
+        guess="Widths, dropout, batches and scaling are not known.",
         ours=(
             "Widths (512, 512, 256, 256, 128, 64, then the classes), dropout (0.3), Adam, batches"
             " of 64, 40 MFCCs and the split's seed are ours: none is stated."

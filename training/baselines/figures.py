@@ -64,7 +64,9 @@ def _accuracies(grouped: Grouped, folder: Path) -> list[Path]:
     axes.grid(axis="x", lw=0.4)
     axes.set_axisbelow(True)
     found = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    axes.legend(found.values(), found.keys(), loc="lower right", fontsize=8)
+    chart.legend(
+        found.values(), found.keys(), loc="outside upper center", ncols=3, fontsize=8, frameon=False
+    )
     return save(chart, folder / "baselines-accuracy")
 
 
