@@ -64,7 +64,7 @@ def test_hearing_on_and_on_needs_no_more_memory(sound: object) -> None:
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert blocks > 200
+    assert blocks > 100
     assert after - before < SETTLED_BYTES
 
 
