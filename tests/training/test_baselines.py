@@ -364,3 +364,35 @@ def test_no_committed_fold_has_a_speaker_on_two_sides() -> None:
             assert not sides[0] & (sides[1] | sides[2])
             assert not sides[1] & sides[2]
             assert sides[2] == {f"ravdess/{name}" for name in folds[one.task.number - 1]}
+
+
+def test_the_command_trains_goes_on_and_writes_page_and_pictures(
+    synthetic_corpora: Path, tmp_path: Path
+) -> None:
+    from click.testing import CliRunner
+
+    from training.cli import main
+
+    places = ["--run", tmp_path / "runs", "--results", tmp_path / "baselines.json"]
+    places += ["--out", tmp_path / "docs" / "baselines.md"]
+    where = ["--corpora", synthetic_corpora, "--cache", tmp_path / "cache", "--jobs", "1"]
+
+    def run(*arguments: str | Path) -> str:
+        done = CliRunner().invoke(main, ["baselines", *map(str, (*arguments, *places))])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    run("--only", "majority", "--protocol", "random", "--seeds", "1", *where)
+    said = run("--only", "majority", "--protocol", "random", "--seeds", "2", *where)
+    assert "baselines: 1 of 2" in said  # the first was there
+    page = tmp_path / "docs" / "baselines.md"
+    assert page.read_text().count("| `majority` | Hoopes, 2024 | 13.3 |") == 1
+    for ending in ("png", "svg"):
+        assert (tmp_path / "docs" / "figures" / f"baselines-accuracy.{ending}").stat().st_size
+    before = page.read_text()
+    page.unlink()
+    run("--table")  # without corpora
+    assert page.read_text() == before
+    refused = CliRunner().invoke(main, ["baselines", "--only", "forest"])
+    assert refused.exit_code == UsageError("").exit_code
+    assert "forest" in refused.output
