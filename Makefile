@@ -109,7 +109,7 @@ lock: ## pin anew what serd is installed with (packaging/requirements.lock)
 soak: setup-test ## a day of sound with a broker that fails at random (some ten minutes)
 	$(BIN)/python -m tests.soak --hours 24
 
-bench: $(VENV)/.setup-bench ## serd beside librosa pipelines and the bare floor: a table (an hour; BENCH=--quick: minutes)
+bench: $(VENV)/.setup-bench ## serd beside librosa pipelines and the bare floor: a table (20 minutes; BENCH=--quick: 2)
 	@$(BIN)/python -m benchmarks $(BENCH)
 
 bench-report: $(VENV)/.setup-bench ## the newest result of `make bench` into docs/performance.md and the README's picture
