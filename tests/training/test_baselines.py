@@ -373,9 +373,21 @@ def test_the_command_trains_goes_on_and_writes_page_and_pictures(
 
     from training.cli import main
 
-    places = ["--run", tmp_path / "runs", "--results", tmp_path / "baselines.json"]
+    places: list[str | Path] = [
+        "--run",
+        tmp_path / "runs",
+        "--results",
+        tmp_path / "baselines.json",
+    ]
     places += ["--out", tmp_path / "docs" / "baselines.md"]
-    where = ["--corpora", synthetic_corpora, "--cache", tmp_path / "cache", "--jobs", "1"]
+    where: list[str | Path] = [
+        "--corpora",
+        synthetic_corpora,
+        "--cache",
+        tmp_path / "cache",
+        "--jobs",
+        "1",
+    ]
 
     def run(*arguments: str | Path) -> str:
         done = CliRunner().invoke(main, ["baselines", *map(str, (*arguments, *places))])
