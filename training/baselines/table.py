@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from training.baselines import SYSTEMS
+from training.baselines.splits import FOLDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -194,6 +195,12 @@ def _reading(grouped: Grouped) -> str:
         text += (
             f" The random split is worth {100 * min(gaps)[0]:.0f} (`{min(gaps)[1]}`) to"
             f" {100 * max(gaps)[0]:.0f} points (`{max(gaps)[1]}`)."
+        )
+    done = sum(len(results) for results in grouped.values())
+    if done < 2 * FOLDS * len(SYSTEMS):
+        text += (
+            f" Of {2 * FOLDS * len(SYSTEMS)} trainings {done} are done; `serd-train baselines` goes"
+            " on with the rest, and what stands on few of them is to be read so."
         )
     return (
         text + "\n\nThe model that serd ships has heard CREMA-D too and was taught by a larger"
