@@ -20,6 +20,7 @@ from tests.faults.talk import RATE, utterance
 from tests.system.node import Node
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.broker import Mosquitto
@@ -57,20 +58,31 @@ def test_a_hundred_kills_lose_nothing(tmp_path: Path, broker: Mosquitto) -> None
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["serd.daemon", "serd.cli.main", "ai_edge_litert.interpreter"])
     dice = random.Random(20_260)
-    counts = []
+    counts: list[int] = []
+
+    def live(until: Callable[[float], bool]) -> float:
+        """One process, killed when it is time; how many seconds it had."""
+        process: Any = context.Process(
+            target=_serd,
+            args=([*arguments, "run", "--source", str(speech), "--pace", "fast"], str(log)),
+        )
+        begun = time.monotonic()
+        process.start()
+        while not until(time.monotonic() - begun) and process.is_alive():
+            time.sleep(0.005)
+        process.kill()
+        process.join()
+        # -9, or the exit of one that could not get the journal: none may have ended well.
+        assert process.exitcode == -signal.SIGKILL, log.read_text()
+        counts.append(len(journalled_so_far(tmp_path)))
+        return time.monotonic() - begun
+
     with Recorder(broker.port, persistent="recorder") as recorder:
+        # How long this machine takes to its first event says when to kill the others.
+        live(lambda _: bool(journalled_so_far(tmp_path)))
+        first = live(lambda _: len(journalled_so_far(tmp_path)) > counts[-1])
         for _ in range(KILLS):
-            process: Any = context.Process(
-                target=_serd,
-                args=([*arguments, "run", "--source", str(speech), "--pace", "fast"], str(log)),
-            )
-            process.start()
-            time.sleep(dice.uniform(0.0, 0.9))
-            process.kill()
-            process.join()
-            # -9, or the exit of one that could not get the journal: none may have ended well.
-            assert process.exitcode == -signal.SIGKILL, log.read_text()
-            counts.append(len(journalled_so_far(tmp_path)))
+            live(dice.uniform(0.0, max(0.9, 2.5 * first)).__le__)
         quick = tmp_path / "quick.wav"
         sf.write(quick, utterance(), RATE)
         with Node(tmp_path, broker.port, "--source", str(quick), "--pace", "fast") as node:

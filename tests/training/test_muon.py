@@ -66,6 +66,6 @@ def test_it_goes_on_where_it_was_broken_off() -> None:
                 for variable, value in zip(optimiser.variables, kept, strict=True):
                     variable.assign(value)
             optimiser.apply([keras.ops.convert_to_tensor(gradient)], [kernel])
-        return kernel.value.numpy()
+        return np.asarray(kernel.value.numpy(), dtype=np.float32)
 
     np.testing.assert_array_equal(run(broken=False), run(broken=True))
