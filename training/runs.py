@@ -89,8 +89,11 @@ def gather(
         jobs: Processes.
         progress: Hears of it.
     """
-    corpora = read_corpora(recipe.corpora, root)
-    cross = read_corpora(recipe.cross_corpora, root)
+    labels = labels_of(recipe)
+    corpora, cross = (
+        {name: corpus.of_classes(labels) for name, corpus in read_corpora(names, root).items()}
+        for names in (tuple(recipe.corpora), recipe.cross_corpora)
+    )
     prepared: list[Prepared] = []
     for name, corpus in corpora.items():
         done = 0
@@ -323,7 +326,10 @@ class Run:
             "run": self.read("run.json"),
             "teaching": self.read("teaching.json") if self.recipe.teaching else None,
             "calibration": msgspec.to_builtins(calibration),
-            "left_out": {name: corpus.left_out for name, corpus in material.corpora.items()},
+            "left_out": {
+                name: corpus.left_out
+                for name, corpus in {**material.corpora, **material.cross}.items()
+            },
             "test": {},
             "cross_corpus": {},
             "float32": self._float_figures(material, wanted),

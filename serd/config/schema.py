@@ -124,8 +124,8 @@ class ModelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     path: Annotated[
         str,
         text(
-            "default, which comes with serd; permissive, which this version does not have yet; or "
-            "the path of a model file.",
+            "default or permissive, which come with serd, or the path of a model file. permissive "
+            "knows six emotions and is trained without data for non-commercial use.",
             path=True,
         ),
     ] = "default"

@@ -161,5 +161,25 @@ def test_a_machine_without_microphones_is_told(listed: Any, selector: str | int 
 
 def test_pick_lists_by_itself(listed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     found = listed(pa_device("webcam"))
-    monkeypatch.setattr(module, "list_devices", lambda: found)
+    monkeypatch.setattr(module, "list_devices", lambda **_: found)
     assert pick("webcam").id == "name:webcam"
+
+
+def test_what_is_not_in_the_list_is_looked_for_again(
+    listed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists = [listed(pa_device("webcam")), listed(pa_device("webcam"), pa_device("USB"))]
+    monkeypatch.setattr(module, "list_devices", lambda **_: lists.pop(0))
+    monkeypatch.setattr("serd.audio.portaudio.renew", lambda: True)
+    assert pick("USB").name == "USB"
+    assert lists == []
+
+
+def test_a_list_that_cannot_be_renewed_decides(
+    listed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = listed(pa_device("webcam"))
+    monkeypatch.setattr(module, "list_devices", lambda **_: found)
+    monkeypatch.setattr("serd.audio.portaudio.renew", lambda: False)
+    with pytest.raises(UnavailableError, match="USB"):
+        pick("USB")

@@ -116,5 +116,6 @@ def test_a_link_that_was_down_loses_nothing_even_over_a_restart_at_home(
     with Person(centre.port, "reader", session, ca=ca, session="keeper") as later:
         later.wait_count(200)
         assert {keeper_topic for keeper_topic, _ in later.received} == {f"{PREFIX}{topic}"}
-        first_seen = list(dict.fromkeys(payload for _, payload in later.received))
-    assert first_seen == said[100:], "each of them, in order; a second delivery may come"
+        # Not their order: mosquitto lets what is said while the queue empties overtake it.
+        seen = {payload for _, payload in later.received}
+    assert seen == set(said[100:]), "each of them; a second delivery may come"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -28,15 +28,15 @@ def speech() -> Samples:
 
 
 @pytest.fixture(scope="module")
-def wanted(speech: Samples, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, float]]:
-    """The scores of the plain file's utterances."""
+def wanted(speech: Samples, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """The plain file's utterances."""
     home = tmp_path_factory.mktemp("plain")
     sf.write(home / "plain.wav", speech, 16_000, subtype="FLOAT")
     done = run_serd("classify", "--json", "plain.wav", home=home)
     assert done.returncode == 0, done.stderr
-    scores = [row["scores"] for row in json_lines(done.stdout)]
-    assert scores
-    return scores
+    rows = json_lines(done.stdout)
+    assert rows
+    return rows
 
 
 def _tone_rate(speech: Samples, rate: int) -> Samples:
@@ -83,7 +83,7 @@ SAME_SCORES = {"24 bit", "double", "flac", "8 channels", "192 kHz", "not a numbe
 
 @pytest.mark.parametrize("case", GOOD)
 def test_odd_audio_is_classified(
-    case: str, speech: Samples, wanted: list[dict[str, float]], tmp_path: Path
+    case: str, speech: Samples, wanted: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     name, write = GOOD[case]
     write(tmp_path / name, speech)
@@ -95,8 +95,15 @@ def test_odd_audio_is_classified(
     for row in rows:
         assert sum(row["scores"].values()) == pytest.approx(1, abs=1e-5)
     if case in SAME_SCORES:
-        for row, scores in zip(rows, wanted, strict=True):
-            assert row["scores"] == pytest.approx(scores, abs=0.1)
+        alike = 0
+        for row, plain in zip(rows, wanted, strict=True):
+            bounds = (row["start_s"], row["end_s"])
+            # Another resampling may move the detector's verdict on one frame of 30 ms.
+            assert bounds == pytest.approx((plain["start_s"], plain["end_s"]), abs=0.031)
+            if bounds == (plain["start_s"], plain["end_s"]):
+                assert row["scores"] == pytest.approx(plain["scores"], abs=0.1)
+                alike += 1
+        assert alike
 
 
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {

@@ -103,6 +103,15 @@ def test_same_sound_keeps_one_clip_and_contradicting_labels_keep_none(tmp_path: 
     }
 
 
+def test_clips_of_classes_that_a_model_lacks_are_counted_and_left_out(tmp_path: Path) -> None:
+    touch(tmp_path / "crema_d", "1001_IEO_ANG_HI.wav", "1001_TIE_SAD_XX.wav", "1002_TIE_SAD_XX.wav")
+    corpus = read_corpus("crema_d", tmp_path)
+    rest = corpus.of_classes({"angry", "happy"})
+    assert [clip.name for clip in rest.clips] == ["1001_IEO_ANG_HI"]
+    assert rest.left_out == {"sad: not a class of this model": 2}
+    assert corpus.of_classes({"angry", "sad"}) == corpus
+
+
 def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERD_CORPORA", str(tmp_path / "nowhere"))
     with pytest.raises(InputError, match="nowhere"):

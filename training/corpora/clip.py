@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".w64"})
@@ -93,6 +93,13 @@ class Corpus(msgspec.Struct, frozen=True, kw_only=True):
             self,
             clips=tuple(clip for clip in self.clips if clip.name not in unwanted),
             left_out=dict(counts),
+        )
+
+    def of_classes(self, labels: Collection[str]) -> Corpus:
+        """The corpus less the clips of classes that a model does not have."""
+        unknown = {clip.name: clip.emotion for clip in self.clips if clip.emotion not in labels}
+        return self.without(
+            {name: f"{emotion}: not a class of this model" for name, emotion in unknown.items()}
         )
 
     def _names(self) -> frozenset[str]:
