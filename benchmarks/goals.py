@@ -163,3 +163,6 @@ def _throughput(row: Callable[..., None], one_round: Figures) -> None:
         row(f"a stream's cost among {count} over alone", "x",
             ratio(f"streams_{count}_cpu_s", "streams_1_cpu_s"),
             most=1.2 if count == counts[-1] else None)  # fmt: skip
+    if f"threads_{counts[-1]}_cpu_s" in one_round:
+        row(f"the same, {counts[-1]} threads at full speed", "x",
+            ratio(f"threads_{counts[-1]}_cpu_s", "streams_1_cpu_s"))  # fmt: skip

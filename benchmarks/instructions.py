@@ -59,7 +59,7 @@ def main(out: str) -> None:
         sys.exit("valgrind is not installed")
     found = {
         "floor": per_second("floor"),
-        "recogniser": per_second("recogniser", "1"),
+        "recogniser": per_second("recogniser", "1", "turns"),
     }
     for name, instructions in found.items():
         print(f"{name:12} {instructions / 1e6:7.2f} million instructions for a second of speech")

@@ -169,12 +169,13 @@ class Bench:
 
     def _streams(self) -> Figures:
         figures: Figures = {}
-        for sources in self._sizes.sources:
-            self._tell(f"{sources} streams in one process")
+        counts = self._sizes.sources
+        for sources, way in [*((count, "turns") for count in counts), (counts[-1], "threads")]:
+            self._tell(f"{sources} streams in one process, {way}")
             seconds = 600 if sources == 1 else 120
-            _, found = _measure("recogniser", sources, seconds, home=self._home)
+            _, found = _measure("recogniser", sources, way, seconds, home=self._home)
             hour = found["cpu_s"] * HOUR_S / seconds / sources
-            figures[f"streams_{sources}_cpu_s"] = hour
+            figures[f"{'streams' if way == 'turns' else way}_{sources}_cpu_s"] = hour
         return figures
 
     def _classify(self) -> Figures:

@@ -1,8 +1,10 @@
 """serd from samples to predictions, without source, journal and broker; one stream or several.
 
-``python -m benchmarks.contenders.recogniser SOURCES SECONDS OUT``: so many streams of speech, each
-on a thread of its own with a segmenter, a front end and a network of its own, fed in the sizes that
-the segmenter asks for.
+``python -m benchmarks.contenders.recogniser SOURCES turns|threads SECONDS OUT``: so many streams of
+speech, each with a segmenter, a front end and a network of its own, fed in the sizes that the
+segmenter asks for. In ``turns``, one thread gives each stream its next block after the other: what
+the streams themselves cost. On ``threads``, each has one and all run at full speed at once: then
+they also pay for Python's lock, which changes hands at every call of numpy.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from serd.benchmark.material import speech
 from serd.config import SpeechConfig
@@ -19,8 +22,11 @@ from serd.model.classifier import Classifier
 from serd.model.recogniser import Recogniser
 from serd.speech import Segmenter, make_vad
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-def main(sources: str, seconds: str, out: str) -> None:
+
+def main(sources: str, way: str, seconds: str, out: str) -> None:
     """Recognise and write what it cost."""
     samples = speech(float(seconds))
     settings = SpeechConfig()
@@ -31,15 +37,17 @@ def main(sources: str, seconds: str, out: str) -> None:
     ]
     utterances: list[int] = []
 
-    def work(stream: Recogniser) -> None:
-        heard = found = 0
-        while heard < len(samples):
-            count = stream.patience
-            found += len(stream.feed(samples[heard : heard + count]))
-            heard += count
-        utterances.append(found + len(stream.flush()))
+    def work(some: Sequence[Recogniser]) -> None:
+        heard = [0] * len(some)
+        while min(heard) < len(samples):
+            for place, stream in enumerate(some):
+                end = heard[place] + stream.patience
+                utterances.append(len(stream.feed(samples[heard[place] : end])))
+                heard[place] = end
+        utterances.extend(len(stream.flush()) for stream in some)
 
-    threads = [threading.Thread(target=work, args=(stream,)) for stream in streams]
+    each = [streams] if way == "turns" else [[stream] for stream in streams]
+    threads = [threading.Thread(target=work, args=(some,)) for some in each]
     begun, processor = time.perf_counter(), time.process_time()
     for thread in threads:
         thread.start()
