@@ -1,0 +1,40 @@
+"""The models that come with serd."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import serd
+from serd.audio.file import read_mono16k
+from serd.model.classifier import Classifier
+from serd.model.emotions import EMOTIONS
+from serd.model.model_file import PACKAGED
+
+SIX = ("neutral", "happy", "sad", "angry", "fearful", "disgust")
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_each_is_there_and_answers(name: str) -> None:
+    classifier = Classifier.load(name)
+    assert classifier.info.name == name
+    assert classifier.info.licence
+    speech = read_mono16k(Path(serd.audio.__path__[0]) / "data" / "sample.ogg")[:48_000]
+    prediction = classifier.classify(speech, 16_000)
+    assert tuple(prediction.scores) == EMOTIONS
+    assert sum(prediction.scores.values()) == pytest.approx(1.0, abs=1e-5)
+    assert {label for label, score in prediction.scores.items() if score > 0} <= set(
+        classifier.labels
+    )
+
+
+def test_the_permissive_one_heard_crema_d_alone() -> None:
+    classifier = Classifier.load("permissive")
+    assert classifier.labels == SIX
+    assert [corpus.name for corpus in classifier.info.corpora] == ["CREMA-D"]
+    assert "NC" not in classifier.info.licence
+    prediction = classifier.classify(
+        read_mono16k(Path(serd.audio.__path__[0]) / "data" / "sample.ogg")[:32_000], 16_000
+    )
+    assert prediction.scores["calm"] == prediction.scores["surprised"] == 0.0
