@@ -6,8 +6,8 @@ import heapq
 import sqlite3
 from typing import TYPE_CHECKING, Final, Self
 
-from serd.events.journal_file import explain, open_for_reading
-from serd.events.journal_rows import SELECT, Row, emotion_code, key, to_event
+from serd.events.journal.file import explain, open_for_reading
+from serd.events.journal.rows import SELECT, Row, emotion_code, key, to_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,7 +20,7 @@ def test_each_is_there_and_answers(name: str) -> None:
     classifier = Classifier.load(name)
     assert classifier.info.name == name
     assert classifier.info.licence
-    speech = read_mono16k(Path(serd.audio.__path__[0]) / "data" / "sample.ogg")[:48_000]
+    speech = read_mono16k(Path(serd.__file__).parent / "audio" / "data" / "sample.ogg")[:48_000]
     prediction = classifier.classify(speech, 16_000)
     assert tuple(prediction.scores) == EMOTIONS
     assert sum(prediction.scores.values()) == pytest.approx(1.0, abs=1e-5)
@@ -35,6 +35,6 @@ def test_the_permissive_one_heard_crema_d_alone() -> None:
     assert [corpus.name for corpus in classifier.info.corpora] == ["CREMA-D"]
     assert "NC" not in classifier.info.licence
     prediction = classifier.classify(
-        read_mono16k(Path(serd.audio.__path__[0]) / "data" / "sample.ogg")[:32_000], 16_000
+        read_mono16k(Path(serd.__file__).parent / "audio" / "data" / "sample.ogg")[:32_000], 16_000
     )
     assert prediction.scores["calm"] == prediction.scores["surprised"] == 0.0

@@ -6,10 +6,10 @@ import sqlite3
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-from serd.events import journal_rows as rows
 from serd.events.event import Event, ModelRef
-from serd.events.journal_file import explain, open_for_writing
-from serd.events.retention import NodeRun
+from serd.events.journal import rows
+from serd.events.journal.file import explain, open_for_writing
+from serd.events.journal.retention import NodeRun
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

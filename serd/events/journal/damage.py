@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 
 from serd.errors import UnavailableError
-from serd.events.journal_file import JournalDamagedError
+from serd.events.journal.file import JournalDamagedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

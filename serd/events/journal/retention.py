@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from serd.events.journal_rows import key
+from serd.events.journal.rows import key
 
 if TYPE_CHECKING:
     import sqlite3

@@ -5,7 +5,7 @@ What it promises:
 - An event that :meth:`Journal.append` returned is found again after ``kill -9`` and after a power
   cut, and its ``seq`` is never given to another: the newest row is never pruned, and the next
   number follows from it. A damaged file is put aside and a new one begun, whose numbers are
-  above all that were ever given (:mod:`serd.events.journal_mark`).
+  above all that were ever given (:mod:`serd.events.journal.mark`).
 - What the broker has not acknowledged comes again in order from :meth:`Journal.unacked`, also in
   the next process. Acknowledgements are kept in memory and written now and then; losing some
   costs a redelivery with the same ``id``.
@@ -30,10 +30,10 @@ from typing import TYPE_CHECKING, Final, Self
 import msgspec
 
 from serd.errors import SerdError, UnavailableError
-from serd.events import journal_rows as rows
 from serd.events.clock import Clock
-from serd.events.journal_damage import mending, quarantine
-from serd.events.journal_file import (
+from serd.events.journal import rows
+from serd.events.journal.damage import mending, quarantine
+from serd.events.journal.file import (
     JournalDamagedError,
     JournalLock,
     explain,
@@ -42,10 +42,10 @@ from serd.events.journal_file import (
     prepare,
     read_switch,
 )
-from serd.events.journal_latency import Key, Latencies
-from serd.events.journal_mark import JournalMark
-from serd.events.journal_writer import JournalWriter
-from serd.events.retention import NodeRun, Pruned, prune, unchanged_on_error
+from serd.events.journal.latency import Key, Latencies
+from serd.events.journal.mark import JournalMark
+from serd.events.journal.retention import NodeRun, Pruned, prune, unchanged_on_error
+from serd.events.journal.writer import JournalWriter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -416,10 +416,9 @@ class Journal:
         return self._writer.latency_of(run, key[1])
 
     def _flush_is_due(self) -> bool:
-        if self._acks_waiting >= self._flush_after:
-            return True
         age = self._clock.monotonic() - self._flushed_at
-        return self._acks_waiting > 0 and age >= self._flush_every_s
+        due = self._acks_waiting > 0 and age >= self._flush_every_s
+        return due or self._acks_waiting >= self._flush_after
 
     def _write_waiting(self, *, acks: bool = True) -> None:
         """Write what memory is ahead of the file; inside a transaction."""
