@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+
 from tests.corpora import corpora
 from tests.models import network, networks, six_model_path, tiny_info, tiny_model_path
 
 __all__ = ["corpora", "network", "networks", "six_model_path", "tiny_info", "tiny_model_path"]
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C again where a shell has begun the tests in its background.
+
+    Such a shell has them ignore it, and so would every process that they start to press it in.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
