@@ -144,6 +144,15 @@ def test_goals_are_judged_by_the_mean(sources: Sources) -> None:
     assert "missed by 10.0: nothing is written down yet." in text
 
 
+def test_goals_of_a_corpus_count_for_models_that_heard_it(sources: Sources) -> None:
+    test = {"crema_d": sources.release["test"]["crema_d"]}
+    without = msgspec.structs.replace(sources, release=sources.release | {"test": test})
+    keys = {one.goal.key for one in verdicts(without)}
+    assert {"crema-uar", "emodb-uar", "size", "false-events"} <= keys
+    assert not {"ravdess-uar", "ravdess-ece", "noise", "random-split"} & keys
+
+
+
 def test_what_was_not_measured_is_said_not_to_be(alone: Sources) -> None:
     text = card(alone)
     for command in ("folds", "probe", "baselines"):
