@@ -47,7 +47,7 @@ def main() -> None:
         print(compare.text(found))
         sys.exit(0 if all(pair.inside for pair in found) else 1)
     if arguments.command == "report":
-        write_up(arguments.result or max(RESULTS.glob("*.json")))
+        write_up(arguments.result or newest())
         return
     sizes = Sizes(rounds=arguments.rounds)
     if arguments.quick:
@@ -101,6 +101,11 @@ def measure(sizes: Sizes, *, with_size: bool) -> Path:
 def _read(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
+
+
+def newest() -> Path:
+    """The latest run, named by its time; what other benchmarks wrote lies beside it."""
+    return max(RESULTS.glob("[0-9]*.json"))
 
 
 def counted() -> dict[str, float] | None:

@@ -152,7 +152,6 @@ def test_goals_of_a_corpus_count_for_models_that_heard_it(sources: Sources) -> N
     assert not {"ravdess-uar", "ravdess-ece", "noise", "random-split"} & keys
 
 
-
 def test_what_was_not_measured_is_said_not_to_be(alone: Sources) -> None:
     text = card(alone)
     for command in ("folds", "probe", "baselines"):
