@@ -114,8 +114,8 @@ def test_a_link_that_was_down_loses_nothing_even_over_a_restart_at_home(
     centre.wait_log("Sending SUBACK to bridge-home-17")
     say(said[250:])
     with Person(centre.port, "reader", session, ca=ca, session="keeper") as later:
-        later.wait_count(200)
-        assert {keeper_topic for keeper_topic, _ in later.received} == {f"{PREFIX}{topic}"}
-        # Not their order: mosquitto lets what is said while the queue empties overtake it.
-        seen = {payload for _, payload in later.received}
-    assert seen == set(said[100:]), "each of them; a second delivery may come"
+        # In whatever order: mosquitto lets what is said while the queue empties overtake it, and
+        # what the reader had not acknowledged comes a second time.
+        for number in said[100:]:
+            later.wait(f"{PREFIX}{topic}", number)
+        assert set(later.topics()) == {f"{PREFIX}{topic}"}
