@@ -242,14 +242,39 @@ def _corpus(name: str, place: str, results: Sequence[Mapping[str, Any]]) -> dict
     summary["labels"] = labels
     summary["confusion"] = _add_confusions(each, labels)
     if all("reliability" in one for one in each):
-        tables = [one["reliability"] for one in each]
-        added = {
-            key: np.sum([table[key] for table in tables], axis=0).tolist() for key in tables[0]
-        }
-        summary["reliability"] = added
-        summary["ece_pooled"] = metrics.error_of_reliability(added)
-        summary["risk_coverage"] = np.mean([one["risk_coverage"] for one in each], axis=0).tolist()
+        summary |= _confidence(runs)
     return summary
+
+
+def _confidence(runs: Sequence[tuple[int, int, Mapping[str, Any]]]) -> dict[str, Any]:
+    """Reliability and risk of all runs together.
+
+    ``ece_pooled`` puts the folds of a seed together, so that every test clip counts once, and is
+    the spread of that over seeds. Of one fold's few clips chance alone makes an error
+    (``ece_by_chance``), and a mean over folds keeps all of it.
+    """
+    tables: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
+    for _, seed, one in runs:
+        tables[seed].append(one["reliability"])
+    pooled = {seed: _add_tables(some) for seed, some in sorted(tables.items())}
+    errors = [metrics.error_of_reliability(table) for table in pooled.values()]
+    return {
+        "reliability": _add_tables([one["reliability"] for _, _, one in runs]),
+        "ece_pooled": {
+            "mean": float(np.mean(errors)),
+            "folds_sd": None,
+            "seeds_sd": _sd(errors),
+            "by_chance": float(np.mean([metrics.error_by_chance(one) for one in pooled.values()])),
+        },
+        "ece_by_chance": float(
+            np.mean([metrics.error_by_chance(one["reliability"]) for _, _, one in runs])
+        ),
+        "risk_coverage": np.mean([one["risk_coverage"] for _, _, one in runs], axis=0).tolist(),
+    }
+
+
+def _add_tables(tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {key: np.sum([table[key] for table in tables], axis=0).tolist() for key in tables[0]}
 
 
 def _speakers(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

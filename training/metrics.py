@@ -79,6 +79,22 @@ def error_of_reliability(table: dict[str, Any]) -> float:
     return float(gaps.sum() / sum(table["clips"]))
 
 
+def error_by_chance(table: dict[str, Any]) -> float:
+    """The :func:`calibration_error` to be expected of a model whose confidence is just right.
+
+    Of ``n`` clips with a chance of ``p`` each, not ``n p`` but some more or less are right: on
+    average ``sqrt(2 n p (1 - p) / pi)`` (the mean absolute deviation of the normal distribution
+    that the binomial one comes near to). Few clips make an error where there is none.
+
+    Args:
+        table: What :func:`reliability` gave, or a sum of such tables.
+    """
+    clips = np.array(table["clips"], dtype=np.float64)
+    chance = np.array(table["confidence"]) / np.maximum(clips, 1.0)
+    spread = clips * chance * np.maximum(1.0 - chance, 0.0)
+    return float(np.sqrt(2.0 * spread / np.pi).sum() / clips.sum())
+
+
 def risk_coverage(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> list[float]:
     """Share of mistakes among the most confident 2, 4, ... 100 % of the clips."""
     shares = np.arange(1, _RISKS + 1) / _RISKS

@@ -134,7 +134,12 @@ def test_a_summary_says_what_the_finished_runs_measured(tmp_path: Path) -> None:
     assert of_corpus["labels"] == ["calm", "happy", "sad"]
     assert of_corpus["confusion"] == [[0, 0, 0], [1, 2, 1], [0, 0, 4]]
     assert of_corpus["reliability"] == {"clips": [4, 4], "right": [2, 4], "confidence": [1.0, 3.0]}
-    assert of_corpus["ece_pooled"] == pytest.approx((1 + 1) / 8)
+    assert of_corpus["ece_pooled"]["mean"] == pytest.approx((1 + 1) / 8)
+    # Two bins of four clips each, confident by 1/4 and 3/4: as far from even as the other.
+    assert of_corpus["ece_pooled"]["by_chance"] == pytest.approx(
+        2 * np.sqrt(2 * 4 * 3 / 16 / np.pi) / 8, abs=1e-5
+    )
+    assert of_corpus["ece_by_chance"] > of_corpus["ece_pooled"]["by_chance"]
     assert of_corpus["risk_coverage"] == [0.0, 0.5]
     assert found["probes"]["room"]["accuracy"]["mean"] == 0.5
     assert found["inference_ms"]["mean"] == 0.5

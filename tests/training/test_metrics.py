@@ -31,6 +31,20 @@ def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
     )
 
 
+def test_few_clips_make_an_error_by_chance() -> None:
+    random = np.random.default_rng(1)
+    drawn = []
+    for _ in range(400):
+        confidence = random.uniform(0.3, 1.0, size=300)
+        drawn.append(metrics.calibration_error(confidence, random.random(300) < confidence))
+    table = metrics.reliability(confidence, random.random(300) < confidence)
+    assert metrics.error_by_chance(table) == pytest.approx(np.mean(drawn), rel=0.1)
+    more = {key: [10 * one for one in values] for key, values in table.items()}
+    assert metrics.error_by_chance(more) == pytest.approx(
+        metrics.error_by_chance(table) / np.sqrt(10)
+    )
+
+
 def test_abstaining_keeps_the_surest() -> None:
     confidence = np.array([0.9, 0.3, 0.8, 0.4])
     right = np.array([True, False, True, False])

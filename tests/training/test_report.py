@@ -44,7 +44,8 @@ def crossed(uar: float) -> dict[str, Any]:
         "confusion": [[3, 1], [0, 4]],
         "reliability": {"clips": [0] * 8 + [4, 4], "right": [0] * 8 + [3, 4],
                         "confidence": [0.0] * 8 + [3.4, 3.8]},
-        "ece_pooled": 0.0755,
+        "ece_pooled": {"mean": 0.0755, "folds_sd": None, "seeds_sd": 0.01, "by_chance": 0.02},
+        "ece_by_chance": 0.03,
         "risk_coverage": [place / 100 for place in range(1, 51)],
     }  # fmt: skip
 

@@ -241,22 +241,41 @@ def confidence(sources: Sources) -> str:
                 (
                     _named(sources, corpus),
                     *(number(1.0 - risks[at], 3) for at in (49, 44, 39, 34, 24, 14)),
-                    number(crossed.get("ece_pooled"), 3),
+                    number(crossed.get("ece_pooled", {}).get("mean"), 3),
+                    number(crossed.get("ece_pooled", {}).get("by_chance"), 3),
                 )
             )
     if not rows:
         return missing("Confidence", "serd-train release")
     header = ["accuracy on the surest", "100 %", "90 %", "80 %", "70 %", "50 %", "30 %"]
-    header.append("calibration error over all folds' clips")
+    header += ["calibration error, all folds together", "by chance"]
     return f"""\
 ## Confidence
 
 {table(header, rows)}
-
+{_by_chance(sources)}
 {picture(sources.name, "reliability", "how often the model is right at each confidence")}
 
 {picture(sources.name, "risk-coverage", "share of mistakes among the most confident answers")}
 """
+
+
+def _by_chance(sources: Sources) -> str:
+    """How much of a fold's calibration error is chance, in words; empty if nothing was crossed."""
+    said = []
+    for corpus in sources.corpora:
+        alone, chance = sources.figure(corpus, "ece"), sources.crossed(corpus).get("ece_by_chance")
+        if alone is not None and chance is not None:
+            said.append(f"{alone.value:.3f} in {title(corpus)}, {chance:.3f} of it by chance")
+    if not said:
+        return ""
+    text = (
+        "Few clips make an error where there is none: of a hundred that are right with a chance of"
+        " one half, seldom fifty are right. So the error is taken over the folds together, each"
+        " clip once for each seed; beside it stands what a model without any error would show on as"
+        f" many clips. Taken fold by fold and then averaged it is {'; '.join(said)}."
+    )
+    return f"\n{paragraph(text)}\n"
 
 
 def _named(sources: Sources, corpus: str) -> str:

@@ -75,6 +75,10 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
             found = Measured(value=value)
         return found
 
+    def calibration_error(self, corpus: str) -> Measured | None:
+        """Over the clips of all folds, each asked once a seed; else that of the shipped file."""
+        return measured(self.crossed(corpus).get("ece_pooled")) or self.figure(corpus, "ece")
+
     def probe(self, *path: str) -> Measured | None:
         """A figure of the probes, by the keys that lead to it."""
         found = measured(_at((self.folds or {}).get("probes"), path))
