@@ -43,10 +43,10 @@ main.add_command(inspect)
 @plain_errors
 def prepare(recipe: str, corpora: Path | None, cache: Path | None, jobs: int) -> None:
     """Decode, cut and analyse every clip, and keep the result."""
-    from training import runs
+    from training.material import gather
 
     with Meter().running() as meter:
-        material = runs.gather(
+        material = gather(
             load_recipe(recipe), corpora_root(corpora), **_cache(cache), jobs=jobs, progress=meter
         )
     for name, corpus in material.corpora.items():
@@ -82,6 +82,15 @@ def train(**options: Any) -> None:
 def quantise(**options: Any) -> None:
     """Convert a run's network to int8, calibrate it and pack it."""
     _steps(("quantise",), **options)
+
+
+@main.command()
+@shared_options
+@run_options
+@plain_errors
+def refit(**options: Any) -> None:
+    """Go on training with the validation speakers, if the recipe says so."""
+    _steps(("refit",), **options)
 
 
 @main.command()
@@ -141,7 +150,7 @@ def release(*, into: Path, **options: Any) -> None:
     """Do all of it, and put the model, its figures and its card where they are shipped from."""
     from training.report import load_sources, write_card
 
-    _steps(("train", "quantise", "evaluate"), **options)
+    _steps(("train", "quantise", "refit", "evaluate"), **options)
     recipe = changed(load_recipe(options["recipe"]), options)
     folder = options["folder"] or Path("runs") / recipe.name
     shipped = into / "serd" / "model" / "data" / f"{recipe.name}.tflite"

@@ -37,7 +37,7 @@ from training.recipe import Recipe  # noqa: TC001 - msgspec reads the annotation
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from training.runs import Progress
+    from training.material import Progress
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,7 +127,7 @@ def warm_up(tasks: Sequence[Task], *, jobs: int, progress: Progress) -> None:
         progress: Hears of it.
     """
     from training.folds import make_split
-    from training.runs import gather
+    from training.material import gather
     from training.teacher import Teacher, find_teacher
 
     seen = set()

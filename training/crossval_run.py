@@ -21,7 +21,7 @@ from serd.errors import SerdError
 from training.crossval import Task
 from training.runs import Run
 
-_STAGES = ("train", "quantise", "evaluate")
+_STAGES = ("train", "quantise", "refit", "evaluate")
 
 
 def main() -> int:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
+    from training.material import Material
     from training.recipe import Recipe
-    from training.runs import Material
 
 _REPOSITORY = Path(__file__).parents[1]
 

@@ -195,6 +195,19 @@ class Sounds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Shortest and longest excerpt that is heard alone."""
 
 
+class Refit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A last stretch of training that hears the validation speakers too (:mod:`training.refit`)."""
+
+    steps: Count
+    """Batches."""
+    peak_rate: Positive
+    """Highest learning rate of its own cycle; the other settings are the optimiser's."""
+    augmentation: Augmentation | None = None
+    """Instead of the recipe's."""
+    sounds: Sounds | None = None
+    """Instead of the recipe's."""
+
+
 class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One training run."""
 
@@ -226,6 +239,8 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     augmentation: Augmentation = Augmentation()
     sounds: Sounds | None = None
     """Sounds that are no speech; None: none are heard."""
+    refit: Refit | None = None
+    """What follows once temperature and threshold are found; None: nothing."""
     representative_clips: Count = 300
     """Training clips from which the quantiser learns the ranges."""
     input_range_sd: Positive | None = None

@@ -12,6 +12,7 @@
         checkpoint.npz    where to go on if it was broken off
         weights.npz       the running mean of the weights at the end
         calibration.json  temperature and threshold
+        refit/            the last stretch, if the recipe has one: a run of its own
         model.tflite      the packed model
         metrics.json      every figure on the test speakers
 """
@@ -19,8 +20,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -31,87 +31,21 @@ from serd.model.model_file import Corpus as CorpusEntry
 from serd.model.model_file import ModelInfo, pack
 from training.batches import labels_of, measure_features, plain_features
 from training.calibrate import Calibration, calibrate
-from training.corpora import Corpus, read_corpora
 from training.evaluate import classify_clips, figures
-from training.folds import Split, make_split
-from training.prepare import CACHE, Prepared, prepare, usable
+from training.material import silent
+from training.prepare import CACHE
 from training.provenance import provenance
 from training.quantise import convert, representative_clips
 from training.recipe import Recipe
-from training.sounds import training_sounds
+from training.refit import stretch
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-Progress: TypeAlias = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
-
-
-def silent(_what: str, _done: int, _all: int) -> None:
-    """Nobody hears of progress."""
-
-
-class Material(msgspec.Struct, frozen=True, kw_only=True):
-    """The corpora of a recipe, ready and split."""
-
-    corpora: dict[str, Corpus]
-    """Those that are trained on, by name."""
-    cross: dict[str, Corpus]
-    """Those that are only tested on."""
-    split: Split
-    prepared: list[Prepared]
-    """Clips of ``corpora``, of every side."""
-    sounds: list[Any] = []
-    """Mel power of sounds that are no speech, for training."""
-
-    def side(self, name: str) -> list[Prepared]:
-        """The prepared clips of ``train``, ``validation`` or ``test``."""
-        voices = set(getattr(self.split, name))
-        return [one for one in self.prepared if one.clip.voice in voices]
-
-
-def gather(
-    recipe: Recipe,
-    root: Path,
-    *,
-    cache: Path = CACHE,
-    jobs: int = 2,
-    progress: Progress = silent,
-) -> Material:
-    """Read, prepare, clean and split the corpora that a recipe trains on.
-
-    Args:
-        recipe: Names them.
-        root: Folder of the corpora.
-        cache: Folder of the cache.
-        jobs: Processes.
-        progress: Hears of it.
-    """
-    labels = labels_of(recipe)
-    corpora, cross = (
-        {name: corpus.of_classes(labels) for name, corpus in read_corpora(names, root).items()}
-        for names in (tuple(recipe.corpora), recipe.cross_corpora)
-    )
-    prepared: list[Prepared] = []
-    for name, corpus in corpora.items():
-        done = 0
-
-        def step(count: int, corpus: Corpus = corpus) -> None:
-            nonlocal done
-            done += count
-            progress(f"prepare {corpus.title}", done, len(corpus.clips))
-
-        ready = prepare(
-            corpus.clips, recipe.preparation, recipe.features, cache=cache, jobs=jobs, progress=step
-        )
-        corpora[name], kept = usable(corpus, ready)
-        prepared += kept
-    validation = {name: use.validation_speakers for name, use in recipe.corpora.items()}
-    split = make_split(corpora, fold=recipe.fold, validation=validation)
-    sounds = training_sounds(root, recipe.features) if recipe.sounds is not None else []
-    return Material(corpora=corpora, cross=cross, split=split, prepared=prepared, sounds=sounds)
+    from training.material import Material, Progress
 
 
 class Run:
@@ -230,6 +164,7 @@ class Run:
         *,
         threads: int = 1,
         soft_targets: Mapping[str, NDArray[np.float32]] | None = None,
+        after: Run | None = None,
         progress: Progress = silent,
     ) -> None:
         """Train, or go on where it was broken off; does nothing if it is done.
@@ -238,6 +173,7 @@ class Run:
             material: Its training and validation sides are used.
             threads: Of TensorFlow.
             soft_targets: What :meth:`teach` gave.
+            after: A run whose weights it begins with, and whose features it keeps.
             progress: Hears of it.
         """
         from training.train import Trainer
@@ -246,7 +182,7 @@ class Run:
             return
         training, validation = material.side("train"), material.side("validation")
         self._write("run.json", provenance(self.recipe, material))
-        features = measure_features(training, self.recipe.features)
+        features = after.features() if after else measure_features(training, self.recipe.features)
         self._write("features.json", features)
         trainer = Trainer(
             self.recipe,
@@ -257,6 +193,7 @@ class Run:
             threads=threads,
             soft_targets=soft_targets,
             sounds=material.sounds,
+            start=after.weights() if after else (),
         )
         steps = self.recipe.optimiser.steps
 
@@ -272,28 +209,49 @@ class Run:
 
     def quantise(self, material: Material, *, jobs: int = 1, progress: Progress = silent) -> None:
         """Convert to int8, calibrate on validation speakers, and pack, still without figures."""
-        chosen = representative_clips(material.side("train"), self.recipe.representative_clips)
         progress("quantise", 0, 1)
-        examples = plain_features(chosen, self.features())
-        if (most := self.recipe.input_range_sd) is not None:
-            examples = np.clip(examples, -most, most)
-        network = convert(
-            self.weights(),
-            self.recipe.network,
-            self.features(),
-            len(labels_of(self.recipe)),
-            examples,
-        )
-        (self.folder / "network.tflite").write_bytes(network)
-        self._pack(
-            material.corpora, material.split, Calibration(temperature=1, abstain_threshold=0)
-        )
+        self._convert(material, self.weights())
+        self._pack(material, Calibration(temperature=1, abstain_threshold=0))
         progress("quantise", 1, 1)
         clips = [one.clip for one in material.side("validation")]
         answers = classify_clips(self.model, clips, jobs=jobs)
         calibration = calibrate(answers, self.recipe.coverage)
         self._write("calibration.json", calibration)
-        self._pack(material.corpora, material.split, calibration)
+        self._pack(material, calibration)
+
+    def refit(
+        self,
+        material: Material,
+        *,
+        source: str | None = None,
+        cache: Path = CACHE,
+        jobs: int = 2,
+        threads: int = 1,
+        progress: Progress = silent,
+    ) -> None:
+        """Go on training with the validation speakers, and convert and pack what comes of it.
+
+        Does nothing if the recipe does not ask for it. Temperature and threshold stay as
+        :meth:`quantise` found them, by a network that had not heard these speakers.
+
+        Args:
+            material: Its test side is not touched.
+            source: See :meth:`teach`.
+            cache: Folder of the cache.
+            jobs: Processes.
+            threads: Of TensorFlow.
+            progress: Hears of it.
+        """
+        if self.recipe.refit is None:
+            return
+        calibration = msgspec.convert(self.read("calibration.json"), Calibration)
+        everybody, last = material.rejoined(), Run(self.folder / "refit", stretch(self.recipe))
+        taught = last.teach(everybody, source=source, cache=cache, jobs=jobs, progress=progress)
+        last.train(everybody, threads=threads, soft_targets=taught, after=self, progress=progress)
+        progress("quantise", 0, 1)
+        self._convert(everybody, last.weights())
+        self._pack(everybody, calibration)
+        progress("quantise", 1, 1)
 
     def evaluate(
         self, material: Material, *, jobs: int = 2, progress: Progress = silent
@@ -304,6 +262,8 @@ class Run:
             What ``metrics.json`` holds.
         """
         calibration = msgspec.convert(self.read("calibration.json"), Calibration)
+        if self.recipe.refit is not None:
+            material = material.rejoined()
         clips = [one.clip for one in material.side("test")]
         for corpus in material.cross.values():
             clips += corpus.clips
@@ -318,13 +278,11 @@ class Run:
         wanted = {"coverage": self.recipe.coverage, "threshold": calibration.abstain_threshold}
         result = {
             "model": {"name": self.recipe.name, "version": self.recipe.version},
-            "training": [
-                msgspec.to_builtins(entry)
-                for entry in corpus_entries(material.corpora, material.split)
-            ],
+            "training": [msgspec.to_builtins(entry) for entry in corpus_entries(material)],
             "recipe": msgspec.to_builtins(self.recipe),
             "run": self.read("run.json"),
             "teaching": self.read("teaching.json") if self.recipe.teaching else None,
+            "refit": self.last.read("run.json") if self.recipe.refit else None,
             "calibration": msgspec.to_builtins(calibration),
             "left_out": {
                 name: corpus.left_out
@@ -338,7 +296,7 @@ class Run:
             of_corpus = [answer for answer in answers if answer.clip.corpus == name]
             place = "test" if name in self.recipe.corpora else "cross_corpus"
             result[place][name] = figures(of_corpus, **wanted)
-        self._pack(material.corpora, material.split, calibration, summary(result))
+        self._pack(material, calibration, summary(result))
         network = (self.folder / "network.tflite").read_bytes()
         result["model"] |= {
             "bytes": self.model.stat().st_size,
@@ -346,6 +304,21 @@ class Run:
         }
         self._write("metrics.json", result)
         return result
+
+    @property
+    def last(self) -> Run:
+        """The run whose weights are shipped: that of the last stretch, or this one.
+
+        Raises:
+            UsageError: There is to be a last stretch, and it has not been made.
+        """
+        if self.recipe.refit is None:
+            return self
+        if not (self.folder / "refit" / "weights.npz").is_file():
+            raise UsageError(
+                f"{self.folder} has not had its last stretch", remedy="serd-train refit"
+            )
+        return Run.open(self.folder / "refit")
 
     def features(self) -> FeatureParameters:
         """The front end with the measured mean and sd."""
@@ -374,7 +347,7 @@ class Run:
         set_up_tensorflow(self.recipe.seed, 1)
         labels = labels_of(self.recipe)
         model = build_network(self.recipe.network, self.features(), len(labels))
-        model.set_weights(self.weights())
+        model.set_weights(self.last.weights())
         test = material.side("test")
         scores = metrics.softmax(predict(model, plain_features(test, self.features())))
         found: dict[str, Any] = {}
@@ -392,10 +365,19 @@ class Run:
             found[name] = {key: every[key] for key in ("clips", "accuracy", "uar")}
         return found
 
+    def _convert(self, material: Material, weights: Sequence[NDArray[np.float32]]) -> None:
+        chosen = representative_clips(material.side("train"), self.recipe.representative_clips)
+        examples = plain_features(chosen, self.features())
+        if (most := self.recipe.input_range_sd) is not None:
+            examples = np.clip(examples, -most, most)
+        network = convert(
+            weights, self.recipe.network, self.features(), len(labels_of(self.recipe)), examples
+        )
+        (self.folder / "network.tflite").write_bytes(network)
+
     def _pack(
         self,
-        corpora: dict[str, Corpus],
-        split: Split,
+        material: Material,
         calibration: Calibration,
         evaluation: dict[str, Any] | None = None,
     ) -> None:
@@ -405,7 +387,7 @@ class Run:
             features=self.features(),
             temperature=calibration.temperature,
             abstain_threshold=calibration.abstain_threshold,
-            corpora=corpus_entries(corpora, split),
+            corpora=corpus_entries(material),
             licence=self.recipe.licence,
             evaluation=evaluation or {},
             created=self.read("run.json")["date"],
@@ -420,7 +402,7 @@ class Run:
         part.replace(self.folder / name)
 
 
-def corpus_entries(corpora: dict[str, Corpus], split: Split) -> tuple[CorpusEntry, ...]:
+def corpus_entries(material: Material) -> tuple[CorpusEntry, ...]:
     """What a model was trained on, as its metadata says it."""
     return tuple(
         CorpusEntry(
@@ -429,8 +411,8 @@ def corpus_entries(corpora: dict[str, Corpus], split: Split) -> tuple[CorpusEntr
             speakers=len({clip.speaker for clip in clips}),
             clips=len(clips),
         )
-        for corpus in corpora.values()
-        if (clips := split.side(corpus.clips, "train"))
+        for corpus in material.corpora.values()
+        if (clips := material.split.side(corpus.clips, "train"))
     )
 
 

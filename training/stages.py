@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from training.material import gather, silent
 from training.prepare import CACHE
-from training.runs import Progress, Run, gather, silent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from training.material import Progress
+    from training.runs import Run
 
 
 def do(
@@ -27,7 +30,8 @@ def do(
 
     Args:
         run: Whose.
-        stages: Of ``teach``, ``train`` (which includes it), ``quantise`` and ``evaluate``.
+        stages: Of ``teach``, ``train`` (which includes it), ``quantise``, ``refit`` and
+            ``evaluate``.
         root: Folder of the corpora.
         cache: Folder of the cache.
         teacher: See ``source`` of :meth:`Run.teach`.
@@ -45,6 +49,10 @@ def do(
         run.train(material, threads=threads, soft_targets=taught, progress=progress)
     if "quantise" in stages:
         run.quantise(material, jobs=jobs, progress=progress)
+    if "refit" in stages:
+        run.refit(
+            material, source=teacher, cache=cache, jobs=jobs, threads=threads, progress=progress
+        )
     if "evaluate" in stages:
         return run.evaluate(material, jobs=jobs, progress=progress)
     return {}

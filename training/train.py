@@ -50,6 +50,7 @@ class Trainer:
         threads: Of TensorFlow.
         soft_targets: A teacher's answers by a clip's path.
         sounds: Mel power of sounds that are no speech.
+        start: Weights to begin with instead of random ones.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Trainer:
         threads: int = 1,
         soft_targets: Mapping[str, NDArray[np.float32]] | None = None,
         sounds: Sequence[Power] = (),
+        start: Sequence[NDArray[np.float32]] = (),
     ) -> None:
         set_up_tensorflow(recipe.seed, threads)
         import keras
@@ -72,6 +74,8 @@ class Trainer:
             self._model = build_network(recipe.network, features, len(labels_of(recipe)))
         finally:
             keras.mixed_precision.set_global_policy("float32")
+        if start:
+            self._model.set_weights(list(start))
         self._recipe = recipe
         self._folder = folder
         self._batches = Batches(

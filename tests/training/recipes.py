@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from training.recipe import CorpusUse, Network, Preparation, Recipe, load_recipe
+from training.recipe import CorpusUse, Network, Preparation, Recipe, Refit, load_recipe
 
 
 def tiny_recipe(*, steps: int = 60) -> Recipe:
@@ -24,5 +24,6 @@ def tiny_recipe(*, steps: int = 60) -> Recipe:
         optimiser=msgspec.structs.replace(
             default.optimiser, steps=steps, batch=16, averaging=0.9, precision="float32"
         ),
+        refit=Refit(steps=10, peak_rate=1e-3),
         representative_clips=20,
     )

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tests.training.recipes import tiny_recipe
-from training import evaluate, runs
+from training import evaluate, runs, train
+from training import material as materials
 from training.batches import measure_features, plain_features
 from training.provenance import provenance
 from training.quantise import representative_clips
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tests.models import Network
     from training.corpora import Clip
     from training.evaluate import Answer
+    from training.prepare import Prepared
     from training.recipe import Recipe
 
 
@@ -37,11 +39,13 @@ def recipe(request: pytest.FixtureRequest) -> Recipe:
 
 
 @pytest.fixture
-def material(recipe: Recipe, synthetic_corpora: Path, tmp_path: Path) -> runs.Material:
-    return runs.gather(recipe, synthetic_corpora, cache=tmp_path / "cache", jobs=1)
+def material(recipe: Recipe, synthetic_corpora: Path, tmp_path: Path) -> materials.Material:
+    return materials.gather(recipe, synthetic_corpora, cache=tmp_path / "cache", jobs=1)
 
 
-def test_representative_clips_are_training_clips_of_every_corpus(material: runs.Material) -> None:
+def test_representative_clips_are_training_clips_of_every_corpus(
+    material: materials.Material,
+) -> None:
     training = material.side("train")
     chosen = representative_clips(training, 24)
     assert len(chosen) == 24
@@ -51,7 +55,7 @@ def test_representative_clips_are_training_clips_of_every_corpus(material: runs.
 
 def test_each_step_of_a_run_hears_only_the_side_that_it_may(
     recipe: Recipe,
-    material: runs.Material,
+    material: materials.Material,
     tmp_path: Path,
     network: Network,
     monkeypatch: pytest.MonkeyPatch,
@@ -76,15 +80,50 @@ def test_each_step_of_a_run_hears_only_the_side_that_it_may(
         heard.append({clip.voice for clip in clips})
         return real(model, clips)
 
+    trained_on: set[str] = set()
+    watched: set[str] = set()
+
+    class Trained:
+        """Notes whom it would train on."""
+
+        def __init__(
+            self,
+            _recipe: object,
+            _features: object,
+            training: Sequence[Prepared],
+            validation: Sequence[Prepared],
+            *_: object,
+            **__: object,
+        ) -> None:
+            trained_on.update(one.clip.voice for one in training)
+            watched.update(one.clip.voice for one in validation)
+            self.curves: list[dict[str, float]] = []
+
+        def run(self, _progress: object) -> Trained:
+            return self
+
+        def get_weights(self) -> list[NDArray[np.float32]]:
+            return [np.zeros(1, dtype=np.float32)]
+
+    monkeypatch.setattr(train, "Trainer", Trained)
     monkeypatch.setattr(runs, "convert", convert)
     monkeypatch.setattr(runs, "classify_clips", classify)
     monkeypatch.setattr(runs.Run, "_float_figures", lambda *_: {})
     run.quantise(material)
     assert heard == [set(material.split.validation)]
-    result = run.evaluate(material)
-    assert heard[1:] == [set(material.split.test)]
-    assert result["test"]["ravdess"]["speakers"] == TESTED[recipe.fold]
-
     of_training = {one.tobytes() for one in plain_features(material.side("train"), run.features())}
     assert len(seen["examples"]) == 20
     assert {one.tobytes() for one in seen["examples"]} <= of_training
+
+    calibrated = (run.folder / "calibration.json").read_bytes()
+    run.refit(material)
+    assert trained_on == {*material.split.train, *material.split.validation}
+    assert watched == set()
+    assert heard[1:] == []
+    assert (run.folder / "calibration.json").read_bytes() == calibrated
+    of_all = plain_features(material.rejoined().side("train"), run.features())
+    assert {one.tobytes() for one in seen["examples"]} <= {one.tobytes() for one in of_all}
+
+    result = run.evaluate(material)
+    assert heard[1:] == [set(material.split.test)]
+    assert result["test"]["ravdess"]["speakers"] == TESTED[recipe.fold]

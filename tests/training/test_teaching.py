@@ -12,6 +12,7 @@ import pytest
 
 from serd.errors import InputError, UsageError
 from tests.training.recipes import tiny_recipe
+from training import material as materials
 from training import runs, teaching
 from training.corpora import Clip
 from training.prepare import Prepared
@@ -32,8 +33,8 @@ def recipe() -> Recipe:
 
 
 @pytest.fixture
-def material(recipe: Recipe, synthetic_corpora: Path, tmp_path: Path) -> runs.Material:
-    return runs.gather(recipe, synthetic_corpora, cache=tmp_path / "cache", jobs=1)
+def material(recipe: Recipe, synthetic_corpora: Path, tmp_path: Path) -> materials.Material:
+    return materials.gather(recipe, synthetic_corpora, cache=tmp_path / "cache", jobs=1)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +117,7 @@ def test_no_head_answers_for_a_speaker_that_it_heard(recipe: Recipe) -> None:
 
 
 def test_nobody_is_taught_who_is_not_trained_on(
-    material: runs.Material, recipe: Recipe, encoder: Path, tmp_path: Path
+    material: materials.Material, recipe: Recipe, encoder: Path, tmp_path: Path
 ) -> None:
     cache = tmp_path / "cache"
     run = runs.Run(tmp_path / "run", recipe)
@@ -150,7 +151,7 @@ def test_nobody_is_taught_who_is_not_trained_on(
 
 
 def test_a_run_with_a_teacher_trains_and_says_so(
-    material: runs.Material, recipe: Recipe, encoder: Path, tmp_path: Path
+    material: materials.Material, recipe: Recipe, encoder: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("tensorflow")
     run = runs.Run(tmp_path / "run", recipe)

@@ -200,7 +200,7 @@ and UAR (the mean of the classes' recalls)."""
 Nobody is on two sides. Each corpus is split into five folds by speaker; a fold's speakers are held
 out as test, some of the others are set aside to choose with, the rest is trained on. Temperature
 and threshold come from validation speakers, the quantiser's ranges from training speakers.
-
+{_last_stretch(recipe)}
 {paragraph(_crossing(sources))}
 
 The shipped file comes from fold {recipe["fold"]} and seed {recipe["seed"]}. Its speakers:
@@ -209,6 +209,18 @@ The shipped file comes from fold {recipe["fold"]} and seed {recipe["seed"]}. Its
 
 {paragraph(how)}
 """
+
+
+def _last_stretch(recipe: dict[str, Any]) -> str:
+    """Who is heard once nothing is left to choose; empty if that is nobody more."""
+    if recipe.get("refit") is None:
+        return ""
+    text = f"""\
+After that nothing is left to choose, and training goes on for {recipe["refit"]["steps"]} of its
+{recipe["optimiser"]["steps"] + recipe["refit"]["steps"]} steps with the validation speakers among
+those who are trained on; temperature and threshold stay what they were. Test speakers are not
+heard then either."""
+    return f"\n{paragraph(text)}\n"
 
 
 def _crossing(sources: Sources) -> str:

@@ -1,0 +1,31 @@
+"""The last stretch of training: whom it hears, and by which settings."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tests.training.recipes import tiny_recipe
+from training.folds import Split
+from training.recipe import Augmentation, Refit, Reverb, Sounds
+from training.refit import rejoined, stretch
+
+
+def test_everybody_but_the_test_speakers_is_trained_on() -> None:
+    split = Split(train=("a/1", "b/1"), validation=("a/2",), test=("a/3", "b/3"))
+    assert rejoined(split) == Split(train=("a/1", "b/1", "a/2"), validation=(), test=("a/3", "b/3"))
+
+
+def test_what_it_does_not_name_stays_as_it_was() -> None:
+    recipe = msgspec.structs.replace(tiny_recipe(), refit=Refit(steps=7, peak_rate=0.5))
+    found = stretch(recipe)
+    assert found.refit is None
+    assert found.optimiser == msgspec.structs.replace(recipe.optimiser, steps=7, peak_rate=0.5)
+    same = msgspec.structs.replace(found, optimiser=recipe.optimiser, refit=recipe.refit)
+    assert same == recipe
+
+
+def test_it_may_hear_other_rooms_and_sounds() -> None:
+    quiet, sounds = Augmentation(reverb=Reverb(probability=0.1)), Sounds(share=0.5, as_noise=0.0)
+    refit = Refit(steps=7, peak_rate=0.5, augmentation=quiet, sounds=sounds)
+    found = stretch(msgspec.structs.replace(tiny_recipe(), refit=refit))
+    assert (found.augmentation, found.sounds) == (quiet, sounds)
