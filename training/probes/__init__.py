@@ -40,6 +40,7 @@ speakers and sounds that a recipe leaves for it. ``serd-train probe`` writes wha
     adaptation
         heard             [0, 5, 20, 50]: utterances that a room has heard
         seeds, household (voices in it), neutral_share
+        validation_heard  whether the last stretch of training heard the validation speakers
         methods
             features, scores
                 strength, prior           chosen on validation speakers

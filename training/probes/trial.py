@@ -119,5 +119,5 @@ def try_model(
             cache=cache,
             jobs=jobs,
             progress=progress,
-        )
+        ) | {"validation_heard": recipe.refit is not None}
     return result

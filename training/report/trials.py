@@ -79,10 +79,17 @@ def habituation(sources: Sources) -> str:
                 )
     header = ["what is done", "who speaks", "", *(f"UAR after {count}" for count in heard)]
     header.append("points of accuracy gained by 20, mean over voices")
+    strangers = ""
+    if sources.probed("adaptation").get("validation_heard"):
+        strangers = (
+            "How strongly it is done was chosen on validation speakers, whom the last stretch of"
+            " training had heard: strangers might have chosen otherwise."
+        )
     words = f"""\
 What a daemon could gain by remembering how the voices of its room sound, never told what they
 felt: utterances of test speakers in random order, and the UAR after it has heard so many others.
-These are simulations and no part of any other figure here. {_whose(sources, "adaptation")}"""
+These are simulations and no part of any other figure here. {strangers}
+{_whose(sources, "adaptation")}"""
     return f"""\
 ## {heading}
 
