@@ -88,5 +88,6 @@ def gather(
         prepared += kept
     validation = {name: use.validation_speakers for name, use in recipe.corpora.items()}
     split = make_split(corpora, fold=recipe.fold, validation=validation)
-    sounds = training_sounds(root, recipe.features) if recipe.sounds is not None else []
+    listens = recipe.sounds or (recipe.refit and recipe.refit.sounds)
+    sounds = training_sounds(root, recipe.features) if listens else []
     return Material(corpora=corpora, cross=cross, split=split, prepared=prepared, sounds=sounds)

@@ -212,12 +212,15 @@ class Run:
         progress("quantise", 0, 1)
         self._convert(material, self.weights())
         self._pack(material, Calibration(temperature=1, abstain_threshold=0))
-        progress("quantise", 1, 1)
         clips = [one.clip for one in material.side("validation")]
         answers = classify_clips(self.model, clips, jobs=jobs)
         calibration = calibrate(answers, self.recipe.coverage)
         self._write("calibration.json", calibration)
         self._pack(material, calibration)
+        if self.recipe.refit is not None and self._refitted:
+            # What is shipped is the last stretch's network, whichever stage was done again.
+            self._pack_last(material, calibration)
+        progress("quantise", 1, 1)
 
     def refit(
         self,
@@ -249,8 +252,7 @@ class Run:
         taught = last.teach(everybody, source=source, cache=cache, jobs=jobs, progress=progress)
         last.train(everybody, threads=threads, soft_targets=taught, after=self, progress=progress)
         progress("quantise", 0, 1)
-        self._convert(everybody, last.weights())
-        self._pack(everybody, calibration)
+        self._pack_last(material, calibration)
         progress("quantise", 1, 1)
 
     def evaluate(
@@ -314,11 +316,15 @@ class Run:
         """
         if self.recipe.refit is None:
             return self
-        if not (self.folder / "refit" / "weights.npz").is_file():
+        if not self._refitted:
             raise UsageError(
                 f"{self.folder} has not had its last stretch", remedy="serd-train refit"
             )
         return Run.open(self.folder / "refit")
+
+    @property
+    def _refitted(self) -> bool:
+        return (self.folder / "refit" / "weights.npz").is_file()
 
     def features(self) -> FeatureParameters:
         """The front end with the measured mean and sd."""
@@ -374,6 +380,11 @@ class Run:
             weights, self.recipe.network, self.features(), len(labels_of(self.recipe)), examples
         )
         (self.folder / "network.tflite").write_bytes(network)
+
+    def _pack_last(self, material: Material, calibration: Calibration) -> None:
+        everybody = material.rejoined()
+        self._convert(everybody, self.last.weights())
+        self._pack(everybody, calibration)
 
     def _pack(
         self,

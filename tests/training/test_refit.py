@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from tests.training.recipes import tiny_recipe
+from training import material
 from training.folds import Split
 from training.recipe import Augmentation, Refit, Reverb, Sounds
 from training.refit import rejoined, stretch
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
 
 
 def test_everybody_but_the_test_speakers_is_trained_on() -> None:
@@ -29,3 +37,17 @@ def test_it_may_hear_other_rooms_and_sounds() -> None:
     refit = Refit(steps=7, peak_rate=0.5, augmentation=quiet, sounds=sounds)
     found = stretch(msgspec.structs.replace(tiny_recipe(), refit=refit))
     assert (found.augmentation, found.sounds) == (quiet, sounds)
+
+
+def test_sounds_are_gathered_for_it_alone(
+    synthetic_corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(material, "training_sounds", lambda *_: ["rain"])
+    recipe = tiny_recipe()
+    sounds = Sounds(share=0.5, as_noise=0.0)
+    alone = msgspec.structs.replace(recipe, refit=Refit(steps=1, peak_rate=1.0, sounds=sounds))
+    heard = [
+        material.gather(one, synthetic_corpora, cache=tmp_path, jobs=1).sounds
+        for one in (recipe, alone)
+    ]
+    assert heard == [[], ["rain"]]
