@@ -41,6 +41,10 @@ class Batch(NamedTuple):
     taught: NDArray[np.float32]
     """``[batch, classes]``: a teacher's answers at the recipe's temperature; rows sum to 1, or to 0
     where nobody teaches."""
+    hints: NDArray[np.float32]
+    """``[batch, components]``: what the teacher hears (:mod:`training.hints`)."""
+    hinted: NDArray[np.float32]
+    """``[batch]``: 0 where there is no hint, else 1."""
 
 
 class Batches:
@@ -51,6 +55,7 @@ class Batches:
         recipe: How to draw and augment.
         features: Front end with the measured mean and sd.
         soft_targets: For a clip's path, a teacher's class probabilities; None: nobody teaches.
+        hints: For a clip's path, what the teacher hears in each copy, ``[copies, components]``.
         sounds: Mel power of sounds that are no speech, for what the recipe does with them.
     """
 
@@ -61,6 +66,7 @@ class Batches:
         features: FeatureParameters,
         *,
         soft_targets: Mapping[str, NDArray[np.float32]] | None = None,
+        hints: Mapping[str, NDArray[np.float16]] | None = None,
         sounds: Sequence[Power] = (),
     ) -> None:
         self._sounds = sounds if recipe.sounds is not None else ()
@@ -75,6 +81,9 @@ class Batches:
             nothing = np.zeros(self._targets.shape[1], dtype=np.float32)
             taught = np.stack([soft_targets.get(str(one.clip.path), nothing) for one in prepared])
             self._taught = soften(taught, recipe.teaching.temperature, self._heard)
+        self._hints = [(hints or {}).get(str(one.clip.path)) for one in prepared]
+        self.components = next((some.shape[1] for some in self._hints if some is not None), 0)
+        """Of a hint; 0: there are none."""
 
     def batch(self, step: int) -> Batch:
         """Batch number ``step``."""
@@ -84,6 +93,7 @@ class Batches:
         drawn = np.searchsorted(self._chances, random.random(count) * self._chances[-1])
         power = np.zeros((count, params.frames, params.mel_bands), dtype=np.float32)
         starts, lengths = np.zeros((2, count), dtype=np.int64)
+        hints, hinted = np.zeros((count, self.components), np.float32), np.zeros(count, np.float32)
         no_speech = np.zeros(count, dtype=np.bool_)
         if self._sounds and recipe.sounds is not None:
             no_speech = random.random(count) < recipe.sounds.share
@@ -92,7 +102,10 @@ class Batches:
                 spoken = excerpt(self._sounds, *recipe.sounds.frames, random)
             else:
                 clip = self._clips[number]
-                spoken = clip.power(int(random.integers(len(clip.copies))))
+                copy = int(random.integers(len(clip.copies)))
+                spoken = clip.power(copy)
+                if (of_clip := self._hints[number]) is not None:
+                    hints[row], hinted[row] = of_clip[copy], 1.0
             spoken = warp(spoken, recipe.augmentation.warp, random)
             # A long clip is cropped anywhere, a short one placed anywhere.
             surplus = len(spoken) - params.frames
@@ -116,7 +129,7 @@ class Batches:
         taught = self._taught[drawn]
         # Of a sound that is no speech every class is equally right, and nobody knows better.
         targets[no_speech], heard[no_speech], taught[no_speech] = 1.0 / targets.shape[1], 1.0, 0.0
-        return Batch(np.stack(finished), targets, heard, taught)
+        return Batch(np.stack(finished), targets, heard, taught, hints, hinted)
 
     def from_step(self, first: int, last: int) -> Iterator[Batch]:
         """Batches ``first`` to ``last - 1``, made ahead of time by a thread."""

@@ -120,6 +120,8 @@ def changed(recipe: Recipe, options: dict[str, Any]) -> Recipe:
     teacher: str | None = options.get("teacher")
     if options.get("no_teacher"):
         recipe = replace(recipe, teaching=None)
+        if recipe.refit is not None:
+            recipe = replace(recipe, refit=replace(recipe.refit, teaching=None))
     elif recipe.teaching is None and teacher:
         recipe = replace(recipe, teaching=Teaching(teacher=teacher, licence="not stated"))
     elif (

@@ -128,6 +128,7 @@ def warm_up(tasks: Sequence[Task], *, jobs: int, progress: Progress) -> None:
     """
     from training.folds import make_split
     from training.material import gather
+    from training.refit import listened_speeds
     from training.teacher import Teacher, find_teacher
 
     seen = set()
@@ -144,7 +145,7 @@ def warm_up(tasks: Sequence[Task], *, jobs: int, progress: Progress) -> None:
             other
             for other in tasks
             if msgspec.structs.replace(other.recipe, fold=1, seed=1) == recipe
-            and not (Path(other.folder) / "teaching.npz").is_file()
+            and not _taught(other)
         ]
         if recipe.teaching is None or not alike:
             continue
@@ -154,20 +155,32 @@ def warm_up(tasks: Sequence[Task], *, jobs: int, progress: Progress) -> None:
             split = make_split(material.corpora, fold=fold, validation=validation)
             asked |= {*split.train, *split.validation}
         clips = [one.clip for one in material.prepared if one.clip.voice in asked]
+        speeds = listened_speeds(recipe)
         done = 0
 
-        def step(count: int, whole: int = len(clips)) -> None:
+        def step(count: int, whole: int = len(speeds) * len(clips)) -> None:
             nonlocal done
             done += count
             progress("listen", done, whole)
 
-        Teacher(find_teacher(recipe.teaching.teacher, task.teacher), recipe.teaching.layers).listen(
-            clips,
-            longest_s=recipe.preparation.longest_s,
-            cache=Path(task.cache),
-            jobs=jobs,
-            progress=step,
+        teacher = Teacher(
+            find_teacher(recipe.teaching.teacher, task.teacher), recipe.teaching.layers
         )
+        for speed in speeds:
+            teacher.listen(
+                clips,
+                longest_s=recipe.preparation.longest_s,
+                speed=speed,
+                cache=Path(task.cache),
+                jobs=jobs,
+                progress=step,
+            )
+
+
+def _taught(task: Task) -> bool:
+    """Whether everything that the teacher has to say in this run has been said."""
+    parts = (Path(task.folder), Path(task.folder) / "refit")
+    return all((part / "teaching.npz").is_file() for part in parts[: 1 + bool(task.recipe.refit)])
 
 
 def run_all(

@@ -25,6 +25,8 @@ Model: TypeAlias = Any
 
 TRANSFORM = "transform"
 """Name of the first layer."""
+POOLED = "pooled"
+"""Name of the layer that holds what was pooled over time and frequency, ``[batch, channels]``."""
 
 
 def build_network(
@@ -56,7 +58,7 @@ def build_network(
     x = layers.Concatenate()(
         [layers.AveragePooling2D((frames, 1))(x), layers.MaxPooling2D((frames, 1))(x)]
     )
-    x = layers.Flatten()(x)
+    x = layers.Flatten(name=POOLED)(x)
     x = layers.Dropout(settings.dropout)(x)
     outputs = layers.Dense(classes, dtype="float32", name="logits")(x)
     model = keras.Model(inputs, outputs, name="serd")

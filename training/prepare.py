@@ -156,6 +156,19 @@ def spoken(path: Path, longest_s: float) -> tuple[NDArray[np.float32], NDArray[n
     return samples, whole(samples, window, make_vad(speech))[1]
 
 
+def at_speed(voice: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
+    """A voice played faster or slower, its pitch with it: resampled from a pretended rate.
+
+    Args:
+        voice: float32[n], mono, 16 kHz.
+        speed: 1 leaves it as it is.
+    """
+    import soxr
+
+    moved = voice if speed == 1.0 else soxr.resample(voice, SAMPLE_RATE * speed, SAMPLE_RATE)
+    return np.ascontiguousarray(moved, dtype=np.float32)
+
+
 def preparation_key(settings: Preparation, features: FeatureParameters) -> str:
     """Name of the folder in the cache that these settings share."""
     bare = msgspec.structs.replace(features, mean=(), sd=())
@@ -176,15 +189,9 @@ def _prepare_some(
 def _prepare_one(
     path: Path, settings: Preparation, features: FeatureParameters, entry: Path
 ) -> None:
-    import soxr
-
     samples, voice = spoken(path, settings.longest_s)
     front_end = _front_end(msgspec.json.encode(features))
-    copies = []
-    for speed in settings.speeds:
-        # Played at another speed: resampled from a pretended rate to the real one.
-        moved = voice if speed == 1.0 else soxr.resample(voice, SAMPLE_RATE * speed, SAMPLE_RATE)
-        copies.append(front_end.mel_power(np.ascontiguousarray(moved, dtype=np.float32)))
+    copies = [front_end.mel_power(at_speed(voice, speed)) for speed in settings.speeds]
     loudest = max(float(power.max(initial=0.0)) for power in copies)
     roots = [np.sqrt(power / (loudest or 1.0)).astype(np.float16) for power in copies]
     entry.parent.mkdir(parents=True, exist_ok=True)

@@ -74,6 +74,15 @@ class Head(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Heads of different seeds whose answers are averaged."""
 
 
+class Hints(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the teacher hears itself, for the pupil to tell as well (:mod:`training.hints`)."""
+
+    components: Count = 64
+    """Principal components of what it hears."""
+    weight: Positive = 1.0
+    """Of their mean squared error, in standard deviations, beside the rest of the loss."""
+
+
 class Teaching(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Distillation from a larger network (:mod:`training.teaching`)."""
 
@@ -92,6 +101,8 @@ class Teaching(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     gain: Positive = 2.0
     """Of the teacher's part: softened answers have weaker gradients."""
     head: Head = Head()
+    hints: Hints | None = None
+    """None: the pupil gets the teacher's answers alone."""
 
 
 class Optimiser(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -205,6 +216,8 @@ class Refit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     augmentation: Augmentation | None = None
     """Instead of the recipe's."""
     sounds: Sounds | None = None
+    """Instead of the recipe's."""
+    teaching: Teaching | None = None
     """Instead of the recipe's."""
 
 

@@ -38,5 +38,14 @@ def stretch(recipe: Recipe) -> Recipe:
         optimiser=optimiser,
         augmentation=recipe.refit.augmentation or recipe.augmentation,
         sounds=recipe.refit.sounds or recipe.sounds,
+        teaching=recipe.refit.teaching or recipe.teaching,
         refit=None,
     )
+
+
+def listened_speeds(recipe: Recipe) -> tuple[float, ...]:
+    """At which speeds a teacher listens in a run: all if it ever gives hints, else 1 alone."""
+    whole = recipe if recipe.refit is None else stretch(recipe)
+    lessons = (recipe.teaching, whole.teaching)
+    hinting = any(lesson is not None and lesson.hints is not None for lesson in lessons)
+    return recipe.preparation.speeds if hinting else (1.0,)

@@ -7,7 +7,7 @@
         run.json          git revision, versions, seed, who trained, validated and tested
         features.json     the front end with the mean and sd of the training speakers
         teaching.json     who taught, and how well (only with a teacher)
-        teaching.npz      the teacher's answers to the training clips
+        teaching.npz      the teacher's answers to the training clips, and hints
         curves.json       loss and validation accuracy along the way
         checkpoint.npz    where to go on if it was broken off
         weights.npz       the running mean of the weights at the end
@@ -40,11 +40,12 @@ from training.recipe import Recipe
 from training.refit import stretch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from training.lesson import Lesson
     from training.material import Material, Progress
 
 
@@ -107,7 +108,7 @@ class Run:
         cache: Path = CACHE,
         jobs: int = 2,
         progress: Progress = silent,
-    ) -> dict[str, NDArray[np.float32]] | None:
+    ) -> Lesson | None:
         """Let the recipe's teacher answer to the training clips; taken from the folder if done.
 
         Args:
@@ -119,9 +120,9 @@ class Run:
             progress: Hears of it.
 
         Returns:
-            Class probabilities by a clip's path, or None if the recipe has no teacher.
+            What it teaches, or None if the recipe has no teacher.
         """
-        from training import teaching
+        from training import lesson, teaching
         from training.teacher import Teacher, find_teacher
 
         wanted = self.recipe.teaching
@@ -132,12 +133,15 @@ class Run:
         if not kept.is_file():
             done = 0
 
+            copies = len(self.recipe.preparation.speeds) if wanted.hints is not None else 1
+            whole = copies * len(training) + len(validation)
+
             def step(count: int) -> None:
                 nonlocal done
                 done += count
-                progress("listen", done, len(training) + len(validation))
+                progress("listen", done, whole)
 
-            answers, report = teaching.teach(
+            answers, hints, report = teaching.teach(
                 self.recipe,
                 Teacher(find_teacher(wanted.teacher, source), wanted.layers),
                 training,
@@ -147,23 +151,15 @@ class Run:
                 progress=step,
             )
             self._write("teaching.json", report)
-            names = np.array([f"{one.clip.corpus}/{one.clip.name}" for one in training])
-            with kept.open("wb") as file:
-                np.savez(file, allow_pickle=False, names=names, answers=answers)
-        with np.load(kept) as file:
-            rows = dict(zip(file["names"].tolist(), file["answers"], strict=True))
-        return {
-            str(one.clip.path): rows[name]
-            for one in training
-            if (name := f"{one.clip.corpus}/{one.clip.name}") in rows
-        }
+            lesson.keep(kept, training, answers, hints)
+        return lesson.read(kept, training)
 
     def train(
         self,
         material: Material,
         *,
         threads: int = 1,
-        soft_targets: Mapping[str, NDArray[np.float32]] | None = None,
+        taught: Lesson | None = None,
         after: Run | None = None,
         progress: Progress = silent,
     ) -> None:
@@ -172,7 +168,7 @@ class Run:
         Args:
             material: Its training and validation sides are used.
             threads: Of TensorFlow.
-            soft_targets: What :meth:`teach` gave.
+            taught: What :meth:`teach` gave.
             after: A run whose weights it begins with, and whose features it keeps.
             progress: Hears of it.
         """
@@ -191,7 +187,8 @@ class Run:
             validation,
             self.folder,
             threads=threads,
-            soft_targets=soft_targets,
+            soft_targets=taught.answers if taught else None,
+            hints=taught.hints if taught else None,
             sounds=material.sounds,
             start=after.weights() if after else (),
         )
@@ -250,7 +247,7 @@ class Run:
         calibration = msgspec.convert(self.read("calibration.json"), Calibration)
         everybody, last = material.rejoined(), Run(self.folder / "refit", stretch(self.recipe))
         taught = last.teach(everybody, source=source, cache=cache, jobs=jobs, progress=progress)
-        last.train(everybody, threads=threads, soft_targets=taught, after=self, progress=progress)
+        last.train(everybody, threads=threads, taught=taught, after=self, progress=progress)
         progress("quantise", 0, 1)
         self._pack_last(material, calibration)
         progress("quantise", 1, 1)

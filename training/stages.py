@@ -46,7 +46,7 @@ def do(
     if "teach" in stages or "train" in stages:
         taught = run.teach(material, source=teacher, cache=cache, jobs=jobs, progress=progress)
     if "train" in stages:
-        run.train(material, threads=threads, soft_targets=taught, progress=progress)
+        run.train(material, threads=threads, taught=taught, progress=progress)
     if "quantise" in stages:
         run.quantise(material, jobs=jobs, progress=progress)
     if "refit" in stages:

@@ -23,7 +23,7 @@ import numpy as np
 
 from serd.audio.format import SAMPLE_RATE
 from serd.errors import InputError, UsageError
-from training.prepare import file_digest, spoken
+from training.prepare import at_speed, file_digest, spoken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -74,6 +74,7 @@ class Teacher:
         clips: Sequence[Clip],
         *,
         longest_s: float,
+        speed: float = 1.0,
         cache: Path,
         jobs: int = 1,
         progress: Callable[[int], None] = lambda _: None,
@@ -82,7 +83,8 @@ class Teacher:
 
         Args:
             clips: What to listen to; results come in this order.
-            longest_s: Seconds of speech that it gets at most.
+            longest_s: Seconds of speech that it gets at most, before they are sped up.
+            speed: At which they are played.
             cache: Folder of the cache.
             jobs: Processes.
             progress: Called with the number of clips that have become ready.
@@ -92,14 +94,17 @@ class Teacher:
         """
         from joblib import Parallel, delayed
 
-        key = msgspec.json.encode([_FORMAT, self.sha256, self.layers, longest_s])
+        played = [] if speed == 1.0 else [speed]
+        key = msgspec.json.encode([_FORMAT, self.sha256, self.layers, longest_s, *played])
         folder = cache / f"teacher-{hashlib.sha256(key).hexdigest()[:16]}"
         folder.mkdir(parents=True, exist_ok=True)
         missing = [clip.path for clip in clips if not _entry(folder, clip.path).is_file()]
         progress(len(clips) - len(missing))
         parts = [missing[first : first + 64] for first in range(0, len(missing), 64)]
         work = (
-            delayed(_listen_some)(self.source, self.layers, part, longest_s, folder)
+            delayed(_listen_some)(
+                self.source, self.layers, part, longest_s=longest_s, speed=speed, folder=folder
+            )
             for part in parts
         )
         if missing:
@@ -183,10 +188,16 @@ def _hidden(encoder: Any, mel: Any, positions: int) -> Any:
 
 
 def _listen_some(
-    source: str, layers: Sequence[int], paths: Sequence[Path], longest_s: float, folder: Path
+    source: str,
+    layers: Sequence[int],
+    paths: Sequence[Path],
+    *,
+    longest_s: float,
+    speed: float,
+    folder: Path,
 ) -> int:
     encoder = _encoder(source)
-    voices = [spoken(path, longest_s)[1] for path in paths]
+    voices = [at_speed(spoken(path, longest_s)[1], speed) for path in paths]
     for path, heard in zip(paths, statistics(encoder, voices, layers), strict=True):
         entry = _entry(folder, path)
         entry.parent.mkdir(parents=True, exist_ok=True)

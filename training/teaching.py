@@ -12,6 +12,7 @@ teacher's answers at a raised temperature.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from serd.errors import UsageError
 from training import metrics
 from training.batches import heard_classes, labels_of, target
+from training.hints import components
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,8 +50,8 @@ def teach(
     cache: Path,
     jobs: int = 1,
     progress: Callable[[int], None] = lambda _: None,
-) -> tuple[Answers, dict[str, Any]]:
-    """A teacher's answers to the training clips, and a report on how good they are.
+) -> tuple[Answers, NDArray[np.float16] | None, dict[str, Any]]:
+    """A teacher's answers to the training clips, what it hears in them, and how good it is.
 
     Args:
         recipe: Its ``teaching`` says how.
@@ -59,15 +61,20 @@ def teach(
         cache: Folder of the cache.
         jobs: Processes.
         progress: Called with the number of clips that have become ready.
+
+    Returns:
+        Answers ``[clips, classes]``; hints ``[clips, copies, components]``, if the recipe wants
+        them (:mod:`training.hints`); a report.
     """
     assert recipe.teaching is not None
-    heard = teacher.listen(
-        [one.clip for one in (*training, *validation)],
+    listen = functools.partial(
+        teacher.listen,
         longest_s=recipe.preparation.longest_s,
         cache=cache,
         jobs=jobs,
         progress=progress,
     )
+    heard = listen([one.clip for one in (*training, *validation)])
     of_training, of_validation = heard[: len(training)], heard[len(training) :]
     answers = cross_fit(training, of_training, recipe, fit_head)
     report = {
@@ -76,10 +83,18 @@ def teach(
         "weights_sha256": teacher.sha256,
         "training": figures(training, answers, recipe),
     }
+    hints = None
+    if recipe.teaching.hints is not None:
+        # The first speed is the clip as it is.
+        copies = [
+            listen([one.clip for one in training], speed=speed)
+            for speed in recipe.preparation.speeds[1:]
+        ]
+        hints = components([of_training, *copies], recipe.teaching.hints)
     if validation:
         judged = fit_head(training, of_training, recipe)(of_validation)
         report["validation"] = figures(validation, judged, recipe)
-    return answers, report
+    return answers, hints, report
 
 
 def deal(clips: Sequence[Prepared], count: int) -> dict[str, int]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from serd.errors import UsageError
 from training.batches import Batches, labels_of, plain_features
+from training.hints import Guess, errors
 from training.muon import muon
 from training.network import TRANSFORM, build_network
 from training.quiet import without_chatter
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from serd.model.features import FeatureParameters
     from training.augment import Power
+    from training.batches import Batch
     from training.network import Model
     from training.prepare import Prepared
     from training.recipe import Recipe, Teaching
@@ -49,6 +51,7 @@ class Trainer:
         folder: The run's folder; a checkpoint found there is gone on from.
         threads: Of TensorFlow.
         soft_targets: A teacher's answers by a clip's path.
+        hints: What it hears, likewise; used if the recipe's teaching wants it.
         sounds: Mel power of sounds that are no speech.
         start: Weights to begin with instead of random ones.
     """
@@ -63,6 +66,7 @@ class Trainer:
         *,
         threads: int = 1,
         soft_targets: Mapping[str, NDArray[np.float32]] | None = None,
+        hints: Mapping[str, NDArray[np.float16]] | None = None,
         sounds: Sequence[Power] = (),
         start: Sequence[NDArray[np.float32]] = (),
     ) -> None:
@@ -79,7 +83,7 @@ class Trainer:
         self._recipe = recipe
         self._folder = folder
         self._batches = Batches(
-            training, recipe, features, soft_targets=soft_targets, sounds=sounds
+            training, recipe, features, soft_targets=soft_targets, hints=hints, sounds=sounds
         )
         self._watched = plain_features(validation, features) if validation else None
         self._truth = np.array(
@@ -102,10 +106,14 @@ class Trainer:
         self._optimisers[0][0].exclude_from_weight_decay(
             var_list=[variable for variable in others if "kernel" not in variable.path]
         )
+        hinting = recipe.teaching is not None and recipe.teaching.hints is not None
+        self._guess = Guess(self._model, self._batches.components) if hinting and hints else None
+        if self._guess is not None:
+            self._optimisers.append((keras.optimizers.Adam(), self._guess.variables, 1.0))
         for optimiser, variables, _ in self._optimisers:
             optimiser.build(variables)
         self._mean = [np.array(weight) for weight in self._model.get_weights()]
-        self._step_function = _compiled_step(self._model, self._optimisers, recipe)
+        self._step_function = _compiled_step(self._model, self._optimisers, recipe, self._guess)
         self.curves: list[dict[str, float]] = []
         """Loss and validation accuracy along the run."""
         self.step = 0
@@ -128,7 +136,7 @@ class Trainer:
             rate = one_cycle(self.step, settings.steps, settings.peak_rate, settings.warm_up)
             for optimiser, _, share in self._optimisers:
                 optimiser.learning_rate.assign(rate * share)
-            losses.append(float(self._step_function(*batch)))
+            losses.append(float(self._step_function(batch)))
             self.step += 1
             # Early on the mean would mostly remember the random beginning.
             early = min(decay, (1.0 + self.step) / (10.0 + self.step))
@@ -169,6 +177,8 @@ class Trainer:
             arrays |= {
                 f"optimiser{number}_{i}": np.asarray(v) for i, v in enumerate(optimiser.variables)
             }
+        if self._guess is not None:
+            arrays |= {f"guess{i}": np.asarray(v) for i, v in enumerate(self._guess.variables)}
         arrays["step"] = np.array(self.step)
         arrays["curves"] = np.frombuffer(json.dumps(self.curves).encode(), dtype=np.uint8)
         part = self._folder / "checkpoint.part"
@@ -186,6 +196,8 @@ class Trainer:
             for number, (optimiser, _, _) in enumerate(self._optimisers):
                 for i, variable in enumerate(optimiser.variables):
                     variable.assign(kept[f"optimiser{number}_{i}"])
+            for i, variable in enumerate(self._guess.variables if self._guess is not None else ()):
+                variable.assign(kept[f"guess{i}"])
             self._mean = [kept[f"mean{i}"].copy() for i in range(len(self._mean))]
             self.curves = json.loads(kept["curves"].tobytes())
             self.step = int(kept["step"])
@@ -231,21 +243,36 @@ def predict(model: Model, features: NDArray[np.float32], *, batch: int = 64) -> 
     return np.concatenate(parts)
 
 
-def _compiled_step(model: Model, optimisers: list[tuple[Any, Any, float]], recipe: Recipe) -> Any:
+def _compiled_step(
+    model: Model,
+    optimisers: list[tuple[Any, Any, float]],
+    recipe: Recipe,
+    guess: Guess | None,
+) -> Any:
     import tensorflow as tf
 
     settings, teaching = recipe.optimiser, recipe.teaching
     variables = [variable for _, group, _ in optimisers for variable in group]
+    own = len(model.trainable_variables)
+    weight = teaching.hints.weight if teaching is not None and teaching.hints is not None else 0.0
 
     @tf.function  # type: ignore[untyped-decorator]
-    def step(features: Any, targets: Any, heard: Any, taught: Any) -> Any:
+    def step(batch: Batch) -> Any:
+        features, targets, heard, taught, hints, hinted = batch
         with tf.GradientTape() as tape:
-            logits = model(features, training=True)
+            if guess is None:
+                logits, besides = model(features, training=True), 0.0
+            else:
+                logits, guessed = guess.model(features, training=True)
+                besides = weight * errors(guessed, hints, hinted)
             losses = masked_losses(logits, targets, heard, settings.label_smoothing)
             if teaching is not None:
                 losses = with_teacher(losses, logits, heard, taught, teaching)
-            loss = tf.reduce_mean(losses)
-        gradients, _ = tf.clip_by_global_norm(tape.gradient(loss, variables), settings.clip_norm)
+            loss = tf.reduce_mean(losses + besides)
+        gradients = tape.gradient(loss, variables)
+        # The network's own; what guesses may learn as fast as it can.
+        clipped, _ = tf.clip_by_global_norm(gradients[:own], settings.clip_norm)
+        gradients = [*clipped, *gradients[own:]]
         done = 0
         for optimiser, group, _ in optimisers:
             optimiser.apply(gradients[done : done + len(group)], group)

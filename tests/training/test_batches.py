@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -19,6 +20,9 @@ from training.batches import (
 from training.corpora import Clip
 from training.prepare import Prepared
 from training.recipe import Augmentation, Recipe, load_recipe
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def prepared(
@@ -125,3 +129,40 @@ def test_a_teacher_speaks_beside_the_label(clips: list[Prepared], recipe: Recipe
     assert set(kinds) == {0, 1, 2}
     silent = msgspec.structs.replace(recipe, teaching=None)
     assert not Batches(clips, silent, features, soft_targets=taught).batch(0).taught.any()
+
+
+def test_a_hint_is_of_the_copy_that_was_drawn(
+    clips: list[Prepared], recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = measure_features(clips, recipe.features)
+    plain = Batches(clips, recipe, features).batch(0)
+    copies = len(clips[0].copies)
+    # A hint that says which clip and which copy it is of.
+    hints = {
+        str(clip.clip.path): np.array([(number, copy) for copy in range(copies)], dtype=np.float16)
+        for number, clip in enumerate(clips)
+        if clip.clip.corpus == "crema_d"
+    }
+    drawn: list[tuple[str, int]] = []
+    real = Prepared.power
+
+    def power(one: Prepared, copy: int = 0) -> NDArray[np.float32]:
+        drawn.append((str(one.clip.path), copy))
+        return real(one, copy)
+
+    monkeypatch.setattr(Prepared, "power", power)
+    batch = Batches(clips, recipe, features, hints=hints).batch(0)
+    speaking = iter(drawn)
+    for hint, hinted, taught in zip(batch.hints, batch.hinted, batch.targets, strict=True):
+        if taught.max() < 0.5:  # no speech: every class alike
+            assert not hinted
+            continue
+        path, copy = next(speaking)
+        assert hinted == (path in hints)
+        np.testing.assert_array_equal(hint, hints[path][copy] if path in hints else np.zeros(2))
+    assert 0 < batch.hinted.sum() < len(batch.hinted)
+    assert {copy for _, copy in drawn} == set(range(copies))
+    # Whether there are hints changes nothing of what is drawn.
+    np.testing.assert_array_equal(plain.features, batch.features)
+    assert plain.hints.shape == (len(batch.hints), 0)
+    assert not plain.hinted.any()

@@ -9,8 +9,8 @@ import msgspec
 from tests.training.recipes import tiny_recipe
 from training import material
 from training.folds import Split
-from training.recipe import Augmentation, Refit, Reverb, Sounds
-from training.refit import rejoined, stretch
+from training.recipe import Augmentation, Hints, Refit, Reverb, Sounds, Teaching
+from training.refit import listened_speeds, rejoined, stretch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +37,18 @@ def test_it_may_hear_other_rooms_and_sounds() -> None:
     refit = Refit(steps=7, peak_rate=0.5, augmentation=quiet, sounds=sounds)
     found = stretch(msgspec.structs.replace(tiny_recipe(), refit=refit))
     assert (found.augmentation, found.sounds) == (quiet, sounds)
+
+
+def test_its_teacher_may_give_hints() -> None:
+    plain = Teaching(teacher="nobody/tiny", licence="none")
+    hinting = msgspec.structs.replace(plain, hints=Hints())
+    refit = Refit(steps=7, peak_rate=0.5, teaching=hinting)
+    recipe = msgspec.structs.replace(tiny_recipe(), teaching=plain, refit=refit)
+    assert stretch(recipe).teaching == hinting
+    assert listened_speeds(recipe) == recipe.preparation.speeds
+    assert listened_speeds(msgspec.structs.replace(recipe, refit=None)) == (1.0,)
+    early = msgspec.structs.replace(recipe, teaching=hinting, refit=None)
+    assert listened_speeds(early) == recipe.preparation.speeds
 
 
 def test_sounds_are_gathered_for_it_alone(

@@ -16,7 +16,7 @@ from training import material as materials
 from training import runs, teaching
 from training.corpora import Clip
 from training.prepare import Prepared
-from training.recipe import Head, Recipe, Teaching
+from training.recipe import Head, Hints, Recipe, Teaching
 from training.teacher import FOLDERS, Teacher, find_teacher, statistics
 
 if TYPE_CHECKING:
@@ -131,10 +131,11 @@ def test_nobody_is_taught_who_is_not_trained_on(
     )
     assert given is not None
     training, validation = material.side("train"), material.side("validation")
-    assert set(given) == {str(one.clip.path) for one in training}
-    for row in given.values():
+    assert set(given.answers) == {str(one.clip.path) for one in training}
+    for row in given.answers.values():
         assert row.shape == (8,)
         assert row.sum() == pytest.approx(1.0, abs=1e-5)
+    assert given.hints == {}
     # Not even what the teacher hears of the tested is kept.
     assert len(list(cache.glob("teacher-*/*/*.npy"))) == len(training) + len(validation)
     assert seen[-1] == ("listen", len(training) + len(validation), len(training) + len(validation))
@@ -146,8 +147,8 @@ def test_nobody_is_taught_who_is_not_trained_on(
     # The second time the answers come from the run's folder, and nobody is asked.
     again = run.teach(material, source="/no/such/teacher", cache=cache, jobs=1)
     assert again is not None
-    for path, row in given.items():
-        np.testing.assert_array_equal(again[path], row)
+    for path, row in given.answers.items():
+        np.testing.assert_array_equal(again.answers[path], row)
 
 
 def test_a_run_with_a_teacher_trains_and_says_so(
@@ -156,7 +157,7 @@ def test_a_run_with_a_teacher_trains_and_says_so(
     pytest.importorskip("tensorflow")
     run = runs.Run(tmp_path / "run", recipe)
     taught = run.teach(material, source=str(encoder), cache=tmp_path / "cache", jobs=1)
-    run.train(material, soft_targets=taught)
+    run.train(material, taught=taught)
     with_it = run.weights()
     other = runs.Run(tmp_path / "alone", recipe)
     other.train(material)
@@ -164,6 +165,73 @@ def test_a_run_with_a_teacher_trains_and_says_so(
         not np.array_equal(one, two) for one, two in zip(with_it, other.weights(), strict=True)
     )
     assert "torch" in run.read("run.json")["versions"]
+
+
+def test_hints_are_of_every_copy_and_teach_besides(
+    material: materials.Material, recipe: Recipe, encoder: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorflow")
+    cache = tmp_path / "cache"
+    assert recipe.teaching is not None
+    hinting = msgspec.structs.replace(recipe.teaching, hints=Hints(components=4, weight=2.0))
+    wanted = msgspec.structs.replace(recipe, teaching=hinting)
+    seen: list[tuple[str, int, int]] = []
+    weights = {}
+    for name, chosen in (("with", wanted), ("without", recipe)):
+        run = runs.Run(tmp_path / name, chosen)
+        taught = run.teach(
+            material,
+            source=str(encoder),
+            cache=cache,
+            jobs=1,
+            progress=lambda *what: seen.append(what),
+        )
+        assert taught is not None
+        if name == "with":
+            training, validation = material.side("train"), material.side("validation")
+            assert set(taught.hints) == {str(one.clip.path) for one in training}
+            assert {hint.shape for hint in taught.hints.values()} == {(3, 4)}
+            # Of the test speakers nothing is heard at any speed, of the validation speakers nothing
+            # but what measures the teacher.
+            heard = 3 * len(training) + len(validation)
+            assert seen[-1] == ("listen", heard, heard)
+            assert len(list(cache.glob("teacher-*/*/*.npy"))) == heard
+            every = np.stack(list(taught.hints.values())).astype(np.float32)
+            np.testing.assert_allclose(every[:, 0].mean(axis=0), 0.0, atol=0.05)
+            np.testing.assert_allclose(every[:, 0].std(axis=0), 1.0, atol=0.1)
+            # Another speed is another voice.
+            assert not np.array_equal(every[:, 1], every[:, 0])
+        run.train(material, taught=taught)
+        weights[name] = run.weights()
+    # What guesses the hints is not part of the network.
+    shapes = [[weight.shape for weight in some] for some in weights.values()]
+    assert shapes[0] == shapes[1]
+    assert not np.array_equal(weights["with"][0], weights["without"][0])
+
+
+def test_components_tell_clips_apart_and_copies_alike() -> None:
+    pytest.importorskip("torch", reason="needs PyTorch (the extra `teacher`)")
+    from training.hints import components
+
+    random = np.random.default_rng(5)
+    # Of forty figures only three are free, one of them loud; a copy is its clip, slightly moved.
+    free = random.normal(size=(200, 3)) * (9.0, 2.0, 1.0)
+    turn = random.normal(size=(3, 40))
+    heard = [(free + shift) @ turn + random.normal(0, 0.01, (200, 40)) for shift in (0.0, 0.1)]
+    found = components([one.astype(np.float32) for one in heard], Hints(components=3))
+    assert found.shape == (200, 2, 3)
+    original, copy = found.astype(np.float64).swapaxes(0, 1)
+    np.testing.assert_allclose(np.cov(original.T), np.eye(3), atol=0.05)
+    np.testing.assert_allclose(
+        copy - original, np.broadcast_to(copy[0] - original[0], (200, 3)), atol=0.3
+    )
+    # All that is free can be told from them.
+    told, *_ = np.linalg.lstsq(original, free, rcond=None)
+    assert np.abs(original @ told - free).std(axis=0).max() < 0.3
+    assert np.abs(found).max() <= 4.0
+    # There are no more than the figures allow.
+    few = components([one[:, :2].astype(np.float32) for one in heard], Hints(components=64))
+    assert few.shape == (200, 2, 2)
 
 
 def test_what_is_heard_depends_on_the_clip_alone(encoder: Path) -> None:
