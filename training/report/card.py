@@ -220,6 +220,10 @@ After that nothing is left to choose, and training goes on for {recipe["refit"][
 {recipe["optimiser"]["steps"] + recipe["refit"]["steps"]} steps with the validation speakers among
 those who are trained on; temperature and threshold stay what they were. Test speakers are not
 heard then either."""
+    if (recipe["refit"].get("teaching") or {}).get("hints"):
+        text += """
+In these steps it also learns to tell what the teacher hears in a clip, besides what the teacher
+makes of it."""
     return f"\n{paragraph(text)}\n"
 
 
