@@ -117,20 +117,21 @@ def changed(recipe: Recipe, options: dict[str, Any]) -> Recipe:
     if options.get("steps") is not None:
         optimiser = replace(recipe.optimiser, steps=options["steps"])
         recipe = replace(recipe, optimiser=optimiser)
-    teacher: str | None = options.get("teacher")
-    if options.get("no_teacher"):
-        recipe = replace(recipe, teaching=None)
-        if recipe.refit is not None:
-            recipe = replace(recipe, refit=replace(recipe.refit, teaching=None))
-    elif recipe.teaching is None and teacher:
-        recipe = replace(recipe, teaching=Teaching(teacher=teacher, licence="not stated"))
-    elif (
-        recipe.teaching is not None
-        and teacher
-        and not Path(teacher).is_dir()
-        and teacher != recipe.teaching.teacher
-    ):
-        other = replace(recipe.teaching, teacher=teacher, licence="not stated")
-        recipe = replace(recipe, teaching=other)
+    recipe = replace(recipe, teaching=_taught_by(recipe.teaching, options))
+    if recipe.refit is not None and recipe.refit.teaching is not None:
+        last = _taught_by(recipe.refit.teaching, options)
+        recipe = replace(recipe, refit=replace(recipe.refit, teaching=last))
     changes = {key: options[key] for key in ("seed", "fold") if options.get(key) is not None}
     return replace(recipe, **changes)
+
+
+def _taught_by(teaching: Teaching | None, options: dict[str, Any]) -> Teaching | None:
+    """A recipe's teaching by whom the command line names; None: nobody."""
+    teacher: str | None = options.get("teacher")
+    if options.get("no_teacher"):
+        return None
+    if teaching is None:
+        return Teaching(teacher=teacher, licence="not stated") if teacher else None
+    if teacher and not Path(teacher).is_dir() and teacher != teaching.teacher:
+        return msgspec.structs.replace(teaching, teacher=teacher, licence="not stated")
+    return teaching

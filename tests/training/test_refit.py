@@ -8,6 +8,7 @@ import msgspec
 
 from tests.training.recipes import tiny_recipe
 from training import material
+from training.console import changed
 from training.folds import Split
 from training.recipe import Augmentation, Hints, Refit, Reverb, Sounds, Teaching
 from training.refit import listened_speeds, rejoined, stretch
@@ -63,3 +64,22 @@ def test_sounds_are_gathered_for_it_alone(
         for one in (recipe, alone)
     ]
     assert heard == [[], ["rain"]]
+
+
+def test_who_teaches_is_the_same_in_it_as_before() -> None:
+    plain = Teaching(teacher="nobody/tiny", licence="none")
+    refit = Refit(steps=7, peak_rate=0.5, teaching=msgspec.structs.replace(plain, hints=Hints()))
+    recipe = msgspec.structs.replace(tiny_recipe(), teaching=plain, refit=refit)
+
+    def teachers(options: dict[str, object]) -> list[str | None]:
+        found = changed(recipe, options)
+        both = (found.teaching, stretch(found).teaching)
+        return [lesson.teacher if lesson is not None else None for lesson in both]
+
+    assert teachers({}) == ["nobody/tiny", "nobody/tiny"]
+    assert teachers({"teacher": "somebody/large"}) == ["somebody/large", "somebody/large"]
+    assert teachers({"no_teacher": True}) == [None, None]
+    other = stretch(changed(recipe, {"teacher": "somebody/large"})).teaching
+    assert other is not None
+    assert other.hints == Hints()
+    assert other.licence == "not stated"
