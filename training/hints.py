@@ -1,11 +1,10 @@
 """Hints: the pupil learns to tell what its teacher hears, and not only what the teacher concludes.
 
-A teacher's answer is a handful of probabilities. What it hears in a clip says far more of a voice:
-how old, how high, how hoarse, how fast. A pupil that has to tell that too from what it pools before
-its last layer learns of each speaker more than the emotions that he plays, and does better on
-speakers whom it never heard. Nobody has to be held back for that: the teacher's encoder was trained
-without these corpora. The idea is that of FitNets (Romero and others, 2014, arXiv:1412.6550); what
-tells is thrown away after training, so that the network that ships is the same as without.
+A teacher's answer is a handful of probabilities, what it hears in a clip some thousands of figures.
+A pupil that has to tell these too, from what it pools before its last layer, did better on speakers
+whom it never heard (docs/training.md). Nobody has to be held back for that: the encoder was never
+told the labels. The idea is that of FitNets (Romero and others, 2014, arXiv:1412.6550); what tells
+is thrown away after training, so that the network that ships is the same as without.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 _FARTHEST = 4.0
 """Standard deviations beyond which a component is cut: a rare clip may not outshout the others."""
 _ROUNDS = 4
-"""Of the power iteration; with so many the components no longer change."""
+"""Of the power iteration by which the components are found."""
 
 
 def components(heard: Sequence[NDArray[np.float32]], settings: Hints) -> NDArray[np.float16]:
@@ -69,7 +68,7 @@ class Guess:
 
         pooled = model.get_layer(POOLED).output
         layer = keras.layers.Dense(count, dtype="float32", name="guess")
-        self.model: Model = keras.Model(model.inputs, [model.output, layer(pooled)])
+        self.model: Model = keras.Model(model.input, [model.output, layer(pooled)])
         """From features to logits and the guessed hints."""
         self.variables: list[Any] = layer.trainable_variables
         """Of the layer alone."""

@@ -1,25 +1,28 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 import pytest
 
+from serd.model.emotions import EMOTIONS
 from serd.model.features import FeatureParameters
 from serd.model.mfcc import MfccFrontEnd
 from tests.training.recipes import tiny_recipe
 from training import train
-from training.batches import measure_features
+from training.batches import measure_features, plain_features
+from training.hints import errors
 from training.network import TRANSFORM, build_network, inverse_transform
 from training.prepare import prepare
-from training.recipe import Network, Teaching
+from training.recipe import Hints, Network, Teaching
 from training.train import Trainer, masked_losses, one_cycle, set_up_tensorflow, with_teacher
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from training.prepare import Prepared
+    from training.recipe import Recipe
 
 pytest.importorskip("tensorflow")
 
@@ -99,12 +102,29 @@ def clips(synthetic_corpora: Path, tmp_path: Path) -> list[Prepared]:
     return prepare(found, recipe.preparation, recipe.features, cache=tmp_path, jobs=1)
 
 
+def hinting(recipe: Recipe, clips: list[Prepared]) -> tuple[Recipe, dict[str, Any]]:
+    """The recipe with a teacher that hints, and hints that the emotion explains."""
+    teaching = Teaching(teacher="x", licence="x", hints=Hints(components=2, weight=3.0))
+    hints = {
+        str(one.clip.path): np.array(
+            [(place % 2 * 2 - 1, place // 4 * 2 - 1)] * len(one.copies), dtype=np.float16
+        )
+        for one in clips
+        for place in [EMOTIONS.index(one.clip.emotion)]
+    }
+    return msgspec.structs.replace(recipe, teaching=teaching), hints
+
+
+@pytest.mark.parametrize("with_hints", [False, True])
 def test_a_run_that_was_broken_off_ends_as_if_it_had_not_been(
-    clips: list[Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clips: list[Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, with_hints: bool
 ) -> None:
     monkeypatch.setattr(train, "CHECKPOINT_EVERY", 4)
     monkeypatch.setattr(train, "WATCH_EVERY", 4)
     recipe = tiny_recipe(steps=10)
+    hints: dict[str, Any] = {}
+    if with_hints:
+        recipe, hints = hinting(recipe, clips)
     features = measure_features(clips, recipe.features)
     weights = []
     for name in ("through", "broken off"):
@@ -118,8 +138,8 @@ def test_a_run_that_was_broken_off_ends_as_if_it_had_not_been(
                     raise KeyboardInterrupt
 
             with pytest.raises(KeyboardInterrupt):
-                Trainer(recipe, features, clips, clips[:8], folder).run(stop)
-        trainer = Trainer(recipe, features, clips, clips[:8], folder)
+                Trainer(recipe, features, clips, clips[:8], folder, hints=hints).run(stop)
+        trainer = Trainer(recipe, features, clips, clips[:8], folder, hints=hints)
         weights.append(trainer.run().get_weights())
         assert trainer.step == 10
         assert [figures["step"] for figures in trainer.curves] == [4, 8, 10]
@@ -133,3 +153,25 @@ def test_training_learns(clips: list[Prepared], tmp_path: Path) -> None:
     trainer = Trainer(recipe, features, clips, clips, tmp_path)
     trainer.run()
     assert trainer.curves[-1]["validation_accuracy"] > 0.5
+
+
+def test_hints_are_learned_besides_and_leave_nothing_behind(
+    clips: list[Prepared], tmp_path: Path
+) -> None:
+    plain = tiny_recipe(steps=60)
+    recipe, hints = hinting(plain, clips)
+    features = measure_features(clips, plain.features)
+    shapes: list[list[tuple[int, ...]]] = []
+    for chosen in (plain, recipe):
+        folder = tmp_path / str(len(shapes))
+        folder.mkdir()
+        trainer = Trainer(chosen, features, clips, [], folder, hints=hints)
+        shapes.append([weight.shape for weight in trainer.run().get_weights()])
+    assert shapes[0] == shapes[1]
+    assert trainer._guess is not None
+    _, guessed = trainer._guess.model(plain_features(clips, features), training=False)
+    wanted = np.stack([hints[str(one.clip.path)][0] for one in clips])
+    error = np.asarray(errors(guessed, wanted, np.ones(len(clips), np.float32)))
+    # Whoever guesses nothing at all has an error of 1.
+    assert error.mean() < 0.6
+    assert not np.asarray(errors(guessed, wanted, np.zeros(len(clips), np.float32))).any()

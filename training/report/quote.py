@@ -58,10 +58,10 @@ def quote(sources: Sources) -> str:
 
 def _protocol(sources: Sources) -> str:
     if not sources.extent:
-        return "One fold of speakers, held out; choices were made on others."
+        return "One fold of speakers, held out; temperature and threshold were chosen on others."
     return (
         f"Means over folds of speakers and seeds ({sources.extent}), ± the standard deviation"
-        " between folds; choices were made on other speakers."
+        " between folds; temperature and threshold were chosen on other speakers."
     )
 
 
