@@ -5,9 +5,24 @@ from __future__ import annotations
 import signal
 
 from tests.corpora import corpora
-from tests.models import network, networks, six_model_path, tiny_info, tiny_model_path
+from tests.models import (
+    home_model_path,
+    network,
+    networks,
+    six_model_path,
+    tiny_info,
+    tiny_model_path,
+)
 
-__all__ = ["corpora", "network", "networks", "six_model_path", "tiny_info", "tiny_model_path"]
+__all__ = [
+    "corpora",
+    "home_model_path",
+    "network",
+    "networks",
+    "six_model_path",
+    "tiny_info",
+    "tiny_model_path",
+]
 
 
 def pytest_configure() -> None:

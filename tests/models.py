@@ -17,12 +17,38 @@ import pytest
 
 from serd.model.emotions import EMOTIONS
 from serd.model.features import FeatureParameters
-from serd.model.model_file import Corpus, ModelInfo, pack
+from serd.model.home import Gathering, Home, OperatingPoint
+from serd.model.model_file import Corpus, ModelFile, ModelInfo, pack
 
 SIX = ("neutral", "happy", "sad", "angry", "fearful", "disgust")
 """The classes of the network ``six``."""
 
+HOME = Home(
+    ordinary_share=0.9,
+    gathering=Gathering(half_life_s=30.0, weight=0.5, pause_s=60.0),
+    sensitivity={
+        "low": OperatingPoint(threshold=0.8, events_per_hour=2.0, recall=0.2),
+        "normal": OperatingPoint(threshold=0.54, events_per_hour=50.0, recall=0.36),
+        "high": OperatingPoint(threshold=0.3, events_per_hour=120.0, recall=0.5),
+    },
+)
+"""What a model may assume of homes; the figures mean nothing."""
+
 Network = Callable[[str], bytes]
+
+
+def at_home(model: Path | str | None = None, home: Home = HOME) -> bytes:
+    """A copy of a model that assumes something of homes; None: the shipped one."""
+    file = ModelFile.load(model)
+    return pack(file.network, file.labels, msgspec.structs.replace(file.info, home=home))
+
+
+@pytest.fixture(scope="session")
+def home_model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped network, which then needs no TensorFlow, in a file with `HOME`."""
+    path = tmp_path_factory.mktemp("model") / "home.tflite"
+    path.write_bytes(at_home())
+    return path
 
 
 @pytest.fixture(scope="session")

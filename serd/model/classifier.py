@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from serd.config import SpeechConfig
     from serd.model.decision import Prediction
+    from serd.model.home import Sensitivity
     from serd.model.model_file import ModelInfo
 
 
@@ -41,19 +42,29 @@ class Classifier:
         model: A checked model file.
         threads: Threads of the TFLite runtime.
         min_confidence: Below it the emotion is ``uncertain``; None: the model's own threshold.
+        sensitivity: How readily an emotion is told: ``low``, ``normal`` or ``high``; without effect
+            where ``min_confidence`` is given or the model has but one threshold.
 
     Raises:
         ModelError: If the network is not what the model file says.
         ConfigError: If there is no TFLite runtime.
-        ValueError: If ``min_confidence`` is not within 0..1.
+        ValueError: If ``min_confidence`` is not within 0..1, or there is no such sensitivity.
     """
 
     def __init__(
-        self, model: ModelFile, *, threads: int = 1, min_confidence: float | None = None
+        self,
+        model: ModelFile,
+        *,
+        threads: int = 1,
+        min_confidence: float | None = None,
+        sensitivity: Sensitivity = "normal",
     ) -> None:
         self.model = model
         """The model file."""
-        self._decision = Decision(model.labels, model.info, min_confidence=min_confidence)
+        self.decision = Decision(
+            model.labels, model.info, min_confidence=min_confidence, sensitivity=sensitivity
+        )
+        """What is made of the network's output."""
         self._interpreter = Interpreter(model, threads=threads)
         self._front_end = self.front_end()
 
@@ -64,6 +75,7 @@ class Classifier:
         *,
         threads: int = 1,
         min_confidence: float | None = None,
+        sensitivity: Sensitivity = "normal",
     ) -> Classifier:
         """Load a model.
 
@@ -72,6 +84,8 @@ class Classifier:
                 None: ``default``.
             threads: Threads of the TFLite runtime.
             min_confidence: Below it the emotion is ``uncertain``; None: the model's own threshold.
+            sensitivity: How readily an emotion is told: ``low``, ``normal`` or ``high``; without
+                effect where ``min_confidence`` is given or the model has but one threshold.
 
         Returns:
             The classifier.
@@ -79,9 +93,14 @@ class Classifier:
         Raises:
             ModelError: If there is no such model, or it is none that serd can use.
             ConfigError: If there is no TFLite runtime.
-            ValueError: If ``min_confidence`` is not within 0..1.
+            ValueError: If ``min_confidence`` is not within 0..1, or there is no such sensitivity.
         """
-        return cls(ModelFile.load(path), threads=threads, min_confidence=min_confidence)
+        return cls(
+            ModelFile.load(path),
+            threads=threads,
+            min_confidence=min_confidence,
+            sensitivity=sensitivity,
+        )
 
     @property
     def info(self) -> ModelInfo:
@@ -95,8 +114,8 @@ class Classifier:
 
     @property
     def threshold(self) -> float:
-        """Confidence below which the emotion is ``uncertain``."""
-        return self._decision.threshold
+        """Confidence below which the emotion is ``uncertain``; see `Decision.threshold`."""
+        return self.decision.threshold
 
     def front_end(self) -> MfccFrontEnd:
         """A new front end that computes this model's features."""
@@ -155,14 +174,17 @@ class Classifier:
             for every class.
         """
         if not samples.any():
-            return self._decision.nothing_heard()
+            return self.decision.nothing_heard()
         return self.classify_features(self._front_end.features(samples))
 
-    def classify_features(self, features: npt.NDArray[np.float32]) -> Prediction:
+    def classify_features(
+        self, features: npt.NDArray[np.float32], decision: Decision | None = None
+    ) -> Prediction:
         """Classify what a front end's ``finish`` has given.
 
         Args:
             features: float32 ``[frames, coefficients]``.
+            decision: Instead of the classifier's own, for one of its users.
 
         Returns:
             The prediction.
@@ -170,7 +192,7 @@ class Classifier:
         Raises:
             ValueError: If the shape is another.
         """
-        return self._decision.decide(self._interpreter.run(features))
+        return (decision or self.decision).decide(self._interpreter.run(features))
 
 
 def _mono(samples: npt.ArrayLike) -> npt.NDArray[np.float32]:

@@ -1,4 +1,15 @@
-"""From the network's output to an emotion, or to none."""
+"""From the network's output to an emotion, or to none.
+
+Two steps, with a seam between them. `Decision.log_scores` turns the output into calibrated log
+probabilities; `Decision.tell` says what is to be told of such. Between the two anybody may shift
+the log scores or put others in their place: corrections do, and evidence gathered over several
+utterances does (`serd.model.gathering`).
+
+Where the model knows of homes (`serd.model.home.Home`), the log scores hold its class bias and the
+share of ordinary speech that it assumes, and an emotion has to reach a threshold, while neutral and
+calm have not: to say that somebody speaks as people do alarms nobody. They are told where the two
+together are at least as likely as all emotions.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +21,19 @@ import numpy as np
 import numpy.typing as npt
 
 from serd.model.emotions import COORDINATES, EMOTIONS, UNCERTAIN
+from serd.model.home import ORDINARY, SENSITIVITIES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from serd.model.home import Sensitivity
     from serd.model.model_file import ModelInfo
 
-_SMALLEST_PROBABILITY: Final = 1.0 / 512.0
+SMALLEST_PROBABILITY: Final = 1.0 / 512.0
 """Stands for 0 where a network gives probabilities: half a step of int8."""
+
+ORDINARY_SHARE: Final = 0.5
+"""Neutral and calm together are told from this probability on."""
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,22 +59,73 @@ class Decision:
         labels: Classes in the order of the network's output.
         info: The model's calibration.
         min_confidence: Below it the decision is `UNCERTAIN`; None: the model's own threshold.
+        sensitivity: Which of the model's own thresholds; without effect where ``min_confidence``
+            is given or the model has but one.
 
     Raises:
-        ValueError: If ``min_confidence`` is not within 0..1.
+        ValueError: If ``min_confidence`` is not within 0..1, or there is no such sensitivity.
     """
 
     def __init__(
-        self, labels: Sequence[str], info: ModelInfo, *, min_confidence: float | None = None
+        self,
+        labels: Sequence[str],
+        info: ModelInfo,
+        *,
+        min_confidence: float | None = None,
+        sensitivity: Sensitivity = "normal",
     ) -> None:
-        self._labels = tuple(labels)
+        self.labels = tuple(labels)
+        """Classes in the order of the network's output, and of all arrays here."""
+        self._info = info
         self._output: Literal["logits", "probabilities"] = info.output
         self._temperature = info.temperature
-        self.threshold = info.abstain_threshold if min_confidence is None else min_confidence
-        """Confidence below which the decision is `UNCERTAIN`."""
-        if not 0.0 <= self.threshold <= 1.0:
-            msg = f"a minimum confidence of {self.threshold} is not within 0 .. 1"
+        self._min_confidence = min_confidence
+        self.home = info.home
+        """What the model assumes of homes, if anything."""
+        self.log_prior: npt.NDArray[np.float64] = np.full(len(labels), -math.log(len(labels)))
+        """float64 ``[classes]``: logarithm of each class's share before anything is heard."""
+        self._shift = np.zeros(len(labels))
+        if self.home is not None:
+            trained = _log_shares(self.labels, self.home.trained_share)
+            self.log_prior = _log_shares(self.labels, self.home.ordinary_share)
+            bias = [self.home.bias.get(label, 0.0) for label in self.labels]
+            self._shift = self.log_prior - trained + np.array(bias)
+        if min_confidence is not None and not 0.0 <= min_confidence <= 1.0:
+            msg = f"a minimum confidence of {min_confidence} is not within 0 .. 1"
             raise ValueError(msg)
+        self.sensitivity = sensitivity
+
+    @property
+    def sensitivity(self) -> Sensitivity:
+        """How readily an emotion is told; may be set at any time, from any thread."""
+        return self._sensitivity
+
+    @sensitivity.setter
+    def sensitivity(self, sensitivity: Sensitivity) -> None:
+        if sensitivity not in SENSITIVITIES:
+            msg = f"a sensitivity of {sensitivity!r} is none of {', '.join(SENSITIVITIES)}"
+            raise ValueError(msg)
+        self._sensitivity: Sensitivity = sensitivity
+        threshold = self._min_confidence
+        if threshold is None:
+            threshold = self._info.abstain_threshold
+            if self.home is not None:
+                threshold = self.home.sensitivity[sensitivity].threshold
+        self._threshold = threshold
+
+    @property
+    def threshold(self) -> float:
+        """Confidence below which the decision is `UNCERTAIN`; with a home, that of emotions."""
+        return self._threshold
+
+    def like(self) -> Decision:
+        """Another one of the same settings: its sensitivity can be set by itself."""
+        return Decision(
+            self.labels,
+            self._info,
+            min_confidence=self._min_confidence,
+            sensitivity=self._sensitivity,
+        )
 
     def decide(self, output: npt.NDArray[np.float32]) -> Prediction:
         """Decide on one output of the network.
@@ -69,30 +136,97 @@ class Decision:
         Returns:
             The prediction.
         """
+        return self.tell(self.log_scores(output))
+
+    def log_scores(self, output: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Calibrated log probabilities of one output of the network.
+
+        Args:
+            output: float32 ``[classes]``, dequantised.
+
+        Returns:
+            float64 ``[classes]``, finite; the exponentials sum to 1.
+        """
         logits = output.astype(np.float64)
         if self._output == "probabilities":
-            logits = np.log(np.maximum(logits, _SMALLEST_PROBABILITY))
-        return self._weigh(softmax(logits / self._temperature))
+            logits = np.log(np.maximum(logits, SMALLEST_PROBABILITY))
+        shifted = logits / self._temperature + self._shift
+        shifted -= shifted.max()
+        return np.asarray(shifted - math.log(np.exp(shifted).sum()))
+
+    def log_scores_of(self, scores: Mapping[str, float]) -> npt.NDArray[np.float64]:
+        """The log probabilities behind a prediction's scores; none below `SMALLEST_PROBABILITY`.
+
+        Args:
+            scores: Probability of each emotion; what the model lacks is passed over.
+
+        Returns:
+            float64 ``[classes]``.
+        """
+        floor = SMALLEST_PROBABILITY
+        return np.log([max(scores.get(label, 0.0), floor) for label in self.labels])
+
+    def tell(self, log_scores: npt.NDArray[np.float64]) -> Prediction:
+        """What is to be told, given log probabilities.
+
+        Args:
+            log_scores: float64 ``[classes]``, finite, up to a constant: they are normalised here.
+
+        Returns:
+            The prediction.
+        """
+        return self._weigh(softmax(log_scores))
 
     def nothing_heard(self) -> Prediction:
         """What silence gives: every class of the model alike, and no decision."""
-        return self._weigh(np.full(len(self._labels), 1.0 / len(self._labels)), certain=False)
+        return self._weigh(np.full(len(self.labels), 1.0 / len(self.labels)), certain=False)
 
     def _weigh(self, probabilities: npt.NDArray[np.float64], *, certain: bool = True) -> Prediction:
         scores = dict.fromkeys(EMOTIONS, 0.0)
-        scores.update(zip(self._labels, probabilities.tolist(), strict=True))
-        top = max(self._labels, key=scores.__getitem__)
-        certain = certain and scores[top] >= self.threshold
+        scores.update(zip(self.labels, probabilities.tolist(), strict=True))
+        top = max(self.labels, key=scores.__getitem__)
         return Prediction(
-            emotion=top if certain else UNCERTAIN,
+            emotion=self._told(top, scores) if certain else UNCERTAIN,
             confidence=scores[top],
             scores=scores,
             valence=math.fsum(p * COORDINATES[name][0] for name, p in scores.items()),
             arousal=math.fsum(p * COORDINATES[name][1] for name, p in scores.items()),
         )
 
+    def _told(self, top: str, scores: Mapping[str, float]) -> str:
+        if self.home is None:
+            return top if scores[top] >= self.threshold else UNCERTAIN
+        if top not in ORDINARY and scores[top] >= self.threshold:
+            return top
+        return ordinary(scores)
+
+
+def ordinary(scores: Mapping[str, float]) -> str:
+    """``neutral`` or ``calm``, the likelier, if they are likely enough together; else `UNCERTAIN`.
+
+    Args:
+        scores: Probability of each emotion.
+    """
+    if math.fsum(scores[name] for name in ORDINARY) < ORDINARY_SHARE:
+        return UNCERTAIN
+    return max(ORDINARY, key=scores.__getitem__)
+
 
 def softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Probabilities of finite logits ``[classes]``; they sum to 1."""
     odds = np.exp(logits - logits.max())
     return np.asarray(odds / odds.sum())
+
+
+def _log_shares(labels: Sequence[str], ordinary_share: float) -> npt.NDArray[np.float64]:
+    """Logarithms of shares: ordinary and emotional classes divide theirs evenly among them."""
+    ordinary_classes = sum(label in ORDINARY for label in labels)
+    emotional_classes = len(labels) - ordinary_classes
+    return np.log(
+        [
+            ordinary_share / ordinary_classes
+            if label in ORDINARY
+            else (1.0 - ordinary_share) / emotional_classes
+            for label in labels
+        ]
+    )

@@ -26,6 +26,7 @@ from serd.audio.format import SAMPLE_RATE
 from serd.errors import ModelError
 from serd.model.emotions import EMOTIONS
 from serd.model.features import FeatureParameters  # noqa: TC001 - msgspec looks types up
+from serd.model.home import ORDINARY, Home
 
 PACKAGED: Final = ("default", "permissive")
 """Names of the models that come with serd."""
@@ -69,7 +70,10 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     temperature: float = 1.0
     """Calibration: logits are divided by it before the softmax."""
     abstain_threshold: float = 0.0
-    """Below this confidence the decision is ``uncertain``."""
+    """Below this confidence the decision is ``uncertain``; where there is a ``home``, its
+    thresholds count instead."""
+    home: Home | None = None
+    """What it assumes of speech in a home; None: nothing, every class is told alike."""
     corpora: tuple[Corpus, ...] = ()
     """What it was trained on."""
     licence: str = ""
@@ -172,6 +176,8 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         if document.features.rate != SAMPLE_RATE:
             msg = f"the model {source} wants {document.features.rate} Hz; serd hears {SAMPLE_RATE}"
             raise ModelError(msg)
+        if document.home is not None:
+            _check_home(document.home, labels, source)
         info = msgspec.convert(msgspec.structs.asdict(document), ModelInfo, from_attributes=True)
         return cls(
             source=source,
@@ -319,6 +325,17 @@ def _labels(text: bytes, source: str) -> tuple[str, ...]:
         msg = f"{_LABELS} in the model {source} does not name two or more different classes"
         raise ModelError(msg, remedy=_HINT)
     return labels
+
+
+def _check_home(home: Home, labels: tuple[str, ...], source: str) -> None:
+    ordinary = [label for label in labels if label in ORDINARY]
+    if not 0 < len(ordinary) < len(labels):
+        msg = f"the model {source} has a home, but not both ordinary and emotional classes"
+        raise ModelError(msg, remedy=_HINT)
+    if stray := sorted(home.bias.keys() - set(labels)):
+        listed = ", ".join(ascii(label[:32]) for label in stray[:3])
+        msg = f"home.bias in the model {source} names classes that the model lacks: {listed}"
+        raise ModelError(msg, remedy=_HINT)
 
 
 def _sha256(content: bytes) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from serd.model.classifier import Classifier
+    from serd.model.decision import Decision
     from serd.speech.segmenter import Counters, Segmenter
     from serd.speech.utterance import SegmentEvent
 
@@ -44,11 +45,16 @@ class Recogniser:
     Args:
         segmenter: Cuts the stream into utterances.
         classifier: Tells their emotions.
+        decision: Instead of the classifier's own, whose sensitivity all its users share.
     """
 
-    def __init__(self, segmenter: Segmenter, classifier: Classifier) -> None:
+    def __init__(
+        self, segmenter: Segmenter, classifier: Classifier, *, decision: Decision | None = None
+    ) -> None:
         self._segmenter = segmenter
         self._classifier = classifier
+        self.decision = decision or classifier.decision
+        """What is made of the network's output."""
         self._front_end = classifier.front_end()
         self.inference = Histogram(INFERENCE_S)
         """Seconds that the network and the decision took, for each utterance."""
@@ -115,7 +121,7 @@ class Recogniser:
                     utterance = event.utterance
                     features = self._front_end.finish(utterance.end - utterance.start)
                     begun = time.perf_counter()
-                    prediction = self._classifier.classify_features(features)
+                    prediction = self._classifier.classify_features(features, self.decision)
                     self.inference.observe(time.perf_counter() - begun)
                     recognised.append(Recognition(utterance=utterance, prediction=prediction))
                 case _:  # discarded: the next Begin starts afresh

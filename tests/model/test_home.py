@@ -1,0 +1,193 @@
+"""A model that knows of homes: what it may say of them, and what is told because of it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from serd.errors import ModelError
+from serd.model.classifier import Classifier
+from serd.model.decision import Decision
+from serd.model.emotions import EMOTIONS, UNCERTAIN
+from serd.model.features import FeatureParameters
+from serd.model.home import SENSITIVITIES, Gathering, Home, OperatingPoint
+from serd.model.model_file import ModelFile, ModelInfo
+from tests.models import HOME, SIX, at_home
+
+OUTPUTS = arrays(np.float32, 8, elements=st.floats(-20, 20, width=32))
+
+
+def decision(labels: tuple[str, ...] = EMOTIONS, home: Home = HOME, **given: Any) -> Decision:
+    info = ModelInfo(name="x", version="1", features=FeatureParameters(), home=home)
+    return Decision(labels, info, **given)
+
+
+def scores(**given: float) -> Any:
+    """Log scores of all eight emotions; what is left is shared by those not given."""
+    rest = (1.0 - sum(given.values())) / (8 - len(given))
+    return np.log([given.get(name, rest) for name in EMOTIONS])
+
+
+# ---------------------------------------------------------------------- the file
+
+
+def test_a_model_file_keeps_what_it_says_of_homes() -> None:
+    file = ModelFile.parse(at_home(), "x")
+    assert file.info.home == HOME
+    assert ModelFile.load().network == file.network
+
+
+def test_a_model_without_a_home_is_as_before() -> None:
+    info = ModelInfo(name="x", version="1", features=FeatureParameters())
+    assert info.home is None
+    plain = Decision(SIX, info, sensitivity="high")
+    assert plain.threshold == 0.0
+    assert plain.decide(np.zeros(6, np.float32)).emotion in SIX
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"ordinary_share": 1.0}, "ordinary_share is 1.0"),
+        ({"ordinary_share": math.nan}, "ordinary_share is nan"),
+        ({"trained_share": 0.0}, "trained_share is 0.0"),
+        ({"bias": {"sad": 11.0}}, "home.bias of 'sad' is 11.0"),
+        ({"agree": 0}, "agree is 0"),
+        ({"agree": 6}, "agree is 6"),
+        ({"sensitivity": {"normal": HOME.sensitivity["normal"]}}, "lacks low, high"),
+        (
+            {
+                "sensitivity": dict(
+                    zip(SENSITIVITIES, reversed(HOME.sensitivity.values()), strict=True)
+                )
+            },
+            "above that of a lower",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused(change: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        msgspec.convert(msgspec.to_builtins(HOME) | change, Home)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        lambda: Gathering(half_life_s=0.0, pause_s=1.0),
+        lambda: Gathering(half_life_s=math.inf, pause_s=1.0),
+        lambda: Gathering(half_life_s=1.0, pause_s=-1.0),
+        lambda: Gathering(half_life_s=1.0, pause_s=1.0, weight=1.5),
+        lambda: OperatingPoint(threshold=1.1, events_per_hour=1.0, recall=0.5),
+        lambda: OperatingPoint(threshold=0.5, events_per_hour=-1.0, recall=0.5),
+        lambda: OperatingPoint(threshold=0.5, events_per_hour=1.0, recall=math.nan),
+    ],
+)
+def test_figures_out_of_range_are_refused(bad: Any) -> None:
+    with pytest.raises(ValueError, match="not within"):
+        bad()
+
+
+def test_a_bias_for_a_class_that_the_model_lacks_is_refused() -> None:
+    home = msgspec.structs.replace(HOME, bias={"calm": 1.0, "bored": 1.0})
+    with pytest.raises(ModelError, match="lacks: 'bored'"):
+        at_home(home=home)
+
+
+# ---------------------------------------------------------------------- what is told
+
+
+@given(OUTPUTS, st.floats(0.01, 0.99))
+def test_the_share_is_what_silence_of_the_network_gives(output: Any, share: float) -> None:
+    """An output that tells nothing leaves the share assumed; one that does shifts its odds."""
+    decided = decision(home=msgspec.structs.replace(HOME, ordinary_share=share, trained_share=0.25))
+    flat = np.where(np.isin(EMOTIONS, ("neutral", "calm")), 0.0, 0.0).astype(np.float32)
+    told = decided.decide(flat).scores
+    assert told["neutral"] + told["calm"] == pytest.approx(share)
+    # By Bayes' rule, written the plain way.
+    odds = np.exp(output.astype(float) - output.max())
+    odds *= [
+        share / 0.25 if name in {"neutral", "calm"} else (1 - share) / 0.75 for name in EMOTIONS
+    ]
+    expected = odds / odds.sum()
+    assert np.array(list(decided.decide(output).scores.values())) == pytest.approx(expected)
+
+
+def test_a_class_bias_is_added_after_the_temperature() -> None:
+    home = msgspec.structs.replace(HOME, ordinary_share=0.25, bias={"fearful": math.log(3)})
+    info = ModelInfo(
+        name="x", version="1", features=FeatureParameters(), home=home, temperature=2.0
+    )
+    told = Decision(EMOTIONS, info).decide(np.zeros(8, np.float32)).scores
+    assert told["fearful"] == pytest.approx(3 / 10)
+    assert told["sad"] == pytest.approx(1 / 10)
+
+
+@given(OUTPUTS, st.sampled_from(SENSITIVITIES), st.none() | st.floats(0, 1))
+def test_what_is_told_follows_the_rule(
+    output: Any, sensitivity: Any, min_confidence: float | None
+) -> None:
+    told = decision(sensitivity=sensitivity, min_confidence=min_confidence).decide(output)
+    threshold = HOME.sensitivity[sensitivity].threshold
+    threshold = threshold if min_confidence is None else min_confidence
+    top = max(EMOTIONS, key=told.scores.__getitem__)
+    assert told.confidence == told.scores[top]
+    ordinary = told.scores["neutral"] + told.scores["calm"]
+    if top not in {"neutral", "calm"} and told.confidence >= threshold:
+        assert told.emotion == top
+    elif ordinary > 0.5 + 1e-9:
+        assert told.emotion == max(("neutral", "calm"), key=told.scores.__getitem__)
+    elif ordinary < 0.5 - 1e-9:
+        assert told.emotion == UNCERTAIN
+
+
+@pytest.mark.parametrize(
+    ("given", "emotion"),
+    [
+        ({"angry": 0.6}, "angry"),
+        ({"angry": 0.5}, UNCERTAIN),
+        ({"neutral": 0.3, "calm": 0.25}, "neutral"),
+        ({"neutral": 0.25, "calm": 0.3}, "calm"),
+        ({"neutral": 0.27, "calm": 0.26, "angry": 0.4}, "neutral"),  # not angry enough
+        ({"neutral": 0.4, "angry": 0.3}, UNCERTAIN),
+    ],
+)
+def test_the_threshold_is_for_emotions_alone(given: dict[str, float], emotion: str) -> None:
+    assert decision().tell(scores(**given)).emotion == emotion
+
+
+def test_the_sensitivity_can_be_set_while_it_works() -> None:
+    decided = decision()
+    own = decided.like()
+    heard = scores(angry=0.5)
+    own.sensitivity = "high"
+    assert own.tell(heard).emotion == "angry"
+    assert decided.tell(heard).emotion == UNCERTAIN
+    assert (own.threshold, decided.threshold) == (0.3, 0.54)
+    with pytest.raises(ValueError, match="'bold' is none of low, normal, high"):
+        own.sensitivity = "bold"  # type: ignore[assignment]
+    firm = decision(min_confidence=0.7)
+    firm.sensitivity = "high"
+    assert firm.threshold == 0.7
+
+
+@given(OUTPUTS, st.floats(-5, 5))
+def test_log_scores_may_be_shifted_between_the_two_steps(output: Any, more: float) -> None:
+    decided = decision()
+    log_scores = decided.log_scores(output)
+    assert np.isfinite(log_scores).all()
+    assert math.fsum(np.exp(log_scores)) == pytest.approx(1.0)
+    assert decided.tell(log_scores + more).scores == pytest.approx(decided.decide(output).scores)
+
+
+def test_a_classifier_takes_a_sensitivity(home_model_path: Any) -> None:
+    assert Classifier.load(home_model_path).threshold == 0.54
+    assert Classifier.load(home_model_path, sensitivity="low").threshold == 0.8
+    with pytest.raises(ValueError, match="none of low"):
+        Classifier.load(home_model_path, sensitivity="bold")  # type: ignore[arg-type]
