@@ -11,10 +11,12 @@ SUDO   := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
 
 # What the daemon itself needs from the system: a virtual environment and PortAudio.
 APT_RUN  := python3-venv libportaudio2
-# What the tests need besides: a real broker, a virtual microphone, a voice, a certificate maker.
+# What the tests need besides: a real broker, a virtual microphone, a voice, a certificate maker,
+# ffmpeg and an RTSP server.
 APT_TEST := mosquitto mosquitto-clients pulseaudio pulseaudio-utils libasound2-plugins \
             alsa-utils espeak-ng openssl unzip strace iproute2 nftables tmux man-db groff-base \
-            chromium chromium-driver
+            chromium chromium-driver ffmpeg \
+            python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-good
 
 .PHONY: help run setup setup-test lint types test test-homeassistant test-fleet audit fuzz soak bench bench-micro bench-instructions bench-report bench-fleet train docs check-asyncapi man screenshots sample clean
 

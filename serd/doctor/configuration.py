@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from serd.doctor.finding import Finding, fail, failed, ok, warn
 from serd.errors import ConfigError
-from serd.hooks.process import environment
 from serd.mqtt.access import Access
+from serd.program import environment
 from serd.quiet_hours import QuietTimes
 
 if TYPE_CHECKING:

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from serd.program import ending, environment, signal_group
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
 KEPT_OUTPUT: Final = 2000
 """Bytes of output that are kept for the log; the rest is read and thrown away."""
@@ -28,12 +30,6 @@ GRACE_S: Final = 1.0
 
 _LOOK_S: Final = 0.05
 """How often a running program is looked at: select cannot wait for a child and a pipe at once."""
-
-_PASSED_ON: Final = (
-    "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR",
-    "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS",  # without these nothing reaches a desktop
-)  # fmt: skip
-_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,17 +41,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """The beginning of what it wrote to standard output and standard error."""
     abandoned: bool = False
     """Whether it was ended because serd ends."""
-
-
-def environment(env: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of a program: a few plain variables, and no setting or secret of serd's.
-
-    Args:
-        env: Where to take them from; this process's environment if None.
-    """
-    env = os.environ if env is None else env
-    kept = {name: env[name] for name in _PASSED_ON if name in env}
-    return {"PATH": env.get("PATH") or _PATH, **kept}
 
 
 def run(
@@ -124,10 +109,10 @@ def _watch(
         _terminate(process, output)
     output.wait(0)
     # Not reaped yet, so its number cannot be another's: what it left behind ends now.
-    _signal(process, signal.SIGKILL)
+    signal_group(process.pid, signal.SIGKILL)
     code = process.wait()
     if trouble is None and code:
-        trouble = f"left with {code}" if code > 0 else f"was killed by {_name(-code)}"
+        trouble = ending(code)
     return Outcome(trouble=trouble, output=output.text(), abandoned=abandoned)
 
 
@@ -167,7 +152,7 @@ def _has_ended(process: subprocess.Popen[bytes]) -> bool:
 
 def _terminate(process: subprocess.Popen[bytes], output: _Output) -> None:
     """Ask all of the group to end, and wait a moment for the program itself."""
-    _signal(process, signal.SIGTERM)
+    signal_group(process.pid, signal.SIGTERM)
     deadline = time.monotonic() + GRACE_S
     while not _has_ended(process) and time.monotonic() < deadline:
         output.wait(_LOOK_S)
@@ -176,18 +161,5 @@ def _terminate(process: subprocess.Popen[bytes], output: _Output) -> None:
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Whatever happened: no process stays."""
     if process.returncode is None:
-        _signal(process, signal.SIGKILL)
+        signal_group(process.pid, signal.SIGKILL)
         process.wait()
-
-
-def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    # ProcessLookupError: all have gone. PermissionError: one has become another user (sudo).
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
-
-
-def _name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from serd.hooks.process import KEPT_OUTPUT, environment, run
+from serd.hooks.process import KEPT_OUTPUT, run
+from serd.program import environment
 from tests.broker import wait_until
 
 PYTHON = sys.executable

@@ -1,0 +1,312 @@
+"""ffmpeg, the program: where it is, what it is told, and what it says.
+
+It runs as a child of serd, never through a shell, and may use only the protocols that serd allows,
+so that neither a URL nor what comes from there can make it read a file. It decodes and nothing
+more: what comes out has the rate and the channels of what goes in, and serd resamples as it does
+for a microphone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from serd.audio.pcm import NotPcmError, PcmStream, read_header
+from serd.config.address import scheme, scrubbed
+from serd.errors import InputError, UnavailableError
+from serd.program import PATH, Child, environment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+REMEDY: Final = "sudo apt install ffmpeg"
+
+PROTOCOLS: Final = {
+    "rtsp": "rtp,udp,tcp",
+    "rtsps": "rtp,srtp,udp,tcp,tls",
+    "http": "http,https,tcp,tls,httpproxy,crypto,data",
+    "https": "http,https,tcp,tls,httpproxy,crypto,data",
+    "udp": "udp",
+    "rtp": "rtp,udp",
+    "srt": "srt",
+    "rtmp": "rtmp,tcp",
+    "rtmps": "rtmps,rtmp,tcp,tls",
+}
+"""What ffmpeg may use for the URLs of each scheme; a playlist that it fetches may use no more."""
+
+FORMATS: Final = (
+    "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf", "aac", "mp3", "flac", "ogg", "wav", "w64",
+    "aiff", "au", "caf", "amr", "amrnb", "amrwb", "ac3", "eac3", "ape", "tta", "wv", "mpc", "mpc8",
+    "avi", "flv", "live_flv", "mpegts", "mpeg", "dsf", "iff", "voc", "rm", "dts", "dtshd", "truehd",
+    "shn", "tak", "xwma", "g722", "gsm", "loas", "nut", "nistsphere", "ircam", "svx", "swf", "dv",
+    "mxf", "qcp", "sox", "sds", "wtv", "mlp", "oma", "ea", "xa", "wsaud", "wsvqa", "aea", "act",
+)  # fmt: skip
+"""Containers that a recording may have: none that names other files, as playlists do."""
+
+_QUIET: Final = ("-hide_banner", "-nostdin", "-nostats", "-loglevel", "error")
+_OUT: Final = ("-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1", "-flags", "+bitexact",
+               "-fflags", "+bitexact", "-flush_packets", "1", "-f", "wav", "pipe:1")  # fmt: skip
+
+START_S: Final = 60.0
+"""A recording that gives no sound for so long is given up: a slow card, not a slow network."""
+
+ANALYSE_US: Final = 3_000_000
+"""Microseconds of a stream that ffmpeg looks at, at most, to find out what is in it."""
+
+
+def find(program: str = "ffmpeg") -> str:
+    """Where ffmpeg is.
+
+    Raises:
+        UnavailableError: It is not installed.
+    """
+    found = shutil.which(program, path=os.environ.get("PATH") or PATH)
+    if found is None:
+        raise UnavailableError(f"the program {program} is not installed", remedy=REMEDY)
+    return found
+
+
+def installed() -> bool:
+    """Whether ffmpeg is there."""
+    with contextlib.suppress(UnavailableError):
+        return bool(find())
+    return False
+
+
+def open_url(url: str) -> Child:
+    """Start an ffmpeg that writes a live stream's first sound track to its standard output, as WAV.
+
+    The URL goes to it through a pipe, as a list of one entry: its command line, which every user of
+    the machine can see, says nothing of it.
+
+    Args:
+        url: Of an allowed scheme, with login.
+
+    Raises:
+        UnavailableError: ffmpeg is not there, or cannot be started.
+    """
+    program = find()
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, script(url).encode())
+        os.close(writing)
+        command = [
+            program, *_QUIET,
+            "-fflags", "+nobuffer", "-f", "concat", "-safe", "0",
+            "-protocol_whitelist", f"pipe,{PROTOCOLS[scheme(url)]}",
+            "-i", f"pipe:{reading}",
+            "-c:a", "pcm_s16le", *_OUT,
+        ]  # fmt: skip
+        return start(command, pass_fds=(reading,))
+    finally:
+        os.close(reading)
+
+
+def script(url: str) -> str:
+    """A URL and its options as ffmpeg's concat demuxer reads them.
+
+    Raises:
+        ValueError: The URL has several lines.
+    """
+    if any(sign in url for sign in "\r\n\0"):
+        raise ValueError("a URL has no line breaks")
+    options = {"analyzeduration": str(ANALYSE_US)}
+    kind = scheme(url)
+    if kind in {"rtsp", "rtsps"}:
+        # TCP where the camera speaks it: UDP loses sound, and firewalls eat it. No picture at all.
+        options |= {"rtsp_flags": "prefer_tcp", "allowed_media_types": "audio"}
+    elif kind == "udp":
+        options |= {"overrun_nonfatal": "1"}
+    quoted = url.replace("'", r"'\''")
+    lines = ["ffconcat version 1.0", f"file '{quoted}'"]
+    return "\n".join([*lines, *(f"option {key} {value}" for key, value in options.items())]) + "\n"
+
+
+def decode_pipe(stdin: int) -> Child:
+    """Start an ffmpeg that decodes what it reads from a file descriptor, to WAV.
+
+    Args:
+        stdin: The reading end of a pipe.
+
+    Raises:
+        UnavailableError: ffmpeg is not there, or cannot be started.
+    """
+    command = [
+        find(), *_QUIET,
+        "-protocol_whitelist", "pipe", "-format_whitelist", ",".join(FORMATS),
+        "-i", "pipe:0", "-c:a", "pcm_f32le", *_OUT,
+    ]  # fmt: skip
+    return start(command, stdin=stdin)
+
+
+def start(
+    command: Sequence[str | bytes], *, stdin: int | None = None, pass_fds: Sequence[int] = ()
+) -> Child:
+    """Start ffmpeg.
+
+    Raises:
+        UnavailableError: That is not possible.
+    """
+    try:
+        return Child(command, env=environment(), stdin=stdin, pass_fds=pass_fds)
+    except OSError as error:
+        raise UnavailableError(f"ffmpeg cannot be started: {error.strerror}") from error
+
+
+def reason(said: str, url: str = "") -> str | None:
+    """What went wrong, from what ffmpeg said of it, as the end of a sentence, without secrets.
+
+    Args:
+        said: Its standard error.
+        url: What it was to open.
+
+    Returns:
+        None if it said nothing.
+    """
+    text = said.casefold()
+    for words, meaning in _MEANINGS:
+        if any(word in text for word in words):
+            return meaning
+    lines = [line.strip() for line in scrubbed(said, url).splitlines() if line.strip()]
+    if not lines:
+        return None
+    # "[mov,mp4 @ 0x55d2] moov atom not found": the address says nothing to anybody.
+    last = lines[-1]
+    if last.startswith("[") and "] " in last:
+        last = last.partition("] ")[2]
+    for name in ("pipe:", "file:"):
+        if last.startswith(name):
+            last = last.rpartition(": ")[2]
+    plain = "".join(sign if sign.isprintable() else "?" for sign in last).rstrip(".")
+    return f"ffmpeg says: {plain[:200]}"
+
+
+LOGIN_REFUSED: Final = "the login was refused"
+NO_AUDIO: Final = "it has no sound track"
+
+_MEANINGS: Final = (
+    (("401 unauthorized", "403 forbidden", "authorization failed", "access denied"), LOGIN_REFUSED),
+    (("connection rejected: rejected", "badsecret"), LOGIN_REFUSED),
+    (("matches no streams", "does not contain any stream"), NO_AUDIO),
+    (("404 not found", "454 session not found"), "there is no such stream on that host (404)"),
+    (("connection refused",), "the connection was refused: nothing listens there"),
+    (("no route to host", "network is unreachable"), "the host cannot be reached"),
+    (("failed to resolve hostname", "name or service not known"), "the host's name is unknown"),
+    (("connection timed out", "operation timed out"), "the host does not answer"),
+    (("connection reset by peer", "broken pipe"), "the host has closed the connection"),
+    (("not on whitelist", "not on the whitelist"), "it leads to a protocol that is not allowed"),
+    (("5xx server error", "503 service"), "the host reports an error of its own (5xx)"),
+    (("invalid data found when processing input", "moov atom not found"),
+     "it is no sound that ffmpeg can decode, or it is damaged"),
+)  # fmt: skip
+"""What ffmpeg says, in lower case, and what it means; the first that is found."""
+
+
+class FfmpegFile:
+    """A recording that ffmpeg decodes: its first sound track, at its own rate and channels.
+
+    Like :class:`serd.audio.file.AudioFile`. Never whole in memory. For one thread.
+
+    Args:
+        path: The file; any name, also one that is not UTF-8.
+
+    Raises:
+        InputError: ffmpeg is not installed, or cannot decode the file, or it holds no sound.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        try:
+            # "file:" keeps a name from being taken for an option, or for another protocol.
+            self._child = start(
+                [
+                    find(), *_QUIET,
+                    "-protocol_whitelist", "file", "-format_whitelist", ",".join(FORMATS),
+                    "-i", b"file:" + os.fsencode(self.path.absolute()),
+                    "-c:a", "pcm_f32le", *_OUT,
+                ]
+            )  # fmt: skip
+        except UnavailableError as error:
+            raise InputError(
+                f"{self.path} can be read only through ffmpeg: {error.message}",
+                remedy=error.remedy,
+            ) from error
+        self._ended = False
+        self.problem: str | None = None
+        """What was wrong with the rest of the file, once all of it was read; None if nothing."""
+        try:
+            self._begin()
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self) -> None:
+        data = b""
+        while True:
+            piece = self._child.read(START_S)
+            if not piece:
+                why = "nothing came for a minute" if piece is None else self._why()
+                raise InputError(f"{self.path} is not audio that serd can read: {why}")
+            data += piece
+            try:
+                header = read_header(data)
+            except NotPcmError as error:
+                raise InputError(f"{self.path}: ffmpeg gave {error}") from error
+            if header is not None:
+                break
+        self._pcm, at = PcmStream(header[0]), header[1]
+        self._frames = self._pcm.push(data[at:])
+        self.rate, self.channels = header[0].rate, header[0].channels
+
+    def _why(self) -> str:
+        self._child.wait(1.0)
+        return reason(self._child.said) or "ffmpeg found no sound in it"
+
+    def read(self, frames: int) -> NDArray[np.float32]:
+        """Give the next frames: as many as asked for, fewer before the end, none at the end.
+
+        Returns:
+            float32[n, channels], neither finite nor within [-1, 1] for certain.
+        """
+        parts, missing = [self._frames[:frames]], frames - len(self._frames)
+        self._frames = self._frames[frames:]
+        while missing > 0 and not self._ended:
+            data = self._child.read(START_S)
+            if data is None:
+                self._ended, self.problem = True, "nothing came for a minute"
+            elif not data:
+                self._ended = True
+                self._child.wait(1.0)
+                self.problem = reason(self._child.said)
+            else:
+                fresh = self._pcm.push(data)
+                parts.append(fresh[:missing])
+                self._frames = fresh[missing:]
+                missing -= len(parts[-1])
+        return np.concatenate(parts)
+
+    def duration_s(self) -> float | None:
+        """Seconds, as the container says; None if it does not. Costs a run of ffprobe."""
+        command: list[str | bytes] = [
+            *("-loglevel", "error", "-protocol_whitelist", "file"),
+            *("-show_entries", "format=duration", "-of", "default=nw=1:nk=1"),
+            *("-i", b"file:" + os.fsencode(self.path.absolute())),
+        ]
+        with contextlib.suppress(UnavailableError, ValueError):
+            probe = start([find("ffprobe"), *command])
+            try:
+                return float(probe.read(START_S) or b"")
+            finally:
+                probe.end()
+        return None
+
+    def close(self) -> None:
+        """End ffmpeg."""
+        self._child.end()

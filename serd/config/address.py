@@ -1,0 +1,151 @@
+"""URLs as sources: which are taken, the login in them, and how they are shown without it."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import quote, unquote
+
+from serd.config.limits import MASK
+
+SCHEMES: Final = ("rtsp", "rtsps", "http", "https", "udp", "rtp", "srt", "rtmp", "rtmps")
+"""Of the URLs that are taken: live streams, and nothing that names a file or a device."""
+
+PLACEHOLDER: Final = "{password}"
+"""Stands in a URL for the password, where it is no part of a login."""
+
+_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_ANYWHERE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]+")
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.%]*\]|[^:@\[\]]*)(:[0-9]*)?")
+_SECRET_WORD: Final = re.compile(r"pass|pwd|secret|token|key|auth|user|usr", re.IGNORECASE)
+_RANDOM: Final = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9]{16,}")
+
+
+def is_url(text: str) -> bool:
+    """Whether a source is written as a URL, of whatever kind."""
+    return _URL.fullmatch(text) is not None
+
+
+def scheme(url: str) -> str:
+    """What a URL begins with, in lower case."""
+    return url.partition(":")[0].lower()
+
+
+def _split(url: str) -> tuple[str, str, str, str]:
+    """A URL as scheme, login (may be empty), host with port, and all that follows."""
+    kind, _, rest = url.partition("://")
+    end = next((at for at, sign in enumerate(rest) if sign in "/?#"), len(rest))
+    authority, after = rest[:end], rest[end:]
+    login, _, host = authority.rpartition("@")
+    if not login and not _HOST.fullmatch(authority) and "@" in after:
+        # A password with a bare / ? or #: the login goes on to the last @.
+        login, _, behind = rest.rpartition("@")
+        end = next((at for at, sign in enumerate(behind) if sign in "/?#"), len(behind))
+        host, after = behind[:end], behind[end:]
+    return kind, login, host, after
+
+
+def trouble(url: str) -> str | None:
+    """What is wrong with a URL, as the end of a sentence that need not be masked; None if nothing.
+
+    Args:
+        url: Of any kind.
+    """
+    kind, _, host, _ = _split(url)
+    if kind.lower() not in SCHEMES:
+        return f"{kind} is not read; allowed are URLs that begin with {', '.join(SCHEMES)}"
+    rest = url.partition("://")[2]
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if not _HOST.fullmatch(authority.rpartition("@")[2]):
+        return (
+            "its host and port cannot be told apart; in a login, write / as %2F, ? as %3F, "
+            "# as %23, @ as %40 and % as %25"
+        )
+    if not host.partition(":")[0] and scheme(url) not in {"udp", "rtp", "srt"}:
+        return "it names no host"
+    return None
+
+
+def masked(url: str) -> str:
+    """A URL as it may be shown: without login, values of its query, and what looks like a secret.
+
+    Args:
+        url: Of any kind; anything else is given back as it is.
+    """
+    if not is_url(url):
+        return url
+    kind, login, host, after = _split(url)
+    after = after.partition("#")[0]
+    path, question, query = after.partition("?")
+    path = "/".join(_masked_segment(segment) for segment in path.split("/"))
+    if question:
+        fields = [field.partition("=") for field in query.split("&")]
+        query = "&".join(f"{name}={MASK}" if equals else MASK for name, equals, _ in fields)
+    return f"{kind}://{MASK + '@' if login else ''}{host}{path}{question}{query}"
+
+
+def _masked_segment(segment: str) -> str:
+    plain = unquote(segment)
+    hidden = ("=" in plain and _SECRET_WORD.search(plain)) or _RANDOM.fullmatch(plain)
+    return MASK if hidden else segment
+
+
+def scrubbed(text: str, url: str = "") -> str:
+    """A text without secrets: every URL in it masked, and the login of one given URL removed.
+
+    Args:
+        text: Such as what ffmpeg says of an error.
+        url: Its login is removed from the text also where it does not stand in a URL.
+    """
+    if url:
+        text = text.replace(url, masked(url))
+    text = _ANYWHERE.sub(lambda match: masked(match[0]), text)
+    for secret in sorted(secrets(url), key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    return text
+
+
+def secrets(url: str) -> set[str]:
+    """What must not be seen of a URL: passwords, as written and as meant.
+
+    Very short ones are left out: they would be found in any text.
+    """
+    if not is_url(url):
+        return set()
+    _, login, _, after = _split(url)
+    found = {login, login.partition(":")[2]}
+    query = after.partition("?")[2]
+    found |= {
+        value
+        for name, _, value in (field.partition("=") for field in query.split("&"))
+        if _SECRET_WORD.search(name)
+    }
+    found |= {unquote(secret) for secret in found}
+    return {secret for secret in found if len(secret) >= 4}
+
+
+def holds_secret(url: str) -> bool:
+    """Whether a URL itself holds something that is not for everybody's eyes."""
+    return is_url(url) and masked(url).count(MASK) > url.count(MASK)
+
+
+def with_login(url: str, username: str | None, password: str | None) -> str:
+    """A URL with a login that is kept elsewhere.
+
+    Args:
+        url: As configured. ``{password}`` in it stands for the password.
+        username: Name of the login, if it does not stand in the URL.
+        password: Its password.
+    """
+    # SRT takes the values of its query as they are, everybody else undoes the escapes.
+    coded = quote(password or "", safe="" if scheme(url) != "srt" else "!$'()*,/:;@^~ ")
+    if PLACEHOLDER in url:
+        return url.replace(PLACEHOLDER, coded)
+    kind, login, host, after = _split(url)
+    name, colon, own = login.partition(":")
+    name = name or quote(username or "", safe="")
+    if colon and own:
+        return url
+    if password is not None:
+        return f"{kind}://{name}:{coded}@{host}{after}"
+    return f"{kind}://{name}@{host}{after}" if name else url

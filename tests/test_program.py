@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from serd.program import Child, ending, environment
+
+SLEEPS = "import time; time.sleep(600)"
+
+
+def python(code: str) -> Child:
+    return Child([sys.executable, "-c", code], env=environment())
+
+
+def everything(child: Child) -> bytes:
+    data = b""
+    while piece := child.read(60.0):
+        data += piece
+    return data
+
+
+def test_what_it_writes_is_read_to_its_end() -> None:
+    child = python("import sys; sys.stdout.write('x' * 200_000); sys.stderr.write('why'); exit(3)")
+    assert everything(child) == b"x" * 200_000
+    assert child.wait(60.0) == 3
+    assert child.said == "why"
+    child.end()
+
+
+def test_standard_error_never_fills_up_and_the_newest_is_kept() -> None:
+    child = python("import sys; sys.stderr.write('a' * 1_000_000 + 'end'); print('done')")
+    assert everything(child) == b"done\n"
+    child.wait(60.0)
+    assert child.said.endswith("aend")
+    assert len(child.said) <= 4_000
+    child.end()
+
+
+def test_nothing_yet_is_none_and_a_waiting_read_can_be_interrupted() -> None:
+    child = python(SLEEPS)
+    assert child.read(0.0) is None
+    threading.Timer(0.05, child.interrupt).start()
+    assert child.read(600.0) == b""
+    child.end()
+    child.end()
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+def test_it_is_ended_with_all_that_it_has_started(deaf: bool) -> None:
+    ignore = "import signal; signal.signal(15, signal.SIG_IGN)\n" if deaf else ""
+    child = python(
+        f"{ignore}import subprocess, sys\n"
+        f"other = subprocess.Popen([sys.executable, '-c', {SLEEPS!r}])\n"
+        "print(other.pid, flush=True); other.wait()"
+    )
+    other = Path(f"/proc/{int(child.read(60.0) or b'')}/stat")
+    child.end()
+    assert not Path(f"/proc/{child.pid}").exists()
+    deadline = time.monotonic() + 60
+    while other.exists() and other.read_text().split(") ")[1][0] not in "ZX":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_stopped_program_is_ended_too() -> None:
+    child = python(SLEEPS)
+    os.kill(child.pid, signal.SIGSTOP)
+    child.end()
+    assert not Path(f"/proc/{child.pid}").exists()
+
+
+def test_its_environment_has_no_setting_of_serd() -> None:
+    env = {"SERD_MQTT__PASSWORD": "s", "HOME": "/h", "PULSE_SERVER": "p", "OTHER": "o"}
+    assert environment(env).keys() == {"PATH", "HOME"}
+    assert environment(env, more=("PULSE_",)).keys() == {"PATH", "HOME", "PULSE_SERVER"}
+
+
+@pytest.mark.parametrize(
+    ("code", "said"), [(0, "left with 0"), (-9, "was killed by SIGKILL"), (-99, "signal 99")]
+)
+def test_endings_in_words(code: int, said: str) -> None:
+    assert said in ending(code)
