@@ -85,11 +85,7 @@ class Daemon:
         self._processor_s = processor_seconds()
         self._clock_offset = time.time() - time.monotonic()
 
-        classifier = Classifier.load(
-            config.model.path,
-            threads=config.model.threads,
-            min_confidence=config.model.min_confidence,
-        )
+        classifier = Classifier.configured(config)
         self.model: ModelInfo = classifier.info
         """What the model says of itself."""
         log.info("model %s %s", self.model.name, self.model.version)
@@ -384,11 +380,7 @@ def check(config: Config, *, running: Config | None = None) -> None:
     Raises:
         SerdError: As :class:`Daemon` would.
     """
-    Classifier.load(
-        config.model.path,
-        threads=config.model.threads,
-        min_confidence=config.model.min_confidence,
-    )
+    Classifier.configured(config)
     for single in config.each():
         make_vad(single.speech)
         make_source(single.audio)

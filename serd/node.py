@@ -20,6 +20,8 @@ from serd.errors import SerdError, UnavailableError
 from serd.events.event import model_ref
 from serd.events.mood import Mood
 from serd.events.telemetry import Telemetry
+from serd.model.gathering import Gatherer
+from serd.model.home import SENSITIVITIES
 from serd.model.recogniser import Recogniser
 from serd.mqtt.backoff import Backoff
 from serd.mqtt.publisher import MqttPublisher
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from serd.events.journal import Journal
     from serd.events.telemetry import ProcessFigures
     from serd.model.classifier import Classifier
+    from serd.model.home import Sensitivity
     from serd.pipeline import PipelineStats
 
 log = logging.getLogger(__name__)
@@ -51,6 +54,9 @@ and the absence of a broker is no fault of serd's."""
 
 MUTE_KEY: Final = "mute"
 """Under this the journal keeps the mute switch."""
+
+SENSITIVITY_KEY: Final = "sensitivity"
+"""Under this it keeps the sensitivity, with that of the configuration at the time."""
 
 
 class Node:
@@ -87,7 +93,11 @@ class Node:
         self._journal = journal
         self._on_end = on_end
         self._quiet_times = QuietTimes(config.quiet_hours)
-        self.recogniser = Recogniser(Segmenter(config.speech, make_vad(config.speech)), classifier)
+        decision = self._decision = classifier.decision.like()
+        decision.sensitivity = self._remembered_sensitivity()
+        self.recogniser = Recogniser(
+            Segmenter(config.speech, make_vad(config.speech)), classifier, decision=decision
+        )
         self.source = make_source(config.audio)
         self.publisher = MqttPublisher(
             config.mqtt,
@@ -107,6 +117,7 @@ class Node:
             publisher=self.publisher,
             mood=Mood(config.mood.half_life_s, config.mood.margin),
             model=model_ref(info.name, info.version, classifier.model.sha256),
+            gatherer=Gatherer(decision, config.decision.agree) if decision.home else None,
             muted=self._remembered_mute(),
             quiet=self._quiet_times.now(),
             retry=Backoff(first_s=1.0, longest_s=10.0),
@@ -148,6 +159,31 @@ class Node:
             if not self._alone and own != "ON":
                 own = None
         return self._config.mute if own is None else own == "ON"
+
+    # ------------------------------------------------------------------ the sensitivity
+
+    def set_sensitivity(self, sensitivity: Sensitivity) -> None:
+        """Tell emotions as readily as this from now on, and remember that over restarts."""
+        self._decision.sensitivity = sensitivity
+        word = f"{sensitivity} {self._config.decision.sensitivity}"
+        try:
+            self._journal.set_meta(f"{SENSITIVITY_KEY}:{self.name}", word)
+        except UnavailableError as error:
+            log.warning("the sensitivity will be forgotten at the next start: %s", error)
+
+    @property
+    def sensitivity(self) -> Sensitivity:
+        """How readily emotions are told."""
+        return self._decision.sensitivity
+
+    def _remembered_sensitivity(self) -> Sensitivity:
+        """As it was last set for this node, unless the configuration has changed since."""
+        configured = self._config.decision.sensitivity
+        known = self._journal.get_meta(f"{SENSITIVITY_KEY}:{self.name}") or ""
+        own, _, then = known.partition(" ")
+        if then != configured:
+            return configured
+        return next((name for name in SENSITIVITIES if name == own), configured)
 
     # ------------------------------------------------------------------ the pipeline's thread
 

@@ -94,11 +94,7 @@ class Examiner:
         self._gain_db = config.audio.gain_db
         self._speech = config.speech
         self._whole = whole
-        self._classifier = Classifier.load(
-            config.model.path,
-            threads=config.model.threads,
-            min_confidence=config.model.min_confidence,
-        )
+        self._classifier = Classifier.configured(config)
         self._vad = make_vad(config.speech)
         self._recogniser = Recogniser(Segmenter(config.speech, self._vad), self._classifier)
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from serd.audio.source import Block, Source
     from serd.events.journal import Journal
     from serd.events.mood import Mood
+    from serd.model.gathering import Gatherer, Told
     from serd.model.recogniser import Recogniser, Recognition
     from serd.mqtt.backoff import Backoff
     from serd.mqtt.publisher import Publisher
@@ -86,6 +87,7 @@ class Pipeline:
         publisher: Where they go next; none of its methods may block.
         mood: The room's mood.
         model: The model behind the recogniser, for the events.
+        gatherer: Adds up evidence over utterances; None: each is told by itself.
         muted: Whether to begin with the microphone closed.
         quiet: Whether to begin in quiet hours.
         retry: Waits between attempts to open a source that is not there.
@@ -104,6 +106,7 @@ class Pipeline:
         publisher: Publisher,
         mood: Mood,
         model: events.ModelRef,
+        gatherer: Gatherer | None = None,
         muted: bool,
         quiet: bool = False,
         retry: Backoff,
@@ -122,6 +125,7 @@ class Pipeline:
         self._health = health or SourceHealth()
         self._clock = clock or Clock()
         self._model = model
+        self._gatherer = gatherer
 
         self._changed = threading.Condition()
         self._muted = muted
@@ -314,15 +318,31 @@ class Pipeline:
             end_ms = self._clock.wall_ms_at(block.arrived) - _ms(block.end - utterance.end)
         else:
             end_ms = self._anchor_ms + _ms(utterance.end)
+        single = recognition.prediction
+        told = self._gather(recognition, block)
         return events.make(
             node=self._node,
             started_ms=end_ms - _ms(utterance.end - utterance.start),
             ended_ms=end_ms,
             duration_s=utterance.duration_s,
-            prediction=recognition.prediction,
+            prediction=single if told is None else told.prediction,
             level_dbfs=utterance.level_dbfs,
             model=self._model,
+            utterance=None if told is None else single,
+            gathered=None if told is None else told.utterances,
+            prior=None if self._gatherer is None else self._gatherer.prior,
         )
+
+    def _gather(self, recognition: Recognition, block: Block) -> Told | None:
+        """What is told with the utterances before; None if each is told by itself."""
+        if self._gatherer is None:
+            return None
+        utterance = recognition.utterance
+        # By the clock that no one sets, where sound is live: what was not heard counts as silence.
+        end_s = utterance.end / SAMPLE_RATE
+        if self._anchor_ms is None:
+            end_s = block.arrived - (block.end - utterance.end) / SAMPLE_RATE
+        return self._gatherer.hear(recognition.prediction, end_s - utterance.duration_s, end_s)
 
     def _told(self, numbered: list[events.Event]) -> None:
         """Hand over events that are on the disk now."""
@@ -330,7 +350,8 @@ class Pipeline:
             self._events += 1
             self._emotions[event.emotion] = self._emotions.get(event.emotion, 0) + 1
             self._latest = event
-            self._mood.update(event.scores, self._clock.monotonic())
+            # The utterance's own scores: the mood adds up by itself, nothing is to count twice.
+            self._mood.update(event.single_scores, self._clock.monotonic())
             self._publisher.event_journalled(event)
             if self._on_event is not None:
                 self._on_event(event)
@@ -365,6 +386,8 @@ class Pipeline:
         """Keep the source closed for as long as somebody wants it so."""
         self._source.close()
         self._health.closed()
+        if self._gatherer is not None:
+            self._gatherer.reset()
         while self._shut and not self._stopping:
             condition = Condition.MUTED if self._muted else Condition.QUIET
             if condition is not self.condition:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from serd.config.schema import (
     AudioConfig,
     Config,
+    DecisionConfig,
     Hook,
     JournalConfig,
     LogConfig,
@@ -25,6 +26,7 @@ from serd.config.schema import (
 __all__ = [
     "AudioConfig",
     "Config",
+    "DecisionConfig",
     "Hook",
     "JournalConfig",
     "LogConfig",

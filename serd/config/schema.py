@@ -136,8 +136,33 @@ class ModelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             between(
                 0.0,
                 1.0,
-                "Confidence below which an utterance is called uncertain. null: the model's own "
-                "threshold.",
+                "Confidence below which an utterance is called uncertain (of models that know of "
+                "homes: below which an emotion is not told). null: the model's own threshold.",
+            ),
+        ]
+        | None
+    ) = None
+
+
+class DecisionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When an emotion is told. Only for models that know of homes."""
+
+    sensitivity: Annotated[
+        Literal["low", "normal", "high"],
+        Meta(
+            description="How readily an emotion is told; `serd model info` says what each costs "
+            "in false events. A choice made in Home Assistant or over MQTT holds until this "
+            "changes."
+        ),
+    ] = "normal"
+    agree: (
+        Annotated[
+            int,
+            between(
+                1,
+                5,
+                "Utterances that must agree, within a short time, before an emotion is told. "
+                "null: as many as the model says.",
             ),
         ]
         | None
@@ -351,6 +376,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     audio: AudioConfig = AudioConfig()
     speech: SpeechConfig = SpeechConfig()
     model: ModelConfig = ModelConfig()
+    decision: DecisionConfig = DecisionConfig()
     mood: MoodConfig = MoodConfig()
     mqtt: MqttConfig = MqttConfig()
     journal: JournalConfig = field(default_factory=JournalConfig)

@@ -33,11 +33,8 @@ SLOW: Final = 0.5
 
 def load_model(config: Config) -> tuple[Finding, Classifier | None]:
     """Load the model as the daemon would."""
-    settings = config.model
     try:
-        classifier = Classifier.load(
-            settings.path, threads=settings.threads, min_confidence=settings.min_confidence
-        )
+        classifier = Classifier.configured(config)
     except SerdError as error:
         remedy = "set model.path to default or to a model file (`serd model info FILE` tells more)"
         return failed("model", error, remedy), None

@@ -16,13 +16,14 @@ import math
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from serd.events.clock import RFC3339_PATTERN, rfc3339
 from serd.events.uuid7 import uuid7
 from serd.model.emotions import EMOTIONS, UNCERTAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from uuid import UUID
 
     from serd.model.decision import Prediction
@@ -53,8 +54,21 @@ class ModelRef(msgspec.Struct, frozen=True, kw_only=True):
     """First 12 hex digits of the model file's SHA-256."""
 
 
+class Single(msgspec.Struct, frozen=True, kw_only=True):
+    """What the model makes of one utterance by itself; fields as in `Event`."""
+
+    emotion: str
+    confidence: _Share
+    scores: dict[str, _Share]
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """What serd says of one utterance. Fields in the order of the JSON text."""
+    """What serd says of one utterance. Fields in the order of the JSON text.
+
+    Those that are `UNSET` are left out. Of a model that knows of homes, ``emotion``,
+    ``confidence``, ``scores``, ``valence`` and ``arousal`` rest on this utterance and on those
+    before it.
+    """
 
     schema: Annotated[int, msgspec.Meta(ge=1)] = SCHEMA_VERSION
     """Version of this layout; grows on a breaking change."""
@@ -90,6 +104,17 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     ``None`` (JSON ``null``) only before that hand-over: never in a message, but in a listing of
     the journal for an event that still waits for the broker.
     """
+    utterance: Single | UnsetType = UNSET
+    """What this utterance says by itself; only of a model that knows of homes."""
+    gathered: Annotated[int, msgspec.Meta(ge=1)] | UnsetType = UNSET
+    """Number of utterances behind the answer, this one included; likewise."""
+    prior: _Share | UnsetType = UNSET
+    """Share of neutral and calm utterances that the scores assume, 4 decimals; likewise."""
+
+    @property
+    def single_scores(self) -> dict[str, float]:
+        """The scores of this utterance by itself."""
+        return self.scores if self.utterance is UNSET else self.utterance.scores
 
 
 def model_ref(name: str, version: str, sha256: str) -> ModelRef:
@@ -106,6 +131,9 @@ def make(
     prediction: Prediction,
     level_dbfs: float,
     model: ModelRef,
+    utterance: Prediction | None = None,
+    gathered: int | None = None,
+    prior: float | None = None,
     event_id: UUID | None = None,
 ) -> Event:
     """Make an event, not yet numbered (``seq`` is 0) and not yet handed over (no latency).
@@ -115,29 +143,53 @@ def make(
         started_ms: When the speech began, milliseconds since 1970.
         ended_ms: When it ended, likewise.
         duration_s: Seconds of audio that were classified.
-        prediction: What the classifier said.
+        prediction: What is told.
         level_dbfs: RMS level; minus infinity stands for silence.
         model: The model that said it.
+        utterance: What the utterance says by itself, if ``prediction`` rests on more.
+        gathered: Number of utterances that it rests on.
+        prior: Share of neutral and calm utterances that the scores assume.
         event_id: Instead of a new UUIDv7.
 
     Raises:
         ValueError: If scores, valence, arousal or level are not numbers, or a score is negative.
     """
-    units = round_scores(prediction.scores, prefer=prediction.emotion)
+    told = _single(prediction)
     return Event(
         id=str(event_id or uuid7()),
         node=node,
         started_at=rfc3339(started_ms),
         ended_at=rfc3339(ended_ms),
         duration_s=fixed(duration_s, 3),
-        emotion=prediction.emotion,
-        confidence=max(units) / SCORE_UNITS,
-        scores={name: n / SCORE_UNITS for name, n in zip(EMOTIONS, units, strict=True)},
+        emotion=told.emotion,
+        confidence=told.confidence,
+        scores=told.scores,
         valence=fixed(min(1.0, max(-1.0, prediction.valence)), 3),
         arousal=fixed(min(1.0, max(-1.0, prediction.arousal)), 3),
         level_dbfs=fixed(min(0.0, max(LEVEL_FLOOR_DBFS, level_dbfs)), 1),
         model=model,
+        utterance=UNSET if utterance is None else _single(utterance),
+        gathered=UNSET if gathered is None else gathered,
+        prior=UNSET if prior is None else fixed(prior, 4),
     )
+
+
+def single(emotion: str, units: Sequence[int]) -> Single:
+    """An answer from scores in whole units.
+
+    Args:
+        emotion: One of ``EMOTIONS``, or ``uncertain``.
+        units: For each of ``EMOTIONS``, in that order; they sum to ``SCORE_UNITS``.
+    """
+    return Single(
+        emotion=emotion,
+        confidence=max(units) / SCORE_UNITS,
+        scores={name: n / SCORE_UNITS for name, n in zip(EMOTIONS, units, strict=True)},
+    )
+
+
+def _single(prediction: Prediction) -> Single:
+    return single(prediction.emotion, round_scores(prediction.scores, prefer=prediction.emotion))
 
 
 def round_scores(scores: Mapping[str, float], *, prefer: str = "") -> list[int]:
@@ -201,10 +253,13 @@ def decode(payload: bytes | str) -> Event:
         raise ValueError(
             f"an event of schema {event.schema}; this version of serd reads {SCHEMA_VERSION}"
         )
-    if event.emotion != UNCERTAIN and event.emotion not in EMOTIONS:
-        raise ValueError(f"not an event: unknown emotion {event.emotion!r}")
-    if event.scores.keys() != set(EMOTIONS):
-        raise ValueError("not an event: `scores` does not have exactly the eight emotions")
+    for answer in (event, event.utterance):
+        if answer is UNSET:
+            continue
+        if answer.emotion != UNCERTAIN and answer.emotion not in EMOTIONS:
+            raise ValueError(f"not an event: unknown emotion {answer.emotion!r}")
+        if answer.scores.keys() != set(EMOTIONS):
+            raise ValueError("not an event: `scores` does not have exactly the eight emotions")
     return event
 
 

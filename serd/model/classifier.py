@@ -17,7 +17,7 @@ from serd.model.model_file import ModelFile
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from serd.config import SpeechConfig
+    from serd.config import Config, SpeechConfig
     from serd.model.decision import Prediction
     from serd.model.home import Sensitivity
     from serd.model.model_file import ModelInfo
@@ -100,6 +100,17 @@ class Classifier:
             threads=threads,
             min_confidence=min_confidence,
             sensitivity=sensitivity,
+        )
+
+    @classmethod
+    def configured(cls, config: Config) -> Classifier:
+        """Load the model that a configuration names, with its settings; errors as of `load`."""
+        settings = config.model
+        return cls.load(
+            settings.path,
+            threads=settings.threads,
+            min_confidence=settings.min_confidence,
+            sensitivity=config.decision.sensitivity,
         )
 
     @property

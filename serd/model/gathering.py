@@ -78,6 +78,8 @@ class Gatherer:
         self._pause_s = home.gathering.pause_s
         self.agree = home.agree if agree is None else agree
         """Utterances that must agree before an emotion is told."""
+        self.prior = home.ordinary_share
+        """Share of neutral and calm utterances that the scores assume."""
         if self.agree < 1:
             msg = f"{self.agree} utterances cannot agree"
             raise ValueError(msg)

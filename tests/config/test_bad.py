@@ -16,8 +16,8 @@ LINE = "a line of text"
 EMOTIONS = "angry, calm, disgust, fearful, happy, neutral, sad, surprised or uncertain"
 TOPIC = "letters, digits, _, . and -, in levels separated by single slashes, at most 128 characters"
 AT_TOP = (
-    "at the top are: node, sources, mute, audio, speech, model, mood, mqtt, journal, quiet_hours, "
-    "hooks, metrics, log"
+    "at the top are: node, sources, mute, audio, speech, model, decision, mood, mqtt, journal, "
+    "quiet_hours, hooks, metrics, log"
 )
 
 PORT = "a whole number from 1 to 65535"
@@ -50,6 +50,10 @@ FILES = [
     ),
     ("zebra: 1", f"line 1: unknown key zebra; {AT_TOP}"),
     ("5: 1", f"line 1: unknown key 5; {AT_TOP}"),
+    (
+        "decision:\n  sensitivity: bold",
+        "line 2: decision.sensitivity = bold is not allowed; allowed: high, low or normal",
+    ),
     ("mood:\n  zebra: 1", "line 2: unknown key mood.zebra; in mood are: half_life_s, margin"),
     ("audio:\n  gain: 3", "line 2: unknown key audio.gain; did you mean audio.gain_db?"),
     ("mute: true\nmute: true", "line 2: mute is given twice (first in line 1)"),
@@ -167,8 +171,8 @@ FILES = [
         refused(
             1,
             "a list",
-            "a section with node, sources, mute, audio, speech, model, mood, mqtt, journal, "
-            "quiet_hours, hooks, metrics, log",
+            "a section with node, sources, mute, audio, speech, model, decision, mood, mqtt, "
+            "journal, quiet_hours, hooks, metrics, log",
         ),
     ),
     (

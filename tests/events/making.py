@@ -46,8 +46,9 @@ def event(
     node: str = "kitchen",
     started_ms: int | None = None,
     model: ModelRef = MODEL,
+    home: bool = False,
 ) -> Event:
-    """Event number `seed`, three seconds after the one before it."""
+    """Event number `seed`, three seconds after the one before it; of a model that knows homes?"""
     dice = random.Random(seed)
     begun = START_MS + seed * 3000 if started_ms is None else started_ms
     length_ms = dice.randrange(500, 3001)
@@ -59,4 +60,7 @@ def event(
         prediction=prediction(seed),
         level_dbfs=dice.uniform(-60, -5),
         model=model,
+        utterance=prediction(seed + 1_000_000) if home else None,
+        gathered=1 + seed % 5 if home else None,
+        prior=0.9 if home else None,
     )

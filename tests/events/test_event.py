@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from serd.events.event import (
     SCORE_UNITS,
@@ -68,6 +69,22 @@ def test_the_json_of_one_event_to_the_letter() -> None:
         '"surprised":0.0},"valence":-0.633,"arousal":0.4,"level_dbfs":-23.5,"model":{"name":"test",'
         '"version":"1.2.3","sha256":"0123456789ab"},"latency_ms":4.2}'
     )
+
+
+def test_what_is_told_stands_beside_what_the_utterance_says_by_itself() -> None:
+    made = event(3, home=True)
+    assert made.utterance is not UNSET
+    assert made.utterance.scores != made.scores
+    assert made.single_scores == made.utterance.scores
+    assert event(3).single_scores == event(3).scores
+    assert list(json.loads(encode(made)))[-3:] == ["utterance", "gathered", "prior"]
+    assert (made.gathered, made.prior) == (4, 0.9)
+    assert decode(encode(made)) == made
+    for broken in ({"emotion": "merry"}, {"scores": {"happy": 1.0}}):
+        payload = json.loads(encode(made))
+        payload["utterance"] |= broken
+        with pytest.raises(ValueError, match="not an event"):
+            decode(json.dumps(payload))
 
 
 @given(weights)

@@ -39,11 +39,11 @@ def frames(path: Path) -> int:
 @settings(max_examples=200)
 @given(st.integers(min_value=0, max_value=10**6), st.integers(min_value=0, max_value=10**6))
 def test_an_event_comes_back_from_its_row_to_the_last_byte(seed: int, latency: int) -> None:
-    made = msgspec.structs.replace(event(seed), seq=5, latency_ms=latency / 10)
-    (key, *rest, stamp) = to_row(made, node=3, seq=5, model=1)
+    made = msgspec.structs.replace(event(seed, home=seed % 2 == 1), seq=5, latency_ms=latency / 10)
+    (key, *rest, stamp, extra) = to_row(made, node=3, seq=5, model=1)
     assert key == 3 << 40 | 5
     names = (made.model.name, made.model.version, made.model.sha256)
-    row: Row = ("kitchen", 5, *rest[:-1], *names, stamp, 3)
+    row: Row = ("kitchen", 5, *rest[:-1], *names, stamp, 3, extra)
     assert to_event(row) == made
     assert encode(to_event(row)) == encode(made)
 

@@ -123,7 +123,7 @@ def test_a_database_of_another_program_is_refused_and_left_alone(path: Path) -> 
 def test_a_journal_of_a_later_version_is_refused_and_left_alone(path: Path) -> None:
     Journal(path).close()
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version=2")
+    connection.execute(f"PRAGMA user_version={journal_file.SCHEMA_VERSION + 1}")
     connection.close()
     before = path.read_bytes()
     with pytest.raises(ConfigError, match="later version of serd") as refusal:
@@ -137,10 +137,11 @@ def test_a_journal_of_a_later_version_is_refused_and_left_alone(path: Path) -> N
 def test_an_older_journal_is_migrated_in_steps(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Journal(path) as journal:
         appended = journal.append(event())
-    monkeypatch.setattr(journal_file, "SCHEMA_VERSION", 3)
+    now = journal_file.SCHEMA_VERSION
+    monkeypatch.setattr(journal_file, "SCHEMA_VERSION", now + 2)
     steps = {
-        1: "ALTER TABLE events ADD COLUMN two INTEGER;",
-        2: "ALTER TABLE events RENAME COLUMN two TO three;",
+        now: "ALTER TABLE events ADD COLUMN two INTEGER;",
+        now + 1: "ALTER TABLE events RENAME COLUMN two TO three;",
     }
     monkeypatch.setattr(journal_file, "_MIGRATIONS", steps)
     with pytest.raises(ConfigError, match="older version"):
@@ -148,9 +149,20 @@ def test_an_older_journal_is_migrated_in_steps(path: Path, monkeypatch: pytest.M
     with Journal(path) as journal:
         assert journal.unacked("kitchen") == [appended]
     connection = sqlite3.connect(path)
-    assert connection.execute("PRAGMA user_version").fetchone() == (3,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (now + 2,)
     assert connection.execute("SELECT three FROM events").fetchall() == [(None,)]
     connection.close()
+
+
+def test_a_journal_of_the_first_layout_is_brought_up_to_date(path: Path) -> None:
+    with Journal(path) as journal:
+        appended = journal.append(event())
+    connection = sqlite3.connect(path)
+    connection.executescript("ALTER TABLE events DROP COLUMN extra; PRAGMA user_version=1;")
+    connection.close()
+    with Journal(path) as journal:
+        gathered = journal.append(event(1, home=True))
+        assert journal.unacked("kitchen") == [appended, gathered]
 
 
 def test_a_migration_that_fails_leaves_the_old_journal(
@@ -159,9 +171,10 @@ def test_a_migration_that_fails_leaves_the_old_journal(
     with Journal(path) as journal:
         appended = journal.append(event())
     with monkeypatch.context() as patch:
-        patch.setattr(journal_file, "SCHEMA_VERSION", 2)
+        now = journal_file.SCHEMA_VERSION
+        patch.setattr(journal_file, "SCHEMA_VERSION", now + 1)
         broken = "ALTER TABLE events ADD COLUMN two INTEGER; DROP TABLE nothing;"
-        patch.setattr(journal_file, "_MIGRATIONS", {1: broken})
+        patch.setattr(journal_file, "_MIGRATIONS", {now: broken})
         with pytest.raises(UnavailableError):
             Journal(path)
     with Journal(path) as journal:

@@ -10,15 +10,18 @@ import jsonschema
 import msgspec
 import pytest
 
-from serd.events.event import Event, ModelRef, encode, event_schema
+from serd.events.event import Event, ModelRef, Single, encode, event_schema
 from serd.model.emotions import EMOTIONS, UNCERTAIN
 from tests.events.making import event
 
 VALIDATOR = jsonschema.Draft202012Validator(event_schema())
 
 
-def published(seed: int = 0) -> dict[str, Any]:
-    made = msgspec.structs.replace(event(seed), seq=seed + 1, latency_ms=4.2)
+OPTIONAL = ("utterance", "gathered", "prior")
+
+
+def published(seed: int = 0, *, home: bool = False) -> dict[str, Any]:
+    made = msgspec.structs.replace(event(seed, home=home), seq=seed + 1, latency_ms=4.2)
     payload: dict[str, Any] = json.loads(encode(made))
     return payload
 
@@ -31,6 +34,12 @@ def test_the_schema_is_a_schema() -> None:
 def test_real_events_are_valid() -> None:
     for seed in range(200):
         VALIDATOR.validate(published(seed))
+        VALIDATOR.validate(published(seed, home=True))
+
+
+def test_what_only_some_events_have_is_left_out_of_others() -> None:
+    assert not set(OPTIONAL) & published().keys()
+    assert set(OPTIONAL) < published(home=True).keys()
 
 
 def test_fields_may_be_added() -> None:
@@ -43,13 +52,16 @@ def test_fields_may_be_added() -> None:
 def test_the_schema_is_in_step_with_the_struct() -> None:
     schema = event_schema()
     fields = [field.encode_name for field in msgspec.structs.fields(Event)]
-    assert list(schema["properties"]) == fields == schema["required"]
+    assert list(schema["properties"]) == fields == [*schema["required"], *OPTIONAL]
+    utterance = schema["properties"]["utterance"]
+    fields = [field.encode_name for field in msgspec.structs.fields(Single)]
+    assert list(utterance["properties"]) == fields == utterance["required"]
     model = schema["properties"]["model"]
     fields = [field.encode_name for field in msgspec.structs.fields(ModelRef)]
     assert list(model["properties"]) == fields == model["required"]
-    scores = schema["properties"]["scores"]
+    scores = schema["$defs"]["scores"]
     assert list(scores["properties"]) == list(EMOTIONS) == scores["required"]
-    assert schema["properties"]["emotion"]["enum"] == [*EMOTIONS, UNCERTAIN]
+    assert schema["$defs"]["emotion"]["enum"] == [*EMOTIONS, UNCERTAIN]
     assert schema["properties"]["schema"]["const"] == Event.__struct_defaults__[0]
 
 
@@ -92,6 +104,11 @@ VIOLATIONS: list[tuple[str, Any]] = [
     ("level_dbfs", "loud"),
     ("latency_ms", -1),
     ("latency_ms", None),  # an event that was not handed over has no business on a topic
+    ("utterance", {"emotion": "sad", "confidence": 0.5}),
+    ("utterance", None),
+    ("gathered", 0),
+    ("gathered", "1"),
+    ("prior", 1.5),
     ("model", "default"),
     ("model", {"name": "m", "version": "1"}),
     ("model", {"name": "m", "version": "1", "sha256": "0123"}),

@@ -54,11 +54,12 @@ def test_a_recording_becomes_events_on_the_broker(tmp_path: Path) -> None:
     for event in heard:
         validator.validate(event)
 
-    # The daemon hears what `serd classify` hears.
+    # The daemon hears what `serd classify` hears, utterance by utterance.
     assert len(heard) >= 8
-    assert [event["emotion"] for event in heard] == [row["emotion"] for row in offline]
-    for event, row in zip(heard, offline, strict=True):
-        assert event["scores"] == pytest.approx(row["scores"], abs=1.1e-4)  # 4 decimals
+    single = [event.get("utterance", event) for event in heard]
+    assert [said["emotion"] for said in single] == [row["emotion"] for row in offline]
+    for said, row in zip(single, offline, strict=True):
+        assert said["scores"] == pytest.approx(row["scores"], abs=1.1e-4)  # 4 decimals
     assert [event["duration_s"] for event in heard] == pytest.approx(
         [row["end_s"] - row["start_s"] for row in offline], abs=0.002
     )

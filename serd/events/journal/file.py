@@ -21,7 +21,7 @@ from serd.errors import ConfigError, SerdError, UnavailableError
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """``user_version`` of the files that this version writes."""
 
 APPLICATION_ID: Final = 0x73657264
@@ -64,12 +64,13 @@ CREATE TABLE events (
     level      INTEGER NOT NULL,    -- 1/10 dBFS
     model      INTEGER NOT NULL,    -- models.id
     latency    INTEGER,             -- 1/10 ms; null until the first hand-over to MQTT
+    extra      BLOB,                -- fields that only some events have, MessagePack; see rows.py
     node       INTEGER GENERATED ALWAYS AS (key >> 40) VIRTUAL,  -- nodes.id
     seq        INTEGER GENERATED ALWAYS AS (key & 0xFFFFFFFFFF) VIRTUAL
 ) STRICT;
 """
 
-_MIGRATIONS: Final[dict[int, str]] = {}
+_MIGRATIONS: Final[dict[int, str]] = {1: "ALTER TABLE events ADD COLUMN extra BLOB;"}
 """SQL that turns a file of the version that is the key into one of the next version."""
 
 

@@ -1,27 +1,37 @@
-"""How an event lies in the journal: whole numbers in typed columns, about 80 bytes a row."""
+"""How an event lies in the journal: whole numbers in typed columns, about 80 bytes a row.
+
+Fields that only some events have share a column of MessagePack, a map with keys of one letter; with
+it a row has about 110 bytes.
+"""
 
 from __future__ import annotations
 
 import struct
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
+import msgspec
+from msgspec import UNSET
+
 from serd.events.clock import parse_rfc3339, rfc3339
-from serd.events.event import SCORE_UNITS, Event, ModelRef
+from serd.events.event import SCORE_UNITS, Event, ModelRef, single
 from serd.model.emotions import EMOTIONS, UNCERTAIN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SEQ_BITS: Final = 40
 """How many low bits of an event's key are its ``seq``; the bits above are its node's row."""
 
 INSERT: Final = (
     "INSERT INTO events (key, id, started_ms, length_ms, audio_ms, emotion, scores, "
-    "valence, arousal, level, model, latency) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"
+    "valence, arousal, level, model, latency, extra) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 """Takes the tuple of :func:`to_row`."""
 
 SELECT: Final = (
     "SELECT n.name, e.seq, e.id, e.started_ms, e.length_ms, e.audio_ms, e.emotion, e.scores, "
-    "e.valence, e.arousal, e.level, m.name, m.version, m.sha256, e.latency, e.node "
+    "e.valence, e.arousal, e.level, m.name, m.version, m.sha256, e.latency, e.node, e.extra "
     "FROM events e JOIN nodes n ON n.id = e.node JOIN models m ON m.id = e.model "
 )
 """Gives the rows that :func:`to_event` takes; to be followed by a condition on ``e``."""
@@ -69,12 +79,13 @@ def to_row(event: Event, *, node: int, seq: int, model: int) -> Row:
         parse_rfc3339(event.ended_at) - started,
         round(event.duration_s * 1000),
         _CODES[event.emotion],
-        _SCORES.pack(*(round(event.scores[name] * SCORE_UNITS) for name in EMOTIONS)),
+        _pack_scores(event.scores),
         round(event.valence * 1000),
         round(event.arousal * 1000),
         round(event.level_dbfs * 10),
         model,
         None if event.latency_ms is None else latency_units(event.latency_ms),
+        _extra(event),
     )
 
 
@@ -82,7 +93,7 @@ def to_event(row: Row) -> Event:
     """Turn a row of :data:`SELECT` into the event it was made from, equal to the last bit."""
     (node, seq, identifier, started, length, audio, emotion, scores) = row[:8]
     (valence, arousal, level, model, version, sha256, latency) = row[8:15]
-    units = _SCORES.unpack(scores)
+    told = single(_LABELS[emotion], _SCORES.unpack(scores))
     return Event(
         id=str(UUID(bytes=identifier)),
         node=node,
@@ -90,12 +101,46 @@ def to_event(row: Row) -> Event:
         started_at=rfc3339(started),
         ended_at=rfc3339(started + length),
         duration_s=audio / 1000,
-        emotion=_LABELS[emotion],
-        confidence=max(units) / SCORE_UNITS,
-        scores={name: n / SCORE_UNITS for name, n in zip(EMOTIONS, units, strict=True)},
+        emotion=told.emotion,
+        confidence=told.confidence,
+        scores=told.scores,
         valence=valence / 1000,
         arousal=arousal / 1000,
         level_dbfs=level / 10,
         model=ModelRef(name=model, version=version, sha256=sha256),
         latency_ms=None if latency is None else latency / 10,
+        **_read_extra(row[16]),
     )
+
+
+def _pack_scores(scores: Mapping[str, float]) -> bytes:
+    return _SCORES.pack(*(round(scores[name] * SCORE_UNITS) for name in EMOTIONS))
+
+
+def _extra(event: Event) -> bytes | None:
+    """The fields that only some events have; None if this one has none."""
+    extra: dict[str, Any] = {}
+    if event.utterance is not UNSET:
+        scores = _pack_scores(event.utterance.scores)
+        extra["u"] = (_CODES[event.utterance.emotion], scores)
+    if event.gathered is not UNSET:
+        extra["g"] = event.gathered
+    if event.prior is not UNSET:
+        extra["p"] = round(event.prior * SCORE_UNITS)
+    return msgspec.msgpack.encode(extra) if extra else None
+
+
+def _read_extra(packed: bytes | None) -> dict[str, Any]:
+    """The same as arguments of `Event`; what a later version added is passed over."""
+    if packed is None:
+        return {}
+    extra = msgspec.msgpack.decode(packed)
+    fields: dict[str, Any] = {}
+    if "u" in extra:
+        code, scores = extra["u"]
+        fields["utterance"] = single(_LABELS[code], _SCORES.unpack(scores))
+    if "g" in extra:
+        fields["gathered"] = extra["g"]
+    if "p" in extra:
+        fields["prior"] = extra["p"] / SCORE_UNITS
+    return fields

@@ -1,0 +1,212 @@
+"""A model that knows of homes, in the real daemon: evidence over utterances, and what resets it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import msgspec
+import numpy as np
+import pytest
+
+from serd.audio.source import Block, EndOfSource, SourceStats
+from serd.events.clock import parse_rfc3339
+from serd.events.event import Event, ModelRef, event_schema
+from serd.events.mood import Mood
+from serd.model.decision import Decision
+from serd.model.emotions import EMOTIONS
+from serd.model.gathering import Gatherer
+from serd.model.home import SENSITIVITIES
+from serd.model.model_file import ModelFile
+from serd.model.recogniser import Recognition
+from serd.mqtt.backoff import Backoff
+from serd.mqtt.memory import MemoryPublisher
+from serd.pipeline import Pipeline
+from serd.speech.utterance import Utterance
+from tests.broker import Recorder, mosquitto, wait_until
+from tests.system.node import SAMPLE, Node, json_lines, run_serd
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.broker
+def test_events_rest_on_the_utterances_before(tmp_path: Path, home_model_path: Path) -> None:
+    """What is told can be computed again from what the utterances say by themselves."""
+    settings = ("--set", f"model.path={home_model_path}", "--set", "decision.agree=2")
+    with mosquitto(tmp_path) as broker, Recorder(broker.port) as recorder:
+        with Node(
+            tmp_path, broker.port, "--source", str(SAMPLE), "--pace", "fast", *settings
+        ) as node:
+            assert node.wait() == 0, node.log
+        recorder.wait_for("serd/test-room/status", b"offline")
+        heard = [json.loads(payload) for payload in recorder.on("serd/test-room/emotion")]
+        state = json.loads(recorder.on("serd/test-room/state")[-1])
+    single = json_lines(
+        run_serd("classify", "--json", str(SAMPLE), *settings, home=tmp_path).stdout
+    )
+    past = json_lines(
+        run_serd("history", "--json", "--set", f"journal.path={tmp_path / 'journal.db'}",
+                 home=tmp_path).stdout
+    )  # fmt: skip
+    assert past == heard
+
+    validator = jsonschema.Draft202012Validator(event_schema())
+    file = ModelFile.load(home_model_path)
+    assert len(heard) >= 8
+    gatherer = Gatherer(Decision(file.labels, file.info), agree=2)
+    for event, row in zip(heard, single, strict=True):
+        validator.validate(event)
+        assert event["prior"] == 0.9
+        # `serd classify` tells each utterance by itself.
+        assert event["utterance"]["emotion"] == row["emotion"]
+        assert event["utterance"]["scores"] == pytest.approx(row["scores"], abs=1.1e-4)
+        prediction: Any = SimpleNamespace(emotion=row["emotion"], scores=row["scores"])
+        start, end = (parse_rfc3339(event[name]) / 1000 for name in ("started_at", "ended_at"))
+        told = gatherer.hear(prediction, start, end)
+        assert event["gathered"] == told.utterances
+        if told.utterances > 1:
+            assert event["scores"] == pytest.approx(told.prediction.scores, abs=2e-3)
+    assert max(event["gathered"] for event in heard) > 1
+    assert state["emotion"] == heard[-1]["emotion"]
+
+
+class Script:
+    """A live source that gives a block whenever it is told to."""
+
+    name = "script"
+    live = True
+    steady = False
+    stats = SourceStats(rate=16_000)
+
+    def __init__(self) -> None:
+        self._news = threading.Condition()
+        self._blocks: list[Block] = []
+        self._open = False
+
+    def give(self, block: Block) -> None:
+        with self._news:
+            self._news.wait_for(lambda: self._open)
+            self._blocks.append(block)
+            self._news.notify_all()
+
+    def open(self) -> None:
+        with self._news:
+            self._open = True
+            self._news.notify_all()
+
+    def read(self, timeout: float, enough: int = 0) -> Block | None:
+        with self._news:
+            self._news.wait_for(lambda: self._blocks or not self._open, timeout)
+            if not self._open:
+                raise EndOfSource
+            return self._blocks.pop(0) if self._blocks else None
+
+    def close(self) -> None:
+        with self._news:
+            self._open = False
+            self._news.notify_all()
+
+
+class OneEach:
+    """Takes every block of audio for an utterance that says the same."""
+
+    speaking = False
+    patience = 480
+
+    def __init__(self, decision: Decision) -> None:
+        told = np.log([0.4 if name == "angry" else 0.6 / 7 for name in EMOTIONS])
+        self._said = decision.tell(told)
+        self._position = 0
+
+    def reset(self, position: int) -> list[Recognition]:
+        self._position = position
+        return []
+
+    def flush(self) -> list[Recognition]:
+        return []
+
+    def feed(self, samples: Any) -> list[Recognition]:
+        start, self._position = self._position, self._position + len(samples)
+        utterance = Utterance(
+            start=start, end=self._position, level_dbfs=-20.0, voiced_share=1.0, cut=False
+        )
+        return [Recognition(utterance=utterance, prediction=self._said)]
+
+
+def test_mute_and_lost_sound_forget_what_was_gathered(home_model_path: Path) -> None:
+    file = ModelFile.load(home_model_path)
+    decision = Decision(file.labels, file.info)
+    source, publisher = Script(), MemoryPublisher()
+    numbers = iter(range(1, 100))
+    journal: Any = SimpleNamespace(
+        append=lambda event, arrived: msgspec.structs.replace(event, seq=next(numbers))
+    )
+    recogniser: Any = OneEach(decision)
+    pipeline = Pipeline(
+        node="attic",
+        source=source,
+        recogniser=recogniser,
+        journal=journal,
+        publisher=publisher,
+        mood=Mood(),
+        model=ModelRef(name="none", version="0", sha256="0" * 12),
+        gatherer=Gatherer(decision),
+        muted=False,
+        retry=Backoff(),
+    )
+    thread = threading.Thread(target=pipeline.run)
+    thread.start()
+    position = 0
+
+    def say(arrived: float, *, lost: int = 0) -> Event:
+        """One second of speech that has just ended; ``lost`` samples before it were not heard."""
+        nonlocal position
+        position += lost
+        count = len(publisher.events)
+        samples = np.full(16_000, 0.1, np.float32)
+        source.give(Block(samples=samples, position=position, arrived=arrived, lost=lost))
+        position += len(samples)
+        wait_until(lambda: len(publisher.events) > count)
+        return publisher.events[-1]
+
+    try:
+        assert say(101.0).gathered == 1
+        assert say(102.0).gathered == 2
+        # A short loss is a short silence, a long one a pause; HOME's is 60 s.
+        assert say(104.0, lost=16_000).gathered == 3
+        assert say(180.0, lost=75 * 16_000).gathered == 1
+        assert say(181.0).gathered == 2
+        pipeline.mute(True)
+        wait_until(lambda: pipeline.condition.name == "MUTED")
+        pipeline.mute(False)
+        wait_until(lambda: pipeline.condition.name == "LISTENING")
+        assert say(182.0).gathered == 1
+        assert say(183.0).gathered == 2
+        pipeline.quiet(True)
+        wait_until(lambda: pipeline.condition.name == "QUIET")
+        pipeline.quiet(False)
+        wait_until(lambda: pipeline.condition.name == "LISTENING")
+        assert say(184.0).gathered == 1
+    finally:
+        pipeline.stop()
+        thread.join()
+
+
+def test_the_configured_sensitivity_is_the_models_threshold(
+    tmp_path: Path, home_model_path: Path
+) -> None:
+    told = []
+    for sensitivity in SENSITIVITIES:
+        done = run_serd(
+            *("classify", "--json", str(SAMPLE), "--set", f"model.path={home_model_path}"),
+            *("--set", f"decision.sensitivity={sensitivity}"),
+            home=tmp_path,
+        )
+        rows = json_lines(done.stdout)
+        told.append(sum(row["emotion"] not in {"neutral", "calm", "uncertain"} for row in rows))
+    assert told == sorted(told)
+    assert told[0] < told[-1]
