@@ -31,21 +31,31 @@ setup: $(VENV)/.setup-run ## set-up only; .venv/bin/serd works after it
 
 setup-test: $(VENV)/.setup-test ## set-up for tests and training
 
-$(VENV)/.setup-run: pyproject.toml
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+# What serd is installed with is pinned and checked by its hashes, here as on a Pi. An environment of
+# before 0.2 has the distribution under its old name, which would take bin/serd along when it goes.
+$(VENV)/.setup-run: pyproject.toml packaging/requirements.lock packaging/build.lock
 	@$(call apt,$(APT_RUN))
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,metrics]'
+	@$(BIN)/python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	    { echo "serd runs on Python 3.11 to 3.13, and this is $$($(BIN)/python -V):" \
+	        "rm -r $(VENV), then make setup PYTHON=python3.13" >&2; exit 69; }
+	@! ls -d $(VENV)/lib/python3*/site-packages/serd-*.dist-info >/dev/null 2>&1 || \
+	    $(PIP) uninstall --yes serd
+	$(PIP) install --require-hashes --only-binary :all: \
+	    -r packaging/requirements.lock -r packaging/build.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# pip leaves what is installed as it is where that will do, so the pinned versions are tested.
 $(VENV)/.setup-test: $(VENV)/.setup-run
 	@$(call apt,$(APT_TEST))
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	    --editable '.[dev,embedded,metrics,silero,train]'
+	$(PIP) install --no-build-isolation --editable '.[dev,embedded,metrics,silero,train]'
 	@touch $@
 
 $(VENV)/.setup-bench: $(VENV)/.setup-test
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	    --editable '.[dev,embedded,metrics,silero,train,bench]'
+	$(PIP) install --no-build-isolation --editable '.[dev,embedded,metrics,silero,train,bench]'
 	@touch $@
 
 # Installs only what is missing, so that a machine that has everything is never asked for sudo.

@@ -13,7 +13,7 @@ bookworm) release=12 python=3.11 next=3.12 ;;
 trixie) release=13 python=3.13 next=3.14 ;;
 *) echo "deb.sh: no such release: $suite (bookworm or trixie)" >&2; exit 2 ;;
 esac
-version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)-1+deb$release
+version=$(sed -n 's/^VERSION: Final = "\(.*\)"/\1/p' serd/version.py)-1+deb$release
 cache=$(realpath -m "${SERD_CACHE:-.cache/system}")
 mkdir -p "$cache/pip" dist
 

@@ -22,7 +22,7 @@ pip=("$work/pip/bin/python" -m pip)
 
 # Building leaves files beside the source; it shall not be this source.
 mkdir "$work/source"
-cp -r pyproject.toml README.md LICENSE serd training "$work/source/"
+cp -r pyproject.toml README.md LICENSE serd "$work/source/"
 "${pip[@]}" wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
     --wheel-dir "$work/dist" "$work/source"
 
@@ -45,5 +45,6 @@ if [ "$(cat "$target/.made-from" 2>/dev/null)" != "$stamp" ]; then
     compile "$target/lib"
     echo "$stamp" >"$target/.made-from"
 fi
-"${pip[@]}" "${into[@]}" --force-reinstall --no-deps --no-index "$work"/dist/serd-*.whl
-compile "$target"/lib/python3*/site-packages/{serd,training}
+# By its name and not by its path, which pip would write down.
+"${pip[@]}" "${into[@]}" --force-reinstall --no-deps --no-index --find-links "$work/dist" serd-emotion
+compile "$target"/lib/python3*/site-packages/serd

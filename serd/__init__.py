@@ -27,7 +27,7 @@ def __getattr__(name: str) -> object:
     import importlib  # noqa: PLC0415
 
     if name == "__version__":
-        value: object = importlib.import_module("importlib.metadata").version("serd")
+        value: object = importlib.import_module("serd.version").VERSION
     else:
         room = {"Classifier": "serd.model.classifier", "Prediction": "serd.model.decision"}[name]
         value = getattr(importlib.import_module(room), name)

@@ -396,5 +396,5 @@ def _check_extra(config: Config) -> None:
     if importlib.util.find_spec("prometheus_client") is None:
         raise ConfigError(
             f"metrics.port = {config.metrics.port}: the package prometheus-client is not installed",
-            remedy="pip install 'serd[metrics]', or set metrics.port: 0",
+            remedy="pip install 'serd-emotion[metrics]', or set metrics.port: 0",
         )

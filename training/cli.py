@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from serd.version import VERSION
 from training.baselines.command import baselines
 from training.console import Meter, changed, plain_errors, run_options, shared_options
 from training.corpora import corpora_root, read_corpora
@@ -27,7 +28,7 @@ RESULTS = Path("training") / "results"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="serd")
+@click.version_option(VERSION, prog_name="serd-train")
 def main() -> None:
     """Make a model for serd: prepare, train, quantise, evaluate, report; release does it all."""
 

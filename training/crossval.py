@@ -225,7 +225,9 @@ def _backend(cluster: str | None) -> Iterator[None]:
     try:
         from distributed import Client
     except ImportError as error:
-        raise UsageError("--cluster needs Dask", remedy='pip install "serd[cluster]"') from error
+        raise UsageError(
+            "--cluster needs Dask", remedy='pip install "serd-emotion[cluster]"'
+        ) from error
     try:
         client = Client(cluster, timeout=5)  # type: ignore[no-untyped-call,unused-ignore]
     except (OSError, ValueError) as error:

@@ -22,7 +22,9 @@ def figure(width: float, height: float) -> Any:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise UsageError("Drawing needs matplotlib", remedy='pip install "serd[plot]"') from error
+        raise UsageError(
+            "Drawing needs matplotlib", remedy='pip install "serd-emotion[plot]"'
+        ) from error
     # Not pyplot: nothing global, no window system, and nothing to close.
     made = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(made)

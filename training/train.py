@@ -216,7 +216,9 @@ def set_up_tensorflow(seed: int, threads: int) -> None:
             import keras
             import tensorflow as tf
     except ImportError as error:
-        raise UsageError("Training needs TensorFlow", remedy='pip install "serd[train]"') from error
+        raise UsageError(
+            "Training needs TensorFlow", remedy='pip install "serd-emotion[train]"'
+        ) from error
     # Where it has computed before in this process, it keeps what it then had.
     with contextlib.suppress(RuntimeError), without_chatter():
         tf.config.threading.set_intra_op_parallelism_threads(threads)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import msgspec
 
+from serd.version import VERSION
+
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """The machine that figures were measured on."""
@@ -57,7 +59,7 @@ def describe() -> Machine:
         python=platform.python_version(),
         numpy=installed("numpy").partition(" ")[2],
         runtime=installed("ai-edge-litert", "tflite-runtime"),
-        serd=installed("serd").partition(" ")[2],
+        serd=VERSION,
     )
 
 

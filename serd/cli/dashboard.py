@@ -90,7 +90,7 @@ def dashboard(
         if importlib.util.find_spec(module) is None:
             raise UnavailableError(
                 f"serd dashboard needs {module}, which is not installed",
-                remedy="pip install 'serd[dashboard]'",
+                remedy="pip install 'serd-emotion[dashboard]'",
             )
     from msgspec.structs import replace
 

@@ -65,7 +65,7 @@ _EMOTIONS: Final = get_args(Emotion)
     "--plot",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.png",
-    help="Draw them into a file instead (.png, .svg or .pdf); needs the extra serd[plot].",
+    help="Draw them into a file instead (.png, .svg or .pdf); needs the extra serd-emotion[plot].",
 )
 @pass_invocation
 def history(

@@ -15,6 +15,7 @@ from serd.cli.commands import Commands
 from serd.cli.completion import complete
 from serd.cli.invocation import Group, Invocation
 from serd.errors import SerdError
+from serd.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +28,7 @@ PIPE_CLOSED = 141
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="serd", message="serd %(version)s")
+@click.version_option(VERSION, message="serd %(version)s")
 def cli() -> None:
     """Hear how people sound: a speech-emotion daemon that talks MQTT and records nothing.
 

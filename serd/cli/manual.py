@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+
+from serd.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -69,7 +70,7 @@ def _page(command: click.Command, context: click.Context, title: str) -> str:
     usage = " ".join(command.collect_usage_pieces(context))
     summary = about.split(". ")[0].rstrip(".")
     lines = [
-        f'.TH {title.upper()} 1 "" "serd {version("serd")}" "User Commands"',
+        f'.TH {title.upper()} 1 "" "serd {VERSION}" "User Commands"',
         ".nh",  # words such as mqtt.password_file are copied from here: no hyphens within them
         ".SH NAME",
         f"{_roff(title)} \\- {_roff(summary[0].lower() + summary[1:])}",

@@ -1,7 +1,7 @@
 """A picture of past events: valence and arousal over time, and a strip of emotions.
 
-matplotlib draws it; it is large, so it comes with the extra ``serd[plot]`` and is imported only
-when a picture is asked for.
+matplotlib draws it; it is large, so it comes with the extra ``serd-emotion[plot]`` and is imported
+only when a picture is asked for.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def check_target(path: Path) -> None:
         )
     if importlib.util.find_spec("matplotlib") is None:
         raise UnavailableError(
-            "--plot needs matplotlib, which is not installed", remedy="pip install 'serd[plot]'"
+            "--plot needs matplotlib, which is not installed",
+            remedy="pip install 'serd-emotion[plot]'",
         )
 
 

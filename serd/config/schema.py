@@ -76,7 +76,7 @@ class SpeechConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         Literal["webrtc", "silero"],
         Meta(
             description="Voice activity detector: webrtc is small; silero is a network and needs "
-            "the extra serd[silero]."
+            "the extra serd-emotion[silero]."
         ),
     ] = "webrtc"
     aggressiveness: Annotated[
@@ -314,7 +314,7 @@ class MetricsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         between(
             0,
             65_535,
-            "TCP port of /metrics and /healthz; 0: off. Needs the extra serd[metrics].",
+            "TCP port of /metrics and /healthz; 0: off. Needs the extra serd-emotion[metrics].",
         ),
     ] = 0
     host: Annotated[

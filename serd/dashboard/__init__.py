@@ -7,5 +7,5 @@
     browsers ──► api ──► switch ──► MQTT
 
 Everything but the follower, the journals and the switch runs on one event loop, without locks.
-Needs the extra ``serd[dashboard]``.
+Needs the extra ``serd-emotion[dashboard]``.
 """

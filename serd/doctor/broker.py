@@ -71,7 +71,8 @@ def _embedded(*, running_here: bool, port: int) -> Finding:
         return fail(
             "broker",
             "mqtt.host is embedded, but the package that it is made of is not installed",
-            "pip install 'serd[embedded]', or install mosquitto and set mqtt.host: localhost",
+            "pip install 'serd-emotion[embedded]', or install mosquitto and set mqtt.host: "
+            "localhost",
             configured=True,
         )
     if running_here:

@@ -28,7 +28,7 @@ def check_metrics(config: Config, *, running_here: bool) -> Iterator[Finding]:
         yield fail(
             "metrics",
             f"metrics.port is {settings.port}, but the package prometheus-client is not installed",
-            "pip install 'serd[metrics]', or set metrics.port: 0",
+            "pip install 'serd-emotion[metrics]', or set metrics.port: 0",
             configured=True,
         )
         return

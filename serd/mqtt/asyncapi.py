@@ -11,7 +11,6 @@ import ast
 import inspect
 import sys
 import textwrap
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, get_args, get_type_hints
 
 import yaml
@@ -23,6 +22,7 @@ from serd.events.telemetry import Telemetry
 from serd.model.emotions import EMOTIONS, UNCERTAIN
 from serd.mqtt.discovery import discovery_topic
 from serd.mqtt.topics import Topics
+from serd.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,7 +72,7 @@ def document() -> dict[str, Any]:
         "asyncapi": "3.0.0",
         "info": {
             "title": "serd",
-            "version": version("serd"),
+            "version": VERSION,
             "description": "A daemon that tells how people sound. Nothing that is received can "
             "change a path, run a program or stop the daemon.",
             "license": {"name": "Apache-2.0"},

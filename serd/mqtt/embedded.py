@@ -1,8 +1,8 @@
 """A small broker inside serd, for a machine that has none yet: loopback only, nothing kept.
 
-It is amqtt (extra ``serd[embedded]``) on a thread with an event loop of its own. Everybody on this
-machine may connect and nobody from elsewhere can. For more than trying serd out, a mosquitto is
-the better broker.
+It is amqtt (extra ``serd-emotion[embedded]``) on a thread with an event loop of its own. Everybody
+on this machine may connect and nobody from elsewhere can. For more than trying serd out, a
+mosquitto is the better broker.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def _import_broker() -> type[Any]:
     except ImportError as error:
         raise ConfigError(
             f"mqtt.host: embedded needs a package that is not installed: {error.name or error}",
-            remedy="install serd[embedded], or set mqtt.host to a broker of yours",
+            remedy="install serd-emotion[embedded], or set mqtt.host to a broker of yours",
         ) from error
 
     class TidyBroker(Broker):  # type: ignore[misc, unused-ignore]

