@@ -186,7 +186,7 @@ def _inline(schema: Any, definitions: Mapping[str, Any]) -> Any:
         return schema
     inner = {key: _inline(value, definitions) for key, value in schema.items() if key != "$ref"}
     if isinstance(reference := schema.get("$ref"), str):
-        return {**inner, **definitions[reference.rpartition("/")[2]]}
+        return {**inner, **_inline(definitions[reference.rpartition("/")[2]], definitions)}
     return inner
 
 
