@@ -39,6 +39,7 @@ CACHE = Path(".cache") / "training"
 
 _CODE = (
     "serd.audio.file",
+    "serd.audio.highpass",
     "serd.audio.intake",
     "serd.audio.resample",
     "serd.speech.trim",

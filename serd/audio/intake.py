@@ -1,4 +1,7 @@
-"""From a source's own frames to blocks: clean, resample, amplify, and keep count of time."""
+"""From a source's own frames to blocks: clean, resample, rid of offset and rumble, amplify, count.
+
+Training, `serd classify` and the daemon all hear through this, so that they hear the same.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from serd.audio.format import SAMPLE_RATE
+from serd.audio.highpass import HighPass
+from serd.audio.level import CLIPPED
 from serd.audio.resample import StreamResampler
 from serd.audio.source import Block
 
@@ -47,6 +52,17 @@ def _clip(samples: NDArray[np.float32]) -> None:
     np.minimum(samples, np.float32(1.0), out=samples)
 
 
+def count_clipped(frames: NDArray[np.float32]) -> int:
+    """How many frames have a sample at full scale, in any channel.
+
+    Args:
+        frames: float32[n, channels], n >= 1, within [-1, 1].
+    """
+    if frames.max() < CLIPPED and frames.min() > -CLIPPED:
+        return 0
+    return int(np.count_nonzero((np.abs(frames) >= CLIPPED).any(axis=1)))
+
+
 class Intake:
     """Turns the frames of one source into :class:`Block` s with gapless positions.
 
@@ -57,6 +73,10 @@ class Intake:
     def __init__(self, *, gain_db: float = 0.0) -> None:
         self._gain = np.float32(10.0 ** (gain_db / 20.0))
         self._resampler: StreamResampler | None = None
+        self._high_pass = HighPass()
+        self._first: NDArray[np.float32] | None = None
+        self._offset = 0.0
+        self._clipped = 0.0
         self._position = 0
         self._lost = 0
         self.blocks = 0
@@ -77,6 +97,12 @@ class Intake:
     def start(self, *, rate: int, channels: int) -> None:
         """Begin a run of frames."""
         self._resampler = StreamResampler(rate, channels)
+        self._begin_run()
+
+    def _begin_run(self) -> None:
+        """What comes next does not follow on what came before."""
+        self._high_pass.reset()
+        self._first = None
 
     def skip(self, samples: int) -> None:
         """Note that ``samples`` samples at 16 kHz are missing before the run's first frame."""
@@ -98,6 +124,16 @@ class Intake:
         assert self._resampler is not None  # noqa: S101 - start() comes first
         if not harmless:
             frames = clean(frames)
+        if not len(frames):
+            return None
+        self._clipped += count_clipped(frames) * SAMPLE_RATE / self._resampler.rate
+        if self._first is None:
+            # Resampler and high-pass begin at rest. Relative to the first frame so does the sound,
+            # and an offset makes no click.
+            self._first = frames[0].copy()
+            self._offset = float(self._first.mean())
+        if self._first.any():
+            frames -= self._first
         return self._block(self._resampler.push(frames), arrived)
 
     def gap(self, frames: int, arrived: float) -> Block | None:
@@ -111,6 +147,7 @@ class Intake:
         """
         assert self._resampler is not None  # noqa: S101 - start() comes first
         block = self._block(self._resampler.finish(), arrived)
+        self._begin_run()
         # At least one, however short: the receiver has to know that the audio is not continuous.
         self._lost += max(1, round(frames * SAMPLE_RATE / self._resampler.rate))
         return block
@@ -124,13 +161,24 @@ class Intake:
     def _block(self, samples: NDArray[np.float32], arrived: float) -> Block | None:
         if not len(samples):
             return None
+        offset = self._offset + float(samples.sum()) / len(samples)
+        self._high_pass.filter(samples)
         if self._gain != 1.0:
             samples *= self._gain
-            _clip(samples)
-        elif self._resampler is not None and self._resampler.overshoots:
+        if not _within(samples):
+            if self._gain > 1.0:
+                self._clipped += int(np.count_nonzero(np.abs(samples) > 1.0))
             _clip(samples)
         position, lost = self._position + self._lost, self._lost
         self._position, self._lost = position + len(samples), 0
+        clipped, self._clipped = self._clipped, 0.0
         self.blocks += 1
         self.samples += len(samples)
-        return Block(samples=samples, position=position, arrived=arrived, lost=lost)
+        return Block(
+            samples=samples,
+            position=position,
+            arrived=arrived,
+            lost=lost,
+            offset=offset,
+            clipped=clipped,
+        )

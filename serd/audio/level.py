@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 FLOOR_DBFS: Final = -120.0
 """What silence is given instead of minus infinity, which JSON cannot say. 24 bits end at -144."""
 
+CLIPPED: Final = 0.998
+"""Amplitude from which a sample counts as clipped: a little below full scale, because converters
+and codecs end there too."""
+
 _RUN: Final = 256
 
 

@@ -13,14 +13,10 @@ import msgspec
 import numpy as np
 
 from serd.audio.format import FRAME_SAMPLES, SAMPLE_RATE
-from serd.audio.level import FLOOR_DBFS, dbfs
+from serd.audio.level import CLIPPED, FLOOR_DBFS, dbfs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-CLIPPED: Final = 0.998
-"""Amplitude from which a sample counts as clipped: a little below full scale, because resampling
-has moved what the converter cut off."""
 
 HOLD_S: Final = 1.5
 """How long a peak is held; then its mark falls."""
@@ -55,7 +51,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     flat: bool
     """Whether there was but one value lately, for at least a second: a dead or muted input."""
     offset: float
-    """Mean of all samples: what a sound card adds to every one of them; 0 with a good one."""
+    """Mean of all that the source delivered: what a sound card adds to every sample; 0 with a good
+    one. The high-pass takes it away, but what it took of the range is lost."""
 
 
 class LevelMeter:
@@ -76,23 +73,34 @@ class LevelMeter:
         self._held_at = 0
         self._shown_at = 0
         self._rest = np.empty(0, np.float32)
+        self._unplaced = 0.0
         # One entry for each frame lately: energy, peak, clipped samples, whether it moves.
         self._frames: deque[float] = deque(maxlen=lately)
         self._peaks: deque[float] = deque(maxlen=lately)
-        self._clipped: deque[int] = deque(maxlen=lately)
+        self._clipped: deque[float] = deque(maxlen=lately)
         self._moving: deque[bool] = deque(maxlen=lately)
 
-    def feed(self, samples: NDArray[np.float32]) -> None:
+    def feed(
+        self,
+        samples: NDArray[np.float32],
+        *,
+        offset: float | None = None,
+        clipped: float | None = None,
+    ) -> None:
         """Take the next samples.
 
         Args:
             samples: float32[n], mono, 16 kHz.
+            offset: Of what the source delivered (:attr:`serd.audio.source.Block.offset`); None:
+                the samples' own.
+            clipped: Likewise, samples that were clipped.
         """
         if not len(samples):
             return
         self._count += len(samples)
         self._fresh += len(samples)
-        self._sum += float(samples.sum(dtype=np.float64))
+        mean = float(samples.mean(dtype=np.float64)) if offset is None else offset
+        self._sum += mean * len(samples)
         self._energy += float(np.square(samples, dtype=np.float64).sum())
         peak = max(float(samples.max()), -float(samples.min()))
         self._peak = max(self._peak, peak)
@@ -108,7 +116,14 @@ class LevelMeter:
         self._moving.extend((np.ptp(frames, axis=1) > _STILL).tolist())
         amplitudes = np.abs(frames)
         self._peaks.extend(amplitudes.max(axis=1).tolist())
-        self._clipped.extend((amplitudes >= CLIPPED).sum(axis=1).tolist())
+        if clipped is None:
+            self._clipped.extend((amplitudes >= CLIPPED).sum(axis=1).tolist())
+        else:
+            # Spread over the frames that end in this block, or kept for the one that will.
+            self._unplaced += clipped
+            if len(frames):
+                self._clipped.extend([self._unplaced / len(frames)] * len(frames))
+                self._unplaced = 0.0
 
     def read(self) -> Reading:
         """The figures now; the next reading's level and peak begin anew."""

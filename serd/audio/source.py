@@ -36,6 +36,13 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     lost: int = 0
     """Samples at 16 kHz that are missing just before this block; 0 when nothing is."""
 
+    offset: float = 0.0
+    """Mean of what the source delivered, of full scale, before the high-pass took it away."""
+
+    clipped: float = 0.0
+    """How many of its samples (of 16 kHz; so a fraction at another rate) were at full scale when
+    the source delivered them, or were driven beyond it by the gain."""
+
     def __len__(self) -> int:
         """Samples at 16 kHz."""
         return len(self.samples)

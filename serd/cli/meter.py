@@ -105,7 +105,7 @@ def _measure(config: Config, source: Source, display: Display, seconds: float | 
         except EndOfSource:
             break
         if block is not None:
-            levels.feed(block.samples)
+            levels.feed(block.samples, offset=block.offset, clipped=block.clipped)
             segmenter.feed(block.samples)
             voice |= segmenter.speaking
             heard += len(block)

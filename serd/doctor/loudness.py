@@ -26,6 +26,9 @@ DEAF_DBFS: Final = -75.0
 OFFSET: Final = 0.02
 """A mean beyond this (of full scale) is a fault of the sound card."""
 
+NOTABLE_OFFSET: Final = 0.002
+"""A mean beyond this is worth a word; speech alone, over some seconds, stays far below."""
+
 CLEAR_DB: Final = 10.0
 """A voice should be so much louder than the room."""
 
@@ -76,14 +79,6 @@ def _troubles(reading: Reading, gain_db: float) -> Iterator[tuple[bool, Advice]]
         ),
     )
     yield (
-        abs(reading.offset) > OFFSET,
-        Advice(
-            kind="offset",
-            message=f"every sample is shifted by {reading.offset:+.3f} of full scale",
-            remedy="the sound card is faulty or wrongly wired: try another one",
-        ),
-    )
-    yield (
         peak < DEAF_DBFS,
         Advice(
             kind="deaf",
@@ -107,6 +102,15 @@ def _troubles(reading: Reading, gain_db: float) -> Iterator[tuple[bool, Advice]]
             kind="hot",
             message=f"peaks of {peak:.0f} dBFS: louder voices will be clipped",
             remedy=f"turn the capture level down by some decibels with {_CAPTURE}",
+        ),
+    )
+    yield (
+        abs(reading.offset) > OFFSET,
+        Advice(
+            kind="offset",
+            message=f"every sample is shifted by {reading.offset:+.3f} of full scale",
+            remedy="the sound card is faulty or wrongly wired; serd takes the shift away, but "
+            "another card would leave more room for loud voices",
         ),
     )
 

@@ -15,7 +15,7 @@ from serd.audio.meter import LevelMeter, Reading
 from serd.audio.open import make_source
 from serd.audio.source import EndOfSource
 from serd.doctor.finding import Finding, fail, failed, ok, skip, warn
-from serd.doctor.loudness import advise, advise_voice
+from serd.doctor.loudness import NOTABLE_OFFSET, advise, advise_voice
 from serd.errors import SerdError
 from serd.speech import End, Segmenter, Utterance
 
@@ -141,7 +141,12 @@ def judge_sound(config: Config, heard: Heard, *, with_voice: bool) -> Iterator[F
     if advice is None:
         yield ok(
             "level",
-            f"peaks of {reading.loudest_dbfs:.0f} dBFS, the room at {reading.room_dbfs:.0f} dBFS",
+            f"peaks of {reading.loudest_dbfs:.0f} dBFS, the room at {reading.room_dbfs:.0f} dBFS"
+            + (
+                f", an offset of {reading.offset:+.3f} of full scale, which serd takes away"
+                if abs(reading.offset) > NOTABLE_OFFSET
+                else ""
+            ),
         )
     elif advice.kind == "dead":
         yield fail("level", advice.message, advice.remedy)
@@ -188,7 +193,7 @@ def _listen(source: Source, segmenter: Segmenter | None, seconds: float) -> Hear
             continue
         count += len(block)
         lost += block.lost
-        meter.feed(block.samples)
+        meter.feed(block.samples, offset=block.offset, clipped=block.clipped)
         if segmenter is not None:
             utterances += _ended(segmenter.feed(block.samples))
     if segmenter is not None:

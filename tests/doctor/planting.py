@@ -302,6 +302,12 @@ def a_sound_card_with_an_offset(garden: Garden) -> None:
     garden.sound(_hiss(-50) + 0.1)
 
 
+@fault("level", "ok", "an offset of +0.010 of full scale, which serd takes away", "", 0)
+def a_sound_card_with_a_small_offset(garden: Garden) -> None:
+    garden.broker()
+    garden.sound(_hiss(-50) + 0.01)
+
+
 @fault("voice", "warn", "no voice was heard", "say something while it listens", 0)
 def nobody_who_speaks(garden: Garden) -> None:
     garden.broker()

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _CODE = (
     "serd.audio.file",
+    "serd.audio.highpass",
     "serd.audio.intake",
     "serd.audio.resample",
     "serd.speech.trim",

@@ -1,0 +1,23 @@
+"""The high-pass of :mod:`serd.audio.highpass`, as scipy computes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import signal
+
+
+def high_passed(samples: Any) -> Any:
+    """Samples at 16 kHz as they leave a source that began with the first of them.
+
+    Args:
+        samples: float[n].
+
+    Returns:
+        float64[n], within [-1, 1].
+    """
+    sections = signal.butter(2, 30.0, "highpass", fs=16_000, output="sos")
+    samples = np.asarray(samples, np.float64)
+    at_rest = signal.sosfilt_zi(sections) * samples[0]
+    return np.clip(signal.sosfilt(sections, samples, zi=at_rest)[0], -1.0, 1.0)
