@@ -2,13 +2,13 @@
 
 ::
 
-    source ──► pipeline thread ──► journal ──► publisher thread ──► broker
-                    ▲                                 │
-                    └───────────── mute ◄─────────────┘
+    source ──► pipeline thread ──► journal thread ──► publisher thread ──► broker
+                    ▲                                        │
+                    └───────────────── mute ◄────────────────┘
 
-That is a node (:mod:`serd.node`); a daemon has one for each microphone, all with one journal and
-one model. The main thread handles signals, supervises the other threads, tells the service manager
-how things are, and sends telemetry.
+That is a node (:mod:`serd.node`); a daemon has one for each microphone, all with one journal (and
+its thread) and one model. The main thread handles signals, supervises the other threads, tells the
+service manager how things are, and sends telemetry.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Final
 from serd import memory
 from serd.audio.open import make_source
 from serd.errors import ConfigError, SerdError, UnavailableError
+from serd.event_writer import GIVE_UP_S, EventWriter
 from serd.events.journal import Journal
 from serd.events.telemetry import ProcessFigures, processor_seconds, resident_bytes
 from serd.health import Health, examine
@@ -36,13 +37,14 @@ from serd.notify import Notifier
 from serd.pipeline import Condition
 from serd.signals import Signals
 from serd.speech import make_vad
-from serd.supervisor import PartFailedError, Supervisor
+from serd.supervisor import Part, PartFailedError, Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from serd.config import Config
     from serd.config.loading import Loaded
+    from serd.event_writer import Entry
     from serd.model.model_file import ModelInfo
 
 log = logging.getLogger(__name__)
@@ -54,7 +56,12 @@ CLOCK_JUMP_S: Final = 300.0
 """The wall clock was set if it moved by more than this against the monotonic one."""
 
 STOP_TIMEOUT_S: Final = 2.0
-"""How long the utterance in flight and the last messages may take when asked to stop."""
+"""How long the utterance in flight, its way to the disk and the last messages may take when asked
+to stop: each of them."""
+
+WRITER_PATIENCE_S: Final = 60.0
+"""The journal's thread hangs if it has shown no sign of life for so long: a bad SD card can take
+many seconds for one write. A journal that is locked or refuses is waited for knowingly."""
 
 MAINTAIN_S: Final = 60.0
 """How often old events are removed from the journal."""
@@ -66,6 +73,7 @@ class Daemon:
     Args:
         config: A valid configuration.
         notifier: The line to the service manager.
+        unwritten: Events that the daemon before it in this process could not write.
 
     Raises:
         ConfigError: The configuration asks for something that is not installed.
@@ -73,7 +81,9 @@ class Daemon:
         UnavailableError: The journal cannot be written.
     """
 
-    def __init__(self, config: Config, *, notifier: Notifier | None = None) -> None:
+    def __init__(
+        self, config: Config, *, notifier: Notifier | None = None, unwritten: Sequence[Entry] = ()
+    ) -> None:
         self.config = config
         self._notifier = notifier or Notifier()
         self._wake = threading.Event()
@@ -90,12 +100,16 @@ class Daemon:
         """What the model says of itself."""
         log.info("model %s %s", self.model.name, self.model.version)
         self._journal = Journal(Path(config.journal.path))
+        self._writer = EventWriter(self._journal, unwritten=unwritten)
+        self.unwritten: Sequence[Entry] = ()
+        """Events that could not be written before it began again."""
         self.hooks: Hooks = Hooks(config.hooks)
         self.nodes: Sequence[Node] = [
             Node(
                 single,
                 classifier=classifier,
                 journal=self._journal,
+                writer=self._writer,
                 on_event=self.hooks.event,
                 on_end=self._wake.set,
                 alone=not config.sources,
@@ -104,7 +118,16 @@ class Daemon:
             for place, single in enumerate(config.each())
         ]
         self.supervisor: Supervisor = Supervisor(
-            [part for node in self.nodes for part in node.parts()]
+            [
+                Part(
+                    name="journal writer",
+                    alive=lambda: self._writer.alive,
+                    heartbeat=lambda: self._writer.heartbeat,
+                    patience_s=WRITER_PATIENCE_S,
+                    restart=self._writer.start,
+                ),
+                *(part for node in self.nodes for part in node.parts()),
+            ]
         )
 
     # ------------------------------------------------------------------ from anywhere
@@ -137,8 +160,10 @@ class Daemon:
 
         Raises:
             ConfigError: The metrics cannot be served where the configuration says.
+            UnavailableError: Events could not be written to the journal.
             SerdError: A part of the daemon failed.
         """
+        unwritten = 0
         with ExitStack() as stack:
             self._start(stack)
             try:
@@ -154,15 +179,22 @@ class Daemon:
                 self._stop_pipelines()
             if any(node.alive for node in self.nodes):
                 self._leave_behind(PartFailedError("the pipeline does not stop"))
-            if all(node.pipeline.condition is Condition.ENDED for node in self.nodes):
+            ended = all(node.pipeline.condition is Condition.ENDED for node in self.nodes)
+            unwritten = self._write_the_rest(patient=ended)
+            if ended:
                 self._deliver()
         if self._failure is not None:
             raise self._failure
+        if unwritten:
+            raise UnavailableError(
+                f"{unwritten} events are lost: {self._writer.trouble or 'the disk is too slow'}"
+            )
         return self._again
 
     def _start(self, stack: ExitStack) -> None:
         """Start everything; the stack ends it, but for the pipelines, in reverse order."""
         stack.callback(self._journal.close)
+        stack.callback(self._writer.stop, 0.0)
         if self.config.metrics.port:
             stack.enter_context(_metrics(self))
         if self.config.mqtt.host == EMBEDDED:
@@ -172,6 +204,7 @@ class Daemon:
             node.publisher.start()
         stack.callback(self.hooks.stop, STOP_TIMEOUT_S)
         self.hooks.start()
+        self._writer.start()
         for node in self.nodes:
             node.start()
 
@@ -193,9 +226,36 @@ class Daemon:
         for node in self.nodes:
             node.publisher.stop(STOP_TIMEOUT_S)
 
+    def _write_the_rest(self, *, patient: bool) -> int:
+        """End the journal's thread after what waits for it.
+
+        Args:
+            patient: Whether to wait for a journal that refuses: nobody listens any more, and
+                nobody wants it to end at once.
+
+        Returns:
+            How many events are lost by that, after it was said.
+        """
+        give_up = time.monotonic() + GIVE_UP_S
+        while patient and not self._stopping and not self._writer.drain(TICK_S):
+            if (trouble := self._writer.trouble) is not None:
+                self._notifier.status(f"waiting for the journal: {trouble}")
+                if time.monotonic() >= give_up:
+                    break
+        left = self._writer.stop(STOP_TIMEOUT_S)
+        if self._writer.alive:
+            self._leave_behind(PartFailedError("the journal writer hangs"))
+        if self._again:
+            self.unwritten = left
+            return 0
+        if left:
+            log.error("%d events could not be written and are lost", len(left))
+        return len(left)
+
     def _leave_behind(self, error: PartFailedError) -> None:
         """End the process in spite of a thread that hangs: it may hold any lock."""
-        if any(node.alive for node in self.nodes):
+        self._writer.stop(STOP_TIMEOUT_S)
+        if self._writer.alive or any(node.alive for node in self.nodes):
             self._notifier.status(error.message)
             self._stop_publishers()
             log.critical("%s; leaving with exit code %d", error.message, error.exit_code)
@@ -342,14 +402,16 @@ def run_daemon(loaded: Loaded, *, reload: Callable[[], Loaded] | None = None) ->
     with ExitStack() as stack:
         stack.callback(memory.unsettle)
         signals = stack.enter_context(Signals())
+        unwritten: Sequence[Entry] = ()
         while True:
             fresh: list[Loaded] = []
-            daemon = Daemon(loaded.config, notifier=notifier)
+            daemon = Daemon(loaded.config, notifier=notifier, unwritten=unwritten)
             memory.settle()
             signals.send_to(daemon)
             if not daemon.run(_keeping(reload, fresh)):
                 notifier.close()
                 return 0
+            unwritten = daemon.unwritten
             if fresh:
                 loaded = fresh[-1]
                 log.info("configuration loaded again")

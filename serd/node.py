@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from serd.config import Config
+    from serd.event_writer import EventWriter
     from serd.events.event import Event
     from serd.events.journal import Journal
     from serd.events.telemetry import ProcessFigures
@@ -45,8 +46,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PIPELINE_PATIENCE_S: Final = 30.0
-"""A pipeline that has neither heard nor knowingly waited for so long hangs. The slowest thing that
-it may meet is a bad SD card, which can take some seconds for one write."""
+"""A pipeline that has neither heard nor knowingly waited for so long hangs."""
 
 PUBLISHER_PATIENCE_S: Final = 180.0
 """The same for the publisher: looking up the broker's name may take minutes where nobody answers,
@@ -66,7 +66,8 @@ class Node:
         config: The configuration as it holds for this node (:meth:`serd.config.Config.each`).
         classifier: The model; may be shared between nodes.
         journal: May be shared between nodes.
-        on_event: Called with each event that was journalled, on the pipeline's thread; must not
+        writer: Takes events to the journal; may be shared between nodes.
+        on_event: Called with each event that was journalled, on the writer's thread; must not
             block.
         on_end: Called when the pipeline has ended, for whatever reason, on its thread.
         alone: Whether it is the only node of the process.
@@ -82,6 +83,7 @@ class Node:
         *,
         classifier: Classifier,
         journal: Journal,
+        writer: EventWriter,
         on_event: Callable[[Event], None],
         on_end: Callable[[], object],
         alone: bool = True,
@@ -113,7 +115,7 @@ class Node:
             node=config.node,
             source=self.source,
             recogniser=self.recogniser,
-            journal=journal,
+            writer=writer,
             publisher=self.publisher,
             mood=Mood(config.mood.half_life_s, config.mood.margin),
             model=model_ref(info.name, info.version, classifier.model.sha256),

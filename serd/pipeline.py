@@ -1,8 +1,8 @@
 """The way from a source to events, as one thread: read, recognise, journal, hand over.
 
-The pipeline owns the source: nobody else opens, reads or reopens it. It never waits for the
-network. It waits for the disk only while an event is journalled, and the ring buffer holds what is
-heard meanwhile.
+The pipeline owns the source: nobody else opens, reads or reopens it. It waits neither for the
+network nor for the disk: events are journalled on a thread of their own
+(:mod:`serd.event_writer`), which tells the pipeline of each that is on the disk.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from serd.audio.format import SAMPLE_RATE
 from serd.audio.source import EndOfSource
 from serd.errors import UnavailableError
-from serd.event_writer import EventWriter
+from serd.event_writer import GIVE_UP_S, EventsRefusedError
 from serd.events import event as events
 from serd.events.clock import Clock
 from serd.events.state import REPEAT_S, RoomState
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from serd.audio.source import Block, Source
-    from serd.events.journal import Journal
+    from serd.event_writer import EventWriter
     from serd.events.mood import Mood
     from serd.model.gathering import Gatherer, Told
     from serd.model.recogniser import Recogniser, Recognition
@@ -42,7 +42,7 @@ READ_TIMEOUT_S: Final = 0.5
 """How long one read may wait: the longest that a command to mute or stop goes unnoticed."""
 
 CARE_S: Final = 1.0
-"""How often the pipeline looks whether its source and its journal are well."""
+"""How often the pipeline looks whether its source is well."""
 
 
 class Condition(Enum):
@@ -83,7 +83,7 @@ class Pipeline:
         node: Name of the node, for the events.
         source: Where the audio comes from.
         recogniser: Segmenter, front end and classifier.
-        journal: Where events go first.
+        writer: Takes events to the journal, which is where they go first.
         publisher: Where they go next; none of its methods may block.
         mood: The room's mood.
         model: The model behind the recogniser, for the events.
@@ -91,7 +91,8 @@ class Pipeline:
         muted: Whether to begin with the microphone closed.
         quiet: Whether to begin in quiet hours.
         retry: Waits between attempts to open a source that is not there.
-        on_event: Called with each event that was journalled; must not block.
+        on_event: Called with each event that was journalled, on the writer's thread; must not
+            block.
         health: Keeps what is wrong with the source.
         clock: Wall and monotonic time.
     """
@@ -102,7 +103,7 @@ class Pipeline:
         node: str,
         source: Source,
         recogniser: Recogniser,
-        journal: Journal,
+        writer: EventWriter,
         publisher: Publisher,
         mood: Mood,
         model: events.ModelRef,
@@ -117,7 +118,8 @@ class Pipeline:
         self._node = node
         self._source = source
         self._recogniser = recogniser
-        self._writer = EventWriter(journal)
+        self._writer = writer
+        writer.connect(node, self._journalled)
         self._publisher = publisher
         self._mood = mood
         self._retry = retry
@@ -139,6 +141,8 @@ class Pipeline:
 
         self._announced = 0.0
         self._cared = 0.0
+        # Mood, latest event and what is shown of them: also the writer's thread changes them.
+        self._showing = threading.Lock()
         self._latest: events.Event | None = None
         self._speaking = False
         self._fresh = True
@@ -206,10 +210,10 @@ class Pipeline:
         """The counters, at this moment."""
         return PipelineStats(
             events=self._events,
-            events_lost=self._writer.lost,
+            events_lost=self._writer.lost[self._node],
             lost_samples=self._lost_samples,
             emotions=dict(self._emotions),
-            waiting=self._writer.waiting,
+            waiting=self._writer.waiting(self._node),
             energy=self._energy,
             energy_samples=self._energy_samples,
         )
@@ -221,6 +225,7 @@ class Pipeline:
 
         Raises:
             InputError: The recording cannot be read.
+            EventsRefusedError: The journal refuses the events of a recording.
             ModelError: The model failed on what it was given.
         """
         self._show_mute()
@@ -236,7 +241,6 @@ class Pipeline:
                         return
         finally:
             self._source.close()
-            self._told(self._writer.retry())
             if self.condition is not Condition.ENDED:
                 self.condition = Condition.STOPPED
 
@@ -309,7 +313,27 @@ class Pipeline:
     def _conclude(self, recognitions: Iterable[Recognition], block: Block) -> None:
         """Make events of what was recognised when a block came in."""
         for recognition in recognitions:
-            self._told(self._writer.write(self._event(recognition, block), block.arrived))
+            event = self._event(recognition, block)
+            self._wait_for_room()
+            self._writer.put(event, block.arrived)
+
+    def _wait_for_room(self) -> None:
+        """Hold up what can be held up while many events wait for the disk.
+
+        A microphone goes on, and the oldest of its events are lost if the journal refuses for long.
+
+        Raises:
+            EventsRefusedError: The journal refuses the events of a recording.
+        """
+        give_up = time.monotonic() + GIVE_UP_S
+        while self._writer.full(self._node) and not self._stopping:
+            trouble = self._writer.trouble
+            if trouble is not None and self._source.live:
+                return
+            if trouble is not None and time.monotonic() >= give_up:
+                raise EventsRefusedError(trouble, remedy="the rest of the recording was not heard")
+            self._writer.wait_for_room(self._node, CARE_S)
+            self.heartbeat = time.monotonic()
 
     def _event(self, recognition: Recognition, block: Block) -> events.Event:
         utterance = recognition.utterance
@@ -344,27 +368,26 @@ class Pipeline:
             end_s = block.arrived - (block.end - utterance.end) / SAMPLE_RATE
         return self._gatherer.hear(recognition.prediction, end_s - utterance.duration_s, end_s)
 
-    def _told(self, numbered: list[events.Event]) -> None:
-        """Hand over events that are on the disk now."""
-        for event in numbered:
+    def _journalled(self, event: events.Event) -> None:
+        """Hand over an event that is on the disk now; on the writer's thread."""
+        with self._showing:
             self._events += 1
             self._emotions[event.emotion] = self._emotions.get(event.emotion, 0) + 1
             self._latest = event
             # The utterance's own scores: the mood adds up by itself, nothing is to count twice.
             self._mood.update(event.single_scores, self._clock.monotonic())
-            self._publisher.event_journalled(event)
-            if self._on_event is not None:
-                self._on_event(event)
-            # Not at level info: how people sound does not belong in the system's log by default.
-            log.debug(
-                "%s %.0f %%, %.1f s at %.0f dBFS",
-                event.emotion,
-                100 * event.confidence,
-                event.duration_s,
-                event.level_dbfs,
-            )
-        if numbered:
-            self._announce()
+        self._publisher.event_journalled(event)
+        if self._on_event is not None:
+            self._on_event(event)
+        # Not at level info: how people sound does not belong in the system's log by default.
+        log.debug(
+            "%s %.0f %%, %.1f s at %.0f dBFS",
+            event.emotion,
+            100 * event.confidence,
+            event.duration_s,
+            event.level_dbfs,
+        )
+        self._announce()
 
     # ------------------------------------------------------------------ faults
 
@@ -376,8 +399,6 @@ class Pipeline:
             return False
         self._cared = now
         self._show_mute()
-        if self._writer.waiting:
-            self._told(self._writer.retry())
         return self._health.look(self._source.stats, self._source.name)
 
     # ------------------------------------------------------------------ waiting
@@ -414,7 +435,6 @@ class Pipeline:
             if not (changed or self._stopping):
                 self._changed.wait(seconds)
         self.heartbeat = time.monotonic()
-        self._told(self._writer.retry())
         self._repeat()
 
     # ------------------------------------------------------------------ what others are shown
@@ -438,10 +458,11 @@ class Pipeline:
 
     def _announce(self) -> None:
         """Replace the retained state by the present one."""
-        self._announced = self._clock.monotonic()
-        self._publisher.state(self.state())
+        with self._showing:  # else an older one might replace a newer one
+            self._announced = self._clock.monotonic()
+            self._publisher.state(self._state())
 
-    def state(self) -> RoomState:
+    def _state(self) -> RoomState:
         """What the state topic shall say now."""
         mood = self._mood.read(self._clock.monotonic())
         latest = self._latest

@@ -53,7 +53,7 @@ def vanish() -> None:
 def main() -> int:
     fault, *arguments = sys.argv[1:]
     sys.argv = ["serd", *arguments]
-    from serd import node, source_health, supervisor
+    from serd import daemon, node, source_health, supervisor
     from serd.audio.stdin import StdinSource
     from serd.cli.main import main as serd
     from serd.mqtt.publisher import MqttPublisher
@@ -64,6 +64,7 @@ def main() -> int:
     setattr(node, "PIPELINE_PATIENCE_S", 4.0)  # noqa: B010
     setattr(node, "PUBLISHER_PATIENCE_S", 4.0)  # noqa: B010
     setattr(source_health, "FLAT_S", 2.0)  # noqa: B010
+    setattr(daemon, "GIVE_UP_S", 2.0)  # noqa: B010
     match fault:
         case "pipeline-hangs":
             before(Pipeline, "_hear", hang)

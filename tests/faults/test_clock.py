@@ -11,6 +11,7 @@ import pytest
 
 from serd.audio.stdin import StdinSource
 from serd.config.schema import SpeechConfig
+from serd.event_writer import EventWriter
 from serd.events.clock import Clock, parse_rfc3339
 from serd.events.event import model_ref
 from serd.events.journal import Journal
@@ -41,11 +42,12 @@ def test_durations_and_order_are_not_the_wall_clocks_business(
     speech = SpeechConfig()
     with Journal(tmp_path / "journal.db", clock=clock) as journal:
         publisher = MemoryPublisher(journal)
+        writer = EventWriter(journal)
         pipeline = Pipeline(
             node="attic",
             source=StdinSource(fd=talk.reading),
             recogniser=Recogniser(Segmenter(speech, make_vad(speech)), classifier),
-            journal=journal,
+            writer=writer,
             publisher=publisher,
             mood=Mood(),
             model=model_ref("m", "1", "0" * 64),
@@ -54,6 +56,7 @@ def test_durations_and_order_are_not_the_wall_clocks_business(
             clock=clock,
         )
         thread = threading.Thread(target=pipeline.run)
+        writer.start()
         thread.start()
         try:
             for jumped in (0.0, jump, jump / 2):
@@ -64,6 +67,7 @@ def test_durations_and_order_are_not_the_wall_clocks_business(
         finally:
             talk.end()
             thread.join()
+            assert writer.stop(20) == []
         events = publisher.events
         assert [event.seq for event in events] == list(range(1, len(events) + 1))
         assert len({event.id for event in events}) == len(events)

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
+import sqlite3
 import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.broker import Recorder, wait_until
 from tests.faults.proof import EMOTION, journalled, prove_delivery
-from tests.system.node import Node, run_serd
+from tests.pulse import virtual_microphone
+from tests.system.node import SAMPLE, Node, run_serd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    from tests.broker import Mosquitto, Recorder
+    from tests.broker import Mosquitto
     from tests.faults.manager import Manager
     from tests.faults.talk import Talk
 
 pytestmark = pytest.mark.broker
+
+FAULTY = Path(__file__).with_name("faulty.py")
 
 
 @pytest.fixture
@@ -146,3 +154,148 @@ def test_damage_while_it_runs_is_found_at_the_next_start_at_the_latest(
     seqs = {json.loads(p)["id"]: json.loads(p)["seq"] for p in recorder.on(EMOTION)}
     assert len(set(seqs.values())) == len(seqs), "a number was used twice"
     assert not any("Traceback" in line for line in said)
+
+
+@contextlib.contextmanager
+def locked(home: Path) -> Iterator[None]:
+    """The journal in the hands of another program, as of one that looks into it and edits."""
+    connection = sqlite3.connect(home / "journal.db", isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
+    finally:
+        connection.close()
+
+
+def test_a_locked_journal_does_not_keep_serd_from_listening(
+    tmp_path: Path, broker: Mosquitto, recorder: Recorder, manager: Manager, talk: Talk
+) -> None:
+    with Node(tmp_path, broker.port, "--source", "-", "--set", "mqtt.telemetry_s=1",
+              stdin=talk.reading, env=manager.env) as node:  # fmt: skip
+        talk.say(2)
+        recorder.wait_count(EMOTION, 2)
+        with locked(tmp_path):
+            talk.say(20)
+            # All of it was heard and cut into utterances, while nothing can be written.
+            recorder.wait(lambda: _telemetry(recorder).get("utterances", 0) >= 20)  # type: ignore[operator]
+            manager.wait_status("locked by another program")
+            manager.wait_fed()
+            assert len(journalled(tmp_path)) == len(set(recorder.on(EMOTION))) == 2
+        node.wait_log("the journal can be written again; 0 events were lost")
+        recorder.wait_count(EMOTION, 22)
+        talk.end()
+        assert node.wait() == 0, node.log
+    prove_delivery(recorder.on(EMOTION), tmp_path, at_least=22)
+    (said,) = (line for line in node.log if "events wait in memory" in line)
+    assert f"end what holds it: process {os.getpid()} (" in said
+    assert "room on the disk" not in said
+
+
+@pytest.mark.pulse
+def test_a_locked_journal_costs_no_sound(
+    tmp_path: Path, broker: Mosquitto, recorder: Recorder
+) -> None:
+    with (
+        virtual_microphone() as microphone,
+        Node(tmp_path, broker.port, "--source", "mic", "--set", "mqtt.telemetry_s=1",
+             env=microphone.env) as node,
+    ):  # fmt: skip
+        node.wait_log("listening to")
+        with locked(tmp_path):
+            microphone.play(SAMPLE)
+            node.wait_log("locked by another program")
+        recorder.wait(lambda: len(set(recorder.on(EMOTION))) >= 3)
+        recorder.wait(lambda: _telemetry(recorder).get("events") == len(journalled(tmp_path)))
+        told = _telemetry(recorder)
+        assert node.stop() == 0, node.log
+    assert (told["overflows"], told["lost_samples"], told["events_lost"]) == (0, 0, 0)
+
+
+def test_a_backlog_goes_out_while_the_journal_is_locked(
+    tmp_path: Path, broker: Mosquitto, talk: Talk
+) -> None:
+    """The publisher only reads the journal; what it would note there waits."""
+    with Node(tmp_path, broker.port, "--source", "-", stdin=talk.reading) as node:
+        node.wait_log("connected to the broker")
+        broker.stop()
+        talk.say(40)
+        wait_until(lambda: len(journalled(tmp_path)) == 40, timeout=60)
+        with locked(tmp_path):
+            broker.start()
+            with Recorder(broker.port) as recorder:
+                recorder.wait(lambda: len(set(recorder.on(EMOTION))) == 40, 60)
+        talk.end()
+        assert node.wait() == 0, node.log
+
+
+def test_the_mute_switch_is_kept_while_the_journal_is_locked(
+    tmp_path: Path, broker: Mosquitto, recorder: Recorder, manager: Manager, talk: Talk
+) -> None:
+    with listening(tmp_path, broker, talk, manager) as node:
+        recorder.wait_for("serd/test-room/mute", b"OFF")
+        with locked(tmp_path):
+            recorder.publish("serd/test-room/mute/set", b"ON")
+            recorder.wait_for("serd/test-room/mute", b"ON")
+            mark = tmp_path / "journal.db-mark"
+            wait_until(lambda: mark.exists() and '"mute":"ON"' in mark.read_text())
+            node.kill()
+    with listening(tmp_path, broker, talk, manager) as node:
+        node.wait_log("muted: the microphone is closed")
+        assert node.stop() == 0, node.log
+
+
+@pytest.mark.parametrize("how", ["waited in vain", "told to stop"])
+def test_what_a_recording_could_not_write_is_said(
+    how: str, tmp_path: Path, broker: Mosquitto, manager: Manager
+) -> None:
+    arguments = ("--source", str(SAMPLE), "--pace", "fast")
+    with Node(tmp_path, broker.port, *arguments) as node:
+        assert node.wait() == 0, node.log
+    whole = len(journalled(tmp_path))
+    wrapper = [sys.executable, str(FAULTY), "none"] if how == "waited in vain" else ()
+    with (
+        locked(tmp_path),
+        Node(tmp_path, broker.port, *arguments, env=manager.env, wrapper=wrapper) as node,
+    ):
+        if how == "told to stop":
+            manager.wait_status("waiting for the journal")
+            assert node.stop() == 69
+        else:
+            assert node.wait() == 69
+    assert f"{whole} events are lost" in node.log[-1]
+    assert "locked by another program" in node.log[-1]
+    assert len(journalled(tmp_path)) == whole
+
+
+def test_a_recording_waits_for_a_journal_that_is_soon_free(
+    tmp_path: Path, broker: Mosquitto, recorder: Recorder, manager: Manager
+) -> None:
+    arguments = ("--source", str(SAMPLE), "--pace", "fast")
+    with Node(tmp_path, broker.port, *arguments) as node:
+        assert node.wait() == 0, node.log
+    whole = len(journalled(tmp_path))
+    with Node(tmp_path, broker.port, *arguments, env=manager.env) as node:
+        with locked(tmp_path):
+            manager.wait_status("waiting for the journal")
+        assert node.wait() == 0, node.log
+    recorder.wait_count(EMOTION, 2 * whole)
+    prove_delivery(recorder.on(EMOTION), tmp_path, at_least=2 * whole)
+
+
+def test_a_new_configuration_loses_nothing_that_waits(
+    tmp_path: Path, broker: Mosquitto, recorder: Recorder, manager: Manager, talk: Talk
+) -> None:
+    with listening(tmp_path, broker, talk, manager) as node:
+        talk.say()
+        recorder.wait_count(EMOTION, 1)
+        with locked(tmp_path):
+            talk.say(3)
+            manager.wait_status("locked by another program")
+            node.send(signal.SIGHUP)
+            node.wait_log("configuration loaded again")
+            talk.say(2)
+        recorder.wait_count(EMOTION, 6)
+        talk.end()
+        assert node.wait() == 0, node.log
+    prove_delivery(recorder.on(EMOTION), tmp_path, at_least=6)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from serd.audio.source import Block, EndOfSource, SourceStats
+from serd.event_writer import EventWriter
 from serd.events.clock import parse_rfc3339
 from serd.events.event import Event, ModelRef, event_schema
 from serd.events.mood import Mood
@@ -143,14 +144,18 @@ def test_mute_and_lost_sound_forget_what_was_gathered(home_model_path: Path) -> 
     source, publisher = Script(), MemoryPublisher()
     numbers = iter(range(1, 100))
     journal: Any = SimpleNamespace(
-        append=lambda event, arrived: msgspec.structs.replace(event, seq=next(numbers))
+        append_many=lambda events, arrived: [
+            msgspec.structs.replace(event, seq=next(numbers)) for event in events
+        ]
     )
+    writer = EventWriter(journal)
+    writer.start()
     recogniser: Any = OneEach(decision)
     pipeline = Pipeline(
         node="attic",
         source=source,
         recogniser=recogniser,
-        journal=journal,
+        writer=writer,
         publisher=publisher,
         mood=Mood(),
         model=ModelRef(name="none", version="0", sha256="0" * 12),
@@ -194,6 +199,7 @@ def test_mute_and_lost_sound_forget_what_was_gathered(home_model_path: Path) -> 
     finally:
         pipeline.stop()
         thread.join()
+        writer.stop(20)
 
 
 def test_the_configured_sensitivity_is_the_models_threshold(

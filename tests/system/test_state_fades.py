@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from serd.audio.source import EndOfSource, SourceStats
+from serd.event_writer import EventWriter
 from serd.events.event import ModelRef
 from serd.events.mood import Mood
 from serd.mqtt.backoff import Backoff
@@ -57,7 +58,7 @@ def pipeline(
         node="attic",
         source=Silence(),
         recogniser=nothing,
-        journal=nothing,
+        writer=EventWriter(nothing),
         publisher=publisher,
         mood=Mood(),
         model=ModelRef(name="none", version="0", sha256="0" * 12),

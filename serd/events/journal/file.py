@@ -13,13 +13,12 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from typing import TYPE_CHECKING, Final
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
 from urllib.parse import quote
 
 from serd.errors import ConfigError, SerdError, UnavailableError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SCHEMA_VERSION: Final = 2
 """``user_version`` of the files that this version writes."""
@@ -30,9 +29,17 @@ APPLICATION_ID: Final = 0x73657264
 PAGE_BYTES: Final = 512
 
 _BUSY_S: Final = 5.0
+"""How long a command waits for another program's lock."""
+
+WRITER_BUSY_S: Final = 0.25
+"""How long the daemon's writing waits for it. Short, because others wait for the same Python lock;
+whoever has something to write tries again."""
+
 _AUTOCHECKPOINT_PAGES: Final = 8192
 _CACHE_KIB: Final = 64  # the default, 2000, is filled in some days and never given back
 _KEPT_LOG_BYTES: Final = 4 * 1024 * 1024
+
+_LOCKS: Final = Path("/proc/locks")
 
 _TABLES: Final = """
 CREATE TABLE nodes (
@@ -230,6 +237,12 @@ def explain(error: sqlite3.Error | SerdError, path: Path, *, reading: bool = Fal
     if isinstance(error, SerdError):
         return error
     kind = getattr(error, "sqlite_errorname", "")
+    if kind.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return UnavailableError(
+            f"the journal {path} cannot be {'read' if reading else 'written'}: it is locked by "
+            "another program",
+            remedy=f"end what holds it: {_holders(path) or 'a database browser or a backup, say'}",
+        )
     if kind == "SQLITE_NOTADB" or kind.startswith("SQLITE_CORRUPT"):
         return JournalDamagedError(
             f"the journal {path} is not readable as a database: {error}",
@@ -241,6 +254,28 @@ def explain(error: sqlite3.Error | SerdError, path: Path, *, reading: bool = Fal
             remedy="run as the user that the daemon runs as",
         )
     return _unwritable(path, str(error))
+
+
+def _holders(path: Path) -> str:
+    """Other processes that hold a lock for writing on a journal, as far as the kernel tells."""
+    files = set()
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+        with suppress(OSError):
+            files.add(path.with_name(name).stat().st_ino)
+    found = {}
+    with suppress(OSError):
+        for line in _LOCKS.read_text(encoding="ascii", errors="replace").splitlines():
+            # 1: POSIX  ADVISORY  WRITE 1234 fd:01:5678 120 120
+            words = line.split()
+            if len(words) < 6 or words[3] != "WRITE" or not words[4].isdecimal():
+                continue
+            process, inode = int(words[4]), words[5].rpartition(":")[2]
+            if inode.isdecimal() and int(inode) in files and process != os.getpid():
+                found[process] = f"process {process}"
+                with suppress(OSError):
+                    name = Path(f"/proc/{process}/comm").read_text(errors="replace").strip()
+                    found[process] += f" ({ascii(name)[1:-1]})"
+    return ", ".join(found.values())
 
 
 def _unwritable(path: Path, reason: str) -> UnavailableError:

@@ -14,7 +14,8 @@ What it promises:
   what comes again. That write is not synced to the disk (it would double the wear): an event that
   was in flight during a power cut may come again with a latency measured anew, all else equal.
 
-Disk: only ``append``, ``append_many`` and ``set_meta`` wait for the disk. Everything else is
+Disk: only ``append`` and ``append_many`` wait for the disk, and ``set_meta`` for the mark's file,
+where a switch is found also while another program has locked the journal. Everything else is
 written through the system's cache and becomes durable with the next of these.
 """
 
@@ -57,14 +58,17 @@ log = logging.getLogger(__name__)
 
 _DAY_MS: Final = 86_400_000
 _CHECKPOINT_EVERY: Final = 500
+_STAMPS_KEPT: Final = 4096
+_RETRY_S: Final = 1.0
 
 
 class Journal:
     """The journal of one daemon, opened for writing.
 
-    May be shared by the pipeline's thread, which appends, and the publisher's, which does the
-    rest. The publisher holds the pipeline up only for single unsynced writes, well below a
-    millisecond; reading does not hold it up at all.
+    May be shared by the thread that appends (:mod:`serd.event_writer`) and the publisher's, which
+    does the rest. The publisher holds the other up only for single unsynced writes, well below a
+    millisecond; reading does not hold it up at all. While another program has locked the file,
+    what the publisher would write is kept in memory, and not tried anew for each event.
 
     Args:
         path: The file; its directory is made (0700) if it is missing.
@@ -113,7 +117,9 @@ class Journal:
         self._checkpoint_at = 0
         self.dropped: Counter[str] = Counter()
         """By node: events pruned by this process before the broker had acknowledged them."""
+        self._switches: dict[str, str] = {}  # in the mark, and not yet in the file
         self._refused = False
+        self._retry_at = 0.0
         self._closed = False
 
     def _open(self) -> None:
@@ -249,6 +255,9 @@ class Journal:
         Only the first call for an event measures; later ones, also in a later process, give the
         same. If the disk refuses the write, the figure is kept in memory and written later.
         ``now`` is a moment of the monotonic clock.
+
+        Raises:
+            UnavailableError: So many figures wait in memory that no more are taken.
         """
         if event.latency_ms is not None:
             return event
@@ -256,6 +265,8 @@ class Journal:
         with self._write_lock:
             latency_ms = self._known_latency(key)
             if latency_ms is None:
+                if len(self._latencies.stamps) >= _STAMPS_KEPT:
+                    self._write_waiting_unsynced(acks=False)
                 latency_ms = self._latencies.measure(event, now)
                 self._try_to_write_waiting(acks=False)
         return msgspec.structs.replace(event, latency_ms=latency_ms)
@@ -314,9 +325,11 @@ class Journal:
     @mending
     def get_meta(self, key: str) -> str | None:
         """A value that was kept by :meth:`set_meta`, also in an earlier process."""
+        # The mark is written first, also while the journal itself is locked.
+        if (kept := self._mark.get_meta(key)) is not None:
+            return kept
         with self._read_lock:
-            found = read_switch(self._reader, key, self.path)
-        return self._mark.get_meta(key) if found is None else found
+            return read_switch(self._reader, key, self.path)
 
     @mending
     def set_meta(self, key: str, value: str) -> None:
@@ -329,8 +342,8 @@ class Journal:
             return
         with self._write_lock:
             self._mark.set_meta(key, value)
-            with self._writer.transaction(synced=True):
-                self._writer.set_meta(key, value)
+            self._switches[key] = value
+            self._try_to_write_waiting(acks=False)
 
     # ------------------------------------------------------------------ housekeeping
 
@@ -424,11 +437,14 @@ class Journal:
         """Write what memory is ahead of the file; inside a transaction."""
         for (name, seq), latency_ms in self._latencies.stamps.items():
             self._writer.stamp(self._runs[name], seq, latency_ms)
+        for key, value in self._switches.items():
+            self._writer.set_meta(key, value)
         if acks:
             self._writer.set_acked(self._runs.values())
 
     def _written(self, *, acks: bool = True) -> None:
         self._latencies.stamps.clear()
+        self._switches.clear()
         if acks:
             self._acks_waiting = 0
             self._flushed_at = self._clock.monotonic()
@@ -440,11 +456,14 @@ class Journal:
 
     def _try_to_write_waiting(self, *, acks: bool = True) -> None:
         """Like :meth:`_write_waiting_unsynced`, for when the next try is soon enough."""
+        if self._refused and self._clock.monotonic() < self._retry_at:
+            return
         try:
             self._write_waiting_unsynced(acks=acks)
         except UnavailableError as error:
             if not self._refused:
                 log.warning("%s; kept in memory until it can", error)
             self._refused = True
+            self._retry_at = self._clock.monotonic() + _RETRY_S
         else:
             self._refused = False

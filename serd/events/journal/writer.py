@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from serd.events.event import Event, ModelRef
 from serd.events.journal import rows
-from serd.events.journal.file import explain, open_for_writing
+from serd.events.journal.file import WRITER_BUSY_S, explain, open_for_writing
 from serd.events.journal.retention import NodeRun
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class JournalWriter:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.connection = open_for_writing(path)
+        self.connection.execute(f"PRAGMA busy_timeout={round(WRITER_BUSY_S * 1000)}")
         self.commits = 0
         """Transactions so far."""
 

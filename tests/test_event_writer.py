@@ -1,0 +1,202 @@
+"""Events on their way to a real journal, which another program locks."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from serd.audio.file import FileSource
+from serd.config.schema import SpeechConfig
+from serd.event_writer import EventsRefusedError, EventWriter
+from serd.events.journal import Journal
+from serd.events.mood import Mood
+from serd.model.classifier import Classifier
+from serd.model.recogniser import Recogniser
+from serd.mqtt.backoff import Backoff
+from serd.mqtt.memory import MemoryPublisher
+from serd.pipeline import Pipeline
+from serd.speech import Segmenter, make_vad
+from tests.broker import wait_until
+from tests.events.making import MODEL, event
+from tests.system.node import SAMPLE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from serd.events.event import Event
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal(tmp_path / "journal.db") as journal:
+        yield journal
+
+
+@contextlib.contextmanager
+def locked(journal: Journal) -> Iterator[None]:
+    connection = sqlite3.connect(journal.path, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    yield
+    connection.close()
+
+
+def test_events_are_told_in_order_and_only_once_they_are_on_the_disk(journal: Journal) -> None:
+    told: list[Event] = []
+    writer = EventWriter(journal)
+    writer.connect("kitchen", told.append)
+    writer.start()
+    with locked(journal):
+        for number in range(100):
+            writer.put(event(number), time.monotonic())
+        wait_until(lambda: writer.trouble is not None)
+        assert "locked by another program" in str(writer.trouble)
+        assert (told, writer.waiting("kitchen")) == ([], 100)
+    assert writer.drain(20)
+    assert [each.seq for each in told] == list(range(1, 101))
+    assert [each.id for each in journal.unacked("kitchen")] == [each.id for each in told]
+    assert writer.trouble is None
+    assert writer.stop(20) == []
+    assert not writer.alive
+
+
+def test_the_oldest_of_a_node_are_lost_beyond_its_bound_and_counted(journal: Journal) -> None:
+    writer = EventWriter(journal, patience=10)
+    with locked(journal):
+        for number in range(25):
+            writer.put(event(number), 0.0)
+            if number < 5:
+                writer.put(event(number, node="cellar"), 0.0)
+        assert writer.full("kitchen")
+        assert not writer.full("cellar")
+        assert not writer.wait_for_room("kitchen", 0.0)
+        assert writer.lost == {"kitchen": 15}
+    writer.start()
+    assert writer.drain(20)
+    kept = [each.started_at for each in journal.unacked("kitchen")]
+    assert kept == [event(number).started_at for number in range(15, 25)]
+    assert len(journal.unacked("cellar")) == 5
+    writer.stop(20)
+
+
+def test_one_writer_goes_on_where_another_stopped(journal: Journal) -> None:
+    writer = EventWriter(journal)
+    writer.start()
+    with locked(journal):
+        for number in range(40):
+            writer.put(event(number), 0.0)
+        left = writer.stop(0.5)
+    assert [each.started_at for each, _ in left] == [event(n).started_at for n in range(40)]
+    told: list[Event] = []
+    successor = EventWriter(journal, unwritten=left)
+    successor.connect("kitchen", told.append)
+    successor.start()
+    successor.put(event(40), 0.0)
+    assert successor.drain(20)
+    assert [each.seq for each in told] == list(range(1, 42))
+    successor.stop(20)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_writer_that_dies_of_a_listener_writes_nothing_twice(journal: Journal) -> None:
+    def fails(_event: Event) -> None:
+        raise RuntimeError("a fault of the test")
+
+    writer = EventWriter(journal)
+    writer.connect("kitchen", fails)
+    for number in range(3):
+        writer.put(event(number), 0.0)
+    writer.start()
+    wait_until(lambda: not writer.alive)
+    writer.connect("kitchen", lambda _event: None)
+    writer.start()
+    writer.put(event(3), 0.0)
+    assert writer.drain(20)
+    assert journal.last_seq("kitchen") == 4
+    writer.stop(20)
+
+
+def recording(journal: Journal, writer: EventWriter) -> tuple[Pipeline, list[BaseException]]:
+    """A recording on its way through the real pipeline, and what that dies of."""
+    speech = SpeechConfig()
+    pipeline = Pipeline(
+        node="attic",
+        source=FileSource(str(SAMPLE), pace="fast"),
+        recogniser=Recogniser(Segmenter(speech, make_vad(speech)), Classifier.load()),
+        writer=writer,
+        publisher=MemoryPublisher(journal),
+        mood=Mood(),
+        model=MODEL,
+        muted=False,
+        retry=Backoff(),
+    )
+    return pipeline, []
+
+
+def run(pipeline: Pipeline, died_of: list[BaseException]) -> threading.Thread:
+    def work() -> None:
+        try:
+            pipeline.run()
+        except BaseException as error:  # noqa: BLE001
+            died_of.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+def test_a_recording_waits_for_room_and_loses_nothing(journal: Journal) -> None:
+    writer = EventWriter(journal, patience=2)
+    writer.start()
+    pipeline, died_of = recording(journal, writer)
+    with locked(journal):
+        thread = run(pipeline, died_of)
+        wait_until(lambda: writer.full("attic"), timeout=60)
+        before = pipeline.heartbeat
+        wait_until(lambda: pipeline.heartbeat > before)  # it waits, and knows why
+        assert thread.is_alive()
+    thread.join()
+    assert writer.drain(20)
+    assert died_of == []
+    assert writer.lost.total() == 0
+    assert journal.last_seq("attic") > 2
+    writer.stop(20)
+
+
+def test_a_recording_gives_up_on_a_journal_that_refuses_for_long(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serd.pipeline.GIVE_UP_S", 0.5)
+    writer = EventWriter(journal, patience=2)
+    writer.start()
+    pipeline, died_of = recording(journal, writer)
+    with locked(journal):
+        run(pipeline, died_of).join()
+        (error,) = died_of
+        assert isinstance(error, EventsRefusedError)
+        assert error.exit_code == 69
+        assert "locked by another program" in str(error)
+        assert len(writer.stop(0.0)) == 2
+
+
+def test_what_is_noted_of_deliveries_is_bounded_while_the_journal_is_locked(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serd.events.journal.journal._STAMPS_KEPT", 10)
+    appended = journal.append_many([event(n) for n in range(11)], arrived=[0.0] * 11)
+    with locked(journal):
+        stamped: list[Any] = [journal.hand_over(each) for each in appended[:10]]
+        with pytest.raises(Exception, match="locked by another program"):
+            journal.hand_over(appended[10])
+        journal.ack("kitchen", 10)
+        assert journal.acked_seq("kitchen") == 10
+    journal.hand_over(appended[10])
+    journal.flush()
+    assert [journal.hand_over(each).latency_ms for each in appended[:10]] == [
+        each.latency_ms for each in stamped
+    ]
