@@ -10,11 +10,12 @@ import json
 import logging
 import os
 import sys
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import TextIO
 
     from serd.config import LogConfig
@@ -26,6 +27,95 @@ _PRIORITIES: Final = {
     logging.ERROR: 3,
     logging.CRITICAL: 2,
 }
+
+REPEAT_S: Final = 60.0
+"""A warning that others can provoke is repeated at most so often."""
+
+_KEYS_MAX: Final = 64
+_OTHERS: Final = ""
+
+
+class RepeatedWarnings:
+    """Warnings that somebody else can provoke ten thousand times a second.
+
+    The first of a kind is logged at once. Further ones are counted; the next line, a minute later
+    at the earliest, says how many there were. Kinds are bounded: what comes of further ones counts
+    as one kind. For one thread.
+
+    Args:
+        logger: Where to log.
+        repeat_s: Seconds between two lines of one kind.
+        clock: Monotonic time in seconds.
+    """
+
+    def __init__(
+        self,
+        logger: logging.Logger,
+        *,
+        repeat_s: float = REPEAT_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._logger = logger
+        self._repeat_s = repeat_s
+        self._clock = clock
+        self._kinds: dict[str, _Kind] = {}
+
+    def warn(self, kind: str, text: str) -> None:
+        """Log a sentence, or count it if one of its kind was logged within the last minute.
+
+        Args:
+            kind: What it is about, for example a topic.
+            text: The sentence; printable, and without a full stop.
+        """
+        now = self._clock()
+        if kind not in self._kinds and len(self._kinds) >= _KEYS_MAX:
+            self._drop_idle(now)
+            if len(self._kinds) >= _KEYS_MAX:
+                kind = _OTHERS
+        known = self._kinds.get(kind)
+        if known is None:
+            self._kinds[kind] = _Kind(now)
+            self._logger.warning("%s", text)
+            return
+        known.text = text
+        known.count += 1
+        self._tell(known, now)
+
+    def flush(self) -> None:
+        """Say how many there were where a minute has passed; call it now and then."""
+        now = self._clock()
+        for known in self._kinds.values():
+            if known.count:
+                self._tell(known, now)
+
+    def _tell(self, known: _Kind, now: float) -> None:
+        since = now - known.told_at
+        if since < self._repeat_s:
+            return
+        text, count = known.text, known.count
+        known.told_at, known.count = now, 0
+        if count == 1:
+            self._logger.warning("%s", text)
+        else:
+            self._logger.warning("%s (%d times in the last %.0f s)", text, count, since)
+
+    def _drop_idle(self, now: float) -> None:
+        idle = [
+            kind
+            for kind, known in self._kinds.items()
+            if not known.count and now - known.told_at >= self._repeat_s
+        ]
+        for kind in idle:
+            del self._kinds[kind]
+
+
+class _Kind:
+    __slots__ = ("count", "text", "told_at")
+
+    def __init__(self, told_at: float) -> None:
+        self.told_at = told_at
+        self.text = ""
+        self.count = 0
 
 
 def configure(

@@ -64,7 +64,7 @@ def document() -> dict[str, Any]:
     operations["receiveMuteSet"] = _operation(
         "receive",
         "muteSet",
-        "Closes or opens the microphone; anything but ON and OFF is ignored, with one warning.",
+        "Closes or opens the microphone; ON or OFF in any case; all else is ignored and logged.",
         1,
         None,
     )

@@ -1,7 +1,7 @@
-"""Commands received over MQTT: parsed strictly, carried out on a thread of their own.
+"""Commands received over MQTT: read strictly, carried out on a thread of their own.
 
-There is one command, ``BASE/NODE/mute/set`` with exactly ``ON`` or ``OFF``. Everything else is
-ignored, with one warning for each topic.
+Each is a :class:`Command`: a topic, how its payload is read, and what is done then. What cannot be
+read is ignored, with a warning that is repeated at most once a minute and says how often.
 
 A *retained* command is ignored too. A broker replays it at every reconnection, so an ``OFF``
 somebody left there months ago would open a microphone that was muted since, and an ``ON`` would
@@ -14,21 +14,40 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from serd.logs import RepeatedWarnings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 _log = logging.getLogger(__name__)
 
-_SWITCH = {b"ON": True, b"OFF": False}
-_SHOWN = 40
-_TOPICS_REMEMBERED = 32
+_SWITCH: Final = {"on": True, "off": False}
+_WORD_BYTES_MAX: Final = 64
+_SHOWN: Final = 40
+_UNKNOWN: Final = "another topic"
+
+
+def parse_word(payload: bytes) -> str | None:
+    """A payload that is one word: in lower case, without surrounding white space.
+
+    Returns:
+        The word; None if it is longer than any that means something, or not ASCII.
+    """
+    if len(payload) > _WORD_BYTES_MAX:
+        return None
+    try:
+        return bytes(payload).strip().decode("ascii").lower()
+    except UnicodeDecodeError:
+        return None
 
 
 def parse_switch(payload: bytes) -> bool | None:
-    """True for ``ON``, False for ``OFF``, None for anything else."""
-    return _SWITCH.get(bytes(payload[:4]))
+    """True for ``ON``, False for ``OFF``, in any case and between white space; else None."""
+    word = parse_word(payload)
+    return None if word is None else _SWITCH.get(word)
 
 
 def encode_switch(on: bool) -> bytes:
@@ -36,27 +55,66 @@ def encode_switch(on: bool) -> bytes:
     return b"ON" if on else b"OFF"
 
 
+class Command(NamedTuple):
+    """One thing that a node can be told to do."""
+
+    topic: str
+    read: Callable[[bytes], Any]
+    """Reads a payload, on the network thread. Raises ValueError with the end of a sentence that
+    begins with the payload, for example "is neither ON nor OFF"."""
+    obey: Callable[[Any], object]
+    """Does what was read, on the commands' own thread; it may block."""
+    title: str
+    """For the log, if it fails: "the command to ..."."""
+    waiting: int = 1
+    """How many may wait. With 1 only the latest does, as is right for a switch; beyond it, the
+    oldest is dropped and warned of."""
+
+
+def mute_command(topic: str, on_mute: Callable[[bool], object]) -> Command:
+    """The switch of the microphone.
+
+    Args:
+        topic: Where it comes.
+        on_mute: Called with True to mute and False to unmute.
+    """
+    return Command(topic=topic, read=_read_switch, obey=on_mute, title="mute or unmute")
+
+
+def _read_switch(payload: bytes) -> bool:
+    on = parse_switch(payload)
+    if on is None:
+        raise ValueError("is neither ON nor OFF")
+    return on
+
+
 class Commands:
     """Takes commands from the network thread and carries them out on its own.
 
-    The callback may block (closing a microphone takes a while): only the latest command is kept
-    waiting meanwhile, because a switch has no history. An exception in it is logged, not fatal.
+    A command may block (closing a microphone takes a while). An exception in it is logged, not
+    fatal.
 
     Args:
-        topic: The topic of the mute command.
-        on_mute: Called with True to mute and False to unmute, never on the network thread.
+        known: All commands, each with a topic of its own.
+        warnings: What was ignored is said there.
     """
 
-    def __init__(self, topic: str, on_mute: Callable[[bool], None]) -> None:
-        self._topic = topic
-        self._on_mute = on_mute
-        self._warned: set[str] = set()
-        self._wanted: bool | None = None
+    def __init__(
+        self, known: Sequence[Command], *, warnings: RepeatedWarnings | None = None
+    ) -> None:
+        self._known = {command.topic: command for command in known}
+        self._warnings = warnings or RepeatedWarnings(_log)
+        self._waiting: dict[str, deque[Any]] = {topic: deque() for topic in self._known}
         self._stopping = False
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self.ignored = 0
-        """Messages that were no valid command."""
+        """Messages that were no valid command, or came faster than they could be carried out."""
+
+    @property
+    def topics(self) -> list[str]:
+        """Where commands come."""
+        return list(self._known)
 
     def start(self) -> None:
         """Start the thread that carries commands out."""
@@ -80,41 +138,54 @@ class Commands:
         Returns:
             Whether it was a valid command.
         """
-        if topic != self._topic:
-            return self._ignore(topic, "no command has this topic")
+        command = self._known.get(topic)
+        if command is None:
+            self._ignore(_UNKNOWN, f"{_shown(topic.encode())} is the topic of no command")
+            return False
         if retained:
-            return self._ignore(
+            self._ignore(
                 topic, "a retained command is not obeyed; publish it without the retain flag"
             )
-        wanted = parse_switch(payload)
-        if wanted is None:
-            shown = ascii(bytes(payload[:_SHOWN]))[1:]
-            more = ", ..." if len(payload) > _SHOWN else ""
-            return self._ignore(topic, f"{shown}{more} is neither ON nor OFF")
+            return False
+        try:
+            wanted = command.read(payload)
+        except ValueError as error:
+            self._ignore(topic, f"{_shown(payload)} {error}")
+            return False
         with self._changed:
-            self._wanted = wanted
+            waiting = self._waiting[topic]
+            waiting.append(wanted)
+            dropped = len(waiting) > command.waiting
+            if dropped:
+                waiting.popleft()
             self._changed.notify_all()
+        if dropped and command.waiting > 1:
+            self._ignore(topic, "commands come faster than they can be carried out")
         return True
 
-    def _ignore(self, topic: str, reason: str) -> bool:
+    def _ignore(self, topic: str, reason: str) -> None:
         self.ignored += 1
-        # Bounded, so that a stranger who invents topics can fill neither log nor memory.
-        if topic not in self._warned and len(self._warned) < _TOPICS_REMEMBERED:
-            self._warned.add(topic)
-            _log.warning("ignored a message on %s: %s (further ones are only counted)",
-                         ascii(topic)[1:-1], reason)  # fmt: skip
-        return False
+        self._warnings.warn(topic, f"ignored a message on {topic}: {reason}")
+
+    def _next(self) -> tuple[Command, Any] | None:
+        """The next command to carry out, waited for; None to stop."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopping or any(self._waiting.values()))
+            if self._stopping:
+                return None
+            topic = next(topic for topic, waiting in self._waiting.items() if waiting)
+            return self._known[topic], self._waiting[topic].popleft()
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._stopping or self._wanted is not None)
-                if self._stopping:
-                    return
-                wanted, self._wanted = self._wanted, None
-            if wanted is None:
-                continue
+        while (found := self._next()) is not None:
+            command, wanted = found
             try:
-                self._on_mute(wanted)
+                command.obey(wanted)
             except Exception:  # noqa: BLE001 (whatever it is, the next command must still work)
-                _log.exception("the command to %s failed", "mute" if wanted else "unmute")
+                _log.exception("the command to %s failed", command.title)
+
+
+def _shown(payload: bytes) -> str:
+    """The beginning of a payload, harmless on a terminal."""
+    more = ", ..." if len(payload) > _SHOWN else ""
+    return ascii(bytes(payload[:_SHOWN]))[1:] + more

@@ -10,6 +10,7 @@ in order, with the same id and the same bytes.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -20,9 +21,10 @@ from serd.errors import ConfigError, SerdError
 from serd.events.event import encode
 from serd.events.state import encode_state
 from serd.histogram import Histogram
+from serd.logs import RepeatedWarnings
 from serd.mqtt.access import EMBEDDED, Access
 from serd.mqtt.backoff import Backoff
-from serd.mqtt.commands import Commands, encode_switch
+from serd.mqtt.commands import Command, Commands, encode_switch, mute_command
 from serd.mqtt.discovery import birth_topic, discovery_payload, discovery_topic
 from serd.mqtt.link import Link, LinkError
 from serd.mqtt.outbox import Board, EventQueue, EventStore
@@ -30,7 +32,7 @@ from serd.mqtt.topics import Topics
 from serd.mqtt.wake import Wake
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import paho.mqtt.client as paho
 
@@ -47,6 +49,8 @@ _STEP_S: Final = 1.0
 _GOODBYE_S: Final = 0.5
 _STORE_PAUSE_S: Final = 1.0
 _FLAPS_SUSPICIOUS: Final = 3
+_ANSWER_S: Final = 5.0
+"""What others can ask for with a message (everything anew, ``online`` again) they get so often."""
 
 LATENCY_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0, 60.0, 600.0)
 """Buckets of the time from the end of speech to the hand-over, seconds: the small ones while a
@@ -96,6 +100,7 @@ class MqttPublisher:
         node: Name of the node.
         store: The journal; read and acknowledged on the publisher's thread.
         on_mute: Called with the wish of a mute command, on a thread that may be blocked.
+        commands: What else the node can be told to do.
         on_connection: Called at each change with whether a broker is there and why not, on the
             publisher's thread; it must not block.
         backoff: Waits between attempts.
@@ -114,6 +119,7 @@ class MqttPublisher:
         store: EventStore,
         *,
         on_mute: Callable[[bool], None] | None = None,
+        commands: Sequence[Command] = (),
         on_connection: Callable[[bool, str], None] | None = None,
         backoff: Backoff | None = None,
         version: str = "unknown",
@@ -137,7 +143,9 @@ class MqttPublisher:
             self._board.put(
                 discovery_topic(self.topics, settings.discovery_prefix), announcement, qos=1
             )
-        self._commands = Commands(self.topics.mute_set, on_mute or (lambda _on: None))
+        self._warnings = RepeatedWarnings(_log)
+        mute = mute_command(self.topics.mute_set, on_mute or (lambda _on: None))
+        self._commands = Commands([mute, *commands], warnings=self._warnings)
         self._on_connection = on_connection
         self._backoff = backoff or Backoff()
         self._wake = Wake()
@@ -155,6 +163,8 @@ class MqttPublisher:
         self._counts = {"connections": 0, "published": 0, "acknowledged": 0, "redelivered": 0,
                         "connection_failures": 0, "publish_failures": 0}  # fmt: skip
         self._own_onlines = 0
+        self._online = _Answer()
+        self._everything = _Answer()
         self.conflict = ""
         """That another client uses this node's name, in words; empty if none does."""
         self.heartbeat = time.monotonic()
@@ -295,7 +305,7 @@ class MqttPublisher:
         self._say(link, ONLINE)
         # It comes back, if at all, as the retained one; but the broker inside serd is not in order.
         self._own_onlines = int(self._embedded)
-        own = [self.topics.mute_set, self.topics.status]
+        own = [*self._commands.topics, self.topics.status]
         link.subscribe(own if self._birth is None else [*own, self._birth])
         self._events.restart()
         self._board.restart()
@@ -306,15 +316,17 @@ class MqttPublisher:
     def _turn(self, link: Link, timeout: float) -> None:
         """Hand over what can be, let the network work, take what came."""
         self.heartbeat = time.monotonic()
+        self._answer(link)
         self._hand_over_events(link)
         self._hand_over_values(link)
+        self._warnings.flush()
         link.step(timeout, self._wake)
         if link.subscription is False and not self._subscription_refused:
             self._subscription_refused = True
             _log.warning("the broker does not let serd subscribe to %s: check its access list; "
                          "commands will not arrive", self.topics.mute_set)  # fmt: skip
         while link.received:
-            self._receive(link, link.received.popleft())
+            self._receive(link.received.popleft())
         self._collect()
         if self._drained():
             with self._news:
@@ -355,17 +367,16 @@ class MqttPublisher:
             receipt = link.publish(posting.topic, posting.payload, qos=posting.qos, retain=True)
             self._board.posted(posting, receipt)
 
-    def _receive(self, link: Link, message: paho.MQTTMessage) -> None:
+    def _receive(self, message: paho.MQTTMessage) -> None:
         topic, payload = message.topic, bytes(message.payload)
         if topic == self._birth:
             # On subscribing comes the retained one; what it asks for has just been sent.
             if payload == ONLINE and not message.retain:
-                self._say(link, ONLINE)
-                self._board.restart()
+                self._everything.wanted = True
         elif topic == self.topics.status:
             if payload == OFFLINE and not message.retain:
                 self._conflict("offline")
-                self._say(link, ONLINE)
+                self._online.wanted = True
             elif payload == ONLINE and not message.retain:
                 self._own_onlines -= 1
                 if self._own_onlines < 0:
@@ -374,10 +385,23 @@ class MqttPublisher:
         else:
             self._commands.receive(topic, payload, retained=message.retain)
 
+    def _answer(self, link: Link) -> None:
+        """Say again what others have asked for, at most every few seconds and not into a jam."""
+        if link.congested:
+            return
+        if self._everything.due():
+            self._board.restart()
+            self._say(link, ONLINE)
+        if self._online.due():
+            self._say(link, ONLINE)
+
     def _conflict(self, status: str) -> None:
         """Somebody else has spoken in this node's name."""
-        _log.warning("somebody else says that %s is %s: is a second serd running with this "
-                     "node name?", self.topics.node, status)  # fmt: skip
+        self._warnings.warn(
+            "conflict",
+            f"somebody else says that {self.topics.node} is {status}: is a second serd running "
+            "with this node name?",
+        )
         self.conflict = "another serd seems to use this node name"
 
     def _farewell(self, link: Link) -> None:
@@ -427,3 +451,21 @@ class MqttPublisher:
                 self._on_connection(connected, reason)
             except Exception:  # noqa: BLE001 - the thread must outlive its listeners
                 _log.exception("a listener to the broker's coming and going failed")
+
+
+class _Answer:
+    """Something that others can ask for at any time, and get at most every few seconds."""
+
+    __slots__ = ("_given_at", "wanted")
+
+    def __init__(self) -> None:
+        self.wanted = False
+        self._given_at = -math.inf
+
+    def due(self) -> bool:
+        """Whether to give it now; it counts as given then."""
+        now = time.monotonic()
+        if not self.wanted or now - self._given_at < _ANSWER_S:
+            return False
+        self.wanted, self._given_at = False, now
+        return True

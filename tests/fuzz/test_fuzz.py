@@ -27,7 +27,7 @@ from serd.errors import ConfigError, UsageError
 from serd.events.event import decode
 from serd.model.emotions import EMOTIONS
 from serd.model.model_file import ModelInfo, pack
-from serd.mqtt.commands import Commands
+from serd.mqtt.commands import Commands, mute_command
 from serd.mqtt.messages import decode_message
 from tests.fuzz.isolation import Isolated
 from tests.fuzz.mutations import damaged
@@ -105,9 +105,11 @@ PAYLOADS = [b"ON", b"OFF", b"online", b"offline", b"{}", b'{"emotion":"happy"}']
 )
 def test_commands(topic: str, payload: bytes, retained: bool) -> None:
     told: list[bool] = []
-    commands = Commands("serd/a/mute/set", told.append)  # not started: nothing is carried out
+    mute = mute_command("serd/a/mute/set", told.append)
+    commands = Commands([mute])  # not started: nothing is carried out
     taken = commands.receive(topic, payload, retained=retained)
-    assert taken == (topic == "serd/a/mute/set" and payload in {b"ON", b"OFF"} and not retained)
+    switch = len(payload) <= 64 and payload.strip().lower() in {b"on", b"off"}
+    assert taken == (topic == "serd/a/mute/set" and switch and not retained)
     assert commands.ignored == (not taken)
 
 

@@ -1,4 +1,6 @@
-"""A process that journals and publishes events until it is killed; prints each number journalled.
+"""A process that journals and publishes events until it is killed.
+
+Prints the number of the last event that it was asked for; ``muted`` or ``unmuted`` for a command.
 
 Usage: python -m tests.mqtt.publisher_process PORT JOURNAL
 """
@@ -12,7 +14,7 @@ from serd.config import MqttConfig
 from serd.events.journal import Journal
 from serd.mqtt.backoff import Backoff
 from serd.mqtt.publisher import MqttPublisher
-from tests.mqtt.samples import NODE, new_event
+from tests.mqtt.samples import NODE, new_event, room
 
 
 def main() -> None:
@@ -22,8 +24,10 @@ def main() -> None:
         MqttConfig(host="127.0.0.1", port=port),
         NODE,
         journal,
+        on_mute=lambda on: print("muted" if on else "unmuted", flush=True),
         backoff=Backoff(first_s=0.05, longest_s=0.2),
     )
+    publisher.state(room())
     publisher.start()
     for line in sys.stdin:  # as many events as the test asks for, when it asks
         for number in range(int(line)):

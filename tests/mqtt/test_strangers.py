@@ -1,0 +1,150 @@
+"""Whatever a stranger publishes, the node stays connected, heeds its commands and publishes on."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from serd.config import MqttConfig
+from serd.events.journal import Journal
+from serd.mqtt.backoff import Backoff
+from serd.mqtt.publisher import MqttPublisher
+from tests.broker import TIMEOUT_S, Mosquitto, Recorder
+from tests.mqtt.samples import NODE, room
+
+pytestmark = pytest.mark.broker
+
+EMOTION = f"serd/{NODE}/emotion"
+STATUS = f"serd/{NODE}/status"
+STATE = f"serd/{NODE}/state"
+MUTE_SET = f"serd/{NODE}/mute/set"
+DISCOVERY = f"homeassistant/device/serd_{NODE}/config"
+BIRTH = "homeassistant/status"
+FLOOD = 30_000
+
+Start = Callable[..., MqttPublisher]
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal(tmp_path / "journal.db") as opened:
+        yield opened
+
+
+@pytest.fixture
+def start(journal: Journal) -> Iterator[Start]:
+    started: list[MqttPublisher] = []
+
+    def begin(port: int, **more: object) -> MqttPublisher:
+        publisher = MqttPublisher(
+            MqttConfig(**{"host": "localhost", "port": port, **more}),  # type: ignore[arg-type]
+            NODE,
+            journal,
+            backoff=Backoff(first_s=0.05, longest_s=0.2),
+        )
+        started.append(publisher)
+        publisher.start()
+        return publisher
+
+    yield begin
+    for publisher in started:
+        publisher.stop(0.5)
+        assert not publisher.alive
+
+
+def flood(port: int, topic: str, payload: str, count: int = FLOOD) -> None:
+    """So many messages as fast as the broker takes them, from a process of its own."""
+    subprocess.run(
+        ["mosquitto_pub", "-h", "127.0.0.1", "-p", str(port), "-t", topic, "-l"],
+        input=f"{payload}\n" * count,
+        text=True,
+        check=True,
+    )
+
+
+class Node:
+    """A publisher in a process of its own, so that its memory is nobody else's."""
+
+    def __init__(self, port: int, folder: Path) -> None:
+        self._log = folder / "log"
+        command = [sys.executable, "-m", "tests.mqtt.publisher_process", str(port)]
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                [*command, str(folder / "journal.db")],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def hear(self) -> str:
+        """Wait for the next thing that it was told to do."""
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def resident_mb(self) -> float:
+        pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
+        return pages * resource.getpagesize() / 1e6
+
+    def warnings(self) -> list[str]:
+        """The lines that it has logged."""
+        return self._log.read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "warnings"),
+    [(STATUS, "offline", 1), (STATUS, "online", 1), (BIRTH, "online", 0), (MUTE_SET, "rubbish", 1)],
+)
+def test_a_flood_fills_neither_log_nor_memory(
+    broker: Mosquitto, tmp_path: Path, topic: str, payload: str, warnings: int
+) -> None:
+    with (
+        Recorder(broker.port, STATE) as states,  # each answer brings it again
+        Node(broker.port, tmp_path) as node,
+    ):
+        states.wait_count(STATE, 1)
+        flood(broker.port, topic, payload, 1000)  # what the first of them costs is no growth
+        states.publish(MUTE_SET, b"ON")
+        assert node.hear() == "muted"
+        before = node.resident_mb()
+        began = time.monotonic()
+        flood(broker.port, topic, payload)
+        states.publish(MUTE_SET, b"OFF")
+        assert node.hear() == "unmuted"
+        took = time.monotonic() - began
+        assert node.resident_mb() - before < 4
+        assert len(states.on(STATE)) <= 3 + took / 5
+        lines = node.warnings()
+    assert len(lines) <= warnings * (1 + took / 60), lines
+
+
+def test_the_answer_to_home_assistant_is_not_lost_in_a_flood(
+    broker: Mosquitto, start: Start
+) -> None:
+    """It is put off for some seconds, and comes."""
+    publisher = start(broker.port)
+    publisher.state(room())
+    assert publisher.drain(TIMEOUT_S)
+    with Recorder(broker.port) as recorder:
+        for _ in range(20):
+            recorder.publish(BIRTH, b"online")
+        recorder.wait_count(DISCOVERY, 3)  # the retained one, one at once, one for the others
+        assert len(recorder.on(DISCOVERY)) == 3
+        recorder.publish(STATUS, b"offline", retain=True)
+        recorder.wait(lambda: recorder.last(STATUS) == b"online")
+        recorder.publish(STATUS, b"offline", retain=True)
+        recorder.wait(lambda: recorder.last(STATUS) == b"online")
