@@ -1,13 +1,14 @@
 #!/bin/bash
 # Makes serd's own virtual environment: packaging/venv.sh TARGET [WHEELS]
 #
-# Installs exactly what packaging/requirements.lock pins, checked by its hashes, then serd itself
+# Installs exactly what packaging/requirements.lock pins ($SERD_LOCK: another one), checked by its hashes, then serd itself
 # from this source tree. Nothing here is left behind but TARGET. A TARGET that was made from the same
 # lock file is kept, and only serd in it replaced. WHEELS is a folder to take the packages from
 # instead of the network. Needs python3-venv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target=$1
+lock=${SERD_LOCK:-packaging/requirements.lock}
 wheels=${2:-}
 
 work=$(mktemp -d)
@@ -34,11 +35,11 @@ compile() {
     "$target/bin/python" -m compileall -q -f --invalidation-mode unchecked-hash "$@" >/dev/null || true
 }
 
-stamp=$(cat packaging/requirements.lock packaging/venv.sh | sha256sum | cut -c 1-16)
+stamp=$(cat "$lock" packaging/venv.sh | sha256sum | cut -c 1-16)
 if [ "$(cat "$target/.made-from" 2>/dev/null)" != "$stamp" ]; then
     rm -rf "$target"
     python3 -m venv --without-pip "$target"
-    "${pip[@]}" "${into[@]}" --require-hashes --only-binary :all: -r packaging/requirements.lock
+    "${pip[@]}" "${into[@]}" --require-hashes --only-binary :all: -r "$lock"
     # What no daemon runs: numpy's own tests, and LiteRT's drivers for accelerators that a Pi lacks.
     find "$target"/lib/python3*/site-packages/numpy -type d -name tests -prune -exec rm -rf {} +
     rm -rf "$target"/lib/python3*/site-packages/ai_edge_litert/{tools,vendors,libLiteRtWebGpuAccelerator.so}

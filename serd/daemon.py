@@ -104,6 +104,7 @@ class Daemon:
         self.unwritten: Sequence[Entry] = ()
         """Events that could not be written before it began again."""
         self.hooks: Hooks = Hooks(config.hooks)
+        former = self._former_names([single.node for single in config.each()])
         self.nodes: Sequence[Node] = [
             Node(
                 single,
@@ -114,6 +115,7 @@ class Daemon:
                 on_end=self._wake.set,
                 alone=not config.sources,
                 warn=place == 0,
+                former=former if place == 0 else (),
             )
             for place, single in enumerate(config.each())
         ]
@@ -129,6 +131,21 @@ class Daemon:
                 *(part for node in self.nodes for part in node.parts()),
             ]
         )
+
+    def _former_names(self, names: Sequence[str]) -> list[str]:
+        """Nodes that are not called so any more, and whose events the broker has not all got."""
+        former = [
+            name
+            for name in self._journal.nodes()
+            if name not in names and self._journal.waiting(name)
+        ]
+        for name in former:
+            log.info(
+                "%d events of %s, a node that there is no more, are sent under that name",
+                self._journal.waiting(name),
+                name,
+            )
+        return former
 
     # ------------------------------------------------------------------ from anywhere
 

@@ -32,7 +32,7 @@ from serd.supervisor import Part
 from serd.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from serd.config import Config
     from serd.event_writer import EventWriter
@@ -72,6 +72,7 @@ class Node:
         on_end: Called when the pipeline has ended, for whatever reason, on its thread.
         alone: Whether it is the only node of the process.
         warn: Whether to log what is unwise in the settings that all nodes share.
+        former: Names of nodes that there are no more, whose waiting events it sends as well.
 
     Raises:
         ConfigError: The configuration asks for something that is not installed.
@@ -88,6 +89,7 @@ class Node:
         on_end: Callable[[], object],
         alone: bool = True,
         warn: bool = True,
+        former: Sequence[str] = (),
     ) -> None:
         self.name = config.node
         self._config = config
@@ -109,6 +111,7 @@ class Node:
             version=VERSION,
             thread_name=self._titled("serd-mqtt"),
             warn=warn,
+            former=former,
         )
         info = classifier.info
         self.pipeline = Pipeline(

@@ -59,6 +59,12 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "addresses are those that the proxy tells.",
 )
 @click.option(
+    "--ingress",
+    metavar="ADDRESS",
+    help="Answer Home Assistant's ingress proxy at this address and nobody else; its login stands "
+    "for the token. The add-on uses it.",
+)
+@click.option(
     "--journal",
     "journals",
     multiple=True,
@@ -78,6 +84,7 @@ def dashboard(
     tls_cert: Path | None,
     tls_key: Path | None,
     behind_proxy: bool,
+    ingress: str | None,
     journals: tuple[Path, ...],
 ) -> None:
     """Show all nodes as a web page: live, the day, and history.
@@ -102,6 +109,7 @@ def dashboard(
         token=read_token(token_file),
         allowed_hosts=allowed_hosts,
         behind_proxy=behind_proxy,
+        ingress=ingress,
         cert=tls_cert,
         key=tls_key,
     )

@@ -49,6 +49,7 @@ cli.commands = Commands(
         "model",
         "discovery",
         "check",
+        "health",
         "meter",
         "dashboard",
         "bench",

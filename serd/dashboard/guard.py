@@ -2,7 +2,8 @@
 
 In this order: the ``Host`` must be one of ours (against DNS rebinding), what changes something
 must come from a page of ours (against forged requests), and with a token the visitor must have
-shown it.
+shown it. Behind Home Assistant's ingress the address of the proxy stands for the first and the last
+of these: it comes from where nobody else can, and whoever it asks for has logged in there.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 
-from serd.dashboard.settings import own_names
+from serd.dashboard.settings import is_loopback, own_names
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -39,6 +40,12 @@ HEADERS: Final = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
+
+_IN_HOME_ASSISTANT: Final = {
+    "content-security-policy": POLICY.replace("frame-ancestors 'none'", "frame-ancestors 'self'"),
+    "x-frame-options": "SAMEORIGIN",
+}
+"""What differs behind ingress: Home Assistant shows the page in a frame of its own."""
 
 _OPEN: Final = ("/static/", "/login", "/healthz")
 _CHANGING: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -85,6 +92,7 @@ class Guard:
         self._throttle = throttle
         self._names = own_names() | {name.lower().rstrip(".") for name in settings.allowed_hosts}
         self._names.add(settings.host.lower())
+        self._answer_headers = HEADERS | (_IN_HOME_ASSISTANT if settings.ingress else {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -94,7 +102,7 @@ class Guard:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                for name, value in self._answer_headers.items():
                     headers[name] = value
                 if not scope["path"].startswith("/static/"):
                     headers["cache-control"] = "no-store"
@@ -102,13 +110,24 @@ class Guard:
 
         headers = Headers(scope=scope)
         refusal = (
-            self._judge_host(headers)
+            self._judge_caller(scope)
+            or self._judge_host(headers)
             or self._judge_origin(scope, headers)
             or self._judge_visitor(scope, headers)
         )
         await (refusal or self._app)(scope, receive, send_with_headers)
 
+    def _judge_caller(self, scope: Scope) -> Response | None:
+        ingress = self._settings.ingress
+        if ingress is None or _same_address(client_of(scope), ingress):
+            return None
+        if scope["path"] == "/healthz" and is_loopback(client_of(scope)):  # our own health check
+            return None
+        return refuse(403, "this dashboard is reached through Home Assistant alone")
+
     def _judge_host(self, headers: Headers) -> Response | None:
+        if self._settings.ingress is not None:  # whatever name Home Assistant is reached by
+            return None
         hosts = headers.getlist("host")
         name = host_name(hosts[0]) if len(hosts) == 1 else None
         # An address cannot be rebound: only a name can be made to point somewhere else.
@@ -130,6 +149,10 @@ class Guard:
             ours = headers.get("sec-fetch-site") in {None, "same-origin", "none"} and (
                 self._sessions is None or "cookie" not in headers
             )
+        elif self._settings.ingress is not None:
+            # Proxies before Home Assistant may speak TLS for it, or be called by another name.
+            named = (headers.get("host", ""), headers.get("x-forwarded-host", ""))
+            ours = origin.partition("://")[2].lower() in {name.lower() for name in named if name}
         else:
             ours = origin.lower() == f"{scheme}://{headers.get('host', '').lower()}"
         return None if ours else refuse(403, "this request comes from another page")
@@ -188,6 +211,16 @@ def host_name(host: str) -> str | None:
     if port and not port.isdigit():
         return None
     return name.rstrip(".") or None
+
+
+def _same_address(one: str, other: str) -> bool:
+    try:
+        addresses = [ipaddress.ip_address(text.partition("%")[0]) for text in (one, other)]
+    except ValueError:
+        return False
+    # A socket for both kinds writes an IPv4 address as ::ffff:172.30.32.2.
+    plain = [getattr(address, "ipv4_mapped", None) or address for address in addresses]
+    return plain[0] == plain[1]
 
 
 def _is_address(name: str) -> bool:

@@ -37,6 +37,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Names, besides its own and addresses, by which browsers may call it."""
     behind_proxy: bool = False
     """A proxy on this machine speaks TLS for it and says for whom it asks."""
+    ingress: str | None = None
+    """Address of Home Assistant's ingress proxy, the only one that is answered: whoever comes from
+    there has logged in to Home Assistant. None: there is none."""
     cert: Path | None = None
     """Certificate chain, PEM, to speak TLS itself."""
     key: Path | None = None
@@ -55,7 +58,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             UsageError: With one sentence and a remedy.
         """
-        if not is_loopback(self.host) and self.token is None:
+        if self.ingress is not None:
+            self._check_ingress()
+        elif not is_loopback(self.host) and self.token is None:
             raise UsageError(
                 f"--host {self.host} can be reached by others, so a token is needed",
                 remedy="openssl rand -hex 16 >token; chmod 600 token; add --token-file token",
@@ -66,6 +71,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise UsageError("--behind-proxy and --tls-cert exclude each other")
         if self.behind_proxy and not is_loopback(self.host):
             raise UsageError("--behind-proxy is for a proxy on this machine: leave --host out")
+
+    def _check_ingress(self) -> None:
+        if self.token is not None or self.cert is not None or self.behind_proxy:
+            raise UsageError(
+                "--ingress goes with no token, no certificate and no --behind-proxy: Home "
+                "Assistant asks who comes, and speaks TLS"
+            )
+        try:
+            ipaddress.ip_address(self.ingress or "")
+        except ValueError:
+            raise UsageError(
+                f"--ingress {self.ingress} is not an address",
+                remedy="name that of Home Assistant's ingress: 172.30.32.2",
+            ) from None
 
 
 def is_loopback(host: str) -> bool:

@@ -107,6 +107,7 @@ class MqttPublisher:
         version: Of serd, for Home Assistant.
         thread_name: Of its thread; what follows " of " begins its messages in the log.
         warn: Whether to log what is unwise in the settings; once is enough for several nodes.
+        former: Names of nodes that there are no more, whose waiting events it sends as well.
 
     Raises:
         ConfigError: Secrets or certificates cannot be used, or the names make no topic.
@@ -125,6 +126,7 @@ class MqttPublisher:
         version: str = "unknown",
         thread_name: str = "serd-mqtt",
         warn: bool = True,
+        former: Sequence[str] = (),
     ) -> None:
         self.topics = Topics(settings.base_topic, node)
         self._access = Access(settings)
@@ -135,6 +137,11 @@ class MqttPublisher:
         self._birth = birth_topic(settings.discovery_prefix) if settings.discovery else None
         self._store = store
         self._events = EventQueue(store, node)
+        # What a node left behind that is not called so any more goes out under its old name.
+        self._queues = {
+            Topics(settings.base_topic, name).emotion: EventQueue(store, name) for name in former
+        }
+        self._queues[self.topics.emotion] = self._events
         self._board = Board()
         if settings.discovery:
             announcement = discovery_payload(
@@ -163,6 +170,8 @@ class MqttPublisher:
         self._counts = {"connections": 0, "published": 0, "acknowledged": 0, "redelivered": 0,
                         "connection_failures": 0, "publish_failures": 0}  # fmt: skip
         self._own_onlines = 0
+        self._keepalive_s = settings.keepalive_s
+        self._own_will_until = 0.0
         self._online = _Answer()
         self._everything = _Answer()
         self.conflict = ""
@@ -264,7 +273,11 @@ class MqttPublisher:
             return self._news.wait_for(self._drained, timeout)
 
     def _drained(self) -> bool:
-        return self._connected and self._events.idle and self._board.idle
+        return self._connected and self._all_sent and self._board.idle
+
+    @property
+    def _all_sent(self) -> bool:
+        return all(queue.idle for queue in self._queues.values())
 
     # The publisher's thread.
 
@@ -297,6 +310,11 @@ class MqttPublisher:
             while not self._stopping:
                 self._turn(link, _STEP_S)
             self._farewell(link)
+        except LinkError:
+            # The broker may take this long to miss us, and then sends the will of that connection.
+            if self._connected:
+                self._own_will_until = time.monotonic() + 2 * self._keepalive_s
+            raise
         finally:
             self._collect()  # what was acknowledged in the same breath need not be sent again
             link.abandon()
@@ -307,7 +325,8 @@ class MqttPublisher:
         self._own_onlines = int(self._embedded)
         own = [*self._commands.topics, self.topics.status]
         link.subscribe(own if self._birth is None else [*own, self._birth])
-        self._events.restart()
+        for queue in self._queues.values():
+            queue.restart()
         self._board.restart()
         self._backoff.connected()
         self._counts["connections"] += 1
@@ -336,17 +355,8 @@ class MqttPublisher:
         if time.monotonic() < self._store_retry_at:
             return
         try:
-            # A congested network gets no more: what is handed over cannot be taken back.
-            while not link.congested and (waiting := self._events.next()) is not None:
-                event = self._store.hand_over(waiting)
-                receipt = link.publish(self.topics.emotion, encode(event), qos=1, retain=False)
-                self._events.handed(event, receipt)
-                self.latency_ms = event.latency_ms
-                self._counts["published"] += 1
-                if waiting.latency_ms is not None:
-                    self._counts["redelivered"] += 1
-                elif event.latency_ms is not None:
-                    self.latencies.observe(event.latency_ms / 1000)
+            for topic, queue in self._queues.items():
+                self._hand_over(link, topic, queue)
             self._store.flush(if_due=True)
         except LinkError:
             self._counts["publish_failures"] += 1
@@ -359,6 +369,18 @@ class MqttPublisher:
                 _log.warning("events cannot be published now: %s", error)
         else:
             self._store_trouble = None
+
+    def _hand_over(self, link: Link, topic: str, queue: EventQueue) -> None:
+        # A congested network gets no more: what is handed over cannot be taken back.
+        while not link.congested and (waiting := queue.next()) is not None:
+            event = self._store.hand_over(waiting)
+            queue.handed(event, link.publish(topic, encode(event), qos=1, retain=False))
+            self.latency_ms = event.latency_ms
+            self._counts["published"] += 1
+            if waiting.latency_ms is not None:
+                self._counts["redelivered"] += 1
+            elif event.latency_ms is not None:
+                self.latencies.observe(event.latency_ms / 1000)
 
     def _hand_over_values(self, link: Link) -> None:
         for posting in self._board.due():
@@ -375,7 +397,11 @@ class MqttPublisher:
                 self._everything.wanted = True
         elif topic == self.topics.status:
             if payload == OFFLINE and not message.retain:
-                self._conflict("offline")
+                if time.monotonic() < self._own_will_until:
+                    self._own_will_until = 0.0  # ours comes once
+                    _log.info("the broker noticed only now that the last connection was lost")
+                else:
+                    self._conflict("offline")
                 self._online.wanted = True
             elif payload == ONLINE and not message.retain:
                 self._own_onlines -= 1
@@ -414,7 +440,7 @@ class MqttPublisher:
         link.close(self._left())
 
     def _collect(self) -> None:
-        self._counts["acknowledged"] += self._events.collect()
+        self._counts["acknowledged"] += sum(queue.collect() for queue in self._queues.values())
 
     def _left(self) -> float:
         return max(0.0, self._deadline - time.monotonic())

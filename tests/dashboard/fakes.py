@@ -62,8 +62,14 @@ class FakeSwitch:
 class World:
     """An application with fakes, and one node that has spoken."""
 
-    def __init__(self, token: str | None = None, journals: tuple[Path, ...] = ()) -> None:
-        self.settings = Settings(token=token, journals=journals)
+    def __init__(
+        self,
+        token: str | None = None,
+        journals: tuple[Path, ...] = (),
+        *,
+        ingress: str | None = None,
+    ) -> None:
+        self.settings = Settings(token=token, journals=journals, ingress=ingress)
         self.switch = FakeSwitch()
         self.watch = Watch(FakeFollower)
         self.switch.watch = self.watch

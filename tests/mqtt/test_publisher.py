@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import jsonschema
@@ -51,7 +51,7 @@ def start(journal: Journal) -> Iterator[Start]:
 
     def begin(port: int, *, store: object = journal, on_mute: Callable[[bool], None] | None = None,
               on_connection: Callable[[bool, str], None] | None = None,
-              **more: object) -> MqttPublisher:  # fmt: skip
+              former: Sequence[str] = (), **more: object) -> MqttPublisher:  # fmt: skip
         publisher = MqttPublisher(
             MqttConfig(**{"host": "localhost", "port": port, **more}),  # type: ignore[arg-type]
             NODE,
@@ -60,6 +60,7 @@ def start(journal: Journal) -> Iterator[Start]:
             on_connection=on_connection,
             backoff=Backoff(first_s=0.05, longest_s=0.2),
             version="1.2.3",
+            former=former,
         )
         started.append(publisher)
         publisher.start()
@@ -229,6 +230,44 @@ def test_somebody_elses_offline_is_contradicted(
         recorder.publish(STATUS, b"offline", retain=True)
         recorder.wait_for(STATUS, b"online", times=2)
         assert recorder.on(STATUS)[-1] == b"online"
+    assert "second serd" in caplog.text
+
+
+def test_a_renamed_node_sends_what_waited_under_the_old_name(
+    broker: Mosquitto, start: Start, journal: Journal
+) -> None:
+    old = journalled(journal, 3, node="old-name")
+    with Recorder(broker.port) as recorder:
+        publisher = start(broker.port, former=["old-name"])
+        recorder.wait_count("serd/old-name/emotion", 3)
+        assert publisher.drain(TIMEOUT_S)
+        said = [decode(payload) for payload in recorder.on("serd/old-name/emotion")]
+        assert [(event.id, event.node, event.seq) for event in said] == [
+            (event.id, "old-name", event.seq) for event in old
+        ]
+        # Nothing else is said in a name that is no longer this node's.
+        assert {m.topic for m in recorder.messages if "/old-name/" in m.topic} == {
+            "serd/old-name/emotion"
+        }
+    assert journal.waiting("old-name") == 0
+
+
+def test_ones_own_late_will_is_no_stranger(
+    broker: Mosquitto, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    publisher = start(broker.port)
+    wait_until(lambda: publisher.connected)
+    broker.restart(kill=True)
+    wait_until(lambda: publisher.counters()["reconnects"] == 1)
+    with Recorder(broker.port, STATUS) as recorder:
+        recorder.wait_for(STATUS, b"online")
+        # What a broker does that misses the lost connection late, or gets the will from a bridge.
+        recorder.publish(STATUS, b"offline", retain=True)
+        recorder.wait_for(STATUS, b"online", times=2)
+        assert "second serd" not in caplog.text
+        assert publisher.conflict == ""
+        recorder.publish(STATUS, b"offline", retain=True)  # a will comes once
+        wait_until(lambda: publisher.conflict != "")
     assert "second serd" in caplog.text
 
 

@@ -1,0 +1,81 @@
+"""``serd health``: whether the daemon on this machine is well, for whoever restarts it if not."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import socket
+from typing import Final
+
+import click
+
+from serd.cli.invocation import Command, Invocation, pass_invocation
+from serd.errors import UnavailableError
+
+_ANSWER_MAX: Final = 65_536
+_ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - as written there
+
+
+@click.command(cls=Command)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1, 600),
+    default=5.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the daemon has to answer.",
+)
+@pass_invocation
+def health(invocation: Invocation, *, timeout: float) -> None:
+    """Ask the running daemon whether it is well: hears, or waits and knows why.
+
+    It asks /healthz, so metrics.port must be set. Exit code 0 if all is well; otherwise 69, with
+    what is wrong. This is what a container's health check runs.
+    """
+    metrics = invocation.load().config.metrics
+    if metrics.port == 0:
+        raise UnavailableError(
+            "the daemon answers no questions: metrics.port is 0",
+            remedy="set metrics.port (SERD_METRICS__PORT=7374, say), and restart the daemon",
+        )
+    host = _ANY.get(metrics.host, metrics.host)
+    said = _ask(host, metrics.port, timeout)
+    head, _, body = said.partition(b"\r\n\r\n")
+    try:
+        answer = json.loads(body)
+        status, nodes = str(answer["status"]), dict(answer["nodes"])
+    except (ValueError, KeyError, TypeError):
+        raise UnavailableError(
+            f"what answers at {host}, port {metrics.port} is not serd",
+            remedy="give serd a metrics.port of its own",
+        ) from None
+    for name, node in nodes.items():
+        click.echo(f"{name}: {node.get('said', '')}")
+    # "starting" is not well, either: whoever asks knows how long a start may take.
+    if b" 200 " not in head.partition(b"\r\n")[0]:
+        raise UnavailableError(f"serd is not well: {status}")
+
+
+def _ask(host: str, port: int, timeout: float) -> bytes:
+    """The whole answer to ``GET /healthz``: an HTTP library would cost as much as all the rest."""
+    name = f"[{host}]" if _is_ipv6(host) else host
+    question = f"GET /healthz HTTP/1.0\r\nHost: {name}:{port}\r\n\r\n"
+    said = b""
+    try:
+        with socket.create_connection((host, port), timeout=timeout) as connection:
+            connection.sendall(question.encode())
+            while len(said) < _ANSWER_MAX and (more := connection.recv(4096)):
+                said += more
+    except OSError as error:
+        raise UnavailableError(
+            f"no serd answers at {host}, port {port}: {error.strerror or error}",
+            remedy="see whether it runs, with the same metrics.host and metrics.port",
+        ) from None
+    return said
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).version == 6
+    except ValueError:
+        return False

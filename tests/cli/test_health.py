@@ -1,0 +1,85 @@
+"""`serd health`: what a container's health check and a person learn."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.broker import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.cli.conftest import Outcome
+
+    Serd = Callable[..., Outcome]
+
+WELL = {"status": "ok", "nodes": {"attic": {"state": "listening", "said": "listening"}}}
+DEAF = {"status": "pipeline: no sign of life for 12 s", "nodes": {"attic": {"said": "listening"}}}
+
+
+@pytest.fixture
+def answering() -> Iterator[Callable[[int, bytes], int]]:
+    """Starts servers that always say the same; gives their ports."""
+    servers: list[http.server.HTTPServer] = []
+
+    def start(status: int, body: bytes) -> int:
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                assert self.path == "/healthz"
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        return server.server_port
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_well(serd: Serd, answering: Callable[[int, bytes], int]) -> None:
+    port = answering(200, json.dumps(WELL).encode())
+    assert serd("health", "--set", f"metrics.port={port}") == (0, "attic: listening\n", "")
+    # Listening on all addresses is asked for on loopback.
+    asked = ("--set", f"metrics.port={port}", "--set", "metrics.host=0.0.0.0")
+    assert serd("health", *asked).code == 0
+
+
+def test_deaf(serd: Serd, answering: Callable[[int, bytes], int]) -> None:
+    port = answering(503, json.dumps(DEAF).encode())
+    code, _, err = serd("health", "--set", f"metrics.port={port}")
+    assert (code, err) == (69, "serd: serd is not well: pipeline: no sign of life for 12 s\n")
+
+
+def test_nobody_answers(serd: Serd) -> None:
+    code, _, err = serd("health", "--set", f"metrics.port={free_port()}")
+    assert code == 69
+    assert "no serd answers at 127.0.0.1" in err
+
+
+@pytest.mark.parametrize("body", [b"hello", b"[]", b'{"status": "ok"}', b""])
+def test_somebody_else_answers(
+    serd: Serd, answering: Callable[[int, bytes], int], body: bytes
+) -> None:
+    code, _, err = serd("health", "--set", f"metrics.port={answering(200, body)}")
+    assert code == 69
+    assert "is not serd" in err
+
+
+def test_it_says_what_must_be_set(serd: Serd) -> None:
+    code, _, err = serd("health")
+    assert code == 69
+    assert "metrics.port is 0" in err
+    assert "SERD_METRICS__PORT" in err
