@@ -14,7 +14,7 @@ APT_RUN  := python3-venv libportaudio2
 # What the tests need besides: a real broker, a virtual microphone, a voice, a certificate maker,
 # ffmpeg and an RTSP server.
 APT_TEST := mosquitto mosquitto-clients pulseaudio pulseaudio-utils libasound2-plugins \
-            alsa-utils espeak-ng openssl unzip strace iproute2 nftables tmux man-db groff-base \
+            alsa-utils espeak-ng openssl unzip strace faketime iproute2 nftables tmux man-db groff-base \
             chromium chromium-driver ffmpeg \
             python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-good
 

@@ -52,9 +52,6 @@ log = logging.getLogger(__name__)
 TICK_S: Final = 1.0
 """How often the main thread looks after the others."""
 
-CLOCK_JUMP_S: Final = 300.0
-"""The wall clock was set if it moved by more than this against the monotonic one."""
-
 STOP_TIMEOUT_S: Final = 2.0
 """How long the utterance in flight, its way to the disk and the last messages may take when asked
 to stop: each of them."""
@@ -93,7 +90,6 @@ class Daemon:
         self._ready = False
         self._began = time.monotonic()
         self._processor_s = processor_seconds()
-        self._clock_offset = time.time() - time.monotonic()
 
         classifier = Classifier.configured(config)
         self.model: ModelInfo = classifier.info
@@ -346,13 +342,6 @@ class Daemon:
     def _maintain(self) -> None:
         memory.give_back()
         settings = self.config.journal
-        offset = time.time() - time.monotonic()
-        jumped, self._clock_offset = offset - self._clock_offset, offset
-        if abs(jumped) > CLOCK_JUMP_S:
-            # An event that waits for the broker must not be too old all of a sudden: a clock that
-            # was wrong at the start is set at the moment that the network comes.
-            log.warning("the clock was set by %+.0f s; nothing is forgotten for now", jumped)
-            return
         try:
             pruned = self._journal.maintain(
                 keep_days=settings.keep_days, max_events=settings.max_events
@@ -361,7 +350,8 @@ class Daemon:
             log.warning("%s", error)
             return
         if pruned.dropped:
-            log.error("%d events were dropped before a broker took them", pruned.dropped)
+            log.error("%d events were dropped before a broker took them: there are more than "
+                      "journal.max_events", pruned.dropped)  # fmt: skip
 
     def figures(self) -> ProcessFigures:
         """What all nodes have in common."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +17,8 @@ RFC3339_PATTERN: Final = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"
 _RFC3339: Final = re.compile(RFC3339_PATTERN)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
+_SYNCHRONISED_US: Final = 16_000_000
+"""A larger error than this is what the kernel assumes of a clock that nothing sets."""
 
 
 def rfc3339(ms: int) -> str:
@@ -39,6 +42,43 @@ def parse_rfc3339(text: str) -> int:
     return (datetime.fromisoformat(text) - _EPOCH) // _MILLISECOND
 
 
+class _Timex(ctypes.Structure):
+    """``struct timex`` of adjtimex(2), as far as it is read here."""
+
+    _fields_ = (
+        ("modes", ctypes.c_int),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("constant", ctypes.c_long),
+        ("precision", ctypes.c_long),
+        ("tolerance", ctypes.c_long),
+        ("seconds", ctypes.c_long),
+        ("fraction", ctypes.c_long),
+        ("rest", ctypes.c_char * 200),
+    )
+
+
+_adjtimex: Final[Any] = getattr(ctypes.CDLL(None), "adjtimex", None)
+
+
+def kernel_synchronised(wall_s: float) -> bool:
+    """Whether the kernel says that its clock is set over the network, as ``timedatectl`` asks it.
+
+    Args:
+        wall_s: What this process takes for the time, seconds since 1970; the kernel does not vouch
+            for it if its own clock shows another.
+    """
+    if _adjtimex is None:
+        return False
+    timex = _Timex()
+    if _adjtimex(ctypes.byref(timex)) < 0 or timex.maxerror >= _SYNCHRONISED_US:
+        return False
+    return bool(abs(timex.seconds - wall_s) < 5.0)
+
+
 class Clock:
     """The two clocks of the machine, injectable for tests.
 
@@ -49,14 +89,17 @@ class Clock:
     Args:
         wall: Seconds since 1970, UTC.
         monotonic: Seconds of a clock that never jumps.
+        synchronised: Whether something vouches for a wall clock that shows this (seconds).
     """
 
     def __init__(
         self,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        synchronised: Callable[[float], bool] = kernel_synchronised,
     ) -> None:
         self._wall = wall
+        self._synchronised = synchronised
         self._monotonic = monotonic
 
     def monotonic(self) -> float:
@@ -70,6 +113,10 @@ class Clock:
     def wall_ms_at(self, moment: float) -> int:
         """Date a moment of the monotonic clock, in milliseconds since 1970."""
         return round((self._wall() - (self._monotonic() - moment)) * 1000)
+
+    def synchronised(self) -> bool:
+        """Whether the wall clock is known to be right, because it is set over the network."""
+        return self._synchronised(self._wall())
 
     def timestamp(self) -> str:
         """The present moment as an RFC 3339 text."""

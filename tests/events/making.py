@@ -19,7 +19,10 @@ class ManualClock:
     def __init__(self, wall: float = START_MS / 1000, monotonic: float = 1000.0) -> None:
         self.wall = wall
         self.monotonic = monotonic
-        self.clock = Clock(lambda: self.wall, lambda: self.monotonic)
+        self.synchronised = False
+        self.clock = Clock(
+            lambda: self.wall, lambda: self.monotonic, lambda _wall: self.synchronised
+        )
 
     def advance(self, seconds: float) -> None:
         self.wall += seconds

@@ -65,6 +65,7 @@ def main() -> int:
     setattr(node, "PUBLISHER_PATIENCE_S", 4.0)  # noqa: B010
     setattr(source_health, "FLAT_S", 2.0)  # noqa: B010
     setattr(daemon, "GIVE_UP_S", 2.0)  # noqa: B010
+    setattr(daemon, "MAINTAIN_S", 1.0)  # noqa: B010
     match fault:
         case "pipeline-hangs":
             before(Pipeline, "_hear", hang)

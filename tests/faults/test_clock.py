@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,11 +24,15 @@ from serd.mqtt.backoff import Backoff
 from serd.mqtt.memory import MemoryPublisher
 from serd.pipeline import Pipeline
 from serd.speech import Segmenter, make_vad
+from tests.broker import Recorder, wait_until
+from tests.faults.proof import EMOTION, journalled, prove_delivery
+from tests.system.node import Node
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from tests.broker import Mosquitto
     from tests.faults.talk import Talk
+
+FAULTY = Path(__file__).with_name("faulty.py")
 
 JUMPS_S = (0.0, 3600.0, -7200.0, 40 * 365 * 86_400.0, -56 * 365 * 86_400.0)
 
@@ -80,3 +86,95 @@ def test_durations_and_order_are_not_the_wall_clocks_business(
         assert json.loads(json.dumps([e.id for e in events]))
         # All are still in the journal: none is "too old" because of the jump.
         assert journal.last_seq("attic") == len(events)
+
+
+class WallClock:
+    """Shows a process another wall clock, which can be set while it runs (libfaketime).
+
+    The monotonic clock stays that of the kernel.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+        if not found:
+            pytest.skip("libfaketime is not installed (apt install faketime)")
+        self._file = folder / "faketime"
+        self.env = {
+            "LD_PRELOAD": str(found[0]),
+            "FAKETIME_TIMESTAMP_FILE": str(self._file),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+
+    def set(self, ahead_s: float) -> None:
+        """Let it be so far ahead of the right time."""
+        fresh = self._file.with_suffix(".new")
+        fresh.write_text(f"{ahead_s:+.0f}\n")
+        fresh.replace(self._file)
+
+
+@pytest.fixture
+def wall(tmp_path: Path) -> WallClock:
+    return WallClock(tmp_path)
+
+
+def timed(home: Path, port: int, talk: Talk, wall: WallClock) -> Node:
+    """A node that looks after its journal every second."""
+    return Node(home, port, "--source", "-", stdin=talk.reading, env=wall.env,
+                wrapper=[sys.executable, str(FAULTY), "none"])  # fmt: skip
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("ahead", [-time.time() + 100, 14 * 365 * 86_400.0], ids=["1970", "2040"])
+def test_what_waits_outlives_a_clock_that_is_set(
+    ahead: float, tmp_path: Path, broker: Mosquitto, talk: Talk, wall: WallClock
+) -> None:
+    broker.stop()
+    wall.set(0)
+    with timed(tmp_path, broker.port, talk, wall) as node:
+        talk.say(2)
+        wait_until(lambda: (tmp_path / "journal.db").exists() and len(journalled(tmp_path)) == 2)
+        assert node.stop() == 0, node.log
+    wall.set(ahead)
+    with timed(tmp_path, broker.port, talk, wall) as node:
+        talk.say(3)
+        node.wait_log("the clock shows")  # it has looked once
+        wall.set(0)
+        node.wait_log("the clock was set by")
+        talk.say(3)
+        wait_until(lambda: len(journalled(tmp_path)) == 8, timeout=60)
+        time.sleep(3)  # some more looks
+        broker.start()
+        with Recorder(broker.port) as recorder:
+            recorder.wait(lambda: len(set(recorder.on(EMOTION))) >= 8, 60)
+            prove_delivery(recorder.on(EMOTION), tmp_path, at_least=8)
+        talk.end()
+        assert node.wait() == 0, node.log
+    assert not any("dropped" in line for line in node.log), node.log
+
+
+@pytest.mark.broker
+def test_history_outlives_a_clock_that_is_years_ahead(
+    tmp_path: Path, broker: Mosquitto, recorder: Recorder, talk: Talk, wall: WallClock
+) -> None:
+    wall.set(0)
+    with timed(tmp_path, broker.port, talk, wall) as node:
+        talk.say(4)
+        recorder.wait_count(EMOTION, 4)
+        wall.set(10 * 365 * 86_400)
+        node.wait_log("nothing is forgotten for its age")
+        talk.say(2)
+        recorder.wait_count(EMOTION, 6)
+        assert node.stop() == 0, node.log
+    with timed(tmp_path, broker.port, talk, wall) as node:
+        node.wait_log("nothing is forgotten for its age")
+        talk.say(2)
+        recorder.wait_count(EMOTION, 8)
+        wall.set(0)
+        node.wait_log("the clock was set by")
+        talk.say()
+        recorder.wait_count(EMOTION, 9)
+        time.sleep(3)  # some more looks
+        talk.end()
+        assert node.wait() == 0, node.log
+    assert sorted(journalled(tmp_path).values()) == list(range(1, 10))

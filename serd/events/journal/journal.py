@@ -22,6 +22,7 @@ written through the system's cache and becomes durable with the next of these.
 from __future__ import annotations
 
 import logging
+import math
 import sqlite3
 import threading
 from collections import Counter
@@ -34,6 +35,7 @@ from serd.errors import SerdError, UnavailableError
 from serd.events.clock import Clock
 from serd.events.journal import rows
 from serd.events.journal.damage import mending, quarantine
+from serd.events.journal.dating import JUMP_MS, Dating
 from serd.events.journal.file import (
     JournalDamagedError,
     JournalLock,
@@ -45,7 +47,7 @@ from serd.events.journal.file import (
 )
 from serd.events.journal.latency import Key, Latencies
 from serd.events.journal.mark import JournalMark
-from serd.events.journal.retention import NodeRun, Pruned, prune, unchanged_on_error
+from serd.events.journal.retention import Age, NodeRun, Pruned, prune, unchanged_on_error
 from serd.events.journal.writer import JournalWriter
 
 if TYPE_CHECKING:
@@ -60,6 +62,8 @@ _DAY_MS: Final = 86_400_000
 _CHECKPOINT_EVERY: Final = 500
 _STAMPS_KEPT: Final = 4096
 _RETRY_S: Final = 1.0
+_THOROUGH_S: Final = 3600.0
+_CLOCK_KEY: Final = "clock"
 
 
 class Journal:
@@ -117,7 +121,9 @@ class Journal:
         self._checkpoint_at = 0
         self.dropped: Counter[str] = Counter()
         """By node: events pruned by this process before the broker had acknowledged them."""
-        self._switches: dict[str, str] = {}  # in the mark, and not yet in the file
+        self._notes: dict[str, str] = {}  # of the table ``meta``, and not yet in the file
+        self._thorough_at = -math.inf
+        self._dating = self._remember_clock()
         self._refused = False
         self._retry_at = 0.0
         self._closed = False
@@ -130,6 +136,16 @@ class Journal:
             self._models = self._writer.load_models()
             self._reader = open_for_writing(self.path)
             undo.pop_all()
+
+    def _remember_clock(self) -> Dating:
+        """What is known of the clock, from the process before."""
+        newest = (self._writer.date_of(run, run.last) for run in self._runs.values())
+        return Dating(
+            self._clock,
+            kept=self.get_meta(_CLOCK_KEY),
+            heads={node: run.last for node, run in self._runs.items()},
+            newest_ms=[ms for ms in newest if ms is not None],
+        )
 
     def mend(self, error: JournalDamagedError, generation: int) -> None:
         """Put the damaged file aside and begin a new one, unless that was done meanwhile.
@@ -342,31 +358,53 @@ class Journal:
             return
         with self._write_lock:
             self._mark.set_meta(key, value)
-            self._switches[key] = value
+            self._notes[key] = value
             self._try_to_write_waiting(acks=False)
 
     # ------------------------------------------------------------------ housekeeping
 
     @mending
-    def prune(self, *, keep_days: float, max_events: int, limit: int = 500) -> Pruned:
+    def prune(
+        self,
+        *,
+        keep_days: float,
+        max_events: int,
+        limit: int = 500,
+        aged: bool = True,
+        thorough: bool = True,
+    ) -> Pruned:
         """Delete the oldest events, a bounded number in each call.
 
         Deleted is what is older than ``keep_days``, and what exceeds ``max_events``: there the
         acknowledged ones go first, of whichever node is oldest. Those that wait for the broker go
-        only when that is not enough, and are counted. Each node's newest event always stays.
-        Age is by ``started_at``; ``max_events`` is that of all nodes; ``limit`` bounds one call.
+        only when that is not enough, never for their age, and are counted. Each node's newest
+        event always stays. Age is by ``started_at``, and that of an event is at least that of any
+        later one; ``max_events`` is that of all nodes; ``limit`` bounds one call.
+
+        Args:
+            keep_days: Days.
+            max_events: Rows.
+            limit: Rows.
+            aged: Whether age counts.
+            thorough: Whether to look at every event's age, and not only at the oldest.
 
         Raises:
             UnavailableError: If the journal cannot be written.
         """
-        cutoff_ms = self._clock.now_ms() - round(keep_days * _DAY_MS)
+        now_ms = self._clock.now_ms()
+        age = Age(
+            cutoff_ms=now_ms - round(keep_days * _DAY_MS),
+            now_ms=now_ms + JUMP_MS,
+            segments={node: self._dating.segments(node) for node in self._runs},
+            thorough=thorough,
+        )
         with self._write_lock:
             before = Counter({node: run.waiting for node, run in self._runs.items()})
             with unchanged_on_error(self._runs.values()), self._writer.transaction(synced=False):
                 pruned = prune(
                     self._writer.connection,
-                    self._runs.values(),
-                    cutoff_ms=cutoff_ms,
+                    self._runs,
+                    age=age if aged else None,
                     max_events=max_events,
                     limit=limit,
                 )
@@ -378,12 +416,24 @@ class Journal:
     def maintain(self, *, keep_days: float, max_events: int) -> Pruned:
         """Prune, flush, and fold the log into the file if it has grown; for once a minute or so.
 
-        It waits for the disk, but the pipeline does not wait for it.
+        Age counts only while the clock can be believed (:mod:`serd.events.journal.dating`). It
+        waits for the disk, but the pipeline does not wait for it.
 
         Raises:
             UnavailableError: If the journal cannot be written.
         """
-        pruned = self.prune(keep_days=keep_days, max_events=max_events)
+        now = self._clock.monotonic()
+        with self._write_lock:
+            aged = self._dating.look(self._runs)
+            thorough = aged and now >= self._thorough_at
+            if self._dating.changed or thorough:
+                self._dating.changed = False
+                self._notes[_CLOCK_KEY] = self._dating.kept
+        pruned = self.prune(
+            keep_days=keep_days, max_events=max_events, aged=aged, thorough=thorough
+        )
+        if thorough:
+            self._thorough_at = now + _THOROUGH_S
         self.flush(if_due=True)
         if self._writer.commits - self._checkpoint_at >= _CHECKPOINT_EVERY:
             self._checkpoint_at = self._writer.commits
@@ -437,14 +487,14 @@ class Journal:
         """Write what memory is ahead of the file; inside a transaction."""
         for (name, seq), latency_ms in self._latencies.stamps.items():
             self._writer.stamp(self._runs[name], seq, latency_ms)
-        for key, value in self._switches.items():
+        for key, value in self._notes.items():
             self._writer.set_meta(key, value)
         if acks:
             self._writer.set_acked(self._runs.values())
 
     def _written(self, *, acks: bool = True) -> None:
         self._latencies.stamps.clear()
-        self._switches.clear()
+        self._notes.clear()
         if acks:
             self._acks_waiting = 0
             self._flushed_at = self._clock.monotonic()

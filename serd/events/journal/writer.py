@@ -125,6 +125,11 @@ class JournalWriter:
         found = self._fetch("SELECT latency FROM events WHERE key = ?", (run.key(seq),))
         return None if not found or found[0][0] is None else found[0][0] / 10
 
+    def date_of(self, run: NodeRun, seq: int) -> int | None:
+        """When an event began, ms since 1970; None if it is not there; errors as above."""
+        found = self._fetch("SELECT started_ms FROM events WHERE key = ?", (run.key(seq),))
+        return int(found[0][0]) if found else None
+
     def stamp(self, run: NodeRun, seq: int, latency_ms: float) -> None:
         """Write an event's latency."""
         self.connection.execute(
