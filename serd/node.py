@@ -108,11 +108,14 @@ class Node:
             config.node,
             journal,
             on_mute=self.mute,
+            on_sensitivity=self.set_sensitivity if decision.adjustable else None,
             version=VERSION,
             thread_name=self._titled("serd-mqtt"),
             warn=warn,
             former=former,
         )
+        if decision.adjustable:
+            self.publisher.sensitivity(decision.sensitivity)
         info = classifier.info
         self.pipeline = Pipeline(
             node=config.node,
@@ -170,6 +173,7 @@ class Node:
     def set_sensitivity(self, sensitivity: Sensitivity) -> None:
         """Tell emotions as readily as this from now on, and remember that over restarts."""
         self._decision.sensitivity = sensitivity
+        self.publisher.sensitivity(sensitivity)
         word = f"{sensitivity} {self._config.decision.sensitivity}"
         try:
             self._journal.set_meta(f"{SENSITIVITY_KEY}:{self.name}", word)

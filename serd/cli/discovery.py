@@ -41,7 +41,7 @@ def remove(invocation: Invocation, node: str | None, purge: bool) -> None:
     from serd.mqtt.access import Access
     from serd.mqtt.discovery import discovery_topic
     from serd.mqtt.link import Link
-    from serd.mqtt.topics import Topics
+    from serd.mqtt.topics import KINDS, Topics
 
     try:
         if node is None and config.sources:
@@ -52,7 +52,7 @@ def remove(invocation: Invocation, node: str | None, purge: bool) -> None:
         raise UsageError(error.message, remedy=error.remedy) from None
     emptied = [discovery_topic(topics, config.mqtt.discovery_prefix)]
     if purge:
-        emptied += [topics.status, topics.state, topics.speech, topics.mute, topics.telemetry]
+        emptied += [getattr(topics, kind) for kind in KINDS if kind != "emotion"]
     access = Access(config.mqtt)
     link = Link(access, f"serd-discovery-{os.getpid()}")
     link.open()

@@ -16,6 +16,7 @@ from serd.mqtt.messages import (
     EventMessage,
     Message,
     MuteMessage,
+    SensitivityMessage,
     SpeechMessage,
     StateMessage,
     StatusMessage,
@@ -41,8 +42,8 @@ _FIGURES: Final = frozenset(Telemetry.__struct_fields__)
 class Room:
     """One node."""
 
-    __slots__ = ("event", "missed", "muted", "name", "online", "seen_ms", "speech", "state",
-                 "telemetry")  # fmt: skip
+    __slots__ = ("event", "missed", "muted", "name", "online", "seen_ms", "sensitivity",
+                 "speech", "state", "telemetry")  # fmt: skip
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -50,6 +51,8 @@ class Room:
         """None until it has said so."""
         self.speech = False
         self.muted: bool | None = None
+        self.sensitivity: str | None = None
+        """None of a node that takes none."""
         self.state: RoomState | None = None
         self.event: Event | None = None
         """The one with the highest ``seq``."""
@@ -69,6 +72,7 @@ class Room:
             "online": self.online,
             "speech": self.speech and self.online is not False,
             "muted": self.muted,
+            "sensitivity": self.sensitivity,
             "emotion": None if latest is None else latest.emotion,
             "confidence": None if latest is None else latest.confidence,
             "mood": None if state is None else state.mood,
@@ -127,6 +131,8 @@ class Rooms:
                 room.speech = message.on
             case MuteMessage():
                 room.muted = message.on
+            case SensitivityMessage():
+                room.sensitivity = message.sensitivity
             case StateMessage():
                 room.state = _own_state(message.state)
             case TelemetryMessage():

@@ -118,6 +118,11 @@ class Decision:
         """Confidence below which the decision is `UNCERTAIN`; with a home, that of emotions."""
         return self._threshold
 
+    @property
+    def adjustable(self) -> bool:
+        """Whether the sensitivity makes a difference."""
+        return self.home is not None and self._min_confidence is None
+
     def like(self) -> Decision:
         """Another one of the same settings: its sensitivity can be set by itself."""
         return Decision(

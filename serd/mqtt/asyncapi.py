@@ -20,6 +20,7 @@ from serd.events.event import event_schema
 from serd.events.state import RoomState
 from serd.events.telemetry import Telemetry
 from serd.model.emotions import EMOTIONS, UNCERTAIN
+from serd.model.home import SENSITIVITIES
 from serd.mqtt.discovery import discovery_topic
 from serd.mqtt.topics import Topics
 from serd.version import VERSION
@@ -40,11 +41,22 @@ _CHANNELS: Final[Mapping[str, tuple[str, str, int, bool]]] = {
     "state": ("How the room is; every 30 s at least.", "RoomState", 1, True),
     "speech": ("Whether somebody is speaking.", "Switch", 0, True),
     "mute": ("Whether the microphone is closed.", "Switch", 1, True),
+    "sensitivity": (
+        "How readily emotions are told, if the model has sensitivities.",
+        "Switch",
+        1,
+        True,
+    ),
     "telemetry": ("How the daemon is; every 60 s.", "Telemetry", 0, True),
 }
 """What a node sends: description, payload, quality of service, retained."""
 
-_WORDS: Final = {"status": ("online", "offline"), "speech": ("ON", "OFF"), "mute": ("ON", "OFF")}
+_WORDS: Final = {
+    "status": ("online", "offline"),
+    "speech": ("ON", "OFF"),
+    "mute": ("ON", "OFF"),
+    "sensitivity": SENSITIVITIES,
+}
 """Payloads that are one word."""
 
 
@@ -53,6 +65,7 @@ def document() -> dict[str, Any]:
     topics = Topics(_BASE, _NODE)
     channels = {name: _channel(getattr(topics, name), name) for name in _CHANNELS}
     channels["muteSet"] = _channel(topics.mute_set, "muteSet")
+    channels["sensitivitySet"] = _channel(topics.sensitivity_set, "sensitivitySet")
     channels["discovery"] = _channel(discovery_topic(topics, _PREFIX), "discovery")
     operations = {
         f"send{name.capitalize()}": _operation("send", name, about, qos, retain)
@@ -65,6 +78,13 @@ def document() -> dict[str, Any]:
         "receive",
         "muteSet",
         "Closes or opens the microphone; ON or OFF in any case; all else is ignored and logged.",
+        1,
+        None,
+    )
+    operations["receiveSensitivitySet"] = _operation(
+        "receive",
+        "sensitivitySet",
+        "Sets how readily emotions are told; any other word is ignored, with a warning.",
         1,
         None,
     )
@@ -146,6 +166,9 @@ def _messages() -> dict[str, Any]:
                 "payload": {"$ref": f"#/components/schemas/{payload}"},
             }
     messages["muteSet"] = _word("muteSet", "Command: close or open the microphone.", ("ON", "OFF"))
+    messages["sensitivitySet"] = _word(
+        "sensitivitySet", "Command: how readily to tell emotions.", SENSITIVITIES
+    )
     messages["discovery"] = {
         "name": "discovery",
         "summary": "Home Assistant's device-based discovery; empty: the device is removed.",

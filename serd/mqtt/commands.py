@@ -18,9 +18,12 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from serd.logs import RepeatedWarnings
+from serd.model.home import SENSITIVITIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from serd.model.home import Sensitivity
 
 _log = logging.getLogger(__name__)
 
@@ -86,6 +89,31 @@ def _read_switch(payload: bytes) -> bool:
     if on is None:
         raise ValueError("is neither ON nor OFF")
     return on
+
+
+def parse_sensitivity(payload: bytes) -> Sensitivity | None:
+    """``low``, ``normal`` or ``high``, in any case and between white space; else None."""
+    word = parse_word(payload)
+    return next((name for name in SENSITIVITIES if name == word), None)
+
+
+def sensitivity_command(topic: str, on_sensitivity: Callable[[Sensitivity], object]) -> Command:
+    """How readily emotions are told.
+
+    Args:
+        topic: Where it comes.
+        on_sensitivity: Called with what is wanted.
+    """
+    return Command(
+        topic=topic, read=_read_sensitivity, obey=on_sensitivity, title="set the sensitivity"
+    )
+
+
+def _read_sensitivity(payload: bytes) -> Sensitivity:
+    sensitivity = parse_sensitivity(payload)
+    if sensitivity is None:
+        raise ValueError("is none of low, normal and high")
+    return sensitivity
 
 
 class Commands:

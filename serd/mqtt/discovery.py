@@ -14,6 +14,7 @@ import msgspec
 
 from serd.events.state import REPEAT_S
 from serd.model.emotions import EMOTIONS, UNCERTAIN
+from serd.model.home import SENSITIVITIES
 
 if TYPE_CHECKING:
     from serd.mqtt.topics import Topics
@@ -26,6 +27,9 @@ _EVENT_FIELDS: Final = (
     "ended_at", "latency_ms", "seq", "id",
 )  # fmt: skip
 """What of an event becomes an attribute of Home Assistant's event entity."""
+
+_SOME_EVENTS_FIELDS: Final = ("utterance", "gathered")
+"""Likewise, of fields that only some events have."""
 
 _DIAGNOSTICS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
     ("condition", "Condition", {"icon": "mdi:stethoscope"}),
@@ -49,7 +53,9 @@ def birth_topic(prefix: str) -> str:
     return f"{prefix}/status"
 
 
-def discovery_payload(topics: Topics, *, version: str, telemetry_s: float) -> bytes:
+def discovery_payload(
+    topics: Topics, *, version: str, telemetry_s: float, sensitivity: bool = False
+) -> bytes:
     """The announcement, JSON, UTF-8.
 
     Args:
@@ -57,6 +63,7 @@ def discovery_payload(topics: Topics, *, version: str, telemetry_s: float) -> by
         version: Of serd.
         telemetry_s: Seconds between two telemetry messages; three missed ones make the
             diagnostics unavailable.
+        sensitivity: Whether the node takes a sensitivity.
     """
     device = _device_id(topics)
     payload = {
@@ -76,7 +83,7 @@ def discovery_payload(topics: Topics, *, version: str, telemetry_s: float) -> by
                 "unique_id": f"{device}_{key}",
                 "default_entity_id": _entity_id(device, component),
             }
-            for key, component in _components(topics, telemetry_s).items()
+            for key, component in _components(topics, telemetry_s, sensitivity=sensitivity).items()
         },
     }
     return msgspec.json.encode(payload)
@@ -92,8 +99,13 @@ def _entity_id(device: str, component: dict[str, Any]) -> str:
     return f"{component['p']}.{slug}"
 
 
-def _components(topics: Topics, telemetry_s: float) -> dict[str, dict[str, Any]]:
-    fields = ", ".join(f"'{name}': value_json.{name}" for name in _EVENT_FIELDS)
+def _components(
+    topics: Topics, telemetry_s: float, *, sensitivity: bool
+) -> dict[str, dict[str, Any]]:
+    fields = ", ".join(
+        [f"'{name}': value_json.{name}" for name in _EVENT_FIELDS]
+        + [f"'{name}': value_json.{name} | default(none)" for name in _SOME_EVENTS_FIELDS]
+    )
     emotions = list(EMOTIONS)
     components: dict[str, dict[str, Any]] = {
         "event": {
@@ -144,6 +156,16 @@ def _components(topics: Topics, telemetry_s: float) -> dict[str, dict[str, Any]]
             "command_topic": topics.mute_set,
         },
     }  # fmt: skip
+    if sensitivity:
+        components["sensitivity"] = {
+            "p": "select",
+            "name": "Sensitivity",
+            "icon": "mdi:tune-vertical",
+            "entity_category": "config",
+            "options": list(SENSITIVITIES),
+            "state_topic": topics.sensitivity,
+            "command_topic": topics.sensitivity_set,
+        }
     for key, name, more in _DIAGNOSTICS:
         components[key] = {
             **_sensor(topics.telemetry, key, name, **more),

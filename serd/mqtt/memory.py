@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from serd.events.event import Event
     from serd.events.state import RoomState
+    from serd.model.home import Sensitivity
     from serd.mqtt.outbox import EventStore
 
 
@@ -34,6 +35,7 @@ class MemoryPublisher:
         self.states: list[RoomState] = []
         self.speeches: list[bool] = []
         self.mutes: list[bool] = []
+        self.sensitivities: list[Sensitivity] = []
         self.telemetries: list[dict[str, Any]] = []
         self.running = False
         self.connected = True
@@ -69,6 +71,10 @@ class MemoryPublisher:
     def muted(self, on: bool) -> None:
         """Keep whether the microphone is closed."""
         self._keep(self.mutes, on)
+
+    def sensitivity(self, sensitivity: Sensitivity) -> None:
+        """Keep how readily emotions are told."""
+        self._keep(self.sensitivities, sensitivity)
 
     def telemetry(self, figures: Mapping[str, Any]) -> None:
         """Keep figures of health."""

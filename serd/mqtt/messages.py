@@ -8,7 +8,8 @@ import msgspec
 
 from serd.events.event import Event, decode
 from serd.events.state import RoomState, decode_state
-from serd.mqtt.commands import parse_switch
+from serd.model.home import Sensitivity  # noqa: TC001 - msgspec looks types up
+from serd.mqtt.commands import parse_sensitivity, parse_switch
 from serd.mqtt.topics import Kind, parse
 
 _STATUS = {b"online": True, b"offline": False}
@@ -49,6 +50,13 @@ class MuteMessage(msgspec.Struct, frozen=True, kw_only=True):
     on: bool
 
 
+class SensitivityMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """How readily a node tells an emotion."""
+
+    node: str
+    sensitivity: Sensitivity
+
+
 class TelemetryMessage(msgspec.Struct, frozen=True, kw_only=True):
     """Figures of a node's health."""
 
@@ -57,7 +65,13 @@ class TelemetryMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Message: TypeAlias = (
-    EventMessage | StateMessage | StatusMessage | SpeechMessage | MuteMessage | TelemetryMessage
+    EventMessage
+    | StateMessage
+    | StatusMessage
+    | SpeechMessage
+    | MuteMessage
+    | SensitivityMessage
+    | TelemetryMessage
 )
 
 
@@ -96,6 +110,11 @@ def _decode(node: str, kind: Kind, payload: bytes) -> Message:
             if online is None:
                 raise ValueError("not a status: neither online nor offline")
             message = StatusMessage(node=node, online=online)
+        case "sensitivity":
+            sensitivity = parse_sensitivity(payload)
+            if sensitivity is None:
+                raise ValueError("not a sensitivity: none of low, normal and high")
+            message = SensitivityMessage(node=node, sensitivity=sensitivity)
         case "speech" | "mute":
             on = parse_switch(payload)
             if on is None:

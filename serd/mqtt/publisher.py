@@ -24,7 +24,13 @@ from serd.histogram import Histogram
 from serd.logs import RepeatedWarnings
 from serd.mqtt.access import EMBEDDED, Access
 from serd.mqtt.backoff import Backoff
-from serd.mqtt.commands import Command, Commands, encode_switch, mute_command
+from serd.mqtt.commands import (
+    Command,
+    Commands,
+    encode_switch,
+    mute_command,
+    sensitivity_command,
+)
 from serd.mqtt.discovery import birth_topic, discovery_payload, discovery_topic
 from serd.mqtt.link import Link, LinkError
 from serd.mqtt.outbox import Board, EventQueue, EventStore
@@ -39,6 +45,7 @@ if TYPE_CHECKING:
     from serd.config import MqttConfig
     from serd.events.event import Event
     from serd.events.state import RoomState
+    from serd.model.home import Sensitivity
 
 _log = logging.getLogger(__name__)
 
@@ -85,6 +92,9 @@ class Publisher(Protocol):
     def muted(self, on: bool) -> None:
         """Whether the microphone is closed."""
 
+    def sensitivity(self, sensitivity: Sensitivity) -> None:
+        """How readily emotions are told."""
+
     def telemetry(self, figures: Mapping[str, Any]) -> None:
         """Figures of health; keys as in :mod:`serd.mqtt.discovery`."""
 
@@ -100,6 +110,7 @@ class MqttPublisher:
         node: Name of the node.
         store: The journal; read and acknowledged on the publisher's thread.
         on_mute: Called with the wish of a mute command, on a thread that may be blocked.
+        on_sensitivity: Likewise with a sensitivity; None: the node takes none.
         commands: What else the node can be told to do.
         on_connection: Called at each change with whether a broker is there and why not, on the
             publisher's thread; it must not block.
@@ -120,6 +131,7 @@ class MqttPublisher:
         store: EventStore,
         *,
         on_mute: Callable[[bool], None] | None = None,
+        on_sensitivity: Callable[[Sensitivity], None] | None = None,
         commands: Sequence[Command] = (),
         on_connection: Callable[[bool, str], None] | None = None,
         backoff: Backoff | None = None,
@@ -145,13 +157,19 @@ class MqttPublisher:
         self._board = Board()
         if settings.discovery:
             announcement = discovery_payload(
-                self.topics, version=version, telemetry_s=settings.telemetry_s
+                self.topics,
+                version=version,
+                telemetry_s=settings.telemetry_s,
+                sensitivity=on_sensitivity is not None,
             )
             self._board.put(
                 discovery_topic(self.topics, settings.discovery_prefix), announcement, qos=1
             )
         self._warnings = RepeatedWarnings(_log)
         mute = mute_command(self.topics.mute_set, on_mute or (lambda _on: None))
+        if on_sensitivity is not None:
+            command = sensitivity_command(self.topics.sensitivity_set, on_sensitivity)
+            commands = [command, *commands]
         self._commands = Commands([mute, *commands], warnings=self._warnings)
         self._on_connection = on_connection
         self._backoff = backoff or Backoff()
@@ -201,6 +219,10 @@ class MqttPublisher:
     def muted(self, on: bool) -> None:
         """Whether the microphone is closed."""
         self._put(self.topics.mute, encode_switch(on), qos=1)
+
+    def sensitivity(self, sensitivity: Sensitivity) -> None:
+        """How readily emotions are told."""
+        self._put(self.topics.sensitivity, sensitivity.encode(), qos=1)
 
     def telemetry(self, figures: Mapping[str, Any]) -> None:
         """Figures of health."""

@@ -8,6 +8,8 @@
     BASE/NODE/speech      ON | OFF             retained
     BASE/NODE/mute        ON | OFF             retained
     BASE/NODE/mute/set    ON | OFF             command to the node
+    BASE/NODE/sensitivity      low | normal | high  retained, if the model has sensitivities
+    BASE/NODE/sensitivity/set  low | normal | high  command to the node
     BASE/NODE/telemetry   figures of health    retained
 """
 
@@ -18,7 +20,9 @@ from typing import Final, Literal, TypeAlias, get_args
 
 from serd.errors import ConfigError
 
-Kind: TypeAlias = Literal["status", "emotion", "state", "speech", "mute", "telemetry"]
+Kind: TypeAlias = Literal[
+    "status", "emotion", "state", "speech", "mute", "sensitivity", "telemetry"
+]
 """What a node publishes; also the last level of the topic."""
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
@@ -38,8 +42,8 @@ class Topics:
         ConfigError: The base or the node cannot stand in a topic.
     """
 
-    __slots__ = ("base", "emotion", "mute", "mute_set", "node", "speech", "state", "status",
-                 "telemetry")  # fmt: skip
+    __slots__ = ("base", "emotion", "mute", "mute_set", "node", "sensitivity", "sensitivity_set",
+                 "speech", "state", "status", "telemetry")  # fmt: skip
 
     def __init__(self, base: str, node: str) -> None:
         _check_base(base)
@@ -57,6 +61,8 @@ class Topics:
         self.speech = f"{prefix}/speech"
         self.mute = f"{prefix}/mute"
         self.mute_set = f"{prefix}/mute/set"
+        self.sensitivity = f"{prefix}/sensitivity"
+        self.sensitivity_set = f"{prefix}/sensitivity/set"
         self.telemetry = f"{prefix}/telemetry"
 
     def __repr__(self) -> str:

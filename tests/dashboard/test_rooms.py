@@ -16,6 +16,7 @@ from serd.events.event import encode
 from serd.mqtt.messages import (
     EventMessage,
     MuteMessage,
+    SensitivityMessage,
     SpeechMessage,
     StatusMessage,
     TelemetryMessage,
@@ -38,6 +39,7 @@ def test_a_room_is_what_its_messages_say() -> None:
         SpeechMessage(node="attic", on=True),
         MuteMessage(node="attic", on=False),
         EventMessage(node="attic", event=event),
+        SensitivityMessage(node="attic", sensitivity="low"),
     ):
         assert rooms.take(message)
     told = decode_message("serd", "serd/attic/state", state(event, mood="sad"))
@@ -52,6 +54,7 @@ def test_a_room_is_what_its_messages_say() -> None:
     assert said["event"] == event
     assert (said["emotion"], said["confidence"]) == (event.emotion, event.confidence)
     assert said["seen_ms"] == 5
+    assert said["sensitivity"] == "low"
     rooms.take(StatusMessage(node="attic", online=False))
     assert room.as_dict()["speech"] is False  # it cannot know any more
 

@@ -39,10 +39,13 @@ class StandIn:
 
     def announce(self, *, telemetry_s: float = 60) -> None:
         """Publish what the daemon publishes on every connection."""
-        payload = discovery_payload(self.topics, version=VERSION, telemetry_s=telemetry_s)
+        payload = discovery_payload(
+            self.topics, version=VERSION, telemetry_s=telemetry_s, sensitivity=True
+        )
         self._say(discovery_topic(self.topics, "homeassistant"), payload)
         self._say(self.topics.speech, b"OFF")
         self._say(self.topics.mute, b"OFF")
+        self._say(self.topics.sensitivity, b"normal")
         self.state()
         self.telemetry()
         self._say(self.topics.status, b"online")

@@ -46,7 +46,10 @@ DIAGNOSTIC = {
 }
 """Likewise, of what is shown under "Diagnostic"."""
 
-ALL = {**MAIN, **DIAGNOSTIC}
+SETTINGS = {("select", "sensitivity"): ("Sensitivity", None, None, None)}
+"""Likewise, under "Configuration"."""
+
+ALL = {**MAIN, **DIAGNOSTIC, **SETTINGS}
 
 _numbers = itertools.count(1)
 
@@ -94,7 +97,7 @@ def test_every_entity_is_there_with_name_class_and_category(
         shown = [attributes.get(k) for k in ("device_class", "unit_of_measurement", "state_class")]
         assert (name, *shown) == expected, entity
         assert attributes["friendly_name"] == f"serd {node.topics.node} {name}"
-        category = "diagnostic" if key in DIAGNOSTIC else None
+        category = "diagnostic" if key in DIAGNOSTIC else "config" if key in SETTINGS else None
         assert entries[entity]["entity_category"] == category, entity
     # An entity that is disabled from the start makes Home Assistant (2025.4) clear the whole
     # device's announcement when it is removed, so there is none.
@@ -134,6 +137,7 @@ def test_values_before_anybody_has_spoken(home: HomeAssistant, node: StandIn) ->
         ("sensor", "latency"): "8.5",
         ("sensor", "events_waiting"): "0",
         ("sensor", "version"): VERSION,
+        ("select", "sensitivity"): "normal",
     }
 
 
@@ -190,6 +194,18 @@ def test_the_mute_switch_sends_the_command(
     recorder.wait_for(node.topics.mute_set, b"OFF")
     command = next(m for m in recorder.messages if m.topic == node.topics.mute_set)
     assert (command.qos, command.retained) == (1, False)
+
+
+def test_the_sensitivity_is_chosen_from_three(
+    home: HomeAssistant, node: StandIn, recorder: Recorder
+) -> None:
+    select = node.entity("select", "sensitivity")
+    assert home.attribute(select, "options") == ["low", "normal", "high"]
+    home.act("select.select_option", entity_id=select, option="low")
+    recorder.wait_for(node.topics.sensitivity_set, b"low")
+    assert home.value(select) == "normal"
+    recorder.publish(node.topics.sensitivity, b"low", retain=True)
+    home.wait_value(select, "low")
 
 
 def test_offline_makes_everything_unavailable(

@@ -80,11 +80,14 @@ def test_its_own_parser_takes_it_and_refuses_a_wrong_one(tmp_path: Path) -> None
 
 @pytest.mark.broker
 @pytest.mark.slow
-def test_a_real_daemon_says_what_the_document_says(tmp_path: Path) -> None:
+def test_a_real_daemon_says_what_the_document_says(tmp_path: Path, home_model_path: Path) -> None:
     with mosquitto(tmp_path) as broker:
         with (
             Recorder(broker.port) as recorder,
-            Node(tmp_path, broker.port, "--source", str(SAMPLE), "--pace", "fast") as node,
+            Node(
+                *(tmp_path, broker.port, "--source", str(SAMPLE), "--pace", "fast"),
+                *("--set", f"model.path={home_model_path}"),
+            ) as node,
         ):
             assert node.wait() == 0, node.log
             recorder.wait_for("serd/test-room/status", b"offline")

@@ -16,9 +16,12 @@ from serd.mqtt.commands import (
     Commands,
     encode_switch,
     mute_command,
+    parse_sensitivity,
     parse_switch,
     parse_word,
+    sensitivity_command,
 )
+from tests.broker import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,6 +112,30 @@ def test_a_word_of_another_command() -> None:
     assert parse_word(b" Normal\n") == "normal"
     assert parse_word(b"\xe4") is None
     assert parse_word(b"x" * 65) is None
+
+
+@given(st.binary() | st.sampled_from([b" LOW", b"Normal\n", b"hIgH\t"]))
+def test_only_three_words_are_a_sensitivity(payload: bytes) -> None:
+    word = payload.strip().lower()
+    expected = word.decode() if word in {b"low", b"normal", b"high"} else None
+    assert parse_sensitivity(payload) == expected
+
+
+def test_a_sensitivity_is_obeyed_and_anything_else_ignored(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told: list[str] = []
+    topic = "serd/attic/sensitivity/set"
+    running = Commands([sensitivity_command(topic, told.append)])
+    running.start()
+    for payload in (b"bold", b"", b"0.5", b'"low"', b"lowhigh"):
+        assert not running.receive(topic, payload, retained=False)
+    assert not running.receive(topic, b"low", retained=True)
+    assert running.receive(topic, b" High\n", retained=False)
+    wait_until(lambda: told == ["high"])
+    running.stop(TIMEOUT_S)
+    assert running.ignored == 6
+    assert "'bold' is none of low, normal and high" in caplog.text
 
 
 def test_encode_is_the_inverse() -> None:

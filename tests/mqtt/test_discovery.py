@@ -15,8 +15,10 @@ GOLDEN = Path(__file__).parent / "discovery.golden.json"
 TOPICS = Topics("serd", "living-room")
 
 
-def payload(telemetry_s: float = 60) -> dict[str, Any]:
-    encoded = discovery_payload(TOPICS, version="1.2.3", telemetry_s=telemetry_s)
+def payload(telemetry_s: float = 60, *, sensitivity: bool = True) -> dict[str, Any]:
+    encoded = discovery_payload(
+        TOPICS, version="1.2.3", telemetry_s=telemetry_s, sensitivity=sensitivity
+    )
     decoded: dict[str, Any] = json.loads(encoded)
     return decoded
 
@@ -24,6 +26,12 @@ def payload(telemetry_s: float = 60) -> dict[str, Any]:
 def test_golden() -> None:
     """If this fails on purpose, write the new file and say so in the changelog."""
     assert payload() == json.loads(GOLDEN.read_text())
+
+
+def test_a_node_that_takes_no_sensitivity_shows_none() -> None:
+    with_it, without = payload()["cmps"], payload(sensitivity=False)["cmps"]
+    assert {key: with_it[key] for key in without} == without
+    assert with_it.keys() - without.keys() == {"sensitivity"}
 
 
 def test_topic() -> None:
@@ -39,7 +47,7 @@ def test_ids_have_only_what_home_assistant_takes() -> None:
 
 def test_every_component_names_platform_and_state() -> None:
     for component in payload()["cmps"].values():
-        assert component["p"] in {"event", "sensor", "binary_sensor", "switch"}
+        assert component["p"] in {"event", "sensor", "binary_sensor", "switch", "select"}
         assert str(component["state_topic"]).startswith("serd/living-room/")
 
 

@@ -16,6 +16,7 @@ from serd.mqtt.messages import (
     EventMessage,
     Message,
     MuteMessage,
+    SensitivityMessage,
     SpeechMessage,
     StateMessage,
     StatusMessage,
@@ -37,6 +38,7 @@ EVENT = replace(new_event(), seq=7, latency_ms=12.5)
         ("status", b"offline", StatusMessage(node="attic", online=False)),
         ("speech", b"ON", SpeechMessage(node="attic", on=True)),
         ("mute", b"OFF", MuteMessage(node="attic", on=False)),
+        ("sensitivity", b"high", SensitivityMessage(node="attic", sensitivity="high")),
         ("telemetry", b'{"a":1}', TelemetryMessage(node="attic", figures={"a": 1})),
     ],
 )

@@ -18,6 +18,8 @@ def test_the_topics() -> None:
     assert topics.speech == "serd/living-room/speech"
     assert topics.mute == "serd/living-room/mute"
     assert topics.mute_set == "serd/living-room/mute/set"
+    assert topics.sensitivity == "serd/living-room/sensitivity"
+    assert topics.sensitivity_set == "serd/living-room/sensitivity/set"
     assert topics.telemetry == "serd/living-room/telemetry"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,63 @@ def test_events_rest_on_the_utterances_before(tmp_path: Path, home_model_path: P
             assert event["scores"] == pytest.approx(told.prediction.scores, abs=2e-3)
     assert max(event["gathered"] for event in heard) > 1
     assert state["emotion"] == heard[-1]["emotion"]
+
+
+@pytest.mark.broker
+def test_the_sensitivity_is_set_over_mqtt_and_kept(tmp_path: Path, home_model_path: Path) -> None:
+    topic = "serd/test-room/sensitivity"
+    # A pipe into which nobody writes: it listens, and nothing is heard.
+    silence, never = os.pipe()
+
+    def node(configured: str) -> Node:
+        settings = ("--set", f"model.path={home_model_path}")
+        settings += ("--set", f"decision.sensitivity={configured}")
+        return Node(tmp_path, broker.port, "--source", "-", *settings, stdin=silence)
+
+    with mosquitto(tmp_path) as broker, Recorder(broker.port) as recorder:
+        with node("normal") as running:
+            recorder.wait_for(topic, b"normal")
+            config = recorder.last("homeassistant/device/serd_test-room/config")
+            assert config is not None
+            select = json.loads(config)["cmps"]["sensitivity"]
+            assert (select["p"], select["command_topic"]) == ("select", f"{topic}/set")
+            recorder.publish(f"{topic}/set", b"bold")
+            recorder.publish(f"{topic}/set", b" High\n")
+            recorder.wait_for(topic, b"high")
+            assert running.stop() == 0, running.log
+            assert any("'bold' is none of low, normal and high" in line for line in running.log)
+        # It outlives the process...
+        with node("normal") as running:
+            recorder.wait_for(topic, b"high", times=2)
+            assert running.stop() == 0, running.log
+        # ... until the configuration says something else.
+        with node("low") as running:
+            recorder.wait_for(topic, b"low")
+            assert running.stop() == 0, running.log
+        with Recorder(broker.port) as late:
+            late.wait_for(topic, b"low")
+            assert [m.retained for m in late.messages if m.topic == topic] == [True]
+    os.close(silence)
+    os.close(never)
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("settings", [(), ("--set", "model.min_confidence=0.5")])
+def test_no_sensitivity_where_it_makes_no_difference(
+    tmp_path: Path, home_model_path: Path, tiny_model_path: Path, settings: tuple[str, ...]
+) -> None:
+    model = home_model_path if settings else tiny_model_path
+    with mosquitto(tmp_path) as broker, Recorder(broker.port) as recorder:
+        with Node(
+            *(tmp_path, broker.port, "--source", str(SAMPLE), "--pace", "fast"),
+            *("--set", f"model.path={model}", *settings),
+        ) as node:
+            assert node.wait() == 0, node.log
+        recorder.wait_for("serd/test-room/status", b"offline")
+        config = recorder.last("homeassistant/device/serd_test-room/config")
+        assert config is not None
+        assert "sensitivity" not in json.loads(config)["cmps"]
+        assert recorder.on("serd/test-room/sensitivity") == []
 
 
 class Script:

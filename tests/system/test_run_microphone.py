@@ -90,7 +90,7 @@ def test_the_microphone_hears_what_classify_reads(
 
     assert [event["seq"] for event in heard] == list(range(1, len(heard) + 1))
     assert telemetry[-1]["overflows"] == 0
-    emotions = [event["emotion"] for event in heard]
+    emotions = [event.get("utterance", event)["emotion"] for event in heard]
     # Aligned as sequences: a difference at one place must not count for all that follow.
     matcher = difflib.SequenceMatcher(a=wanted, b=emotions, autojunk=False)
     equal = sum(block.size for block in matcher.get_matching_blocks())
