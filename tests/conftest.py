@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 
+from hypothesis import HealthCheck, settings
+
 from tests.corpora import corpora
 from tests.models import (
     home_model_path,
@@ -23,6 +25,11 @@ __all__ = [
     "tiny_info",
     "tiny_model_path",
 ]
+
+
+# How long an example takes says how busy the machine is, and nothing about serd.
+settings.register_profile("serd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("serd")
 
 
 def pytest_configure() -> None:
