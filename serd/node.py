@@ -25,6 +25,7 @@ from serd.model.home import SENSITIVITIES
 from serd.model.recogniser import Recogniser
 from serd.mqtt.backoff import Backoff
 from serd.mqtt.publisher import MqttPublisher
+from serd.mute import MUTE_KEY, remembered_mute
 from serd.pipeline import Condition, Pipeline
 from serd.quiet_hours import QuietTimes
 from serd.speech import Segmenter, make_vad
@@ -51,9 +52,6 @@ PIPELINE_PATIENCE_S: Final = 30.0
 PUBLISHER_PATIENCE_S: Final = 180.0
 """The same for the publisher: looking up the broker's name may take minutes where nobody answers,
 and the absence of a broker is no fault of serd's."""
-
-MUTE_KEY: Final = "mute"
-"""Under this the journal keeps the mute switch."""
 
 SENSITIVITY_KEY: Final = "sensitivity"
 """Under this it keeps the sensitivity, with that of the configuration at the time."""
@@ -126,7 +124,7 @@ class Node:
             mood=Mood(config.mood.half_life_s, config.mood.margin),
             model=model_ref(info.name, info.version, classifier.model.sha256),
             gatherer=Gatherer(decision, config.decision.agree) if decision.home else None,
-            muted=self._remembered_mute(),
+            muted=remembered_mute(journal.get_meta, config, alone=alone),
             quiet=self._quiet_times.now(),
             retry=Backoff(first_s=1.0, longest_s=10.0),
             on_event=on_event,
@@ -153,20 +151,6 @@ class Node:
                 self._journal.set_meta(MUTE_KEY, word)
         except UnavailableError as error:
             log.warning("the mute switch will be forgotten at the next start: %s", error)
-
-    def _remembered_mute(self) -> bool:
-        """The switch as it was last set for this node.
-
-        A lone node keeps it under a key without its name too, so that it outlives a new name. Of
-        several nodes one that has no switch yet begins muted if the lone one was: rather deaf than
-        open against somebody's will.
-        """
-        own = self._journal.get_meta(f"{MUTE_KEY}:{self.name}")
-        if own is None:
-            own = self._journal.get_meta(MUTE_KEY)
-            if not self._alone and own != "ON":
-                own = None
-        return self._config.mute if own is None else own == "ON"
 
     # ------------------------------------------------------------------ the sensitivity
 

@@ -22,7 +22,7 @@ from serd.errors import UnavailableError
 from serd.event_writer import GIVE_UP_S, EventsRefusedError
 from serd.events import event as events
 from serd.events.clock import Clock
-from serd.events.state import REPEAT_S, RoomState
+from serd.events.state import REPEAT_S, RoomState, microphone_in
 from serd.source_health import SourceHealth
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ class Pipeline:
 
     Args:
         node: Name of the node, for the events.
+        name: What people call it, for the state.
         source: Where the audio comes from.
         recogniser: Segmenter, front end and classifier.
         writer: Takes events to the journal, which is where they go first.
@@ -101,6 +102,7 @@ class Pipeline:
         self,
         *,
         node: str,
+        name: str | None = None,
         source: Source,
         recogniser: Recogniser,
         writer: EventWriter,
@@ -116,6 +118,7 @@ class Pipeline:
         clock: Clock | None = None,
     ) -> None:
         self._node = node
+        self._name = name
         self._source = source
         self._recogniser = recogniser
         self._writer = writer
@@ -140,6 +143,7 @@ class Pipeline:
         """When the pipeline last took a block and worked on it, or knowingly waited."""
 
         self._announced = 0.0
+        self._announced_condition: Condition | None = None
         self._cared = 0.0
         # Mood, latest event and what is shown of them: also the writer's thread changes them.
         self._showing = threading.Lock()
@@ -294,6 +298,8 @@ class Pipeline:
         if last is not None:
             self._conclude(self._recogniser.flush(), last)
         self._show_speech(speaking=False)
+        if self._announced_condition is not self.condition:
+            self._announce()
         if self.condition is Condition.WAITING:
             self._pause(self._retry.next())
 
@@ -424,6 +430,8 @@ class Pipeline:
     def _pause(self, seconds: float) -> None:
         """Wait before the next attempt, unless something changes."""
         self.condition = Condition.WAITING
+        if self._announced_condition is not Condition.WAITING:
+            self._announce()
         deadline = time.monotonic() + seconds
         while not self._interrupted and (left := deadline - time.monotonic()) > 0:
             self._wait(min(left, 1.0))
@@ -460,6 +468,7 @@ class Pipeline:
         """Replace the retained state by the present one."""
         with self._showing:  # else an older one might replace a newer one
             self._announced = self._clock.monotonic()
+            self._announced_condition = self.condition
             self._publisher.state(self._state())
 
     def _state(self) -> RoomState:
@@ -475,6 +484,8 @@ class Pipeline:
             speech=self._speaking,
             muted=self._shut,
             updated_at=self._clock.timestamp(),
+            microphone=microphone_in(self.condition.name.lower()),
+            name=self._name,
         )
 
 

@@ -28,13 +28,12 @@ _INDENT: Final = 22
 @click.option(
     "--listen",
     type=click.FloatRange(0, 600),
-    default=4.0,
-    show_default=True,
     metavar="SECONDS",
-    help="How long to listen to the microphone; 0 does not open it.",
+    help="How long to listen to the microphone, also while the room is muted or in quiet hours; "
+    "0 does not open it. Default: 4 s, and 0 while muted or in quiet hours.",
 )
 @pass_invocation
-def check(invocation: Invocation, as_json: bool, listen: float) -> int:
+def check(invocation: Invocation, as_json: bool, listen: float | None) -> int:
     """Find out what is wrong, and what helps.
 
     Looks at the configuration, the clock, the service, the model, the detector (on sample speech),
@@ -60,7 +59,7 @@ def check(invocation: Invocation, as_json: bool, listen: float) -> int:
     return code
 
 
-def _findings(invocation: Invocation, listen: float) -> Iterator[Finding]:
+def _findings(invocation: Invocation, listen: float | None) -> Iterator[Finding]:
     from serd.doctor.configuration import invalid
     from serd.doctor.examination import examine
 
@@ -70,13 +69,13 @@ def _findings(invocation: Invocation, listen: float) -> Iterator[Finding]:
         yield from invalid(error)
         return
 
-    def listening() -> None:
+    def listening(seconds: float) -> None:
         if (
             sys.stderr.isatty()
-            and listen > 0
+            and seconds > 0
             and any(single.audio.source == "mic" for single in loaded.config.each())
         ):
-            click.echo(f"      listening for {listen:g} s: say something", err=True)
+            click.echo(f"      listening for {seconds:g} s: say something", err=True)
 
     yield from examine(loaded, listen_s=listen, listening=listening)
 

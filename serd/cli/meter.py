@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 import click
 
 from serd.cli.invocation import Command, Invocation, pass_invocation
+from serd.errors import UnavailableError
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -45,9 +46,16 @@ _BESIDE: Final = 31
     help="End after so many seconds of sound. Default: with Ctrl-C, or the end of the file.",
 )
 @click.option("--node", metavar="NAME", help="Which of several sources; default: the first.")
+@click.option(
+    "--listen", is_flag=True, help="Open the microphone also while muted or in quiet hours."
+)
 @pass_invocation
 def meter(
-    invocation: Invocation, source: str | None, seconds: float | None, node: str | None
+    invocation: Invocation,
+    source: str | None,
+    seconds: float | None,
+    node: str | None,
+    listen: bool,
 ) -> None:
     """Show the level live: for placing a microphone, and setting its gain.
 
@@ -56,8 +64,18 @@ def meter(
     below. "voice" is shown where the daemon would hear speech. Into a pipe, a line each second.
     """
     invocation.override("audio.source", source, "--source")
-    config = invocation.load().config.of(node)
+    loaded = invocation.load().config
+    config = loaded.of(node)
     from serd.audio.open import make_source
+    from serd.mute import why_closed
+
+    if not listen and config.audio.source != "-" and make_source(config.audio).live:
+        reason = why_closed(config, alone=not loaded.sources)
+        if reason is not None:
+            raise UnavailableError(
+                f"{config.node} {reason}, so its microphone stays closed",
+                remedy="`serd meter --listen` opens it all the same",
+            )
 
     live = sys.stdout.isatty() and os.environ.get("TERM") not in {None, "", "dumb"}
     with _Screen() if live else _Lines() as display:

@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 
 _PAST_EVENTS: Final = 10
 
+_MICROPHONE: Final = {
+    "open": "the microphone is open",
+    "muted": "muted: the microphone is closed",
+    "quiet": "quiet hours: the microphone is closed",
+    "missing": "the microphone is missing",
+}
+"""What is said of a microphone's state."""
+
 
 @click.command(cls=Command)
 @click.option(
@@ -41,7 +49,7 @@ def tail(invocation: Invocation, node: str, as_json: bool, no_history: bool) -> 
     from serd.mqtt.follower import Follower
 
     follower = Follower(
-        config.mqtt, node=node, kinds=("status", "emotion"), on_connection=_tell_connection
+        config.mqtt, node=node, kinds=("status", "state", "emotion"), on_connection=_tell_connection
     )
     screen: Screen = _Objects() if as_json or not sys.stdout.isatty() else _Lines()
     try:
@@ -110,10 +118,12 @@ def follow(messages: Iterable[Message], screen: Screen) -> None:
         messages: What a follower hands out.
         screen: Where to show the events.
     """
-    from serd.mqtt.messages import EventMessage, StatusMessage
+    from serd.events.state import TOLD
+    from serd.mqtt.messages import EventMessage, StateMessage, StatusMessage
 
     online: dict[str, bool] = {}
     latest: dict[str, int] = {}
+    microphones: dict[str, str] = {}
     for message in messages:
         screen.expect(message.node)
         if isinstance(message, EventMessage):
@@ -132,6 +142,13 @@ def follow(messages: Iterable[Message], screen: Screen) -> None:
                 state = "online again" if message.online else "offline"
                 click.echo(f"serd: {message.node} is {state}", err=True)
             online[message.node] = message.online
+        elif isinstance(message, StateMessage) and online.get(message.node):
+            # That the microphone is open is no news unless it was not.
+            now = message.state.microphone
+            if now in TOLD and microphones.get(message.node, "open") != now:
+                click.echo(f"serd: {message.node}: {_MICROPHONE[now]}", err=True)
+            if now in TOLD:
+                microphones[message.node] = now
 
 
 def _tell_connection(connected: bool, reason: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
+from serd.events.state import microphone
 from serd.events.telemetry import Telemetry
 from serd.mqtt.messages import (
     EventMessage,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from serd.events.event import Event
-    from serd.events.state import RoomState
+    from serd.events.state import Microphone, RoomState
 
 ROOMS_MAX: Final = 2000
 """Nodes that are kept; what comes of further ones is counted and dropped."""
@@ -62,6 +63,13 @@ class Room:
         self.seen_ms = 0
         """When something came last, milliseconds since 1970."""
 
+    @property
+    def microphone(self) -> Microphone:
+        """How its microphone is, as every front end says it."""
+        condition = (self.telemetry or {}).get("condition")
+        said = condition if isinstance(condition, str) else None
+        return microphone(self.online, self.state, said, muted=self.muted)
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         state = self.state
@@ -73,6 +81,8 @@ class Room:
             "speech": self.speech and self.online is not False,
             "muted": self.muted,
             "sensitivity": self.sensitivity,
+            "microphone": self.microphone,
+            "title": None if state is None else state.name,
             "emotion": None if latest is None else latest.emotion,
             "confidence": None if latest is None else latest.confidence,
             "mood": None if state is None else state.mood,
@@ -173,6 +183,8 @@ def _own_state(state: RoomState) -> RoomState:
         mood_valence=max(-1.0, min(1.0, state.mood_valence)),
         mood_arousal=max(-1.0, min(1.0, state.mood_arousal)),
         updated_at=state.updated_at[:TEXT_MAX],
+        microphone=None if state.microphone is None else state.microphone[:TEXT_MAX],
+        name=None if state.name is None else state.name[:TEXT_MAX],
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import socket
 import ssl
 import time
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from serd.doctor.finding import Finding, fail, failed, ok, skip, warn
 from serd.errors import ConfigError
+from serd.events.state import decode_state, microphone
 from serd.mqtt.access import EMBEDDED, Access
 from serd.mqtt.link import Link, LinkError
 from serd.mqtt.reasons import explain
@@ -23,9 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from serd.config import Config
+    from serd.config.schema import MqttConfig
 
 TIMEOUT_S: Final = 5.0
 """How long each step may take."""
+
+RETAINED_S: Final = 0.2
+"""How long after the answer to a subscription what is retained may take."""
 
 ECHO_S: Final = 3.0
 """How long a message may take to the broker and back."""
@@ -37,6 +43,54 @@ WAY: Final = ("broker", "broker name", "broker TCP", "broker TLS", "broker login
 """The checks that are the same for every node."""
 
 _SPEAKS_NO_TLS: Final = "does not speak TLS"
+
+
+def closed_by_broker(config: Config) -> str | None:
+    """Why the room's microphone is closed, by what the broker keeps; None if it knows nothing.
+
+    The end of a sentence that begins with the node's name. A broker that cannot be reached is no
+    finding here: the way to it is checked later.
+    """
+    if config.mqtt.host == EMBEDDED:
+        return None
+    link: Link | None = None
+    try:
+        topics = Topics(config.mqtt.base_topic, config.node)
+        link = Link(Access(config.mqtt), f"serd-check-{os.getpid()}")
+        link.open()
+        link.subscribe([topics.status, topics.state, topics.mute])
+        deadline = time.monotonic() + ECHO_S
+        while link.subscription is None and time.monotonic() < deadline:
+            link.step(ECHO_S)
+        link.step(RETAINED_S)  # what is retained comes right after the answer
+        return _closed(_retained(link), topics)
+    except (ConfigError, LinkError):
+        return None
+    finally:
+        if link is not None:
+            link.close()
+
+
+def _retained(link: Link) -> dict[str, bytes]:
+    return {message.topic: bytes(message.payload) for message in link.received if message.retain}
+
+
+def _closed(retained: dict[str, bytes], topics: Topics) -> str | None:
+    if retained.get(topics.mute) == b"ON":
+        return "is muted"
+    if retained.get(topics.status) == b"online" and _microphone(retained, topics) == "quiet":
+        return "is in quiet hours"
+    return None
+
+
+def _microphone(retained: dict[str, bytes], topics: Topics) -> str:
+    """How the node says that its microphone is."""
+    try:
+        state = decode_state(retained.get(topics.state, b""))
+    except ValueError:
+        state = None
+    online = {b"online": True, b"offline": False}.get(retained.get(topics.status, b""))
+    return microphone(online, state, muted=retained.get(topics.mute) == b"ON")
 
 
 def check_broker(config: Config, *, running_here: bool = False) -> Iterator[Finding]:
@@ -196,12 +250,12 @@ def _session(
         yield ok("broker login", f"logged in {who}")
         own = f"{topics.base}/{topics.node}/check"
         announced = f"{config.mqtt.discovery_prefix}/device/serd_{topics.node}/check"
-        wanted = [own, topics.status, topics.mute]
+        wanted = [own, topics.status, topics.mute, topics.state]
         if config.mqtt.discovery:
             wanted.append(announced)
         link.subscribe(wanted)
         yield from _echoes(config, link, own, announced)
-        yield from _others(link, topics, running_here=running_here)
+        yield from _others(config, link, topics, running_here=running_here)
     except LinkError as error:
         yield fail(
             "broker publish",
@@ -259,11 +313,9 @@ def _echoes(config: Config, link: Link, own: str, announced: str) -> Iterator[Fi
         )
 
 
-def _others(link: Link, topics: Topics, *, running_here: bool) -> Iterator[Finding]:
+def _others(config: Config, link: Link, topics: Topics, *, running_here: bool) -> Iterator[Finding]:
     """What the broker remembers of a node of this name."""
-    retained = {
-        message.topic: bytes(message.payload) for message in link.received if message.retain
-    }
+    retained = _retained(link)
     if retained.get(topics.status) == b"online":
         if running_here:
             yield ok("node", f"{topics.node} is online, from this machine")
@@ -288,5 +340,35 @@ def _others(link: Link, topics: Topics, *, running_here: bool) -> Iterator[Findi
         yield warn(
             "mute",
             f"{topics.node} is muted: its microphone is closed",
-            f"switch it on in Home Assistant, or: mosquitto_pub -t {topics.mute_set} -m OFF",
+            "to open it, switch Mute off in Home Assistant, or: "
+            f"{publish_command(config.mqtt, topics.mute_set, 'OFF')}",
         )
+    elif _microphone(retained, topics) == "quiet":
+        yield warn(
+            "microphone",
+            f"{topics.node} is in quiet hours: its microphone is closed",
+            "wait until they end, or change quiet_hours on that machine",
+        )
+    elif _microphone(retained, topics) == "missing":
+        yield warn(
+            "microphone",
+            f"{topics.node} waits for its microphone",
+            "is it plugged in? `serd devices` on that machine lists what is there",
+        )
+
+
+def publish_command(mqtt: MqttConfig, topic: str, payload: str) -> str:
+    """A command line that publishes at the configured broker, ready to paste; holds no secret."""
+    access = Access(mqtt)
+    words = ["mosquitto_pub", "-h", access.host, "-p", str(access.port)]
+    if access.username is not None:
+        words += ["-u", access.username]
+    if mqtt.tls.cert is not None and mqtt.tls.key is not None:
+        words += ["--cert", mqtt.tls.cert, "--key", mqtt.tls.key]
+    if access.tls:
+        words += ["--cafile", mqtt.tls.ca] if mqtt.tls.ca else ["--tls-use-os-certs"]
+    command = shlex.join(words)
+    if access.username is not None:
+        file = mqtt.password_file
+        command += f' -P "$(cat {shlex.quote(file)})"' if file is not None else " -P PASSWORD"
+    return f"{command} -t {shlex.quote(topic)} -m {payload}"

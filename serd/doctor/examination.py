@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from serd.doctor.broker import WAY, check_broker
+from serd.audio.open import make_source
+from serd.doctor.broker import WAY, check_broker, closed_by_broker
 from serd.doctor.configuration import check_configuration, check_hooks, check_quiet_hours
-from serd.doctor.finding import Finding, ok, warn
+from serd.doctor.finding import Finding, ok, skip, warn
 from serd.doctor.machine import check_clock, check_unit, daemons
 from serd.doctor.metrics import check_metrics
 from serd.doctor.recognition import check_recognition, load_detector, load_model
 from serd.doctor.sound import check_device, check_permission, check_same_device, check_sound
 from serd.doctor.storage import check_journal, journal_in_use
+from serd.mute import why_closed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -24,15 +26,20 @@ if TYPE_CHECKING:
     from serd.speech import Vad
 
 
+LISTEN_S: Final = 4.0
+"""How long to listen where nobody says how long."""
+
+
 def examine(
-    loaded: Loaded, *, listen_s: float, listening: Callable[[], None] = lambda: None
+    loaded: Loaded, *, listen_s: float | None, listening: Callable[[float], None] = lambda _: None
 ) -> Iterator[Finding]:
     """Look at everything, one finding after the other, as each is found.
 
     Args:
         loaded: The configuration.
-        listen_s: Seconds to listen to the source; 0 does not open it.
-        listening: Called just before listening begins.
+        listen_s: Seconds to listen to the source; 0 does not open it. None: some seconds, unless
+            the room is muted or in quiet hours.
+        listening: Called with the seconds just before listening begins.
     """
     config = loaded.config
     each = config.each()
@@ -57,7 +64,9 @@ def examine(
         elif classifier is not None and single.speech not in judged:
             judged.append(single.speech)
             yield from _of(single, config, check_recognition(single, classifier, vad))
-        heard = _microphone(single, vad, listen_s, listening, running=bool(running))
+        heard = _microphone(
+            single, vad, listen_s, listening, running=bool(running), alone=not config.sources
+        )
         yield from _of(single, config, heard)
 
     yield from check_journal(config)
@@ -73,10 +82,11 @@ def examine(
 def _microphone(
     config: Config,
     vad: Vad | None,
-    listen_s: float,
-    listening: Callable[[], None],
+    listen_s: float | None,
+    listening: Callable[[float], None],
     *,
     running: bool,
+    alone: bool,
 ) -> Iterator[Finding]:
     """Everything about the source of one node."""
     yield from check_permission(config)
@@ -86,7 +96,18 @@ def _microphone(
         yield finding
     if failed:
         return
-    listening()
+    if listen_s is None:
+        live = make_source(config.audio).live
+        reason = why_closed(config, alone=alone, live=live) or closed_by_broker(config)
+        if reason is not None and config.audio.source != "-":
+            yield skip(
+                "level",
+                f"{config.node} {reason}, so the microphone was not opened; level and voice were "
+                f"not tested (`serd check --listen {LISTEN_S:g}` opens it all the same)",
+            )
+            return
+        listen_s = LISTEN_S
+    listening(listen_s)
     for finding in check_sound(config, vad, listen_s):
         if running and finding.status == "fail":
             # Not every sound system lets two programs hear one microphone.

@@ -47,6 +47,11 @@ class History:
         """Names of the nodes that have had events, sorted."""
         return [name for _, name in self._node_rows()]
 
+    def meta(self, key: str) -> str | None:
+        """A value that the daemon keeps beside the events, such as its mute switch."""
+        rows = self._fetch("SELECT value FROM meta WHERE key = :key", {"key": key})
+        return str(rows[0][0]) if rows else None
+
     def query(
         self,
         *,

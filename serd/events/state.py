@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
 REPEAT_S: Final = 30.0
 """The state is told anew at least this often: in silence, too, the mood changes, for it fades."""
+
+Microphone: TypeAlias = Literal["open", "muted", "quiet", "missing", "offline", "unknown"]
+"""How a room's microphone is: open; closed because somebody muted it; closed in quiet hours; wanted
+but not there; the node is offline; nothing has been heard of it. Every front end shows one of
+these, from :func:`microphone`."""
+
+TOLD: Final = ("open", "muted", "quiet", "missing")
+"""Those that a node says of itself, in its state."""
+
+_BY_CONDITION: Final[dict[str, Microphone]] = {
+    "listening": "open", "muted": "muted", "quiet": "quiet", "waiting": "missing",
+}  # fmt: skip
+"""What the telemetry's ``condition`` means for the microphone."""
 
 
 class RoomState(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +42,40 @@ class RoomState(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the microphone is closed."""
     updated_at: str
     """When this was said, RFC 3339 UTC with milliseconds."""
+    microphone: str | None = None
+    """open, muted, quiet (hours) or missing; ``None`` before it is known and after the end."""
+    name: str | None = None
+    """What people call the room (the key ``name``); ``None`` if it has no such name."""
+
+
+def microphone_in(condition: str | None) -> Microphone | None:
+    """What a pipeline's condition, as in the telemetry, means for the microphone."""
+    return _BY_CONDITION.get(condition or "")
+
+
+def microphone(
+    online: bool | None,
+    state: RoomState | None,
+    condition: str | None = None,
+    *,
+    muted: bool | None = None,
+) -> Microphone:
+    """How a node's microphone is, from what the node has said.
+
+    Args:
+        online: What its status says; None if that was never heard.
+        state: Its latest state, if there is one.
+        condition: Of its latest telemetry: nodes before this version say nothing in their state.
+        muted: What its mute switch says, for the same reason.
+    """
+    if online is False:
+        return "offline"
+    if online is None:
+        return "unknown"
+    for said in TOLD:
+        if state is not None and state.microphone == said:
+            return said
+    return "muted" if muted else microphone_in(condition) or "unknown"
 
 
 def encode_state(state: RoomState) -> bytes:

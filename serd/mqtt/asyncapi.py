@@ -17,7 +17,7 @@ import yaml
 
 from serd.events.clock import RFC3339_PATTERN
 from serd.events.event import event_schema
-from serd.events.state import RoomState
+from serd.events.state import TOLD, RoomState
 from serd.events.telemetry import Telemetry
 from serd.model.emotions import EMOTIONS, UNCERTAIN
 from serd.model.home import SENSITIVITIES
@@ -193,6 +193,7 @@ def _schemas() -> dict[str, Any]:
     emotions = state["properties"]
     emotions["emotion"]["enum"] = [*EMOTIONS, UNCERTAIN, None]
     emotions["mood"]["enum"] = [*EMOTIONS]
+    emotions["microphone"]["enum"] = [*TOLD, None]
     emotions["updated_at"]["pattern"] = RFC3339_PATTERN
     return {
         "Event": _inline(inlined, event["$defs"]),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from serd.events.state import REPEAT_S
+from serd.events.state import REPEAT_S, TOLD
 from serd.model.emotions import EMOTIONS, UNCERTAIN
 from serd.model.home import SENSITIVITIES
 
@@ -148,6 +148,11 @@ def _components(
             "device_class": "sound",
             "state_topic": topics.speech,
         },
+        "microphone": _sensor(
+            topics.state, "microphone", "Microphone", icon="mdi:microphone",
+            device_class="enum", options=[*TOLD],
+            expire_after=round(REPEAT_S * _STALE),
+        ),
         "mute": {
             "p": "switch",
             "name": "Mute",

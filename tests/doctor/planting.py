@@ -59,7 +59,7 @@ class Garden:
         }
         self.env: dict[str, str] = {}
         self.wrapper: list[str] = []
-        self.listen = "60"
+        self.listen: str | None = "60"
         self._certificates: Certificates | None = None
 
     @property
@@ -112,8 +112,7 @@ class Garden:
                 ALONE,
                 "check",
                 "--json",
-                "--listen",
-                self.listen,
+                *(() if self.listen is None else ("--listen", self.listen)),
             ],
             cwd=self.home,
             env=environment(self.home, self.env),

@@ -3,8 +3,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from msgspec.structs import replace
 
-from serd.events.state import RoomState, decode_state, encode_state
+from serd.events.state import RoomState, decode_state, encode_state, microphone
 
 STATE = RoomState(
     emotion="happy",
@@ -15,13 +16,16 @@ STATE = RoomState(
     speech=True,
     muted=False,
     updated_at="2026-03-01T08:15:03.250Z",
+    microphone="open",
+    name="Küche",
 )
 
 
 def test_the_json_to_the_letter() -> None:
     assert encode_state(STATE) == (
         b'{"emotion":"happy","confidence":0.8123,"mood":"calm","mood_valence":0.412,'
-        b'"mood_arousal":-0.2,"speech":true,"muted":false,"updated_at":"2026-03-01T08:15:03.250Z"}'
+        b'"mood_arousal":-0.2,"speech":true,"muted":false,"updated_at":"2026-03-01T08:15:03.250Z",'
+        b'"microphone":"open","name":"K\xc3\xbcche"}'
     )
 
 
@@ -34,3 +38,34 @@ def test_what_is_encoded_is_decoded_and_unknown_fields_are_ignored() -> None:
 def test_what_is_no_state_is_refused(payload: bytes) -> None:
     with pytest.raises(ValueError, match="not a room state"):
         decode_state(payload)
+
+
+def test_what_a_node_of_an_earlier_version_says_is_understood() -> None:
+    said = json.loads(encode_state(STATE))
+    del said["microphone"], said["name"]
+    state = decode_state(json.dumps(said))
+    assert (state.microphone, state.name) == (None, None)
+    assert microphone(True, state, "waiting") == "missing"
+    assert microphone(True, state, "listening", muted=True) == "muted"
+    assert microphone(True, state) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("online", "told", "condition", "shown"),
+    [
+        (True, "open", "listening", "open"),
+        (True, "muted", "muted", "muted"),
+        (True, "quiet", "quiet", "quiet"),
+        (True, "missing", "waiting", "missing"),
+        (True, "missing", "listening", "missing"),  # the telemetry may be a minute old
+        (True, None, "starting", "unknown"),
+        (True, "on fire", None, "unknown"),
+        (False, "open", "listening", "offline"),
+        (None, "open", "listening", "unknown"),
+    ],
+)
+def test_one_word_for_the_microphone(
+    online: bool | None, told: str | None, condition: str | None, shown: str
+) -> None:
+    state = replace(STATE, microphone=told)
+    assert microphone(online, state, condition) == shown
