@@ -20,10 +20,10 @@ import threading
 import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from serd import memory
-from serd.audio.open import make_source
+from serd.audio.open import check_source
 from serd.errors import ConfigError, SerdError, UnavailableError
 from serd.event_writer import GIVE_UP_S, EventWriter
 from serd.events.journal import Journal
@@ -32,7 +32,7 @@ from serd.health import Health, examine
 from serd.hooks import Hooks
 from serd.model.classifier import Classifier
 from serd.mqtt.access import EMBEDDED, Access
-from serd.node import Node
+from serd.node import Began, Node
 from serd.notify import Notifier
 from serd.pipeline import Condition
 from serd.signals import Signals
@@ -64,6 +64,10 @@ MAINTAIN_S: Final = 60.0
 """How often old events are removed from the journal."""
 
 
+Passing = Literal["recordings", "all", "none"]
+"""Which nodes are only here for a while."""
+
+
 class Daemon:
     """All nodes of a configuration, wired and ready to run.
 
@@ -71,6 +75,9 @@ class Daemon:
         config: A valid configuration.
         notifier: The line to the service manager.
         unwritten: Events that the daemon before it in this process could not write.
+        passing: Which nodes are only here for a while, so that at their end all that is retained
+            of them is cleared: those that play a recording, all, or none.
+        began: When recordings began; see :class:`serd.node.Node`.
 
     Raises:
         ConfigError: The configuration asks for something that is not installed.
@@ -79,9 +86,16 @@ class Daemon:
     """
 
     def __init__(
-        self, config: Config, *, notifier: Notifier | None = None, unwritten: Sequence[Entry] = ()
+        self,
+        config: Config,
+        *,
+        notifier: Notifier | None = None,
+        passing: Passing = "recordings",
+        began: Began = None,
+        unwritten: Sequence[Entry] = (),
     ) -> None:
         self.config = config
+        self._passing = passing
         self._notifier = notifier or Notifier()
         self._wake = threading.Event()
         self._stopping = False
@@ -110,6 +124,7 @@ class Daemon:
                 on_event=self.hooks.event,
                 on_end=self._wake.set,
                 alone=not config.sources,
+                began=began,
                 warn=place == 0,
                 former=former if place == 0 else (),
             )
@@ -235,7 +250,10 @@ class Daemon:
 
     def _stop_publishers(self) -> None:
         for node in self.nodes:  # all at once, not one after the other
-            node.publisher.leave(STOP_TIMEOUT_S)
+            passing = self._passing == "all" or (
+                self._passing == "recordings" and not node.source.live
+            )
+            node.publisher.leave(STOP_TIMEOUT_S, forget=passing and not self._again)
         for node in self.nodes:
             node.publisher.stop(STOP_TIMEOUT_S)
 
@@ -389,7 +407,13 @@ def _embedded(port: int) -> Iterator[None]:
         yield
 
 
-def run_daemon(loaded: Loaded, *, reload: Callable[[], Loaded] | None = None) -> int:
+def run_daemon(
+    loaded: Loaded,
+    *,
+    reload: Callable[[], Loaded] | None = None,
+    passing: Passing = "recordings",
+    began: Began = None,
+) -> int:
     """Run the daemon as a process: with its signals, until its end.
 
     SIGTERM and SIGINT end it in good order; SIGHUP loads the configuration again, and goes on with
@@ -398,6 +422,8 @@ def run_daemon(loaded: Loaded, *, reload: Callable[[], Loaded] | None = None) ->
     Args:
         loaded: The configuration to begin with.
         reload: Loads it again.
+        passing: See :class:`Daemon`.
+        began: Likewise.
 
     Returns:
         The exit code: 0.
@@ -412,7 +438,13 @@ def run_daemon(loaded: Loaded, *, reload: Callable[[], Loaded] | None = None) ->
         unwritten: Sequence[Entry] = ()
         while True:
             fresh: list[Loaded] = []
-            daemon = Daemon(loaded.config, notifier=notifier, unwritten=unwritten)
+            daemon = Daemon(
+                loaded.config,
+                notifier=notifier,
+                passing=passing,
+                began=began,
+                unwritten=unwritten,
+            )
             memory.settle()
             signals.send_to(daemon)
             if not daemon.run(_keeping(reload, fresh)):
@@ -452,7 +484,7 @@ def check(config: Config, *, running: Config | None = None) -> None:
     Classifier.configured(config)
     for single in config.each():
         make_vad(single.speech)
-        make_source(single.audio)
+        check_source(single.audio)
     Access(config.mqtt)
     if config.metrics.port and (running is None or config.metrics != running.metrics):
         _check_extra(config)

@@ -10,13 +10,14 @@ import logging
 import math
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
 
+from serd.audio.file import FileSource
 from serd.audio.level import FLOOR_DBFS
 from serd.audio.open import make_source
-from serd.errors import SerdError, UnavailableError
+from serd.errors import SerdError, UnavailableError, UsageError
 from serd.events.event import model_ref
 from serd.events.mood import Mood
 from serd.events.telemetry import Telemetry
@@ -57,6 +58,10 @@ SENSITIVITY_KEY: Final = "sensitivity"
 """Under this it keeps the sensitivity, with that of the configuration at the time."""
 
 
+Began: TypeAlias = int | Literal["file"] | None
+"""When a recording began; see :class:`Node`."""
+
+
 class Node:
     """One place that is listened to.
 
@@ -69,11 +74,15 @@ class Node:
             block.
         on_end: Called when the pipeline has ended, for whatever reason, on its thread.
         alone: Whether it is the only node of the process.
+        began: When a recording began: milliseconds since 1970, or ``file`` for the moment at which
+            the file's own time says that it ended; None: so that it ends now.
         warn: Whether to log what is unwise in the settings that all nodes share.
         former: Names of nodes that there are no more, whose waiting events it sends as well.
 
     Raises:
         ConfigError: The configuration asks for something that is not installed.
+        InputError: The recording cannot be read.
+        UsageError: It would end in the future.
     """
 
     def __init__(
@@ -86,6 +95,7 @@ class Node:
         on_event: Callable[[Event], None],
         on_end: Callable[[], object],
         alone: bool = True,
+        began: Began = None,
         warn: bool = True,
         former: Sequence[str] = (),
     ) -> None:
@@ -101,6 +111,8 @@ class Node:
             Segmenter(config.speech, make_vad(config.speech)), classifier, decision=decision
         )
         self.source = make_source(config.audio)
+        # Looked at before anybody hears of this node.
+        began_ms = _began_ms(self.source, began) if isinstance(self.source, FileSource) else None
         self.publisher = MqttPublisher(
             config.mqtt,
             config.node,
@@ -126,6 +138,7 @@ class Node:
             gatherer=Gatherer(decision, config.decision.agree) if decision.home else None,
             muted=remembered_mute(journal.get_meta, config, alone=alone),
             quiet=self._quiet_times.now(),
+            began_ms=began_ms,
             retry=Backoff(first_s=1.0, longest_s=10.0),
             on_event=on_event,
         )
@@ -331,6 +344,22 @@ class Node:
     def _titled(self, part: str) -> str:
         """A part's name; with the node's where there are several."""
         return part if self._alone else f"{part} of {self.name}"
+
+
+def _began_ms(source: FileSource, began: Began) -> int | None:
+    """When a recording began, as somebody says; looks whether there is one in any case."""
+    length = source.length_s()
+    if began is None:
+        return None
+    length_ms = math.ceil(1000 * (length or 0.0))
+    if began == "file":
+        return source.path.stat().st_mtime_ns // 1_000_000 - length_ms
+    if began + length_ms > time.time_ns() // 1_000_000:
+        raise UsageError(
+            f"{source.path} would end in the future",
+            remedy="correct --started-at: it is when the recording begins",
+        )
+    return began
 
 
 class _Level:

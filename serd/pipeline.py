@@ -8,6 +8,7 @@ network nor for the disk: events are journalled on a thread of their own
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from enum import Enum
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import numpy as np
 
+from serd.audio.file import FileSource
 from serd.audio.format import SAMPLE_RATE
 from serd.audio.source import EndOfSource
 from serd.errors import UnavailableError
@@ -91,6 +93,7 @@ class Pipeline:
         gatherer: Adds up evidence over utterances; None: each is told by itself.
         muted: Whether to begin with the microphone closed.
         quiet: Whether to begin in quiet hours.
+        began_ms: When a recording began, milliseconds since 1970; None: so that it ends now.
         retry: Waits between attempts to open a source that is not there.
         on_event: Called with each event that was journalled, on the writer's thread; must not
             block.
@@ -112,6 +115,7 @@ class Pipeline:
         gatherer: Gatherer | None = None,
         muted: bool,
         quiet: bool = False,
+        began_ms: int | None = None,
         retry: Backoff,
         on_event: Callable[[events.Event], None] | None = None,
         health: SourceHealth | None = None,
@@ -135,6 +139,7 @@ class Pipeline:
         self._changed = threading.Condition()
         self._muted = muted
         self._quiet = quiet
+        self._began_ms = began_ms
         self._stopping = False
         self._interrupted = False
         self._shown_mute: bool | None = None
@@ -271,10 +276,22 @@ class Pipeline:
         self._retry.connected()
         self.condition = Condition.LISTENING
         self._health.opened(self._source.name, self._source.stats.rate)
-        self._anchor_ms = None if self._source.live else self._clock.now_ms()
+        self._anchor_ms = None if self._source.live else self._anchored()
         self._fresh = True
         self._announce()
         return True
+
+    def _anchored(self) -> int:
+        """When a recording began, milliseconds since 1970: as somebody says, or to end now.
+
+        One that is played as it sounds ends in the future; what of it was heard did so just now.
+        """
+        if self._began_ms is not None:
+            return self._began_ms
+        now = self._clock.now_ms()
+        if not isinstance(self._source, FileSource) or self._source.pace == "real":
+            return now
+        return now - math.ceil(1000 * (self._source.length_s() or 0.0))
 
     def _listen(self) -> None:
         """Read until the source ends, fails, or somebody closes it."""
@@ -347,7 +364,8 @@ class Pipeline:
             # What is live ends now: drift of the sound card's clock does not add up.
             end_ms = self._clock.wall_ms_at(block.arrived) - _ms(block.end - utterance.end)
         else:
-            end_ms = self._anchor_ms + _ms(utterance.end)
+            # A header may say less than there is, but nothing was said in the future.
+            end_ms = min(self._anchor_ms + _ms(utterance.end), self._clock.now_ms())
         single = recognition.prediction
         told = self._gather(recognition, block)
         return events.make(

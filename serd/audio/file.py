@@ -151,6 +151,20 @@ class FileSource(SourceContext):
             channels=self._channels,
         )
 
+    def length_s(self) -> float | None:
+        """Seconds of the whole recording, as its header says; None of what is no regular file.
+
+        Raises:
+            InputError: It is missing, unreadable, not audio, or holds no audio.
+        """
+        if self.path.exists() and not (self.path.is_file() or self.path.is_dir()):
+            return None  # a pipe: to look into it would take away what is in it
+        file = AudioFile(self.path)
+        try:
+            return file.duration_s
+        finally:
+            file.close()
+
     def open(self) -> None:
         """Open the file; reading begins at its start, at position 0.
 

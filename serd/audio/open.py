@@ -13,6 +13,17 @@ if TYPE_CHECKING:
     from serd.config import AudioConfig
 
 
+def check_source(settings: AudioConfig) -> None:
+    """See whether a recording can be played, before anybody is told that it will be.
+
+    Raises:
+        InputError: It is missing, unreadable, not audio, or holds no audio.
+    """
+    source = make_source(settings)
+    if isinstance(source, FileSource):
+        source.length_s()
+
+
 def make_source(settings: AudioConfig) -> Source:
     """Make the source that ``audio.source`` names, not yet opened.
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import socket
+import os
 import sys
 import tempfile
 import threading
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
+from msgspec.structs import replace
 
 from serd.cli.invocation import Command, Invocation, pass_invocation
-from serd.errors import UnavailableError
+from serd.cli.lines import many
+from serd.config.schema import AudioConfig, MetricsConfig, MqttConfig
+from serd.errors import ConfigError, SerdError, UnavailableError
 
 if TYPE_CHECKING:
+    from serd.config import Config
     from serd.config.loading import Loaded
     from serd.mqtt.follower import Follower
 
@@ -34,29 +39,104 @@ SAMPLE: Final = Path(__file__).parent.parent / "audio" / "data" / "sample.ogg"
 def demo(invocation: Invocation) -> int:
     """Try serd here and now: daemon, broker and live predictions in one terminal.
 
-    Listens to the microphone; without one, to a sample of synthetic speech, at the pace of speech.
-    Uses the broker of the configuration; if none answers there, one of its own on this machine.
+    Listens to the microphone; without one, or while it is muted or in quiet hours, to a sample of
+    synthetic speech, at the pace of speech. Uses the broker of the configuration; if that cannot
+    be used, one of its own on this machine. Its node is called NODE-demo, Home Assistant is not
+    told of it, no hook runs, and at the end nothing of it stays on the broker.
     """
     loaded = invocation.load()
-    with ExitStack() as stack:
-        if loaded.config.audio.source == "mic" and (reason := _no_microphone(loaded)):
-            _say(f"{reason}, so you hear about a sample of synthetic speech (40 s)")
-            invocation.override("audio.source", str(SAMPLE), "demo")
-            # The sample is nobody's mood: it stays out of this machine's journal.
-            folder = stack.enter_context(_temporary_folder())
-            invocation.override("journal.path", f"{folder}/journal.db", "demo")
-        mqtt = loaded.config.mqtt
-        if mqtt.host == "embedded" or not _answers(mqtt.host, mqtt.port):
-            from serd.mqtt.embedded import EmbeddedBroker
+    from serd.audio.open import check_source
 
-            wanted = mqtt.port if mqtt.host in {"embedded", "localhost", "127.0.0.1"} else 0
-            broker = stack.enter_context(EmbeddedBroker(wanted))
-            if mqtt.host != "embedded":
-                _say(f"no broker answers at {mqtt.host}:{mqtt.port}, so serd brings its own")
-            _say(f"broker: 127.0.0.1:{broker.port}, for this machine only")
-            invocation.override("mqtt.host", "127.0.0.1", "demo")
-            invocation.override("mqtt.port", broker.port, "demo")
-        return _run(invocation.load())
+    with ExitStack() as stack:
+        config = _passing(loaded.config)
+        if config.audio.source == "mic":
+            config = _with_sound(config, _no_microphone(loaded.config), stack)
+        check_source(config.audio)
+        config = _with_broker(config, stack)
+        return _run(replace(loaded, config=config))
+
+
+def _passing(config: Config) -> Config:
+    """The configuration of a node that is only here for a while, beside any real one.
+
+    It has a name of its own, so that it disturbs no service with the same configuration; Home
+    Assistant is not told of it, no hook runs, and at its end the broker keeps nothing of it.
+    """
+    single = config.each()[0]
+    return replace(
+        single,
+        node=f"{single.node[:59]}-demo",
+        mqtt=replace(single.mqtt, discovery=False, client_id=None),
+        metrics=MetricsConfig(),
+        hooks=(),
+    )
+
+
+def _with_sound(config: Config, reason: str | None, stack: ExitStack) -> Config:
+    """Let it hear the microphone, or the sample if there is a reason against that."""
+    from serd.doctor.storage import journal_in_use
+
+    journal = Path(config.journal.path)
+    folder = ""
+    if reason is not None or journal_in_use(journal) or not _writable(journal):
+        folder = stack.enter_context(_temporary_folder())
+        config = replace(config, journal=replace(config.journal, path=f"{folder}/journal.db"))
+    if reason is None:
+        return config
+    _say(f"{reason}, so you hear about a sample of synthetic speech (40 s)")
+    # The sample is nobody's mood: it stays out of this machine's journal.
+    audio = AudioConfig(source=str(SAMPLE))
+    return replace(config, audio=audio, mute=False, quiet_hours=())
+
+
+def _with_broker(config: Config, stack: ExitStack) -> Config:
+    """Let it use the broker of the configuration if that lets it, else one of its own."""
+    mqtt = config.mqtt
+    if mqtt.host != "embedded":
+        reason = _no_broker(config)
+        if reason is None:
+            return config
+        _say(f"{reason}; so serd brings its own broker")
+    from serd.mqtt.embedded import EmbeddedBroker
+
+    try:
+        own = mqtt.host in {"embedded", "localhost", "127.0.0.1"}
+        broker = stack.enter_context(EmbeddedBroker(mqtt.port if own else 0))
+    except UnavailableError:  # somebody else has the port
+        broker = stack.enter_context(EmbeddedBroker(0))
+    _say(f"broker: 127.0.0.1:{broker.port}, for this machine only")
+    mine = MqttConfig(
+        host="127.0.0.1", port=broker.port, base_topic=mqtt.base_topic, discovery=False
+    )
+    return replace(config, mqtt=mine)
+
+
+def _no_broker(config: Config) -> str | None:
+    """Why the configured broker cannot be used; None if what is published there comes back."""
+    from serd.mqtt.access import Access
+    from serd.mqtt.link import Link, LinkError
+    from serd.mqtt.topics import Topics
+
+    topics = Topics(config.mqtt.base_topic, config.node)
+    probe = f"{topics.base}/{topics.node}/check"
+    link: Link | None = None
+    try:
+        access = Access(config.mqtt)
+        link = Link(access, f"serd-{config.node}-check")
+        link.open()
+        link.subscribe([probe])
+        link.publish(probe, b"check", qos=1, retain=False)
+        deadline = time.monotonic() + _CONNECT_S
+        while not link.received and (left := deadline - time.monotonic()) > 0:
+            link.step(left)
+        if link.received:
+            return None
+    except (LinkError, ConfigError) as error:
+        return error.message
+    finally:
+        if link is not None:
+            link.close()
+    return f"the access rules of {access.address} drop what serd says"
 
 
 def _run(loaded: Loaded) -> int:
@@ -68,7 +148,7 @@ def _run(loaded: Loaded) -> int:
     connected = threading.Event()
     follower = Follower(
         config.mqtt,
-        node="+" if config.sources else config.node,
+        node=config.node,
         kinds=("status", "emotion"),
         on_connection=lambda there, _reason: connected.set() if there else None,
     )
@@ -78,14 +158,13 @@ def _run(loaded: Loaded) -> int:
     try:
         if not connected.wait(_CAUGHT_UP_S):
             raise UnavailableError(f"the broker at {follower.address} does not take subscribers")
-        node = "+" if config.sources else config.node
-        _say(f"live from {config.mqtt.base_topic}/{node}/emotion; Ctrl-C ends it")
-        code = run_daemon(loaded)
+        _say(f"live from {config.mqtt.base_topic}/{config.node}/emotion; Ctrl-C ends it")
+        code = run_daemon(loaded, passing="all")
         screen.offline.wait(_CAUGHT_UP_S)  # the node's last word, after its last event
     finally:
         follower.stop()
         thread.join(_CAUGHT_UP_S)
-    _say(f"{screen.shown} events shown")
+    _say(f"{many(screen.shown, 'event', 'events')} shown")
     return code
 
 
@@ -127,26 +206,34 @@ def _say(sentence: str) -> None:
     sys.stderr.flush()
 
 
-def _no_microphone(loaded: Loaded) -> str | None:
-    """Why the microphone cannot be used; None if it can."""
+def _no_microphone(config: Config) -> str | None:
+    """Why the microphone cannot be used, or must not be; None if it may and can."""
     from serd.audio.open import make_source
+    from serd.doctor.broker import closed_by_broker
+    from serd.mute import why_closed
 
-    source = make_source(loaded.config.audio)
+    single = config.each()[0]
+    if reason := why_closed(single, alone=not config.sources) or closed_by_broker(single):
+        return f"{single.node} {reason}"
+    source = make_source(single.audio)
     try:
         source.open()
-    except UnavailableError as error:
+    except SerdError as error:
         return error.message
     finally:
         source.close()
     return None
 
 
-def _answers(host: str, port: int) -> bool:
+def _writable(journal: Path) -> bool:
+    """Whether a journal could be written there."""
+    from serd.events.journal.file import prepare
+
     try:
-        with socket.create_connection((host, port), timeout=_CONNECT_S):
-            return True
-    except OSError:
+        prepare(journal)
+    except SerdError:
         return False
+    return os.access(journal, os.W_OK)
 
 
 def _temporary_folder() -> tempfile.TemporaryDirectory[str]:

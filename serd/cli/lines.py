@@ -39,6 +39,11 @@ def bar(share: float, cells: int, *, ascii_only: bool = False) -> str:
     return ("█" * full + (_EIGHTHS[rest] if rest else "")).ljust(cells)
 
 
+def many(count: int, one: str, more: str) -> str:
+    """A number of things, in the singular or the plural."""
+    return f"{count:,} {one if count == 1 else more}"
+
+
 def height(level_dbfs: float) -> str:
     """A level as one cell, filled from below: empty at -60 dBFS, full at 0."""
     share = 1 - level_dbfs / _LOWEST_DBFS

@@ -48,6 +48,7 @@ cli.commands = Commands(
         "config",
         "model",
         "discovery",
+        "forget",
         "check",
         "health",
         "meter",

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from serd.cli import lean
 from serd.cli.invocation import Command, Invocation, pass_invocation
+from serd.cli.moments import as_milliseconds
 
 if TYPE_CHECKING:
     from serd.config.loading import Loaded
 
 log = logging.getLogger(__name__)
+
+
+def _moment_or_file(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> int | Literal["file"] | None:
+    return "file" if value == "file" else as_milliseconds(context, parameter, value)
 
 
 @click.command(cls=Command)
@@ -33,12 +40,35 @@ log = logging.getLogger(__name__)
     type=click.Choice(["real", "fast"]),
     help="How a file is played: as it would sound, or at once (sets audio.pace).",
 )
+@click.option(
+    "--started-at",
+    "began",
+    callback=_moment_or_file,
+    metavar="TIME|file",
+    help="When a recording began, as in 2026-03-01T08:15; or file: it ended at the file's own "
+    "time. Default: so that it ends now.",
+)
+@click.option(
+    "--keep",
+    is_flag=True,
+    help="After a file, leave what is retained of the node on the broker: its state, and its "
+    "device in Home Assistant.",
+)
 @pass_invocation
-def run(invocation: Invocation, source: str | None, rate: int | None, pace: str | None) -> int:
+def run(
+    invocation: Invocation,
+    *,
+    source: str | None,
+    rate: int | None,
+    pace: str | None,
+    began: int | Literal["file"] | None,
+    keep: bool,
+) -> int:
     """Listen, and publish what is heard over MQTT, until stopped.
 
-    PATH is an audio file: serd ends when all of it has been heard and delivered. With - it reads
-    raw 16-bit little-endian mono samples from standard input.
+    PATH is an audio file: serd ends when all of it has been heard and delivered, and then clears
+    what the broker would keep of its node. With - it reads raw 16-bit little-endian mono samples
+    from standard input.
     """
     invocation.override("audio.source", source, "--source")
     invocation.override("audio.rate_hz", rate, "--rate")
@@ -49,7 +79,12 @@ def run(invocation: Invocation, source: str | None, rate: int | None, pace: str 
         lean.load_client()
     from serd.daemon import run_daemon
 
-    return run_daemon(loaded, reload=lambda: _load(invocation))
+    return run_daemon(
+        loaded,
+        reload=lambda: _load(invocation),
+        passing="none" if keep else "recordings",
+        began=began,
+    )
 
 
 def _load(invocation: Invocation) -> Loaded:

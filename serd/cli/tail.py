@@ -119,12 +119,14 @@ def follow(messages: Iterable[Message], screen: Screen) -> None:
         screen: Where to show the events.
     """
     from serd.events.state import TOLD
-    from serd.mqtt.messages import EventMessage, StateMessage, StatusMessage
+    from serd.mqtt.messages import ClearedMessage, EventMessage, StateMessage, StatusMessage
 
     online: dict[str, bool] = {}
     latest: dict[str, int] = {}
     microphones: dict[str, str] = {}
     for message in messages:
+        if isinstance(message, ClearedMessage):
+            continue
         screen.expect(message.node)
         if isinstance(message, EventMessage):
             event = message.event

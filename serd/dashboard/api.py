@@ -78,6 +78,7 @@ class Api:
             Route("/api/info", self._info),
             Route("/api/nodes", self._nodes),
             Route("/api/nodes/{name}", self._node),
+            Route("/api/nodes/{name}", self._forget, methods=["DELETE"]),
             Route("/api/nodes/{name}/mute", self._mute, methods=["POST"]),
             Route("/api/events", self._events),
             Route("/api/timeline", self._timeline),
@@ -108,6 +109,24 @@ class Api:
         if room is None:
             return refuse(404, "no such node has been heard of")
         return answer(room.as_dict())
+
+    async def _forget(self, request: Request) -> Response:
+        """Clear what a node has left on the broker; one that runs would only come back."""
+        room = self._watch.rooms.get(request.path_params["name"])
+        if room is None:
+            return refuse(404, "no such node has been heard of")
+        if room.online:
+            return refuse(409, f"{room.name} is online and would come back; stop it first")
+        try:
+            await in_background(self._switch.forget, room.name)
+        except SerdError as error:
+            return refuse(502, error.message)
+        gone = await self._watch.hub.until(
+            lambda: self._watch.rooms.get(room.name) is None, self._confirm_s
+        )
+        if gone:
+            return answer({"node": room.name, "forgotten": True})
+        return refuse(504, f"the broker has not confirmed within {self._confirm_s:g} s")
 
     async def _mute(self, request: Request) -> Response:
         name = request.path_params["name"]

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from serd.events.state import microphone
 from serd.events.telemetry import Telemetry
 from serd.mqtt.messages import (
+    ClearedMessage,
     EventMessage,
     Message,
     MuteMessage,
@@ -119,12 +120,18 @@ class Rooms:
         """The node of that name."""
         return self._rooms.get(name)
 
+    def clear(self, message: ClearedMessage) -> bool:
+        """Take that something retained is gone; whether the node is forgotten with it."""
+        return message.kind == "status" and self._rooms.pop(message.node, None) is not None
+
     def take(self, message: Message) -> tuple[Room, Event | None] | None:
         """Take a message.
 
         Returns:
             The node that it changed, and the event if it was one; None if it was dropped.
         """
+        if isinstance(message, ClearedMessage):
+            return None
         event = _own(message) if isinstance(message, EventMessage) else None
         room = self._rooms.get(message.node)
         unusable = isinstance(message, EventMessage) and event is None

@@ -152,9 +152,12 @@ class Hub:
             parts.append(message("events", list(browser.events)))
             browser.events.clear()
         if browser.rooms:
-            changed = [self._rooms.get(name) for name in browser.rooms]
+            changed = {name: self._rooms.get(name) for name in browser.rooms}
             browser.rooms.clear()
-            parts.append(message("rooms", [room.as_dict() for room in changed if room]))
+            if there := [room.as_dict() for room in changed.values() if room]:
+                parts.append(message("rooms", there))
+            if gone := [name for name, room in changed.items() if room is None]:
+                parts.append(message("gone", gone))
         if browser.missed:
             parts.append(message("missed", {"events": browser.missed}))
             browser.missed = 0

@@ -1,4 +1,4 @@
-"""The mute command, sent over a connection of its own."""
+"""Commands to nodes and about them, each sent over a connection of its own."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from serd.errors import UnavailableError
 from serd.mqtt.access import Access
 from serd.mqtt.commands import encode_switch
+from serd.mqtt.forgetting import forget
 from serd.mqtt.link import Link
 from serd.mqtt.topics import Topics
 
@@ -21,7 +22,7 @@ _AT_ONCE: Final = 4
 
 
 class Switch(Protocol):
-    """Sends mute commands."""
+    """Sends commands."""
 
     def send(self, node: str, on: bool) -> None:
         """Tell a node to close (``on``) or open its microphone; blocks until the broker has it.
@@ -30,9 +31,16 @@ class Switch(Protocol):
             SerdError: The broker cannot be reached, or does not take it.
         """
 
+    def forget(self, node: str) -> None:
+        """Clear what a node has left on the broker; blocks until that is done.
+
+        Raises:
+            SerdError: As :meth:`send`.
+        """
+
 
 class MqttSwitch:
-    """Sends mute commands to the broker of the configuration.
+    """Sends commands to the broker of the configuration.
 
     Args:
         settings: The configuration's ``mqtt`` section.
@@ -43,8 +51,14 @@ class MqttSwitch:
 
     def __init__(self, settings: MqttConfig) -> None:
         self._access = Access(settings)
+        self._settings = settings
         self._base = settings.base_topic
         self._at_once = threading.BoundedSemaphore(_AT_ONCE)
+
+    def forget(self, node: str) -> None:
+        """As the protocol says."""
+        with self._at_once:
+            forget(self._settings, node)
 
     def send(self, node: str, on: bool) -> None:
         """As the protocol says."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from serd.dashboard.past import Seen
 from serd.dashboard.rooms import Rooms
 from serd.dashboard.stream import Hub
+from serd.mqtt.messages import ClearedMessage
 from serd.version import VERSION
 
 if TYPE_CHECKING:
@@ -117,6 +118,11 @@ class Watch:
 
     def take(self, message: Message) -> None:
         """Take one message, on the loop's thread."""
+        if isinstance(message, ClearedMessage):
+            if self.rooms.clear(message):
+                self.hub.room_changed(message.node)
+                self.hub.info_changed()
+            return
         changed = self.rooms.take(message)
         if changed is None:
             return

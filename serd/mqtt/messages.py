@@ -64,8 +64,16 @@ class TelemetryMessage(msgspec.Struct, frozen=True, kw_only=True):
     figures: dict[str, Any]
 
 
+class ClearedMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """What was retained on a topic is gone: of the status, the node is to be forgotten."""
+
+    node: str
+    kind: Kind
+
+
 Message: TypeAlias = (
-    EventMessage
+    ClearedMessage
+    | EventMessage
     | StateMessage
     | StatusMessage
     | SpeechMessage
@@ -84,15 +92,17 @@ def decode_message(base: str, topic: str, payload: bytes) -> Message | None:
         payload: What came.
 
     Returns:
-        The message; None if the topic is none of a node's, or was only cleared.
+        The message; None if the topic is none of a node's.
 
     Raises:
         ValueError: The payload is not what belongs on that topic; the text says why.
     """
     parsed = parse(base, topic)
-    if parsed is None or not payload:
+    if parsed is None:
         return None
     node, kind = parsed
+    if not payload:
+        return ClearedMessage(node=node, kind=kind)
     return _decode(node, kind, payload)
 
 

@@ -200,6 +200,12 @@ class Board:
                 place.due = True
             return True
 
+    @property
+    def topics(self) -> list[str]:
+        """On which something was put, in the order of the first time."""
+        with self._lock:
+            return [*self._places]
+
     def restart(self) -> None:
         """A new connection, or somebody forgot everything: all values are to be published."""
         with self._lock:

@@ -178,6 +178,7 @@ class MqttPublisher:
         self._thread: threading.Thread | None = None
         self._thread_name = thread_name
         self._stopping = False
+        self._forget = False
         self._deadline = 0.0
         self._connected = False
         self._reason = "not started"
@@ -264,9 +265,15 @@ class MqttPublisher:
             self._thread = threading.Thread(target=self._run, name=self._thread_name, daemon=True)
             self._thread.start()
 
-    def leave(self, timeout: float = 2.0) -> None:
-        """Begin to :meth:`stop`, and return at once: several can leave at the same time."""
+    def leave(self, timeout: float = 2.0, *, forget: bool = False) -> None:
+        """Begin to :meth:`stop`, and return at once: several can leave at the same time.
+
+        Args:
+            timeout: Seconds that it may take.
+            forget: Clear all that is retained of the node: it was only here for a while.
+        """
         if not self._stopping:
+            self._forget = forget
             self._deadline = time.monotonic() + timeout
             self._stopping = True
             self._wake.set()
@@ -459,7 +466,22 @@ class MqttPublisher:
         receipt = self._say(link, OFFLINE)
         while not receipt.is_published() and (left := self._left()) > 0:
             link.step(left)
+        if self._forget:
+            self._clear(link)
         link.close(self._left())
+
+    def _clear(self, link: Link) -> None:
+        """Take back all that is retained, the status last."""
+        topics = [topic for topic in self._board.topics if topic != self.topics.status]
+        receipts = [
+            link.publish(topic, b"", qos=1, retain=True) for topic in (*topics, self.topics.status)
+        ]
+        while not all(receipt.is_published() for receipt in receipts):
+            if self._left() <= 0:
+                _log.warning("the broker still keeps what %s has said; `serd forget %s` clears it",
+                             self.topics.node, self.topics.node)  # fmt: skip
+                return
+            link.step(self._left())
 
     def _collect(self) -> None:
         self._counts["acknowledged"] += sum(queue.collect() for queue in self._queues.values())

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def daemons(monkeypatch: pytest.MonkeyPatch) -> list[Loaded]:
     started: list[Loaded] = []
 
-    def run_daemon(loaded: Loaded, *, reload: Callable[[], Loaded]) -> int:
+    def run_daemon(loaded: Loaded, *, reload: Callable[[], Loaded], **_: object) -> int:
         started.append(loaded)
         started.append(reload())
         return 0
@@ -58,7 +58,7 @@ def test_reloading_reads_the_file_again_and_keeps_the_options(
 ) -> None:
     seen: list[tuple[str, str]] = []
 
-    def run_daemon(loaded: Loaded, *, reload: Callable[[], Loaded]) -> int:
+    def run_daemon(loaded: Loaded, *, reload: Callable[[], Loaded], **_: object) -> int:
         (home / "config.yaml").write_text("node: second")
         configs = (loaded.config, reload().config)
         seen.extend((config.node, config.audio.source) for config in configs)

@@ -9,7 +9,7 @@ from serd.dashboard.app import make_app
 from serd.dashboard.settings import Settings
 from serd.dashboard.watch import Watch
 from serd.errors import UnavailableError
-from serd.mqtt.messages import EventMessage, Message, MuteMessage, StatusMessage
+from serd.mqtt.messages import ClearedMessage, EventMessage, Message, MuteMessage, StatusMessage
 from tests.dashboard.making import made_event, now_ms
 
 if TYPE_CHECKING:
@@ -57,6 +57,12 @@ class FakeSwitch:
         self.sent.append((node, on))
         if self.obeyed and self.watch is not None:
             self.watch.take(MuteMessage(node=node, on=on))
+
+    def forget(self, node: str) -> None:
+        if self.broken:
+            raise UnavailableError("connection refused: is a broker running?")
+        if self.obeyed and self.watch is not None:
+            self.watch.take(ClearedMessage(node=node, kind="status"))
 
 
 class World:

@@ -100,7 +100,13 @@ def made_day(node: str, until_ms: int, *, seed: int = 7, hours: float = 24) -> l
 
 
 def state(
-    event: Event | None, *, mood: str = "calm", speech: bool = False, muted: bool = False
+    event: Event | None,
+    *,
+    mood: str = "calm",
+    speech: bool = False,
+    muted: bool = False,
+    microphone: str | None = None,
+    name: str | None = None,
 ) -> bytes:
     """The payload of a ``state`` topic."""
     valence, arousal = COORDINATES.get(mood, (0.0, 0.0))
@@ -114,6 +120,8 @@ def state(
             "speech": speech,
             "muted": muted,
             "updated_at": rfc3339(now_ms()),
+            "microphone": microphone or ("muted" if muted else "open"),
+            "name": name,
         }
     ).encode()
 

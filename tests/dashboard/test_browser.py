@@ -344,3 +344,57 @@ def test_hostile_words_stay_words(
         assert browser.run("return globalThis.owned ?? null") is None
         assert browser.all("main img, main script") == []
         assert browser.complaints() == []
+
+
+STATES = {
+    "open": "Microphone open",
+    "muted": "Microphone closed: muted",
+    "quiet": "Microphone closed: quiet hours",
+    "missing": "Microphone missing",
+}
+
+
+def test_the_switch_says_what_the_node_says(
+    tmp_path: Path, broker: Mosquitto, speaker: Recorder, browser: Browser
+) -> None:
+    for name in STATES:
+        publish_node(speaker, name, None)
+        told = state(None, microphone=name, muted=name in {"muted", "quiet"})
+        speaker.publish(f"serd/{name}/state", told, retain=True)
+    publish_node(speaker, "away", None, online=False)
+    speaker.publish("serd/silent/speech", b"OFF", retain=True)  # nothing else is known of it
+    rooms = {**STATES, "away": "Offline", "silent": "not known", "nobody": "not known"}
+    with Dashboard(tmp_path, broker.port) as dash:
+        for name, words in rooms.items():
+            browser.open(f"{dash.url}#/room/{name}")
+            browser.wait_text("#link-text", "live")
+            browser.wait_text("#mute-label", words)
+            button = browser.find("#mute")
+            assert (button.get_attribute("aria-checked") == "true") is (name == "open")
+            assert button.is_enabled() is (name in STATES)
+        browser.open(f"{dash.url}#/room/open")
+        browser.wait_text("#mute-label", "Microphone open")
+        broker.stop()
+        browser.wait_text("#mute-label", "not known")
+
+
+def test_a_room_is_forgotten(
+    tmp_path: Path, broker: Mosquitto, speaker: Recorder, browser: Browser
+) -> None:
+    publish_node(speaker, "kitchen", None)
+    publish_node(speaker, "attic", None, online=False)
+    speaker.publish("homeassistant/device/serd_attic/config", b"{}", retain=True)
+    with Dashboard(tmp_path, broker.port) as dash:
+        browser.open(f"{dash.url}#/room/kitchen")
+        browser.wait_text("#pills", "online")
+        assert not browser.find("#forget").is_displayed()
+        browser.open(f"{dash.url}#/room/attic")
+        browser.wait_text("#pills", "offline")
+        browser.find("#forget-button").click()
+        browser.wait_text("#forget-button", "Forget attic for good")
+        browser.find("#forget-button").click()
+        browser.wait("location.hash === '#/rooms'")
+        browser.wait("document.querySelectorAll('.tile').length === 1")
+        speaker.wait_for("homeassistant/device/serd_attic/config", b"")
+        speaker.wait_for("serd/attic/status", b"")
+        assert browser.complaints() == []

@@ -14,6 +14,7 @@ from serd.dashboard.rooms import Rooms
 from serd.dashboard.stream import EVENTS_MAX, Hub
 from serd.events.event import encode
 from serd.mqtt.messages import (
+    ClearedMessage,
     EventMessage,
     MuteMessage,
     SensitivityMessage,
@@ -182,3 +183,17 @@ def test_a_quiet_stream_says_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> N
         await stream.aclose()  # type: ignore[attr-defined]
 
     asyncio.run(run())
+
+
+def test_a_node_whose_status_is_cleared_is_forgotten() -> None:
+    rooms = Rooms()
+    rooms.take(StatusMessage(node="attic", online=False))
+    told = decode_message("serd", "serd/attic/state", b"")
+    assert isinstance(told, ClearedMessage)
+    assert not rooms.clear(told)  # a value alone says nothing of the node
+    assert rooms.take(told) is None
+    cleared = decode_message("serd", "serd/attic/status", b"")
+    assert isinstance(cleared, ClearedMessage)
+    assert rooms.clear(cleared)
+    assert rooms.get("attic") is None
+    assert not rooms.clear(cleared)

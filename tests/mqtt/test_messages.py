@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from serd.events.event import encode
 from serd.events.state import encode_state
 from serd.mqtt.messages import (
+    ClearedMessage,
     EventMessage,
     Message,
     MuteMessage,
@@ -23,7 +24,7 @@ from serd.mqtt.messages import (
     TelemetryMessage,
     decode_message,
 )
-from serd.mqtt.topics import KINDS
+from serd.mqtt.topics import KINDS, Kind
 from tests.mqtt.samples import new_event, room
 
 EVENT = replace(new_event(), seq=7, latency_ms=12.5)
@@ -60,8 +61,9 @@ def test_bad_payloads(kind: str, payload: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_cleared_topic_is_no_message(kind: str) -> None:
-    assert decode_message("serd", f"serd/attic/{kind}", b"") is None
+def test_cleared_topic_is_said_to_be_cleared(kind: Kind) -> None:
+    cleared = decode_message("serd", f"serd/attic/{kind}", b"")
+    assert cleared == ClearedMessage(node="attic", kind=kind)
 
 
 def test_other_topics_are_no_messages() -> None:

@@ -44,7 +44,7 @@ def test_a_recording_becomes_events_on_the_broker(tmp_path: Path) -> None:
         heard = events_on(recorder)
         offline = json_lines(run_serd("classify", "--json", str(SAMPLE), home=tmp_path).stdout)
         topics = {message.topic for message in recorder.messages}
-        states = [json.loads(payload) for payload in recorder.on("serd/test-room/state")]
+        states = [json.loads(told) for told in recorder.on("serd/test-room/state") if told]
         assert recorder.on("serd/test-room/status")[:1] == [b"online"]
 
     assert not any("leaked" in line or "Traceback" in line for line in node.log)

@@ -1,6 +1,6 @@
 // The way to the server: the stream of changes, which mends itself, and single questions.
 
-import { addEvents, setAbout, setRooms, startAgain } from "./store.js";
+import { addEvents, dropRooms, setAbout, setRooms, startAgain } from "./store.js";
 
 const SILENCE_MS = 40_000; // the server says something every 15 s
 const SLOWEST_MS = 10_000;
@@ -65,6 +65,7 @@ export function connect() {
     startAgain();
   });
   take("rooms", (list) => setRooms(list));
+  take("gone", dropRooms);
   take("events", addEvents);
   take("info", setAbout);
   take("missed", startAgain);

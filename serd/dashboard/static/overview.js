@@ -3,7 +3,7 @@
 
 import { byId, el, everyFrame, setAttr, setText } from "./dom.js";
 import { face } from "./face.js";
-import { heardAt, on, rooms } from "./store.js";
+import { heardAt, microphone, on, rooms } from "./store.js";
 import { ago, ALL, many, percent } from "./words.js";
 
 const list = byId("tiles");
@@ -18,8 +18,10 @@ let later = 0;
 
 /** What a room says of itself, for people and for the filter. */
 export function condition(room) {
-  if (room.online === false) return "offline";
-  if (room.muted) return "muted";
+  const now = microphone(room);
+  if (now === "quiet") return "quiet hours";
+  if (now === "missing") return "no microphone";
+  if (now !== "open") return now;
   if (room.speech) return "speaking";
   return room.telemetry?.trouble ? "trouble" : "";
 }
@@ -125,6 +127,10 @@ function arrangeSoon() {
   }, wait);
 }
 
+on("about", () => {
+  for (const [name, tile] of tiles) if (rooms.has(name)) draw(tile, rooms.get(name));
+  arrangeSoon();
+});
 on("rooms", (names) => {
   let news = false;
   for (const name of names) {

@@ -7,8 +7,8 @@ import { ask, send } from "./link.js";
 import { condition } from "./overview.js";
 import { Plane } from "./plane.js";
 import { Ribbon } from "./ribbon.js";
-import { heardAt, on, rooms } from "./store.js";
-import { ago, decibels, duration, EMOTIONS, known, many, percent, seconds } from "./words.js";
+import { heardAt, microphone, on, rooms } from "./store.js";
+import { ago, decibels, duration, EMOTIONS, known, many, MICROPHONE, percent, seconds } from "./words.js";
 
 const KEPT = 12;
 const ANNOUNCE_MS = 10_000;
@@ -109,6 +109,7 @@ function draw() {
   drawRecent();
   drawMute(room);
   drawHealth(room);
+  drawForget(room);
 }
 
 function drawPills(room) {
@@ -117,7 +118,10 @@ function drawPills(room) {
   else if (room.online === false) pills.push(["offline", "bad"]);
   else if (Date.now() - room.seen_ms > SILENT_MS) pills.push([`no sign of life for ${duration((Date.now() - room.seen_ms) / 1000)}`, "bad"]);
   else pills.push(["online", "good"]);
-  if (room?.muted) pills.push(["muted", "plain"]);
+  const now = microphone(room);
+  if (now === "muted") pills.push(["muted", "plain"]);
+  if (now === "quiet") pills.push(["quiet hours", "plain"]);
+  if (now === "missing") pills.push(["microphone missing", "bad"]);
   if (room && condition(room) === "speaking") pills.push(["speaking", "talk"]);
   const key = JSON.stringify(pills);
   const list = byId("pills");
@@ -187,12 +191,13 @@ function drawRecent() {
 
 function drawMute(room) {
   const button = byId("mute");
-  const muted = room?.muted ?? false;
+  const now = microphone(room);
   // The switch is on while the microphone is.
-  setAttr(button, "aria-checked", String(!muted));
+  setAttr(button, "aria-checked", String(now === "open"));
   setAttr(button, "aria-busy", pending === null ? null : "true");
-  button.disabled = !room || room.online === false;
-  setText(byId("mute-label"), muted ? "Microphone closed" : "Microphone open");
+  setAttr(button, "data-microphone", now);
+  button.disabled = now === "offline" || now === "unknown";
+  setText(byId("mute-label"), MICROPHONE[now]);
 }
 
 byId("mute").addEventListener("click", async () => {
@@ -215,6 +220,42 @@ byId("mute").addEventListener("click", async () => {
     pending = null;
     drawMute(rooms.get(name));
   }
+});
+
+const FORGET_MS = 6000; // a second press within this time means it
+let meant = 0;
+
+function drawForget(room) {
+  const box = byId("forget");
+  box.hidden = !room || room.online !== false;
+  if (box.hidden) meant = 0;
+  setText(byId("forget-button"), meant ? `Forget ${room.name} for good` : "Forget this room");
+}
+
+byId("forget-button").addEventListener("click", async () => {
+  const room = rooms.get(name);
+  if (!room) return;
+  const note = byId("forget-note");
+  if (!meant) {
+    setText(note, "Removes it here and its device in Home Assistant. Past events stay. Press again to do so.");
+    meant = setTimeout(() => {
+      meant = 0;
+      setText(note, "");
+      drawForget(rooms.get(name));
+    }, FORGET_MS);
+    drawForget(room);
+    return;
+  }
+  clearTimeout(meant);
+  meant = 0;
+  setText(note, "");
+  try {
+    await ask(`api/nodes/${encodeURIComponent(room.name)}`, { method: "DELETE" });
+    if (name === room.name) location.hash = "#/rooms";
+  } catch (error) {
+    setText(note, error.message);
+  }
+  drawForget(rooms.get(name));
 });
 
 function drawHealth(room) {
@@ -247,6 +288,9 @@ export function tick() {
   drawDaySoon();
 }
 
+on("about", () => {
+  if (name !== null) draw();
+});
 on("rooms", (names) => {
   if (name !== null && names.has(name)) draw();
 });

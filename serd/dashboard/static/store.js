@@ -34,6 +34,15 @@ export function setRooms(list, { all = false } = {}) {
   tell();
 }
 
+/** These were forgotten. */
+export function dropRooms(names) {
+  for (const name of names) {
+    rooms.delete(name);
+    changed.add(name);
+  }
+  tell();
+}
+
 export function addEvents(list) {
   // A page in the background draws nothing; what it misses there it reads from the history.
   events = events.concat(list).slice(-1000);
@@ -47,6 +56,15 @@ export function setAbout(more) {
 
 export function startAgain() {
   for (const listen of asked.again) listen();
+}
+
+/**
+ * How a room's microphone is: open, muted, quiet, missing, offline or unknown. Nothing is known of
+ * a room that was never heard of, nor while the dashboard or the broker cannot be reached.
+ */
+export function microphone(room) {
+  if (!room || about.link !== "live" || !about.connected) return "unknown";
+  return room.microphone;
 }
 
 /** When a room was last heard, milliseconds since 1970; 0 for never. */

@@ -5,6 +5,16 @@ export const EMOTIONS = [
 ];
 export const ALL = [...EMOTIONS, "uncertain"];
 
+/** How a microphone is, in words. */
+export const MICROPHONE = {
+  open: "Microphone open",
+  muted: "Microphone closed: muted",
+  quiet: "Microphone closed: quiet hours",
+  missing: "Microphone missing",
+  offline: "Offline",
+  unknown: "Microphone: not known",
+};
+
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const exact = new Intl.DateTimeFormat(undefined, {
   hour: "2-digit", minute: "2-digit", second: "2-digit",

@@ -1,0 +1,111 @@
+"""``serd demo``: the first command that anybody types works, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import http.server
+import socket
+import subprocess
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+import soundfile as sf
+
+from tests.broker import Recorder, free_port, mosquitto
+from tests.cli.test_discovery import retained
+from tests.system.node import SAMPLE, TIMEOUT_S, environment, serd_command
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
+
+
+def demo(home: Path, port: int, *settings: str) -> subprocess.CompletedProcess[str]:
+    """Run it on the first seconds of the sample, as on a machine without a microphone."""
+    short = home / "short.wav"
+    samples, rate = sf.read(SAMPLE, frames=16_000 * 6)
+    sf.write(short, samples, rate)
+    said = (f"mqtt.port={port}", f"audio.source={short}", "audio.pace=fast", "node=den", *settings)
+    options = [part for setting in said for part in ("--set", setting)]
+    return subprocess.run(
+        serd_command("demo", *options), cwd=home, env=environment(home), capture_output=True,
+        text=True, timeout=2 * TIMEOUT_S, check=False,
+    )  # fmt: skip
+
+
+def test_on_somebodys_broker_it_leaves_nothing(tmp_path: Path) -> None:
+    with mosquitto(tmp_path) as broker, Recorder(broker.port) as recorder:
+        ran = tmp_path / "ran"
+        hook = f"hooks=[{{command: [touch, {ran}]}}]"
+        done = demo(tmp_path, broker.port, hook)
+        assert done.returncode == 0, done.stderr
+        assert "live from serd/den-demo/emotion" in done.stderr
+        recorder.wait_for("serd/den-demo/status", b"")
+        topics = {message.topic for message in recorder.messages}
+        assert topics <= {topic for topic in topics if topic.startswith("serd/den-demo/")}
+        assert retained(broker) == set()
+    assert not ran.exists()
+    assert done.stdout.count("dB") >= 1
+
+
+def test_the_broker_wants_a_login(tmp_path: Path) -> None:
+    with mosquitto(tmp_path, password="hush") as broker:
+        done = demo(tmp_path, broker.port)
+    assert done.returncode == 0, done.stderr
+    assert "wants a user name and a password; so serd brings its own broker" in done.stderr
+    assert "event" in done.stderr.splitlines()[-1]
+    assert "dB" in done.stdout
+
+
+def test_the_broker_s_access_rules_are_against_it(tmp_path: Path) -> None:
+    acl = tmp_path / "acl"
+    acl.write_text("topic readwrite other/#\n")
+    acl.chmod(0o644)
+    with mosquitto(tmp_path, extra=(f"acl_file {acl}",)) as broker:
+        done = demo(tmp_path, broker.port)
+    assert done.returncode == 0, done.stderr
+    assert "drop what serd says; so serd brings its own broker" in done.stderr
+
+
+def test_something_else_has_the_port(tmp_path: Path) -> None:
+    handler = http.server.SimpleHTTPRequestHandler
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            done = demo(tmp_path, server.server_address[1])
+        finally:
+            server.shutdown()
+            thread.join()
+    assert done.returncode == 0, done.stderr
+    assert "so serd brings its own broker" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_something_silent_has_the_port(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        done = demo(tmp_path, server.getsockname()[1])
+    assert done.returncode == 0, done.stderr
+    assert "so serd brings its own broker" in done.stderr
+
+
+def test_nothing_is_there_and_the_password_file_neither(tmp_path: Path) -> None:
+    gone = ("mqtt.username=pi", "mqtt.password_file=/nowhere")
+    done = demo(tmp_path, free_port(), *gone)
+    assert done.returncode == 0, done.stderr
+    assert "so serd brings its own broker" in done.stderr
+
+
+def test_a_muted_room_s_microphone_is_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from serd.cli.demo import _no_microphone
+    from serd.config import Config
+
+    def opened(_: object) -> None:
+        raise AssertionError("the microphone was opened")
+
+    monkeypatch.setattr("serd.audio.microphone.Microphone.open", opened)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert _no_microphone(Config(node="den", mute=True)) == "den is muted"
