@@ -85,7 +85,9 @@ def test_a_hundred_kills_lose_nothing(tmp_path: Path, broker: Mosquitto) -> None
             live(dice.uniform(0.0, max(0.9, 2.5 * first)).__le__)
         quick = tmp_path / "quick.wav"
         sf.write(quick, utterance(), RATE)
-        with Node(tmp_path, broker.port, "--source", str(quick), "--pace", "fast") as node:
+        with Node(
+            tmp_path, broker.port, "--source", str(quick), "--pace", "fast", "--keep"
+        ) as node:
             assert node.wait() == 0, node.log
         recorder.wait(lambda: recorder.last("serd/test-room/status") == b"offline")
         payloads = recorder.on(EMOTION)

@@ -85,7 +85,7 @@ def test_a_real_daemon_says_what_the_document_says(tmp_path: Path, home_model_pa
         with (
             Recorder(broker.port) as recorder,
             Node(
-                *(tmp_path, broker.port, "--source", str(SAMPLE), "--pace", "fast"),
+                *(tmp_path, broker.port, "--source", str(SAMPLE), "--pace", "fast", "--keep"),
                 *("--set", f"model.path={home_model_path}"),
             ) as node,
         ):

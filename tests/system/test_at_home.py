@@ -41,7 +41,7 @@ def test_events_rest_on_the_utterances_before(tmp_path: Path, home_model_path: P
     settings = ("--set", f"model.path={home_model_path}", "--set", "decision.agree=2")
     with mosquitto(tmp_path) as broker, Recorder(broker.port) as recorder:
         with Node(
-            tmp_path, broker.port, "--source", str(SAMPLE), "--pace", "fast", *settings
+            tmp_path, broker.port, "--source", str(SAMPLE), "--pace", "fast", "--keep", *settings
         ) as node:
             assert node.wait() == 0, node.log
         recorder.wait_for("serd/test-room/status", b"offline")

@@ -29,7 +29,7 @@ def test_hooks_of_a_recording(tmp_path: Path) -> None:
         mosquitto(tmp_path) as broker,
         Recorder(broker.port) as recorder,
         Node(
-            tmp_path, broker.port, "--source", str(SAMPLE), "--pace", "fast",
+            tmp_path, broker.port, "--source", str(SAMPLE), "--pace", "fast", "--keep",
             "--set", f"hooks={json.dumps(hooks)}", "--set", "mqtt.telemetry_s=1",
         ) as node,
     ):  # fmt: skip

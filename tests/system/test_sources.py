@@ -95,8 +95,9 @@ def test_each_file_is_heard_as_if_it_were_alone(
         for event, row in zip(heard, alone, strict=True):
             assert event["node"] == node
             assert event["scores"] == pytest.approx(row["scores"], abs=1.1e-4)
-        assert recorder.on(f"serd/{node}/status") == [b"online", b"offline"]
-        (announced,) = recorder.on(f"homeassistant/device/serd_{node}/config")[-1:]
+        said = [status for status in recorder.on(f"serd/{node}/status") if status]
+        assert said == [b"online", b"offline"]
+        announced = recorder.on(f"homeassistant/device/serd_{node}/config")[0]
         assert f"serd/{node}".encode() in announced
     # Nobody takes another node for a second one of its own name.
     assert not any("somebody else" in line or "ignored" in line for line in house.log)
@@ -124,7 +125,8 @@ def test_one_absent_microphone_silences_nobody(
 
 
 def _is_offline(recorder: Recorder, node: str) -> bool:
-    return recorder.last(f"serd/{node}/status") == b"offline"
+    # Nothing, when the recording has ended and what was retained of it is cleared.
+    return recorder.last(f"serd/{node}/status") in {b"offline", b""}
 
 
 def _telemetry(recorder: Recorder, node: str) -> dict[str, Any]:
