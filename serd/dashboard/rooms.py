@@ -141,22 +141,27 @@ class Rooms:
         if room is None:
             room = self._rooms[message.node] = Room(message.node)
         room.seen_ms = self._now_ms()
-        match message:
-            case StatusMessage():
-                room.online = message.online
-            case SpeechMessage():
-                room.speech = message.on
-            case MuteMessage():
-                room.muted = message.on
-            case SensitivityMessage():
-                room.sensitivity = message.sensitivity
-            case StateMessage():
-                room.state = _own_state(message.state)
-            case TelemetryMessage():
-                room.telemetry = _own_figures(message.figures)
-            case EventMessage():
-                _count(room, event)
+        _note(room, message, event)
         return room, event
+
+
+def _note(room: Room, message: Message, event: Event | None) -> None:
+    """Let a room be as a message says."""
+    match message:
+        case StatusMessage():
+            room.online = message.online
+        case SpeechMessage():
+            room.speech = message.on
+        case MuteMessage():
+            room.muted = message.on
+        case SensitivityMessage():
+            room.sensitivity = message.sensitivity
+        case StateMessage():
+            room.state = _own_state(message.state)
+        case TelemetryMessage():
+            room.telemetry = _own_figures(message.figures)
+        case EventMessage():
+            _count(room, event)
 
 
 def _count(room: Room, event: Event | None) -> None:
