@@ -69,9 +69,16 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-            raise DocumentError("anchors and aliases (& and *) are not used here", _line(event))
+            raise DocumentError(
+                "anchors and aliases (& and *) are not used here; put a value that begins so in "
+                "quotes", _line(event)
+            )  # fmt: skip
         if getattr(event, "tag", None) is not None:
-            raise DocumentError(f"tags ({event.tag}) are not used here", _line(event))
+            # Without the tag itself: it may be a password that begins with an exclamation mark.
+            raise DocumentError(
+                "tags (!) are not used here; put a value that begins with ! in quotes",
+                _line(event),
+            )
         return super().compose_node(parent, index)
 
 
@@ -109,11 +116,19 @@ def parse(text: str) -> Node:
 
 
 def _plainly(problem: str) -> str:
-    """Say a parser's complaint in a user's words where the parser's own are no help."""
+    """Say a parser's complaint in a user's words, and without a letter of what it has read.
+
+    The parser quotes what it met, and that may be part of a password.
+    """
     if "cannot start any token" in problem and "'\\t'" in problem:
         return "a line begins with a tab; YAML is indented with spaces"
     if problem.startswith("mapping values are not allowed"):
         return "a colon where none can stand; check the indentation, or put the value in quotes"
+    plain = re.sub(r",?\s*(but )?(got|found) .*", "", problem, flags=re.DOTALL)
+    if plain and plain != problem:
+        return f"{plain}; put the value in quotes if it is a text"
+    if re.search(r"found (character|undefined|unknown|duplicate)|'", problem):
+        return "a value that begins with a sign such as ! @ % & * has to be put in quotes"
     return re.sub(r"^but found", "found", problem)
 
 

@@ -18,7 +18,15 @@ from serd.config.convert import INVALID, Converter
 from serd.config.defaults import default_journal_path
 from serd.config.document import DocumentError, Mapping, Node, Scalar, parse
 from serd.config.keys import KEYS, SECTIONS, Key, Section, join
-from serd.config.problems import allowed, nearest, place, quoted, unknown_key
+from serd.config.problems import (
+    allowed,
+    nearest,
+    place,
+    quoted,
+    unknown_key,
+    without_passwords,
+)
+from serd.config.reading import read
 from serd.config.relations import problems_between, value_of
 from serd.config.schema import Config
 from serd.config.sources import inherit, problems_of_sources
@@ -82,11 +90,11 @@ class _Sources:
         return [sentence for _, sentence in by_line]
 
     def _problem(self, origin: str, line: int, sentence: str) -> None:
-        self._problems.append((line, f"{place(origin, line)}: {sentence}"))
+        self._problems.append((line, f"{place(origin, line)}: {without_passwords(sentence)}"))
 
-    def file(self, path: Path) -> None:
+    def file(self, path: Path, *, env: MappingOf[str, str], named: bool) -> None:
         try:
-            document = parse(_read(path))
+            document = parse(read(path, env=env, named=named))
         except DocumentError as error:
             self._problem(str(path), error.line, error.reason)
             return
@@ -211,13 +219,15 @@ def load(
         The configuration and where it comes from.
 
     Raises:
-        ConfigError: If anything is wrong; the message has one line for each problem.
+        ConfigError: If anything is wrong; the message has one line for each problem. Also if the
+            ``./config.yaml`` that was found could have been written by somebody else.
         UsageError: If an override is not of the form ``KEY=VALUE``.
     """
+    named = path is not None or bool(env.get("SERD_CONFIG"))
     path = path or find(env)
     sources = _Sources()
     if path is not None:
-        sources.file(path)
+        sources.file(path, env=env, named=named or path != LOCAL_FILE)
     sources.environment(env)
     for override in overrides:
         sources.override(_override(override) if isinstance(override, str) else override)
@@ -251,20 +261,6 @@ def _override(text: str) -> Override:
             remedy="for example --set mqtt.port=1884",
         )
     return Override(key, value)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise ConfigError(
-            f"{path}: the configuration file cannot be read: {reason}",
-            remedy="name another with --config, or correct $SERD_CONFIG",
-        ) from None
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise DocumentError("not UTF-8 text", line) from None
 
 
 def _without_lines(node: Node) -> Node:

@@ -23,6 +23,10 @@ serd reads one YAML file: the one that `--config` names, else the one that `$SER
 else `./config.yaml`, else `/etc/serd/config.yaml`. None is needed: every key has a default. The
 [config.yaml](../config.yaml) of the repository has every key with its default.
 
+A `./config.yaml` that nobody has named is obeyed only if it belongs to you or to root and nobody
+else can write it, since a configuration can run programs and send files away; else serd says so
+and ends with exit code 78.
+
 A value comes from, the later going before the earlier:
 
 1. the default,
@@ -37,7 +41,8 @@ looks at what the configuration names: model, microphone, broker, files.
 
 Units are in the names: `_s` seconds, `_db` decibels, `_dbfs` decibels relative to full scale,
 `_hz` hertz. File names may begin with `~`; those that are not absolute are taken from the working
-directory. YAML anchors and tags are not used. What is written for a key is read as that key's
+directory. YAML anchors and tags are not used, so a password that begins with a sign such as
+`!`, `@`, `%`, `*` or `&` has to be put in quotes. What is written for a key is read as that key's
 type: `node: no` is a node called "no".
 
 `systemctl reload serd`, or SIGHUP, loads the file again; a wrong one is reported and the old one

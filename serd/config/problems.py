@@ -7,6 +7,7 @@ from 1 to 65535``.
 from __future__ import annotations
 
 import difflib
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec.inspect as mi
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _LONGEST_SHOWN: Final = 60
+
+_RUN_ON: Final = re.compile(r"(?i)(passw\w*['\"]?:)\S.*")
+"""``password:secret``, which YAML takes for one word."""
 
 
 def place(origin: str, line: int) -> str:
@@ -39,6 +43,11 @@ def quoted(value: Node, *, secret: bool = False) -> str:
         text = text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + "..."
         return text if value.plain else f'"{text}"'
     return "a section" if isinstance(value, Mapping) else "a list"
+
+
+def without_passwords(sentence: str) -> str:
+    """A sentence in which a password stands because its colon has no space, masked."""
+    return _RUN_ON.sub(rf"\1{MASK}", sentence)
 
 
 def alternatives(words: Sequence[str]) -> str:

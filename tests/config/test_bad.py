@@ -186,14 +186,23 @@ FILES = [
         "mqtt:\n\thost: a",
         "line 2: not valid YAML: a line begins with a tab; YAML is indented with spaces",
     ),
-    ("mqtt: {host: a", "line 1: not valid YAML: expected ',' or '}', but got '<stream end>'"),
+    (
+        "mqtt: {host: a",
+        "line 1: not valid YAML: expected ',' or '}'; put the value in quotes if it is a text",
+    ),
     ('node: "x', "line 1: not valid YAML: found unexpected end of stream"),
     ("node: a\n---\nnode: b", "line 2: not valid YAML: found another document"),
-    ("node: &a x", "line 1: anchors and aliases (& and *) are not used here"),
-    ("node: *a", "line 1: anchors and aliases (& and *) are not used here"),
+    *(
+        (
+            f"node: {sign}",
+            "line 1: anchors and aliases (& and *) are not used here; put a value that begins so "
+            "in quotes",
+        )
+        for sign in ("&a x", "*a")
+    ),
     (
         "node: !!python/object/apply:os.system [id]",
-        "line 1: tags (tag:yaml.org,2002:python/object/apply:os.system) are not used here",
+        "line 1: tags (!) are not used here; put a value that begins with ! in quotes",
     ),
     ("? [a]\n: b", "line 1: a key must be a word"),
     ("node: a\x00b", "line 1: the character U+0000 is not allowed in YAML"),
@@ -251,7 +260,7 @@ ENVIRONMENTS = [
     ),
     (
         {"SERD_HOOKS": "[a"},
-        "SERD_HOOKS: hooks: not valid YAML: expected ',' or ']', but got '<stream end>'",
+        "SERD_HOOKS: hooks: not valid YAML: expected ',' or ']'; put the value in quotes if it is a text",
     ),
 ]
 
