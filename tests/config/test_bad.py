@@ -195,8 +195,10 @@ FILES = [
     *(
         (
             f"node: {sign}",
-            "line 1: anchors and aliases (& and *) are not used here; put a value that begins so "
-            "in quotes",
+            (
+                "line 1: anchors and aliases (& and *) are not used here; put a value that begins "
+                "so in quotes"
+            ),
         )
         for sign in ("&a x", "*a")
     ),
@@ -260,7 +262,10 @@ ENVIRONMENTS = [
     ),
     (
         {"SERD_HOOKS": "[a"},
-        "SERD_HOOKS: hooks: not valid YAML: expected ',' or ']'; put the value in quotes if it is a text",
+        (
+            "SERD_HOOKS: hooks: not valid YAML: expected ',' or ']'; put the value in quotes if it "
+            "is a text"
+        ),
     ),
 ]
 
