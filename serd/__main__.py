@@ -1,10 +1,20 @@
-"""``python -m serd`` is ``serd``."""
+"""The program ``serd``, and ``python -m serd``: its first line takes Ctrl-C."""
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 
-from serd.cli.main import main
+
+def main() -> int:
+    """Run the command line of this process; the exit code."""
+    # What serd.interruption.begin() does, before even that is imported.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    from serd.cli.main import main as run  # noqa: PLC0415 - after the line above
+
+    return run()
+
 
 if __name__ == "__main__":
     sys.exit(main())

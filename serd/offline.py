@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from serd.errors import InputError
+from serd.interruption import deferred
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -211,13 +212,15 @@ def examine_all(
             yield examiner.examine(path)
         return
     from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415
-    from multiprocessing import forkserver, get_context  # noqa: PLC0415
+    from multiprocessing import forkserver, get_context, resource_tracker  # noqa: PLC0415
 
     # The server from which the workers fork imports everything once, while the model is looked at
     # here; not the model itself, whose runtime may have threads.
     context = get_context("forkserver")
     context.set_forkserver_preload([*_PRELOADED])
-    forkserver.ensure_running()
+    resource_tracker.ensure_running()  # it would undo what follows
+    with deferred():  # Ctrl-C is this process's business, and none of its workers'
+        forkserver.ensure_running()
     # What is wrong with model or detector is said once and here, not by each worker.
     Examiner(config, whole=whole)
     chunks = deque(paths[at : at + _CHUNK] for at in range(0, len(paths), _CHUNK))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import click
@@ -15,13 +16,11 @@ from serd.cli.commands import Commands
 from serd.cli.completion import complete
 from serd.cli.invocation import Group, Invocation
 from serd.errors import SerdError
+from serd.interruption import INTERRUPTED, begin, interruptible
 from serd.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-INTERRUPTED = 130
-"""128 + SIGINT, as a shell says it."""
 
 PIPE_CLOSED = 141
 """128 + SIGPIPE: whoever read standard output has gone."""
@@ -75,14 +74,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):  # a name that the terminal cannot show is no reason
             stream.reconfigure(errors="backslashreplace")  # to fail
     invocation = Invocation()
+    if arguments is None:
+        begin()
+    ours = interruptible() if arguments is None else nullcontext()
     try:
         if arguments is None and (asked := complete(cli)) is not None:
             return asked
         # Not cli.main(): it makes exit code 1 of a closed pipe.
         words = sys.argv[1:] if arguments is None else [*arguments]
-        with cli.make_context("serd", words, obj=invocation) as context:
+        with ours, cli.make_context("serd", words, obj=invocation) as context:
             result = cli.invoke(context)
-        sys.stdout.flush()
+            sys.stdout.flush()
     except BaseException as error:  # noqa: BLE001 - the one place where all errors end
         return _end(error, invocation)
     return result if isinstance(result, int) else 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from serd.cli.main import INTERRUPTED, PIPE_CLOSED, cli
+from serd.cli.main import PIPE_CLOSED, cli
 from serd.errors import (
     ConfigError,
     InputError,
@@ -18,6 +18,7 @@ from serd.errors import (
     UnavailableError,
     UsageError,
 )
+from serd.interruption import INTERRUPTED
 from serd.version import VERSION
 
 if TYPE_CHECKING:
