@@ -34,6 +34,7 @@ from serd.model.classifier import Classifier
 from serd.mqtt.access import EMBEDDED, Access
 from serd.node import Began, Node
 from serd.notify import Notifier
+from serd.personal import Personal
 from serd.pipeline import Condition
 from serd.signals import Signals
 from serd.speech import make_vad
@@ -113,6 +114,7 @@ class Daemon:
         self._writer = EventWriter(self._journal, unwritten=unwritten)
         self.unwritten: Sequence[Entry] = ()
         """Events that could not be written before it began again."""
+        self._personal = Personal(config.personal, self._journal, classifier.model)
         self.hooks: Hooks = Hooks(config.hooks)
         former = self._former_names([single.node for single in config.each()])
         self.nodes: Sequence[Node] = [
@@ -121,6 +123,7 @@ class Daemon:
                 classifier=classifier,
                 journal=self._journal,
                 writer=self._writer,
+                personal=self._personal,
                 on_event=self.hooks.event,
                 on_end=self._wake.set,
                 alone=not config.sources,
@@ -130,6 +133,7 @@ class Daemon:
             )
             for place, single in enumerate(config.each())
         ]
+        self._personal.begin()
         self.supervisor: Supervisor = Supervisor(
             [
                 Part(
@@ -308,6 +312,7 @@ class Daemon:
                 self._ready = True
                 log.info("ready after %.2f s", now - self._began)
                 self._notifier.ready()
+            self._personal.look()
             for node in self.nodes:
                 node.tick()
             sentences = [node.tell(now, self.figures) for node in self.nodes]

@@ -25,7 +25,10 @@ from serd.model.gathering import Gatherer
 from serd.model.home import SENSITIVITIES
 from serd.model.recogniser import Recogniser
 from serd.mqtt.backoff import Backoff
+from serd.mqtt.commands import Command
+from serd.mqtt.correct import WAITING, encode_result, read_request
 from serd.mqtt.publisher import MqttPublisher
+from serd.mqtt.topics import Topics
 from serd.mute import MUTE_KEY, remembered_mute
 from serd.pipeline import Condition, Pipeline
 from serd.quiet_hours import QuietTimes
@@ -43,6 +46,8 @@ if TYPE_CHECKING:
     from serd.events.telemetry import ProcessFigures
     from serd.model.classifier import Classifier
     from serd.model.home import Sensitivity
+    from serd.mqtt.correct import CorrectRequest
+    from serd.personal import Personal
     from serd.pipeline import PipelineStats
 
 log = logging.getLogger(__name__)
@@ -70,6 +75,7 @@ class Node:
         classifier: The model; may be shared between nodes.
         journal: May be shared between nodes.
         writer: Takes events to the journal; may be shared between nodes.
+        personal: Takes corrections; may be shared between nodes.
         on_event: Called with each event that was journalled, on the writer's thread; must not
             block.
         on_end: Called when the pipeline has ended, for whatever reason, on its thread.
@@ -92,6 +98,7 @@ class Node:
         classifier: Classifier,
         journal: Journal,
         writer: EventWriter,
+        personal: Personal,
         on_event: Callable[[Event], None],
         on_end: Callable[[], object],
         alone: bool = True,
@@ -103,6 +110,7 @@ class Node:
         self._config = config
         self._alone = alone
         self._journal = journal
+        self._personal = personal
         self._on_end = on_end
         self._quiet_times = QuietTimes(config.quiet_hours)
         decision = self._decision = classifier.decision.like()
@@ -110,6 +118,7 @@ class Node:
         self.recogniser = Recogniser(
             Segmenter(config.speech, make_vad(config.speech)), classifier, decision=decision
         )
+        personal.attach(self.name, decision)
         self.source = make_source(config.audio)
         # Looked at before anybody hears of this node.
         began_ms = _began_ms(self.source, began) if isinstance(self.source, FileSource) else None
@@ -119,6 +128,8 @@ class Node:
             journal,
             on_mute=self.mute,
             on_sensitivity=self.set_sensitivity if decision.adjustable else None,
+            corrections=config.personal.enabled,
+            commands=self._commands(),
             version=VERSION,
             thread_name=self._titled("serd-mqtt"),
             warn=warn,
@@ -151,6 +162,26 @@ class Node:
         self._since_telemetry = _Level()
         self._told = ""
         self._next_telemetry = 0.0
+
+    def _commands(self) -> list[Command]:
+        """What it can be told to do over MQTT, beside muting."""
+        topics = Topics(self._config.mqtt.base_topic, self.name)
+        return [
+            Command(
+                topic=topics.correct,
+                read=read_request,
+                obey=self._correct,
+                title="take a correction",
+                waiting=WAITING,
+            )
+        ]
+
+    def _correct(self, request: CorrectRequest) -> None:
+        """Take what somebody says of an utterance, and answer."""
+        answer = self._personal.correct(self.name, request, self.pipeline.latest)
+        if answer.ok:
+            self.pipeline.corrected(answer.id, answer.emotion)
+        self.publisher.answer(self.publisher.topics.correct_result, encode_result(answer))
 
     # ------------------------------------------------------------------ the switch
 

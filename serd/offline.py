@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-from serd.errors import InputError
+from serd.errors import InputError, UsageError
 from serd.interruption import deferred
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from serd.config import Config
     from serd.model.decision import Prediction
+    from serd.model.model_file import ModelFile
+    from serd.model.personal import Adaptation
     from serd.speech.utterance import Utterance
 
 SUFFIXES: Final = (
@@ -63,6 +66,12 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Sleepy -1 .. 1 aroused."""
     level_dbfs: float
     """RMS level."""
+    adapted: int | UnsetType = UNSET
+    """Number of corrections behind the scores; left out: none."""
+    model_emotion: str | UnsetType = UNSET
+    """What the model says before corrections; only if adapted."""
+    model_confidence: float | UnsetType = UNSET
+    """Likewise."""
 
 
 class Examination(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,13 +90,14 @@ class Examiner:
     Args:
         config: Which model, how speech is found, and the gain.
         whole: Take each recording as one utterance: trimmed to its speech, the first 3 seconds.
+        personal: Hear with the corrections that are kept on this machine.
 
     Raises:
         ModelError: If the model is none that serd can use.
         ConfigError: If the detector or the TFLite runtime is not installed.
     """
 
-    def __init__(self, config: Config, *, whole: bool = False) -> None:
+    def __init__(self, config: Config, *, whole: bool = False, personal: bool = False) -> None:
         from serd.model.classifier import Classifier  # noqa: PLC0415
         from serd.model.recogniser import Recogniser  # noqa: PLC0415
         from serd.speech import Segmenter, make_vad  # noqa: PLC0415
@@ -96,6 +106,8 @@ class Examiner:
         self._speech = config.speech
         self._whole = whole
         self._classifier = Classifier.configured(config)
+        if personal:
+            self._classifier.decision.adaptation = _learned(config, self._classifier.model)
         self._vad = make_vad(config.speech)
         self._recogniser = Recogniser(Segmenter(config.speech, self._vad), self._classifier)
 
@@ -150,7 +162,35 @@ def describe(path: Path, utterance: Utterance, prediction: Prediction) -> Findin
         valence=round(prediction.valence, 4),
         arousal=round(prediction.arousal, 4),
         level_dbfs=round(utterance.level_dbfs, 1),
+        **_before(prediction),
     )
+
+
+def _before(prediction: Prediction) -> dict[str, Any]:
+    if prediction.own is None:
+        return {}
+    return {
+        "adapted": prediction.adapted,
+        "model_emotion": prediction.own.emotion,
+        "model_confidence": round(prediction.own.confidence, 6),
+    }
+
+
+def _learned(config: Config, model: ModelFile) -> Adaptation | None:
+    """What the corrections on this machine have taught.
+
+    Raises:
+        UsageError: They are switched off.
+        UnavailableError: There is no journal, or it cannot be read.
+    """
+    from serd.events.journal.corrections import CorrectionStore  # noqa: PLC0415
+    from serd.personal import learn  # noqa: PLC0415
+
+    if not config.personal.enabled:
+        raise UsageError("corrections are switched off here (personal.enabled)")
+    corrections = CorrectionStore(Path(config.journal.path)).all()
+    node = config.node if config.personal.scope == "node" else None
+    return learn(corrections, model, node=node).adaptation
 
 
 def recordings(path: Path) -> list[Path]:
@@ -192,7 +232,12 @@ def sensible_jobs(files: int) -> int:
 
 
 def examine_all(
-    paths: Sequence[Path], config: Config, *, whole: bool = False, jobs: int = 1
+    paths: Sequence[Path],
+    config: Config,
+    *,
+    whole: bool = False,
+    personal: bool = False,
+    jobs: int = 1,
 ) -> Iterator[Examination]:
     """Examine recordings, in their order.
 
@@ -200,6 +245,7 @@ def examine_all(
         paths: The files.
         config: See `Examiner`.
         whole: See `Examiner`.
+        personal: Likewise.
         jobs: Processes; 1 uses this one.
 
     Raises:
@@ -207,7 +253,7 @@ def examine_all(
         ConfigError: Likewise.
     """
     if jobs <= 1:
-        examiner = Examiner(config, whole=whole)
+        examiner = Examiner(config, whole=whole, personal=personal)
         for path in paths:
             yield examiner.examine(path)
         return
@@ -222,7 +268,7 @@ def examine_all(
     with deferred():  # Ctrl-C is this process's business, and none of its workers'
         forkserver.ensure_running()
     # What is wrong with model or detector is said once and here, not by each worker.
-    Examiner(config, whole=whole)
+    Examiner(config, whole=whole, personal=personal)
     chunks = deque(paths[at : at + _CHUNK] for at in range(0, len(paths), _CHUNK))
     pending: deque[Future[list[Examination]]] = deque()
     # Not fork: this process has threads by now, and a forked child would hold their locks.
@@ -230,7 +276,7 @@ def examine_all(
         jobs,
         mp_context=context,
         initializer=_begin_work,
-        initargs=(config, whole),
+        initargs=(config, whole, personal),
     )
     with pool:
         try:
@@ -246,12 +292,12 @@ def examine_all(
 _examiner: Examiner | None = None  # of a worker process
 
 
-def _begin_work(config: Config, whole: bool) -> None:
+def _begin_work(config: Config, whole: bool, personal: bool) -> None:
     import signal  # noqa: PLC0415
 
     global _examiner  # noqa: PLW0603 - a worker process has one
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
-    _examiner = Examiner(config, whole=whole)
+    _examiner = Examiner(config, whole=whole, personal=personal)
 
 
 def _work(paths: Sequence[Path]) -> list[Examination]:

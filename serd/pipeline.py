@@ -153,6 +153,7 @@ class Pipeline:
         # Mood, latest event and what is shown of them: also the writer's thread changes them.
         self._showing = threading.Lock()
         self._latest: events.Event | None = None
+        self._corrected: str | None = None
         self._speaking = False
         self._fresh = True
         self._anchor_ms: int | None = None
@@ -183,6 +184,19 @@ class Pipeline:
                 return
             self._interrupt()
         self._source.close()
+
+    @property
+    def latest(self) -> events.Event | None:
+        """The latest event since the start."""
+        return self._latest
+
+    def corrected(self, event_id: str, word: str | None) -> None:
+        """Somebody said what an event really was: an emotion or ``not``; None: took that back."""
+        with self._showing:
+            if self._latest is None or self._latest.id != event_id:
+                return
+            self._corrected = word
+        self._announce()
 
     def stop(self) -> None:
         """End soon: what was being said is still classified, journalled and handed over."""
@@ -398,6 +412,7 @@ class Pipeline:
             self._events += 1
             self._emotions[event.emotion] = self._emotions.get(event.emotion, 0) + 1
             self._latest = event
+            self._corrected = None
             # The utterance's own scores: the mood adds up by itself, nothing is to count twice.
             self._mood.update(event.single_scores, self._clock.monotonic())
         self._publisher.event_journalled(event)
@@ -504,6 +519,8 @@ class Pipeline:
             updated_at=self._clock.timestamp(),
             microphone=microphone_in(self.condition.name.lower()),
             name=self._name,
+            event_id=latest.id if latest else None,
+            corrected=self._corrected,
         )
 
 

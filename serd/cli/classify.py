@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     help="Each file is one utterance: trimmed to its speech, of that the first 3 seconds.",
 )
 @click.option(
+    "--personal",
+    is_flag=True,
+    help="Hear with the corrections on this machine, as the daemon does (docs/personal.md).",
+)
+@click.option(
     "--jobs",
     type=click.IntRange(1, 256),
     metavar="N",
@@ -35,7 +40,13 @@ if TYPE_CHECKING:
 )
 @pass_invocation
 def classify(
-    invocation: Invocation, paths: Sequence[str], as_json: bool, whole: bool, jobs: int | None
+    invocation: Invocation,
+    *,
+    paths: Sequence[str],
+    as_json: bool,
+    whole: bool,
+    personal: bool,
+    jobs: int | None,
 ) -> int:
     """Tell the emotion of each utterance in recordings, in the order given.
 
@@ -56,7 +67,11 @@ def classify(
             _complain(error)
     line = _json_line if as_json else _text_line
     jobs = jobs or offline.sensible_jobs(len(files))
-    examinations = offline.examine_all(files, config, whole=whole, jobs=jobs) if files else ()
+    examinations = (
+        offline.examine_all(files, config, whole=whole, personal=personal, jobs=jobs)
+        if files
+        else ()
+    )
     with _progress(len(files)) as advance:
         for examination in examinations:
             advance()

@@ -43,6 +43,8 @@ cli.commands = Commands(
         "tail",
         "classify",
         "history",
+        "correct",
+        "personal",
         "devices",
         "config",
         "model",

@@ -169,6 +169,25 @@ class DecisionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ) = None
 
 
+class PersonalConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether serd learns from corrections ("that was not anger")."""
+
+    enabled: Annotated[
+        bool,
+        Meta(
+            description="Take corrections and hear by them. false: none are taken, and those that "
+            "are kept change nothing."
+        ),
+    ] = True
+    scope: Annotated[
+        Literal["house", "node"],
+        Meta(
+            description="house: every correction counts for all nodes of this process. node: only "
+            "for the node that heard the utterance."
+        ),
+    ] = "house"
+
+
 class MoodConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the room's mood follows the utterances."""
 
@@ -377,6 +396,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     speech: SpeechConfig = SpeechConfig()
     model: ModelConfig = ModelConfig()
     decision: DecisionConfig = DecisionConfig()
+    personal: PersonalConfig = PersonalConfig()
     mood: MoodConfig = MoodConfig()
     mqtt: MqttConfig = MqttConfig()
     journal: JournalConfig = field(default_factory=JournalConfig)

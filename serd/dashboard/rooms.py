@@ -197,6 +197,8 @@ def _own_state(state: RoomState) -> RoomState:
         updated_at=state.updated_at[:TEXT_MAX],
         microphone=None if state.microphone is None else state.microphone[:TEXT_MAX],
         name=None if state.name is None else state.name[:TEXT_MAX],
+        event_id=None if state.event_id is None else state.event_id[:_ID_MAX],
+        corrected=None if state.corrected is None else state.corrected[:TEXT_MAX],
     )
 
 

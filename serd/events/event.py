@@ -110,6 +110,19 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Number of utterances behind the answer, this one included; likewise."""
     prior: _Share | UnsetType = UNSET
     """Share of neutral and calm utterances that the scores assume, 4 decimals; likewise."""
+    adapted: Annotated[int, msgspec.Meta(ge=0)] | UnsetType = UNSET
+    """Number of corrections behind the scores; left out: none."""
+    model_emotion: str | UnsetType = UNSET
+    """What the model says of this utterance by itself, before corrections; only if adapted."""
+    model_confidence: _Share | UnsetType = UNSET
+    """The greatest of ``model_scores``; likewise."""
+    model_scores: dict[str, _Share] | UnsetType = UNSET
+    """Of this utterance by itself, before corrections; as ``scores``; likewise."""
+
+    @property
+    def own_scores(self) -> dict[str, float]:
+        """The scores of this utterance by itself as the model gave them, before corrections."""
+        return self.single_scores if self.model_scores is UNSET else self.model_scores
 
     @property
     def single_scores(self) -> dict[str, float]:
@@ -155,6 +168,8 @@ def make(
         ValueError: If scores, valence, arousal or level are not numbers, or a score is negative.
     """
     told = _single(prediction)
+    heard = prediction if utterance is None else utterance
+    own = None if heard.own is None else _single(heard.own)
     return Event(
         id=str(event_id or uuid7()),
         node=node,
@@ -171,6 +186,7 @@ def make(
         utterance=UNSET if utterance is None else _single(utterance),
         gathered=UNSET if gathered is None else gathered,
         prior=UNSET if prior is None else fixed(prior, 4),
+        **({} if own is None else _before(own, heard.adapted)),
     )
 
 
@@ -186,6 +202,15 @@ def single(emotion: str, units: Sequence[int]) -> Single:
         confidence=max(units) / SCORE_UNITS,
         scores={name: n / SCORE_UNITS for name, n in zip(EMOTIONS, units, strict=True)},
     )
+
+
+def _before(own: Single, corrections: int) -> dict[str, Any]:
+    return {
+        "adapted": corrections,
+        "model_emotion": own.emotion,
+        "model_confidence": own.confidence,
+        "model_scores": own.scores,
+    }
 
 
 def _single(prediction: Prediction) -> Single:
@@ -253,12 +278,15 @@ def decode(payload: bytes | str) -> Event:
         raise ValueError(
             f"an event of schema {event.schema}; this version of serd reads {SCHEMA_VERSION}"
         )
-    for answer in (event, event.utterance):
-        if answer is UNSET:
-            continue
-        if answer.emotion != UNCERTAIN and answer.emotion not in EMOTIONS:
-            raise ValueError(f"not an event: unknown emotion {answer.emotion!r}")
-        if answer.scores.keys() != set(EMOTIONS):
+    answers = [(event.emotion, event.scores)]
+    if event.utterance is not UNSET:
+        answers.append((event.utterance.emotion, event.utterance.scores))
+    if event.model_emotion is not UNSET and event.model_scores is not UNSET:
+        answers.append((event.model_emotion, event.model_scores))
+    for emotion, scores in answers:
+        if emotion != UNCERTAIN and emotion not in EMOTIONS:
+            raise ValueError(f"not an event: unknown emotion {emotion!r}")
+        if scores.keys() != set(EMOTIONS):
             raise ValueError("not an event: `scores` does not have exactly the eight emotions")
     return event
 

@@ -46,6 +46,10 @@ class RoomState(msgspec.Struct, frozen=True, kw_only=True):
     """open, muted, quiet (hours) or missing; ``None`` before it is known and after the end."""
     name: str | None = None
     """What people call the room (the key ``name``); ``None`` if it has no such name."""
+    event_id: str | None = None
+    """Of the latest event; null until there was one since the start."""
+    corrected: str | None = None
+    """What people said since that it really was: an emotion, or ``not``; null: nothing."""
 
 
 def microphone_in(condition: str | None) -> Microphone | None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from serd.model.home import Sensitivity
     from serd.model.model_file import ModelInfo
+    from serd.model.personal import Adaptation
 
 SMALLEST_PROBABILITY: Final = 1.0 / 512.0
 """Stands for 0 where a network gives probabilities: half a step of int8."""
@@ -50,6 +51,10 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     """Unpleasant -1 .. 1 pleasant: expectation of `COORDINATES` under the scores."""
     arousal: float
     """Sleepy -1 .. 1 aroused: the same."""
+    own: Prediction | None = None
+    """What the model said before corrections were applied; None: none were."""
+    adapted: int = 0
+    """Number of corrections behind the answer."""
 
 
 class Decision:
@@ -94,6 +99,8 @@ class Decision:
             msg = f"a minimum confidence of {min_confidence} is not within 0 .. 1"
             raise ValueError(msg)
         self.sensitivity = sensitivity
+        self.adaptation: Adaptation | None = None
+        """What corrections have taught; may be set at any time, from any thread."""
 
     @property
     def sensitivity(self) -> Sensitivity:
@@ -141,7 +148,13 @@ class Decision:
         Returns:
             The prediction.
         """
-        return self.tell(self.log_scores(output))
+        log_scores = self.log_scores(output)
+        own = self.tell(log_scores)
+        adaptation = self.adaptation
+        if adaptation is None:
+            return own
+        adapted = self.tell(adaptation.shift(log_scores))
+        return msgspec.structs.replace(adapted, own=own, adapted=adaptation.corrections)
 
     def log_scores(self, output: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Calibrated log probabilities of one output of the network.

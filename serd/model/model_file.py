@@ -27,6 +27,7 @@ from serd.errors import ModelError
 from serd.model.emotions import EMOTIONS
 from serd.model.features import FeatureParameters  # noqa: TC001 - msgspec looks types up
 from serd.model.home import ORDINARY, Home
+from serd.model.personal import Standard  # noqa: TC001 - msgspec looks types up
 
 PACKAGED: Final = ("default", "permissive")
 """Names of the models that come with serd."""
@@ -74,6 +75,8 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     thresholds count instead."""
     home: Home | None = None
     """What it assumes of speech in a home; None: nothing, every class is told alike."""
+    personal: Standard | None = None
+    """By what its scores are measured when they are corrected; None: by round figures."""
     corpora: tuple[Corpus, ...] = ()
     """What it was trained on."""
     licence: str = ""
@@ -178,6 +181,8 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             raise ModelError(msg)
         if document.home is not None:
             _check_home(document.home, labels, source)
+        if document.personal is not None:
+            _check_personal(document.personal, labels, source)
         info = msgspec.convert(msgspec.structs.asdict(document), ModelInfo, from_attributes=True)
         return cls(
             source=source,
@@ -336,6 +341,14 @@ def _check_home(home: Home, labels: tuple[str, ...], source: str) -> None:
         listed = ", ".join(ascii(label[:32]) for label in stray[:3])
         msg = f"home.bias in the model {source} names classes that the model lacks: {listed}"
         raise ModelError(msg, remedy=_HINT)
+
+
+def _check_personal(personal: Standard, labels: tuple[str, ...], source: str) -> None:
+    try:
+        personal.check(labels)
+    except ValueError as error:
+        msg = f"in the model {source}, {error}"
+        raise ModelError(msg, remedy=_HINT) from error
 
 
 def _sha256(content: bytes) -> str:

@@ -21,6 +21,7 @@ from serd.events.state import TOLD, RoomState
 from serd.events.telemetry import Telemetry
 from serd.model.emotions import EMOTIONS, UNCERTAIN
 from serd.model.home import SENSITIVITIES
+from serd.mqtt.correct import CorrectResult
 from serd.mqtt.discovery import discovery_topic
 from serd.mqtt.topics import Topics
 from serd.version import VERSION
@@ -66,6 +67,8 @@ def document() -> dict[str, Any]:
     channels = {name: _channel(getattr(topics, name), name) for name in _CHANNELS}
     channels["muteSet"] = _channel(topics.mute_set, "muteSet")
     channels["sensitivitySet"] = _channel(topics.sensitivity_set, "sensitivitySet")
+    channels["correct"] = _channel(topics.correct, "correct")
+    channels["correctResult"] = _channel(topics.correct_result, "correctResult")
     channels["discovery"] = _channel(discovery_topic(topics, _PREFIX), "discovery")
     operations = {
         f"send{name.capitalize()}": _operation("send", name, about, qos, retain)
@@ -87,6 +90,16 @@ def document() -> dict[str, Any]:
         "Sets how readily emotions are told; any other word is ignored, with a warning.",
         1,
         None,
+    )
+    operations["receiveCorrect"] = _operation(
+        "receive",
+        "correct",
+        "Takes what an utterance really was; each is answered on correct/result.",
+        1,
+        None,
+    )
+    operations["sendCorrectResult"] = _operation(
+        "send", "correctResult", "Answers a correction.", 1, False
     )
     return {
         "asyncapi": "3.0.0",
@@ -169,6 +182,16 @@ def _messages() -> dict[str, Any]:
     messages["sensitivitySet"] = _word(
         "sensitivitySet", "Command: how readily to tell emotions.", SENSITIVITIES
     )
+    messages["correct"] = {
+        "name": "correct",
+        "summary": "Command: what an utterance really was, or that nothing is to be noted of it.",
+        "payload": {"$ref": "#/components/schemas/Correct"},
+    }
+    messages["correctResult"] = {
+        "name": "correctResult",
+        "summary": "The answer to a correction, also to a refused one.",
+        "payload": {"$ref": "#/components/schemas/CorrectResult"},
+    }
     messages["discovery"] = {
         "name": "discovery",
         "summary": "Home Assistant's device-based discovery; empty: the device is removed.",
@@ -194,11 +217,33 @@ def _schemas() -> dict[str, Any]:
     emotions["emotion"]["enum"] = [*EMOTIONS, UNCERTAIN, None]
     emotions["mood"]["enum"] = [*EMOTIONS]
     emotions["microphone"]["enum"] = [*TOLD, None]
+    emotions["corrected"]["enum"] = [*EMOTIONS, "not", None]
     emotions["updated_at"]["pattern"] = RFC3339_PATTERN
     return {
         "Event": _inline(inlined, event["$defs"]),
         "RoomState": state,
         "Telemetry": struct_schema(Telemetry),
+        "Correct": {
+            "title": "Correct",
+            "type": "object",
+            "required": ["id"],
+            "properties": {
+                "id": {
+                    "description": "Of the event; or last: the latest of the node.",
+                    "type": "string",
+                },
+                "emotion": {
+                    "description": "What it really was; null: not what was told.",
+                    "type": ["string", "null"],
+                    "enum": [*EMOTIONS, None],
+                },
+                "forget": {
+                    "description": "true: take back what was said of it; no emotion then.",
+                    "type": "boolean",
+                },
+            },
+        },
+        "CorrectResult": struct_schema(CorrectResult),
     }
 
 

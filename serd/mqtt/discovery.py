@@ -28,7 +28,9 @@ _EVENT_FIELDS: Final = (
 )  # fmt: skip
 """What of an event becomes an attribute of Home Assistant's event entity."""
 
-_SOME_EVENTS_FIELDS: Final = ("utterance", "gathered")
+_SOME_EVENTS_FIELDS: Final = (
+    "utterance", "gathered", "adapted", "model_emotion", "model_confidence",
+)  # fmt: skip
 """Likewise, of fields that only some events have."""
 
 _DIAGNOSTICS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
@@ -54,7 +56,12 @@ def birth_topic(prefix: str) -> str:
 
 
 def discovery_payload(
-    topics: Topics, *, version: str, telemetry_s: float, sensitivity: bool = False
+    topics: Topics,
+    *,
+    version: str,
+    telemetry_s: float,
+    sensitivity: bool = False,
+    corrections: bool = False,
 ) -> bytes:
     """The announcement, JSON, UTF-8.
 
@@ -64,8 +71,12 @@ def discovery_payload(
         telemetry_s: Seconds between two telemetry messages; three missed ones make the
             diagnostics unavailable.
         sensitivity: Whether the node takes a sensitivity.
+        corrections: Whether it takes corrections.
     """
     device = _device_id(topics)
+    components = _components(topics, telemetry_s, sensitivity=sensitivity)
+    if corrections:
+        components |= _corrections(topics)
     payload = {
         "dev": {
             "ids": [device],
@@ -83,7 +94,7 @@ def discovery_payload(
                 "unique_id": f"{device}_{key}",
                 "default_entity_id": _entity_id(device, component),
             }
-            for key, component in _components(topics, telemetry_s, sensitivity=sensitivity).items()
+            for key, component in components.items()
         },
     }
     return msgspec.json.encode(payload)
@@ -104,6 +115,7 @@ def _components(
 ) -> dict[str, dict[str, Any]]:
     fields = ", ".join(
         [f"'{name}': value_json.{name}" for name in _EVENT_FIELDS]
+        + ["'event_id': value_json.id"]
         + [f"'{name}': value_json.{name} | default(none)" for name in _SOME_EVENTS_FIELDS]
     )
     emotions = list(EMOTIONS)
@@ -183,6 +195,39 @@ def _components(
         "| to_json }}",
     }
     return components
+
+
+def _corrections(topics: Topics) -> dict[str, dict[str, Any]]:
+    """By which people say what the latest utterance really was, as it is shown at that moment."""
+    emotions = list(EMOTIONS)
+    event = {
+        "json_attributes_topic": topics.state,
+        "json_attributes_template": "{{ {'event_id': value_json.event_id | default(none)} "
+        "| to_json }}",
+    }
+    which = "'id': this.attributes.event_id | default('last', true)"
+    return {
+        "correct": {
+            "p": "select",
+            "name": "That was...",
+            "icon": "mdi:account-edit",
+            "options": emotions,
+            "state_topic": topics.state,
+            "value_template": f"{{{{ value_json.corrected if value_json.corrected in {emotions} "
+            "else none }}",
+            "command_topic": topics.correct,
+            "command_template": f"{{{{ {{{which}, 'emotion': value}} | to_json }}}}",
+            **event,
+        },
+        "not_that": {
+            "p": "button",
+            "name": "Not that",
+            "icon": "mdi:thumb-down-outline",
+            "command_topic": topics.correct,
+            "command_template": f"{{{{ {{{which}, 'emotion': none}} | to_json }}}}",
+            **event,
+        },
+    }
 
 
 def _sensor(topic: str, key: str, name: str, **more: object) -> dict[str, Any]:

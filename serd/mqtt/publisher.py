@@ -13,6 +13,7 @@ import logging
 import math
 import threading
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
@@ -53,6 +54,7 @@ ONLINE: Final = b"online"
 OFFLINE: Final = b"offline"
 
 _STEP_S: Final = 1.0
+_ANSWERS: Final = 64
 _GOODBYE_S: Final = 0.5
 _STORE_PAUSE_S: Final = 1.0
 _FLAPS_SUSPICIOUS: Final = 3
@@ -111,6 +113,7 @@ class MqttPublisher:
         store: The journal; read and acknowledged on the publisher's thread.
         on_mute: Called with the wish of a mute command, on a thread that may be blocked.
         on_sensitivity: Likewise with a sensitivity; None: the node takes none.
+        corrections: Whether Home Assistant is to offer corrections.
         commands: What else the node can be told to do.
         on_connection: Called at each change with whether a broker is there and why not, on the
             publisher's thread; it must not block.
@@ -132,6 +135,7 @@ class MqttPublisher:
         *,
         on_mute: Callable[[bool], None] | None = None,
         on_sensitivity: Callable[[Sensitivity], None] | None = None,
+        corrections: bool = False,
         commands: Sequence[Command] = (),
         on_connection: Callable[[bool, str], None] | None = None,
         backoff: Backoff | None = None,
@@ -155,12 +159,14 @@ class MqttPublisher:
         }
         self._queues[self.topics.emotion] = self._events
         self._board = Board()
+        self._answers: deque[tuple[str, bytes]] = deque(maxlen=_ANSWERS)
         if settings.discovery:
             announcement = discovery_payload(
                 self.topics,
                 version=version,
                 telemetry_s=settings.telemetry_s,
                 sensitivity=on_sensitivity is not None,
+                corrections=corrections,
             )
             self._board.put(
                 discovery_topic(self.topics, settings.discovery_prefix), announcement, qos=1
@@ -228,6 +234,11 @@ class MqttPublisher:
     def telemetry(self, figures: Mapping[str, Any]) -> None:
         """Figures of health."""
         self._put(self.topics.telemetry, msgspec.json.encode(figures), qos=0)
+
+    def answer(self, topic: str, payload: bytes) -> None:
+        """Answer a command: once, not retained; of many that wait for a broker the latest."""
+        self._answers.append((topic, payload))
+        self._wake.set()
 
     def _put(self, topic: str, payload: bytes, *, qos: int) -> None:
         if self._board.put(topic, payload, qos=qos):
@@ -367,6 +378,7 @@ class MqttPublisher:
         self._answer(link)
         self._hand_over_events(link)
         self._hand_over_values(link)
+        self._hand_over_answers(link)
         self._warnings.flush()
         link.step(timeout, self._wake)
         if link.subscription is False and not self._subscription_refused:
@@ -417,6 +429,12 @@ class MqttPublisher:
                 return
             receipt = link.publish(posting.topic, posting.payload, qos=posting.qos, retain=True)
             self._board.posted(posting, receipt)
+
+    def _hand_over_answers(self, link: Link) -> None:
+        while self._answers and not link.congested:
+            topic, payload = self._answers[0]
+            link.publish(topic, payload, qos=1, retain=False)
+            self._answers.popleft()
 
     def _receive(self, message: paho.MQTTMessage) -> None:
         topic, payload = message.topic, bytes(message.payload)

@@ -11,6 +11,8 @@
     BASE/NODE/sensitivity      low | normal | high  retained, if the model has sensitivities
     BASE/NODE/sensitivity/set  low | normal | high  command to the node
     BASE/NODE/telemetry   figures of health    retained
+    BASE/NODE/correct     what an utterance really was: a command to the node
+    BASE/NODE/correct/result    the answer     not retained
 """
 
 from __future__ import annotations
@@ -42,8 +44,9 @@ class Topics:
         ConfigError: The base or the node cannot stand in a topic.
     """
 
-    __slots__ = ("base", "emotion", "mute", "mute_set", "node", "sensitivity", "sensitivity_set",
-                 "speech", "state", "status", "telemetry")  # fmt: skip
+    __slots__ = ("base", "correct", "correct_result", "emotion", "mute", "mute_set", "node",
+                 "sensitivity", "sensitivity_set", "speech", "state", "status",
+                 "telemetry")  # fmt: skip
 
     def __init__(self, base: str, node: str) -> None:
         _check_base(base)
@@ -64,6 +67,8 @@ class Topics:
         self.sensitivity = f"{prefix}/sensitivity"
         self.sensitivity_set = f"{prefix}/sensitivity/set"
         self.telemetry = f"{prefix}/telemetry"
+        self.correct = f"{prefix}/correct"
+        self.correct_result = f"{prefix}/correct/result"
 
     def __repr__(self) -> str:
         return f"Topics(base={self.base!r}, node={self.node!r})"

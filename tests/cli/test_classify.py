@@ -13,7 +13,12 @@ import pytest
 import soundfile
 
 import serd as package
+from serd.events.event import model_ref, round_scores
+from serd.events.journal import Journal
+from serd.events.journal.corrections import Correction, CorrectionStore
+from serd.events.uuid7 import uuid7
 from serd.model.emotions import EMOTIONS, UNCERTAIN
+from serd.model.model_file import ModelFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,3 +127,41 @@ def test_a_model_that_is_none(serd: Serd, home: Path) -> None:
     code, out, err = serd("classify", SAMPLE, "--set", "model.path=m.tflite", "--jobs", "2")
     assert (code, out) == (78, "")
     assert err.startswith("serd: the model m.tflite is empty\n")
+
+
+def test_with_the_corrections_of_this_machine(serd: Serd, tmp_path: Path) -> None:
+    journal = tmp_path / "journal.db"
+    there = ("--set", f"journal.path={journal}")
+    code, _, err = serd("classify", "--personal", *there, SAMPLE)
+    assert (code, "there is no journal" in err) == (69, True)
+    with Journal(journal):
+        pass
+    _, plain, _ = serd("classify", "--json", SAMPLE)
+    assert serd("classify", "--json", "--personal", *there, SAMPLE)[1] == plain
+    before = objects(plain)
+    model = ModelFile.load()
+    CorrectionStore(journal).put(
+        Correction(
+            id=str(uuid7()),
+            node="attic",
+            seq=number,
+            heard_at="2026-03-01T08:15:00.250Z",
+            told=utterance["emotion"],
+            emotion="calm",
+            scores=dict(
+                zip(EMOTIONS, (n / 1e4 for n in round_scores(utterance["scores"])), strict=True)
+            ),
+            corrected_at="2026-03-01T08:15:00.250Z",
+            model=model_ref(model.info.name, model.info.version, model.sha256),
+        )
+        for number, utterance in enumerate(before, 1)
+    )
+    code, out, err = serd("classify", "--json", "--personal", *there, "--jobs", "2", SAMPLE, SAMPLE)
+    assert (code, err) == (0, "")
+    for first, after in zip(before + before, objects(out), strict=True):
+        assert after["adapted"] == len(before)
+        assert after["model_emotion"] == first["emotion"]
+        assert after["model_confidence"] == first["confidence"]
+        assert after["scores"]["calm"] > first["scores"]["calm"]
+    code, _, err = serd("classify", "--personal", *there, "--set", "personal.enabled=false", SAMPLE)
+    assert (code, "switched off" in err) == (2, True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import msgspec
+
 from serd.events.clock import Clock
 from serd.events.event import Event, ModelRef, make, model_ref
 from serd.model.decision import Prediction
@@ -50,20 +52,30 @@ def event(
     started_ms: int | None = None,
     model: ModelRef = MODEL,
     home: bool = False,
+    corrections: int | None = None,
 ) -> Event:
-    """Event number `seed`, three seconds after the one before it; of a model that knows homes?"""
+    """Event number `seed`, three seconds after the one before it; of a model that knows homes?
+
+    With `corrections` the household's corrections have changed what is told.
+    """
     dice = random.Random(seed)
     begun = START_MS + seed * 3000 if started_ms is None else started_ms
     length_ms = dice.randrange(500, 3001)
+    single = prediction(seed + 1_000_000) if home else None
+    told = prediction(seed)
+    if corrections is not None:
+        own = prediction(seed + 2_000_000)
+        told = msgspec.structs.replace(told, own=own, adapted=corrections)
+        single = single and msgspec.structs.replace(single, own=own, adapted=corrections)
     return make(
         node=node,
         started_ms=begun,
         ended_ms=begun + length_ms,
         duration_s=length_ms / 1000,
-        prediction=prediction(seed),
+        prediction=told,
         level_dbfs=dice.uniform(-60, -5),
         model=model,
-        utterance=prediction(seed + 1_000_000) if home else None,
+        utterance=single,
         gathered=1 + seed % 5 if home else None,
         prior=0.9 if home else None,
     )

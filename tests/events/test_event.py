@@ -87,6 +87,21 @@ def test_what_is_told_stands_beside_what_the_utterance_says_by_itself() -> None:
             decode(json.dumps(payload))
 
 
+@pytest.mark.parametrize("home", [False, True])
+def test_what_is_adapted_keeps_what_the_model_said_itself(home: bool) -> None:
+    made = event(3, home=home, corrections=12)
+    assert made.adapted == 12
+    assert made.own_scores == made.model_scores
+    assert made.own_scores not in (made.scores, made.single_scores)
+    assert made.model_confidence == max(made.own_scores.values())
+    assert decode(encode(made)) == made
+    assert event(3, home=home).own_scores == event(3, home=home).single_scores
+    for broken in ({"model_emotion": "merry"}, {"model_scores": {"happy": 1.0}}):
+        payload = json.loads(encode(made)) | broken
+        with pytest.raises(ValueError, match="not an event"):
+            decode(json.dumps(payload))
+
+
 @given(weights)
 def test_rounded_scores_sum_to_one_exactly_and_keep_their_order(values: list[float]) -> None:
     units = round_scores(dict(zip(EMOTIONS, values, strict=True)))

@@ -158,10 +158,12 @@ def test_a_journal_of_the_first_layout_is_brought_up_to_date(path: Path) -> None
     with Journal(path) as journal:
         appended = journal.append(event())
     connection = sqlite3.connect(path)
-    connection.executescript("ALTER TABLE events DROP COLUMN extra; PRAGMA user_version=1;")
+    connection.executescript(
+        "ALTER TABLE events DROP COLUMN extra; DROP TABLE corrections; PRAGMA user_version=1;"
+    )
     connection.close()
     with Journal(path) as journal:
-        gathered = journal.append(event(1, home=True))
+        gathered = journal.append(event(1, home=True, corrections=4))
         assert journal.unacked("kitchen") == [appended, gathered]
 
 

@@ -17,11 +17,17 @@ from tests.events.making import event
 VALIDATOR = jsonschema.Draft202012Validator(event_schema())
 
 
-OPTIONAL = ("utterance", "gathered", "prior")
+OPTIONAL = (
+    "utterance", "gathered", "prior",
+    "adapted", "model_emotion", "model_confidence", "model_scores",
+)  # fmt: skip
 
 
-def published(seed: int = 0, *, home: bool = False) -> dict[str, Any]:
-    made = msgspec.structs.replace(event(seed, home=home), seq=seed + 1, latency_ms=4.2)
+def published(
+    seed: int = 0, *, home: bool = False, corrections: int | None = None
+) -> dict[str, Any]:
+    made = event(seed, home=home, corrections=corrections)
+    made = msgspec.structs.replace(made, seq=seed + 1, latency_ms=4.2)
     payload: dict[str, Any] = json.loads(encode(made))
     return payload
 
@@ -35,11 +41,14 @@ def test_real_events_are_valid() -> None:
     for seed in range(200):
         VALIDATOR.validate(published(seed))
         VALIDATOR.validate(published(seed, home=True))
+        VALIDATOR.validate(published(seed, home=seed % 2 == 0, corrections=seed))
 
 
 def test_what_only_some_events_have_is_left_out_of_others() -> None:
     assert not set(OPTIONAL) & published().keys()
-    assert set(OPTIONAL) < published(home=True).keys()
+    assert set(OPTIONAL) < published(home=True, corrections=3).keys()
+    assert set(OPTIONAL[:3]) == set(OPTIONAL) & published(home=True).keys()
+    assert set(OPTIONAL[3:]) == set(OPTIONAL) & published(corrections=3).keys()
 
 
 def test_fields_may_be_added() -> None:
@@ -109,6 +118,11 @@ VIOLATIONS: list[tuple[str, Any]] = [
     ("gathered", 0),
     ("gathered", "1"),
     ("prior", 1.5),
+    ("adapted", -1),
+    ("adapted", None),
+    ("model_emotion", "merry"),
+    ("model_confidence", 1.5),
+    ("model_scores", {"happy": 1.0}),
     ("model", "default"),
     ("model", {"name": "m", "version": "1"}),
     ("model", {"name": "m", "version": "1", "sha256": "0123"}),

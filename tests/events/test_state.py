@@ -25,7 +25,7 @@ def test_the_json_to_the_letter() -> None:
     assert encode_state(STATE) == (
         b'{"emotion":"happy","confidence":0.8123,"mood":"calm","mood_valence":0.412,'
         b'"mood_arousal":-0.2,"speech":true,"muted":false,"updated_at":"2026-03-01T08:15:03.250Z",'
-        b'"microphone":"open","name":"K\xc3\xbcche"}'
+        b'"microphone":"open","name":"K\xc3\xbcche","event_id":null,"corrected":null}'
     )
 
 

@@ -90,9 +90,11 @@ def test_a_reader_reads_and_says_nothing(home: Mosquitto) -> None:
         Person(home.port, "controller") as controller,
         Person(home.port, "hall") as hall,
     ):
-        attempts = ["serd/hall/mute/set", "serd/hall/emotion", "serd/reader/emotion", "anything"]
+        attempts = ["serd/hall/mute/set", "serd/hall/correct", "serd/hall/emotion",
+                    "serd/reader/emotion", "anything"]  # fmt: skip
         assert [topic for topic in attempts if reader.publish(topic)] == []
         assert controller.publish("serd/hall/mute/set")
+        assert controller.publish("serd/hall/correct")
         assert hall.publish("serd/hall/emotion", b"last")
         reader.wait("serd/hall/emotion", b"last")
         assert reader.topics() == ["serd/hall/emotion"], "commands are not for it"
@@ -104,7 +106,20 @@ def test_a_controller_commands_and_reports_nothing(home: Mosquitto) -> None:
                     "homeassistant/device/serd_hall/config"]  # fmt: skip
         assert [topic for topic in attempts if controller.publish(topic)] == []
         assert controller.publish("serd/hall/mute/set", b"ON")
+        assert controller.publish("serd/hall/correct", b"{}")
         assert controller.publish("homeassistant/status", b"online")
+
+
+def test_the_answer_to_a_correction_reaches_who_asked(home: Mosquitto) -> None:
+    with (
+        Person(home.port, "living-room", f"{OWN}/correct") as node,
+        Person(home.port, "controller", f"{OWN}/correct/result") as controller,
+    ):
+        assert controller.publish(f"{OWN}/correct", b"{}")
+        node.wait(f"{OWN}/correct", b"{}")
+        assert node.publish(f"{OWN}/correct/result", b"taken")
+        controller.wait(f"{OWN}/correct/result", b"taken")
+        assert not node.publish("serd/hall/correct/result")
 
 
 def test_nobody_comes_in_without_a_name(home: Mosquitto, tmp_path: Path) -> None:

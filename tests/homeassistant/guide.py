@@ -12,7 +12,7 @@ import yaml
 GUIDE: Final = Path(__file__).parents[2] / "docs" / "home-assistant.md"
 
 _BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
-_ENTITY = re.compile(r"\b(?:event|sensor|binary_sensor|switch|select)\.serd_\w+")
+_ENTITY = re.compile(r"\b(?:event|sensor|binary_sensor|switch|select|button)\.serd_\w+")
 
 
 def blocks(language: str) -> list[str]:

@@ -40,7 +40,11 @@ class StandIn:
     def announce(self, *, telemetry_s: float = 60) -> None:
         """Publish what the daemon publishes on every connection."""
         payload = discovery_payload(
-            self.topics, version=VERSION, telemetry_s=telemetry_s, sensitivity=True
+            self.topics,
+            version=VERSION,
+            telemetry_s=telemetry_s,
+            sensitivity=True,
+            corrections=True,
         )
         self._say(discovery_topic(self.topics, "homeassistant"), payload)
         self._say(self.topics.speech, b"OFF")
@@ -51,7 +55,13 @@ class StandIn:
         self._say(self.topics.status, b"online")
 
     def state(
-        self, *, mood: str = "neutral", emotion: str | None = None, confidence: float | None = None
+        self,
+        *,
+        mood: str = "neutral",
+        emotion: str | None = None,
+        confidence: float | None = None,
+        event_id: str | None = None,
+        corrected: str | None = None,
     ) -> None:
         """Publish the room's state."""
         state = RoomState(
@@ -63,6 +73,8 @@ class StandIn:
             speech=False,
             muted=False,
             updated_at=rfc3339(_now_ms()),
+            event_id=event_id,
+            corrected=corrected,
         )
         self._say(self.topics.state, encode_state(state))
 

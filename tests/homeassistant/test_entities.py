@@ -34,6 +34,8 @@ MAIN = {
     ("sensor", "arousal"): ("Arousal", None, None, "measurement"),
     ("binary_sensor", "speech"): ("Speech", "sound", None, None),
     ("switch", "mute"): ("Mute", None, None, None),
+    ("select", "that_was"): ("That was...", None, None, None),
+    ("button", "not_that"): ("Not that", None, None, None),
 }
 """Name, device class, unit and state class of what people look at."""
 
@@ -137,6 +139,8 @@ def test_values_before_anybody_has_spoken(home: HomeAssistant, node: StandIn) ->
         ("sensor", "latency"): "8.5",
         ("sensor", "events_waiting"): "0",
         ("sensor", "version"): VERSION,
+        ("select", "that_was"): "unknown",
+        ("button", "not_that"): "unknown",
         ("select", "sensitivity"): "normal",
     }
 
@@ -206,6 +210,31 @@ def test_the_sensitivity_is_chosen_from_three(
     assert home.value(select) == "normal"
     recorder.publish(node.topics.sensitivity, b"low", retain=True)
     home.wait_value(select, "low")
+
+
+def test_the_latest_utterance_is_corrected_by_select_and_button(
+    home: HomeAssistant, node: StandIn, recorder: Recorder
+) -> None:
+    select, button = node.entity("select", "that_was"), node.entity("button", "not_that")
+    assert home.attribute(select, "options") == [*EMOTIONS]
+    home.act("button.press", entity_id=button)  # nothing heard: the node itself knows the latest
+    recorder.wait_for(node.topics.correct, b'{"id":"last","emotion":null}')
+    sent = node.event("angry", 0.7)
+    node.state(emotion="angry", confidence=0.7, event_id=sent.id)
+    home.wait("the event", lambda: home.attribute(select, "event_id") == sent.id)
+    home.wait("the event", lambda: home.attribute(button, "event_id") == sent.id)
+    home.act("select.select_option", entity_id=select, option="happy")
+    recorder.wait_for(node.topics.correct, f'{{"id":"{sent.id}","emotion":"happy"}}'.encode())
+    node.state(emotion="angry", confidence=0.7, event_id=sent.id, corrected="happy")
+    home.wait_value(select, "happy")
+    home.act("button.press", entity_id=button)
+    recorder.wait_for(node.topics.correct, f'{{"id":"{sent.id}","emotion":null}}'.encode())
+    node.state(emotion="angry", confidence=0.7, event_id=sent.id, corrected="not")
+    home.wait_value(select, "unknown")
+    command = next(m for m in recorder.messages if m.topic == node.topics.correct)
+    assert (command.qos, command.retained) == (1, False)
+    heard = node.entity("event", "emotion")
+    home.wait("the event", lambda: home.attribute(heard, "event_id") == sent.id)
 
 
 def test_offline_makes_everything_unavailable(

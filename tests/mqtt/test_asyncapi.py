@@ -100,8 +100,8 @@ def test_a_real_daemon_says_what_the_document_says(tmp_path: Path, home_model_pa
 
     filled = {"base": "serd", "node": "test-room", "prefix": "homeassistant"}
     for operation in DOCUMENT["operations"].values():
-        if operation["action"] != "send":
-            continue
+        if operation["action"] != "send" or operation["channel"]["$ref"].endswith("correctResult"):
+            continue  # the latter: nobody corrects here
         channel = follow(operation["channel"]["$ref"])
         topic = channel["address"].format(**filled)
         (message,) = (follow(ref["$ref"]) for ref in channel["messages"].values())

@@ -15,9 +15,15 @@ GOLDEN = Path(__file__).parent / "discovery.golden.json"
 TOPICS = Topics("serd", "living-room")
 
 
-def payload(telemetry_s: float = 60, *, sensitivity: bool = True) -> dict[str, Any]:
+def payload(
+    telemetry_s: float = 60, *, sensitivity: bool = True, corrections: bool = True
+) -> dict[str, Any]:
     encoded = discovery_payload(
-        TOPICS, version="1.2.3", telemetry_s=telemetry_s, sensitivity=sensitivity
+        TOPICS,
+        version="1.2.3",
+        telemetry_s=telemetry_s,
+        sensitivity=sensitivity,
+        corrections=corrections,
     )
     decoded: dict[str, Any] = json.loads(encoded)
     return decoded
@@ -34,6 +40,15 @@ def test_a_node_that_takes_no_sensitivity_shows_none() -> None:
     assert with_it.keys() - without.keys() == {"sensitivity"}
 
 
+def test_a_node_that_takes_no_corrections_offers_none() -> None:
+    with_it, without = payload()["cmps"], payload(corrections=False)["cmps"]
+    assert {key: with_it[key] for key in without} == without
+    assert with_it.keys() - without.keys() == {"correct", "not_that"}
+    for key in ("correct", "not_that"):
+        assert with_it[key]["command_topic"] == TOPICS.correct
+        assert with_it[key]["json_attributes_topic"] == TOPICS.state
+
+
 def test_topic() -> None:
     assert discovery_topic(TOPICS, "ha") == "ha/device/serd_living-room/config"
 
@@ -47,6 +62,9 @@ def test_ids_have_only_what_home_assistant_takes() -> None:
 
 def test_every_component_names_platform_and_state() -> None:
     for component in payload()["cmps"].values():
+        if component["p"] == "button":
+            assert str(component["command_topic"]).startswith("serd/living-room/")
+            continue
         assert component["p"] in {"event", "sensor", "binary_sensor", "switch", "select"}
         assert str(component["state_topic"]).startswith("serd/living-room/")
 

@@ -77,6 +77,7 @@ def quarantine(path: Path, error: JournalDamagedError) -> Path:
         ) from refusal
     log.error(
         "%s; it was put aside as %s and a new one is begun. Events in it that the broker had not "
-        "yet are lost to subscribers, and the numbering goes on after a gap", error.message, aside,
+        "yet are lost to subscribers, and the numbering goes on after a gap; corrections are "
+        "brought over as far as they can be read", error.message, aside,
     )  # fmt: skip
     return aside

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from serd.errors import ConfigError, SerdError, UnavailableError
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """``user_version`` of the files that this version writes."""
 
 APPLICATION_ID: Final = 0x73657264
@@ -40,6 +40,22 @@ _CACHE_KIB: Final = 64  # the default, 2000, is filled in some days and never gi
 _KEPT_LOG_BYTES: Final = 4 * 1024 * 1024
 
 _LOCKS: Final = Path("/proc/locks")
+
+_CORRECTIONS: Final = """
+CREATE TABLE corrections (
+    id            BLOB PRIMARY KEY,  -- of the event, UUIDv7, 16 bytes
+    node          TEXT NOT NULL,
+    seq           INTEGER NOT NULL,
+    heard_ms      INTEGER NOT NULL,  -- when it began, since 1970, UTC
+    told          INTEGER NOT NULL,  -- index in EMOTIONS; behind the last: uncertain
+    emotion       INTEGER,           -- index in EMOTIONS; null: not what was told
+    scores        BLOB NOT NULL,     -- the model's own, as in events
+    corrected_ms  INTEGER NOT NULL,
+    model_name    TEXT NOT NULL,
+    model_version TEXT NOT NULL,
+    model_sha256  TEXT NOT NULL
+) STRICT;
+"""
 
 _TABLES: Final = """
 CREATE TABLE nodes (
@@ -77,7 +93,10 @@ CREATE TABLE events (
 ) STRICT;
 """
 
-_MIGRATIONS: Final[dict[int, str]] = {1: "ALTER TABLE events ADD COLUMN extra BLOB;"}
+_MIGRATIONS: Final[dict[int, str]] = {
+    1: "ALTER TABLE events ADD COLUMN extra BLOB;",
+    2: _CORRECTIONS,
+}
 """SQL that turns a file of the version that is the key into one of the next version."""
 
 
@@ -317,7 +336,7 @@ def _check_identity(connection: sqlite3.Connection, path: Path) -> int:
 def _migrate(connection: sqlite3.Connection) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     while version < SCHEMA_VERSION:
-        script = _TABLES if version == 0 else _MIGRATIONS[version]
+        script = _TABLES + _CORRECTIONS if version == 0 else _MIGRATIONS[version]
         version = SCHEMA_VERSION if version == 0 else version + 1
         try:
             # One transaction: a crash leaves the old layout or the new one, nothing between.

@@ -34,6 +34,7 @@ import msgspec
 from serd.errors import SerdError, UnavailableError
 from serd.events.clock import Clock
 from serd.events.journal import rows
+from serd.events.journal.corrections import salvage
 from serd.events.journal.damage import mending, quarantine
 from serd.events.journal.dating import JUMP_MS, Dating
 from serd.events.journal.file import (
@@ -107,9 +108,10 @@ class Journal:
             except JournalDamagedError as error:
                 if not self._mark.exists:  # it may be somebody else's file
                     raise
-                quarantine(path, error)
+                aside = quarantine(path, error)
                 prepare(path)
                 self._open()
+                salvage(aside, path)
             undo.pop_all()
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
@@ -159,9 +161,10 @@ class Journal:
             known = list(self._runs)
             self._writer.close()
             self._reader.close()
-            quarantine(self.path, error)
+            aside = quarantine(self.path, error)
             prepare(self.path)
             self._open()
+            salvage(aside, self.path)
             self.generation += 1
             self._latencies.stamps.clear()
             self._acks_waiting = 0

@@ -57,6 +57,11 @@ def emotion_code(label: str) -> int:
     return _CODES[label]
 
 
+def emotion_label(code: int) -> str:
+    """The emotion, or ``uncertain``, of a number that :func:`emotion_code` gave."""
+    return _LABELS[code]
+
+
 def latency_units(latency_ms: float) -> int:
     """A latency as the journal keeps it, in tenths of a millisecond."""
     return round(latency_ms * 10)
@@ -79,7 +84,7 @@ def to_row(event: Event, *, node: int, seq: int, model: int) -> Row:
         parse_rfc3339(event.ended_at) - started,
         round(event.duration_s * 1000),
         _CODES[event.emotion],
-        _pack_scores(event.scores),
+        pack_scores(event.scores),
         round(event.valence * 1000),
         round(event.arousal * 1000),
         round(event.level_dbfs * 10),
@@ -113,7 +118,14 @@ def to_event(row: Row) -> Event:
     )
 
 
-def _pack_scores(scores: Mapping[str, float]) -> bytes:
+def unpack_scores(packed: bytes) -> dict[str, float]:
+    """Scores that :func:`pack_scores` wrote."""
+    units = _SCORES.unpack(packed)
+    return {name: n / SCORE_UNITS for name, n in zip(EMOTIONS, units, strict=True)}
+
+
+def pack_scores(scores: Mapping[str, float]) -> bytes:
+    """The scores of an event, 16 bytes."""
     return _SCORES.pack(*(round(scores[name] * SCORE_UNITS) for name in EMOTIONS))
 
 
@@ -121,12 +133,19 @@ def _extra(event: Event) -> bytes | None:
     """The fields that only some events have; None if this one has none."""
     extra: dict[str, Any] = {}
     if event.utterance is not UNSET:
-        scores = _pack_scores(event.utterance.scores)
+        scores = pack_scores(event.utterance.scores)
         extra["u"] = (_CODES[event.utterance.emotion], scores)
     if event.gathered is not UNSET:
         extra["g"] = event.gathered
     if event.prior is not UNSET:
         extra["p"] = round(event.prior * SCORE_UNITS)
+    if (
+        event.adapted is not UNSET
+        and event.model_emotion is not UNSET
+        and event.model_scores is not UNSET
+    ):
+        own = (event.adapted, _CODES[event.model_emotion], pack_scores(event.model_scores))
+        extra["a"] = own
     return msgspec.msgpack.encode(extra) if extra else None
 
 
@@ -143,4 +162,11 @@ def _read_extra(packed: bytes | None) -> dict[str, Any]:
         fields["gathered"] = extra["g"]
     if "p" in extra:
         fields["prior"] = extra["p"] / SCORE_UNITS
+    if "a" in extra:
+        corrections, code, scores = extra["a"]
+        own = single(_LABELS[code], _SCORES.unpack(scores))
+        fields["adapted"] = corrections
+        fields["model_emotion"] = own.emotion
+        fields["model_confidence"] = own.confidence
+        fields["model_scores"] = own.scores
     return fields

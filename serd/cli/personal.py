@@ -1,0 +1,253 @@
+"""``serd personal``: what was learned from corrections."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+import click
+
+from serd.cli.invocation import Group, Invocation, pass_invocation
+from serd.cli.moments import parse_moment
+from serd.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from serd.config import Config
+    from serd.events.journal.corrections import Correction, CorrectionStore
+    from serd.personal import Summary
+
+_FORMAT: Final = "serd-corrections"
+_LARGEST: Final = 64 * 1024 * 1024
+_EVENTS: Final = 20_000
+
+
+@click.group(cls=Group)
+def personal() -> None:
+    """Show, forget, export or import what was learned from corrections.
+
+    The corrections are in the journal's file, so this works on the machine of the node, as the user
+    that the daemon runs as. A daemon that runs follows within a second.
+    """
+
+
+@personal.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@pass_invocation
+def show(invocation: Invocation, as_json: bool) -> None:
+    """How many corrections there are, of what, and what they change."""
+    config = invocation.load().config
+    import msgspec
+
+    from serd.events.history import History
+    from serd.model.model_file import ModelFile
+    from serd.personal import summarise
+
+    corrections = _store(config).all()
+    model = ModelFile.load(config.model.path)
+    with History(Path(config.journal.path)) as journal:
+        events = list(journal.query(limit=_EVENTS, newest_first=True))
+    summary = summarise(corrections, model, events)
+    if as_json:
+        content = {"enabled": config.personal.enabled, "scope": config.personal.scope}
+        content |= msgspec.to_builtins(summary)
+        click.echo(msgspec.json.encode(content).decode())
+        return
+    for line in _lines(config, summary):
+        click.echo(line)
+
+
+def _lines(config: Config, summary: Summary) -> list[str]:
+    if not summary.corrections:
+        text = (
+            "No corrections yet. `serd correct happy` says that the latest utterance was happy, "
+            "`serd correct not` that it was not what serd said."
+        )
+        return [text]
+    count = _many(summary.corrections, "correction")
+    since = f", {summary.first_at} to {summary.last_at}" if summary.first_at else ""
+    lines = [f"{count}{since}"]
+    lines += [f"  {number:5}  {words}" for words, number in summary.emotions.items()]
+    if len(summary.nodes) > 1:
+        nodes = ", ".join(f"{name} {number}" for name, number in summary.nodes.items())
+        lines.append(f"Heard by: {nodes}")
+    if summary.other_model:
+        lines.append(
+            f"{_many(summary.other_model, 'correction')} set aside: another model than the present "
+            "one heard these utterances. With that model they count again."
+        )
+    if summary.other_class:
+        lines.append(
+            f"{_many(summary.other_class, 'correction')} set aside: the present model has no such "
+            "emotion."
+        )
+    if not config.personal.enabled:
+        lines.append("They change nothing now: personal.enabled is false.")
+    elif summary.used:
+        lines += _benefit(summary)
+    return lines
+
+
+def _benefit(summary: Summary) -> list[str]:
+    used = summary.used
+    text = (
+        f"Of the {used} corrected utterances that count, the model alone gets "
+        f"{summary.right_alone} right. With what the others teach it gets "
+        f"{summary.right_adapted} right."
+    )
+    lines = [text]
+    wrong = used - summary.right_alone
+    if wrong:
+        lines.append(
+            f"So of its mistakes the corrections mend {summary.low:.0%} to {summary.high:.0%} "
+            "(nine chances in ten)."
+        )
+    if summary.uncorrected:
+        share = summary.changed / summary.uncorrected
+        lines.append(
+            f"Of {summary.uncorrected} other utterances in the journal, {summary.changed} "
+            f"({share:.0%}) would be told differently than by the model alone. Nobody has said "
+            "which of these are better and which worse."
+        )
+    lines.append(
+        "In trials most households were heard better, some worse (docs/personal.md). "
+        "`serd personal forget all` brings the model back as it was."
+    )
+    return lines
+
+
+@personal.command()
+@click.argument("which", nargs=-1, metavar="[ID ...|all]")
+@click.option(
+    "--since",
+    metavar="TIME",
+    help="What was said from then on: 90s, 15m, 24h, 7d ago; 14:30 today; 2026-03-01T08:15.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@pass_invocation
+def forget(
+    invocation: Invocation, which: tuple[str, ...], since: str | None, as_json: bool
+) -> None:
+    """Forget corrections: those of some events, those made since a moment, or all.
+
+    They are overwritten in the file; copies that were exported or backed up stay.
+    """
+    words = [word.strip().lower() for word in which]
+    if (since is None) == (not words):
+        raise UsageError(
+            "say what to forget", remedy="ids of events, `all`, or --since TIME; one of the three"
+        )
+    if "all" in words and len(words) > 1:
+        raise UsageError("`all` stands alone")
+    store = _store(invocation.load().config)
+    if words == ["all"]:
+        count = store.forget()
+    elif words:
+        count = store.forget(identifiers=[_identifier(word) for word in words])
+    else:
+        from datetime import datetime
+
+        try:
+            moment = parse_moment(since or "", datetime.now())  # noqa: DTZ005 - local on purpose
+        except ValueError as error:
+            raise UsageError(f"--since: {error}") from None
+        count = store.forget(since_ms=round(moment.timestamp() * 1000))
+    left = len(store.all())
+    if as_json:
+        click.echo(f'{{"forgotten":{count},"left":{left}}}')
+    else:
+        click.echo(f"{_many(count, 'correction')} forgotten, {left} left")
+
+
+@personal.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
+@click.option("--json", "as_json", is_flag=True, help="JSON; it is never anything else.")
+@pass_invocation
+def export(invocation: Invocation, file: Path | None, as_json: bool) -> None:  # noqa: ARG001
+    """Write all corrections as JSON, to a file or to standard output."""
+    import msgspec
+
+    corrections = _store(invocation.load().config).all()
+    content = {"format": _FORMAT, "version": 1, "corrections": corrections}
+    text = msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n"
+    if file is None:
+        click.echo(text.decode(), nl=False)
+        return
+    try:
+        file.touch(mode=0o600)
+        file.write_bytes(text)
+    except OSError as error:
+        raise InputError(f"{file} cannot be written: {error.strerror or error}") from None
+    click.echo(f"{file}: {_many(len(corrections), 'correction')}")
+
+
+@personal.command(name="import")
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE|-")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@pass_invocation
+def import_(invocation: Invocation, file: Path, as_json: bool) -> None:
+    """Take corrections that were exported, beside those that are here.
+
+    Where both have said something of one utterance, the later word counts.
+    """
+    found = _read(file)
+    store = _store(invocation.load().config)
+    known = {one.id: one for one in store.all()}
+    newer = [
+        one for one in found if one.id not in known or one.corrected_at > known[one.id].corrected_at
+    ]
+    changed = store.put(newer)
+    if as_json:
+        click.echo(f'{{"read":{len(found)},"taken":{changed}}}')
+    else:
+        click.echo(f"{_many(changed, 'correction')} taken of {len(found)} in {file}")
+
+
+def _read(file: Path) -> list[Correction]:
+    """The corrections of a file; all of it is checked before any is taken."""
+    import msgspec
+
+    from serd.events.journal.corrections import Correction
+
+    class Exported(msgspec.Struct, frozen=True):
+        format: str
+        version: int
+        corrections: list[Any]
+
+    name = "standard input" if str(file) == "-" else str(file)
+    try:
+        if str(file) == "-":
+            text = sys.stdin.buffer.read(_LARGEST + 1)
+        else:
+            with file.open("rb") as opened:
+                text = opened.read(_LARGEST + 1)
+    except OSError as error:
+        raise InputError(f"{name} cannot be read: {error.strerror or error}") from None
+    wrong = f"{name} holds no corrections that `serd personal export` wrote"
+    if len(text) > _LARGEST:
+        raise InputError(f"{name} has more than {_LARGEST >> 20} MiB")
+    try:
+        exported = msgspec.json.decode(text, type=Exported)
+        if exported.format != _FORMAT or exported.version != 1:
+            raise InputError(wrong)
+        return msgspec.convert(exported.corrections, list[Correction])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{wrong}: {' '.join(str(error).split())[:200]}") from None
+
+
+def _identifier(word: str) -> str:
+    try:
+        return str(UUID(word))
+    except ValueError:
+        raise UsageError(f"{word!a} is not the id of an event") from None
+
+
+def _store(config: Config) -> CorrectionStore:
+    from serd.events.journal.corrections import CorrectionStore
+
+    return CorrectionStore(Path(config.journal.path))
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -1,0 +1,216 @@
+"""Learning from corrections, beside plain gradient descent on the same objective."""
+
+from __future__ import annotations
+
+import math
+import time
+import tracemalloc
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from serd.model.emotions import EMOTIONS
+from serd.model.personal import (
+    FLOOR,
+    MOST,
+    Adaptation,
+    Lesson,
+    Standard,
+    fit,
+    log_scores,
+    strength,
+    temperature,
+)
+
+Floats = npt.NDArray[np.float64]
+
+CLASSES = len(EMOTIONS)
+STANDARD = Standard(
+    mean={name: 0.1 * place - 0.3 for place, name in enumerate(EMOTIONS)},
+    spread={name: 1.5 + 0.1 * place for place, name in enumerate(EMOTIONS)},
+)
+
+
+def some_scores(seed: int, count: int) -> Floats:
+    rng = np.random.default_rng(seed)
+    return rng.dirichlet(np.full(CLASSES, 0.4), count)
+
+
+def some_lessons(seed: int, count: int, *, unnamed: float = 0.3) -> list[Lesson]:
+    rng = np.random.default_rng(seed + 1)
+    lessons = []
+    for scores in some_scores(seed, count):
+        told = int(scores.argmax())
+        wanted = int(rng.choice([place for place in range(CLASSES) if place != told]))
+        nameless = rng.random() < unnamed
+        lessons.append(
+            Lesson(
+                scores=tuple(scores),
+                emotion=None if nameless else wanted,
+                denied=told,
+                passed=int(rng.integers(5)),
+            )
+        )
+    return lessons
+
+
+def by_descent(lessons: list[Lesson], held: float, steps: int = 20_000) -> Floats:
+    """The same optimum by the plainest way: small steps down the gradient of the loss, as written
+    in the module's docstring."""
+    mean = np.array([STANDARD.mean[name] for name in EMOTIONS])
+    spread = np.array([STANDARD.spread[name] for name in EMOTIONS])
+    delta = np.zeros((CLASSES + 1, CLASSES))
+    inputs = []
+    for lesson in lessons:
+        logs = np.array([math.log(max(score, FLOOR)) for score in lesson.scores])
+        logs -= logs.mean()
+        phi = np.append((logs - mean) / (spread * math.sqrt(CLASSES)), 1.0)
+        inputs.append((logs, phi))
+    logs = np.array([one for one, _ in inputs])
+    phi = np.array([one for _, one in inputs])
+    for _ in range(steps):
+        odds = np.exp(logs + phi @ delta)
+        now = odds / odds.sum(axis=1, keepdims=True)
+        slope = np.empty_like(now)
+        for row, lesson in enumerate(lessons):
+            if lesson.emotion is not None:
+                slope[row] = now[row]
+                slope[row, lesson.emotion] -= 1.0
+            else:
+                # Of -log(1 - p[denied]).
+                share = now[row, lesson.denied] / (1.0 - now[row, lesson.denied])
+                slope[row] = -now[row] * share
+                slope[row, lesson.denied] = now[row, lesson.denied]
+        delta -= 0.02 * (phi.T @ slope + held * delta)
+    return delta
+
+
+@pytest.mark.parametrize("count", [1, 7, 40])
+def test_the_fit_is_that_of_plain_gradient_descent(count: int) -> None:
+    lessons = some_lessons(3, count)
+    fitted = fit(lessons, EMOTIONS, STANDARD, held=4.0)
+    assert fitted is not None
+    assert fitted.corrections == count
+    assert np.abs(fitted.delta - by_descent(lessons, 4.0)).max() < 2e-3
+
+
+def test_nothing_teaches_nothing() -> None:
+    assert fit([], EMOTIONS, STANDARD) is None
+
+
+@pytest.mark.parametrize("standard", [STANDARD, None])
+def test_a_corrected_utterance_is_heard_better_and_a_far_one_hardly_changes(
+    standard: Standard | None,
+) -> None:
+    told = np.full(CLASSES, 0.02)
+    told[4], told[2] = 0.6, 0.26  # angry, happy
+    far = np.full(CLASSES, 0.004)
+    far[3] = 0.972  # sad
+    lesson = Lesson(scores=tuple(told), emotion=2, denied=4)
+    fitted = fit([lesson] * 5, EMOTIONS, standard)
+    assert fitted is not None
+    assert probabilities(fitted, told).argmax() == 2
+    assert probabilities(fitted, far)[3] > 0.9
+
+
+def test_not_that_lowers_what_was_told_and_names_nothing_else() -> None:
+    told = np.array([0.1, 0.02, 0.12, 0.1, 0.5, 0.1, 0.04, 0.02])
+    fitted = fit([Lesson(scores=tuple(told), emotion=None, denied=4)] * 8, EMOTIONS, STANDARD)
+    assert fitted is not None
+    after = probabilities(fitted, told)
+    assert after[4] < 0.3
+    others = [place for place in range(CLASSES) if place != 4]
+    assert after[others].argmax() == told[others].argmax()
+
+
+def test_no_score_is_beyond_learning() -> None:
+    edge = np.zeros(CLASSES)
+    edge[0] = 1.0
+    fitted = fit(
+        [
+            Lesson(scores=tuple(edge), emotion=4, denied=0),
+            Lesson(scores=tuple(edge), emotion=None, denied=0),
+        ],
+        EMOTIONS,
+        STANDARD,
+    )
+    assert fitted is not None
+    assert np.isfinite(fitted.delta).all()
+    logs = np.full(CLASSES, -700.0)
+    logs[0] = 0.0
+    assert np.isfinite(fitted.shift(logs)).all()
+
+
+def test_many_answers_at_once_are_shifted_as_one_by_one() -> None:
+    fitted = fit(some_lessons(5, 12), EMOTIONS, STANDARD)
+    assert fitted is not None
+    logs = np.log(some_scores(9, 6) + 1e-6)
+    together = fitted.shift(logs)
+    assert together == pytest.approx(np.array([fitted.shift(row) for row in logs]))
+
+
+def test_the_model_is_held_on_to_the_more_is_let_pass() -> None:
+    def taught(count: int, passed: int) -> float:
+        return strength([Lesson(scores=(1.0,), emotion=0, passed=passed)] * count)
+
+    assert taught(20, 1) == pytest.approx(2 * 40 / 30)
+    assert taught(100, 0) == 2.0  # not below
+    assert taught(1, 0) == pytest.approx(2 * 20 / 11)
+    assert taught(50, 20) == 8.0  # not above
+    assert taught(1, 10_000) == taught(1, 20)  # who knows whether anybody looked
+
+
+def test_forgetting_leaves_no_trace() -> None:
+    lessons = some_lessons(7, 30)
+    some, again = fit(lessons[:10], EMOTIONS, STANDARD), fit(lessons[:10], EMOTIONS, STANDARD)
+    assert some is not None
+    assert again is not None
+    assert (some.delta == again.delta).all()
+
+
+def test_ten_thousand_corrections_are_learned_in_little_memory() -> None:
+    lessons = some_lessons(1, MOST + 5)
+    tracemalloc.start()
+    begun = time.process_time()
+    fitted = fit(lessons, EMOTIONS, STANDARD)
+    took = time.process_time() - begun
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    print(f"{MOST} corrections: {took * 1000:.0f} ms of processor time, {peak / 1e6:.1f} MB")
+    assert fitted is not None
+    assert fitted.corrections == MOST
+    assert peak < 16e6
+
+
+def test_log_scores_are_floored_and_centred() -> None:
+    logs = log_scores(np.array([1.0, 0.0, 0.0005]))
+    assert logs.sum() == pytest.approx(0.0)
+    assert logs[0] - logs[1] == pytest.approx(-math.log(FLOOR))
+    assert logs[1] == logs[2]
+
+
+def test_the_temperature_begins_at_one() -> None:
+    assert temperature(0) == 1.0
+    assert all(0.5 < temperature(count) <= 1.0 for count in (1, 10, 100, MOST))
+
+
+@pytest.mark.parametrize(
+    ("mean", "spread"),
+    [
+        ({"happy": 0.0}, {"happy": 1.0}),
+        ({"happy": 0.0, "sad": 0.0}, {"happy": 1.0}),
+        ({"happy": 0.0, "sad": 0.0}, {"happy": 1.0, "sad": 0.0}),
+        ({"happy": 99.0, "sad": 0.0}, {"happy": 1.0, "sad": 1.0}),
+        ({"happy": math.nan, "sad": 0.0}, {"happy": 1.0, "sad": 1.0}),
+    ],
+)
+def test_a_standard_that_fits_no_model(mean: dict[str, float], spread: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="personal"):
+        Standard(mean=mean, spread=spread).check(["happy", "sad"])
+
+
+def probabilities(fitted: Adaptation, scores: Floats) -> Floats:
+    shifted = fitted.shift(np.log(scores))
+    odds = np.exp(shifted - shifted.max())
+    return np.asarray(odds / odds.sum())
