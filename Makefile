@@ -115,6 +115,29 @@ test-arm64: setup-test man ## the arm64 packages on emulated Debian 12 and 13 (n
 	packaging/deb.sh trixie arm64
 	SERD_ARM64=1 $(BIN)/pytest -s -m arm64 tests/arm64
 
+# BASE=docker.io/library/debian:trixie-slim where an image registry is reached.
+BASE ?= debootstrap
+IMAGE ?= serd
+
+image: ## the container image, by buildah (docs/container.md)
+	BASE=$(BASE) packaging/container/build.sh $(IMAGE)
+
+test-container: setup-test ## the image in podman: sound server, broker, kills, deafness (needs root)
+	BASE=$(BASE) packaging/container/build.sh localhost/serd-test
+	SERD_IMAGE=localhost/serd-test $(BIN)/pytest -s -m container tests/container
+
+# DEB_SUITES, DEB_ARCHS and IMAGE_ARCHS choose what is built; empty: none.
+release: setup-test ## all that is published, into dist/ (packages and images: as root)
+	BASE=$(BASE) packaging/release.sh dist
+
+addon: setup-test ## the add-on's options, translations and pictures, from serd's schema
+	$(BIN)/python packaging/homeassistant/manifest.py
+	$(BIN)/python packaging/homeassistant/icon.py
+
+test-addon: setup-test ## the add-on with a stand-in for Home Assistant's Supervisor, in Chromium (needs root)
+	@$(call apt,nginx-light)
+	SERD_ADDON=1 $(BIN)/pytest -s -m addon tests/addon
+
 lock: ## pin anew what serd is installed with (packaging/requirements.lock)
 	packaging/lock.sh
 

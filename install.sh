@@ -47,6 +47,7 @@ venv=$prefix/venv
 config=/etc/serd/config.yaml
 local=/usr/local
 unit=$local/lib/systemd/system/serd.service
+page=$local/lib/systemd/system/serd-dashboard.service
 
 task=install purge=no questions=yes start=yes wheels='' settings=()
 while [ $# -gt 0 ]; do
@@ -73,18 +74,19 @@ booted() { [ -d /run/systemd/system ]; }
 
 uninstall() {
     step "Stopping and removing the service"
-    if booted; then systemctl disable --now --quiet serd 2>/dev/null || true; fi
-    rm -f /etc/systemd/system/multi-user.target.wants/serd.service
-    rm -rf /run/serd "$unit" "$unit.d" $local/lib/sysusers.d/serd.conf $local/lib/tmpfiles.d/serd.conf
+    if booted; then systemctl disable --now --quiet serd-dashboard serd 2>/dev/null || true; fi
+    rm -f /etc/systemd/system/multi-user.target.wants/serd{,-dashboard}.service
+    rm -rf /run/serd "$unit" "$unit.d" "$page" $local/lib/sysusers.d/serd.conf $local/lib/tmpfiles.d/serd.conf
     if booted; then
         systemctl daemon-reload
-        systemctl reset-failed --quiet serd 2>/dev/null || true
+        systemctl reset-failed --quiet serd serd-dashboard 2>/dev/null || true
     fi
     step "Removing the program from $prefix"
     rm -rf $prefix $local/bin/serd $local/sbin/serd-setup
     if [ $purge = yes ]; then
         step "Removing configuration, secrets, journal and the user serd"
-        rm -rf /etc/serd /etc/systemd/system/serd.service.d /var/lib/serd /run/serd
+        rm -rf /etc/serd /etc/systemd/system/serd{,-dashboard}.service.d /var/lib/serd /run/serd
+        rm -f /etc/default/serd-dashboard
         rm -f /etc/credstore/serd.*
         rmdir --ignore-fail-on-non-empty /etc/credstore 2>/dev/null || true
         if getent passwd serd >/dev/null; then userdel serd; fi
@@ -149,6 +151,7 @@ mv $venv.new $venv
 
 step "Installing the service, its user and the commands serd and serd-setup"
 install -Dm 0644 systemd/serd.service $unit
+install -Dm 0644 systemd/serd-dashboard.service $page
 rm -rf $unit.d
 if [ "$(systemctl --version 2>/dev/null | awk 'NR == 1 { print int($2) }')" -ge 254 ] 2>/dev/null; then
     install -Dm 0644 systemd/serd-backoff.conf $unit.d/backoff.conf
@@ -182,6 +185,7 @@ if ! booted; then
     exit 0
 fi
 systemctl daemon-reload
+systemctl try-restart serd-dashboard 2>/dev/null || true # who has it on gets the new one
 if [ $start = no ] && [ $was_running = no ]; then
     note "start it with: systemctl enable --now serd"
     exit 0
@@ -197,6 +201,6 @@ cat <<'TEXT'
 serd runs, and starts with the machine.
     what it is doing:     systemctl status serd
     what it says:         journalctl -fu serd
-    what it hears:        serd tail
+    what it hears:        serd tail, or in a browser: sudo systemctl enable --now serd-dashboard
     other settings:       sudo serd-setup, or /etc/serd/config.yaml, then sudo systemctl restart serd
 TEXT

@@ -44,6 +44,7 @@ put packaging/serd-setup /usr/sbin/serd-setup 0755
 units=/usr/lib/systemd/system
 [ "$release" -gt 12 ] || units=/lib/systemd/system # where Debian 12 has them
 put systemd/serd.service $units/serd.service
+put systemd/serd-dashboard.service $units/serd-dashboard.service
 [ "$release" -lt 13 ] || put systemd/serd-backoff.conf $units/serd.service.d/backoff.conf
 put systemd/serd.sysusers /usr/lib/sysusers.d/serd.conf
 put systemd/serd.tmpfiles /usr/lib/tmpfiles.d/serd.conf

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Writes anew what serd is installed with, each with its hashes, for Python 3.11 to 3.13 on amd64 and
 # arm64: packaging/requirements.lock, and packaging/container/requirements.lock, which is the same
-# without the embedded broker. Needs the network; `make lock` runs it.
+# for the container: without the embedded broker, with what the add-on needs. Needs the network; `make lock` runs it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,7 +15,7 @@ export UV_NATIVE_TLS=1 # the authorities that this machine trusts
 compile --upgrade --extra embedded --extra dashboard --extra metrics --extra silero pyproject.toml \
     -o packaging/requirements.lock
 rm -f packaging/container/requirements.lock
-compile --extra dashboard --extra metrics --extra silero pyproject.toml --no-header \
+compile --extra addon --extra dashboard --extra metrics --extra silero pyproject.toml --no-header \
     --constraint <(sed -n 's/ \\$//; /^[a-z0-9-]*==/p' packaging/requirements.lock) \
     -o packaging/container/requirements.lock
 # What builds the wheel of serd itself.

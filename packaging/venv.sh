@@ -1,10 +1,10 @@
 #!/bin/bash
 # Makes serd's own virtual environment: packaging/venv.sh TARGET [WHEELS]
 #
-# Installs exactly what packaging/requirements.lock pins ($SERD_LOCK: another one), checked by its hashes, then serd itself
-# from this source tree. Nothing here is left behind but TARGET. A TARGET that was made from the same
-# lock file is kept, and only serd in it replaced. WHEELS is a folder to take the packages from
-# instead of the network. Needs python3-venv.
+# Installs exactly what packaging/requirements.lock pins ($SERD_LOCK: another one), checked by its
+# hashes, then serd itself from this source tree, if that has serd. Nothing here is left behind but
+# TARGET. A TARGET that was made from the same lock file is kept, and only serd in it replaced. WHEELS
+# is a folder to take the packages from instead of the network. Needs python3-venv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target=$1
@@ -20,12 +20,6 @@ options=(--quiet --disable-pip-version-check --no-input)
 python3 -m venv "$work/pip"
 pip=("$work/pip/bin/python" -m pip)
 "${pip[@]}" install "${options[@]}" --require-hashes -r packaging/build.lock
-
-# Building leaves files beside the source; it shall not be this source.
-mkdir "$work/source"
-cp -r pyproject.toml README.md LICENSE serd "$work/source/"
-"${pip[@]}" wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
-    --wheel-dir "$work/dist" "$work/source"
 
 into=(--python "$target/bin/python" install "${options[@]}" --no-compile)
 # The service may not write here, so the byte code is made now; "unchecked-hash" is taken without a
@@ -46,6 +40,13 @@ if [ "$(cat "$target/.made-from" 2>/dev/null)" != "$stamp" ]; then
     compile "$target/lib"
     echo "$stamp" >"$target/.made-from"
 fi
+[ -d serd ] || exit 0
+
+# Building leaves files beside the source; it shall not be this source.
+mkdir "$work/source"
+cp -r pyproject.toml README.md LICENSE serd "$work/source/"
+"${pip[@]}" wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+    --wheel-dir "$work/dist" "$work/source"
 # By its name and not by its path, which pip would write down.
 "${pip[@]}" "${into[@]}" --force-reinstall --no-deps --no-index --find-links "$work/dist" serd-emotion
 compile "$target"/lib/python3*/site-packages/serd

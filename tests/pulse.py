@@ -62,6 +62,11 @@ class VirtualMicrophone:
         return f"sink_name=room rate={self.rate} channels={self.channels} format=s16le"
 
     @property
+    def socket(self) -> Path:
+        """Where the server is reached."""
+        return self._socket
+
+    @property
     def log(self) -> str:
         """What the server has said so far."""
         path = self._home / "log"

@@ -3,5 +3,5 @@
 # packaging/container/shrink.sh VENV
 set -eu
 cd "$1"/lib/python3*/site-packages
-rm -rf numpy/f2py numpy/distutils numpy/typing numpy/_core/include numpy/_core/lib
+rm -rf numpy/f2py numpy/distutils numpy/_core/include numpy/_core/lib
 find . -name '*.pyi' -delete

@@ -74,12 +74,13 @@ def test_every_pin_has_a_hash() -> None:
     assert [block.split()[0] for block in blocks if "--hash=sha256:" not in block] == []
 
 
-def test_the_exposure_of_the_unit() -> None:
+@pytest.mark.parametrize("unit", ["serd.service", "serd-dashboard.service"])
+def test_the_exposure_of_the_units(unit: str) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd is not installed")
     done = subprocess.run(
         ["systemd-analyze", "security", "--offline=yes", "--no-pager", "--threshold=20",
-         TREE / "systemd" / "serd.service"],
+         TREE / "systemd" / unit],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-300:] + done.stderr

@@ -1,0 +1,123 @@
+"""Writes what the add-on says of itself from serd's own schema; `make addon` runs it.
+
+That is config.yaml and the translations beside this file; the options, their ranges and the English
+sentences are those of the schema (serd/addon/options.py says which are offered).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from serd.addon.options import OFFERED, defaults, option_name, supervisor_schema
+from serd.config.keys import KEYS
+from serd.version import VERSION
+
+HERE = Path(__file__).parent
+HEAD = "# Made of serd's schema by `make addon`; changes here are overwritten.\n"
+
+NAMES = {
+    "node": ("Name of this place", "Name dieses Ortes"),
+    "mute": ("Start muted", "Stumm beginnen"),
+    "decision.sensitivity": ("Sensitivity", "Empfindlichkeit"),
+    "audio.gain_db": ("Gain (dB)", "Verstärkung (dB)"),
+    "speech.engine": ("Speech detector", "Spracherkenner"),
+    "speech.aggressiveness": ("Strictness of the speech detector", "Strenge des Spracherkenners"),
+    "speech.min_level_dbfs": ("Lowest level (dBFS)", "Niedrigster Pegel (dBFS)"),
+    "model.path": ("Model", "Modell"),
+    "journal.keep_days": ("Days of history", "Tage im Verlauf"),
+    "mqtt.host": ("MQTT broker", "MQTT-Broker"),
+    "mqtt.port": ("MQTT port", "MQTT-Port"),
+    "mqtt.username": ("MQTT user name", "MQTT-Benutzername"),
+    "mqtt.password": ("MQTT password", "MQTT-Passwort"),
+    "mqtt.base_topic": ("MQTT base topic", "MQTT-Basisthema"),
+    "log.level": ("Log level", "Protokollstufe"),
+}
+
+GERMAN = {
+    "node": "Unter diesem Namen erscheint der Ort in MQTT und in Home Assistant: 1 bis 64 Buchstaben, "
+    "Ziffern, _ und -.",
+    "mute": "Mit geschlossenem Mikrofon beginnen, solange es niemand über MQTT geöffnet hat.",
+    "decision.sensitivity": "Wie bereitwillig ein Gefühl gemeldet wird. Eine Wahl in Home Assistant "
+    "gilt, bis sich dieser Wert ändert.",
+    "audio.gain_db": "Verstärkung des Mikrofons in Dezibel.",
+    "speech.engine": "webrtc ist klein; silero ist ein neuronales Netz und braucht mehr Rechenzeit.",
+    "speech.aggressiveness": "Wie leicht webrtc ein Geräusch nicht für Sprache hält: 0 kaum, 3 leicht.",
+    "speech.min_level_dbfs": "Was leiser ist, gilt nie als Sprache (Effektivwert, Dezibel zur "
+    "Vollaussteuerung).",
+    "model.path": "permissive kennt sechs Gefühle und wurde ohne Aufnahmen gelernt, die nur für "
+    "nichtkommerzielle Zwecke frei sind.",
+    "journal.keep_days": "Nach so vielen Tagen wird ein Ereignis vergessen.",
+    "mqtt.host": "Leer lassen für den Broker von Home Assistant; sonst Name oder Adresse eines anderen.",
+    "mqtt.port": "Port eines anderen Brokers.",
+    "mqtt.username": "Benutzername bei einem anderen Broker.",
+    "mqtt.password": "Passwort bei einem anderen Broker.",
+    "mqtt.base_topic": "Womit jedes Thema beginnt.",
+    "log.level": "Die unwichtigsten Meldungen, die noch ins Protokoll kommen.",
+}
+
+ENGLISH = {  # where the schema speaks of more than the page offers
+    "speech.engine": "webrtc is small; silero is a neural network and needs more computing time.",
+    "model.path": "permissive knows six emotions and is trained without data for non-commercial use.",
+    "mqtt.host": "Leave it empty for Home Assistant's own broker; else the name or address of another.",
+    "mqtt.port": "Port of another broker.",
+    "mqtt.username": "User name at another broker.",
+    "mqtt.password": "Password at another broker.",
+    "node": "The place is called so in MQTT and in Home Assistant: 1 to 64 letters, digits, _ and -.",
+}
+
+
+def manifest() -> dict[str, Any]:
+    """The add-on's config.yaml; what has Home Assistant's default is left out, as its linter wants."""
+    return {
+        "name": "serd",
+        "version": VERSION,
+        "slug": "serd",
+        "description": "Hears how people in a room sound, and tells Home Assistant; nothing is recorded",
+        "url": "https://pypi.org/project/serd-emotion/",
+        "arch": ["aarch64", "amd64"],
+        # Its main process handles signals and ends what it has started.
+        "init": False,
+        "services": ["mqtt:want"],
+        "audio": True,
+        "ingress": True,
+        # The dashboard sends events as they come.
+        "ingress_stream": True,
+        "panel_icon": "mdi:emoticon-outline",
+        "panel_title": "serd",
+        "timeout": 15,
+        "options": defaults(),
+        "schema": supervisor_schema(),
+    }
+
+
+def translation(language: int) -> dict[str, Any]:
+    """Names and descriptions of the options; 0: English, 1: German."""
+    described = ENGLISH if language == 0 else GERMAN
+    return {
+        "configuration": {
+            option_name(key): {
+                "name": NAMES[key][language],
+                "description": described.get(key) or KEYS[key].description,
+            }
+            for key in OFFERED
+        }
+    }
+
+
+def main(folder: Path) -> None:
+    """Write them."""
+    for path, content in (
+        ("config.yaml", manifest()),
+        ("translations/en.yaml", translation(0)),
+        ("translations/de.yaml", translation(1)),
+    ):
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+        (folder / path).write_text(HEAD + text)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "serd")

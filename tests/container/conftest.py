@@ -1,0 +1,18 @@
+"""Skips everything here but for ``make test-container``: it needs root, podman and an image."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.container.container import VARIABLE
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what cannot run here."""
+    if not os.environ.get(VARIABLE):
+        skip = pytest.mark.skip(reason="make test-container runs these, as root")
+        for item in items:
+            if item.get_closest_marker("container"):
+                item.add_marker(skip)

@@ -1,0 +1,108 @@
+"""A real container of the image that ``make test-container`` has built, run by podman."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+import uuid
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+VARIABLE = "SERD_IMAGE"
+"""Names the image; set by ``make test-container``."""
+
+TIMEOUT_S = 120.0
+"""How long what must happen may take; generous, since it only costs when it fails."""
+
+# Where systemd does not run and limits cannot be raised, podman's defaults ask for too much.
+_HERE = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1000:1000")
+
+
+def podman(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run podman; ``$SERD_PODMAN`` holds more of its options."""
+    done = subprocess.run(
+        ["podman", *os.environ.get("SERD_PODMAN", "").split(), *arguments],
+        capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0 or not check, done.stderr[-2000:]
+    return done
+
+
+class Container:
+    """One container on the host's network, read-only but for its volume; a context manager.
+
+    Args:
+        data: Folder that becomes ``/data``.
+        env: Its settings.
+        mounts: Files and folders that it sees, read-only, by their place inside.
+        arguments: Of serd.
+        entrypoint: Instead of serd.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        env: Mapping[str, str],
+        *,
+        mounts: Mapping[str, Path] | None = None,
+        arguments: Sequence[str] = ("run",),
+        entrypoint: str | None = None,
+    ) -> None:
+        self.name = f"serd-test-{uuid.uuid4().hex[:8]}"
+        data.mkdir(exist_ok=True)
+        data.chmod(0o777)
+        self._command = [
+            "run", "--detach", "--name", self.name, "--network=host", "--read-only",
+            "--cap-drop=all", "--security-opt=no-new-privileges", "--no-healthcheck", *_HERE,
+            f"--volume={data}:/data",
+            *(f"--volume={path}:{inside}:ro" for inside, path in (mounts or {}).items()),
+            *(f"--env={name}={value}" for name, value in env.items()),
+            *([] if entrypoint is None else [f"--entrypoint={entrypoint}"]),
+            os.environ[VARIABLE], *arguments,
+        ]  # fmt: skip
+
+    def __enter__(self) -> Self:
+        podman(*self._command)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        podman("rm", "--force", "--time=0", self.name, check=False)
+
+    def execute(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command inside."""
+        return podman("exec", self.name, *command, check=False)
+
+    def health(self) -> subprocess.CompletedProcess[str]:
+        """Run the image's health check."""
+        (check,) = json.loads(podman("image", "inspect", os.environ[VARIABLE]).stdout)
+        kind, *command = (check.get("Healthcheck") or check["Config"]["Healthcheck"])["Test"]
+        assert kind == "CMD"  # no shell
+        return self.execute(*command)
+
+    def inspect(self) -> dict[str, Any]:
+        """What podman knows of its state."""
+        (found,) = json.loads(podman("container", "inspect", self.name).stdout)
+        state: dict[str, Any] = found["State"]
+        return state
+
+    def wait(self) -> int:
+        """Wait until it has ended; its exit code."""
+        self.wait_until(lambda: not self.inspect()["Running"], "the container to end")
+        return int(self.inspect()["ExitCode"])
+
+    def wait_until(self, true: Callable[[], bool], what: str) -> None:
+        """Wait until something holds."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while not true():
+            assert time.monotonic() < deadline, f"waited for {what}\n{self.log}"
+            time.sleep(0.3)
+
+    @property
+    def log(self) -> str:
+        """What it has said."""
+        return podman("logs", self.name, check=False).stderr

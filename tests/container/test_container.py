@@ -1,0 +1,125 @@
+"""The image: what it hears, how it stops, what it keeps, and how it says that it is deaf."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.broker import Recorder, free_port, mosquitto
+from tests.container.container import TIMEOUT_S, VARIABLE, Container, podman
+from tests.layer import TREE
+from tests.pulse import virtual_microphone
+from tests.system.node import SAMPLE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.pulse import VirtualMicrophone
+
+pytestmark = [pytest.mark.container, pytest.mark.slow, pytest.mark.timeout(900)]
+
+TOPIC = "serd/den/emotion"
+
+
+@pytest.fixture
+def mic() -> Iterator[VirtualMicrophone]:
+    with virtual_microphone() as microphone:
+        folder = microphone.socket.parent
+        folder.chmod(0o755)
+        yield microphone
+
+
+def _settings(port: int, mic: VirtualMicrophone | None = None) -> dict[str, str]:
+    env = {
+        "SERD_NODE": "den",
+        "SERD_MQTT__HOST": "127.0.0.1",
+        "SERD_MQTT__PORT": str(port),
+        "SERD_METRICS__PORT": str(free_port()),
+    }
+    if mic is not None:
+        env |= {"PULSE_SERVER": "unix:/run/pulse/native", "PULSE_SOURCE": "room.monitor"}
+    return env
+
+
+def test_sound_from_a_pulseaudio_socket_becomes_events(
+    mic: VirtualMicrophone, tmp_path: Path
+) -> None:
+    began = time.monotonic()
+    with mosquitto(tmp_path) as broker, Recorder(broker.port) as recorder:
+        mounts = {"/run/pulse": mic.socket.parent}
+        with Container(tmp_path / "data", _settings(broker.port, mic), mounts=mounts) as container:
+            container.wait_until(lambda: mic.recorders() == 1, "serd to listen")
+            mic.play(SAMPLE)
+            recorder.wait(lambda: len(recorder.on(TOPIC)) >= 5, TIMEOUT_S)
+            print(f"first events {time.monotonic() - began:.0f} s after the start")
+            # As nobody special, in a system that it cannot change, with no tool to do it.
+            inside = container.execute(
+                "/opt/serd/venv/bin/python", "-c",
+                "import os; print(os.getuid()); open('/opt/serd/mine', 'w')",
+            )  # fmt: skip
+            assert inside.stdout.strip() == "10001"
+            assert "Read-only file system" in inside.stderr
+            done = container.health()
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.startswith("den: ")
+            began = time.monotonic()
+            podman("stop", "--time=30", container.name)
+            print(f"stopped within {time.monotonic() - began:.1f} s")
+            assert container.wait() == 0, container.log
+            recorder.wait_for("serd/den/status", b"offline")
+    (image,) = json.loads(podman("image", "inspect", os.environ[VARIABLE]).stdout)
+    print(f"image: {image['Size'] / 1e6:.0f} MB, {len(image['RootFS']['Layers'])} layers")
+
+
+def test_kill_loses_nothing(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    port = free_port()
+    sample = {"/sample.ogg": SAMPLE}
+    hear = ("run", "--source", "/sample.ogg", "--pace")
+    with Container(data, _settings(port), mounts=sample, arguments=[*hear, "real"]) as container:
+        container.wait_until(lambda: _journalled(container) >= 3, "three events in the journal")
+        podman("kill", "--signal=KILL", container.name)
+        assert container.wait() == 137
+    with mosquitto(tmp_path, port=port), Recorder(port) as recorder:
+        arguments = [*hear, "fast"]
+        with Container(data, _settings(port), mounts=sample, arguments=arguments) as container:
+            assert container.wait() == 0, container.log
+            recorder.wait_for("serd/den/status", b"offline")
+        numbers = [json.loads(payload)["seq"] for payload in recorder.on(TOPIC)]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert len(numbers) > 8  # those of before and all of the sample
+
+
+def test_deafness_fails_the_health_check_and_ends_it(tmp_path: Path) -> None:
+    # A pipeline that hangs, as in the tests of faults; seconds stand for minutes.
+    mounts = {"/sample.ogg": SAMPLE, "/faulty.py": TREE / "tests" / "faults" / "faulty.py"}
+    data = tmp_path / "data"
+    container = Container(
+        data, _settings(free_port()), mounts=mounts,
+        entrypoint="/opt/serd/venv/bin/python",
+        arguments=["/faulty.py", "pipeline-hangs", "run", "--source", "/sample.ogg"],
+    )  # fmt: skip
+    with container:
+        container.wait_until(lambda: container.health().returncode == 0, "serd to be well")
+        (data / "strike").touch()
+        container.wait_until(lambda: container.health().returncode != 0, "a failing health check")
+        assert container.wait() == 70, container.log
+        assert "hangs" in container.log
+
+
+def test_a_wrong_setting_is_a_line_and_ends_it(tmp_path: Path) -> None:
+    settings = _settings(free_port()) | {"SERD_SPEECH__AGGRESSIVENESS": "7"}
+    with Container(tmp_path / "data", settings) as container:
+        assert container.wait() == 78
+        assert "SERD_SPEECH__AGGRESSIVENESS" in container.log
+        assert "Traceback" not in container.log
+
+
+def _journalled(container: Container) -> int:
+    done = container.execute("/opt/serd/venv/bin/serd", "history", "--json")
+    return sum(line.startswith("{") for line in done.stdout.splitlines())
