@@ -8,18 +8,19 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=$(realpath -m "${1:-dist}")
-SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+revision=$(git rev-parse HEAD)
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct "$revision")
 export SOURCE_DATE_EPOCH
 umask 022
 python=${PYTHON:-.venv/bin/python}
 python=$(realpath -s "$python")
-version=$("$python" -c 'from serd.version import VERSION; print(VERSION)')
 git diff --quiet HEAD || echo "release: what is not committed is not in it" >&2
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/serd" "$work/built"
-git archive HEAD | tar -x -C "$work/serd"
+git archive "$revision" | tar -x -C "$work/serd"
+version=$(sed -n 's/^VERSION: Final = "\(.*\)"/\1/p' "$work/serd/serd/version.py")
 rm -rf "$out"
 mkdir -p "$out"
 skip() { echo "release: left out: $1" | tee -a "$work/left-out" >&2; }
@@ -35,23 +36,23 @@ cp "$work"/built/*.whl "$out/"
 
 echo "==> models and their cards"
 for model in default permissive; do
-    cp "serd/model/data/$model.tflite" "$out/serd-model-$model-$version.tflite"
+    cp "$work/serd/serd/model/data/$model.tflite" "$out/serd-model-$model-$version.tflite"
 done
-cp docs/model-card.md "$out/serd-model-default-$version.md"
-cp docs/model-card-permissive.md "$out/serd-model-permissive-$version.md"
+cp "$work/serd/docs/model-card.md" "$out/serd-model-default-$version.md"
+cp "$work/serd/docs/model-card-permissive.md" "$out/serd-model-permissive-$version.md"
 
 echo "==> add-on"
 (cd "$work/serd" && packaging/homeassistant/archive.sh "$work/addon/serd-addon-$version")
 "$python" packaging/reproducible.py "$work/addon" "$out/serd-addon-$version.tar.gz"
 
 echo "==> SBOM (CycloneDX)"
-"$python" packaging/reproducible.py --sbom packaging/requirements.lock "$version" "$out/serd-$version.cdx.json"
+"$python" packaging/reproducible.py --sbom "$work/serd/packaging/requirements.lock" "$version" "$out/serd-$version.cdx.json"
 
 echo "==> release notes"
 awk -v version="$version" '
     /^## / { on = index($0, "[" version "]") > 0; if (on) found = 1; if ($0 ~ /\[Unreleased\]/) waiting = 1; else waiting = 0 }
     on { text = text $0 "\n" } waiting { next_text = next_text $0 "\n" }
-    END { printf "%s", found ? text : next_text }' CHANGELOG.md >"$out/RELEASE-NOTES.md"
+    END { printf "%s", found ? text : next_text }' "$work/serd/CHANGELOG.md" >"$out/RELEASE-NOTES.md"
 test -s "$out/RELEASE-NOTES.md" || { echo "release: CHANGELOG.md says nothing of $version" >&2; exit 78; }
 
 native=$(dpkg --print-architecture)
