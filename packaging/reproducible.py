@@ -42,7 +42,7 @@ def pack(source: Path, target: Path) -> None:
                         archive.addfile(entry, file)
                 else:
                     archive.addfile(entry)
-    with target.open("wb") as file, gzip.GzipFile("", "wb", 9, file, mtime=EPOCH) as zipped:
+    with target.open("wb") as out, gzip.GzipFile("", "wb", 9, out, mtime=EPOCH) as zipped:
         zipped.write(content.getvalue())
 
 
