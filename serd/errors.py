@@ -51,9 +51,19 @@ class InputError(SerdError):
 
 
 class UnavailableError(SerdError):
-    """Something outside serd that is needed is not there: device, broker, disk."""
+    """Something outside serd that is needed is not there: device, broker, disk.
+
+    Args:
+        message: See :class:`SerdError`.
+        remedy: See :class:`SerdError`.
+        retry_s: Seconds before which another attempt makes no sense, or does harm.
+    """
 
     exit_code = 69
+
+    def __init__(self, message: str, *, remedy: str | None = None, retry_s: float = 0.0) -> None:
+        super().__init__(message, remedy=remedy)
+        self.retry_s = retry_s
 
 
 class ConfigError(SerdError):

@@ -59,6 +59,10 @@ PUBLISHER_PATIENCE_S: Final = 180.0
 """The same for the publisher: looking up the broker's name may take minutes where nobody answers,
 and the absence of a broker is no fault of serd's."""
 
+LONGEST_RETRY_S: Final = 5.0
+"""Longest wait before a source that is not there is tried again. With the time that it takes to
+connect, a camera that comes back is heard within ten seconds."""
+
 SENSITIVITY_KEY: Final = "sensitivity"
 """Under this it keeps the sensitivity, with that of the configuration at the time."""
 
@@ -119,7 +123,7 @@ class Node:
             Segmenter(config.speech, make_vad(config.speech)), classifier, decision=decision
         )
         personal.attach(self.name, decision)
-        self.source = make_source(config.audio)
+        self.source = make_source(config.audio, alone=alone)
         # Looked at before anybody hears of this node.
         began_ms = _began_ms(self.source, began) if isinstance(self.source, FileSource) else None
         self.publisher = MqttPublisher(
@@ -150,7 +154,7 @@ class Node:
             muted=remembered_mute(journal.get_meta, config, alone=alone),
             quiet=self._quiet_times.now(),
             began_ms=began_ms,
-            retry=Backoff(first_s=1.0, longest_s=10.0),
+            retry=Backoff(first_s=1.0, longest_s=LONGEST_RETRY_S),
             on_event=on_event,
         )
         self.failure: BaseException | None = None
@@ -277,7 +281,7 @@ class Node:
                 name=self._titled("pipeline"),
                 alive=lambda: self.alive or self.failure is None,
                 # A recording that has ended stands still, and that is well.
-                heartbeat=lambda: time.monotonic() if self.ended else self.pipeline.heartbeat,
+                heartbeat=lambda: time.monotonic() if self.ended else self.pipeline.pulse,
                 patience_s=PIPELINE_PATIENCE_S,
                 restart=self._restart,
             ),
@@ -317,7 +321,10 @@ class Node:
         broker = "" if self.publisher.connected else "the broker does not answer"
         trouble = self.pipeline.trouble
         conflict = self.publisher.conflict
-        return "; ".join(filter(None, (self.pipeline.condition.value, trouble, broker, conflict)))
+        condition = self.pipeline.condition.value
+        if self._config.audio.kind != "mic":
+            condition = condition.replace("the microphone", "the source")
+        return "; ".join(filter(None, (condition, trouble, broker, conflict)))
 
     @property
     def state(self) -> str:

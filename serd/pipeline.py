@@ -43,6 +43,9 @@ log = logging.getLogger(__name__)
 READ_TIMEOUT_S: Final = 0.5
 """How long one read may wait: the longest that a command to mute or stop goes unnoticed."""
 
+OPEN_S: Final = 20.0
+"""The longest that a source may take to open: a camera has to be called first."""
+
 CARE_S: Final = 1.0
 """How often the pipeline looks whether its source is well."""
 
@@ -147,6 +150,7 @@ class Pipeline:
         self.heartbeat = time.monotonic()
         """When the pipeline last took a block and worked on it, or knowingly waited."""
 
+        self._opening_until = 0.0
         self._announced = 0.0
         self._announced_condition: Condition | None = None
         self._cared = 0.0
@@ -208,6 +212,11 @@ class Pipeline:
     def _interrupt(self) -> None:
         self._interrupted = True
         self._changed.notify_all()
+
+    @property
+    def pulse(self) -> float:
+        """The heartbeat, which goes on while a source is being opened, for as long as it may."""
+        return max(self.heartbeat, min(time.monotonic(), self._opening_until))
 
     @property
     def muted(self) -> bool:
@@ -278,12 +287,18 @@ class Pipeline:
             if self._stopping or self._shut:
                 return False
             self._interrupted = False
+        self._opening_until = time.monotonic() + OPEN_S
         try:
             self._source.open()
         except UnavailableError as error:
+            if self._interrupted:  # somebody has closed it while it was opened
+                return False
             self._health.failed(error)
-            self._pause(self._retry.next())
+            self._pause(max(self._retry.next(), error.retry_s))
             return False
+        finally:
+            self.heartbeat = time.monotonic()
+            self._opening_until = 0.0
         if self._interrupted:  # the close() meant for this open() may have come before it
             self._source.close()
             return False
@@ -310,6 +325,7 @@ class Pipeline:
     def _listen(self) -> None:
         """Read until the source ends, fails, or somebody closes it."""
         last: Block | None = None
+        wait_s = 0.0
         try:
             while not self._care():
                 block = self._source.read(READ_TIMEOUT_S, self._recogniser.patience)
@@ -325,6 +341,7 @@ class Pipeline:
         except UnavailableError as error:
             self._health.failed(error)
             self.condition = Condition.WAITING
+            wait_s = error.retry_s
         self._source.close()
         if last is not None:
             self._conclude(self._recogniser.flush(), last)
@@ -332,7 +349,7 @@ class Pipeline:
         if self._announced_condition is not self.condition:
             self._announce()
         if self.condition is Condition.WAITING:
-            self._pause(self._retry.next())
+            self._pause(max(self._retry.next(), wait_s))
 
     def _hear(self, block: Block) -> None:
         if block.lost and not self._fresh:

@@ -179,17 +179,18 @@ class Child:
 
     def interrupt(self) -> None:
         """Let a :meth:`read` that waits in another thread return, now and from now on."""
-        self._ending = True
-        with contextlib.suppress(OSError):
-            os.write(self._waker, b"x")
+        with self._lock:
+            self._ending = True
+            if not self._ended:  # else the descriptor may be another's by now
+                os.write(self._waker, b"x")
 
     def end(self) -> None:
         """End it and all that it has started: politely, then not. Not while another reads."""
+        self.interrupt()
         with self._lock:
             if self._ended:
                 return
             self._ended = True
-        self.interrupt()
         signal_group(self.pid, signal.SIGTERM)
         self.wait(GRACE_S)
         # Not reaped yet, so its number cannot be another's: what it left behind ends now.

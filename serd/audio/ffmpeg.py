@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +20,7 @@ import numpy as np
 from serd.audio.pcm import NotPcmError, PcmStream, read_header
 from serd.config.address import scheme, scrubbed
 from serd.errors import InputError, UnavailableError
-from serd.program import PATH, Child, environment
+from serd.program import PATH, PIECE, Child, environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,23 +130,6 @@ def script(url: str) -> str:
     return "\n".join([*lines, *(f"option {key} {value}" for key, value in options.items())]) + "\n"
 
 
-def decode_pipe(stdin: int) -> Child:
-    """Start an ffmpeg that decodes what it reads from a file descriptor, to WAV.
-
-    Args:
-        stdin: The reading end of a pipe.
-
-    Raises:
-        UnavailableError: ffmpeg is not there, or cannot be started.
-    """
-    command = [
-        find(), *_QUIET,
-        "-protocol_whitelist", "pipe", "-format_whitelist", ",".join(FORMATS),
-        "-i", "pipe:0", "-c:a", "pcm_f32le", *_OUT,
-    ]  # fmt: skip
-    return start(command, stdin=stdin)
-
-
 def start(
     command: Sequence[str | bytes], *, stdin: int | None = None, pass_fds: Sequence[int] = ()
 ) -> Child:
@@ -194,8 +178,9 @@ NO_AUDIO: Final = "it has no sound track"
 _MEANINGS: Final = (
     (("401 unauthorized", "403 forbidden", "authorization failed", "access denied"), LOGIN_REFUSED),
     (("connection rejected: rejected", "badsecret"), LOGIN_REFUSED),
-    (("matches no streams", "does not contain any stream"), NO_AUDIO),
-    (("404 not found", "454 session not found"), "there is no such stream on that host (404)"),
+    # A camera that was asked for no track at all, for it has none of sound, will not play that.
+    (("matches no streams", "does not contain any stream", "method play failed: 4"), NO_AUDIO),
+    (("404 not found",), "there is no such stream on that host (404)"),
     (("connection refused",), "the connection was refused: nothing listens there"),
     (("no route to host", "network is unreachable"), "the host cannot be reached"),
     (("failed to resolve hostname", "name or service not known"), "the host's name is unknown"),
@@ -310,3 +295,60 @@ class FfmpegFile:
     def close(self) -> None:
         """End ffmpeg."""
         self._child.end()
+
+
+class PipeDecoder:
+    """An ffmpeg that decodes what comes from a file descriptor to a WAV stream. For one thread.
+
+    Args:
+        source: Read by a thread of its own, as fast as ffmpeg takes it.
+        head: What was read from there before.
+
+    Raises:
+        UnavailableError: ffmpeg is not there, or cannot be started.
+    """
+
+    def __init__(self, source: int, head: bytes) -> None:
+        program = find()
+        reading, self._writing = os.pipe()
+        try:
+            self._child = start(
+                [
+                    program, *_QUIET,
+                    "-protocol_whitelist", "pipe", "-format_whitelist", ",".join(FORMATS),
+                    "-i", "pipe:0", "-c:a", "pcm_f32le", *_OUT,
+                ],
+                stdin=reading,
+            )  # fmt: skip
+        except UnavailableError:
+            os.close(self._writing)
+            raise
+        finally:
+            os.close(reading)
+        self._thread = threading.Thread(
+            target=self._feed, args=(source, head), name="serd-feed", daemon=True
+        )
+        self._thread.start()
+
+    def _feed(self, source: int, data: bytes) -> None:
+        try:
+            while data:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[os.write(self._writing, rest) :]
+                data = os.read(source, PIECE)
+        except OSError:  # ffmpeg has ended, and with it the use of going on
+            return
+        finally:
+            os.close(self._writing)
+
+    def read(self, timeout: float) -> bytes | None:
+        """As :meth:`serd.program.Child.read`."""
+        return self._child.read(timeout)
+
+    def end(self) -> str | None:
+        """End it; what was wrong with what it was given, None if nothing."""
+        self._child.wait(1.0)
+        said = self._child.said
+        self._child.end()
+        return reason(said)

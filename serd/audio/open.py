@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from serd.audio.file import FileSource
 from serd.audio.microphone import Microphone
 from serd.audio.stdin import StdinSource
+from serd.audio.stream import NetworkSource, ProgramSource
 
 if TYPE_CHECKING:
     from serd.audio.source import Source
@@ -24,16 +26,34 @@ def check_source(settings: AudioConfig) -> None:
         source.length_s()
 
 
-def make_source(settings: AudioConfig) -> Source:
-    """Make the source that ``audio.source`` names, not yet opened.
+def make_source(settings: AudioConfig, *, alone: bool = True) -> Source:
+    """Make the source that the section ``audio`` names, not yet opened.
 
     Args:
-        settings: ``source`` is "mic", "-" for standard input, or a path.
+        settings: ``source`` is "mic", "-" for standard input, a URL or a path; or there is a
+            ``command``.
+        alone: Whether it is the only source of the process.
     """
-    if settings.source == "mic":
-        return Microphone(
-            device=settings.device, gain_db=settings.gain_db, buffer_s=settings.buffer_s
-        )
-    if settings.source == "-":
-        return StdinSource(rate=settings.rate_hz, gain_db=settings.gain_db)
-    return FileSource(settings.source, pace=settings.pace, gain_db=settings.gain_db)
+    match settings.kind:
+        case "mic":
+            return Microphone(
+                device=settings.device, gain_db=settings.gain_db, buffer_s=settings.buffer_s
+            )
+        case "stdin":
+            managed = not alone or _under_service_manager()
+            retry = managed if settings.on_end == "auto" else settings.on_end == "retry"
+            return StdinSource(
+                rate=settings.rate_hz, gain_db=settings.gain_db, retry=retry, alone=alone
+            )
+        case "network":
+            return NetworkSource(settings)
+        case "program":
+            return ProgramSource(settings)
+        case "file":
+            return FileSource(settings.source, pace=settings.pace, gain_db=settings.gain_db)
+
+
+def _under_service_manager() -> bool:
+    """Whether somebody starts serd again when it ends."""
+    env = os.environ
+    return "NOTIFY_SOCKET" in env or env.get("SYSTEMD_EXEC_PID") == str(os.getpid())

@@ -1,51 +1,58 @@
-"""Raw samples from a pipe: ``arecord -f S16_LE -r 16000 -t raw | serd run --source -``."""
+"""Standard input: raw samples, or a recording of any kind.
+
+As in ``arecord -f S16_LE -r 16000 -t raw | serd run --source -``.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import select
 import stat
 import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Final
 
-import numpy as np
-
+from serd.audio.container import NEEDED, recognise
+from serd.audio.ffmpeg import PipeDecoder
 from serd.audio.format import MAX_RATE, MIN_RATE, SAMPLE_RATE
 from serd.audio.intake import Intake
+from serd.audio.pcm import NotPcmError, PcmFormat, PcmStream, read_header
+from serd.audio.rawcheck import RawCheck
 from serd.audio.source import Block, EndOfSource, SourceContext, SourceStats
-from serd.errors import InputError, UsageError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from serd.errors import InputError, UnavailableError, UsageError
 
 log = logging.getLogger(__name__)
 
-CONTAINERS = {b"RIFF": "WAV", b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3\x03": "MP3", b"FORM": "AIFF"}
-"""First four bytes of files that are often piped in by mistake."""
-
-
-BACKLOG_S = 0.96
+BACKLOG_S: Final = 0.96
 """Most seconds that one read takes of what already waits: 32 frames of the detector. Sound that
 waits is late anyway, and in larger blocks serd catches up sooner: all that is around a frame is
 then done once for many."""
 
-STALE_BYTES = 1 << 20
+STALE_BYTES: Final = 1 << 20
 """As large as a pipe may be made without privileges (pipe(7))."""
+
+HEAD_S: Final = 0.25
+"""Seconds that a slow writer is given to write enough that a recording would be recognised."""
 
 
 class StdinSource(SourceContext):
-    """Signed 16-bit little-endian mono samples from a file descriptor.
+    """Raw 16-bit little-endian mono samples from a file descriptor, or a recording.
 
     A pipe never overflows: whoever writes into it waits. The descriptor is not closed, it belongs
-    to the process.
+    to the process. A WAV stream is read as it comes; any other kind of recording goes through
+    ffmpeg, or is refused by name where that is not installed.
 
     Args:
-        rate: Hertz of the samples.
+        rate: Hertz of raw samples.
         gain_db: Amplification in decibels.
         fd: File descriptor; None for standard input.
+        retry: Whether its end is a fault like that of a microphone, after which it is to be opened
+            again. Without, the end is the end.
+        alone: Whether nothing else is listened to, so that serd ends where no retry can help.
 
     Raises:
         UsageError: The rate is out of range.
@@ -57,30 +64,50 @@ class StdinSource(SourceContext):
     _wake: tuple[int, int] | None = None
     """What close() writes to, so that a poll() in another thread ends."""
 
-    def __init__(self, *, rate: int = 16_000, gain_db: float = 0.0, fd: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        rate: int = 16_000,
+        gain_db: float = 0.0,
+        fd: int | None = None,
+        retry: bool = False,
+        alone: bool = True,
+    ) -> None:
         if not MIN_RATE <= rate <= MAX_RATE:
             raise UsageError(f"a rate of {rate} Hz is not within {MIN_RATE} to {MAX_RATE}")
         self.rate = rate
         self._given_fd = fd
+        self._retry = retry
+        self._alone = alone
         self._fd = -1
         self._intake = Intake(gain_db=gain_db)
         self._opens = 0
         self._poll = select.poll()
         self._most = 2 * max(1, round(rate * BACKLOG_S))
         self._closed = True
+        self._forget()
+
+    def _forget(self) -> None:
+        """Begin anew: what comes next may be of another kind."""
+        self._head = b""
+        self._head_due = math.inf
+        self._pcm: PcmStream | None = None
+        self._decoder: PipeDecoder | None = None
+        self._check: RawCheck | None = None
         self._ended = False
-        self._rest = b""
-        self._bytes = 0
+        self._heard = 0
+        """Frames."""
 
     @property
     def stats(self) -> SourceStats:
         """The counters, at this moment."""
+        pcm = self._pcm.format if self._pcm is not None else PcmFormat(rate=self.rate)
         return SourceStats(
             blocks=self._intake.blocks,
             samples=self._intake.samples,
             opens=self._opens,
-            rate=self.rate if self._opens else 0,
-            channels=1 if self._opens else 0,
+            rate=pcm.rate if self._opens else 0,
+            channels=pcm.channels if self._opens else 0,
         )
 
     def open(self) -> None:
@@ -88,7 +115,8 @@ class StdinSource(SourceContext):
 
         Raises:
             UsageError: Standard input is a terminal.
-            InputError: There is no standard input.
+            InputError: There is no standard input, or it has ended for good.
+            UnavailableError: It has ended, and nobody writes into it yet.
         """
         try:
             self._fd = sys.stdin.fileno() if self._given_fd is None else self._given_fd
@@ -100,42 +128,157 @@ class StdinSource(SourceContext):
                 "standard input is a terminal; audio has to be piped in",
                 remedy="arecord -f S16_LE -r 16000 -c 1 -t raw | serd run --source -",
             )
+        self._poll = select.poll()
+        self._poll.register(self._fd, select.POLLIN)
+        if self._ended:
+            self._look_for_more()
         if self._wake is None:
             self._wake = os.pipe()
             os.set_blocking(self._wake[0], False)
             os.set_blocking(self._wake[1], False)
         else:
             self._drop_stale()
-        self._poll = select.poll()
-        self._poll.register(self._fd, select.POLLIN)
         self._poll.register(self._wake[0], select.POLLIN)
-        self._intake.start(rate=self.rate, channels=1)
+        if self._pcm is not None:
+            self._intake.start(rate=self._pcm.format.rate, channels=self._pcm.format.channels)
         self._opens += 1
         self._closed = False
+
+    def _look_for_more(self) -> None:
+        """After the end: whether somebody writes again, which is possible with a named pipe."""
+        if any(event & select.POLLIN for _, event in self._poll.poll(0)) and not _is_file(self._fd):
+            self._forget()
+            return
+        named = os.path.lexists(_path_of(self._fd)) and stat.S_ISFIFO(os.fstat(self._fd).st_mode)
+        if self._alone and not named:
+            raise InputError(
+                "standard input has ended, and what it was can bring no more",
+                remedy="whoever starts serd has to start it again, with what writes into it",
+            )
+        raise _gone()
 
     def read(self, timeout: float, enough: int = 0) -> Block | None:  # noqa: ARG002 - see below
         """Give the next block; see :meth:`serd.audio.source.Source.read`."""
         give_up = time.monotonic() + timeout
         while True:
             if self._closed or self._ended or self._wake is None:
-                raise EndOfSource
-            if not self._wait(give_up - time.monotonic()):
-                return None
+                raise self._at_end()
             # As a microphone's ring does, a pipe gives all that waits; a file that is the standard
             # input gives as much as is asked for.
-            data = os.read(self._fd, self._most)
+            pcm, data = self._next(give_up)
+            if data is None:
+                return None
             now = time.monotonic()
             if not data:
-                self._ended = True
                 block = self._end(now)
                 if block is None:
-                    raise EndOfSource
+                    raise self._at_end()
                 return block
-            frames = self._decode(data)
-            if len(frames):
-                block = self._intake.push(frames, now, harmless=True)
-                if block is not None:
-                    return block
+            block = self._take(pcm, data, now)
+            if block is not None:
+                return block
+
+    def _take(self, pcm: PcmStream, data: bytes, now: float) -> Block | None:
+        if self._check is not None and self._check.feed(data, now):
+            self._check = None
+        frames = pcm.push(data)
+        self._heard += len(frames)
+        return self._intake.push(frames, now, harmless=pcm.format.harmless)
+
+    def _next(self, give_up: float) -> tuple[PcmStream, bytes | None]:
+        """The next bytes, and what they are; as :meth:`_bytes`."""
+        data = None
+        if self._pcm is None:
+            data = self._recognised(give_up)
+            if self._pcm is None:
+                return PcmStream(PcmFormat(rate=self.rate)), None
+        # There may have been a header and nothing behind it yet.
+        return self._pcm, data or self._bytes(give_up)
+
+    def _bytes(self, give_up: float) -> bytes | None:
+        """What comes next; none (``b""``) at the end, None if nothing came in time."""
+        left = max(0.0, give_up - time.monotonic())
+        if self._decoder is not None:
+            data = self._decoder.read(left)
+            if self._closed:
+                raise EndOfSource
+            return data
+        return os.read(self._fd, self._most) if self._wait(left) else None
+
+    def _recognised(self, give_up: float) -> bytes | None:
+        """Find out what comes: ``_pcm``, and ``_decoder`` if it takes one.
+
+        Returns:
+            The first samples; None if it was not clear in time.
+
+        Raises:
+            InputError: It is nothing that serd can read.
+        """
+        ended = False
+        while not self._known(last=ended or time.monotonic() >= self._head_due):
+            if ended:
+                problem = self._stop_decoding()
+                self._ended = True
+                raise InputError(f"standard input holds no audio: {problem or 'it ends too soon'}")
+            now = time.monotonic()
+            # Once a slow writer has had his time, there is only to wait for more.
+            data = self._bytes(min(give_up, self._head_due) if now < self._head_due else give_up)
+            if data:
+                if not self._head:
+                    self._head_due = time.monotonic() + HEAD_S
+                self._head += data
+            elif data is not None:
+                ended = True
+            elif time.monotonic() >= give_up:
+                return None
+        head, self._head = self._head, b""
+        return head
+
+    def _known(self, *, last: bool) -> bool:
+        """Whether ``_head`` says what comes.
+
+        Args:
+            last: No more will come soon.
+        """
+        if self._decoder is not None:
+            return self._starts_as_wav()
+        if len(self._head) < NEEDED and not last:
+            return False
+        kind = recognise(self._head)
+        if kind is None:
+            if len(self._head) < 2:
+                raise InputError("standard input holds no audio (0 samples)")
+            self._set(PcmFormat(rate=self.rate))
+            self._check = RawCheck(self.rate, "the samples on standard input")
+            return True
+        if kind.startswith("WAV"):
+            with contextlib.suppress(NotPcmError):
+                return self._starts_as_wav()
+        log.info("standard input is a recording (%s), and goes through ffmpeg", kind)
+        try:
+            self._decoder = PipeDecoder(self._fd, self._head)
+        except UnavailableError as error:
+            raise InputError(
+                f"standard input is {kind}, which serd reads from a pipe only through ffmpeg: "
+                f"{error.message}",
+                remedy=f"{error.remedy}, or give the file with --source PATH",
+            ) from error
+        self._head, self._head_due = b"", math.inf
+        return False
+
+    def _starts_as_wav(self) -> bool:
+        """Whether ``_head`` was a whole WAV header, which is then taken off."""
+        header = read_header(self._head) if len(self._head) >= 4 else None
+        if header is None:
+            return False
+        self._set(header[0])
+        self._head = self._head[header[1] :]
+        return True
+
+    def _set(self, pcm: PcmFormat) -> None:
+        self._pcm = PcmStream(pcm)
+        self._most = pcm.frame_bytes * max(1, round(pcm.rate * BACKLOG_S))
+        self._intake.start(rate=pcm.rate, channels=pcm.channels)
 
     def _drop_stale(self) -> None:
         """Forget what close() said, and what came in while nobody was to listen.
@@ -145,19 +288,23 @@ class StdinSource(SourceContext):
         assert self._wake is not None  # noqa: S101 - open() made it
         with contextlib.suppress(BlockingIOError):
             os.read(self._wake[0], 4096)
-        if stat.S_ISREG(os.fstat(self._fd).st_mode):
+        pcm = self._pcm
+        if _is_file(self._fd) or pcm is None:
             return
-        poll = select.poll()
-        poll.register(self._fd, select.POLLIN)
         dropped = 0
         # Bounded: a fast writer must not keep us here.
-        while dropped < STALE_BYTES and any(event & select.POLLIN for _, event in poll.poll(0)):
-            data = os.read(self._fd, 4096)
+        while dropped < STALE_BYTES:
+            if self._decoder is not None:
+                data = self._decoder.read(0.0)
+            else:
+                ready = any(event & select.POLLIN for _, event in self._poll.poll(0))
+                data = os.read(self._fd, 4096) if ready else None
             if not data:
                 break
             dropped += len(data)
-        self._intake.skip(dropped // 2 * SAMPLE_RATE // self.rate)
-        self._rest = b"\0" * ((len(self._rest) + dropped) % 2)  # samples begin at even bytes
+        width = pcm.format.frame_bytes
+        self._intake.skip(dropped // width * SAMPLE_RATE // pcm.format.rate)
+        pcm.rest = b"\0" * ((len(pcm.rest) + dropped) % width)  # samples begin where they do
 
     def _wait(self, timeout: float) -> bool:
         """Whether there is something to read, or the end, within ``timeout`` seconds."""
@@ -166,30 +313,32 @@ class StdinSource(SourceContext):
             raise EndOfSource
         return any(fd == self._fd for fd, _ in ready)
 
-    def _decode(self, data: bytes) -> NDArray[np.float32]:
-        if self._bytes < 4:
-            head = (self._rest + data)[:4]
-            if kind := CONTAINERS.get(head):
-                raise InputError(
-                    f"standard input is a {kind} file, not raw samples",
-                    remedy=f"give the file with --source PATH, or convert it: sox FILE -t raw "
-                    f"-e signed -b 16 -c 1 -r {self.rate} -",
-                )
-        self._bytes += len(data)
-        if self._rest:
-            data = self._rest + data
-        whole = len(data) // 2
-        self._rest = data[2 * whole :]
-        samples = np.frombuffer(data, "<i2", whole).astype(np.float32)
-        samples *= np.float32(1.0 / 32768.0)
-        return samples[:, np.newaxis]
-
     def _end(self, now: float) -> Block | None:
-        if self._bytes < 2:
-            raise InputError("standard input holds no audio (0 samples)")
-        if self._rest:
+        assert self._pcm is not None  # noqa: S101 - else nothing was read
+        self._ended = True
+        problem = self._stop_decoding()
+        if not self._heard:
+            why = f": {problem}" if problem else " (0 samples)"
+            raise InputError(f"standard input holds no audio{why}")
+        if problem is not None:
+            log.warning("standard input is damaged: %s", problem)
+        if self._pcm.rest:
             log.warning("standard input ends in the middle of a sample: is it 16-bit?")
+        log.warning(
+            "standard input has ended after %.1f s of sound", self._heard / self._pcm.format.rate
+        )
         return self._intake.finish(now)
+
+    def _stop_decoding(self) -> str | None:
+        """End ffmpeg; what was wrong with what it was given."""
+        decoder, self._decoder = self._decoder, None
+        return decoder.end() if decoder is not None else None
+
+    def _at_end(self) -> Exception:
+        """What to raise when nothing more can be read."""
+        if self._closed or not self._retry:
+            return EndOfSource()
+        return _gone()
 
     def close(self) -> None:
         """Stop reading. A waiting ``read()`` ends."""
@@ -201,5 +350,26 @@ class StdinSource(SourceContext):
                 log.debug("closing standard input: %s", error)
 
     def __del__(self) -> None:
+        if getattr(self, "_decoder", None) is not None:
+            self._stop_decoding()
         for fd in self._wake or ():
             os.close(fd)
+
+
+def _gone() -> UnavailableError:
+    return UnavailableError(
+        "standard input has ended: nobody writes into it",
+        remedy="start what writes into it again, or, if it was no named pipe, serd",
+    )
+
+
+def _is_file(fd: int) -> bool:
+    return stat.S_ISREG(os.fstat(fd).st_mode)
+
+
+def _path_of(fd: int) -> str:
+    """Where a file descriptor comes from; no path of a file for a pipe without a name."""
+    try:
+        return str(Path(f"/proc/self/fd/{fd}").readlink())
+    except OSError:
+        return ""

@@ -73,7 +73,10 @@ def _findings(invocation: Invocation, listen: float | None) -> Iterator[Finding]
         if (
             sys.stderr.isatty()
             and seconds > 0
-            and any(single.audio.source == "mic" for single in loaded.config.each())
+            and any(
+                single.audio.kind in {"mic", "network", "program"}
+                for single in loaded.config.each()
+            )
         ):
             click.echo(f"      listening for {seconds:g} s: say something", err=True)
 

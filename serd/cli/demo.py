@@ -49,7 +49,7 @@ def demo(invocation: Invocation) -> int:
 
     with ExitStack() as stack:
         config = _passing(loaded.config)
-        if config.audio.source == "mic":
+        if config.audio.kind == "mic":
             config = _with_sound(config, _no_microphone(loaded.config), stack)
         check_source(config.audio)
         config = _with_broker(config, stack)

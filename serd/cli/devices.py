@@ -12,6 +12,7 @@ from serd.errors import UnavailableError
 
 if TYPE_CHECKING:
     from serd.audio.devices import Device
+    from serd.config import Config
 
 
 @click.command(cls=Command)
@@ -25,20 +26,45 @@ def devices(invocation: Invocation, as_json: bool) -> None:
     config = invocation.load().config
     from serd.audio.devices import list_devices, pick
 
-    found = list_devices()
-    trouble = None
+    each = config.each()
+    elsewhere = [_elsewhere(single) for single in each if single.audio.kind != "mic"]
+    found: list[Device] = []
     picked: list[Device] = []
-    for single in config.each():
+    trouble = None
+    try:
+        found = list_devices()
+    except UnavailableError:
+        if len(elsewhere) < len(each):
+            raise
+    for single in each:
         try:
-            picked.append(pick(single.audio.device, found))
+            picked += [pick(single.audio.device, found)] if single.audio.kind == "mic" else []
         except UnavailableError as error:
             trouble = error
     if as_json:
-        click.echo(json.dumps([_plain(device, picked) for device in found], indent=2))
-    elif found:
-        _print_table(found, picked)
+        rows = [*(_plain(device, picked) for device in found), *elsewhere]
+        click.echo(json.dumps(rows, indent=2))
+    elif found or elsewhere:
+        _print_table(found, picked, elsewhere)
     if trouble is not None:
         raise trouble
+
+
+def _elsewhere(config: Config) -> dict[str, object]:
+    """A source that is no device of this machine, like one as far as that goes."""
+    from serd.audio.open import make_source
+
+    return {
+        "id": None,
+        "aliases": [],
+        "name": make_source(config.audio).name,
+        "host_api": config.audio.kind,
+        "native_rate_hz": None,
+        "channels": None,
+        "index": None,
+        "default": False,
+        "picked": True,
+    }
 
 
 def _plain(device: Device, picked: list[Device]) -> dict[str, object]:
@@ -55,7 +81,9 @@ def _plain(device: Device, picked: list[Device]) -> dict[str, object]:
     }
 
 
-def _print_table(found: list[Device], picked: list[Device]) -> None:
+def _print_table(
+    found: list[Device], picked: list[Device], elsewhere: list[dict[str, object]]
+) -> None:
     heads = ("", "ID", "RATE", "CHANNELS", "NAME")
     rows = [
         (
@@ -67,9 +95,10 @@ def _print_table(found: list[Device], picked: list[Device]) -> None:
         )
         for device in found
     ]
+    rows += [("*", "-", "-", "-", f"{row['name']} ({row['host_api']})") for row in elsewhere]
     widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
     for row in (heads, *rows):
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         click.echo("  ".join(cells).rstrip())
-    if picked:
+    if picked or elsewhere:
         click.echo("* is what the configuration picks", err=True)

@@ -47,6 +47,41 @@ class Invocation:
             text, verbatim = str(value), isinstance(value, str)
             self.overrides.append(Override(key, text, option, verbatim=verbatim))
 
+    def listen_to(self, source: str | None) -> None:
+        """Let ``--source`` say what to listen to, also where the file names a program."""
+        self.override("audio.source", source, "--source")
+        if source is not None:
+            from serd.config.address import blanked
+            from serd.config.loading import Override
+
+            self.overrides.append(Override("audio.command", "[]", "--source"))
+            hide_argument(source, blanked(source))
+
+
+def hide_argument(argument: str, shown: str) -> None:
+    """Overwrite an argument of this process's command line, which every user can see with `ps`.
+
+    It was to be seen until now, so this is no more than second best.
+
+    Args:
+        argument: As it was given.
+        shown: What stands there instead, as long as the argument.
+    """
+    old, new = os.fsencode(argument), os.fsencode(shown)
+    if old == new or len(old) != len(new):
+        return
+    import ctypes
+
+    try:
+        # Where the kernel looks for the command line: fields 48 and 49 of stat (proc(5)).
+        fields = Path("/proc/self/stat").read_text().rpartition(") ")[2].split()
+        begin, end = int(fields[45]), int(fields[46])
+        at = ctypes.string_at(begin, end - begin).find(old)
+        if at >= 0:
+            ctypes.memmove(begin + at, new, len(new))
+    except (OSError, ValueError, IndexError):  # another system
+        return
+
 
 pass_invocation = click.make_pass_decorator(Invocation, ensure=True)
 
@@ -56,8 +91,16 @@ def _set_file(context: click.Context, _: click.Parameter, value: str | None) -> 
         context.ensure_object(Invocation).config_file = Path(value)
 
 
-def _add_overrides(context: click.Context, _: click.Parameter, value: tuple[str, ...]) -> None:
+def _add_overrides(context: click.Context, __: click.Parameter, value: tuple[str, ...]) -> None:
     context.ensure_object(Invocation).overrides.extend(value)
+    for setting in value:
+        key, _, secret = setting.partition("=")
+        if key.strip().endswith("password"):
+            hide_argument(setting, f"{key}={'*' * len(secret)}")
+        elif "://" in secret:
+            from serd.config.address import blanked
+
+            hide_argument(setting, f"{key}={blanked(secret)}")
 
 
 def _set_debug(context: click.Context, _: click.Parameter, value: bool) -> None:

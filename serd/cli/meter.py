@@ -36,7 +36,7 @@ _BESIDE: Final = 31
 @click.option(
     "--source",
     type=click.Path(),
-    metavar="mic|PATH|-",
+    metavar="mic|PATH|URL|-",
     help="What to listen to (sets audio.source).",
 )
 @click.option(
@@ -63,13 +63,13 @@ def meter(
     good are peaks between -30 and -6 dBFS, and a room (the level between the words) at least 20 dB
     below. "voice" is shown where the daemon would hear speech. Into a pipe, a line each second.
     """
-    invocation.override("audio.source", source, "--source")
+    invocation.listen_to(source)
     loaded = invocation.load().config
     config = loaded.of(node)
     from serd.audio.open import make_source
     from serd.mute import why_closed
 
-    if not listen and config.audio.source != "-" and make_source(config.audio).live:
+    if not listen and config.audio.kind != "stdin" and make_source(config.audio).live:
         reason = why_closed(config, alone=not loaded.sources)
         if reason is not None:
             raise UnavailableError(
@@ -116,7 +116,7 @@ def _measure(config: Config, source: Source, display: Display, seconds: float | 
     levels = LevelMeter()
     voice, heard, shown = False, 0, 0.0
     # In a recording that is read at once, as much sound as time lies between two readings.
-    by_sound = config.audio.source != "mic" and config.audio.pace == "fast"
+    by_sound = config.audio.kind in {"file", "stdin"} and config.audio.pace == "fast"
     while seconds is None or heard < seconds * SAMPLE_RATE:
         try:
             block = source.read(display.every_s)

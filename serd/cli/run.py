@@ -27,7 +27,7 @@ def _moment_or_file(
 @click.option(
     "--source",
     type=click.Path(),
-    metavar="mic|PATH|-",
+    metavar="mic|PATH|URL|-",
     help="What to listen to (sets audio.source).",
 )
 @click.option(
@@ -67,10 +67,11 @@ def run(
     """Listen, and publish what is heard over MQTT, until stopped.
 
     PATH is an audio file: serd ends when all of it has been heard and delivered, and then clears
-    what the broker would keep of its node. With - it reads raw 16-bit little-endian mono samples
-    from standard input.
+    what the broker would keep of its node. URL is a live stream, such as a camera's (rtsp://), and
+    needs ffmpeg. With - serd reads raw 16-bit little-endian mono samples, or a recording, from
+    standard input.
     """
-    invocation.override("audio.source", source, "--source")
+    invocation.listen_to(source)
     invocation.override("audio.rate_hz", rate, "--rate")
     invocation.override("audio.pace", pace, "--pace")
     loaded = _load(invocation)

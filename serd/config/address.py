@@ -37,7 +37,8 @@ def _split(url: str) -> tuple[str, str, str, str]:
     end = next((at for at, sign in enumerate(rest) if sign in "/?#"), len(rest))
     authority, after = rest[:end], rest[end:]
     login, _, host = authority.rpartition("@")
-    if not login and not _HOST.fullmatch(authority) and "@" in after:
+    odd = not _HOST.fullmatch(authority) or after.startswith("#")
+    if not login and odd and "@" in after:
         # A password with a bare / ? or #: the login goes on to the last @.
         login, _, behind = rest.rpartition("@")
         end = next((at for at, sign in enumerate(behind) if sign in "/?#"), len(behind))
@@ -56,7 +57,8 @@ def trouble(url: str) -> str | None:
         return f"{kind} is not read; allowed are URLs that begin with {', '.join(SCHEMES)}"
     rest = url.partition("://")[2]
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    if not _HOST.fullmatch(authority.rpartition("@")[2]):
+    hidden = "@" in rest and rest[len(authority) :].startswith("#")
+    if hidden or not _HOST.fullmatch(authority.rpartition("@")[2]):
         return (
             "its host and port cannot be told apart; in a login, write / as %2F, ? as %3F, "
             "# as %23, @ as %40 and % as %25"
@@ -127,6 +129,33 @@ def secrets(url: str) -> set[str]:
 def holds_secret(url: str) -> bool:
     """Whether a URL itself holds something that is not for everybody's eyes."""
     return is_url(url) and masked(url).count(MASK) > url.count(MASK)
+
+
+def has_password(url: str) -> bool:
+    """Whether the login in a URL has a password, and not only a name."""
+    password = _split(url)[1].partition(":")[2]
+    return bool(password) and password != PLACEHOLDER
+
+
+def blanked(url: str) -> str:
+    """A URL with an asterisk for every character of a secret, so that it stays as long as it is."""
+    if not is_url(url):
+        return url
+    kind, login, host, after = _split(url)
+    after, mark, fragment = after.partition("#")
+    path, question, query = after.partition("?")
+    path = "/".join(
+        "*" * len(segment) if _masked_segment(segment) == MASK else segment
+        for segment in path.split("/")
+    )
+    fields = [field.partition("=") for field in query.split("&")]
+    query = "&".join(
+        f"{name}={'*' * len(value)}" if equals else "*" * len(name)
+        for name, equals, value in fields
+    )
+    at = "@" if login else ""
+    rest = f"{path}{question}{query}{mark}{'*' * len(fragment)}"
+    return f"{kind}://{'*' * len(login)}{at}{host}{rest}"
 
 
 def with_login(url: str, username: str | None, password: str | None) -> str:

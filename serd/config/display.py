@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import yaml
 
+from serd.config.address import masked as masked_url
+from serd.config.address import scrubbed
 from serd.config.keys import KEYS, SECTIONS
 from serd.config.limits import MASK
 from serd.config.relations import value_of
@@ -27,6 +29,11 @@ def masked(config: Config) -> dict[str, Any]:
             for name in sections:
                 section = section[name]
             section[leaf] = MASK
+    for audio in (tree["audio"], *(source["audio"] for source in tree["sources"])):
+        audio["source"] = masked_url(audio["source"])
+        audio["command"] = [scrubbed(word) for word in audio["command"]]
+        if audio["password"] is not None:
+            audio["password"] = MASK
     return tree
 
 

@@ -14,6 +14,7 @@ import msgspec
 import msgspec.inspect as mi
 from msgspec import Struct
 
+from serd.config.address import holds_secret
 from serd.config.convert import INVALID, Converter
 from serd.config.defaults import default_journal_path
 from serd.config.document import DocumentError, Mapping, Node, Scalar, parse
@@ -290,14 +291,25 @@ def _plant(tree: dict[str, Any], dotted: str, value: Any) -> None:
 
 
 def _warnings(config: Config, path: Path | None, origins: dict[str, str]) -> Iterator[str]:
-    secrets = [key.name for key in KEYS.values() if key.secret]
-    for name in secrets:
-        if value_of(config, name) is None:
-            continue
-        if origins[name] == "--set":
-            yield f"--set {name}: every user of this machine can see it; use mqtt.password_file"
+    for name, remedy in _shown_secrets(config):
+        if origins[name].startswith("--"):
+            yield f"{origins[name]} {name}: every user of this machine can see it; use {remedy}"
         elif path is not None and origins[name].startswith(str(path)) and _open_to_all(path):
             yield f"{path}: holds {name} and can be read by every user; chmod 600 {path}"
+
+
+def _shown_secrets(config: Config) -> Iterator[tuple[str, str]]:
+    """Every key whose value holds a secret, and what to use instead."""
+    for key in KEYS.values():
+        if key.secret and value_of(config, key.name) is not None:
+            yield key.name, f"{key.name}_file"
+    if holds_secret(config.audio.source):
+        yield "audio.source", "audio.password_file"
+    if any(
+        holds_secret(source.audio.source) or source.audio.password is not None
+        for source in config.sources
+    ):
+        yield "sources", "audio.password_file"
 
 
 def _open_to_all(path: Path) -> bool:

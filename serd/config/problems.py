@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec.inspect as mi
 
+from serd.config.address import scrubbed
 from serd.config.document import Mapping, Node, Scalar
 from serd.config.keys import KEYS, SECTIONS, join
 from serd.config.limits import LONGEST_TEXT, MASK
@@ -37,9 +38,10 @@ def quoted(value: Node, *, secret: bool = False) -> str:
             return MASK
         if value.null:
             return value.text or "(nothing)"
-        text = value.text.encode("unicode_escape", "replace").decode("ascii")
+        shown = scrubbed(value.text)
+        text = shown.encode("unicode_escape", "replace").decode("ascii")
         # Escapes are for what cannot be seen; letters beyond ASCII can.
-        text = value.text if value.text.isprintable() else text
+        text = shown if shown.isprintable() else text
         text = text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + "..."
         return text if value.plain else f'"{text}"'
     return "a section" if isinstance(value, Mapping) else "a list"

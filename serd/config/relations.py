@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from serd.config.address import PLACEHOLDER, has_password, is_url, scrubbed, trouble
 from serd.config.keys import KEYS
 from serd.config.limits import MASK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from serd.config.schema import Config
+    from serd.config.schema import AudioConfig, Config
 
 
 def value_of(config: Config, dotted: str) -> Any:
@@ -34,8 +35,12 @@ def problems_between(config: Config, origins: Mapping[str, str]) -> Iterator[str
 
     def said(key: str) -> str:
         value = MASK if KEYS[key].secret else value_of(config, key)
+        if isinstance(value, tuple):
+            value = f"[{', '.join(map(str, value))}]"
+        value = scrubbed(str(value))
         return f"{key} = {value} ({origins[key]})"
 
+    yield from _about_audio(config.audio, said)
     speech, mqtt, tls = config.speech, config.mqtt, config.mqtt.tls
     if speech.min_speech_s > speech.window_s:
         yield (f"{said('speech.min_speech_s')} is longer than {said('speech.window_s')}")
@@ -49,3 +54,21 @@ def problems_between(config: Config, origins: Mapping[str, str]) -> Iterator[str
             yield f"{said(key)} needs {other}, which is not set"
     if mqtt.host == "embedded" and tls.active:
         yield f"{said('mqtt.host')}: the broker inside serd speaks no TLS; unset mqtt.tls"
+
+
+def _about_audio(audio: AudioConfig, said: Callable[[str], str]) -> Iterator[str]:
+    """What is contradictory in the section ``audio``."""
+    if audio.command and audio.source != "mic":
+        yield f"{said('audio.command')} and {said('audio.source')} exclude each other"
+    if audio.password is not None and audio.password_file is not None:
+        yield f"{said('audio.password')} and {said('audio.password_file')} exclude each other"
+    if not is_url(audio.source):
+        return
+    if wrong := trouble(audio.source):
+        yield f"{said('audio.source')}: {wrong}"
+    key = "audio.password" if audio.password is not None else "audio.password_file"
+    given = audio.password if audio.password is not None else audio.password_file
+    if given is not None and has_password(audio.source):
+        yield f"{said('audio.source')} has a password of its own; leave that out, or {said(key)}"
+    if given is None and PLACEHOLDER in audio.source:
+        yield f"{said('audio.source')} needs audio.password or audio.password_file"

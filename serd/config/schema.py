@@ -14,6 +14,7 @@ import msgspec.json
 from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
+from serd.config.address import is_url, scrubbed
 from serd.config.defaults import default_journal_path, default_node
 from serd.config.limits import MASK, between, clock, node_name, text, topic
 from serd.errors import UsageError
@@ -23,6 +24,17 @@ def json_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of the configuration file."""
     schema = msgspec.json.schema(Config)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _without_secrets(settings: Struct) -> str:
+    """A section as msgspec writes it, with the password and every login in a URL masked."""
+    shown = (
+        f"{name}={MASK!r}"
+        if name == "password" and getattr(settings, name) is not None
+        else f"{name}={scrubbed(repr(getattr(settings, name)))}"
+        for name in settings.__struct_fields__
+    )
+    return f"{type(settings).__name__}({', '.join(shown)})"
 
 
 Emotion = Literal[
@@ -37,10 +49,42 @@ class AudioConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     source: Annotated[
         str,
         text(
-            "What to listen to: mic, the path of an audio file, or - for raw 16-bit "
-            "little-endian mono samples on standard input.",
+            "What to listen to: mic, the URL of a live stream such as a camera's, the path of an "
+            "audio file, or - for standard input (raw 16-bit little-endian mono samples, or a "
+            "recording). A URL needs ffmpeg; a login in it is masked wherever it would be shown.",
         ),
     ] = "mic"
+    command: Annotated[
+        tuple[Annotated[str, Meta(min_length=1)], ...],
+        Meta(
+            description="A program and its arguments, run instead of source, that writes raw "
+            "16-bit little-endian mono samples or a WAV stream to its standard output. No shell is "
+            "involved. Empty: none."
+        ),
+    ] = ()
+    username: Annotated[str, text("Login name for the URL.")] | None = None
+    password: (
+        Annotated[
+            str,
+            text(
+                "Password for the URL, or for {password} in it; a password_file keeps it out of "
+                "this file.",
+                secret=True,
+            ),
+        ]
+        | None
+    ) = None
+    password_file: (
+        Annotated[str, text("File whose first line is that password.", path=True)] | None
+    ) = None
+    on_end: Annotated[
+        Literal["auto", "retry", "stop"],
+        Meta(
+            description="What follows when standard input or the program of command ends: retry "
+            "opens it again, for ever; stop ends this source. auto: retry for a program, and for "
+            "standard input under systemd or beside other sources; else stop."
+        ),
+    ] = "auto"
     device: (
         Annotated[
             str,
@@ -62,11 +106,26 @@ class AudioConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             "counted.",
         ),
     ] = 2.0
-    rate_hz: Annotated[int, between(2000, 768_000, "Sample rate of standard input.")] = 16_000
+    rate_hz: Annotated[int, between(2000, 768_000, "Sample rate of raw samples.")] = 16_000
     pace: Annotated[
         Literal["real", "fast"],
         Meta(description="How an audio file is played: as it would sound, or as fast as it goes."),
     ] = "real"
+
+    @property
+    def kind(self) -> Literal["mic", "network", "program", "stdin", "file"]:
+        """What sort of source is meant."""
+        if self.command:
+            return "program"
+        if self.source == "mic":
+            return "mic"
+        if self.source == "-":
+            return "stdin"
+        return "network" if is_url(self.source) else "file"
+
+    def __repr__(self) -> str:
+        """As msgspec writes it, but without secrets."""
+        return _without_secrets(self)
 
 
 class SpeechConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -273,13 +332,7 @@ class MqttConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def __repr__(self) -> str:
         """As msgspec writes it, but with the password masked."""
-        shown = (
-            f"{name}={MASK!r}"
-            if name == "password" and self.password is not None
-            else f"{name}={getattr(self, name)!r}"
-            for name in self.__struct_fields__
-        )
-        return f"MqttConfig({', '.join(shown)})"
+        return _without_secrets(self)
 
 
 class JournalConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -25,8 +25,13 @@ def inherit(tree: dict[str, Any]) -> None:
         tree: The configuration in plain types, with nothing but what was set; changed in place.
     """
     for source in tree.get("sources", ()):
+        own = source.get("audio", {})
         for name in SECTIONS:
             source[name] = {**tree.get(name, {}), **source.get(name, {})}
+        # Of the two that exclude each other, the source's own one goes before that at the top.
+        for name, other in (("source", "command"), ("command", "source")):
+            if name in own and other not in own:
+                source["audio"].pop(other, None)
         for name in VALUES:
             if name in tree:
                 source.setdefault(name, tree[name])
@@ -76,8 +81,8 @@ def problems_of_sources(config: Config, origins: Mapping[str, str]) -> Iterator[
 def _unique(source: SourceConfig) -> Iterator[tuple[str, str, str]]:
     """What no other source may have: its kind, its key and its value."""
     yield "node", "node", source.node
-    if source.audio.source == "mic":
+    if source.audio.kind == "mic":
         device = source.audio.device
         yield "device", "audio.device", "null" if device is None else str(device).strip()
-    elif source.audio.source == "-":
+    elif source.audio.kind == "stdin":
         yield "source", "audio.source", "-"

@@ -99,7 +99,7 @@ def _microphone(
     if listen_s is None:
         live = make_source(config.audio).live
         reason = why_closed(config, alone=alone, live=live) or closed_by_broker(config)
-        if reason is not None and config.audio.source != "-":
+        if reason is not None and config.audio.kind != "stdin":
             yield skip(
                 "level",
                 f"{config.node} {reason}, so the microphone was not opened; level and voice were "

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from serd.audio import ffmpeg
 from serd.audio.devices import list_devices, pick
 from serd.audio.format import SAMPLE_RATE
 from serd.audio.meter import LevelMeter, Reading
 from serd.audio.open import make_source
 from serd.audio.source import EndOfSource
+from serd.audio.stream import read_password
+from serd.config.address import masked
 from serd.doctor.finding import Finding, fail, failed, ok, skip, warn
 from serd.doctor.loudness import NOTABLE_OFFSET, advise, advise_voice
 from serd.errors import SerdError
+from serd.program import environment
 from serd.speech import End, Segmenter, Utterance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from serd.audio.source import Source
-    from serd.config import Config
+    from serd.config import AudioConfig, Config
     from serd.speech import SegmentEvent, Vad
 
 DEVICES: Final = Path("/dev/snd")
@@ -39,7 +44,7 @@ def check_permission(
     access: Callable[[Path, int], bool] = os.access,
 ) -> Iterator[Finding]:
     """Whether this user may open the kernel's sound devices, if there are any."""
-    if config.audio.source != "mic":
+    if config.audio.kind != "mic":
         return
     nodes = [*folder.glob("pcm*c"), *folder.glob("control*")]
     if not nodes:
@@ -56,8 +61,15 @@ def check_permission(
 
 
 def check_device(config: Config) -> Iterator[Finding]:
-    """Whether the configured microphone is there, and named so that it will be found again."""
-    if config.audio.source != "mic":
+    """Whether the configured microphone is there, and named so that it will be found again.
+
+    Of another live source: whether there is what serd needs to hear it.
+    """
+    if config.audio.kind == "network":
+        yield from _check_network(config.audio)
+    elif config.audio.kind == "program":
+        yield from _check_program(config.audio)
+    if config.audio.kind != "mic":
         return
     try:
         device = pick(config.audio.device, list_devices())
@@ -74,11 +86,41 @@ def check_device(config: Config) -> Iterator[Finding]:
         )
 
 
+def _check_network(audio: AudioConfig) -> Iterator[Finding]:
+    """Whether ffmpeg and the password are there."""
+    name = masked(audio.source)
+    try:
+        program = ffmpeg.find()
+        read_password(audio)
+    except SerdError as error:
+        yield failed("device", error, ffmpeg.REMEDY)
+        return
+    yield ok("device", f"{name}, through {program}")
+    path = audio.password_file
+    if path is not None and Path(path).stat().st_mode & 0o004:
+        yield warn("secrets", f"{path}: can be read by every user", f"chmod 600 {path}")
+
+
+def _check_program(audio: AudioConfig) -> Iterator[Finding]:
+    """Whether the program of ``audio.command`` is there."""
+    program = audio.command[0]
+    found = shutil.which(program, path=environment()["PATH"])
+    if found is not None:
+        yield ok("device", f"what {found} writes")
+        return
+    yield fail(
+        "device",
+        f"audio.command: there is no program {program} that may be run",
+        "write its whole path into audio.command, or install it",
+        configured=True,
+    )
+
+
 def check_same_device(config: Config) -> Iterator[Finding]:
     """Whether two of several sources mean one microphone, by whatever names."""
     taken: dict[str, str] = {}
     for single in config.each() if config.sources else ():
-        if single.audio.source != "mic":
+        if single.audio.kind != "mic":
             continue
         try:
             device = pick(single.audio.device, list_devices())
@@ -91,6 +133,13 @@ def check_same_device(config: Config) -> Iterator[Finding]:
                 "give each source an audio.device of its own: `serd devices` lists them",
                 configured=True,
             )
+
+
+_ELSEWHERE: Final = (
+    "look after the microphone and its level where the sound comes from; audio.gain_db can make it "
+    "louder or quieter"
+)
+"""What helps where the source is no microphone of this machine."""
 
 
 class Heard(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +159,7 @@ def check_sound(config: Config, vad: Vad | None, seconds: float) -> Iterator[Fin
         vad: The detector, if it works.
         seconds: How long to listen; 0 does not open the source.
     """
-    if config.audio.source == "-":
+    if config.audio.kind == "stdin":
         yield skip("level", "not looked at: standard input can be heard only once")
         return
     if seconds <= 0:
@@ -133,7 +182,7 @@ def judge_sound(config: Config, heard: Heard, *, with_voice: bool) -> Iterator[F
     """Say what the sound was like."""
     reading = heard.reading
     advice = advise(reading, gain_db=config.audio.gain_db)
-    if advice is not None and advice.kind == "hot" and config.audio.source != "mic":
+    if advice is not None and advice.kind == "hot" and config.audio.kind != "mic":
         advice = None  # a recording may use all of the range: nothing louder will come
     if reading.seconds == 0:
         yield fail("level", "the source brought no sound", "is it the right device or file?")
@@ -148,10 +197,11 @@ def judge_sound(config: Config, heard: Heard, *, with_voice: bool) -> Iterator[F
                 else ""
             ),
         )
-    elif advice.kind == "dead":
-        yield fail("level", advice.message, advice.remedy)
     else:
-        yield warn("level", advice.message, advice.remedy)
+        # What `alsamixer` does for a microphone has to be done where the sound comes from.
+        remedy = advice.remedy if config.audio.kind == "mic" else _ELSEWHERE
+        tell = fail if advice.kind == "dead" else warn
+        yield tell("level", advice.message, remedy)
     if heard.lost:
         yield warn(
             "level",

@@ -114,10 +114,15 @@ def test_an_empty_pipe_is_an_error(pipe: Pipe, data: bytes) -> None:
         pipe.source.read(60.0)
 
 
-@pytest.mark.parametrize(("head", "kind"), [(b"RIFF", "WAV"), (b"fLaC", "FLAC"), (b"OggS", "Ogg")])
-def test_a_file_that_is_piped_in_is_recognised(pipe: Pipe, head: bytes, kind: str) -> None:
-    pipe.write(head + bytes(1_000))
-    with pytest.raises(InputError, match=f"is a {kind} file"):
+@pytest.mark.parametrize(
+    ("head", "kind"), [(b"fLaC", "FLAC"), (b"OggS", "Ogg"), (b"\0\0\0\x18ftypM4A ", "M4A")]
+)
+def test_a_recording_is_refused_by_name_without_ffmpeg(
+    pipe: Pipe, head: bytes, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    pipe.write(head + bytes(5_000))
+    with pytest.raises(InputError, match=rf"is .*{kind}.*apt install ffmpeg, or .*--source PATH"):
         pipe.source.read(60.0)
 
 

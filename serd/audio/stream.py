@@ -1,0 +1,405 @@
+"""Sound that another program brings: ffmpeg from a URL, or whatever ``audio.command`` names."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from serd.audio import ffmpeg
+from serd.audio.container import recognise
+from serd.audio.flatline import FlatLine
+from serd.audio.format import SAMPLE_RATE
+from serd.audio.intake import Intake
+from serd.audio.pcm import NotPcmError, PcmFormat, PcmStream, read_header
+from serd.audio.rawcheck import RawCheck
+from serd.audio.source import Block, EndOfSource, SourceContext, SourceStats
+from serd.config.address import masked, scrubbed, with_login
+from serd.errors import UnavailableError
+from serd.program import Child, ending, environment
+
+if TYPE_CHECKING:
+    from serd.config import AudioConfig
+
+log = logging.getLogger(__name__)
+
+CONNECT_S: Final = 10.0
+"""Seconds for the first sound to come. No longer: a host that has just come back is found sooner by
+another call."""
+
+STALL_S: Final = 5.0
+"""Seconds without sound after which the program, or who sends to it, counts as dead."""
+
+CLOSE_S: Final = 2.0
+"""Seconds that a reader in another thread is given to let go."""
+
+LEAD_S: Final = 10.0
+"""Seconds of sound that may come faster than it sounds: what a server sends at the beginning. A
+recording that comes all at once is heard at its own pace after that."""
+
+LOGIN_S: Final = 60.0
+"""Seconds until a login that was refused is tried again: many cameras lock out who tries often."""
+
+SOUND_VARIABLES: Final = ("ALSA_", "PULSE_", "PIPEWIRE_", "JACK_")
+"""Beginnings of environment variables by which programs find the sound system."""
+
+
+class ChildSource(SourceContext):
+    """Sound from the standard output of a child, at its own rate and channels.
+
+    As with a microphone, ``open()`` and ``close()`` may follow each other for ever, positions go on
+    from where they were, and the time between is counted as lost. A pipe never overflows: when serd
+    is held up, the program waits.
+
+    Args:
+        settings: The section ``audio``.
+    """
+
+    live = True
+    steady = True
+
+    def __init__(self, settings: AudioConfig) -> None:
+        self.settings = settings
+        self._intake = Intake(gain_db=settings.gain_db)
+        self._flat = FlatLine()
+        self._lock = threading.RLock()
+        """Held while the child is read, started or ended."""
+        self._closed = threading.Event()
+        self._closed.set()
+        self._child: Child | None = None
+        self._pcm = PcmStream(PcmFormat(rate=settings.rate_hz))
+        self._check: RawCheck | None = None
+        self._data = b""
+        self._opens = 0
+        self._fresh = False
+        self._arrived: float | None = None
+        self._pending = 0.0
+        self._waited = 0.0
+        self._ahead = 0.0
+        self._heard_at = 0.0
+
+    @property
+    def name(self) -> str:
+        """For people; without secrets."""
+        raise NotImplementedError
+
+    def _start(self) -> Child:
+        """Start the program.
+
+        Raises:
+            UnavailableError: That is not possible.
+        """
+        raise NotImplementedError
+
+    def _failure(self, child: Child) -> UnavailableError:
+        """What to raise when the program has ended by itself."""
+        raise NotImplementedError
+
+    @property
+    def stats(self) -> SourceStats:
+        """The counters, at this moment."""
+        pcm = self._pcm.format
+        return SourceStats(
+            blocks=self._intake.blocks,
+            samples=self._intake.samples,
+            opens=self._opens,
+            rate=pcm.rate if self._opens else 0,
+            channels=pcm.channels if self._opens else 0,
+            flat_s=self._flat.seconds,
+        )
+
+    def open(self) -> None:
+        """Start the program, and wait until sound comes.
+
+        Raises:
+            UnavailableError: None comes: says why, as far as that is known.
+        """
+        self.close()
+        with self._lock:
+            self._closed.clear()
+            self._child = self._start()
+            try:
+                self._pcm = PcmStream(self._begin(self._child))
+            except BaseException:
+                self.close()
+                raise
+            self._pending = self._intake.pending
+            self._intake.start(rate=self._pcm.format.rate, channels=self._pcm.format.channels)
+            self._fresh = True
+            self._waited = self._ahead = 0.0
+            self._heard_at = time.monotonic()
+            self._opens += 1
+
+    def _begin(self, child: Child) -> PcmFormat:
+        """Read until it is clear what comes; what is then left is in ``_data``."""
+        self._data = b""
+        deadline = time.monotonic() + CONNECT_S
+        while True:
+            data = child.read(max(0.0, deadline - time.monotonic()))
+            if self._closed.is_set():
+                raise UnavailableError(f"{self.name} was closed while it was opened")
+            if data is None:
+                raise UnavailableError(
+                    f"{self.name} has delivered nothing for {CONNECT_S:.0f} s", remedy=self._remedy
+                )
+            if not data:
+                raise self._failure(child)
+            self._data += data
+            pcm = self._format()
+            if pcm is not None:
+                return pcm
+
+    _remedy: str | None = None
+    """What to do if nothing comes."""
+
+    def _format(self) -> PcmFormat | None:
+        """What ``_data`` is, whose header is taken off; None if more is needed to know."""
+        try:
+            header = read_header(self._data)
+        except NotPcmError as error:
+            raise UnavailableError(f"{self.name} delivers {error}") from error
+        if header is None:
+            return None
+        self._data = self._data[header[1] :]
+        return header[0]
+
+    def read(self, timeout: float, enough: int = 0) -> Block | None:
+        """Give the next block; see :meth:`serd.audio.source.Source.read`."""
+        give_up = time.monotonic() + timeout
+        with self._lock:
+            while True:
+                child = self._child
+                if self._closed.is_set() or child is None:
+                    raise EndOfSource
+                if self._ahead > LEAD_S and not self._pause(give_up):
+                    return None
+                ended = self._collect(child, give_up, enough)
+                if self._closed.is_set():
+                    raise EndOfSource
+                if self._data:
+                    block = self._take()
+                    if block is not None:
+                        return block
+                elif ended:
+                    raise self._ended(child)
+                elif time.monotonic() >= give_up:
+                    return None
+
+    def _ended(self, child: Child) -> Exception:
+        return self._failure(child)
+
+    def _pause(self, give_up: float) -> bool:
+        """Let time catch up with the sound, but no longer than asked; whether it has."""
+        until = min(give_up, time.monotonic() + self._ahead - LEAD_S)
+        if self._closed.wait(max(0.0, until - time.monotonic())):
+            raise EndOfSource
+        now = time.monotonic()
+        self._lapse(now)
+        return self._ahead <= LEAD_S
+
+    def _lapse(self, now: float) -> None:
+        """Reckon how far the sound is ahead of the clock, which may differ from the sender's."""
+        self._ahead = max(0.0, self._ahead - 1.02 * (now - self._heard_at))
+        self._heard_at = now
+
+    def _collect(self, child: Child, give_up: float, enough: int) -> bool:
+        """Read as much as is wanted, or as comes in time; whether that was the end.
+
+        Raises:
+            UnavailableError: Nothing has come for too long.
+        """
+        pcm = self._pcm.format
+        needed = max(1, -(-enough * pcm.rate // SAMPLE_RATE)) * pcm.frame_bytes
+        while len(self._data) < needed:
+            begun = time.monotonic()
+            data = child.read(max(0.0, give_up - begun))
+            if data is None:
+                # Only time spent waiting here counts: a process that was itself held up (a
+                # debugger, SIGSTOP) has not been let down by anybody.
+                self._waited += max(0.0, min(time.monotonic() - begun, give_up - begun))
+                if self._waited >= STALL_S and not self._data:
+                    self._waited = 0.0
+                    raise UnavailableError(
+                        f"{self.name} has delivered nothing for {STALL_S:.0f} s",
+                        remedy=self._remedy,
+                    )
+                return False
+            if not data:
+                return True
+            self._waited = 0.0
+            self._data += data
+        return False
+
+    def _take(self) -> Block | None:
+        """Make a block of what was read."""
+        now = time.monotonic()
+        data, self._data = self._data, b""
+        if self._check is not None and self._check.feed(data, now):
+            self._check = None
+        pcm = self._pcm.format
+        frames = self._pcm.push(data)
+        if not len(frames):
+            return None
+        self._lapse(now)
+        self._ahead += len(frames) / pcm.rate
+        if self._fresh:
+            self._fresh = False
+            if self._arrived is not None:
+                begun = now - len(frames) / pcm.rate
+                unheard = (begun - self._arrived) * SAMPLE_RATE + self._pending
+                self._intake.skip(max(1, round(unheard)))
+        self._arrived = now
+        self._flat.feed(frames, pcm.rate)
+        return self._intake.push(frames, now, harmless=pcm.harmless)
+
+    def close(self) -> None:
+        """End the program, and with it the connection. A waiting ``read()`` ends."""
+        self._closed.set()
+        child = self._child
+        if child is not None:
+            child.interrupt()
+        if not self._lock.acquire(timeout=CLOSE_S):
+            log.warning("%s does not let go", self.name)
+            return
+        try:
+            child, self._child = self._child, None
+            if child is not None:
+                child.end()
+        finally:
+            self._lock.release()
+
+
+class NetworkSource(ChildSource):
+    """A live stream that ffmpeg fetches: a camera, an internet radio, a sender in the network.
+
+    Args:
+        settings: ``source`` is a URL of an allowed scheme.
+    """
+
+    def __init__(self, settings: AudioConfig) -> None:
+        super().__init__(settings)
+        self._name = masked(settings.source)
+        self._url = settings.source
+        self._remedy = "does the host run, and send sound? `serd check` tries it"
+
+    @property
+    def name(self) -> str:
+        """The URL without secrets."""
+        return self._name
+
+    def _start(self) -> Child:
+        # Read anew each time: whoever corrects the file need not restart serd.
+        self._url = with_login(
+            self.settings.source, self.settings.username, read_password(self.settings)
+        )
+        try:
+            return ffmpeg.open_url(self._url)
+        except UnavailableError as error:
+            raise UnavailableError(
+                f"{self.name} cannot be heard: {error.message}", remedy=error.remedy
+            ) from error
+
+    def _failure(self, child: Child) -> UnavailableError:
+        child.wait(1.0)
+        why = ffmpeg.reason(child.said, self._url)
+        if why == ffmpeg.LOGIN_REFUSED:
+            return UnavailableError(
+                f"{self.name} cannot be heard: {why}",
+                remedy="correct the login in audio.source, or audio.username and "
+                "audio.password_file",
+                retry_s=LOGIN_S,
+            )
+        if why == ffmpeg.NO_AUDIO:
+            remedy = "switch the sound on in the camera's settings, or take another of its streams"
+            return UnavailableError(f"{self.name} cannot be heard: {why}", remedy=remedy)
+        if why is None:
+            return UnavailableError(f"{self.name} has ended", remedy=self._remedy)
+        return UnavailableError(f"{self.name} cannot be heard: {why}", remedy=self._remedy)
+
+
+def read_password(settings: AudioConfig) -> str | None:
+    """The password for the URL; None if there is none.
+
+    Raises:
+        UnavailableError: Its file cannot be read, or is empty.
+    """
+    if settings.password_file is None:
+        return settings.password
+    path = Path(settings.password_file)
+    try:
+        with path.open(encoding="utf-8") as file:
+            password = file.readline().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise UnavailableError(
+            f"audio.password_file: {path} cannot be read: {why}",
+            remedy="the user that serd runs as must be able to read it",
+        ) from error
+    if not password:
+        raise UnavailableError(
+            f"audio.password_file: {path} is empty", remedy="its first line is the password"
+        )
+    return password
+
+
+class ProgramSource(ChildSource):
+    """What a program writes to its standard output: raw 16-bit mono samples, or a WAV stream.
+
+    Args:
+        settings: ``command`` is the program and its arguments.
+    """
+
+    def __init__(self, settings: AudioConfig) -> None:
+        super().__init__(settings)
+        self._retry = settings.on_end != "stop"
+        self._remedy = "run the command by hand, and see whether it writes sound"
+        self._began = 0.0
+
+    @property
+    def name(self) -> str:
+        """The program, without its arguments."""
+        return f"the program {scrubbed(self.settings.command[0])}"
+
+    def _start(self) -> Child:
+        try:
+            return Child(self.settings.command, env=environment(more=SOUND_VARIABLES))
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            raise UnavailableError(
+                f"{self.name} cannot be started: {why}",
+                remedy="write its whole path into audio.command, or install it",
+            ) from error
+
+    def _format(self) -> PcmFormat | None:
+        kind = recognise(self._data)
+        if kind is not None and kind.startswith("WAV"):
+            return super()._format()
+        if kind is not None:
+            raise UnavailableError(
+                f"{self.name} writes {kind}, not raw samples or WAV",
+                remedy="let it write WAV, or let ffmpeg convert it: "
+                "audio.command: [sh, -c, 'PROGRAM | ffmpeg -loglevel error -i - -f wav -']",
+            )
+        if len(self._data) < 12 and b"RIFF".startswith(self._data[:4]):
+            return None
+        rate = self.settings.rate_hz
+        self._check = RawCheck(rate, self.name)
+        return PcmFormat(rate=rate)
+
+    def _failure(self, child: Child) -> UnavailableError:
+        code = child.wait(1.0)
+        how = "has closed its output" if code is None else ending(code)
+        lines = scrubbed(child.said).split("\n")
+        said = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        said = "".join(sign if sign.isprintable() else "?" for sign in said)[:200]
+        return UnavailableError(
+            f"{self.name} {how}{f': {said}' if said else ''}", remedy=self._remedy
+        )
+
+    def _ended(self, child: Child) -> Exception:
+        if not self._retry and child.wait(1.0) == 0:
+            log.info("%s has ended", self.name)
+            return EndOfSource()
+        return super()._ended(child)

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from serd.audio.container import NEEDED, recognise
+from tests.system.node import SAMPLE
+
+NOISE = np.random.default_rng(0).normal(0, 0.1, 8_000)
+
+WITHOUT_A_HEAD = {"RAW", "SD2", "HTK", "MAT4", "MPC2K", "SDS"}
+"""What libsndfile writes that begins like raw samples, or is no file of sound by itself."""
+
+
+@pytest.mark.parametrize("container", sorted(set(sf.available_formats()) - WITHOUT_A_HEAD))
+def test_what_libsndfile_writes_is_recognised(container: str) -> None:
+    file = io.BytesIO()
+    sf.write(file, NOISE, 16_000, format=container, subtype=sf.default_subtype(container))
+    assert recognise(file.getvalue()[:NEEDED]) is not None
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        (b"RIFF\0\0\0\0WAVE", "WAV"),
+        (b"RIFX\0\0\0\0WAVE", "WAV (RIFX)"),
+        (b"RF64\xff\xff\xff\xffWAVE", "WAV (RF64)"),
+        (b"RIFF\0\0\0\0AVI ", "AVI"),
+        (b"riff\x2e\x91\xcf\x11", "W64"),
+        (b"caff\0\1", "CAF"),
+        (b".snd\0\0", "AU"),
+        (b"\0\0\0\x20ftypM4A \0", "MP4 or M4A"),
+        (b"\x1aE\xdf\xa3\x01", "Matroska or WebM"),
+        (b"0&\xb2u\x8ef\xcf\x11\xa6\xd9", "WMA (ASF)"),
+        (b"ID3\x02\0\0\0\0\0\x10", "MP3"),
+        (b"ID3\x03\0\0\0\0\0\x10", "MP3"),
+        (b"ID3\x04\0\0\0\0\0\x10", "MP3"),
+        (b"#EXTM3U\n", "playlist (M3U)"),
+        (b"<!DOCTYPE html>", "web page"),
+    ],
+)
+def test_heads(head: bytes, kind: str) -> None:
+    assert recognise(head + bytes(200)) == kind
+
+
+def adts(payload: int) -> bytes:
+    length = payload + 7
+    head = bytes([0xFF, 0xF1, 0x60, 0x40 | length >> 11, length >> 3 & 255, (length & 7) << 5, 0])
+    return head + bytes(payload)
+
+
+def test_frames_have_to_be_followed_by_another() -> None:
+    assert recognise(adts(300) + adts(200)) == "AAC (ADTS)"
+    assert recognise(adts(300) + bytes(400)) is None
+    mp3 = bytes([0xFF, 0xFB, 0x90, 0x00]) + bytes(413)  # 128 kbit/s at 44.1 kHz: 417 bytes
+    assert recognise(mp3 + mp3) == "MP3"
+    assert recognise(mp3 + bytes(500)) is None
+    packet = b"G" + bytes(187)
+    assert recognise(packet * 4) == "MPEG transport stream"
+
+
+def test_speech_noise_and_silence_are_raw_samples() -> None:
+    speech, _ = sf.read(SAMPLE, dtype="int16")
+    for start in range(0, len(speech) - 2_048, 1_009):
+        assert recognise(speech[start : start + 2_048].tobytes()) is None
+    rng = np.random.default_rng(1)
+    for _ in range(2_000):
+        assert recognise(rng.integers(0, 256, NEEDED, dtype=np.uint8).tobytes()) is None
+    assert recognise(bytes(NEEDED)) is None
+    assert recognise(b"") is None

@@ -1,0 +1,192 @@
+"""Senders of sound on loopback: an RTSP server, HTTP servers, UDP and SRT senders. All are real.
+
+Each is a context manager with a ``url``, and can be killed, frozen, thawed and started again at
+the same place.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from tests.faults.talk import RATE, utterance
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SYSTEM_PYTHON = "/usr/bin/python3"
+RTSP_SERVER = Path(__file__).with_name("rtsp_server.py")
+START_S = 60.0
+
+
+def speech(folder: Path) -> Path:
+    """A WAV file with half a minute of utterances, each followed by silence."""
+    path = folder / "speech.wav"
+    if not path.exists():
+        sf.write(path, np.tile(utterance(), 15), RATE)
+    return path
+
+
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+    """A port of loopback that nobody uses now."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def need(*programs: str, gi: bool = False) -> None:
+    """Skip the test where a program is missing; fail it there where nothing may be missing."""
+    missing = [program for program in programs if shutil.which(program) is None]
+    if gi and not missing:
+        code = "import gi; gi.require_version('GstRtspServer', '1.0')"
+        probe = subprocess.run([SYSTEM_PYTHON, "-c", code], capture_output=True, check=False)
+        missing = [] if probe.returncode == 0 else ["gir1.2-gst-rtsp-server-1.0 and python3-gi"]
+    if missing:
+        reason = f"not installed: {', '.join(missing)} (apt install)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+class Sender:
+    """A program that sends.
+
+    Args:
+        command: The program and its arguments.
+        url: Where it can be heard.
+        says_port: Whether it prints its port when it is ready.
+    """
+
+    def __init__(self, command: Sequence[str], url: str, *, says_port: bool = False) -> None:
+        self.command = list(command)
+        self._url = url
+        self._says_port = says_port
+        self.port: int | None = None
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it can be heard."""
+        return self._url.format(port=self.port)
+
+    def start(self) -> Self:
+        """Start it, again at the same port."""
+        command = [part.format(port=self.port or 0) for part in self.command]
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if self._says_port else subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        if self._says_port:
+            assert self.process.stdout is not None
+            said = self.process.stdout.readline()
+            self.process.stdout.close()
+            if not said:
+                pytest.fail(f"{command[0]} does not start")
+            self.port = int(said)
+        return self
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(START_S)
+            self.process = None
+
+    def freeze(self) -> None:
+        """Let it hang."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGCONT)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+
+def rtsp(folder: Path, path: str = "l16", *, password: str = "", login: str = "") -> Sender:
+    """A camera.
+
+    Args:
+        folder: For the speech.
+        path: See ``rtsp_server.py``.
+        password: What it asks for; nothing if empty.
+        login: What the URL has.
+    """
+    need("ffmpeg", gi=True)
+    raw = folder / "speech.raw"
+    raw.write_bytes(np.tile(utterance(), 15).tobytes())
+    command = [SYSTEM_PYTHON, str(RTSP_SERVER), str(raw), "{port}"]
+    url = f"rtsp://{login + '@' if login else ''}127.0.0.1:{{port}}/{path}"
+    return Sender([*command, password] if password else command, url, says_port=True)
+
+
+def udp(folder: Path, *options: str) -> Sender:
+    """A sender of MPEG-TS to a port of loopback, whoever listens there."""
+    need("ffmpeg")
+    port = free_port(socket.SOCK_DGRAM)
+    target = f"udp://127.0.0.1:{port}"
+    command = [*_ffmpeg(folder), *(options or ("-c:a", "aac")), "-f", "mpegts"]
+    return Sender([*command, f"{target}?pkt_size=1316"], target)
+
+
+def srt(folder: Path, passphrase: str = "") -> Sender:
+    """A sender that waits for one listener to call; the next one needs it started again."""
+    need("ffmpeg")
+    port = free_port(socket.SOCK_DGRAM)
+    target = f"srt://127.0.0.1:{port}"
+    own = f"{target}?mode=listener" + (f"&passphrase={passphrase}" if passphrase else "")
+    loop = (
+        f"while :; do {' '.join([*_ffmpeg(folder), '-c:a', 'aac', '-f', 'mpegts'])} '{own}'; done"
+    )
+    return Sender(["sh", "-c", loop], target)
+
+
+def http(folder: Path, kind: str = "mp3") -> Sender:
+    """A web server that sends a stream to all who come, at the pace of speech."""
+    need("ffmpeg")
+    command = [sys_python(), "-m", "tests.http_stream", str(speech(folder)), "{port}", kind]
+    return Sender(command, f"http://127.0.0.1:{{port}}/live.{kind}", says_port=True)
+
+
+def sys_python() -> str:
+    """The Python that runs the tests."""
+    import sys
+
+    return sys.executable
+
+
+def _ffmpeg(folder: Path) -> list[str]:
+    """The beginning of a command that says the speech again and again, at its pace."""
+    return [
+        "ffmpeg", "-loglevel", "error", "-re", "-stream_loop", "-1", "-i", str(speech(folder)),
+    ]  # fmt: skip
+
+
+def waited(condition: object, timeout: float = START_S) -> float:
+    """Wait for a condition; seconds that it took."""
+    assert callable(condition)
+    begun = time.monotonic()
+    while not condition():
+        assert time.monotonic() - begun < timeout, "it takes too long"
+        time.sleep(0.02)
+    return time.monotonic() - begun
