@@ -14,6 +14,8 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from serd.harmless import harmless
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import TextIO
@@ -162,6 +164,11 @@ def node_of(record: logging.LogRecord) -> str:
     return (record.threadName or "").partition(" of ")[2]
 
 
+def _indented(text: str) -> str:
+    """What follows the first line shall not pass for a message of its own."""
+    return text.replace("\n", "\n  ")
+
+
 class _Formatter(logging.Formatter):
     """Adds what was raised to the message: its name in the same line, or all of it."""
 
@@ -170,7 +177,8 @@ class _Formatter(logging.Formatter):
         self._tracebacks = tracebacks
 
     def text(self, record: logging.LogRecord) -> str:
-        text = record.getMessage()
+        # What is from outside shall neither command the terminal nor pass for a line of ours.
+        text = harmless(record.getMessage(), lines=True)
         if node := node_of(record):
             text = f"{node}: {text}"
         if record.exc_info and record.exc_info[1] is not None:
@@ -178,20 +186,20 @@ class _Formatter(logging.Formatter):
             if self._tracebacks:
                 text += "\n" + self.formatException(record.exc_info)
             else:
-                text += f": {type(error).__name__}: {error}"
+                text += harmless(f": {type(error).__name__}: {error}")
         return text
 
 
 class _LineFormatter(_Formatter):
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
-        return f"{time} {record.levelname.lower():<7} {self.text(record)}"
+        return f"{time} {record.levelname.lower():<7} {_indented(self.text(record))}"
 
 
 class _JournalFormatter(_Formatter):
     def format(self, record: logging.LogRecord) -> str:
         prefix = f"<{_PRIORITIES.get(record.levelno, 6)}>"
-        return "\n".join(prefix + line for line in self.text(record).splitlines())
+        return "\n".join(prefix + line for line in _indented(self.text(record)).splitlines())
 
 
 class _JsonFormatter(_Formatter):

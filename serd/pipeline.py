@@ -160,6 +160,7 @@ class Pipeline:
         self._corrected: str | None = None
         self._speaking = False
         self._fresh = True
+        self._hears = False
         self._anchor_ms: int | None = None
         self._events = 0
         self._emotions: dict[str, int] = {}
@@ -302,13 +303,21 @@ class Pipeline:
         if self._interrupted:  # the close() meant for this open() may have come before it
             self._source.close()
             return False
+        self._anchor_ms = None if self._source.live else self._anchored()
+        self._fresh = True
+        self._hears = False
+        # A microphone may be open and deaf, as one that its sound server has suspended.
+        if not self._source.steady:
+            self._begin()
+        return True
+
+    def _begin(self) -> None:
+        """It is open, and sound comes in where it always has to."""
+        self._hears = True
         self._retry.connected()
         self.condition = Condition.LISTENING
         self._health.opened(self._source.name, self._source.stats.rate)
-        self._anchor_ms = None if self._source.live else self._anchored()
-        self._fresh = True
         self._announce()
-        return True
 
     def _anchored(self) -> int:
         """When a recording began, milliseconds since 1970: as somebody says, or to end now.
@@ -352,6 +361,8 @@ class Pipeline:
             self._pause(max(self._retry.next(), wait_s))
 
     def _hear(self, block: Block) -> None:
+        if not self._hears:
+            self._begin()
         if block.lost and not self._fresh:
             self._lost_samples += block.lost
         if block.lost or self._fresh:

@@ -2,22 +2,67 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from serd.config.schema import QuietHours
 
+log = logging.getLogger(__name__)
+
 MINUTES_A_DAY = 24 * 60
+
+_LOCAL: Final = Path("/etc/localtime")
+_ZONES: Final = Path("/usr/share/zoneinfo")
+
+
+class TimeZone:
+    """The machine's time zone, which may be changed while the process runs.
+
+    The C library looks at the zone's file once, and again only when asked to; where ``TZ`` names
+    the file not even then.
+    """
+
+    def __init__(self) -> None:
+        self._seen: tuple[int, ...] | None = None
+
+    def follow(self) -> None:
+        """Take a change over, for the whole process."""
+        before, self._seen = self._seen, self._file()
+        if before == self._seen:
+            return
+        if (named := os.environ.get("TZ")) is not None:
+            os.environ["TZ"] = "UTC0"  # else it believes that nothing has changed
+            time.tzset()
+            os.environ["TZ"] = named
+        time.tzset()
+        if before is not None:
+            log.info("the time zone is now %s (%s)", *time.strftime("%Z %z").split())
+
+    def _file(self) -> tuple[int, ...]:
+        """What tells one state of the zone's file from another; empty if there is no file."""
+        named = os.environ.get("TZ", "").removeprefix(":")
+        try:
+            found = (_ZONES / named if named else _LOCAL).stat()
+        except (OSError, ValueError):
+            return ()
+        return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+
+
+_zone: Final = TimeZone()
 
 
 class QuietTimes:
     """Says whether it is quiet now, by the machine's local time.
 
     The clock on the wall decides, as it stands at each question: when it is set, or when summer
-    time begins or ends, the next answer is right. A time that ends as it begins lasts all day.
+    time begins or ends, or the machine is given another time zone, the next answer is right. A time
+    that ends as it begins lasts all day.
 
     Args:
         hours: As the configuration has them.
@@ -35,6 +80,7 @@ class QuietTimes:
 
     def now(self) -> bool:
         """Whether the microphone has to be closed at this moment."""
+        _zone.follow()
         if not self._spans:
             return False
         local = self._localtime()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -106,6 +107,20 @@ class VirtualMicrophone:
             server.kill()
             server.wait()
         self._socket.unlink(missing_ok=True)
+
+    def freeze(self) -> None:
+        """Let the server do nothing, until :meth:`thaw`."""
+        assert self._server is not None
+        self._server.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        if self._server is not None:
+            self._server.send_signal(signal.SIGCONT)
+
+    def suspend(self, *, on: bool) -> None:
+        """Suspend the source, as a server does on behalf of others: it is there, and silent."""
+        self._pactl("suspend-sink", "room", str(int(on)), check=True)  # a monitor follows its sink
 
     def unplug(self) -> None:
         """Take the microphone away while the server goes on."""

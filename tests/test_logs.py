@@ -99,7 +99,7 @@ def test_journal_gets_priorities_and_no_times(tmp_path: Path) -> None:
         log.warning("c\nd")
         log.error("e")
         log.critical("f")
-    assert path.read_text() == "<7>a\n<6>b\n<4>c\n<4>d\n<3>e\n<2>f\n"
+    assert path.read_text() == "<7>a\n<6>b\n<4>c\n<4>  d\n<3>e\n<2>f\n"
 
 
 def test_journal_is_known_by_its_inode(tmp_path: Path) -> None:

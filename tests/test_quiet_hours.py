@@ -1,11 +1,20 @@
 from __future__ import annotations
 
+import os
 import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from serd.config.schema import QuietHours
 from serd.quiet_hours import QuietTimes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ZONES = Path("/usr/share/zoneinfo")
 
 
 def quiet_at(clock: str, *spans: tuple[str, str]) -> bool:
@@ -32,3 +41,64 @@ def test_none_and_all_day() -> None:
     assert not quiet_at("12:00")
     assert quiet_at("12:00", ("12:00", "12:00"))
     assert quiet_at("11:59", ("12:00", "12:00"))
+
+
+@pytest.fixture
+def zone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A file that says which time zone this process is in."""
+    if not (ZONES / "Europe/Berlin").exists():
+        pytest.skip("no time zones here (apt install tzdata)")
+    path = tmp_path / "localtime"
+    path.write_bytes((ZONES / "Europe/Berlin").read_bytes())
+    monkeypatch.setenv("TZ", f":{path}")
+    time.tzset()
+    yield path
+    monkeypatch.undo()
+    time.tzset()
+
+
+def quiet_in(zone: Path, moment: str, begin: str, end: str) -> bool:
+    """Whether it is quiet at a moment (UTC), in the zone of the machine."""
+    at = datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp()
+    hours = [QuietHours(from_=begin, to=end)]
+    return QuietTimes(hours, localtime=lambda: time.localtime(at)).now()
+
+
+@pytest.mark.parametrize(
+    ("moment", "span", "quiet"),
+    [
+        # In Berlin the clock goes from 2:00 to 3:00 at 01:00 UTC.
+        ("2026-03-28T21:30", ("22:30", "06:00"), True),
+        ("2026-03-29T03:59", ("22:30", "06:00"), True),
+        ("2026-03-29T04:00", ("22:30", "06:00"), False),
+        ("2026-03-29T00:59", ("02:30", "03:30"), False),
+        ("2026-03-29T01:00", ("02:30", "03:30"), True),  # 2:30 never was: it begins at 3:00
+        ("2026-03-29T01:30", ("02:30", "03:30"), False),
+        ("2026-03-29T01:00", ("01:30", "02:30"), False),
+        # It goes from 3:00 back to 2:00 at 01:00 UTC.
+        ("2026-10-24T20:30", ("22:30", "06:00"), True),
+        ("2026-10-25T04:59", ("22:30", "06:00"), True),
+        ("2026-10-25T05:00", ("22:30", "06:00"), False),
+        ("2026-10-25T00:30", ("02:15", "02:45"), True),  # twice: the owner closed both
+        ("2026-10-25T00:50", ("02:15", "02:45"), False),
+        ("2026-10-25T01:30", ("02:15", "02:45"), True),
+    ],
+)
+def test_when_summer_time_begins_and_ends(
+    zone: Path, moment: str, span: tuple[str, str], quiet: bool
+) -> None:
+    assert quiet_in(zone, moment, *span) is quiet
+
+
+def test_another_time_zone_is_followed_at_once(zone: Path) -> None:
+    moment, night = "2026-06-01T12:00", ("22:00", "23:30")
+    assert not quiet_in(zone, moment, *night)  # 14:00
+    fresh = zone.with_name("fresh")
+    fresh.write_bytes((ZONES / "Asia/Magadan").read_bytes())
+    fresh.replace(zone)
+    assert quiet_in(zone, moment, *night)  # 23:00
+    zone.write_bytes((ZONES / "Europe/Berlin").read_bytes())  # the same file, other content
+    os.utime(zone, (1, 1))
+    assert not quiet_in(zone, moment, *night)
+    zone.unlink()
+    assert not quiet_in(zone, moment, *night)  # UTC: 12:00

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import logging
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from serd.audio import devices, portaudio
@@ -160,7 +161,8 @@ class Microphone(SourceContext):
             self._start(found)
         except UnavailableError as error:
             self.close()
-            portaudio.renew()  # the number may be another device's by now
+            with suppress(UnavailableError):
+                portaudio.renew()  # the number may be another device's by now
             raise UnavailableError(
                 f"the microphone {found.name!r} cannot be opened: {error.message}",
                 remedy=error.remedy,

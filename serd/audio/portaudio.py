@@ -5,6 +5,9 @@ plugged in later it has to be terminated and initialised again, and that kills e
 So this module knows which streams are open, and refreshes by itself only when none is. With several
 microphones one is nearly always open: then :func:`renew` closes all of them for a moment, but only
 for somebody whose microphone is missing, and when there is reason to hope.
+
+A driver may never answer: that of a device that was pulled out, or a sound server that is frozen.
+So nobody calls PortAudio but on a thread that can be left behind (:func:`answered`).
 """
 
 from __future__ import annotations
@@ -15,24 +18,29 @@ import logging
 import os
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from serd.errors import UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     import numpy as np
     from numpy.typing import NDArray
 
 T = TypeVar("T", bound="Listener")
+R = TypeVar("R")
 
 log = logging.getLogger(__name__)
 
 CLOSE_S: Final = 2.0
 """Seconds that the driver of a stream is given to close it."""
+
+ANSWER_S: Final = 5.0
+"""Seconds that it may take to list devices, or to open one. A healthy one takes well below one."""
 
 RENEW_S: Final = 600.0
 """Without any sign of a new device the list is renewed at most so often: devices that the kernel
@@ -50,6 +58,9 @@ _streams: dict[int, Any] = {}
 _closers: dict[int, threading.Thread] = {}
 """Threads that close streams, so that no stream is closed twice."""
 
+_answering = threading.Lock()
+"""Held for an instant, to see whether an answer came in time."""
+
 _closing = threading.Lock()
 """Held for an instant, to see who closes a stream."""
 
@@ -59,6 +70,12 @@ _known: frozenset[str] = frozenset()
 _renewed_at = 0.0
 
 _loaded: Any = None
+
+
+_asking: threading.Thread | None = None
+"""Who waits for an answer now; there is one at most."""
+
+_asked_at = 0.0
 
 
 class Listener(Protocol):
@@ -71,6 +88,83 @@ class Listener(Protocol):
     def stopped(self) -> None:
         """Note that the stream has stopped, for whatever reason."""
         ...
+
+
+def answered(call: Callable[[], R], *, late: Callable[[R], object] | None = None) -> R:
+    """Call PortAudio on a thread of its own, and wait for the answer for a limited time.
+
+    Whoever asks watches over that thread: while one is waited for, nobody else asks, so there is
+    one at most however often this is tried.
+
+    Args:
+        call: What may take for ever.
+        late: Takes an answer that comes after all.
+
+    Returns:
+        The answer; what ``call`` raises is raised here.
+
+    Raises:
+        UnavailableError: There is none yet.
+    """
+    global _asking, _asked_at
+    done: list[R] = []
+    failed: list[BaseException] = []
+    given_up = False
+
+    def ask() -> None:
+        try:
+            done.append(call())
+        except BaseException as error:  # noqa: BLE001 - it is raised where it was asked
+            failed.append(error)
+        with _answering:
+            too_late = given_up
+        if too_late and done and late is not None:
+            late(done[0])
+
+    asking = threading.Thread(target=ask, name="serd-portaudio", daemon=True)
+    while True:
+        with _answering:
+            before = _asking
+            if before is None or not before.is_alive():
+                _asking, _asked_at = asking, time.monotonic()
+                break
+        before.join(max(0.2, _asked_at + ANSWER_S - time.monotonic()))
+        if before.is_alive():
+            raise _silent()
+    with _standard_error():
+        asking.start()
+        asking.join(ANSWER_S)
+        with _answering:
+            given_up = not (done or failed)
+    if given_up:
+        if _loaded is not None:  # terminating PortAudio at exit would wait as well
+            atexit.unregister(_loaded._exit_handler)  # noqa: SLF001
+        raise _silent()
+    if failed:
+        raise failed[0]
+    return done[0]
+
+
+@contextmanager
+def _standard_error() -> Iterator[None]:
+    """Bring it back: sounddevice turns it off while PortAudio starts, and with it our log."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    try:
+        yield
+        os.dup2(kept, 2)
+    finally:
+        os.close(kept)
+
+
+def _silent() -> UnavailableError:
+    return UnavailableError(
+        "the sound server or driver does not answer",
+        remedy="serd goes on as soon as it does; see `systemctl --user status pulseaudio pipewire`",
+    )
 
 
 def load() -> Any:
@@ -109,10 +203,14 @@ def query(*, refresh: bool = True) -> tuple[list[dict[str, Any]], list[dict[str,
         input device or -1.
 
     Raises:
-        UnavailableError: See :func:`load`.
+        UnavailableError: See :func:`load` and :func:`answered`.
     """
-    with _lock:
-        return _query(refresh=refresh)
+
+    def listed() -> tuple[list[dict[str, Any]], list[dict[str, Any]], int]:
+        with _lock:
+            return _query(refresh=refresh)
+
+    return answered(listed)
 
 
 def _query(*, refresh: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]], int]:
@@ -153,8 +251,17 @@ def open_stream(
         The stream and its listener.
 
     Raises:
-        UnavailableError: The device refuses them all, or is busy, or gone.
+        UnavailableError: The device refuses them all, or is busy, or gone, or silent.
     """
+    return answered(
+        lambda: _open_stream(index=index, formats=formats, block_s=block_s, listener=listener),
+        late=lambda opened: close_stream(opened[0], timeout=CLOSE_S),
+    )
+
+
+def _open_stream(
+    *, index: int, formats: list[tuple[int, int]], block_s: float, listener: Callable[[int, int], T]
+) -> tuple[Any, T]:
     sounddevice = load()
     reason = "it offers no input"
     with _lock:
@@ -192,7 +299,7 @@ def start_stream(stream: Any) -> None:
     """
     sounddevice = load()
     try:
-        stream.start()
+        answered(stream.start)
     except sounddevice.PortAudioError as error:
         raise UnavailableError(_reason(error)) from error
 
@@ -246,7 +353,14 @@ def renew() -> bool:
 
     Returns:
         Whether the list is new.
+
+    Raises:
+        UnavailableError: See :func:`answered`.
     """
+    return answered(_renew)
+
+
+def _renew() -> bool:
     with _lock:
         waited = time.monotonic() - _renewed_at
         if _loaded is None or not _streams or not (_kernel_devices() - _known or waited > RENEW_S):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from serd.cli.colour import echo
 from serd.cli.invocation import Command, Invocation, pass_invocation
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def bench(invocation: Invocation, as_json: bool) -> int:  # noqa: ARG001 - commo
 
     with _progress() as tell:
         figures = measure(tell=tell)
-    click.echo(msgspec.json.encode(figures).decode() if as_json else one_line(figures))
+    echo(msgspec.json.encode(figures).decode() if as_json else one_line(figures))
     return 0
 
 

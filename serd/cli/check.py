@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from serd.cli.colour import colour_wanted
+from serd.cli.colour import colour_wanted, echo
 from serd.cli.invocation import Command, Invocation, pass_invocation
 from serd.errors import ConfigError
 
@@ -78,7 +78,7 @@ def _findings(invocation: Invocation, listen: float | None) -> Iterator[Finding]
                 for single in loaded.config.each()
             )
         ):
-            click.echo(f"      listening for {seconds:g} s: say something", err=True)
+            echo(f"      listening for {seconds:g} s: say something", err=True)
 
     yield from examine(loaded, listen_s=listen, listening=listening)
 
@@ -88,9 +88,9 @@ def _print(finding: Finding) -> None:
     if colour_wanted():
         status = click.style(status, fg=_COLOURS[finding.status], bold=True)
     message, *more = _wrapped(finding.message)
-    click.echo(f"{status}  {finding.check:<14}  {message}")
+    echo(f"  {finding.check:<14}  {message}", lead=status)
     for line in [*more, *_wrapped(finding.remedy or "")]:
-        click.echo(" " * _INDENT + line)
+        echo(" " * _INDENT + line)
 
 
 def _wrapped(text: str) -> list[str]:
@@ -109,7 +109,7 @@ def _print_json(findings: list[Finding], code: int) -> None:
         row = msgspec.to_builtins(finding)
         del row["configured"]
         rows.append(row)
-    click.echo(json.dumps({"ok": code == 0, "exit_code": code, "checks": rows}, ensure_ascii=False))
+    echo(json.dumps({"ok": code == 0, "exit_code": code, "checks": rows}, ensure_ascii=False))
 
 
 def _summarise(findings: list[Finding]) -> None:
@@ -118,4 +118,4 @@ def _summarise(findings: list[Finding]) -> None:
     text = f"{failures} failed" if failures else "nothing failed"
     if warnings:
         text += f", {warnings} warning{'s' if warnings > 1 else ''}"
-    click.echo(f"serd: {text}", err=True)
+    echo(f"serd: {text}", err=True)

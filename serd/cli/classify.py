@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from serd.cli.colour import echo
 from serd.cli.invocation import Command, Invocation, pass_invocation
 from serd.errors import InputError
 
@@ -79,14 +80,14 @@ def classify(
                 complaints.append(examination.error)
                 _complain(examination.error)
             elif not examination.findings:
-                click.echo(f"serd: {examination.path}: nothing spoken", err=True)
+                echo(f"serd: {examination.path}: nothing spoken", err=True)
             for finding in examination.findings:
-                click.echo(line(finding))
+                echo(line(finding))
     return InputError.exit_code if complaints else 0
 
 
 def _complain(error: InputError) -> None:
-    click.echo(f"serd: {error.message}", err=True)
+    echo(f"serd: {error.message}", err=True)
 
 
 def _json_line(finding: Finding) -> str:

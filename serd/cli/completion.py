@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from serd.cli.colour import echo
 from serd.cli.invocation import Command
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def completion(shell: str) -> None:
     assert kind is not None  # noqa: S101 - click knows these three
     script = kind(cli, {}, "serd", VARIABLE)
     # Not script.source(): that would run bash to ask for its version.
-    click.echo(script.source_template % script.source_vars())
+    echo(script.source_template % script.source_vars(), lines=True)
 
 
 def complete(cli: click.Command) -> int | None:

@@ -6,6 +6,7 @@ import json
 
 import click
 
+from serd.cli.colour import echo
 from serd.cli.invocation import Group, Invocation, pass_invocation
 
 
@@ -22,7 +23,7 @@ def show(invocation: Invocation, as_json: bool) -> None:
     loaded = invocation.load()
     from serd.config import display
 
-    click.echo(display.as_json(loaded) if as_json else display.as_yaml(loaded), nl=False)
+    echo(display.as_json(loaded) if as_json else display.as_yaml(loaded), lines=True, nl=False)
 
 
 @config.command()
@@ -34,9 +35,9 @@ def validate(invocation: Invocation) -> None:
 
     warnings = [*loaded.warnings, *Access(loaded.config.mqtt).warnings]
     for warning in warnings:
-        click.echo(f"serd: warning: {warning}", err=True)
+        echo(f"serd: warning: {warning}", err=True)
     where = str(loaded.path) if loaded.path else "the defaults (there is no configuration file)"
-    click.echo(f"valid: {where}")
+    echo(f"valid: {where}")
 
 
 @config.command()
@@ -46,8 +47,8 @@ def schema(markdown: bool) -> None:
     if markdown:
         from serd.config import page
 
-        click.echo(page.markdown(), nl=False)
+        echo(page.markdown(), lines=True, nl=False)
         return
     from serd.config.schema import json_schema
 
-    click.echo(json.dumps(json_schema(), indent=2))
+    echo(json.dumps(json_schema(), indent=2), lines=True)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import click
 
+from serd.cli.colour import echo
 from serd.cli.invocation import Command, Invocation, pass_invocation
 from serd.config.schema import Emotion
 from serd.errors import ConfigError, SerdError, UsageError
@@ -52,7 +53,7 @@ def correct(invocation: Invocation, words: tuple[str, ...], node: str | None) ->
     if not answer.ok:
         raise UsageError(f"{topics.node} refuses: {answer.message}")
     many = "1 correction" if answer.corrections == 1 else f"{answer.corrections} corrections"
-    click.echo(f"{answer.message}; {topics.node} learns from {many}")
+    echo(f"{answer.message}; {topics.node} learns from {many}")
 
 
 def _words(words: tuple[str, ...]) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from serd.cli.colour import echo
 from serd.cli.invocation import Command, Invocation, pass_invocation
 from serd.errors import UnavailableError
 
@@ -128,9 +129,7 @@ def _journals(config: Config, named: tuple[Path, ...]) -> tuple[Path, ...]:
         return named
     configured = Path(config.journal.path)
     if (error := readable(configured)) is not None:
-        click.echo(
-            f"serd: history begins now, with what is seen from here: {error.message}", err=True
-        )
+        echo(f"serd: history begins now, with what is seen from here: {error.message}", err=True)
     return (configured,)
 
 
@@ -149,9 +148,9 @@ def _serve(config: Config, settings: Settings) -> None:
     where = url(settings, listening)
 
     def ready() -> None:
-        click.echo(f"serd: dashboard at {where}; Ctrl-C ends it", err=True)
+        echo(f"serd: dashboard at {where}; Ctrl-C ends it", err=True)
         if settings.token is not None and not settings.https:
-            click.echo(
+            echo(
                 "serd: the token goes over the network unencrypted; --tls-cert or a proxy "
                 "(--behind-proxy) helps",
                 err=True,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import click
 from msgspec.structs import replace
 
+from serd.cli.colour import echo
 from serd.cli.invocation import Command, Invocation, pass_invocation
 from serd.cli.lines import many
 from serd.config.schema import AudioConfig, MetricsConfig, MqttConfig
@@ -202,7 +203,7 @@ class _Screen:
 
 
 def _say(sentence: str) -> None:
-    click.echo(f"serd: {sentence}", err=True)
+    echo(f"serd: {sentence}", err=True)
     sys.stderr.flush()
 
 

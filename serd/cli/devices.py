@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from serd.cli.colour import echo
 from serd.cli.invocation import Command, Invocation, pass_invocation
 from serd.errors import UnavailableError
 
@@ -43,7 +44,7 @@ def devices(invocation: Invocation, as_json: bool) -> None:
             trouble = error
     if as_json:
         rows = [*(_plain(device, picked) for device in found), *elsewhere]
-        click.echo(json.dumps(rows, indent=2))
+        echo(json.dumps(rows, indent=2), lines=True)
     elif found or elsewhere:
         _print_table(found, picked, elsewhere)
     if trouble is not None:
@@ -99,6 +100,6 @@ def _print_table(
     widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
     for row in (heads, *rows):
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+        echo("  ".join(cells).rstrip())
     if picked or elsewhere:
-        click.echo("* is what the configuration picks", err=True)
+        echo("* is what the configuration picks", err=True)

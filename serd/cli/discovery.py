@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from serd.cli.colour import echo
 from serd.cli.invocation import Group, Invocation, pass_invocation
 from serd.errors import ConfigError, UsageError
 
@@ -37,9 +38,9 @@ def remove(invocation: Invocation, node: str | None, purge: bool) -> None:
         done = forget(config.mqtt, node or config.node, announcement_only=not purge)
     except ConfigError as error:
         raise UsageError(error.message, remedy=error.remedy) from None
-    click.echo(f"{done.node} is no longer announced to Home Assistant at {done.address}")
+    echo(f"{done.node} is no longer announced to Home Assistant at {done.address}")
     if done.online:
-        click.echo(
+        echo(
             f"serd: {done.node} is running and will announce itself again: stop it, or set "
             "mqtt.discovery: false for it",
             err=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from serd.cli.colour import echo
 from serd.cli.invocation import Command, Invocation, pass_invocation
 from serd.errors import ConfigError, UsageError
 
@@ -28,8 +29,8 @@ def forget(invocation: Invocation, node: str) -> None:
     if not done.removed:
         meant = nearest(node, done.others)
         hint = f"; did you mean {meant}?" if meant else ""
-        click.echo(f"the broker at {done.address} keeps nothing of {node}{hint}")
+        echo(f"the broker at {done.address} keeps nothing of {node}{hint}")
         return
-    click.echo(f"{node} is forgotten at {done.address}, and by Home Assistant")
+    echo(f"{node} is forgotten at {done.address}, and by Home Assistant")
     if done.online:
-        click.echo(f"serd: {node} is running and will come back: stop it first", err=True)
+        echo(f"serd: {node} is running and will come back: stop it first", err=True)

@@ -9,6 +9,7 @@ from typing import Final
 
 import click
 
+from serd.cli.colour import echo
 from serd.cli.invocation import Command, Invocation, pass_invocation
 from serd.errors import UnavailableError
 
@@ -50,7 +51,7 @@ def health(invocation: Invocation, *, timeout: float) -> None:
             remedy="give serd a metrics.port of its own",
         ) from None
     for name, node in nodes.items():
-        click.echo(f"{name}: {node.get('said', '')}")
+        echo(f"{name}: {node.get('said', '')}")
     # "starting" is not well, either: whoever asks knows how long a start may take.
     if b" 200 " not in head.partition(b"\r\n")[0]:
         raise UnavailableError(f"serd is not well: {status}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 import click
 
+from serd.cli.colour import echo
 from serd.cli.invocation import Command, Invocation, pass_invocation
 from serd.cli.moments import as_milliseconds
 from serd.config.schema import Emotion
@@ -118,17 +119,17 @@ def _draw(events: list[Event], path: Path, half_life_s: float) -> None:
     from serd.cli.plot import draw
 
     if not events:
-        click.echo("serd: no events in that time, so there is nothing to draw", err=True)
+        echo("serd: no events in that time, so there is nothing to draw", err=True)
         return
     draw(events, path, half_life_s=half_life_s)
-    click.echo(f"serd: {path} shows {len(events)} events", err=True)
+    echo(f"serd: {path} shows {len(events)} events", err=True)
 
 
 def _print_json(events: Iterable[Event]) -> None:
     from serd.events.event import encode
 
     for event in events:
-        click.echo(encode(event).decode())
+        echo(encode(event).decode())
 
 
 def _print_csv(events: Iterable[Event]) -> None:
@@ -142,7 +143,7 @@ def _print_csv(events: Iterable[Event]) -> None:
 
     def write(cells: list[Any]) -> None:
         writer.writerow(cells)
-        click.echo(row.getvalue(), nl=False)
+        echo(row.getvalue(), lines=True, nl=False)
         row.seek(0)
         row.truncate()
 
@@ -168,4 +169,4 @@ def _print_lines(events: Iterable[Event], nodes: list[str]) -> None:
         console.print(lines.line(event, console.width))
         count += 1
     if not count:
-        click.echo("serd: no events in that time", err=True)
+        echo("serd: no events in that time", err=True)

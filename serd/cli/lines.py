@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
+from serd.harmless import harmless
+
 if TYPE_CHECKING:
     from serd.events.event import Event
 
@@ -83,9 +85,9 @@ class EventLines:
         line.append(self._moment(event.started_at))
         if len(self._nodes) > 1:
             widest = min(max(map(len, self._nodes)), 16 if wide else 12)
-            line.append(f"  {_shortened(event.node, widest):<{widest}}")
+            line.append(f"  {_shortened(harmless(event.node), widest):<{widest}}")
         style = STYLES.get(event.emotion, "")
-        line.append(f"  {event.emotion:<9}", style)
+        line.append(f"  {harmless(event.emotion):<9}", style)
         line.append(f" {event.confidence:4.0%} ")
         line.append(self._bar(event.confidence, 12 if wide else 6), style)
         level = f" {event.level_dbfs:4.0f} dB"
@@ -98,9 +100,9 @@ class EventLines:
         for name, score in others[:4]:
             if line.cell_len + (20 if wide else 14) + len(level) > width:
                 break
-            line.append(f"  {name:<9} ", "dim")
+            line.append(f"  {harmless(name):<9} ", "dim")
             if wide:
-                line.append(self._bar(score, 5) + " ", STYLES[name] if not dim else "")
+                line.append(self._bar(score, 5) + " ", STYLES.get(name, "") if not dim else "")
             line.append(f"{min(99, 100 * score):2.0f}", "dim")
         if line.cell_len + len(level) <= width:
             line.append(" " * (width - line.cell_len - len(level)) + level, "dim")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from serd.cli.colour import echo
 from serd.cli.commands import Commands
 from serd.cli.completion import complete
 from serd.cli.invocation import Group, Invocation
@@ -114,20 +115,18 @@ def _end(error: BaseException, invocation: Invocation) -> int:
         report(error)
         return error.exit_code
     what = " ".join(f"{type(error).__name__}: {error}".split())
-    click.echo(f"serd: this is a bug in serd: {what}", err=True)
+    echo(f"serd: this is a bug in serd: {what}", err=True)
     if not invocation.debug:
-        click.echo(
-            "serd: please report it with what the same command prints with --debug", err=True
-        )
+        echo("serd: please report it with what the same command prints with --debug", err=True)
     return SerdError.exit_code
 
 
 def report(error: SerdError) -> None:
     """Write an error to standard error: what is wrong, then what to do about it."""
     for line in error.message.splitlines():
-        click.echo(f"serd: {line}", err=True)
+        echo(f"serd: {line}", err=True)
     if error.remedy:
-        click.echo(f"      {error.remedy}", err=True)
+        echo(f"      {error.remedy}", err=True)
 
 
 def _silence(stream: object) -> None:

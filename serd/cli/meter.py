@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import click
 
+from serd.cli.colour import echo
 from serd.cli.invocation import Command, Invocation, pass_invocation
 from serd.errors import UnavailableError
 
@@ -147,7 +148,7 @@ class _Lines:
 
     def show(self, reading: Reading, advice: Advice | None, *, voice: bool) -> None:
         said = f"  {advice.message}" if advice else ""
-        click.echo(
+        echo(
             f"{reading.seconds:7.1f} s  level {reading.rms_dbfs:6.1f}  "
             f"peak {reading.peak_dbfs:6.1f}  room {reading.room_dbfs:6.1f} dBFS  "
             f"clipped {reading.clipped_share:6.2%}  {'voice' if voice else '-':<5}{said}".rstrip()

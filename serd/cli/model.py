@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from serd.cli.colour import echo
 from serd.cli.invocation import Group, Invocation, pass_invocation
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def info(invocation: Invocation, path: str | None, as_json: bool) -> None:
 
     # Loaded as the daemon would: a network that does not work is refused here too.
     file = Classifier.load(path or loaded.config.model.path).model
-    click.echo(json.dumps(_everything(file), indent=2) if as_json else _summary(file))
+    echo(json.dumps(_everything(file), indent=2) if as_json else _summary(file), lines=True)
 
 
 def _everything(file: ModelFile) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import click
 
+from serd.cli.colour import echo
 from serd.cli.invocation import Group, Invocation, pass_invocation
 from serd.cli.moments import parse_moment
 from serd.errors import InputError, UsageError
@@ -52,10 +53,10 @@ def show(invocation: Invocation, as_json: bool) -> None:
     if as_json:
         content = {"enabled": config.personal.enabled, "scope": config.personal.scope}
         content |= msgspec.to_builtins(summary)
-        click.echo(msgspec.json.encode(content).decode())
+        echo(msgspec.json.encode(content).decode())
         return
     for line in _lines(config, summary):
-        click.echo(line)
+        echo(line)
 
 
 def _lines(config: Config, summary: Summary) -> list[str]:
@@ -155,9 +156,9 @@ def forget(
         count = store.forget(since_ms=round(moment.timestamp() * 1000))
     left = len(store.all())
     if as_json:
-        click.echo(f'{{"forgotten":{count},"left":{left}}}')
+        echo(f'{{"forgotten":{count},"left":{left}}}')
     else:
-        click.echo(f"{_many(count, 'correction')} forgotten, {left} left")
+        echo(f"{_many(count, 'correction')} forgotten, {left} left")
 
 
 @personal.command()
@@ -172,14 +173,14 @@ def export(invocation: Invocation, file: Path | None, as_json: bool) -> None:  #
     content = {"format": _FORMAT, "version": 1, "corrections": corrections}
     text = msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n"
     if file is None:
-        click.echo(text.decode(), nl=False)
+        echo(text.decode(), lines=True, nl=False)
         return
     try:
         file.touch(mode=0o600)
         file.write_bytes(text)
     except OSError as error:
         raise InputError(f"{file} cannot be written: {error.strerror or error}") from None
-    click.echo(f"{file}: {_many(len(corrections), 'correction')}")
+    echo(f"{file}: {_many(len(corrections), 'correction')}")
 
 
 @personal.command(name="import")
@@ -199,9 +200,9 @@ def import_(invocation: Invocation, file: Path, as_json: bool) -> None:
     ]
     changed = store.put(newer)
     if as_json:
-        click.echo(f'{{"read":{len(found)},"taken":{changed}}}')
+        echo(f'{{"read":{len(found)},"taken":{changed}}}')
     else:
-        click.echo(f"{_many(changed, 'correction')} taken of {len(found)} in {file}")
+        echo(f"{_many(changed, 'correction')} taken of {len(found)} in {file}")
 
 
 def _read(file: Path) -> list[Correction]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import click
 
+from serd.cli.colour import echo
 from serd.cli.invocation import Command, Invocation, pass_invocation
 from serd.errors import SerdError
 
@@ -58,7 +59,7 @@ def tail(invocation: Invocation, node: str, as_json: bool, no_history: bool) -> 
                 screen.past(event)
         follow(follower, screen)
     except KeyboardInterrupt:  # the way to end it, and so no failure
-        click.echo(err=True)
+        echo(err=True)
     return 0
 
 
@@ -87,7 +88,7 @@ class _Objects:
     def event(self, event: Event) -> None:
         from serd.events.event import encode
 
-        click.echo(encode(event).decode())
+        echo(encode(event).decode())
 
 
 class _Lines:
@@ -133,31 +134,29 @@ def follow(messages: Iterable[Message], screen: Screen) -> None:
             missed = event.seq - latest.get(event.node, event.seq) - 1
             if missed > 0:
                 many = "one event was" if missed == 1 else f"{missed} events were"
-                click.echo(
-                    f"serd: {event.node}: {many} missed; `serd history` there has them", err=True
-                )
+                echo(f"serd: {event.node}: {many} missed; `serd history` there has them", err=True)
             latest[event.node] = max(event.seq, latest.get(event.node, 0))
             screen.event(event)
         elif isinstance(message, StatusMessage):
             # That a node is there is no news unless it was away.
             if online.get(message.node, True) != message.online:
                 state = "online again" if message.online else "offline"
-                click.echo(f"serd: {message.node} is {state}", err=True)
+                echo(f"serd: {message.node} is {state}", err=True)
             online[message.node] = message.online
         elif isinstance(message, StateMessage) and online.get(message.node):
             # That the microphone is open is no news unless it was not.
             now = message.state.microphone
             if now in TOLD and microphones.get(message.node, "open") != now:
-                click.echo(f"serd: {message.node}: {_MICROPHONE[now]}", err=True)
+                echo(f"serd: {message.node}: {_MICROPHONE[now]}", err=True)
             if now in TOLD:
                 microphones[message.node] = now
 
 
 def _tell_connection(connected: bool, reason: str) -> None:
     if connected:
-        click.echo("serd: connected", err=True)
+        echo("serd: connected", err=True)
     elif reason != "stopped":
-        click.echo(f"serd: {reason}; trying again until it works", err=True)
+        echo(f"serd: {reason}; trying again until it works", err=True)
 
 
 def _latest(config: Config, node: str | None) -> list[Event]:

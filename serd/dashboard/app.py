@@ -14,7 +14,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from serd.dashboard.api import CONFIRM_S, Api, answer, body_of
-from serd.dashboard.guard import Guard, client_of, cookie_name, refuse, session_of
+from serd.dashboard.guard import Guard, client_of, cookie_name, refuse, sessions_of
 from serd.dashboard.sessions import SESSION_S, Sessions, Throttle
 
 if TYPE_CHECKING:
@@ -115,9 +115,9 @@ class _Pages:
         return Response(page, status_code=status, media_type="text/html", headers=headers)
 
     async def logout(self, request: Request) -> Response:
-        session = session_of(request.headers, self._settings)
-        if self._sessions is not None and session is not None:
-            self._sessions.end(session)
+        if self._sessions is not None:
+            for session in sessions_of(request.headers, self._settings):
+                self._sessions.end(session)
         response = RedirectResponse("login", status_code=303)
         response.delete_cookie(
             cookie_name(self._settings), path="/", secure=self._settings.https, httponly=True,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ipaddress
 import math
-from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Final
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -48,6 +47,7 @@ _IN_HOME_ASSISTANT: Final = {
 """What differs behind ingress: Home Assistant shows the page in a frame of its own."""
 
 _OPEN: Final = ("/static/", "/login", "/healthz")
+_SESSIONS_TRIED: Final = 8
 _CHANGING: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -56,15 +56,17 @@ def cookie_name(settings: Settings) -> str:
     return "__Host-serd" if settings.https else "serd"
 
 
-def session_of(headers: Headers, settings: Settings) -> str | None:
-    """The session's id in the request's cookies."""
-    cookies: SimpleCookie = SimpleCookie()
-    try:
-        cookies.load(headers.get("cookie", ""))
-    except CookieError:
-        return None
-    morsel = cookies.get(cookie_name(settings))
-    return None if morsel is None else morsel.value
+def sessions_of(headers: Headers, settings: Settings) -> list[str]:
+    """Ids of sessions in the request's cookies, the likeliest first.
+
+    Cookies of a host are shared by all programs on it, whatever their port: others' are skipped,
+    however they are written (RFC 6265, 5.4: names and values are what stands between ``;`` and
+    ``=``). Of ours there may be several, one of them left over from before.
+    """
+    name = cookie_name(settings)
+    pairs = (part.partition("=") for line in headers.getlist("cookie") for part in line.split(";"))
+    values = [value.strip().strip('"') for key, _, value in pairs if key.strip() == name]
+    return values[:_SESSIONS_TRIED]
 
 
 def client_of(scope: Scope) -> str:
@@ -165,8 +167,7 @@ class Guard:
         bearer = headers.get("authorization")
         if bearer is not None:
             return self._judge_bearer(sessions, scope, bearer)
-        session = session_of(headers, self._settings)
-        if session is not None and sessions.valid(session):
+        if any(sessions.valid(session) for session in sessions_of(headers, self._settings)):
             return None
         if path.startswith("/api/"):
             return refuse(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
+from serd.dashboard.connections import Connection
 from serd.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from serd.dashboard.settings import Settings
     from serd.dashboard.watch import Watch
 
-_CONNECTIONS_MAX: Final = 256
+_CONNECTIONS_MAX: Final = 512
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -79,7 +80,7 @@ def serve(
     """
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=Connection,
         ws="none",
         loop="asyncio",
         lifespan="off",

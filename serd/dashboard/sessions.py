@@ -88,12 +88,12 @@ class Throttle:
 
     def wait_s(self, address: str) -> float:
         """Seconds until this address may try again; 0 if now."""
-        left, _ = self._bucket(_group(address))
+        left, _ = self._bucket(group_of(address))
         return 0.0 if left >= 1 else (1 - left) * REFILL_S
 
     def failed(self, address: str) -> None:
         """This address has sent a wrong token."""
-        group = _group(address)
+        group = group_of(address)
         left, now = self._bucket(group)
         self.failures += 1
         self._buckets[group] = (max(0.0, left - 1), now)
@@ -111,7 +111,8 @@ def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-def _group(address: str) -> str:
+def group_of(address: str) -> str:
+    """Whose address it is: itself, or for IPv6 the network that one household has."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -1,7 +1,9 @@
 """Serves ``/metrics`` to Prometheus, and ``/healthz`` to whoever wants to know whether serd hears.
 
 A small HTTP server of the standard library on threads of its own: at most a few requests at a time,
-each with a time limit. A question costs some milliseconds; without one, nothing happens.
+each with a time limit. A question costs some milliseconds; without one, nothing happens. Whoever
+comes is let in: if there is no place, the connection that has waited longest to be asked something
+loses its own.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import logging
 import socket
 import threading
 import time
+from collections import Counter
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer, ThreadingMixIn
@@ -41,8 +44,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-REQUESTS_MAX: Final = 4
-"""Requests that are answered at one time; a further connection is closed at once."""
+REQUESTS_MAX: Final = 16
+"""Connections at one time."""
+
+PER_ADDRESS: Final = 8
+"""Of these, how many from one address that have not yet asked anything."""
+
+EVICTION_S: Final = 0.5
+"""How long a connection that was ended may take to make room."""
 
 REQUEST_S: Final = 10.0
 """How long one connection may last, however slowly somebody writes."""
@@ -161,6 +170,7 @@ class _Server(ThreadingMixIn, TCPServer):
         self.address_family = family
         self._places = threading.BoundedSemaphore(REQUESTS_MAX)
         self._open: dict[socket.socket, float] = {}
+        self._asking: dict[socket.socket, str] = {}
         super().__init__(address, _Handler)
         host, port = self.server_address[:2]
         shown = host.decode() if isinstance(host, bytes | bytearray) else host
@@ -168,25 +178,48 @@ class _Server(ThreadingMixIn, TCPServer):
         self.shown = f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
 
     def process_request(self, request: Any, client_address: Any) -> None:
+        address = str(client_address[0])
+        own = [each for each, whose in list(self._asking.items()) if whose == address]
+        if len(own) >= PER_ADDRESS:
+            self._end(own[0])
         if not self._places.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
+            self._make_room()
+            if not self._places.acquire(timeout=EVICTION_S):
+                self.shutdown_request(request)
+                return
         self._open[request] = time.monotonic()
+        self._asking[request] = address
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
+            self._asking.pop(request, None)
             self._open.pop(request, None)
             self._places.release()
+
+    def asked(self, request: Any) -> None:
+        """A connection has asked something whole, and is now answered."""
+        self._asking.pop(request, None)
+
+    def _make_room(self) -> None:
+        """End the oldest connection, of whoever has most, that has not yet asked anything."""
+        asking = list(self._asking.items())
+        if asking:
+            counts = Counter(whose for _, whose in asking)
+            self._end(max(asking, key=lambda entry: counts[entry[1]])[0])
+
+    def _end(self, request: socket.socket) -> None:
+        self._asking.pop(request, None)
+        with contextlib.suppress(OSError):
+            request.shutdown(socket.SHUT_RDWR)
 
     def service_actions(self) -> None:
         now = time.monotonic()
         for connection, since in list(self._open.items()):
             if now - since > REQUEST_S:
-                with contextlib.suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
+                self._end(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
         log.debug("a request for metrics failed", exc_info=True)  # noqa: LOG014 - it is one
@@ -199,6 +232,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = REQUEST_S
 
     def do_GET(self) -> None:
+        self.server.asked(self.connection)
         if not self._welcome():
             self._answer(HTTPStatus.FORBIDDEN, "text/plain", b"use this machine's address\n")
             return

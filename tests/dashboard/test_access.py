@@ -268,3 +268,38 @@ def test_a_mute_command_is_answered_when_the_node_has_obeyed() -> None:
     form = client.post(path, content=json.dumps({"muted": True}))
     assert form.status_code == 415  # what a foreign page may send without being asked
     assert world.switch.sent == [("attic", True), ("attic", False)]
+
+
+OTHERS = (
+    "x[1]=2", 'j={"a":1}', "u=ä", "bareword", "=nameless", "a=b=c", 'q="a; b"', "$Version=1",
+    "serd2=x", "Serd=x", " ", ";;", "__Host-serd=x", "serd", "x=\x7f",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("first", [True, False])
+def test_cookies_of_other_programs_lock_nobody_out(other: str, first: bool) -> None:
+    world = World(TOKEN)
+    client = client_of(world)
+    client.post("/login", data={"token": TOKEN}, headers={"origin": HERE})
+    ours = f"serd={client.cookies['serd']}"
+    client.cookies.clear()
+    line = f"{other}; {ours}" if first else f"{ours}; {other}"
+    answer = client.get("/api/nodes", headers=[(b"cookie", line.encode("latin-1"))])
+    assert answer.status_code == 200
+    split = [(b"cookie", other.encode("latin-1")), (b"cookie", ours.encode())]
+    assert client.get("/api/nodes", headers=split).status_code == 200
+
+
+def test_a_stale_cookie_of_ours_beside_the_right_one() -> None:
+    world = World(TOKEN)
+    client = client_of(world)
+    client.post("/login", data={"token": TOKEN}, headers={"origin": HERE})
+    ours = client.cookies["serd"]
+    client.cookies.clear()
+    for line in (f"serd=stale; serd={ours}", f"serd={ours}; serd=stale", f'serd="{ours}"'):
+        assert client.get("/api/nodes", headers={"cookie": line}).status_code == 200
+    assert client.get("/api/nodes", headers={"cookie": "serd=stale; serd="}).status_code == 401
+    # Logging out ends it, whichever of them it is.
+    client.post("/logout", headers={"origin": HERE, "cookie": f"serd=stale; serd={ours}"})
+    assert client.get("/api/nodes", headers={"cookie": f"serd={ours}"}).status_code == 401

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
+import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -18,7 +21,7 @@ from tests.broker import wait_until
 from tests.faults.proof import EMOTION
 from tests.faults.talk import RATE, utterance
 from tests.pulse import VirtualMicrophone, virtual_microphone
-from tests.system.node import Node, run_serd
+from tests.system.node import Node, run_serd, serd_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,6 +126,68 @@ def test_a_sound_server_that_dies_and_comes_back(room: Room) -> None:
         assert node.stop() == 0, node.log
 
 
+def test_a_sound_server_that_is_frozen_and_goes_on(room: Room) -> None:
+    """Longer than serd's patience with a thread that hangs."""
+    with listening(room) as node:
+        node.wait_log("listening to")
+        hears(room)
+        room.microphone.freeze()
+        try:
+            room.manager.wait_status("waiting for the microphone")
+            node.wait_log("does not answer")
+            frozen = time.monotonic()
+            room.manager.wait(lambda: time.monotonic() - frozen > 45, timeout=90)
+            assert room.manager.fed(since=frozen + 20) >= 3  # it waits, and knows why
+            room.recorder.wait(lambda: telemetry(room).get("condition") == "waiting")
+            # The switch is heeded meanwhile, and what is muted is not opened when it goes on.
+            room.recorder.publish("serd/test-room/mute/set", b"ON")
+            room.manager.wait_status("muted")
+            room.recorder.publish("serd/test-room/mute/set", b"OFF")
+            room.manager.wait_status("waiting for the microphone")
+        finally:
+            room.microphone.thaw()
+        room.manager.wait_status("listening")
+        hears(room)
+        wait_until(lambda: room.microphone.recorders() == 1)  # none was left behind
+        assert node.stop() == 0, node.log
+    # Once when it begins, and again after the switch; not for each attempt.
+    assert sum("does not answer" in line for line in node.log) <= 5, node.log
+
+
+def test_a_sound_server_that_is_frozen_from_the_start(room: Room) -> None:
+    room.microphone.freeze()
+    try:
+        with listening(room) as node:
+            room.manager.wait_status("waiting for the microphone")
+            node.wait_log("does not answer")
+            room.manager.wait_fed()
+            room.microphone.thaw()
+            room.manager.wait_status("listening")
+            hears(room)
+            assert node.stop() == 0, node.log
+    finally:
+        room.microphone.thaw()
+
+
+def test_a_source_that_is_suspended(room: Room) -> None:
+    with listening(room) as node:
+        node.wait_log("listening to")
+        hears(room)
+        room.microphone.suspend(on=True)
+        room.manager.wait_status("waiting for the microphone")
+        # Opened anew again and again, and not called well by that.
+        room.recorder.wait(lambda: telemetry(room).get("mic_reopens", 0) >= 2, timeout=90)
+        room.manager.wait_fed()
+        assert "waiting for the microphone" in room.manager.status
+        assert not any("there again" in line for line in node.log), node.log
+        room.microphone.suspend(on=False)
+        node.wait_log("the source is there again")
+        hears(room)
+        assert node.stop() == 0, node.log
+    assert sum("trying again" in line for line in node.log) <= 2, node.log
+    assert sum("there again" in line for line in node.log) == 1, node.log
+
+
 def test_a_microphone_that_comes_back_under_another_number(room: Room) -> None:
     configuration = Path(room.microphone.env["ALSA_CONFIG_PATH"])
     plain = configuration.read_text()
@@ -182,6 +247,38 @@ def test_mute_frees_the_device(room: Room) -> None:
         wait_until(lambda: room.microphone.recorders() == 1)
         assert room.recorder.on(EMOTION) == []
         hears(room)
+        assert node.stop() == 0, node.log
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a time zone of its own")
+def test_quiet_hours_follow_another_time_zone(room: Room) -> None:
+    """As `timedatectl set-timezone` does it, while serd runs; and a reload changes nothing."""
+    zones = Path("/usr/share/zoneinfo/Etc")
+    private = room.home / "localtime"
+    private.write_bytes((zones / "UTC").read_bytes())
+    os.utime(private, (1, 1))
+    now = time.time()
+    hour = [time.strftime("%H:%M", time.gmtime(now + minutes * 60)) for minutes in (230, 360)]
+    quiet = f'quiet_hours=[{{from: "{hour[0]}", to: "{hour[1]}"}}]'
+    inside = ["unshare", "--mount", "sh", "-c",
+              'mount --bind "$0" /etc/localtime && exec "$@"', str(private)]  # fmt: skip
+    if subprocess.run([*inside, "true"], check=False, capture_output=True).returncode != 0:
+        pytest.skip("no mounts here")
+    env = {name: value for name, value in room.env.items() if name != "TZ"}
+    with Node(room.home, room.broker.port, "--source", "mic", "--set", quiet, env=env,
+              wrapper=[*inside, *serd_command()]) as node:  # fmt: skip
+        node.wait_log("listening to")
+        private.write_bytes((zones / "GMT-4").read_bytes())  # four hours later
+        os.utime(private, (2, 2))
+        room.manager.wait_status("quiet hours: the microphone is closed")
+        wait_until(lambda: room.microphone.recorders() == 0)
+        node.wait_log("the time zone is now")
+        node.send(signal.SIGHUP)
+        node.wait_log("configuration loaded again")
+        room.manager.wait_status("quiet hours")
+        private.write_bytes((zones / "UTC").read_bytes())
+        os.utime(private, (3, 3))
+        room.manager.wait_status("listening")
         assert node.stop() == 0, node.log
 
 

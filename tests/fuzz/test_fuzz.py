@@ -7,6 +7,7 @@ or that parsers are known to stumble over, is kept in ``tests/fuzz/found``.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -21,6 +22,7 @@ import soundfile as sf
 import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from starlette.testclient import TestClient
 
 from serd.config.loading import load
 from serd.errors import ConfigError, UsageError
@@ -29,6 +31,7 @@ from serd.model.emotions import EMOTIONS
 from serd.model.model_file import ModelInfo, pack
 from serd.mqtt.commands import Commands, mute_command
 from serd.mqtt.messages import decode_message
+from tests.dashboard.fakes import TOKEN, World
 from tests.fuzz.isolation import Isolated
 from tests.fuzz.mutations import damaged
 
@@ -90,6 +93,64 @@ def try_configuration(folder: Path, content: bytes) -> None:
 @given(content=configurations() | damaged(WHOLE_FILES) | st.binary(max_size=300))
 def test_configuration(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     try_configuration(tmp_path_factory.getbasetemp(), content)
+
+
+# ---------------------------------------------------------------------------- the dashboard
+
+COOKIES = [b"serd=x", b"x[1]=2", b'j={"a":1}', "u=ä".encode("latin-1"), b"bareword", b"; ; ="]
+HERE = "http://localhost:7373"
+
+
+@functools.cache
+def browser() -> tuple[TestClient, bytes]:
+    """A dashboard that wants a token, and the session of somebody who has shown it."""
+    client = TestClient(World(TOKEN).app, base_url=HERE, follow_redirects=False)
+    client.post("/login", data={"token": TOKEN}, headers={"origin": HERE})
+    session = client.cookies["serd"].encode()
+    client.cookies.clear()
+    return client, session
+
+
+@fuzzed
+@given(
+    before=st.lists(damaged(COOKIES) | st.binary(max_size=60), max_size=4),
+    after=st.lists(damaged(COOKIES) | st.binary(max_size=60), max_size=4),
+)
+def test_cookies(before: list[bytes], after: list[bytes]) -> None:
+    """Whatever other programs have set: who is logged in stays so, and nobody else gets in."""
+    client, session = browser()
+
+    def asked(parts: list[bytes]) -> int:
+        line = b"; ".join(parts)
+        return client.get("/api/nodes", headers=[(b"cookie", line)]).status_code
+
+    first, last = ([part for part in parts if b"serd" not in part] for parts in (before, after))
+    assert asked([*first, b"serd=" + session, *last]) == 200
+    assert asked([*before, *after]) == 401
+
+
+@fuzzed
+@given(
+    method=st.sampled_from(["GET", "POST", "PUT", "OPTIONS", "X"]),
+    path=st.sampled_from(["/", "/login", "/logout", "/healthz", "/api/nodes", "/api/x"]),
+    headers=st.lists(
+        st.tuples(
+            st.sampled_from([b"host", b"origin", b"cookie", b"authorization", b"sec-fetch-site",
+                             b"content-length", b"content-type", b"accept", b"x-forwarded-host"]),
+            st.binary(max_size=60) | st.sampled_from([b"localhost", b"[::1", b"Bearer ", b"-1"]),
+        ),
+        max_size=6,
+    ),
+    body=st.binary(max_size=200),
+)  # fmt: skip
+def test_headers(method: str, path: str, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    """No header makes the dashboard stumble, or opens what wants a token."""
+    client, _ = browser()
+    answer = client.request(method, path, headers=headers, content=body)
+    assert answer.status_code < 500 or answer.status_code == 501
+    if path.startswith("/api/"):
+        assert answer.status_code >= 400
+    assert b"Traceback" not in answer.content
 
 
 # ---------------------------------------------------------------------------- MQTT
