@@ -37,7 +37,7 @@ from serd.notify import Notifier
 from serd.personal import Personal
 from serd.pipeline import Condition
 from serd.signals import Signals
-from serd.speech import make_vad
+from serd.speech import Segmenter
 from serd.supervisor import Part, PartFailedError, Supervisor
 
 if TYPE_CHECKING:
@@ -488,7 +488,7 @@ def check(config: Config, *, running: Config | None = None) -> None:
     """
     Classifier.configured(config)
     for single in config.each():
-        make_vad(single.speech)
+        Segmenter.of(single.speech)
         check_source(single.audio)
     Access(config.mqtt)
     if config.metrics.port and (running is None or config.metrics != running.metrics):

@@ -32,7 +32,7 @@ from serd.mqtt.topics import Topics
 from serd.mute import MUTE_KEY, remembered_mute
 from serd.pipeline import Condition, Pipeline
 from serd.quiet_hours import QuietTimes
-from serd.speech import Segmenter, make_vad
+from serd.speech import Segmenter
 from serd.supervisor import Part
 from serd.version import VERSION
 
@@ -119,9 +119,7 @@ class Node:
         self._quiet_times = QuietTimes(config.quiet_hours)
         decision = self._decision = classifier.decision.like()
         decision.sensitivity = self._remembered_sensitivity()
-        self.recogniser = Recogniser(
-            Segmenter(config.speech, make_vad(config.speech)), classifier, decision=decision
-        )
+        self.recogniser = Recogniser(Segmenter.of(config.speech), classifier, decision=decision)
         personal.attach(self.name, decision)
         self.source = make_source(config.audio, alone=alone)
         # Looked at before anybody hears of this node.
@@ -362,6 +360,7 @@ class Node:
             dropped_unvoiced=speech.unvoiced,
             dropped_steady=speech.steady,
             dropped_unpitched=speech.unpitched,
+            dropped_unconfirmed=speech.unconfirmed,
             events_lost=pipeline.events_lost + self.events_dropped,
             overflows=source.overflow_samples,
             device_overflows=source.device_overflows,

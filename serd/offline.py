@@ -109,7 +109,7 @@ class Examiner:
         if personal:
             self._classifier.decision.adaptation = _learned(config, self._classifier.model)
         self._vad = make_vad(config.speech)
-        self._recogniser = Recogniser(Segmenter(config.speech, self._vad), self._classifier)
+        self._recogniser = Recogniser(Segmenter.of(config.speech, self._vad), self._classifier)
 
     def examine(self, path: Path) -> Examination:
         """Examine one recording; one that cannot be read is reported, not raised."""

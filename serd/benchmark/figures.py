@@ -19,7 +19,7 @@ from serd.config import SpeechConfig
 from serd.errors import UnavailableError
 from serd.model.classifier import Classifier
 from serd.model.recogniser import Recogniser
-from serd.speech import Segmenter, make_vad
+from serd.speech import Segmenter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -113,7 +113,7 @@ def measure(
 def realtime_factor(classifier: Classifier, samples: NDArray[np.float32]) -> float:
     """Seconds of sound that are recognised in a second, from samples to predictions."""
     settings = SpeechConfig()
-    recogniser = Recogniser(Segmenter(settings, make_vad(settings)), classifier)
+    recogniser = Recogniser(Segmenter.of(settings), classifier)
     begun = time.perf_counter()
     for first in range(0, len(samples), BLOCK):
         recogniser.feed(samples[first : first + BLOCK])

@@ -11,6 +11,9 @@ from serd.cli.colour import echo
 from serd.cli.invocation import Group, Invocation, pass_invocation
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from serd.model.home import Home, OperatingPoint
     from serd.model.model_file import ModelFile
 
 
@@ -50,7 +53,9 @@ def _summary(file: ModelFile) -> str:
         f"{features.rate} Hz, window {features.window}, hop {features.hop}, FFT {features.fft}, "
         f"{features.mel_bands} mel bands {features.f_min_hz:g} to {features.f_max_hz:g} Hz"
     )
-    calibration = f"temperature {info.temperature:g}, uncertain below {info.abstain_threshold:g}"
+    calibration = f"temperature {info.temperature:g}"
+    if info.home is None:
+        calibration += f", uncertain below {info.abstain_threshold:g}"
     rows = [
         ("model", f"{info.name} {info.version}"),
         ("file", f"{file.source}, {file.size} bytes"),
@@ -61,6 +66,7 @@ def _summary(file: ModelFile) -> str:
         ("input", f"{features.frames} frames x {features.coefficients} coefficients"),
         ("features", feeds),
         ("calibration", calibration),
+        *_home(info.home),
     ]
     for corpus in info.corpora:
         size = f"{corpus.speakers} speakers, {corpus.clips} clips"
@@ -72,6 +78,32 @@ def _summary(file: ModelFile) -> str:
         rows.append(("measured", rest))
     width = max(len(head) for head, _ in rows)
     return "\n".join(f"{head:<{width}}  {text}" for head, text in rows if text)
+
+
+def _home(home: Home | None) -> Iterator[tuple[str, str]]:
+    """What it assumes of homes, and what each sensitivity costs and brings."""
+    if home is None:
+        return
+    gathering = home.gathering
+    yield "home", f"{home.ordinary_share:.0%} of utterances assumed neutral or calm"
+    fades = f"half after {gathering.half_life_s:g} s, {gathering.weight:g} at each further one"
+    forgets = f"none after a pause of {gathering.pause_s:g} s; {home.agree} must agree"
+    yield "evidence", f"adds up over utterances: {fades}, {forgets}"
+    from serd.model.home import SENSITIVITIES
+
+    for name in SENSITIVITIES:
+        point = home.sensitivity[name]
+        yield (
+            f"sensitivity {name}",
+            f"emotions from {point.threshold:.0%} on: {_cost(point)}",
+        )
+
+
+def _cost(point: OperatingPoint) -> str:
+    return (
+        f"about {point.events_per_hour:.3g} false emotional events in an hour of ordinary speech, "
+        f"{point.recall:.0%} of emotional utterances told rightly"
+    )
 
 
 def _figures(figures: dict[str, Any]) -> str:

@@ -138,6 +138,13 @@ class SpeechConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             "the extra serd-emotion[silero]."
         ),
     ] = "webrtc"
+    confirm: Annotated[
+        Literal["auto", "silero", "none"],
+        Meta(
+            description="A second detector that an utterance must convince before it is judged: "
+            "silero keeps most household sound and music out; auto uses it where it is installed."
+        ),
+    ] = "auto"
     aggressiveness: Annotated[
         int, between(0, 3, "How readily webrtc calls a sound no speech: 0 hardly, 3 readily.")
     ] = 2

@@ -13,7 +13,7 @@ from serd.doctor.configuration import check_configuration, check_hooks, check_qu
 from serd.doctor.finding import Finding, ok, skip, warn
 from serd.doctor.machine import check_clock, check_unit, daemons
 from serd.doctor.metrics import check_metrics
-from serd.doctor.recognition import check_recognition, load_detector, load_model
+from serd.doctor.recognition import check_recognition, check_sensitivity, load_detector, load_model
 from serd.doctor.sound import check_device, check_permission, check_same_device, check_sound
 from serd.doctor.storage import check_journal, journal_in_use
 from serd.mute import why_closed
@@ -55,6 +55,8 @@ def examine(
 
     finding, classifier = load_model(config)
     yield finding
+    if classifier is not None:
+        yield check_sensitivity(config, classifier)
     yield from check_same_device(config)
     judged: list[SpeechConfig] = []
     for single in each:

@@ -12,8 +12,10 @@ from serd.audio.format import SAMPLE_RATE
 from serd.doctor.finding import Finding, fail, failed, ok, warn
 from serd.errors import SerdError
 from serd.model.classifier import Classifier
+from serd.model.home import SENSITIVITIES
 from serd.model.recogniser import Recogniser
 from serd.speech import Segmenter, make_vad
+from serd.speech.vad import make_confirmer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,20 +45,44 @@ def load_model(config: Config) -> tuple[Finding, Classifier | None]:
     return ok("model", found), classifier
 
 
+def check_sensitivity(config: Config, classifier: Classifier) -> Finding:
+    """How readily emotions are told, and what that was measured to cost and to bring."""
+    decision = classifier.decision
+    if decision.home is None:
+        return ok("sensitivity", f"one for all: {classifier.info.name} does not know of homes")
+    if not decision.adjustable:
+        return ok("sensitivity", f"model.min_confidence, {decision.threshold:g}, in its place")
+    sensitivity = config.decision.sensitivity
+    points = decision.home.sensitivity
+    point = points[sensitivity]
+    others = "; ".join(
+        f"{name}: {points[name].events_per_hour:.3g} and {points[name].recall:.0%}"
+        for name in SENSITIVITIES
+        if name != sensitivity
+    )
+    return ok(
+        "sensitivity",
+        f"{sensitivity}: about {point.events_per_hour:.3g} false emotional events in an hour of "
+        f"ordinary speech, {point.recall:.0%} of emotional utterances told rightly ({others})",
+    )
+
+
 def load_detector(config: Config) -> tuple[Finding, Vad | None]:
     """Load the voice activity detector as the daemon would."""
     try:
         vad = make_vad(config.speech)
+        confirmer = make_confirmer(config.speech)
     except SerdError as error:
         return failed("detector", error, "set speech.engine to webrtc"), None
-    return ok("detector", config.speech.engine), vad
+    said = config.speech.engine if confirmer is None else f"{config.speech.engine}, then silero"
+    return ok("detector", said), vad
 
 
 def check_recognition(config: Config, classifier: Classifier, vad: Vad) -> Iterator[Finding]:
     """Find and classify the utterances of the sample, with the configuration's settings."""
     try:
         samples = read_mono16k(SAMPLE)
-        recogniser = Recogniser(Segmenter(config.speech, vad), classifier)
+        recogniser = Recogniser(Segmenter.of(config.speech, vad), classifier)
         begun = time.monotonic()
         found = [*recogniser.feed(samples), *recogniser.flush()]
     except SerdError as error:

@@ -167,7 +167,7 @@ def check_sound(config: Config, vad: Vad | None, seconds: float) -> Iterator[Fin
         return
     source = make_source(config.audio)
     try:
-        heard = _listen(source, Segmenter(config.speech, vad) if vad else None, seconds)
+        heard = _listen(source, Segmenter.of(config.speech, vad) if vad else None, seconds)
     except SerdError as error:
         yield failed(
             "level", error, "is another program using the microphone (`fuser -v /dev/snd/*`)?"

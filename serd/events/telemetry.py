@@ -24,7 +24,7 @@ class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
     events: int
     """Events journalled."""
     dropped: int
-    """Sounds that were no utterance: the sum of the next five."""
+    """Sounds that were no utterance: the sum of the next six."""
     dropped_short: int
     """Shorter than ``speech.min_speech_s``."""
     dropped_quiet: int
@@ -35,6 +35,8 @@ class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
     """As steady as no voice is: a machine."""
     dropped_unpitched: int
     """Without a lasting pitch in the range of a voice."""
+    dropped_unconfirmed: int
+    """In which a second detector (``speech.confirm``) heard no speech."""
     events_lost: int
     """Events that no subscriber will ever get; 0 unless disk or broker failed for long."""
     overflows: int

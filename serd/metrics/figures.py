@@ -15,6 +15,7 @@ from msgspec import Struct
 from serd.audio.format import SAMPLE_RATE
 from serd.config.schema import Emotion
 from serd.histogram import Counts
+from serd.speech.utterance import REASONS
 from serd.version import VERSION
 
 if TYPE_CHECKING:
@@ -101,8 +102,7 @@ def _states(node: Node) -> Reading:
 
 def _dropped(node: Node) -> Reading:
     counters = node.recogniser.counters
-    reasons = ("short", "quiet", "unvoiced", "steady", "unpitched")
-    return [((reason,), getattr(counters, reason)) for reason in reasons]
+    return [((reason,), getattr(counters, reason)) for reason in REASONS]
 
 
 def _emotions(node: Node) -> Reading:
@@ -143,7 +143,8 @@ FIGURES: Final[Sequence[NodeFigure | DaemonFigure]] = (
         name="serd_sounds_dropped_total",
         kind="counter",
         labels=("reason",),
-        help="Sounds that were no utterance: too short, too quiet, unvoiced, steady, unpitched.",
+        help="Sounds that were no utterance: too short, too quiet, unvoiced, steady, unpitched, "
+        "unconfirmed.",
         read=_dropped,
     ),
     NodeFigure(

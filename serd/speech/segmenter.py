@@ -22,8 +22,9 @@ the hang-over: that is the hysteresis.
   very next sample, as soon as a voiced frame is seen; if none comes within the hang-over, there is
   none and nothing was dropped.
 * It is dropped, and counted, if it is shorter than ``min_speech_s``, if its level is below
-  ``min_level_dbfs``, if less than ``min_voiced_share`` of its samples lie in voiced frames, or if
-  there is no evidence of a voice in it (`serd.speech.evidence`).
+  ``min_level_dbfs``, if less than ``min_voiced_share`` of its samples lie in voiced frames, if
+  there is no evidence of a voice in it (`serd.speech.evidence`), or if a second detector does not
+  confirm it (`serd.speech.silero.SileroConfirmer`).
 
 Decisions fall only at the ends of whole frames, counted from the start of the stream, so the sizes
 of the blocks fed make no difference. What is left at the end of the stream, less than a frame, is
@@ -52,12 +53,13 @@ from serd.speech.utterance import (
     SegmentEvent,
     Utterance,
 )
+from serd.speech.vad import make_confirmer, make_vad
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from serd.config import SpeechConfig
-    from serd.speech.vad import Vad
+    from serd.speech.vad import Confirmer, Vad
 
 ONSET_WINDOW_FRAMES: Final = 5
 """``onset_frames`` are counted among this many frames (150 ms); among more if it is larger."""
@@ -91,10 +93,13 @@ class Counters(msgspec.Struct, frozen=True, kw_only=True):
     unpitched: int = 0
     """Dropped because nothing in them had the pitch of a voice: taps, crackling, barking."""
 
+    unconfirmed: int = 0
+    """Dropped because a second detector heard no speech in them."""
+
     @property
     def dropped(self) -> int:
         """All that were dropped."""
-        return self.short + self.quiet + self.unvoiced + self.steady + self.unpitched
+        return sum(getattr(self, reason) for reason in REASONS)
 
 
 class _State(Enum):
@@ -110,10 +115,15 @@ class Segmenter:
         settings: The ``speech`` section of the configuration.
         vad: The detector. It is asked only about frames at or above the energy floor, and so
             learns nothing from the quiet ones.
+        confirmer: Has the last word on an utterance that nothing else speaks against; None: there
+            is no such word.
     """
 
-    def __init__(self, settings: SpeechConfig, vad: Vad) -> None:
+    def __init__(
+        self, settings: SpeechConfig, vad: Vad, confirmer: Confirmer | None = None
+    ) -> None:
         self._vad = vad
+        self._confirmer = confirmer
         self._window = max(FRAME_SAMPLES, _samples(settings.window_s))
         self._minimum = _samples(settings.min_speech_s)
         # The frame that ends the speech is itself not voiced: less than one frame cannot be.
@@ -142,6 +152,19 @@ class Segmenter:
         self._utterances = 0
         self._dropped: dict[DiscardReason, int] = dict.fromkeys(REASONS, 0)
         self._restart(0)
+
+    @classmethod
+    def of(cls, settings: SpeechConfig, vad: Vad | None = None) -> Segmenter:
+        """The segmenter that a configuration describes, with its detectors.
+
+        Args:
+            settings: The ``speech`` section of the configuration.
+            vad: Instead of a new detector.
+
+        Raises:
+            ConfigError: If a detector is not installed.
+        """
+        return cls(settings, vad or make_vad(settings), make_confirmer(settings))
 
     @property
     def counters(self) -> Counters:
@@ -313,6 +336,8 @@ class Segmenter:
         self._state = _State.SPEAKING
         self._start = self._sent = start
         events.append(Begin(start))
+        if self._confirmer is not None:
+            self._confirmer.begin()
 
     def _end_of_speech(self, heard: int, events: list[SegmentEvent]) -> None:
         """End the utterance after its tail; the full window comes first if that is sooner."""
@@ -341,6 +366,8 @@ class Segmenter:
         level = rms_dbfs(audio)
         self._free = end
         reason = self._objection(audio, level, share)
+        if reason is None and not (self._confirmer is None or self._confirmer.confirms(length)):
+            reason = "unconfirmed"
         if reason is not None:
             self._dropped[reason] += 1
             events.append(Discard(reason))
@@ -379,6 +406,8 @@ class Segmenter:
         if end > self._sent:
             audio = self._heard_audio[self._sent - self._base : end - self._base]
             events.append(Extend(audio.copy()))
+            if self._confirmer is not None:
+                self._confirmer.push(audio)
             self._sent = end
 
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-DiscardReason: TypeAlias = Literal["short", "quiet", "unvoiced", "steady", "unpitched"]
+DiscardReason: TypeAlias = Literal[
+    "short", "quiet", "unvoiced", "steady", "unpitched", "unconfirmed"
+]
 
 REASONS: Final[tuple[DiscardReason, ...]] = get_args(DiscardReason)
 """All reasons for which what began is dropped."""
@@ -69,7 +71,8 @@ class Discard(msgspec.Struct, frozen=True):
 
     ``short``: below the minimum duration; ``quiet``: its level is below the energy floor;
     ``unvoiced``: too small a share of it is voiced; ``steady``: its level hardly moves;
-    ``unpitched``: nothing in it has the pitch of a voice.
+    ``unpitched``: nothing in it has the pitch of a voice; ``unconfirmed``: a second detector hears
+    no speech in it.
     """
 
     reason: DiscardReason

@@ -34,6 +34,29 @@ class Vad(Protocol):
         ...
 
 
+class Confirmer(Protocol):
+    """Listens to an utterance while it is cut, and says at its end whether it is speech.
+
+    What it says depends on the utterance's samples and on nothing else.
+    """
+
+    def begin(self) -> None:
+        """An utterance begins: forget the one before."""
+        ...
+
+    def push(self, samples: NDArray[np.float32]) -> None:
+        """Hear more of it.
+
+        Args:
+            samples: float32[n], mono, 16 kHz. Only lent.
+        """
+        ...
+
+    def confirms(self, length: int) -> bool:
+        """Whether the first ``length`` samples since its beginning are speech."""
+        ...
+
+
 WEBRTC_GAIN_DB: Final = 15.0
 """webrtcvad is deaf to quiet voices, so it hears everything this much louder.
 
@@ -80,6 +103,21 @@ class WebRtcVad:
         self._vad = self._library.create()
         self._library.init(self._vad)
         self._library.set_mode(self._vad, self._aggressiveness)
+
+
+def make_confirmer(settings: SpeechConfig) -> Confirmer | None:
+    """The second detector that ``speech.confirm`` asks for; None if there is none.
+
+    Raises:
+        ConfigError: If it asks for one that is not installed.
+    """
+    automatic = settings.confirm == "auto"
+    # What silero has found it need not confirm.
+    if settings.confirm == "none" or (automatic and settings.engine == "silero"):
+        return None
+    from serd.speech.silero import SileroConfirmer, installed  # noqa: PLC0415 - loads a network
+
+    return None if automatic and not installed() else SileroConfirmer()
 
 
 def make_vad(settings: SpeechConfig) -> Vad:

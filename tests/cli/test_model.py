@@ -2,8 +2,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from serd.config import Config, DecisionConfig, ModelConfig
+from serd.doctor.recognition import check_sensitivity
+from serd.model.classifier import Classifier
 from serd.model.model_file import ModelFile
 
 if TYPE_CHECKING:
@@ -25,6 +30,45 @@ def test_summary(serd: Serd, tiny_model_path: Path) -> None:
     assert facts["file"] == f"{tiny_model_path}, {file.size} bytes"
     assert facts["sha256"] == hashlib.sha256(tiny_model_path.read_bytes()).hexdigest()
     assert facts["classes"] == ", ".join(file.labels)
+
+
+def test_what_it_knows_of_homes(serd: Serd, home_model_path: Path) -> None:
+    lines = serd("model", "info", home_model_path).out.splitlines()
+    rows = dict(line.split("  ", 1) for line in lines)
+    facts = {head: text.strip() for head, text in rows.items()}
+    assert facts["home"] == "90% of utterances assumed neutral or calm"
+    assert facts["sensitivity low"] == (
+        "emotions from 80% on: about 2 false emotional events in an hour of ordinary speech, "
+        "20% of emotional utterances told rightly"
+    )
+    assert facts["evidence"].endswith("none after a pause of 60 s; 1 must agree")
+    about = json.loads(serd("model", "info", "--json", home_model_path).out)
+    assert about["home"]["sensitivity"]["high"]["events_per_hour"] == 120.0
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (
+            {"decision": DecisionConfig(sensitivity="high")},
+            "high: about 120 false emotional events in an hour of ordinary speech, "  # noqa: ISC004
+            "50% of emotional utterances told rightly (low: 2 and 20%; normal: 50 and 36%)",
+        ),
+        ({"min_confidence": 0.7}, "model.min_confidence, 0.7, in its place"),
+        (None, "one for all: tiny does not know of homes"),
+    ],
+)
+def test_the_doctor_shows_what_the_sensitivity_costs(
+    settings: dict[str, Any] | None, says: str, home_model_path: Path, tiny_model_path: Path
+) -> None:
+    path = str(tiny_model_path if settings is None else home_model_path)
+    settings = settings or {}
+    config = Config(
+        model=ModelConfig(path=path, min_confidence=settings.get("min_confidence")),
+        decision=settings.get("decision", DecisionConfig()),
+    )
+    found = check_sensitivity(config, Classifier.configured(config))
+    assert (found.check, found.status, found.message) == ("sensitivity", "ok", says)
 
 
 def test_json(serd: Serd, tiny_model_path: Path) -> None:

