@@ -10,6 +10,7 @@ import click
 
 from serd.cli.colour import echo
 from serd.cli.invocation import Command, Invocation, pass_invocation
+from serd.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,20 +18,94 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object with all figures.")
+@click.option(
+    "--ordinary",
+    is_flag=True,
+    help="Count instead what would be told of ordinary speech here, at each sensitivity.",
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0.01, 10_000),
+    metavar="N",
+    help="With --ordinary: end after so many minutes of sound. Default: with Ctrl-C.",
+)
+@click.option(
+    "--source",
+    type=click.Path(),
+    metavar="mic|PATH|URL|-",
+    help="With --ordinary: what to listen to (sets audio.source); a file is read at once.",
+)
+@click.option("--node", metavar="NAME", help="With --ordinary: which of several sources.")
 @pass_invocation
-def bench(invocation: Invocation, as_json: bool) -> int:  # noqa: ARG001 - common options
+def bench(
+    invocation: Invocation,
+    *,
+    as_json: bool,
+    ordinary: bool,
+    minutes: float | None,
+    source: str | None,
+    node: str | None,
+) -> int:
     """Measure serd on this machine, in less than a minute.
 
     Times the features, the network, the start, and the latency of a whole daemon that hears sample
     speech in real time. Prints a line to paste; needs neither microphone nor broker.
+
+    With --ordinary it listens instead, to an evening in which nobody is in any particular mood, and
+    counts the emotional events that would have been told: all of them false. It keeps no sound, and
+    tells nobody.
     """
     import msgspec
+
+    if ordinary:
+        return _ordinary(invocation, as_json=as_json, minutes=minutes, source=source, node=node)
+    for name, given in (("--minutes", minutes), ("--source", source), ("--node", node)):
+        if given is not None:
+            raise UsageError(f"{name} goes with --ordinary", remedy=f"serd bench --ordinary {name}")
 
     from serd.benchmark.figures import measure, one_line
 
     with _progress() as tell:
         figures = measure(tell=tell)
     echo(msgspec.json.encode(figures).decode() if as_json else one_line(figures))
+    return 0
+
+
+def _ordinary(
+    invocation: Invocation,
+    *,
+    as_json: bool,
+    minutes: float | None,
+    source: str | None,
+    node: str | None,
+) -> int:
+    """Listen to an evening, and say what would have been told."""
+    import msgspec
+
+    invocation.override("audio.source", source, "--source")
+    invocation.override("audio.pace", "fast", "--ordinary")
+    loaded = invocation.load().config
+    config = loaded.of(node)
+    from serd.audio.open import make_source
+    from serd.benchmark.ordinary import listen, page
+    from serd.mute import why_closed
+
+    heard = make_source(config.audio)
+    if heard.live and config.audio.source != "-":
+        reason = why_closed(config, alone=not loaded.sources)
+        if reason is not None:
+            raise UnavailableError(
+                f"{config.node} {reason}, so its microphone stays closed",
+                remedy="unmute it, or name a recording with --source",
+            )
+    if heard.live and sys.stderr.isatty():
+        click.echo(f"serd: listening to {config.audio.source}; Ctrl-C ends and counts", err=True)
+    try:
+        heard.open()
+        evening = listen(config, heard, seconds=None if minutes is None else 60 * minutes)
+    finally:
+        heard.close()
+    click.echo(msgspec.json.encode(evening).decode() if as_json else page(evening))
     return 0
 
 

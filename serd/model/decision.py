@@ -204,14 +204,16 @@ class Decision:
         scores.update(zip(self.labels, probabilities.tolist(), strict=True))
         top = max(self.labels, key=scores.__getitem__)
         return Prediction(
-            emotion=self._told(top, scores) if certain else UNCERTAIN,
+            emotion=self.told(scores) if certain else UNCERTAIN,
             confidence=scores[top],
             scores=scores,
             valence=math.fsum(p * COORDINATES[name][0] for name, p in scores.items()),
             arousal=math.fsum(p * COORDINATES[name][1] for name, p in scores.items()),
         )
 
-    def _told(self, top: str, scores: Mapping[str, float]) -> str:
+    def told(self, scores: Mapping[str, float]) -> str:
+        """Which emotion to tell of such probabilities, or `UNCERTAIN`."""
+        top = max(self.labels, key=scores.__getitem__)
         if self.home is None:
             return top if scores[top] >= self.threshold else UNCERTAIN
         if top not in ORDINARY and scores[top] >= self.threshold:

@@ -80,7 +80,7 @@ def test_silero_confirms_speech_and_no_hum(sentences: list[Samples]) -> None:
     for sound, confirmed in [(sentences[0], True), (sentences[1], True), (hum, False)]:
         found = {}
         for confirm in ("none", "auto"):
-            segmenter = Segmenter.of(SpeechConfig(confirm=confirm))  # type: ignore[arg-type]
+            segmenter = Segmenter.of(SpeechConfig(confirm=confirm))
             segmenter.feed(np.concatenate([room, sound, room]))
             segmenter.flush()
             found[confirm] = segmenter.counters
