@@ -93,6 +93,15 @@ def vowels(seconds: float, *, pitch: float = 120.0) -> Samples:
     return syllables(0.15 * pulses)
 
 
+def tune(seconds: float) -> Samples:
+    """A plucked melody: it has pitch, pauses and a moving level, as speech has."""
+    beat = 4 * time(seconds)
+    note = np.array([262.0, 330.0, 392.0, 523.0])[beat.astype(int) % 4]
+    phase = 2 * np.pi * np.cumsum(note) / RATE
+    tone = sum(np.sin(n * phase) / n for n in (1, 2, 3))
+    return np.asarray(0.25 * np.exp(-3 * (beat % 1)) * tone, dtype=np.float32)
+
+
 def blocks(samples: Samples, sizes: list[int]) -> list[Samples]:
     """The samples in blocks of these sizes, over and over."""
     cut: list[Samples] = []
