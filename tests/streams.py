@@ -190,3 +190,23 @@ def waited(condition: object, timeout: float = START_S) -> float:
         assert time.monotonic() - begun < timeout, "it takes too long"
         time.sleep(0.02)
     return time.monotonic() - begun
+
+
+def icecast(folder: Path) -> Sender:
+    """An icecast server, and a sender that feeds it."""
+    need("ffmpeg", "icecast2")
+    port = free_port()
+    config = folder / "icecast.xml"
+    config.write_text(
+        "<icecast><authentication><source-password>letmein</source-password></authentication>"
+        f"<listen-socket><port>{port}</port><bind-address>127.0.0.1</bind-address></listen-socket>"
+        "<paths><logdir>/tmp</logdir><webroot>/usr/share/icecast2/web</webroot></paths>"
+        "<logging><accesslog>-</accesslog><errorlog>-</errorlog></logging>"
+        "<security><changeowner><user>nobody</user><group>nogroup</group></changeowner></security>"
+        "</icecast>"
+    )
+    config.chmod(0o644)
+    target = f"icecast://source:letmein@127.0.0.1:{port}/live"
+    feed = [*_ffmpeg(folder), "-c:a", "libmp3lame", "-f", "mp3", target]
+    loop = f"icecast2 -c {config} & while :; do {' '.join(feed)}; sleep 0.2; done"
+    return Sender(["sh", "-c", loop], f"http://127.0.0.1:{port}/live")
