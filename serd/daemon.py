@@ -350,17 +350,29 @@ class Daemon:
         return True
 
     def _deliver(self) -> None:
-        """Wait until the broker has every event of the recordings."""
+        """Wait until the broker has every event of the recordings.
+
+        Raises:
+            UnavailableError: It is there, but does not take them.
+        """
         said = False
         for node in self.nodes:
             while not self._stopping and not node.publisher.drain(TICK_S):
                 waiting = sum(each.waiting for each in self.nodes)
                 self._notifier.status(f"delivering {waiting} events")
+                if refused := node.publisher.undelivered:
+                    raise UnavailableError(
+                        f"{waiting} events are not delivered: {refused}",
+                        remedy="`serd check` says more; they wait in the journal, and go out with "
+                        "the next run",
+                    )
                 if not said and not node.publisher.connected:
                     said = True
                     log.info("waiting for the broker to take %d events; Ctrl-C to leave", waiting)
         while not self._stopping and not self.hooks.drain(TICK_S):
             self._notifier.status("waiting for hooks to end")
+        if left_out := sum(node.events_left_out for node in self.nodes):
+            raise UnavailableError(f"{left_out} events were too large for the broker and left out")
 
     def _maintain(self) -> None:
         memory.give_back()

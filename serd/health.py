@@ -27,7 +27,7 @@ class NodeHealth(msgspec.Struct, frozen=True, kw_only=True):
     said: str
     """The same in words, with what is wrong."""
     trouble: str | None
-    """What is wrong with its microphone or the journal; null while all is well."""
+    """What is wrong with its microphone, the journal, or what the broker takes of it; or null."""
     connected: bool
     """Whether its broker listens."""
 
@@ -66,7 +66,7 @@ def examine(nodes: Sequence[Node], parts: list[Standstill], *, ready: bool) -> H
             node.name: NodeHealth(
                 state=node.state,
                 said=node.sentence(),
-                trouble=node.pipeline.trouble,
+                trouble=node.trouble,
                 connected=node.publisher.connected,
             )
             for node in nodes

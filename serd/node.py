@@ -317,12 +317,16 @@ class Node:
     def sentence(self) -> str:
         """How things are, in words."""
         broker = "" if self.publisher.connected else "the broker does not answer"
-        trouble = self.pipeline.trouble
         conflict = self.publisher.conflict
         condition = self.pipeline.condition.value
         if self._config.audio.kind != "mic":
             condition = condition.replace("the microphone", "the source")
-        return "; ".join(filter(None, (condition, trouble, broker, conflict)))
+        return "; ".join(filter(None, (condition, self.trouble, broker, conflict)))
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with the source, the journal, or what the broker takes; None if nothing."""
+        return "; ".join(filter(None, (self.pipeline.trouble, self.publisher.trouble))) or None
 
     @property
     def state(self) -> str:
@@ -342,6 +346,11 @@ class Node:
         """Events that the journal dropped before the broker had them."""
         return self._journal.dropped[self.name]
 
+    @property
+    def events_left_out(self) -> int:
+        """Events that the broker cannot take: they are too large for it."""
+        return self.publisher.counters()["left_out"]
+
     def telemetry(self, process: ProcessFigures) -> Telemetry:
         """What the telemetry topic says now."""
         speech = self.recogniser.counters
@@ -351,7 +360,7 @@ class Node:
             uptime_s=process.uptime_s,
             version=VERSION,
             condition=self.pipeline.condition.name.lower(),
-            trouble=self.pipeline.trouble,
+            trouble=self.trouble,
             utterances=speech.utterances,
             events=pipeline.events,
             dropped=speech.dropped,
@@ -361,7 +370,7 @@ class Node:
             dropped_steady=speech.steady,
             dropped_unpitched=speech.unpitched,
             dropped_unconfirmed=speech.unconfirmed,
-            events_lost=pipeline.events_lost + self.events_dropped,
+            events_lost=pipeline.events_lost + self.events_dropped + self.events_left_out,
             overflows=source.overflow_samples,
             device_overflows=source.device_overflows,
             lost_samples=pipeline.lost_samples,

@@ -6,7 +6,10 @@ import contextlib
 import select
 import socket
 import threading
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from io import BufferedIOBase
 
 
 class Relay:
@@ -95,3 +98,85 @@ class Relay:
                     self._pairs.remove(pair)
                     pair[0].close()
                     pair[1].close()
+
+
+class OldBroker:
+    """What lies before a broker as if that knew MQTT 3.1.1 only.
+
+    Args:
+        target: The broker's port.
+        most: It hangs up on a client whose packet has more bytes.
+    """
+
+    def __init__(self, target: int, *, most: int = 1 << 30) -> None:
+        self._target = target
+        self._most = most
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.refused = 0
+        """Connections with another version of MQTT so far."""
+        self.hung_up_on: list[int] = []
+        """Bytes of the packets that were too large."""
+        self._sockets: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept, name="old-broker")]
+
+    def __enter__(self) -> Self:
+        self._threads[0].start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each in [self._listener, *self._sockets]:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+        for thread in self._threads:
+            thread.join()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._target))
+                self._sockets += [client, server]
+                for work in (self._forth, self._back):
+                    thread = threading.Thread(target=work, args=(client, server), name="old-broker")
+                    self._threads.append(thread)
+                    thread.start()
+
+    def _forth(self, client: socket.socket, server: socket.socket) -> None:
+        with contextlib.suppress(OSError, EOFError), client.makefile("rb") as stream:
+            while True:
+                packet = read_packet(stream)
+                if packet[0] == 0x10 and b"MQTT\x05" in packet[:16]:
+                    self.refused += 1
+                    client.sendall(b"\x20\x02\x00\x01")
+                    break
+                if len(packet) > self._most:
+                    self.hung_up_on.append(len(packet))
+                    break
+                server.sendall(packet)
+        for end in (client, server):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def _back(self, client: socket.socket, server: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := server.recv(65_536):
+                client.sendall(data)
+        with contextlib.suppress(OSError):
+            client.shutdown(socket.SHUT_RDWR)
+
+
+def read_packet(stream: BufferedIOBase) -> bytes:
+    """The next MQTT packet of a stream, whole.
+
+    Raises:
+        EOFError: There is none.
+    """
+    head = stream.read(2)
+    while len(head) > 1 and head[-1] & 128:
+        head += stream.read(1)
+    if len(head) < 2:
+        raise EOFError
+    length = sum((byte & 127) << 7 * place for place, byte in enumerate(head[1:]))
+    return head + stream.read(length)

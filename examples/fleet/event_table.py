@@ -1,4 +1,8 @@
-"""The table of events in PostgreSQL: which message makes which row, and rows that go in once."""
+"""The table of events in PostgreSQL: which message makes which row, and rows that go in once.
+
+Whether a message is an event is serd's own judgement: the same for ``serd tail``, the dashboard and
+this table.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,9 @@ from typing import Any, Final, NamedTuple
 
 import psycopg
 
+from serd.logs import RepeatedWarnings
+from serd.mqtt.messages import EventMessage, decode_message
+
 log = logging.getLogger("to_postgres")
 
 COLUMNS: Final = (
@@ -21,18 +28,12 @@ INSERT: Final = (
     f"INSERT INTO serd.event ({', '.join(COLUMNS)}) "  # noqa: S608 - constants
     f"VALUES ({', '.join(['%s'] * len(COLUMNS))}) ON CONFLICT (id) DO NOTHING"
 )
-TYPES: Final[dict[str, tuple[type, ...]]] = {
-    **dict.fromkeys(("id", "node", "started_at", "ended_at", "emotion"), (str,)),
-    **dict.fromkeys(("duration_s", "confidence", "valence", "arousal", "level_dbfs"), (int, float)),
-    "seq": (int,),
-    "scores": (dict,),
-    "latency_ms": (int, float, type(None)),
-}
-"""What the table's columns can take; the rest PostgreSQL checks."""
+REFUSE: Final = "INSERT INTO serd.refused (topic, reason, bytes, payload) VALUES (%s, %s, %s, %s)"
+REFUSED_A_MINUTE: Final = 60
+"""Messages that are no events and are kept apart, in one minute; the rest is only counted."""
 
-
-TIMESTAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
-"""Checked here, because PostgreSQL also takes "yesterday" for one."""
+KEPT_BYTES: Final = 4096
+"""So much of their payload is kept."""
 
 
 class StopError(Exception):
@@ -84,36 +85,56 @@ def home_pattern(topic: str) -> re.Pattern[str]:
 
 
 def columns_of(topic: str, payload: bytes, home: re.Pattern[str]) -> tuple[Any, ...]:
-    """The values of :data:`COLUMNS` for one message.
+    """The values of :data:`COLUMNS` for one message, judged as serd itself judges it.
 
     Raises:
-        ValueError: It is no event of schema 1.
+        ValueError: It is no event of schema 1, or not of the topic's node.
     """
-    try:
-        event = json.loads(payload)
-        if event["schema"] != 1:
-            raise ValueError(f"schema {event['schema']!r}, not 1")
-        for name, wanted in TYPES.items():
-            if type(event[name]) not in wanted:  # not isinstance: true is no number
-                raise ValueError(f"{name} is {event[name]!r}")
-        if topic.split("/")[-2:-1] != [event["node"]]:  # access rules guard topics, not payloads
-            raise ValueError(f"node is {event['node']!r}, which is not the topic's")
-        for name in ("started_at", "ended_at"):
-            if not TIMESTAMP.fullmatch(event[name]):
-                raise ValueError(f"{name} is {event[name]!r}")
-        model, found = event["model"], home.match(topic)
-        event |= {
-            "home": found[1] if found else "",
-            "scores": json.dumps(event["scores"]),
-            "model": f"{model['name']} {model['version']}",
-            "model_sha256": str(model["sha256"]),
-        }
-        "".join(value for value in event.values() if type(value) is str).encode()  # no surrogates
-        return tuple(event[name] for name in COLUMNS)
-    except KeyError as error:
-        raise ValueError(f"no field {error}") from None
-    except (TypeError, RecursionError) as error:
-        raise ValueError(f"not an event: {error}") from None
+    message = decode_message(topic.rsplit("/", 2)[0], topic, payload)
+    if not isinstance(message, EventMessage):
+        raise ValueError("not an event")  # noqa: TRY004 - as decode_message() says it
+    event, found = message.event, home.match(topic)
+    model = event.model
+    return (
+        event.id, found[1] if found else "", event.node, event.seq, event.started_at,
+        event.ended_at, event.duration_s, event.emotion, event.confidence,
+        json.dumps(event.scores), event.valence, event.arousal, event.level_dbfs,
+        f"{model.name} {model.version}", model.sha256, event.latency_ms,
+    )  # fmt: skip
+
+
+class Refused:
+    """Keeps apart what was refused, as far as that cannot fill the database."""
+
+    def __init__(self) -> None:
+        self._minute = 0.0
+        self._left = 0
+        self._told = ""
+        self.kept = 0
+
+    def keep(self, connection: psycopg.Connection, refused: list[tuple[Row, str]]) -> None:
+        """Write what there is room for; a table that cannot be written holds up nothing."""
+        now = time.monotonic()
+        if now - self._minute >= 60.0:
+            self._minute, self._left = now, REFUSED_A_MINUTE
+        taken = refused[: self._left]
+        self._left -= len(taken)
+        if not taken:
+            return
+        values = [
+            (_text(row.topic), _text(reason), len(row.payload), row.payload[:KEPT_BYTES])
+            for row, reason in taken
+        ]
+        try:
+            with connection.transaction(), connection.cursor() as cursor:
+                cursor.executemany(REFUSE, values)
+            self.kept += len(values)
+        except psycopg.OperationalError:
+            raise
+        except psycopg.Error as error:
+            if (line := _line(error)) != self._told:
+                self._told = line
+                log.warning("what is refused cannot be kept: %s; see schema.sql", line)
 
 
 class Database:
@@ -130,6 +151,8 @@ class Database:
         self._connection: psycopg.Connection | None = None
         self._told: str | None = None
         self.pause = Pause()
+        self._refused = Refused()
+        self._warnings = RepeatedWarnings(log)
         self.stored = self.known = self.rejected = self.batches = self.connections = 0
         self.commit_s = 0.0
 
@@ -180,35 +203,36 @@ class Database:
         return self._connection
 
     def _store(self, connection: psycopg.Connection, rows: list[Row]) -> None:
-        values = []
-        rejected = 0
+        values: list[tuple[Row, tuple[Any, ...]]] = []
+        refused: list[tuple[Row, str]] = []
         for row in rows:
             try:
-                values.append(columns_of(row.topic, row.payload, self._home))
+                values.append((row, columns_of(row.topic, row.payload, self._home)))
             except ValueError as error:
-                rejected += 1
-                log.warning("%a: %s; ignored", row.topic[:200], str(error)[:200])
+                refused.append((row, str(error)))
         stored = 0
         try:
             with connection.transaction(), connection.cursor() as cursor:
                 if values:
-                    cursor.executemany(INSERT, values)  # one round trip: psycopg pipelines it
+                    # One round trip: psycopg pipelines it.
+                    cursor.executemany(INSERT, [value for _, value in values])
                     stored = cursor.rowcount
         except (psycopg.DataError, psycopg.IntegrityError):
             # One of them cannot be stored, ever. Rare, so it may cost a round trip for each.
-            stored = bad = 0
+            stored = 0
             with connection.transaction():
-                for value in values:
+                for row, value in values:
                     try:
                         with connection.transaction():
                             stored += connection.execute(INSERT, value).rowcount
                     except (psycopg.DataError, psycopg.IntegrityError) as error:
-                        bad += 1
-                        log.warning("%a: %s; ignored", value[2], _line(error)[:200])
-            rejected += bad
+                        refused.append((row, _line(error)))
+        for row, reason in refused:
+            self._warnings.warn("refused", f"{_text(row.topic)}: {_text(reason)}; refused")
+        self._refused.keep(connection, refused)
         self.stored += stored
-        self.rejected += rejected
-        self.known += len(rows) - rejected - stored
+        self.rejected += len(refused)
+        self.known += len(rows) - len(refused) - stored
 
     def _tell(self, trouble: str | None) -> None:
         if trouble is None:
@@ -216,6 +240,11 @@ class Database:
         elif trouble != self._told:
             log.warning("%s", trouble)
         self._told = trouble
+
+
+def _text(text: str) -> str:
+    """Something of somebody else's, printable and short."""
+    return ascii(text[:200])[1:-1]
 
 
 def _line(error: BaseException) -> str:

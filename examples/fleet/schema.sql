@@ -32,6 +32,16 @@ CREATE INDEX IF NOT EXISTS event_by_node_and_seq ON serd.event (home, node, seq)
 -- "Everything of last week": a few pages, because rows come nearly in the order of time.
 CREATE INDEX IF NOT EXISTS event_by_time ON serd.event USING brin (ended_at);
 
+-- What came on a topic of events and is none, for whoever wants to know who sends it. A minute brings
+-- 60 rows at most, of 4096 bytes at most; delete what is old: it is in nobody's way.
+CREATE TABLE IF NOT EXISTS serd.refused (
+    received_at  timestamptz NOT NULL DEFAULT now(),
+    topic        text NOT NULL,
+    reason       text NOT NULL,
+    bytes        integer NOT NULL,           -- of the whole payload
+    payload      bytea NOT NULL              -- its beginning
+);
+
 -- How a room sounded, hour by hour. Uncertain events count in the averages, not in `mood`.
 CREATE OR REPLACE VIEW serd.hourly_mood AS
 SELECT home,
@@ -59,3 +69,4 @@ WHERE seq > before + 1;
 --   CREATE ROLE serd_writer LOGIN PASSWORD '...';
 --   GRANT USAGE ON SCHEMA serd TO serd_writer;
 --   GRANT INSERT, SELECT (id) ON serd.event TO serd_writer;
+--   GRANT INSERT ON serd.refused TO serd_writer;

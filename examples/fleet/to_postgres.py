@@ -3,7 +3,7 @@
 
 Needs event_table.py beside it.
 
-    pip install 'paho-mqtt>=2.1' 'psycopg[binary]>=3.2'
+    pip install 'serd-emotion[fleet]'
     psql -d serd -f schema.sql
     to_postgres.py --client-id events-1 --host broker --dsn 'host=db dbname=serd user=serd_writer'
 
@@ -11,7 +11,8 @@ Processes of one ``--group`` share the events (``$share/GROUP/...``), each with 
 of its own that stays the same over restarts, because the broker keeps what is on its way under this
 name. A message is acknowledged only after COMMIT. So a process that is killed may have stored an
 event and not said so; it comes again, and ``ON CONFLICT (id) DO NOTHING`` ignores it. A message
-that is no event is logged, counted and acknowledged: it would never become one.
+that is no event, by serd's own judgement, is counted, kept apart (``serd.refused``, at most 60 a
+minute) and acknowledged: it would never become one.
 
 ``--leave`` is for good: it gives up its share, stores what still waits in its session, ends the
 session and itself.
@@ -201,7 +202,11 @@ class Broker:
 
     def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
         self.heard = time.monotonic()
-        self.waiting.append(Row(message.mid, message.topic, bytes(message.payload)))
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            topic = "a topic that is not UTF-8"
+        self.waiting.append(Row(message.mid, topic, bytes(message.payload)))
 
     def _lost(self, why: str) -> None:
         self._client = None

@@ -28,6 +28,7 @@ STYLES: Final = {
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
 _HEIGHTS: Final = "▁▂▃▄▅▆▇█"
 _LOWEST_DBFS: Final = -60
+_NODES_MAX: Final = 2000
 _WIDE: Final = 100
 """Columns from which there is room for bars beside the other scores."""
 
@@ -67,7 +68,8 @@ class EventLines:
 
     def expect(self, node: str) -> None:
         """Make room for a node's name; it is only shown where there are several."""
-        self._nodes.add(node)
+        if len(self._nodes) < _NODES_MAX:
+            self._nodes.add(node)
 
     def line(self, event: Event, width: int, *, dim: bool = False) -> Text:
         """One line, never longer than the terminal is wide.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import click
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from serd.mqtt.messages import Message
 
 _PAST_EVENTS: Final = 10
+_NODES_MAX: Final = 2000
+
+_T = TypeVar("_T")
 
 _MICROPHONE: Final = {
     "open": "the microphone is open",
@@ -135,21 +138,28 @@ def follow(messages: Iterable[Message], screen: Screen) -> None:
             if missed > 0:
                 many = "one event was" if missed == 1 else f"{missed} events were"
                 echo(f"serd: {event.node}: {many} missed; `serd history` there has them", err=True)
-            latest[event.node] = max(event.seq, latest.get(event.node, 0))
+            _remember(latest, event.node, max(event.seq, latest.get(event.node, 0)))
             screen.event(event)
         elif isinstance(message, StatusMessage):
             # That a node is there is no news unless it was away.
             if online.get(message.node, True) != message.online:
                 state = "online again" if message.online else "offline"
                 echo(f"serd: {message.node} is {state}", err=True)
-            online[message.node] = message.online
+            _remember(online, message.node, message.online)
         elif isinstance(message, StateMessage) and online.get(message.node):
             # That the microphone is open is no news unless it was not.
             now = message.state.microphone
             if now in TOLD and microphones.get(message.node, "open") != now:
                 echo(f"serd: {message.node}: {_MICROPHONE[now]}", err=True)
             if now in TOLD:
-                microphones[message.node] = now
+                _remember(microphones, message.node, now)
+
+
+def _remember(known: dict[str, _T], node: str, value: _T) -> None:
+    """Keep something of a node; whoever may publish can invent nodes, so the oldest go."""
+    known[node] = value
+    if len(known) > _NODES_MAX:
+        del known[next(iter(known))]
 
 
 def _tell_connection(connected: bool, reason: str) -> None:

@@ -190,9 +190,9 @@ async def _nothing(_: Request) -> Response:
     return refuse(404, "there is nothing of that name; see docs/dashboard.md")
 
 
-def answer(content: object) -> Response:
+def answer(content: object, *, status: int = 200) -> Response:
     """Something as JSON."""
-    return Response(msgspec.json.encode(content), media_type="application/json")
+    return Response(msgspec.json.encode(content), status, media_type="application/json")
 
 
 async def body_of(request: Request, most: int) -> bytes | None:

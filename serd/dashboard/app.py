@@ -76,8 +76,10 @@ class _Pages:
         return FileResponse(STATIC / "index.html")
 
     async def health(self, _: Request) -> Response:
-        """For supervisors; tells strangers no more than that it works."""
-        return answer({"status": "ok", "broker": self._watch.connected})
+        """For supervisors; tells strangers no more than that it works, or that it does not."""
+        trouble = self._watch.trouble
+        told = {"status": trouble or "ok", "broker": self._watch.connected}
+        return answer(told, status=503 if trouble else 200)
 
     async def login(self, request: Request) -> Response:
         sessions = self._sessions

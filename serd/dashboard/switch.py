@@ -71,6 +71,8 @@ class MqttSwitch:
                 receipt = link.publish(topic, encode_switch(on), qos=1, retain=False)
                 deadline = time.monotonic() + _PATIENCE_S
                 while not receipt.is_published():
+                    if receipt.refusal is not None:
+                        raise UnavailableError(f"{topic} {receipt.refusal.reason}")
                     if time.monotonic() > deadline:
                         raise UnavailableError("the broker does not acknowledge the command")
                     link.step(_PATIENCE_S)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -24,7 +25,12 @@ _log = logging.getLogger(__name__)
 WAITING_MAX: Final = 20_000
 """Messages that wait for the event loop; when there are more, the oldest go."""
 
+PATIENCE_S: Final = 180.0
+"""The thread that follows may be silent for so long: looking up a name may take minutes where
+nobody answers."""
+
 _ONCE: Final = 500  # messages taken before others have their turn
+_AGAIN_S: Final = 1.0
 
 
 class Messages(Protocol):
@@ -33,6 +39,10 @@ class Messages(Protocol):
     @property
     def address(self) -> str:
         """Where the broker is, for people."""
+
+    @property
+    def heartbeat(self) -> float:
+        """When the iteration last gave a sign of life, monotonic seconds."""
 
     def __iter__(self) -> Iterator[Message]:
         """Messages until :meth:`stop`."""
@@ -59,8 +69,11 @@ class Watch:
         self._messages = follow(self._tell_connection)
         self._waiting: deque[Message] = deque(maxlen=WAITING_MAX)
         self._scheduled = False
+        self._stopping = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="serd-dashboard-mqtt", daemon=True)
+        self.stumbled = 0
+        """Messages that a bug in the dashboard kept from being taken."""
         self.connected = False
         """Whether the broker is there."""
         self.reason = "connecting"
@@ -73,6 +86,7 @@ class Watch:
 
     def stop(self, timeout: float = 0.3) -> None:
         """End it; does not wait long for a broker that does not answer."""
+        self._stopping.set()
         self.hub.close()
         self._messages.stop()
         if self._thread.is_alive():
@@ -89,10 +103,35 @@ class Watch:
             "nodes": len(self.rooms),
             "browsers": len(self.hub),
             "dropped": self.hub.dropped,
-            "ignored": self.rooms.ignored,
+            "ignored": self.rooms.ignored + self.stumbled,
         }
 
+    @property
+    def trouble(self) -> str:
+        """Why what is shown may be old, though nobody says so; empty while all is well.
+
+        A broker that is away is not meant: that is shown.
+        """
+        if self._loop is None or self._stopping.is_set():
+            return ""
+        if not self._thread.is_alive():
+            return "the thread that follows the broker has died"
+        silent = time.monotonic() - self._messages.heartbeat
+        if silent > PATIENCE_S:
+            return f"the thread that follows the broker has been silent for {silent:.0f} s"
+        return ""
+
     def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._follow()
+            except Exception:  # noqa: BLE001 - a thread that dies unseen shows old rooms for ever
+                _log.exception("following the broker stumbled and begins anew")
+                self._stopping.wait(_AGAIN_S)
+            else:
+                return
+
+    def _follow(self) -> None:
         for message in self._messages:
             self._waiting.append(message)
             if not self._scheduled:
@@ -105,13 +144,19 @@ class Watch:
         try:
             self._loop.call_soon_threadsafe(work, *arguments)
         except RuntimeError:  # the loop has ended before us
+            self._stopping.set()
             self._messages.stop()
 
     def _drain(self) -> None:
         # Cleared first: a message that comes while these are taken schedules the next round.
         self._scheduled = False
         for _ in range(min(_ONCE, len(self._waiting))):
-            self.take(self._waiting.popleft())
+            message = self._waiting.popleft()
+            try:
+                self.take(message)
+            except Exception:  # noqa: BLE001 - the next one may be of another room
+                self.stumbled += 1
+                _log.exception("a message of %s could not be taken", message.node)
         if self._waiting:
             self._scheduled = True
             self._call(self._drain)

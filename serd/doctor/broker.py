@@ -13,19 +13,24 @@ import ssl
 import time
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from serd.doctor.finding import Finding, fail, failed, ok, skip, warn
 from serd.errors import ConfigError
 from serd.events.state import decode_state, microphone
 from serd.mqtt.access import EMBEDDED, Access
+from serd.mqtt.discovery import discovery_payload
 from serd.mqtt.link import Link, LinkError
 from serd.mqtt.reasons import explain
 from serd.mqtt.topics import Topics
+from serd.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from serd.config import Config
     from serd.config.schema import MqttConfig
+    from serd.mqtt.link import Limits, Refusal
 
 TIMEOUT_S: Final = 5.0
 """How long each step may take."""
@@ -39,9 +44,12 @@ ECHO_S: Final = 3.0
 EXPIRES_DAYS: Final = 14
 """A certificate that expires within so many days is worth a warning."""
 
-WAY: Final = ("broker", "broker name", "broker TCP", "broker TLS", "broker login")
+WAY: Final = (
+    "broker", "broker name", "broker TCP", "broker TLS", "broker login", "broker limits",
+)  # fmt: skip
 """The checks that are the same for every node."""
 
+_TROUBLE_MAX: Final = 300
 _SPEAKS_NO_TLS: Final = "does not speak TLS"
 
 
@@ -247,14 +255,18 @@ def _session(
         return
     try:
         who = "without a name" if access.username is None else f"as {access.username}"
-        yield ok("broker login", f"logged in {who}")
-        own = f"{topics.base}/{topics.node}/check"
+        yield ok("broker login", f"logged in {who}, with MQTT {link.limits.version}")
+        yield from _limits(link.limits)
         announced = f"{config.mqtt.discovery_prefix}/device/serd_{topics.node}/check"
-        wanted = [own, topics.status, topics.mute, topics.state]
-        if config.mqtt.discovery:
-            wanted.append(announced)
-        link.subscribe(wanted)
-        yield from _echoes(config, link, own, announced)
+        own = f"{topics.base}/{topics.node}/check"
+        # Empty, and so nothing to those who follow; but access rules may name this topic.
+        probes = [(own, b"check"), (topics.emotion, b"")]
+        known = [topics.status, topics.mute, topics.state, topics.telemetry]
+        link.subscribe([*known, announced, *(topic for topic, _ in probes)])
+        faults = list(_echoes(link, topics, probes))
+        yield from faults or [ok("broker publish", f"a message to {own} came back")]
+        if config.mqtt.discovery and not faults:
+            yield from _discovery(config, link, topics, announced)
         yield from _others(config, link, topics, running_here=running_here)
     except LinkError as error:
         yield fail(
@@ -274,6 +286,8 @@ def _login_remedy(reason: str, access: Access) -> str:
             "correct mqtt.username and the first line of mqtt.password_file; "
             "on the broker's machine `mosquitto_passwd` sets a password"
         )
+    if "max_connections" in reason:
+        return "allow more connections on the broker, or end clients that need none"
     if "client certificate" in reason:
         return "set mqtt.tls.cert and mqtt.tls.key to a certificate that the broker knows"
     if not access.tls:
@@ -284,40 +298,121 @@ def _login_remedy(reason: str, access: Access) -> str:
     return "is it a broker, and is mqtt.port right? Its log says why it hung up"
 
 
-def _echoes(config: Config, link: Link, own: str, announced: str) -> Iterator[Finding]:
-    """Publish, and see it come back: a broker may take a message and drop it."""
-    topics = [own, announced] if config.mqtt.discovery else [own]
-    for topic in topics:
-        link.publish(topic, b"check", qos=1, retain=False)
+def _limits(limits: Limits) -> Iterator[Finding]:
+    """What the broker says that it does not offer."""
+    lacking = []
+    if not limits.retain:
+        lacking.append("keeps no retained messages (mosquitto: retain_available)")
+    if not limits.qos:
+        lacking.append("takes QoS 0 only and acknowledges nothing (mosquitto: max_qos)")
+    if lacking:
+        yield warn(
+            "broker limits",
+            f"the broker {' and '.join(lacking)}",
+            "allow it on the broker: without, subscribers that come later do not learn how things "
+            "are, and an event that is lost on the way is not sent again",
+        )
+
+
+def _come_back(
+    link: Link, messages: Sequence[tuple[str, bytes]]
+) -> tuple[set[str], dict[str, Refusal]]:
+    """Publish, and see it come back: a broker may take a message and drop it.
+
+    Returns:
+        The topics of which it did, and why not, as far as the broker says so.
+    """
+    handed = {
+        topic: link.publish(topic, payload, qos=1, retain=False) for topic, payload in messages
+    }
     deadline = time.monotonic() + ECHO_S
     back: set[str] = set()
-    while back != set(topics) and (left := deadline - time.monotonic()) > 0:
+    refused: dict[str, Refusal] = {}
+    while handed.keys() - back - refused.keys() and (left := deadline - time.monotonic()) > 0:
         link.step(left)
-        back |= {message.topic for message in link.received if not message.retain} & {*topics}
-    node = own.removesuffix("/check")
-    if own not in back:
+        back |= {message.topic for message in link.received if not message.retain} & handed.keys()
+        refused |= {topic: each.refusal for topic, each in handed.items() if each.refusal}
+    return back - refused.keys(), refused
+
+
+def _echoes(link: Link, topics: Topics, messages: Sequence[tuple[str, bytes]]) -> Iterator[Finding]:
+    node = f"{topics.base}/{topics.node}"
+    back, refused = _come_back(link, messages)
+    for topic, _ in messages:
+        if (refusal := refused.get(topic)) is not None:
+            reason = f"{topic} {refusal.reason}"
+        elif topic not in back:
+            reason = f"{topic} does not come back: the broker's access rules drop what is published"
+        else:
+            continue
         yield fail(
             "broker publish",
-            f"what is published under {node} does not come back: the broker's access rules drop it",
-            "let this user read and write there "
-            f"(mosquitto's acl_file: `topic readwrite {node}/#`)",
+            reason,
+            f"let this user read and write there (mosquitto's acl_file: `topic readwrite {node}/#`)"
+            if refusal is None or refusal.size is None
+            else "raise the broker's limit (mosquitto: max_packet_size)",
         )
         return
-    yield ok("broker publish", f"a message to {own} came back")
-    if config.mqtt.discovery and announced not in back:
+
+
+def _discovery(config: Config, link: Link, topics: Topics, topic: str) -> Iterator[Finding]:
+    """Something of the size of the announcement, to where announcements go."""
+    settings = config.mqtt
+    payload = discovery_payload(topics, version=VERSION, telemetry_s=settings.telemetry_s)
+    size = len(payload)
+    limit = "raise the broker's limit (mosquitto: max_packet_size) above 8000 bytes"
+    try:
+        back, refused = _come_back(link, [(topic, payload)])
+    except LinkError as error:
+        yield warn(
+            "discovery", f"the broker hangs up after a message of {size} bytes: {error.message}",
+            limit,
+        )  # fmt: skip
+        return
+    refusal = refused.get(topic)
+    if refusal is not None and refusal.size is not None:
         yield warn(
             "discovery",
-            "the broker's access rules drop what is announced to Home Assistant",
-            f"let this user read and write {announced.removesuffix('/check')}/#, or set "
+            f"the announcement to Home Assistant {refusal.reason}: it is shortened, and some "
+            "entities will be missing",
+            limit,
+        )
+    elif topic not in back:
+        rules = "is dropped by the broker's access rules" if refusal is None else refusal.reason
+        yield warn(
+            "discovery",
+            f"what is announced to Home Assistant {rules}",
+            f"let this user read and write {topic.removesuffix('/check')}/#, or set "
             "mqtt.discovery: false",
         )
+    else:
+        yield ok("discovery", f"an announcement of {size} bytes came back")
+
+
+def _trouble(telemetry: bytes) -> str:
+    """What a node says is wrong with it; empty if nothing is."""
+    try:
+        trouble = msgspec.json.decode(telemetry, type=_Telemetry).trouble or ""
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+    return "".join(sign if sign.isprintable() else " " for sign in trouble[:_TROUBLE_MAX])
+
+
+class _Telemetry(msgspec.Struct):
+    trouble: str | None = None
 
 
 def _others(config: Config, link: Link, topics: Topics, *, running_here: bool) -> Iterator[Finding]:
     """What the broker remembers of a node of this name."""
     retained = _retained(link)
     if retained.get(topics.status) == b"online":
-        if running_here:
+        if running_here and (trouble := _trouble(retained.get(topics.telemetry, b""))):
+            yield warn(
+                "node",
+                f"{topics.node} is online, from this machine, and says: {trouble}",
+                "`journalctl -u serd -e` shows its log",
+            )
+        elif running_here:
             yield ok("node", f"{topics.node} is online, from this machine")
         else:
             yield fail(

@@ -19,6 +19,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _SYNCHRONISED_US: Final = 16_000_000
 """A larger error than this is what the kernel assumes of a clock that nothing sets."""
+_CLOCKS_END_MS: Final = 253_370_764_800_000  # 9999-01-01: local time would be of a fifth digit
 
 
 def rfc3339(ms: int) -> str:
@@ -37,7 +38,7 @@ def parse_rfc3339(text: str) -> int:
     Raises:
         ValueError: If the text is not exactly of that form, or no such moment exists.
     """
-    if not _RFC3339.match(text):
+    if not _RFC3339.fullmatch(text):  # match() would let a line end follow
         raise ValueError(f"{text!r} is not a timestamp like 2026-03-01T08:15:00.250Z")
     return (datetime.fromisoformat(text) - _EPOCH) // _MILLISECOND
 
@@ -77,6 +78,16 @@ def kernel_synchronised(wall_s: float) -> bool:
     if _adjtimex(ctypes.byref(timex)) < 0 or timex.maxerror >= _SYNCHRONISED_US:
         return False
     return bool(abs(timex.seconds - wall_s) < 5.0)
+
+
+def check_moment(text: str) -> None:
+    """See whether a timestamp of somebody else's is a moment that a clock of any zone can show.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if not 0 <= parse_rfc3339(text) < _CLOCKS_END_MS:
+        raise ValueError(f"{text!r} is a moment that no clock shows")
 
 
 class Clock:

@@ -13,12 +13,13 @@ from __future__ import annotations
 import functools
 import json
 import math
+import re
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from serd.events.clock import RFC3339_PATTERN, rfc3339
+from serd.events.clock import RFC3339_PATTERN, check_moment, rfc3339
 from serd.events.uuid7 import uuid7
 from serd.model.emotions import EMOTIONS, UNCERTAIN
 
@@ -36,6 +37,17 @@ SCORE_UNITS: Final = 10_000
 
 UNNUMBERED: Final = 0
 """``seq`` of an event that the journal has not numbered yet; the journal counts from 1."""
+
+DURATION_MAX_S: Final = 3.0
+"""``duration_s`` of the longest utterance."""
+
+TEXT_MAX: Final = 200
+"""Characters of the longest name in an event."""
+
+_ID: Final = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_SEQ_MAX: Final = 2**63 - 1
+_SUM_TOLERANCE: Final = 0.01
+_SHOWN: Final = 40
 
 LEVEL_FLOOR_DBFS: Final = -120.0
 """Digital silence has no level in dB; this stands for it."""
@@ -272,7 +284,7 @@ def decode(payload: bytes | str) -> Event:
     """
     try:
         event = msgspec.json.decode(payload, type=Event)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"not an event: {error}") from error
     if event.schema != SCHEMA_VERSION:
         raise ValueError(
@@ -285,10 +297,33 @@ def decode(payload: bytes | str) -> Event:
         answers.append((event.model_emotion, event.model_scores))
     for emotion, scores in answers:
         if emotion != UNCERTAIN and emotion not in EMOTIONS:
-            raise ValueError(f"not an event: unknown emotion {emotion!r}")
+            raise ValueError(f"not an event: unknown emotion {emotion[:_SHOWN]!a}")
         if scores.keys() != set(EMOTIONS):
             raise ValueError("not an event: `scores` does not have exactly the eight emotions")
+        if abs(math.fsum(scores.values()) - 1) > _SUM_TOLERANCE:
+            raise ValueError("not an event: the sum of `scores` is not 1")
+    _check_figures(event)
     return event
+
+
+def _check_figures(event: Event) -> None:
+    """What no type says, and yet breaks whoever stores or shows it."""
+    try:
+        for moment in (event.started_at, event.ended_at):
+            check_moment(moment)
+    except ValueError as error:
+        raise ValueError(f"not an event: {error}") from None
+    if not _ID.fullmatch(event.id):
+        raise ValueError(f"not an event: `id` is no UUIDv7: {event.id[:_SHOWN]!a}")
+    if event.seq > _SEQ_MAX:
+        raise ValueError("not an event: `seq` has more than 63 bits")
+    if event.duration_s > DURATION_MAX_S:
+        raise ValueError(f"not an event: `duration_s` is more than {DURATION_MAX_S}")
+    for text in (event.node, event.model.name, event.model.version):
+        if len(text) > TEXT_MAX or not text.isprintable():
+            raise ValueError(
+                f"not an event: a name is not printable, or longer than {TEXT_MAX} characters"
+            )
 
 
 @functools.cache

@@ -6,6 +6,9 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from serd.events.clock import check_moment
+from serd.model.emotions import EMOTIONS, UNCERTAIN
+
 REPEAT_S: Final = 30.0
 """The state is told anew at least this often: in silence, too, the mood changes, for it fades."""
 
@@ -94,6 +97,13 @@ def decode_state(payload: bytes | str) -> RoomState:
         ValueError: If it is not a state; the text says why.
     """
     try:
-        return msgspec.json.decode(payload, type=RoomState)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        state = msgspec.json.decode(payload, type=RoomState)
+        check_moment(state.updated_at)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ValueError(f"not a room state: {error}") from error
+    if state.emotion not in {None, UNCERTAIN, *EMOTIONS} or state.mood not in EMOTIONS:
+        raise ValueError("not a room state: unknown emotion")
+    confidence = 0.0 if state.confidence is None else state.confidence
+    if not (0 <= confidence <= 1 and abs(state.mood_valence) <= 1 and abs(state.mood_arousal) <= 1):
+        raise ValueError("not a room state: a figure is out of its range")
+    return state

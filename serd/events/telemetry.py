@@ -18,7 +18,7 @@ class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
     condition: str
     """starting, listening, muted, quiet (hours), waiting (for the microphone), ended or stopped."""
     trouble: str | None
-    """What is wrong with microphone or journal, for people; null while all is well."""
+    """What is wrong with microphone or journal, or what the broker refuses, for people; or null."""
     utterances: int
     """Utterances heard."""
     events: int

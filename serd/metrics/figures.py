@@ -113,6 +113,7 @@ def _emotions(node: Node) -> Reading:
 def _lost(node: Node) -> Reading:
     yield ("disk",), node.pipeline.stats().events_lost
     yield ("retention",), node.events_dropped
+    yield ("broker",), node.events_left_out
 
 
 def _build(daemon: Observed) -> Reading:
@@ -230,8 +231,8 @@ FIGURES: Final[Sequence[NodeFigure | DaemonFigure]] = (
         name="serd_events_lost_total",
         kind="counter",
         labels=("reason",),
-        help="Events no subscriber will get: disk (journal unwritable for long) or retention "
-        "(broker away for longer than the journal keeps).",
+        help="Events no subscriber will get: disk (journal unwritable for long), retention "
+        "(broker away for longer than the journal keeps) or broker (too large for it).",
         read=_lost,
     ),
     NodeFigure(

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import ipaddress
 import stat
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from serd.errors import ConfigError
 from serd.mqtt.credentials import handed_over
+from serd.mqtt.incoming import BoundedClient
 
 if TYPE_CHECKING:
     import ssl
@@ -26,6 +27,9 @@ EMBEDDED: Final = "embedded"
 
 LOOPBACK: Final = "127.0.0.1"
 """Where the embedded broker listens."""
+
+_OLD_S: Final = 3600.0
+"""A broker that did not know MQTT 5 may have been renewed after so long."""
 
 _SECRET_BYTES_MAX = 65_535  # what an MQTT password can hold
 
@@ -53,6 +57,7 @@ class Access:
         self.username = None if embedded else settings.username
         self._settings = handed_over(settings)
         self._embedded = embedded
+        self._old_until = 0.0
         self.tls = not embedded and settings.tls.active
         """Whether the connection is encrypted."""
         self.warnings = tuple(self._check())
@@ -77,19 +82,40 @@ class Access:
         except ValueError:
             return False
 
-    def client(self, client_id: str) -> paho.Client:
+    def versions(self) -> tuple[MQTTProtocolVersion, ...]:
+        """Versions of MQTT to be tried, in that order."""
+        if self._embedded or time.monotonic() < self._old_until:
+            return (MQTTProtocolVersion.MQTTv311,)
+        return MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311
+
+    def speaks_only_old(self) -> None:
+        """The broker knows MQTT 3.1.1 and not 5: spare it the question for a while."""
+        self._old_until = time.monotonic() + _OLD_S
+
+    def may_speak_new(self) -> None:
+        """Ask it again with the next connection."""
+        self._old_until = 0.0
+
+    def client(
+        self, client_id: str, version: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv5
+    ) -> BoundedClient:
         """A new client, ready to connect.
+
+        Args:
+            client_id: Its name on the broker.
+            version: Of MQTT, see :meth:`versions`.
 
         Raises:
             ConfigError: As the constructor; files may have changed since.
         """
-        client = paho.Client(
+        client = BoundedClient(
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
-            clean_session=True,
-            protocol=paho.MQTTv311,
+            clean_session=None if version == MQTTProtocolVersion.MQTTv5 else True,
+            protocol=version,
             reconnect_on_failure=False,
         )
+        client.watch()
         if self.username is not None:
             client.username_pw_set(self.username, self._password())
         context = self.tls_context()

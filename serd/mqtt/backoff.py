@@ -1,10 +1,11 @@
-"""How long to wait before the next attempt to connect."""
+"""How long to wait: before the next attempt to connect, and before the next answer to others."""
 
 from __future__ import annotations
 
+import math
 import random
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,3 +63,29 @@ class Backoff:
         widest = min(self._longest_s, self._first_s * 2.0 ** min(self._attempts, 32))
         self._attempts += 1
         return widest * self._rng.uniform(0.5, 1.0)
+
+
+ANSWER_S: Final = 5.0
+"""What others can ask for with a message they get at most so often."""
+
+
+class Answer:
+    """Something that anybody can ask for at any time, ten thousand times a second.
+
+    Args:
+        clock: Monotonic time in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._given_at = -math.inf
+        self.wanted = False
+        """Whether somebody has asked."""
+
+    def due(self) -> bool:
+        """Whether to give it now; it counts as given then."""
+        now = self._clock()
+        if not self.wanted or now - self._given_at < ANSWER_S:
+            return False
+        self.wanted, self._given_at = False, now
+        return True

@@ -44,6 +44,29 @@ _DIAGNOSTICS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
 )  # fmt: skip
 """Key in the telemetry, name for people, and what Home Assistant shall know of it."""
 
+_ABBREVIATED: Final = {
+    "command_topic": "cmd_t",
+    "device_class": "dev_cla",
+    "entity_category": "ent_cat",
+    "expire_after": "exp_aft",
+    "json_attributes_template": "json_attr_tpl",
+    "json_attributes_topic": "json_attr_t",
+    "options": "ops",
+    "state_class": "stat_cla",
+    "state_topic": "stat_t",
+    "unique_id": "uniq_id",
+    "unit_of_measurement": "unit_of_meas",
+    "value_template": "val_tpl",
+}
+"""Home Assistant's own short names (homeassistant/components/mqtt/abbreviations.py)."""
+
+_ORNAMENT: Final = ("icon", "suggested_display_precision", "default_entity_id")
+
+_KEPT_LONGEST: Final = (
+    "event", "mute", "mood", "speech", "emotion", "confidence", "valence", "arousal",
+)  # fmt: skip
+"""Components in the order of their worth, where there is no room for all; others go first."""
+
 
 def discovery_topic(topics: Topics, prefix: str) -> str:
     """Where the announcement goes; an empty retained message there removes the device."""
@@ -62,6 +85,7 @@ def discovery_payload(
     telemetry_s: float,
     sensitivity: bool = False,
     corrections: bool = False,
+    bytes_max: int | None = None,
 ) -> bytes:
     """The announcement, JSON, UTF-8.
 
@@ -72,12 +96,43 @@ def discovery_payload(
             diagnostics unavailable.
         sensitivity: Whether the node takes a sensitivity.
         corrections: Whether it takes corrections.
+        bytes_max: What a broker takes. A longer announcement is shortened: at first by Home
+            Assistant's abbreviations, then by icons and the like, then by the components that are
+            needed least. Even the shortest may be longer.
     """
+    whole = _announcement(
+        topics, version, telemetry_s, sensitivity=sensitivity, corrections=corrections
+    )
+    encoded = msgspec.json.encode(whole)
+    if bytes_max is None or len(encoded) <= bytes_max:
+        return encoded
+    components = whole["cmps"]
+    for dropped in ((), _ORNAMENT):
+        for key, component in components.items():
+            components[key] = {
+                _ABBREVIATED.get(name, name): value
+                for name, value in component.items()
+                if name not in dropped
+            }
+        if len(encoded := msgspec.json.encode(whole)) <= bytes_max:
+            return encoded
+    least_first = [key for key in reversed(components) if key not in _KEPT_LONGEST]
+    least_first += [key for key in reversed(_KEPT_LONGEST) if key in components]
+    for key in least_first[:-1]:
+        del components[key]
+        if len(encoded := msgspec.json.encode(whole)) <= bytes_max:
+            break
+    return encoded
+
+
+def _announcement(
+    topics: Topics, version: str, telemetry_s: float, *, sensitivity: bool, corrections: bool
+) -> dict[str, Any]:
     device = _device_id(topics)
     components = _components(topics, telemetry_s, sensitivity=sensitivity)
     if corrections:
         components |= _corrections(topics)
-    payload = {
+    return {
         "dev": {
             "ids": [device],
             "name": f"serd {topics.node}",
@@ -97,7 +152,6 @@ def discovery_payload(
             for key, component in components.items()
         },
     }
-    return msgspec.json.encode(payload)
 
 
 def _device_id(topics: Topics) -> str:

@@ -189,6 +189,8 @@ def _import_broker() -> type[Any]:
         ) -> None:
             try:
                 await super().stream_connected(reader, writer, listener_name)
+            except OSError as error:  # a client that is turned away may be gone already
+                _log.debug("the embedded broker lost a client: %s", error)
             finally:
                 writer.close()
 

@@ -9,8 +9,10 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from serd.errors import ConfigError
+from serd.logs import RepeatedWarnings
 from serd.mqtt.access import Access
 from serd.mqtt.backoff import Backoff
+from serd.mqtt.incoming import MESSAGE_LIMIT
 from serd.mqtt.link import Link, LinkError
 from serd.mqtt.messages import EventMessage, Message, decode_message
 from serd.mqtt.topics import KINDS, Kind, filters
@@ -19,9 +21,8 @@ from serd.mqtt.wake import Wake
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import paho.mqtt.client as paho
-
     from serd.config import MqttConfig
+    from serd.mqtt.incoming import Incoming
 
 _log = logging.getLogger(__name__)
 
@@ -64,8 +65,13 @@ class Follower:
         self._backoff = backoff or Backoff(first_s=0.5, longest_s=10.0)
         self._wake = Wake()
         self._stopping = False
+        self._unreadable = 0
         self._known: OrderedDict[str, None] = OrderedDict()
         self._told: tuple[bool, str] | None = None
+        self._warnings = RepeatedWarnings(_log)
+        self.heartbeat = time.monotonic()
+        """When the iteration last came round (monotonic); it may be a while ago while it connects,
+        or while whoever iterates is busy with a message."""
         self.connected = False
         """Whether the broker is there now."""
         self.received = 0
@@ -92,20 +98,27 @@ class Follower:
                 yield from self._session()
             except (LinkError, ConfigError) as error:
                 self._change(connected=False, reason=error.message)
+            except Exception:  # noqa: BLE001 - a bug here must not end whoever follows
+                _log.exception("following stumbled and begins anew")
+                self._change(connected=False, reason="an error in serd")
             if not self._stopping:
                 self._pause(self._backoff.next())
         self._change(connected=False, reason="stopped")
 
     def _session(self) -> Iterator[Message]:
         link = Link(self._access, self._client_id)
+        self._unreadable = 0
         try:
+            self.heartbeat = time.monotonic()
             link.open(give_up=lambda: self._stopping, wake=self._wake)
             link.subscribe(self._filters)
             refusal_told = False
             self._backoff.connected()
             self._change(connected=True, reason="")
             while not self._stopping:
+                self.heartbeat = time.monotonic()
                 link.step(_STEP_S, self._wake)
+                self._note_dropped(link)
                 if link.subscription is False and not refusal_told:
                     refusal_told = True
                     _log.warning("the broker does not let us read %s", ", ".join(self._filters))
@@ -117,10 +130,10 @@ class Follower:
         finally:
             link.close()
 
-    def _read(self, raw: paho.MQTTMessage) -> Message | None:
+    def _read(self, raw: Incoming) -> Message | None:
         try:
-            message = decode_message(self._base, raw.topic, bytes(raw.payload))
-        except ValueError as error:
+            message = decode_message(self._base, raw.topic, raw.payload)
+        except Exception as error:  # noqa: BLE001 - anybody may have sent it, and it may be retained
             self.rejected += 1
             _log.debug("cannot read a message on %s: %s", ascii(raw.topic), error)
             return None
@@ -133,10 +146,25 @@ class Follower:
                 self._known.popitem(last=False)
         return message
 
+    def _note_dropped(self, link: Link) -> None:
+        """Count and tell of what came and was not even a message."""
+        while link.giants:
+            topic, size = link.giants.popleft()
+            self.rejected += 1
+            self._warnings.warn(
+                f"giant {topic}",
+                f"a message of {size} bytes on {topic} was not taken: no message of a node has "
+                f"more than {MESSAGE_LIMIT}",
+            )
+        self.rejected += link.unreadable - self._unreadable
+        self._unreadable = link.unreadable
+        self._warnings.flush()
+
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while not self._stopping and (left := until - time.monotonic()) > 0:
-            self._wake.wait(left)
+            self.heartbeat = time.monotonic()
+            self._wake.wait(min(left, _STEP_S))
 
     def _change(self, *, connected: bool, reason: str) -> None:
         self.connected = connected

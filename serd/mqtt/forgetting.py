@@ -99,6 +99,8 @@ def _empty(link: Link, topic: str) -> None:
     receipt = link.publish(topic, b"", qos=1, retain=True)
     deadline = time.monotonic() + _PATIENCE_S
     while not receipt.is_published():
+        if receipt.refusal is not None:
+            raise UnavailableError(f"{topic} {receipt.refusal.reason}")
         if time.monotonic() > deadline:
             raise UnavailableError(f"the broker does not acknowledge: {topic} may not be removed")
         link.step(_PATIENCE_S)

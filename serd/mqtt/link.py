@@ -4,6 +4,9 @@ A link never reconnects: whoever owns it makes a new one. A new link is a new MQ
 client library holds nothing over from the last connection, and what is sent again, and in which
 order, is decided in one place (the publisher, from the journal).
 
+It speaks MQTT 5 where the broker does: such a broker says what it cannot take (:class:`Limits`),
+and why it refuses a message. Others get MQTT 3.1.1.
+
 Everything happens on the owner's thread, in :meth:`Link.open` and :meth:`Link.step`: there are no
 callbacks on foreign threads and no locks.
 """
@@ -13,31 +16,108 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from paho.mqtt.enums import LogLevel, MQTTErrorCode
+from paho.mqtt.enums import LogLevel, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from serd.errors import UnavailableError
-from serd.mqtt.reasons import explain, explain_alert, explain_connack
+from serd.mqtt.incoming import PACKET_LIMIT
+from serd.mqtt.reasons import (
+    explain,
+    explain_alert,
+    explain_connack,
+    explain_end,
+    explain_refusal,
+    explain_silence,
+)
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable, Sequence
 
     import paho.mqtt.client as paho
     from paho.mqtt.reasoncodes import ReasonCode
 
     from serd.mqtt.access import Access
+    from serd.mqtt.incoming import Giant, Incoming
     from serd.mqtt.wake import Wake
 
 _CONNECT_TIMEOUT_S: Final = 5.0
 _MISC_INTERVAL_S: Final = 1.0
-_MESSAGE_LIMIT: Final = 256 * 1024  # the largest message of serd, the discovery, has 6 kB
 _RECEIVE_BUFFER: Final = 64 * 1024
+_WORDS_BEFORE_SPEECH_S: Final = 1.0
+_UNLIMITED: Final = 268_435_455 + 5  # MQTT's own limit of a packet
+_NO_SUCH_VERSION: Final = {
+    "Unsupported protocol version",
+    "Malformed packet",
+    "Protocol error",
+    "Unspecified error",
+}
+"""With these a broker may mean that it does not know MQTT 5."""
+_BLAME: Final = {
+    "Unspecified error", "Malformed packet", "Protocol error", "Implementation specific error",
+    "Not authorized", "Topic name invalid", "Packet too large", "Quota exceeded",
+    "Payload format invalid", "Retain not supported", "QoS not supported",
+}  # fmt: skip
+"""With these a broker says that a message of ours was its reason to hang up."""
 
 
 class LinkError(UnavailableError):
     """The broker cannot be reached, or the connection to it is lost; says why."""
+
+
+class Limits(NamedTuple):
+    """What the broker takes, as far as it says so; an MQTT 3.1.1 broker never does."""
+
+    version: str = "3.1.1"
+    """Of MQTT: 5 or 3.1.1."""
+    packet_bytes: int = _UNLIMITED
+    """Bytes of the largest packet."""
+    retain: bool = True
+    """Whether it keeps retained messages."""
+    qos: int = 1
+    """The highest quality of service, of those that serd uses."""
+    in_flight: int = 65_535
+    """How many messages may wait for its acknowledgement."""
+
+    @property
+    def tells_reasons(self) -> bool:
+        """Whether it says so when it does not take a message."""
+        return self.version == "5"
+
+
+class Refusal(NamedTuple):
+    """Why the broker does not take a message."""
+
+    reason: str
+    """Ends a sentence that begins with the topic."""
+    size: int | None = None
+    """Bytes of the packet, if it is its size; it will not be taken later either."""
+
+
+class Delivery:
+    """What has become of one message."""
+
+    __slots__ = ("_info", "acknowledged", "refusal")
+
+    def __init__(
+        self, info: paho.MQTTMessageInfo | None = None, refusal: Refusal | None = None
+    ) -> None:
+        self._info = info
+        self.acknowledged = False
+        self.refusal = refusal
+        """Why it was not taken; None while that is not known, and if it was."""
+
+    def is_published(self) -> bool:
+        """Whether the broker has acknowledged it; of QoS 0, whether it has left this machine."""
+        return self.acknowledged or (self._info is not None and self._info.is_published())
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is known what has become of it."""
+        return self.refusal is not None or self.is_published()
 
 
 class Link:
@@ -53,23 +133,50 @@ class Link:
         self, access: Access, client_id: str, *, will: tuple[str, bytes] | None = None
     ) -> None:
         self._access = access
-        self._client = access.client(client_id)
-        self._client.connect_timeout = _CONNECT_TIMEOUT_S
-        self._client.max_inflight_messages = 0  # no second window: the owner has its own
-        self._client.on_connect = self._on_connect
-        self._client.on_disconnect = self._on_disconnect
-        self._client.on_message = self._on_message
-        self._client.on_log = self._on_log
-        self._client.on_subscribe = self._on_subscribe
-        self._client.on_socket_open = _tune
-        if will is not None:
-            self._client.will_set(*will, qos=1, retain=True)
+        self._client_id = client_id
+        self._will = will
+        self.limits = Limits()
+        """Known once it is open."""
+        self.taken_over = False
+        """Whether the broker ended it because another client has come with the same name."""
+        self.blamed = False
+        """Whether the broker ended it, and may have done so because of what was sent."""
+        self._begin(access.versions()[0])
+
+    def _begin(self, version: MQTTProtocolVersion) -> None:
+        """Make a client for another attempt to connect."""
+        self._client = client = self._access.client(self._client_id, version)
+        client.connect_timeout = _CONNECT_TIMEOUT_S
+        client.max_inflight_messages = 0  # no second window: the owner has its own
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_subscribe = self._on_subscribe
+        client.on_publish = self._on_publish
+        client.on_log = self._on_log
+        client.on_socket_open = _tune
+        if self._will is not None:
+            topic, payload = self._will
+            client.will_set(topic, payload, min(1, self.limits.qos), self.limits.retain)
         self._connack: ReasonCode | None = None
-        self._lost: str | None = None
-        self._complaint = ""
         self._subscribed: list[ReasonCode] | None = None
-        self.received: deque[paho.MQTTMessage] = deque()
+        self._lost: str | None = None  # how the sentence goes on that begins with the address
+        self._complaint = ""
+        self._outstanding: dict[int, Delivery] = {}
+
+    @property
+    def received(self) -> deque[Incoming]:
         """Messages that came in and wait for the owner."""
+        return self._client.received
+
+    @property
+    def giants(self) -> deque[Giant]:
+        """Messages that came in and were too large to be kept."""
+        return self._client.giants
+
+    @property
+    def unreadable(self) -> int:
+        """Messages that came in and have no topic that could be read."""
+        return self._client.unreadable
 
     def open(self, *, give_up: Callable[[], bool] | None = None, wake: Wake | None = None) -> None:
         """Connect and log in; blocks for at most some seconds.
@@ -82,38 +189,118 @@ class Link:
             LinkError: With the reason in words.
         """
         access = self._access
+        versions = access.versions()
+        failure = ""
+        for version in versions:
+            if self._lost is not None:
+                self._begin(version)
+            found = self._attempt(version, give_up, wake)
+            if found is None:
+                if version != versions[0]:
+                    access.speaks_only_old()
+                return
+            failure = found
+        access.may_speak_new()
+        if not failure:
+            failure = explain_silence(access, at_once=_hangs_up_unasked(access))
+        raise LinkError(failure)
+
+    def _attempt(
+        self,
+        version: MQTTProtocolVersion,
+        give_up: Callable[[], bool] | None,
+        wake: Wake | None,
+    ) -> str | None:
+        """Connect with one version of MQTT.
+
+        Returns:
+            None if it is open now, else why not, in words, and empty if the broker hung up without
+            one: another version may work.
+
+        Raises:
+            LinkError: No version would.
+        """
+        access = self._access
+        for _ in range(3):  # what a broker says that it does not take, it is not sent again
+            self._connect(version)
+            if (failure := self._await_answer(give_up, wake)) is not None:
+                return failure
+            connack = self._connack
+            if connack is None or not connack.is_failure:
+                return None
+            self.abandon()
+            reason = connack.getName()
+            if reason == "Retain not supported" and self.limits.retain:
+                self.limits = self.limits._replace(retain=False)
+            elif reason == "QoS not supported" and self.limits.qos:
+                self.limits = self.limits._replace(qos=0)
+            else:
+                break
+            self._begin(version)
+        assert connack is not None  # noqa: S101 - for the type checker
+        text = explain_connack(connack, access)
+        if version == MQTTProtocolVersion.MQTTv5 and reason in _NO_SUCH_VERSION:
+            return text
+        raise LinkError(text)
+
+    def _connect(self, version: MQTTProtocolVersion) -> None:
+        access = self._access
+        wishes = None
+        if version == MQTTProtocolVersion.MQTTv5:
+            wishes = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+            wishes.MaximumPacketSize = PACKET_LIMIT
         try:
-            self._client.connect(access.host, access.port, access.keepalive_s)
+            self._client.connect(access.host, access.port, access.keepalive_s, properties=wishes)
         except (OSError, ValueError) as error:
             self.abandon()
-            raise LinkError(explain(error, access)) from None
+            text = explain(error, access)
+            if not isinstance(error, ConnectionRefusedError) and "closed the connection" in text:
+                text = explain_silence(access, at_once=_hangs_up_unasked(access))
+            raise LinkError(text) from None
+
+    def _await_answer(self, give_up: Callable[[], bool] | None, wake: Wake | None) -> str | None:
+        """Wait for the broker's answer to CONNECT; returns as :meth:`_attempt`."""
+        access = self._access
         deadline = time.monotonic() + _CONNECT_TIMEOUT_S
         while self._connack is None:
             left = deadline - time.monotonic()
             if left <= 0:
                 self.abandon()
-                raise LinkError(f"{access.address} accepts connections but does not speak MQTT")
+                return f"{access.address} accepts connections but does not speak MQTT"
             if self._lost is not None or self._client.socket() is None:
-                raise LinkError(self._why_refused())
+                told = explain_alert(self._complaint)
+                self.abandon()
+                if told:
+                    raise LinkError(f"{access.address}: {told}")
+                return ""
             if self._wait(left, wake) and give_up is not None and give_up():
                 self.abandon()
                 raise LinkError(f"connecting to {access.address} was given up")
-        if self._connack.is_failure:
-            self.abandon()
-            raise LinkError(explain_connack(self._connack, access))
+        return None
 
-    def publish(
-        self, topic: str, payload: bytes, *, qos: int, retain: bool
-    ) -> paho.MQTTMessageInfo:
+    def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> Delivery:
         """Hand a message over; returns at once.
+
+        What the broker has said that it does not take is not sent as it is: a retained message
+        without that flag, QoS 1 as QoS 0; and what is too large not at all.
 
         Raises:
             LinkError: The connection is lost.
         """
-        info = self._client.publish(topic, payload, qos, retain)
+        limits = self.limits
+        qos = min(qos, limits.qos)
+        size = packet_bytes(topic, payload, limits)
+        if size > limits.packet_bytes:
+            return Delivery(refusal=Refusal(
+                f"has {size} bytes, and the broker takes {limits.packet_bytes} at most", size
+            ))  # fmt: skip
+        info = self._client.publish(topic, payload, qos, retain and limits.retain)
         if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS or self._lost is not None:
             raise LinkError(self._why_lost())
-        return info
+        if not qos:
+            return Delivery(info)
+        delivery = self._outstanding[info.mid] = Delivery()
+        return delivery
 
     def subscribe(self, filters: Sequence[str], *, qos: int = 1) -> None:
         """Ask for the messages of these filters.
@@ -125,10 +312,28 @@ class Link:
         if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
             raise LinkError(self._why_lost())
 
+    def unsubscribe(self, topic: str) -> None:
+        """Ask for no more messages of a filter.
+
+        Raises:
+            LinkError: The connection is lost.
+        """
+        code, _ = self._client.unsubscribe(topic)
+        if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            raise LinkError(self._why_lost())
+
+    @property
+    def in_flight(self) -> int:
+        """Messages that the broker has not acknowledged."""
+        return len(self._outstanding)
+
     @property
     def congested(self) -> bool:
-        """Whether what was handed over still waits for the network; hand over no more then."""
-        return self._client.want_write()
+        """Whether what was handed over still waits for the network; hand over no more then.
+
+        Also if the broker wants to acknowledge what it has before it gets more.
+        """
+        return self._client.want_write() or len(self._outstanding) >= self.limits.in_flight
 
     @property
     def subscription(self) -> bool | None:
@@ -158,15 +363,17 @@ class Link:
 
     def abandon(self) -> None:
         """Close without a word, as a crash would; the broker publishes the last will."""
-        sock = self._client.socket()
-        self._lost = self._lost or "closed"
+        client = self._client
+        sock = client.socket()
+        if self._lost is None:
+            self._lost = ""
         if sock is not None:
             # Unregisters nothing and says nothing: connect_async is the public way to drop one.
-            self._client.connect_async(self._access.host, self._access.port)
+            client.connect_async(self._access.host, self._access.port)
         # A client that knows its link, and the link its client, would stay until the garbage
         # collector finds both.
-        self._client.on_connect = self._client.on_disconnect = self._client.on_message = None
-        self._client.on_log = self._client.on_subscribe = self._client.on_socket_open = None
+        client.on_connect = client.on_disconnect = client.on_publish = None
+        client.on_log = client.on_subscribe = client.on_socket_open = None
 
     def _wait(self, timeout: float, wake: Wake | None) -> bool:
         """One round of poll, read, write and keep-alive. True if woken."""
@@ -188,42 +395,66 @@ class Link:
             wake.clear()
         state = ready.get(sock.fileno(), 0)
         if pending or state & ~select.POLLOUT:
-            self._client.loop_read()
-            self._refuse_giants()
+            self._read()
         if state & select.POLLOUT and self._client.socket() is not None:
             self._client.loop_write()
         self._client.loop_misc()
         return woken
 
-    def _refuse_giants(self) -> None:
-        """Hang up on a message that would fill the memory.
-
-        MQTT 3.1.1 has no way to tell the broker a limit (up to 256 MB is legal), and the client
-        library none to tell it ours, so this looks at the packet that it is reading; a few MB of
-        it may be in memory by then.
-        """
-        packet = getattr(self._client, "_in_packet", {})
-        if packet.get("remaining_length", 0) > _MESSAGE_LIMIT:
+    def _read(self) -> None:
+        try:
+            self._client.loop_read()
+        except Exception as error:  # noqa: BLE001 - the library decodes what a stranger may send
             self.abandon()
-            self._lost = f"a message of {packet['remaining_length']} bytes is refused"
+            self._lost = f"sends what is not MQTT ({type(error).__name__})"
 
     def _on_connect(
-        self, _client: object, _data: object, _flags: object, reason: ReasonCode, _more: object
-    ) -> None:
+        self, client: paho.Client, _data: object, _flags: object, reason: ReasonCode,
+        more: Properties | None,
+    ) -> None:  # fmt: skip
         self._connack = reason
+        if client.protocol == MQTTProtocolVersion.MQTTv5 and more and not reason.is_failure:
+            told = more.json()  # type: ignore[no-untyped-call]
+            self.limits = Limits(
+                version="5",
+                packet_bytes=told.get("MaximumPacketSize", _UNLIMITED),
+                retain=self.limits.retain and bool(told.get("RetainAvailable", True)),
+                qos=min(self.limits.qos, told.get("MaximumQoS", 1)),
+                in_flight=told.get("ReceiveMaximum", 65_535),
+            )
 
     def _on_disconnect(
-        self, _client: object, _data: object, _flags: object, reason: ReasonCode, _more: object
-    ) -> None:
-        self._lost = self._lost or str(reason)
+        self, _client: object, _data: object, flags: paho.DisconnectFlags, reason: ReasonCode,
+        _more: object,
+    ) -> None:  # fmt: skip
+        name = reason.getName()
+        if self._lost is not None:
+            return
+        if flags.is_disconnect_packet_from_server:
+            self.blamed = name in _BLAME
+            self.taken_over = name == "Session taken over"
+            self._lost = explain_end(name, self._client_id)
+        elif name == "Keep alive timeout":
+            self._lost = "no longer answers"
+        else:
+            self.blamed = not self.limits.tells_reasons
+            self._lost = "sends what is not MQTT" if name == "Protocol error" else ""
 
     def _on_subscribe(
         self, _client: object, _data: object, _mid: int, reasons: list[ReasonCode], _more: object
     ) -> None:
         self._subscribed = (self._subscribed or []) + reasons
 
-    def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
-        self.received.append(message)
+    def _on_publish(
+        self, _client: object, _data: object, mid: int, reason: ReasonCode, _more: object
+    ) -> None:
+        delivery = self._outstanding.pop(mid, None)
+        if delivery is None:
+            return
+        if reason.is_failure:
+            delivery.refusal = Refusal(explain_refusal(reason))
+        else:
+            delivery.acknowledged = True
 
     def _on_log(self, _client: object, _data: object, level: int, text: str) -> None:
         # The library swallows socket errors and only logs them; a refused client certificate,
@@ -231,28 +462,40 @@ class Link:
         if level == LogLevel.MQTT_LOG_ERR:
             self._complaint = text
 
-    def _why_refused(self) -> str:
-        if told := explain_alert(self._complaint):
-            return f"{self._access.address}: {told}"
-        # With TLS 1.3 the alert that says so may be lost in the reset that follows it.
-        wants = "a client certificate (mqtt.tls.cert)" if self._access.tls else "TLS (mqtt.tls.ca)"
-        return (
-            f"{self._access.address} closed the connection without an answer: does it want {wants}?"
-        )
-
     def _why_lost(self) -> str:
+        address = self._access.address
         if told := explain_alert(self._complaint):
-            return f"{self._access.address}: {told}"
-        if self._lost is not None and "keep alive" in self._lost.lower():
-            return f"{self._access.address} no longer answers"
-        if self._lost is not None and "refused" in self._lost:
-            return f"{self._access.address}: {self._lost}"
-        return f"connection to {self._access.address} lost"
+            return f"{address}: {told}"
+        return f"{address} {self._lost}" if self._lost else f"connection to {address} lost"
+
+
+def packet_bytes(topic: str, payload: bytes, limits: Limits) -> int:
+    """Size of a message as it goes over the network, at QoS 1, in bytes (MQTT 5.0, 3.3)."""
+    rest = 2 + len(topic.encode()) + 2 + (1 if limits.tells_reasons else 0) + len(payload)
+    length = 1
+    while rest >= 128**length:
+        length += 1
+    return 1 + length + rest
+
+
+def _hangs_up_unasked(access: Access) -> bool:
+    """Whether the broker closes a new connection before a word is said.
+
+    That is how some do it that have as many connections as they allow.
+    """
+    try:
+        with socket.create_connection(
+            (access.host, access.port), timeout=_WORDS_BEFORE_SPEECH_S
+        ) as probe:
+            return not probe.recv(1)
+    except ConnectionResetError:
+        return True
+    except OSError:
+        return False
 
 
 def _tune(_client: object, _data: object, sock: object) -> None:
     if isinstance(sock, socket.socket):
         # Without Nagle's algorithm: an event must not wait for the acknowledgement of the last.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # The client library reads up to 100 buffers in one go; see Link._refuse_giants.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)

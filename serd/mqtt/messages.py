@@ -6,13 +6,16 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from serd.events.event import Event, decode
+from serd.events.event import TEXT_MAX, UNNUMBERED, Event, decode
 from serd.events.state import RoomState, decode_state
 from serd.model.home import Sensitivity  # noqa: TC001 - msgspec looks types up
 from serd.mqtt.commands import parse_sensitivity, parse_switch
 from serd.mqtt.topics import Kind, parse
 
 _STATUS = {b"online": True, b"offline": False}
+_FIGURES_MAX = 100
+_NAME_MAX = 64
+_NUMBER_MAX = 2**53
 
 
 class EventMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +65,7 @@ class TelemetryMessage(msgspec.Struct, frozen=True, kw_only=True):
 
     node: str
     figures: dict[str, Any]
+    """Numbers, texts, true and false, null; whatever else came was left out."""
 
 
 class ClearedMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,11 +114,11 @@ def _decode(node: str, kind: Kind, payload: bytes) -> Message:
     message: Message
     match kind:
         case "emotion":
-            message = EventMessage(node=node, event=decode(payload))
+            message = EventMessage(node=node, event=_decode_event(node, payload))
         case "state":
             message = StateMessage(node=node, state=decode_state(payload))
         case "telemetry":
-            message = TelemetryMessage(node=node, figures=_decode_object(payload))
+            message = TelemetryMessage(node=node, figures=_decode_figures(payload))
         case "status":
             online = _STATUS.get(payload)
             if online is None:
@@ -134,8 +138,26 @@ def _decode(node: str, kind: Kind, payload: bytes) -> Message:
     return message
 
 
-def _decode_object(payload: bytes) -> dict[str, Any]:
+def _decode_event(node: str, payload: bytes) -> Event:
+    event = decode(payload)
+    # The broker's access rules guard topics: a node speaks for itself only.
+    if event.node != node:
+        raise ValueError(f"not an event of {node}: it says that its node is another one")
+    if event.seq == UNNUMBERED:
+        raise ValueError("not an event: it has no `seq`")
+    return event
+
+
+def _decode_figures(payload: bytes) -> dict[str, Any]:
     try:
-        return msgspec.json.decode(payload, type=dict[str, Any])
+        figures = msgspec.json.decode(payload, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"not a JSON object: {error}") from error
+    kept: dict[str, Any] = {}
+    for name, value in figures.items():
+        if len(kept) < _FIGURES_MAX and len(name) <= _NAME_MAX:
+            if isinstance(value, str):
+                kept[name] = value[:TEXT_MAX]
+            elif value is None or (isinstance(value, int | float) and abs(value) <= _NUMBER_MAX):
+                kept[name] = value
+    return kept

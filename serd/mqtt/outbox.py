@@ -7,16 +7,23 @@ Both are bounded: events beyond the first few are only in the journal, and a val
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from serd.mqtt.acceptance import Echo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from serd.events.event import Event
+    from serd.mqtt.link import Refusal
 
 WINDOW: Final = 32
 """Events that may wait for the broker's acknowledgement at one time."""
+
+AGAIN_S: Final = (5.0, 300.0)
+"""How soon, at first and at last, an event that the broker refused is handed over again."""
 
 _FRESH: Final = 64
 
@@ -41,7 +48,11 @@ class EventStore(Protocol):
 
 
 class Receipt(Protocol):
-    """Tells whether a message has arrived; paho's ``MQTTMessageInfo`` is one."""
+    """Tells whether a message has arrived; :class:`serd.mqtt.link.Delivery` is one."""
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Why the broker has not taken it; None while that is not known, and if it has."""
 
     def is_published(self) -> bool:
         """Whether the broker has acknowledged it."""
@@ -64,6 +75,16 @@ class EventQueue:
         self._store = store
         self._node = node
         self._window = window
+        self.proven = True
+        """Whether acknowledgements can be believed; else an event is delivered if it comes back."""
+        self.refusal: Refusal | None = None
+        """Why the broker does not take events now; None as soon as it has taken one."""
+        self.refused = 0
+        """How often it has refused one that waits on."""
+        self.refused_in_a_row = 0
+        self._again_at = 0.0
+        self.left_out: deque[tuple[int, Refusal]] = deque(maxlen=WINDOW)
+        """Number and reason of the latest events that the broker will never take."""
         self._lock = threading.Lock()
         self._fresh: deque[Event] = deque(maxlen=_FRESH)
         self._backlog: deque[Event] = deque()
@@ -76,8 +97,26 @@ class EventQueue:
         with self._lock:
             self._fresh.append(event)  # drops the oldest when full; the journal has it
 
+    def begin(self, *, proven: bool) -> None:
+        """A new connection.
+
+        Args:
+            proven: Whether its acknowledgements can be believed.
+        """
+        self.proven = proven
+        self._again_at = 0.0
+        self.restart()
+
+    def came_back(self, payload: bytes) -> bool:
+        """A message has come on the topic of the events; whether it was ours, and so proves it."""
+        with self._lock:
+            receipts = [receipt for _, receipt in self._in_flight]
+        found = any(isinstance(each, Echo) and each.received(payload) for each in receipts)
+        self.proven = self.proven or found
+        return found
+
     def restart(self) -> None:
-        """A new connection: whatever is not acknowledged is to be sent again, in order."""
+        """Whatever is not acknowledged is to be sent again, in order."""
         acked = self._store.acked_seq(self._node)
         with self._lock:
             self._in_flight.clear()
@@ -92,7 +131,9 @@ class EventQueue:
             UnavailableError: If the journal cannot be read.
         """
         with self._lock:
-            if len(self._in_flight) >= self._window:
+            # Until it is known that events are taken, one at a time.
+            window = self._window if self.proven and self.refusal is None else 1
+            if len(self._in_flight) >= window or time.monotonic() < self._again_at:
                 return None
             while self._fresh and self._fresh[0].seq <= self._handed:
                 self._fresh.popleft()  # went out from the backlog
@@ -128,17 +169,39 @@ class EventQueue:
     def collect(self) -> int:
         """Note acknowledgements, up to the first event that has none yet.
 
+        An event that the broker refuses waits, and with it all that come after; it is to be handed
+        over again. One that is too large for the broker is left out, for it would wait for ever.
+
         Returns:
             How many events were acknowledged since the last call.
         """
         count = 0
-        seq = 0
+        last = 0
+        refused = False
         with self._lock:
-            while self._in_flight and self._in_flight[0][1].is_published():
-                seq, _ = self._in_flight.popleft()
-                count += 1
-        if count:
-            self._store.ack(self._node, seq)
+            while self._in_flight:
+                seq, receipt = self._in_flight[0]
+                refusal = receipt.refusal
+                if refusal is not None and refusal.size is None:
+                    self.refusal, refused = refusal, True
+                    self.refused += 1
+                    self.refused_in_a_row += 1
+                    pause = AGAIN_S[0] * 2.0 ** min(self.refused_in_a_row - 1, 16)
+                    self._again_at = time.monotonic() + min(AGAIN_S[1], pause)
+                    break
+                if refusal is not None:
+                    self.left_out.append((seq, refusal))
+                elif receipt.is_published():
+                    self.refusal, self.refused_in_a_row = None, 0
+                    count += 1
+                else:
+                    break
+                self._in_flight.popleft()
+                last = seq
+        if last:
+            self._store.ack(self._node, last)
+        if refused:
+            self.restart()
         return count
 
     @property
@@ -170,6 +233,12 @@ class _Place:
         self.qos = qos
         self.due = True
         self.receipt: Receipt | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether no message of this topic is on its way."""
+        receipt = self.receipt
+        return receipt is None or receipt.refusal is not None or receipt.is_published()
 
 
 class Board:
@@ -217,9 +286,7 @@ class Board:
         """Each value that can be published now; tell :meth:`posted` before taking the next."""
         for topic, place in list(self._places.items()):
             with self._lock:
-                if place.receipt is not None and place.receipt.is_published():
-                    place.receipt = None
-                if not place.due or place.receipt is not None:
+                if not place.due or not place.settled:
                     continue
                 posting = Posting(topic, place.payload, place.qos)
             yield posting
@@ -229,13 +296,20 @@ class Board:
         with self._lock:
             place = self._places[posting.topic]
             place.due = place.payload != posting.payload
-            place.receipt = receipt if posting.qos > 0 else None
+            place.receipt = receipt if posting.qos > 0 or receipt.refusal else None
+
+    def outcomes(self) -> Iterator[tuple[str, Refusal | None]]:
+        """Of each value that has arrived or was refused since the last call: topic and refusal."""
+        for topic, place in list(self._places.items()):
+            with self._lock:
+                receipt = place.receipt
+                if receipt is None or not place.settled:
+                    continue
+                place.receipt = None
+            yield topic, receipt.refusal
 
     @property
     def idle(self) -> bool:
-        """Whether every value is published, and acknowledged where that can be known."""
+        """Whether every value is published, and acknowledged or refused if that can be known."""
         with self._lock:
-            return all(
-                not place.due and (place.receipt is None or place.receipt.is_published())
-                for place in self._places.values()
-            )
+            return all(not place.due and place.settled for place in self._places.values())

@@ -10,10 +10,10 @@ in order, with the same id and the same bytes.
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
@@ -23,8 +23,9 @@ from serd.events.event import encode
 from serd.events.state import encode_state
 from serd.histogram import Histogram
 from serd.logs import RepeatedWarnings
+from serd.mqtt.acceptance import Echo, Refusals, Suspicion
 from serd.mqtt.access import EMBEDDED, Access
-from serd.mqtt.backoff import Backoff
+from serd.mqtt.backoff import Answer, Backoff
 from serd.mqtt.commands import (
     Command,
     Commands,
@@ -33,33 +34,31 @@ from serd.mqtt.commands import (
     sensitivity_command,
 )
 from serd.mqtt.discovery import birth_topic, discovery_payload, discovery_topic
-from serd.mqtt.link import Link, LinkError
+from serd.mqtt.incoming import MESSAGE_LIMIT
+from serd.mqtt.link import Delivery, Link, LinkError, packet_bytes
 from serd.mqtt.outbox import Board, EventQueue, EventStore
+from serd.mqtt.status import OFFLINE, ONLINE, OwnStatus
 from serd.mqtt.topics import Topics
 from serd.mqtt.wake import Wake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    import paho.mqtt.client as paho
-
     from serd.config import MqttConfig
     from serd.events.event import Event
     from serd.events.state import RoomState
     from serd.model.home import Sensitivity
+    from serd.mqtt.incoming import Incoming
+    from serd.mqtt.link import Limits
 
 _log = logging.getLogger(__name__)
-
-ONLINE: Final = b"online"
-OFFLINE: Final = b"offline"
 
 _STEP_S: Final = 1.0
 _ANSWERS: Final = 64
 _GOODBYE_S: Final = 0.5
 _STORE_PAUSE_S: Final = 1.0
 _FLAPS_SUSPICIOUS: Final = 3
-_ANSWER_S: Final = 5.0
-"""What others can ask for with a message (everything anew, ``online`` again) they get so often."""
+_LENGTH_BYTES: Final = 3  # by which the length of a packet may be longer than that of an empty one
 
 LATENCY_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0, 60.0, 600.0)
 """Buckets of the time from the end of speech to the hand-over, seconds: the small ones while a
@@ -160,17 +159,17 @@ class MqttPublisher:
         self._queues[self.topics.emotion] = self._events
         self._board = Board()
         self._answers: deque[tuple[str, bytes]] = deque(maxlen=_ANSWERS)
-        if settings.discovery:
-            announcement = discovery_payload(
-                self.topics,
-                version=version,
-                telemetry_s=settings.telemetry_s,
-                sensitivity=on_sensitivity is not None,
-                corrections=corrections,
-            )
-            self._board.put(
-                discovery_topic(self.topics, settings.discovery_prefix), announcement, qos=1
-            )
+        self._discovery = discovery_topic(self.topics, settings.discovery_prefix)
+        if settings.discovery:  # first of all values; how long it may be, a connection tells
+            self._board.put(self._discovery, b"", qos=1)
+        self._announcement = partial(
+            discovery_payload,
+            self.topics,
+            version=version,
+            telemetry_s=settings.telemetry_s,
+            sensitivity=on_sensitivity is not None,
+            corrections=corrections,
+        )
         self._warnings = RepeatedWarnings(_log)
         mute = mute_command(self.topics.mute_set, on_mute or (lambda _on: None))
         if on_sensitivity is not None:
@@ -189,18 +188,16 @@ class MqttPublisher:
         self._connected = False
         self._reason = "not started"
         self._flaps = 0
+        self._spoken = ""
         self._subscription_refused = False
         self._store_trouble: str | None = None
         self._store_retry_at = 0.0
         self._counts = {"connections": 0, "published": 0, "acknowledged": 0, "redelivered": 0,
-                        "connection_failures": 0, "publish_failures": 0}  # fmt: skip
-        self._own_onlines = 0
-        self._keepalive_s = settings.keepalive_s
-        self._own_will_until = 0.0
-        self._online = _Answer()
-        self._everything = _Answer()
-        self.conflict = ""
-        """That another client uses this node's name, in words; empty if none does."""
+                        "connection_failures": 0, "publish_failures": 0, "left_out": 0}  # fmt: skip
+        self._everything = Answer()
+        self._suspicion = Suspicion(set(self._queues))
+        self._refusals = Refusals()
+        self._status = OwnStatus(self.topics, settings.keepalive_s, self._warnings, self._refusals)
         self.heartbeat = time.monotonic()
         """When the thread last came round (monotonic); it may be 10 s ago while it connects."""
         self.latency_ms: float | None = None
@@ -245,6 +242,11 @@ class MqttPublisher:
             self._wake.set()
 
     # What the daemon calls.
+
+    @property
+    def conflict(self) -> str:
+        """That another client uses this node's name, in words; empty if none does."""
+        return self._status.conflict
 
     @property
     def connected(self) -> bool:
@@ -319,6 +321,19 @@ class MqttPublisher:
     def _all_sent(self) -> bool:
         return all(queue.idle for queue in self._queues.values())
 
+    @property
+    def trouble(self) -> str:
+        """What the broker does not take of this node, in words; empty if it takes everything."""
+        return self._refusals.trouble
+
+    @property
+    def undelivered(self) -> str:
+        """Why events will not be delivered soon, though a broker is there; empty if they will."""
+        for topic, queue in self._queues.items():
+            if queue.refusal is not None and queue.refused_in_a_row > 1:  # once may be a moment
+                return f"{topic} {queue.refusal.reason}"
+        return ""
+
     # The publisher's thread.
 
     def _run(self) -> None:
@@ -351,26 +366,48 @@ class MqttPublisher:
                 self._turn(link, _STEP_S)
             self._farewell(link)
         except LinkError:
-            # The broker may take this long to miss us, and then sends the will of that connection.
             if self._connected:
-                self._own_will_until = time.monotonic() + 2 * self._keepalive_s
+                self._status.ended(link)
+            if link.blamed:
+                self._suspicion.hung_up(in_flight=link.in_flight > 0)
             raise
         finally:
             self._collect()  # what was acknowledged in the same breath need not be sent again
             link.abandon()
 
     def _welcome(self, link: Link) -> None:
-        self._say(link, ONLINE)
-        # It comes back, if at all, as the retained one; but the broker inside serd is not in order.
-        self._own_onlines = int(self._embedded)
-        own = [*self._commands.topics, self.topics.status]
-        link.subscribe(own if self._birth is None else [*own, self._birth])
+        limits = link.limits
+        # A broker that acknowledges nothing, or whatever it gets, proves itself by what comes back.
+        proven = self._embedded or (limits.tells_reasons and limits.qos > 0)
+        self._status.begin(link, embedded=self._embedded, proven=proven)
+        wanted = [*self._commands.topics, self.topics.status]
+        if self._birth is not None:
+            wanted.append(self._birth)
+        link.subscribe(wanted)
+        if not proven:
+            link.subscribe(list(self._queues))
+        self._spoken = limits.version
+        self._refusals.tell_limits(limits, self._access.address)
+        self._announce(limits)
         for queue in self._queues.values():
-            queue.restart()
+            queue.begin(proven=proven)
         self._board.restart()
         self._backoff.connected()
         self._counts["connections"] += 1
         self._change(connected=True, reason="")
+
+    def _announce(self, limits: Limits) -> None:
+        """Put up the announcement to Home Assistant, as long as the broker takes it."""
+        if self._birth is None:
+            return
+        topic = self._discovery
+        most = min(limits.packet_bytes, self._suspicion.bytes_max(topic) or limits.packet_bytes)
+        room = most - packet_bytes(topic, b"", limits) - _LENGTH_BYTES
+        whole, payload = self._announcement(), self._announcement(bytes_max=room)
+        if self._board.put(topic, payload, qos=1) and len(payload) < len(whole):
+            _log.warning("the announcement to Home Assistant is shortened from %d to %d bytes: the "
+                         "broker takes messages of %d at most, and some entities may be missing",
+                         len(whole), len(payload), most)  # fmt: skip
 
     def _turn(self, link: Link, timeout: float) -> None:
         """Hand over what can be, let the network work, take what came."""
@@ -381,14 +418,22 @@ class MqttPublisher:
         self._hand_over_answers(link)
         self._warnings.flush()
         link.step(timeout, self._wake)
+        while link.giants:
+            topic, size = link.giants.popleft()
+            self._warnings.warn(
+                f"giant {topic}",
+                f"a message of {size} bytes on {topic} was not taken: a node takes "
+                f"{MESSAGE_LIMIT} at most",
+            )
         if link.subscription is False and not self._subscription_refused:
             self._subscription_refused = True
             _log.warning("the broker does not let serd subscribe to %s: check its access list; "
                          "commands will not arrive", self.topics.mute_set)  # fmt: skip
         while link.received:
-            self._receive(link.received.popleft())
+            self._receive(link, link.received.popleft())
         self._collect()
         if self._drained():
+            self._suspicion.well()
             with self._news:
                 self._news.notify_all()
 
@@ -413,9 +458,11 @@ class MqttPublisher:
 
     def _hand_over(self, link: Link, topic: str, queue: EventQueue) -> None:
         # A congested network gets no more: what is handed over cannot be taken back.
-        while not link.congested and (waiting := queue.next()) is not None:
+        while self._has_room(link) and (waiting := queue.next()) is not None:
             event = self._store.hand_over(waiting)
-            queue.handed(event, link.publish(topic, encode(event), qos=1, retain=False))
+            payload = encode(event)
+            delivery = self._publish(link, topic, payload, qos=1, retain=False)
+            queue.handed(event, delivery if queue.proven else Echo(delivery, payload))
             self.latency_ms = event.latency_ms
             self._counts["published"] += 1
             if waiting.latency_ms is not None:
@@ -425,36 +472,45 @@ class MqttPublisher:
 
     def _hand_over_values(self, link: Link) -> None:
         for posting in self._board.due():
-            if link.congested:
+            if not self._has_room(link):
                 return
-            receipt = link.publish(posting.topic, posting.payload, qos=posting.qos, retain=True)
-            self._board.posted(posting, receipt)
+            topic, payload, qos = posting
+            delivery = self._publish(link, topic, payload, qos=qos, retain=True)
+            self._board.posted(posting, delivery)
+            if not qos and delivery.refusal is None:
+                self._refusals.taken(topic)
 
     def _hand_over_answers(self, link: Link) -> None:
-        while self._answers and not link.congested:
-            topic, payload = self._answers[0]
-            link.publish(topic, payload, qos=1, retain=False)
-            self._answers.popleft()
+        while self._answers and self._has_room(link):
+            topic, payload = self._answers.popleft()
+            self._publish(link, topic, payload, qos=1, retain=False)
 
-    def _receive(self, message: paho.MQTTMessage) -> None:
-        topic, payload = message.topic, bytes(message.payload)
+    def _has_room(self, link: Link) -> bool:
+        """Whether a further message may be handed over now."""
+        return not (link.congested or (self._suspicion.careful and link.in_flight))
+
+    def _publish(
+        self, link: Link, topic: str, payload: bytes, *, qos: int, retain: bool
+    ) -> Delivery:
+        """Hand a message over, unless it is known that the broker does not take it."""
+        size = packet_bytes(topic, payload, link.limits)
+        if (refusal := self._suspicion.refusal(topic, size)) is not None:
+            return Delivery(refusal=refusal)
+        self._suspicion.handed(topic, size)
+        qos = 1 if self._suspicion.careful else qos
+        return link.publish(topic, payload, qos=qos, retain=retain)
+
+    def _receive(self, link: Link, message: Incoming) -> None:
+        topic, payload = message.topic, message.payload
         if topic == self._birth:
             # On subscribing comes the retained one; what it asks for has just been sent.
             if payload == ONLINE and not message.retain:
                 self._everything.wanted = True
+        elif topic in self._queues:
+            if self._queues[topic].came_back(payload):
+                link.unsubscribe(topic)
         elif topic == self.topics.status:
-            if payload == OFFLINE and not message.retain:
-                if time.monotonic() < self._own_will_until:
-                    self._own_will_until = 0.0  # ours comes once
-                    _log.info("the broker noticed only now that the last connection was lost")
-                else:
-                    self._conflict("offline")
-                self._online.wanted = True
-            elif payload == ONLINE and not message.retain:
-                self._own_onlines -= 1
-                if self._own_onlines < 0:
-                    self._own_onlines = 0
-                    self._conflict("online")
+            self._status.receive(payload, retained=message.retain)
         else:
             self._commands.receive(topic, payload, retained=message.retain)
 
@@ -464,25 +520,15 @@ class MqttPublisher:
             return
         if self._everything.due():
             self._board.restart()
-            self._say(link, ONLINE)
-        if self._online.due():
-            self._say(link, ONLINE)
-
-    def _conflict(self, status: str) -> None:
-        """Somebody else has spoken in this node's name."""
-        self._warnings.warn(
-            "conflict",
-            f"somebody else says that {self.topics.node} is {status}: is a second serd running "
-            "with this node name?",
-        )
-        self.conflict = "another serd seems to use this node name"
+            self._status.say(link, ONLINE)
+        self._status.say_again(link)
 
     def _farewell(self, link: Link) -> None:
         """Send what is left while there is time, then say ``offline`` and see it arrive."""
         while not self._drained() and (left := self._left() - _GOODBYE_S) > 0:
             self._turn(link, left)
-        receipt = self._say(link, OFFLINE)
-        while not receipt.is_published() and (left := self._left()) > 0:
+        receipt = self._status.say(link, OFFLINE)
+        while not receipt.settled and (left := self._left()) > 0:
             link.step(left)
         if self._forget:
             self._clear(link)
@@ -494,7 +540,7 @@ class MqttPublisher:
         receipts = [
             link.publish(topic, b"", qos=1, retain=True) for topic in (*topics, self.topics.status)
         ]
-        while not all(receipt.is_published() for receipt in receipts):
+        while not all(receipt.settled for receipt in receipts):
             if self._left() <= 0:
                 _log.warning("the broker still keeps what %s has said; `serd forget %s` clears it",
                              self.topics.node, self.topics.node)  # fmt: skip
@@ -502,22 +548,37 @@ class MqttPublisher:
             link.step(self._left())
 
     def _collect(self) -> None:
-        self._counts["acknowledged"] += sum(queue.collect() for queue in self._queues.values())
+        """See what has become of what was handed over."""
+        for topic, queue in self._queues.items():
+            refused = queue.refused
+            acknowledged = queue.collect()
+            self._counts["acknowledged"] += acknowledged
+            if acknowledged:
+                self._refusals.taken(topic)
+            while queue.left_out:
+                seq, refusal = queue.left_out.popleft()
+                self._counts["left_out"] += 1
+                self._refusals.refused(topic, refusal, then="such events are left out")
+                _log.debug("event %d is left out: it %s", seq, refusal.reason)
+            if queue.refused != refused and queue.refusal is not None:
+                self._counts["publish_failures"] += 1
+                self._refusals.refused(topic, queue.refusal, then="events wait in the journal")
+        for topic, why in self._board.outcomes():
+            self._refusals.judge(topic, why)
+        self._status.look()
 
     def _left(self) -> float:
         return max(0.0, self._deadline - time.monotonic())
-
-    def _say(self, link: Link, status: bytes) -> paho.MQTTMessageInfo:
-        self._own_onlines += status == ONLINE
-        return link.publish(self.topics.status, status, qos=1, retain=True)
 
     def _lost(self, reason: str) -> None:
         """The connection could not be made or is lost."""
         self._counts["connection_failures"] += 1
         if self._connected:
-            self._flaps = self._flaps + 1 if self._backoff.short_lived else 0
+            # After what was on its way then, a broker may have hung up: another client is no guess.
+            guess = self._backoff.short_lived and not self._suspicion.careful
+            self._flaps = self._flaps + 1 if guess else 0
             if self._flaps >= _FLAPS_SUSPICIOUS:
-                self.conflict = "another client seems to use this node's client id"
+                self._status.conflict = "another client seems to use this node's client id"
                 reason += f" again and again; does another client call itself {self._client_id}?"
         self._change(connected=False, reason=reason)
 
@@ -527,7 +588,7 @@ class MqttPublisher:
             return
         self._connected, self._reason = connected, reason
         if connected:
-            _log.info("connected to the broker at %s", self._access.address)
+            _log.info("connected to the broker at %s (MQTT %s)", self._access.address, self._spoken)
         elif self._stopping:
             _log.info("disconnected from the broker")
         else:
@@ -539,21 +600,3 @@ class MqttPublisher:
                 self._on_connection(connected, reason)
             except Exception:  # noqa: BLE001 - the thread must outlive its listeners
                 _log.exception("a listener to the broker's coming and going failed")
-
-
-class _Answer:
-    """Something that others can ask for at any time, and get at most every few seconds."""
-
-    __slots__ = ("_given_at", "wanted")
-
-    def __init__(self) -> None:
-        self.wanted = False
-        self._given_at = -math.inf
-
-    def due(self) -> bool:
-        """Whether to give it now; it counts as given then."""
-        now = time.monotonic()
-        if not self.wanted or now - self._given_at < _ANSWER_S:
-            return False
-        self.wanted, self._given_at = False, now
-        return True

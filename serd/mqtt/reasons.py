@@ -55,7 +55,49 @@ def explain_connack(reason: ReasonCode, access: Access) -> str:
         if access.username is None:
             return f"{access.address} wants a user name and a password"
         return f"{access.address}: wrong user name or password for {access.username!r}"
+    if text in {"Server busy", "Quota exceeded", "Connection rate exceeded", "Server unavailable"}:
+        return (
+            f"{access.address} takes no more connections ({text.lower()}): are all that it allows "
+            "in use (mosquitto: max_connections)?"
+        )
     return f"{access.address} refuses the connection: {text.lower()}"
+
+
+def explain_silence(access: Access, *, at_once: bool) -> str:
+    """Why a broker may hang up without an answer, in words.
+
+    Args:
+        access: The way to it.
+        at_once: Whether it does so before anything was said to it.
+    """
+    if at_once:
+        return (
+            f"{access.address} closes new connections at once: are all that it allows in use "
+            "(mosquitto: max_connections), or may this machine not connect?"
+        )
+    # With TLS 1.3 the alert that says so may be lost in the reset that follows it.
+    wants = "a client certificate (mqtt.tls.cert)" if access.tls else "TLS (mqtt.tls.ca)"
+    return f"{access.address} closed the connection without an answer: does it want {wants}?"
+
+
+def explain_end(reason: str, client_id: str) -> str:
+    """Why an MQTT 5 broker has ended a connection: what follows its address in a sentence.
+
+    Args:
+        reason: The name of the reason code, as MQTT 5 has it.
+        client_id: Our name there.
+    """
+    if reason == "Session taken over":
+        return f"has another client that calls itself {client_id}, and ended this connection for it"
+    return f"ended the connection: {reason.lower()}"
+
+
+def explain_refusal(reason: ReasonCode) -> str:
+    """Why an MQTT 5 broker has not taken a message: what follows the topic in a sentence."""
+    text = str(reason)
+    if text == "Not authorized":
+        return "is forbidden by the broker's access rules"
+    return f"is not taken by the broker: {text.lower()}"
 
 
 def explain_alert(text: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ class FakeFollower:
     """Hands out what a test puts into it."""
 
     address = "broker.test:1883"
+    heartbeat = math.inf
 
     def __init__(self, tell: Callable[[bool, str], None]) -> None:
         self.tell = tell

@@ -81,7 +81,7 @@ def a_wrong_password(garden: Garden) -> None:
     garden.mqtt.update(username="serd", password="quiet")
 
 
-@fault("broker publish", "fail", "access rules drop it", "topic readwrite serd/den/#", 69)
+@fault("broker publish", "fail", "access rules", "topic readwrite serd/den/#", 69)
 def access_rules_against_the_node(garden: Garden) -> None:
     acl = garden.file("acl", "topic readwrite serd/attic/#\ntopic readwrite homeassistant/#\n")
     garden.broker(extra=(f"acl_file {acl}",))

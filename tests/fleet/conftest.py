@@ -30,7 +30,7 @@ def running_cluster() -> Iterator[Cluster]:
 def cluster(running_cluster: Cluster) -> Cluster:
     """A PostgreSQL with an empty table of events."""
     with running_cluster.connect() as connection:
-        connection.execute("TRUNCATE serd.event")
+        connection.execute("TRUNCATE serd.event, serd.refused")
     return running_cluster
 
 

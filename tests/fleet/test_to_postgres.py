@@ -224,6 +224,8 @@ SPOILED: list[dict[str, Any]] = [
     {"seq": True}, {"seq": 10**30}, {"started_at": "yesterday"}, {"started_at": None},
     {"ended_at": "2026-02-30T00:00:00.000Z"}, {"emotion": "a\0b"}, {"emotion": "\ud800"},
     {"confidence": "high"}, {"scores": []}, {"scores": {"happy": float("nan")}},
+    {"emotion": "x" * 50_000}, {"confidence": 5}, {"seq": -1}, {"seq": 0}, {"duration_s": 1e9},
+    {"ended_at": "2026-01-01T00:00:00.000Z\n"}, {"scores": {}},
     {"valence": 1e300}, {"model": "default"}, {"model": {}}, {"latency_ms": []},
 ]  # fmt: skip
 """Changes to an event after which it is none, or cannot be stored."""
@@ -243,8 +245,28 @@ def test_what_is_no_event_is_counted_and_hurts_nobody(
         said += say(speaker, event(2))
         wait_stored(cluster, said)
         wait_until(lambda: consumers.figure("events-1", "rejected") == len(bad))
-        assert consumers.log("events-1").count("; ignored") == len(bad)
         assert consumers.end("events-1") == 0
+        assert consumers.log("events-1").count("; refused") <= 3  # said at once, then once a minute
+    kept = query(cluster, "SELECT topic, reason, bytes, length(payload) FROM serd.refused")
+    assert len(kept) == len(bad)
+    assert {topic for topic, *_ in kept} == {"serd/attic/emotion"}
+    assert sorted(size for _, _, size, _ in kept) == sorted(len(payload) for payload in bad)
+    assert max(length for *_, length in kept) == 4096
+    assert sorted(stored(cluster)) == sorted(said)
+
+
+def test_a_flood_of_what_is_no_event_fills_no_table(
+    cluster: Cluster, broker: Mosquitto, speaker: Recorder, tmp_path: Path
+) -> None:
+    with Consumers(tmp_path, broker.port, cluster.dsn, count=1, arguments=QUICK) as consumers:
+        for number in range(200):
+            speaker.publish("serd/attic/emotion", b"rubbish %d" % number)
+        said = say(speaker, event(1))
+        wait_stored(cluster, said)
+        wait_until(lambda: consumers.figure("events-1", "rejected") == 200)
+        assert consumers.log("events-1").count("; refused") <= 3
+    ((kept,),) = query(cluster, "SELECT count(*)::int FROM serd.refused")
+    assert 60 <= kept <= 120  # the minute may have turned meanwhile
 
 
 def test_homes_of_a_centre_moods_and_gaps(

@@ -11,6 +11,7 @@ import functools
 import io
 import json
 import os
+import socket
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,18 +23,30 @@ import soundfile as sf
 import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
+from paho.mqtt.enums import MQTTProtocolVersion
 from starlette.testclient import TestClient
 
+from serd.cli.lines import EventLines
+from serd.config import MqttConfig
 from serd.config.loading import load
+from serd.dashboard.rooms import Rooms
 from serd.errors import ConfigError, UsageError
-from serd.events.event import decode
+from serd.events.event import decode, encode
+from serd.events.state import encode_state
 from serd.model.emotions import EMOTIONS
 from serd.model.model_file import ModelInfo, pack
+from serd.mqtt.access import Access
 from serd.mqtt.commands import Commands, mute_command
-from serd.mqtt.messages import decode_message
+from serd.mqtt.follower import Follower
+from serd.mqtt.link import Link, LinkError
+from serd.mqtt.messages import EventMessage, decode_message
+from serd.mqtt.topics import KINDS
 from tests.dashboard.fakes import TOKEN, World
 from tests.fuzz.isolation import Isolated
 from tests.fuzz.mutations import damaged
+from tests.mqtt.samples import new_event, poison, room
+from tests.mqtt.test_follower import varint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -186,6 +199,54 @@ def test_messages_of_others(topic: str, payload: bytes) -> None:
     for read in (lambda: decode_message("serd", topic, payload), lambda: decode(payload)):
         with contextlib.suppress(ValueError):
             read()
+
+
+TOPICS = [f"serd/attic/{kind}".encode() for kind in KINDS] + [b"serd/\xff/emotion", b"serd", b"$x"]
+MESSAGES = [payload for _, payload in poison()] + [
+    encode(replace(new_event(), seq=1, latency_ms=1.0)), encode_state(room()), b"ON", b"online",
+]  # fmt: skip
+
+
+@st.composite
+def packets(draw: st.DrawFn) -> bytes:
+    """A PUBLISH packet, nearly as a broker would send it."""
+    qos = draw(st.integers(0, 3))
+    topic = draw(st.sampled_from(TOPICS) | st.binary(max_size=40))
+    payload = draw(damaged(MESSAGES, most=3) | st.binary(max_size=200))
+    properties = draw(st.sampled_from([b"", b"\0", b"\x07\x26\0\1a\0\1b", b"\xff\xff\xff\x7f"]))
+    body = len(topic).to_bytes(2, "big") + topic + (b"\0\7" if qos else b"") + properties + payload
+    length = draw(st.just(len(body)) | st.sampled_from([0, 1, 127, 300_000, 268_435_455]))
+    return bytes([0x30 | qos << 1 | draw(st.integers(0, 1))]) + varint(length) + body
+
+
+@fuzzed
+@given(
+    version=st.sampled_from([MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311]),
+    stream=st.lists(packets(), max_size=5).map(b"".join) | st.binary(max_size=300)
+    | st.lists(packets(), min_size=1, max_size=3).flatmap(lambda sent: damaged([b"".join(sent)])),
+)  # fmt: skip
+def test_everything_a_follower_receives(version: MQTTProtocolVersion, stream: bytes) -> None:
+    """Bytes on any topic, from the socket to the dashboard's rooms and the lines of `serd tail`."""
+    follower = Follower(MqttConfig())
+    rooms, lines = Rooms(), EventLines()
+    link = Link(Access(MqttConfig()), "fuzz")
+    link._begin(version)
+    ours, theirs = socket.socketpair()
+    with theirs, ours:
+        ours.setblocking(False)
+        link._client._sock = ours
+        theirs.sendall(stream[:60_000])
+        theirs.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(LinkError):
+            while True:
+                link.step(0.0)
+        for raw in link.received:
+            message = follower._read(raw)
+            if message is None or (taken := rooms.take(message)) is None:
+                continue
+            msgspec.json.encode(taken[0].as_dict())
+            if isinstance(message, EventMessage):
+                assert "\x1b" not in lines.line(message.event, 120).plain
 
 
 # ---------------------------------------------------------------------------- native code

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
-from serd.events.event import Event, make, model_ref
-from serd.events.state import RoomState
+from msgspec.structs import replace
+
+from serd.events.event import Event, encode, make, model_ref
+from serd.events.state import RoomState, encode_state
 from serd.model.decision import Prediction
 from serd.model.emotions import EMOTIONS
+from serd.mqtt.topics import KINDS
 
 if TYPE_CHECKING:
     from serd.events.journal import Journal
@@ -51,3 +55,39 @@ def room(emotion: str | None = "happy", *, muted: bool = False) -> RoomState:
         muted=muted,
         updated_at="2026-01-01T00:00:00.000Z",
     )
+
+
+def poison(node: str = NODE) -> list[tuple[str, bytes]]:
+    """Topics and payloads that have ended a follower, or would have: none of them is a message."""
+    good = json.loads(encode(replace(new_event(node=node), seq=1, latency_ms=1.0)))
+    deep = b"[" * 4000
+    changes: list[dict[str, object]] = [
+        {"started_at": "2026-99-99T00:00:00.000Z"}, {"ended_at": "2026-02-30T00:00:00.000Z"},
+        {"ended_at": "2026-01-01T00:00:00.000Z\n"}, {"started_at": "9999-12-31T23:59:59.999Z"},
+        {"started_at": "0001-01-01T00:00:00.000Z"}, {"started_at": "2026-01-01T23:59:60.000Z"},
+        {"seq": -1}, {"seq": 0}, {"seq": 2**63}, {"seq": 10**30}, {"node": "another"},
+        {"node": "\x1b[2J"}, {"id": "x" * 50_000}, {"id": "no-uuid"}, {"duration_s": 1e300},
+        {"emotion": "x" * 50_000}, {"confidence": 5}, {"latency_ms": -1}, {"scores": {}},
+        {"scores": dict.fromkeys(SCORES, 0.0)}, {"scores": dict.fromkeys(SCORES, 1.0)},
+        {"model": {**good["model"], "name": "x" * 50_000}}, {"level_dbfs": 1e300},
+        {"model": {**good["model"], "version": "\x1b]0;title\x07"}},
+    ]  # fmt: skip
+    events = [json.dumps({**good, **change}).encode() for change in changes]
+    state = json.loads(encode_state(room()))
+    states = [
+        json.dumps({**state, **change}).encode()
+        for change in (
+            {"emotion": "x" * 50_000}, {"mood": "merry"}, {"confidence": 7}, {"mood_arousal": -2},
+            {"mood_valence": 1e300}, {"updated_at": "yesterday"},
+            {"updated_at": "2026-99-99T00:00:00.000Z"},
+        )
+    ]  # fmt: skip
+    rubbish = [deep, b'{"x":' + deep, b"\xff\xfe", b"{", b"null", b"7", b"\x00", b"9" * 5000,
+               b'{"a":' + b"9" * 5000 + b"}"]  # fmt: skip
+    prefix = f"serd/{node}"
+    return [
+        *((f"{prefix}/emotion", payload) for payload in events),
+        *((f"{prefix}/state", payload) for payload in states),
+        *((f"{prefix}/{kind}", payload) for kind in KINDS for payload in rubbish),
+        (f"{prefix}/emotion", encode(new_event(node=node))[:-1] + b',"x":' + deep),
+    ]

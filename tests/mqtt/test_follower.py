@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -20,7 +21,7 @@ from serd.mqtt.follower import Follower
 from serd.mqtt.messages import EventMessage, Message, StatusMessage
 from serd.mqtt.topics import KINDS, Kind
 from tests.broker import TIMEOUT_S, Mosquitto, Recorder, mosquitto
-from tests.mqtt.samples import new_event
+from tests.mqtt.samples import new_event, poison
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -113,6 +114,60 @@ def test_rubbish_is_counted_and_skipped(broker: Mosquitto, speaker: Recorder) ->
         speaker.publish("serd/attic/status", b"online")
         listener.wait(lambda: len(listener.messages) == 1)
         assert listener.follower.rejected == 8
+
+
+def test_nothing_ends_a_follower(broker: Mosquitto, speaker: Recorder) -> None:
+    """Poison, retained too, and a giant: counted, dropped, and what follows still comes."""
+    messages = poison()
+    for number, (topic, payload) in enumerate(messages):
+        speaker.publish(topic, payload, retain=number % 7 == 0)
+    speaker.publish("serd/evil/emotion", bytes(10_000_000), retain=True)
+    speaker.publish("serd/attic/status", b"online", retain=True)
+    with Listener(broker.port) as listener:
+        online = StatusMessage(node="attic", online=True)
+        listener.wait(lambda: online in listener.messages)
+        listener.wait(lambda: listener.follower.rejected > 1)
+        before = listener.follower.rejected
+        for topic, payload in messages:
+            speaker.publish(topic, payload)
+        speaker.publish("serd/attic/emotion", event_payload(7))
+        listener.wait(lambda: isinstance(listener.messages[-1], EventMessage))
+        assert listener.follower.rejected == before + len(messages)
+        assert listener.changes == [(True, "")]
+
+
+def test_a_topic_that_is_not_utf_8_is_counted(tmp_path: Path) -> None:
+    """mosquitto lets none through; other brokers do."""
+    event = event_payload(1)
+    packets = b"".join(
+        bytes([0x30]) + varint(2 + len(topic) + 1 + len(event)) + len(topic).to_bytes(2, "big")
+        + topic + b"\0" + event
+        for topic in (b"serd/\xff\xfe/emotion", b"", b"serd/attic/emotion")
+    )  # fmt: skip
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            peer, _ = server.accept()
+            with peer:
+                peer.recv(4096)
+                peer.sendall(b"\x20\x03\x00\x00\x00")
+                peer.recv(4096)
+                peer.sendall(packets)
+                peer.recv(4096)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with Listener(server.getsockname()[1]) as listener:
+            listener.wait(lambda: bool(listener.messages))
+            assert isinstance(listener.messages[0], EventMessage)
+            assert listener.follower.rejected == 1
+            assert listener.follower.connected
+        thread.join(TIMEOUT_S)
+
+
+def varint(number: int) -> bytes:
+    """A variable byte integer."""
+    return bytes([number]) if number < 128 else bytes([number % 128 | 128]) + varint(number // 128)
 
 
 def test_event_that_comes_again_is_given_out_once(broker: Mosquitto, speaker: Recorder) -> None:

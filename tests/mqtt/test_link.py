@@ -164,9 +164,9 @@ def test_refused_subscription_is_seen() -> None:
             peer, _ = server.accept()
             with peer:
                 peer.recv(4096)
-                peer.sendall(b"\x20\x02\x00\x00")  # CONNACK: welcome
+                peer.sendall(b"\x20\x03\x00\x00\x00")  # CONNACK: welcome, no properties
                 subscribe = peer.recv(4096)
-                peer.sendall(b"\x90\x03" + subscribe[2:4] + b"\x80")  # SUBACK: failure
+                peer.sendall(b"\x90\x04" + subscribe[2:4] + b"\x00\x87")  # SUBACK: not authorized
                 peer.recv(4096)
 
         thread = threading.Thread(target=refuse)

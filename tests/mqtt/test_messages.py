@@ -25,7 +25,7 @@ from serd.mqtt.messages import (
     decode_message,
 )
 from serd.mqtt.topics import KINDS, Kind
-from tests.mqtt.samples import new_event, room
+from tests.mqtt.samples import new_event, poison, room
 
 EVENT = replace(new_event(), seq=7, latency_ms=12.5)
 
@@ -58,6 +58,23 @@ def test_fields_of_later_versions_are_ignored() -> None:
 def test_bad_payloads(kind: str, payload: bytes) -> None:
     with pytest.raises(ValueError, match="not a"):
         decode_message("serd", f"serd/attic/{kind}", payload)
+
+
+@pytest.mark.parametrize(("topic", "payload"), poison(), ids=lambda value: ascii(value)[:40])
+def test_what_has_ended_followers_is_refused(topic: str, payload: bytes) -> None:
+    with pytest.raises(ValueError, match="not a"):
+        decode_message("serd", topic, payload)
+
+
+def test_of_telemetry_only_figures_are_kept() -> None:
+    told = {"uptime_s": 1, "version": "x" * 5000, "big": 10**30, "deep": {"a": [1]}, "n" * 100: 1}
+    payload = json.dumps(told | {f"f{number}": number for number in range(5000)}).encode()
+    message = decode_message("serd", "serd/attic/telemetry", payload)
+    assert isinstance(message, TelemetryMessage)
+    assert message.figures["uptime_s"] == 1
+    assert len(message.figures["version"]) == 200
+    assert message.figures.keys().isdisjoint({"big", "deep", "n" * 100})
+    assert len(message.figures) == 100
 
 
 @pytest.mark.parametrize("kind", KINDS)

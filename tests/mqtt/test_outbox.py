@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from serd.events.event import Event
+    from serd.mqtt.link import Refusal
 
 TEMPLATE = new_event()
 
 
 class FakeReceipt:
-    def __init__(self, *, done: bool = False) -> None:
+    def __init__(self, *, done: bool = False, refusal: Refusal | None = None) -> None:
         self.done = done
+        self.refusal = refusal
 
     def is_published(self) -> bool:
         return self.done

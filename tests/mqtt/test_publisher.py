@@ -316,19 +316,6 @@ def fuzzed(broker: Mosquitto, start: Start) -> Iterator[tuple[Recorder, MqttPubl
         yield recorder, publisher, told
 
 
-def test_a_giant_message_is_refused(
-    broker: Mosquitto, journal: Journal, start: Start, caplog: pytest.LogCaptureFixture
-) -> None:
-    with Recorder(broker.port) as recorder:
-        publisher = start(broker.port)
-        wait_until(lambda: publisher.connected)
-        recorder.publish(MUTE_SET, bytes(30_000_000))
-        recorder.wait_for(STATUS, b"online", times=2)
-        append(journal, publisher)
-        recorder.wait_count(EMOTION, 1)
-    assert "a message of 300" in caplog.text
-
-
 def test_wrong_password_then_the_right_one(
     tmp_path: Path, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:

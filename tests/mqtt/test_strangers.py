@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import re
 import resource
 import subprocess
 import sys
@@ -11,13 +14,19 @@ from pathlib import Path
 from typing import Self
 
 import pytest
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from serd.config import MqttConfig
 from serd.events.journal import Journal
+from serd.mqtt.access import Access
 from serd.mqtt.backoff import Backoff
+from serd.mqtt.incoming import PACKET_LIMIT
+from serd.mqtt.link import Link
 from serd.mqtt.publisher import MqttPublisher
-from tests.broker import TIMEOUT_S, Mosquitto, Recorder
-from tests.mqtt.samples import NODE, room
+from tests.broker import TIMEOUT_S, Mosquitto, Recorder, wait_until
+from tests.mqtt.samples import NODE, new_event, room
+from tests.relay import OldBroker
 
 pytestmark = pytest.mark.broker
 
@@ -42,11 +51,14 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 def start(journal: Journal) -> Iterator[Start]:
     started: list[MqttPublisher] = []
 
-    def begin(port: int, **more: object) -> MqttPublisher:
+    def begin(
+        port: int, *, on_mute: Callable[[bool], None] | None = None, **more: object
+    ) -> MqttPublisher:
         publisher = MqttPublisher(
             MqttConfig(**{"host": "localhost", "port": port, **more}),  # type: ignore[arg-type]
             NODE,
             journal,
+            on_mute=on_mute,
             backoff=Backoff(first_s=0.05, longest_s=0.2),
         )
         started.append(publisher)
@@ -57,6 +69,96 @@ def start(journal: Journal) -> Iterator[Start]:
     for publisher in started:
         publisher.stop(0.5)
         assert not publisher.alive
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+
+
+def leave_giant(port: int, topic: str, size: int) -> None:
+    """A retained message of so many bytes, as a careless program leaves it."""
+    subprocess.run(
+        ["mosquitto_pub", "-h", "127.0.0.1", "-p", str(port), "-t", topic, "-q", "1", "-r", "-s"],
+        input=bytes(size),
+        check=True,
+    )
+
+
+@pytest.mark.parametrize("topic", [BIRTH, MUTE_SET])
+@pytest.mark.parametrize("old", [False, True])
+def test_a_giant_retained_message_silences_nobody(
+    broker: Mosquitto,
+    tmp_path: Path,
+    start: Start,
+    journal: Journal,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    topic: str,
+    old: bool,
+) -> None:
+    """With MQTT 5 and with 3.1.1: connected, mutable and publishing, and one warning."""
+    leave_giant(broker.port, topic, 10_000_000)
+    told: list[bool] = []
+    with (
+        OldBroker(broker.port) if old else contextlib.nullcontext(broker) as way,
+        Recorder(broker.port, EMOTION) as recorder,
+    ):
+        publisher = start(way.port, on_mute=told.append)
+        wait_until(lambda: warnings_of(caplog) != [], timeout=3 * TIMEOUT_S)
+        for number in range(20):
+            publisher.event_journalled(journal.append(new_event(number)))
+        recorder.publish(MUTE_SET, b"ON")
+        assert publisher.drain(3 * TIMEOUT_S)
+        wait_until(lambda: told == [True], timeout=3 * TIMEOUT_S)
+        recorder.wait_count(EMOTION, 20)
+        assert publisher.counters()["reconnects"] == 0
+        (text,) = warnings_of(caplog)
+    assert topic in text
+    assert re.search("message of 100000[0-9]{2} bytes", text)
+
+
+def test_a_message_larger_than_mqtt_5_is_asked_for_does_not_come(
+    broker: Mosquitto, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    leave_giant(broker.port, BIRTH, PACKET_LIMIT + 1)
+    publisher = start(broker.port)
+    publisher.state(room())
+    assert publisher.drain(3 * TIMEOUT_S)
+    assert publisher.counters()["reconnects"] == 0
+    assert warnings_of(caplog) == []
+
+
+def test_giants_take_no_memory(broker: Mosquitto, tmp_path: Path) -> None:
+    with (
+        Node(broker.port, tmp_path) as node,
+        Recorder(broker.port, STATE) as states,
+    ):
+        states.wait_count(STATE, 1)
+        before = node.peak_mb()
+        for _ in range(3):
+            leave_giant(broker.port, BIRTH, 20_000_000)
+        states.publish(MUTE_SET, b"ON")
+        assert node.hear() == "muted"
+        assert node.peak_mb() - before < 4
+
+
+def test_a_message_with_a_thousand_properties_is_nothing_special(
+    broker: Mosquitto, start: Start
+) -> None:
+    """The client library would take half a minute for one of 250 kB."""
+    told: list[bool] = []
+    publisher = start(broker.port, on_mute=told.append)
+    wait_until(lambda: publisher.connected)
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    properties.UserProperty = [("a", "b")] * 1000
+    sender = Link(Access(MqttConfig(port=broker.port)), "sender")
+    sender.open()
+    sender._client.publish(MUTE_SET, b"ON", 1, properties=properties)
+    deadline = time.monotonic() + TIMEOUT_S
+    while told != [True] and time.monotonic() < deadline:
+        sender.step(0.05)
+    assert told == [True]
+    sender.close()
 
 
 def flood(port: int, topic: str, payload: str, count: int = FLOOD) -> None:
@@ -95,6 +197,10 @@ class Node:
         """Wait for the next thing that it was told to do."""
         assert self._process.stdout is not None
         return self._process.stdout.readline().strip()
+
+    def peak_mb(self) -> float:
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1000  # type: ignore[index]
 
     def resident_mb(self) -> float:
         pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])

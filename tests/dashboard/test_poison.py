@@ -1,0 +1,121 @@
+"""Whatever arrives, the dashboard shows the others; and if it cannot, its health says so."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from msgspec.structs import replace
+from starlette.testclient import TestClient
+
+from serd.dashboard.watch import Watch
+from serd.events.event import encode
+from serd.mqtt.messages import StatusMessage
+from tests.broker import TIMEOUT_S, Mosquitto, Recorder, mosquitto, wait_until
+from tests.dashboard.fakes import FakeFollower, World
+from tests.dashboard.making import made_event, now_ms
+from tests.dashboard.running import Dashboard
+from tests.mqtt.samples import poison
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from serd.mqtt.messages import Message
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    with mosquitto(tmp_path) as running:
+        yield running
+
+
+@pytest.mark.broker
+def test_poison_hides_nobody(tmp_path: Path, broker: Mosquitto) -> None:
+    """Retained and live, before the start and after it, with a real broker and a real browser's
+    questions."""
+    messages = poison("evil")
+    event = replace(made_event("attic", 1, now_ms() - 60_000), seq=1, latency_ms=1.0)
+    with Recorder(broker.port, "none") as speaker:
+        for topic, payload in messages:
+            speaker.publish(topic, payload, retain=True)
+        speaker.publish("serd/evil/emotion", bytes(3_000_000), retain=True)
+        with Dashboard(tmp_path, broker.port) as dash:
+            dash.wait_log("connected to the broker")
+            for topic, payload in messages:
+                speaker.publish(topic, payload)
+            speaker.publish("serd/attic/emotion", encode(event))
+
+            def ids(path: str) -> list[str]:
+                answer = httpx.get(f"{dash.url}api/{path}")
+                assert answer.status_code == 200
+                return [found["id"] for found in answer.json()["events"]]
+
+            wait_until(lambda: ids("events") == [event.id])
+            assert httpx.get(f"{dash.url}api/timeline").json()["total"] == 1
+            names = [node["name"] for node in httpx.get(f"{dash.url}api/nodes").json()["nodes"]]
+            assert "attic" in names
+            assert httpx.get(f"{dash.url}healthz").json() == {"status": "ok", "broker": True}
+
+
+class Stumbling(FakeFollower):
+    """Raises what nobody foresaw, once."""
+
+    def __init__(self, tell: Callable[[bool, str], None]) -> None:
+        super().__init__(tell)
+        self.stumbles = 1
+
+    def __iter__(self) -> Iterator[Message]:
+        if self.stumbles:
+            self.stumbles -= 1
+            raise RuntimeError("unforeseen")
+        return super().__iter__()
+
+
+def test_the_thread_that_follows_does_not_die(caplog: pytest.LogCaptureFixture) -> None:
+    watch = Watch(Stumbling)
+
+    async def follow() -> None:
+        watch.start(asyncio.get_running_loop())
+        watch._messages.queue.put(StatusMessage(node="attic", online=True))  # type: ignore[attr-defined]
+        async with asyncio.timeout(TIMEOUT_S):
+            while watch.rooms.get("attic") is None:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0.01)
+        assert watch.trouble == ""
+        watch.stop()
+
+    asyncio.run(follow())
+    assert "begins anew" in caplog.text
+
+
+def test_a_message_that_cannot_be_taken_is_counted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World()
+    watch = world.watch
+    monkeypatch.setattr(watch, "take", lambda _message: 1 / 0)
+    watch._waiting.append(StatusMessage(node="attic", online=True))
+    watch._drain()
+    assert watch.info()["ignored"] == 1
+    assert "could not be taken" in caplog.text
+
+
+@pytest.mark.parametrize("dead", [False, True])
+def test_health_tells_of_a_thread_that_is_dead_or_hangs(
+    monkeypatch: pytest.MonkeyPatch, *, dead: bool
+) -> None:
+    world = World()
+    client = TestClient(world.app, base_url="http://localhost")
+    assert client.get("/healthz").status_code == 200
+    ended = threading.Thread(target=lambda: None)
+    ended.start()
+    ended.join()
+    monkeypatch.setattr(world.watch, "_loop", object())
+    monkeypatch.setattr(world.watch, "_thread", ended if dead else threading.current_thread())
+    monkeypatch.setattr(FakeFollower, "heartbeat", 0.0 - 1000)
+    answer = client.get("/healthz")
+    assert answer.status_code == 503
+    assert ("has died" if dead else "has been silent for") in answer.json()["status"]
