@@ -16,7 +16,15 @@ traceback is shown only with ``--debug``.
 
 from __future__ import annotations
 
+import os
 from typing import ClassVar
+
+from serd.harmless import harmless
+
+
+def shown(name: str | os.PathLike[str]) -> str:
+    """A file's name for people: what would not print, or would move a terminal, is escaped."""
+    return harmless(os.fspath(name))
 
 
 class SerdError(Exception):

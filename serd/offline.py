@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+import numpy as np
 from msgspec import UNSET, UnsetType
 
-from serd.errors import InputError, UsageError
+from serd.audio.format import FFMPEG_SUFFIXES, SAMPLE_RATE
+from serd.errors import InputError, UsageError, shown
 from serd.interruption import deferred
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
 
+    from serd.audio.source import Source
     from serd.config import Config
     from serd.model.decision import Prediction
     from serd.model.model_file import ModelFile
@@ -27,10 +30,18 @@ if TYPE_CHECKING:
     from serd.speech.utterance import Utterance
 
 SUFFIXES: Final = (
-    ".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64",
-    ".snd", ".w64", ".wav",
+    ".aif", ".aifc", ".aiff", ".au", ".bwf", ".caf", ".flac", ".mp2", ".mp3", ".oga", ".ogg",
+    ".ogx", ".opus", ".rf64", ".snd", ".spx", ".voc", ".w64", ".wav", ".wave",
+    *FFMPEG_SUFFIXES,
 )  # fmt: skip
 """Files that are taken from a folder; a file named by itself may be called anything."""
+
+STDIN: Final = Path("-")
+"""Stands for standard input."""
+
+LONGEST_WHOLE_S: Final = 600.0
+"""Of a recording that is taken as one utterance, so many seconds are looked at: with 3 s of it
+wanted, more would only take memory."""
 
 _CHUNK: Final = 8
 """Files that a worker is given at a time."""
@@ -49,7 +60,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One utterance of a recording."""
 
     path: str
-    """The recording, as it was named."""
+    """The recording, as it was named. Bytes of its name that are not UTF-8 are lone surrogates
+    (U+DC80 to U+DCFF), as ``os.fsdecode`` makes them."""
     start_s: float
     """Seconds from its beginning."""
     end_s: float
@@ -82,6 +94,8 @@ class Examination(msgspec.Struct, frozen=True, kw_only=True):
     """Its utterances in order; there may be none."""
     error: InputError | None = None
     """Why it could not be read."""
+    warnings: tuple[str, ...] = ()
+    """What else is to be said: what of it is missing or damaged."""
 
 
 class Examiner:
@@ -102,7 +116,7 @@ class Examiner:
         from serd.model.recogniser import Recogniser  # noqa: PLC0415
         from serd.speech import Segmenter, make_vad  # noqa: PLC0415
 
-        self._gain_db = config.audio.gain_db
+        self._audio = config.audio
         self._speech = config.speech
         self._whole = whole
         self._classifier = Classifier.configured(config)
@@ -111,49 +125,76 @@ class Examiner:
         self._vad = make_vad(config.speech)
         self._recogniser = Recogniser(Segmenter.of(config.speech, self._vad), self._classifier)
 
-    def examine(self, path: Path) -> Examination:
-        """Examine one recording; one that cannot be read is reported, not raised."""
-        try:
-            findings = self._as_one(path) if self._whole else self._in_order(path)
-        except InputError as error:
-            return Examination(path=path, error=error)
-        return Examination(path=path, findings=tuple(findings))
+    def examine(
+        self, path: Path, progress: Callable[[float], None] = lambda _: None
+    ) -> Examination:
+        """Examine one recording; one that cannot be read is reported, not raised.
 
-    def _as_one(self, path: Path) -> list[Finding]:
-        from serd.audio.file import read_mono16k  # noqa: PLC0415
+        Args:
+            path: The file, or ``-`` for standard input.
+            progress: Called now and then with the share of it that was heard, 0..1.
+        """
+        warnings: list[str] = []
+        examine = self._as_one if self._whole else self._in_order
+        try:
+            source = self._source(path, warnings.append)
+            findings = examine(path, source, lambda: progress(_share(source)))
+        except InputError as error:
+            return Examination(path=path, error=error, warnings=tuple(warnings))
+        return Examination(path=path, findings=tuple(findings), warnings=tuple(warnings))
+
+    def _source(self, path: Path, tell: Callable[[str], None]) -> Source:
+        from serd.audio.file import FileSource  # noqa: PLC0415
+        from serd.audio.open import make_source  # noqa: PLC0415
+
+        if path == STDIN:
+            piped = msgspec.structs.replace(self._audio, source="-", command=(), on_end="stop")
+            return make_source(piped)
+        return FileSource(
+            path,
+            pace="fast",
+            gain_db=self._audio.gain_db,
+            channel=self._audio.channel,
+            tell=tell,
+        )
+
+    def _as_one(self, path: Path, source: Source, progress: Callable[[], None]) -> list[Finding]:
+        from serd.audio.source import EndOfSource  # noqa: PLC0415
         from serd.speech import whole  # noqa: PLC0415
 
-        samples = read_mono16k(path, gain_db=self._gain_db)
-        utterance, audio = whole(samples, self._speech, self._vad)
-        return [describe(path, utterance, self._classifier.classify_utterance(audio))]
-
-    def _in_order(self, path: Path) -> list[Finding]:
-        from serd.audio.file import FileSource  # noqa: PLC0415
-        from serd.audio.source import EndOfSource  # noqa: PLC0415
-
-        # A recording that failed half-way may have left something behind.
-        self._recogniser.flush()
-        self._recogniser.reset(0)
-        recognitions = []
-        with FileSource(path, pace="fast", gain_db=self._gain_db) as source:
-            while True:
+        heard, count = [], 0
+        try:
+            source.open()
+            while count < LONGEST_WHOLE_S * SAMPLE_RATE:
                 try:
                     block = source.read(1.0)
                 except EndOfSource:
                     break
                 if block is not None:
-                    recognitions += self._recogniser.feed(block.samples)
-        recognitions += self._recogniser.flush()
-        return [describe(path, found.utterance, found.prediction) for found in recognitions]
+                    heard.append(block.samples)
+                    count += len(block)
+                    progress()
+        finally:
+            source.close()
+        utterance, audio = whole(np.concatenate(heard), self._speech, self._vad)
+        return [describe(path, utterance, self._classifier.classify_utterance(audio))]
+
+    def _in_order(self, path: Path, source: Source, progress: Callable[[], None]) -> list[Finding]:
+        return [
+            describe(path, found.utterance, found.prediction)
+            for found in self._recogniser.through(source, lambda _: progress())
+        ]
+
+
+def _share(source: Source) -> float:
+    share: float | None = getattr(source, "progress", None)
+    return share or 0.0
 
 
 def describe(path: Path, utterance: Utterance, prediction: Prediction) -> Finding:
     """Put together what is said of an utterance, rounded as it is printed."""
-    from serd.audio.format import SAMPLE_RATE  # noqa: PLC0415
-
     return Finding(
-        # A name that is not UTF-8 can be opened, but not written as JSON.
-        path=os.fsencode(path).decode("utf-8", "replace"),
+        path=str(path),
         start_s=round(utterance.start / SAMPLE_RATE, 4),
         end_s=round(utterance.end / SAMPLE_RATE, 4),
         emotion=prediction.emotion,
@@ -203,22 +244,28 @@ def recordings(path: Path) -> list[Path]:
     Raises:
         InputError: It is a folder without recordings, or one that cannot be read.
     """
-    if not path.is_dir():
+    if path == STDIN or not path.is_dir():
         return [path]
     found: list[Path] = []
 
     def refuse(error: OSError) -> None:
-        raise InputError(f"{error.filename} cannot be read: {error.strerror}") from error
+        name = shown(error.filename)
+        raise InputError(f"{name} cannot be read: {error.strerror}") from error
 
     for folder, folders, names in os.walk(path, onerror=refuse):
         folders.sort()
-        found += [Path(folder, name) for name in sorted(names) if _is_recording(name)]
+        found += [named(f"{folder}/{name}") for name in sorted(names) if _is_recording(name)]
     if not found:
         raise InputError(
-            f"there are no recordings in {path}",
+            f"there are no recordings in {shown(path)}",
             remedy=f"files are known by their endings: {' '.join(SUFFIXES)}",
         )
     return found
+
+
+def named(path: str) -> Path:
+    """A path that somebody gave: ``-`` is standard input, ``./-`` a file."""
+    return Path(path).absolute() if path != "-" and Path(path) == STDIN else Path(path)
 
 
 def _is_recording(name: str) -> bool:
@@ -238,6 +285,7 @@ def examine_all(
     whole: bool = False,
     personal: bool = False,
     jobs: int = 1,
+    progress: Callable[[float], None] = lambda _: None,
 ) -> Iterator[Examination]:
     """Examine recordings, in their order.
 
@@ -247,6 +295,7 @@ def examine_all(
         whole: See `Examiner`.
         personal: Likewise.
         jobs: Processes; 1 uses this one.
+        progress: With one job, called with the share of the present recording that was heard.
 
     Raises:
         ModelError: As `Examiner` does.
@@ -255,7 +304,7 @@ def examine_all(
     if jobs <= 1:
         examiner = Examiner(config, whole=whole, personal=personal)
         for path in paths:
-            yield examiner.examine(path)
+            yield examiner.examine(path, progress)
         return
     from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415
     from multiprocessing import forkserver, get_context, resource_tracker  # noqa: PLC0415

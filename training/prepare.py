@@ -38,10 +38,14 @@ CACHE = Path(".cache") / "training"
 """Where prepared clips are kept unless somebody says otherwise; git ignores it."""
 
 _CODE = (
+    "serd.audio.autogain",
+    "serd.audio.channels",
     "serd.audio.file",
     "serd.audio.highpass",
     "serd.audio.intake",
+    "serd.audio.layout",
     "serd.audio.resample",
+    "serd.audio.sndfile",
     "serd.speech.trim",
     "serd.speech.vad",
     "serd.model.mel",

@@ -18,3 +18,10 @@ MIN_RATE: Final = 2_000
 
 MAX_RATE: Final = 768_000
 """Hertz. The fastest that converters for sound are built; more is a broken header."""
+
+FFMPEG_SUFFIXES: Final = (
+    ".3g2", ".3gp", ".aac", ".ac3", ".amr", ".ape", ".asf", ".avi", ".dts", ".flv", ".m4a", ".m4b",
+    ".m4r", ".m4v", ".mka", ".mkv", ".mov", ".mp4", ".mpc", ".mpg", ".ra", ".tta", ".webm", ".wma",
+    ".wmv", ".wv",
+)  # fmt: skip
+"""Endings of recordings that libsndfile does not read, and ffmpeg does."""

@@ -5,18 +5,25 @@ Training, `serd classify` and the daemon all hear through this, so that they hea
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from serd.audio.autogain import AutoGain
+from serd.audio.channels import Channels, lacking
 from serd.audio.format import SAMPLE_RATE
 from serd.audio.highpass import HighPass
 from serd.audio.level import CLIPPED
 from serd.audio.resample import StreamResampler
 from serd.audio.source import Block
+from serd.errors import UnavailableError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from serd.audio.autogain import Gain
+    from serd.audio.channels import Choice
 
 
 def clean(frames: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -67,11 +74,16 @@ class Intake:
     """Turns the frames of one source into :class:`Block` s with gapless positions.
 
     Args:
-        gain_db: Amplification of what comes out, in decibels; clipped at full scale.
+        gain_db: Amplification of what comes out, in decibels, or ``auto``
+            (:mod:`serd.audio.autogain`); clipped at full scale.
+        channel: Of several channels, which: see :mod:`serd.audio.channels`.
     """
 
-    def __init__(self, *, gain_db: float = 0.0) -> None:
-        self._gain = np.float32(10.0 ** (gain_db / 20.0))
+    def __init__(self, *, gain_db: Gain = 0.0, channel: Choice = "mix") -> None:
+        self._choice: Choice = channel
+        self._channels: Channels | None = None
+        self._auto = AutoGain() if gain_db == "auto" else None
+        self._gain = np.float32(1.0 if gain_db == "auto" else 10.0 ** (gain_db / 20.0))
         self._resampler: StreamResampler | None = None
         self._high_pass = HighPass()
         self._first: NDArray[np.float32] | None = None
@@ -94,9 +106,37 @@ class Intake:
         """Samples at 16 kHz that the resampler holds back for now."""
         return self._resampler.pending if self._resampler is not None else 0.0
 
-    def start(self, *, rate: int, channels: int) -> None:
-        """Begin a run of frames."""
-        self._resampler = StreamResampler(rate, channels)
+    @property
+    def gain_db(self) -> float:
+        """The gain now, in decibels."""
+        if self._auto is not None:
+            return self._auto.gain_db
+        return 20.0 * math.log10(float(self._gain))
+
+    @property
+    def channels(self) -> Channels | None:
+        """What makes one channel of several; None if there is only one."""
+        return self._channels
+
+    def start(self, *, rate: int, channels: int, name: str = "the source") -> None:
+        """Begin a run of frames.
+
+        Args:
+            rate: Hertz.
+            channels: In each frame.
+            name: Of the source, for the log.
+
+        Raises:
+            UnavailableError: There are several channels, but not the one that is asked for.
+        """
+        if channels > 1 and (problem := lacking(self._choice, channels)):
+            raise UnavailableError(
+                f"{name} {problem}", remedy="set audio.channel to another, to mix or to auto"
+            )
+        self._resampler = StreamResampler(rate, 1)
+        self._channels = (
+            Channels(self._choice, rate=rate, count=channels, name=name) if channels > 1 else None
+        )
         self._begin_run()
 
     def _begin_run(self) -> None:
@@ -131,9 +171,13 @@ class Intake:
             # Resampler and high-pass begin at rest. Relative to the first frame so does the sound,
             # and an offset makes no click.
             self._first = frames[0].copy()
-            self._offset = float(self._first.mean())
         if self._first.any():
             frames -= self._first
+        if self._channels is None:
+            self._offset = float(self._first[0])
+        else:
+            self._offset = float(self._channels.weights @ self._first)
+            frames = self._channels.mix(frames)
         return self._block(self._resampler.push(frames), arrived)
 
     def gap(self, frames: int, arrived: float) -> Block | None:
@@ -163,10 +207,12 @@ class Intake:
             return None
         offset = self._offset + float(samples.sum()) / len(samples)
         self._high_pass.filter(samples)
-        if self._gain != 1.0:
+        if self._auto is not None:
+            self._auto.amplify(samples)
+        elif self._gain != 1.0:
             samples *= self._gain
         if not _within(samples):
-            if self._gain > 1.0:
+            if self._gain > 1.0 or self._auto is not None:
                 self._clipped += int(np.count_nonzero(np.abs(samples) > 1.0))
             _clip(samples)
         position, lost = self._position + self._lost, self._lost

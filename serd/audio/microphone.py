@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from serd.audio import devices, portaudio
+from serd.audio.channels import channel_figures, lacking
 from serd.audio.flatline import FlatLine
 from serd.audio.format import BLOCK_S, SAMPLE_RATE
 from serd.audio.intake import Intake
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from serd.audio.autogain import Gain
+    from serd.audio.channels import Choice
 
 log = logging.getLogger(__name__)
 
@@ -89,8 +93,9 @@ class Microphone(SourceContext):
 
     Args:
         device: A selector as :func:`serd.audio.devices.pick` takes it.
-        gain_db: Amplification in decibels.
+        gain_db: Amplification in decibels, or ``auto``.
         buffer_s: Seconds of audio that may wait to be read; beyond, the oldest is dropped.
+        channel: Of several channels, which: ``mix``, ``auto`` or a number from 1.
     """
 
     live = True
@@ -100,12 +105,14 @@ class Microphone(SourceContext):
         self,
         *,
         device: str | int | None = None,
-        gain_db: float = 0.0,
+        gain_db: Gain = 0.0,
         buffer_s: float = 2.0,
+        channel: Choice = "mix",
     ) -> None:
         self.device = device
         self.buffer_s = buffer_s
-        self._intake = Intake(gain_db=gain_db)
+        self.channel: Choice = channel
+        self._intake = Intake(gain_db=gain_db, channel=channel)
         self._flat = FlatLine()
         self._found: devices.Device | None = None
         self._stream: Any = None
@@ -146,6 +153,8 @@ class Microphone(SourceContext):
             rate=capture.rate if capture else 0,
             channels=capture.channels if capture else 0,
             flat_s=self._flat.seconds,
+            gain_db=self._intake.gain_db,
+            **channel_figures(self._intake.channels),
         )
 
     def open(self) -> None:
@@ -157,6 +166,12 @@ class Microphone(SourceContext):
         self.close()
         found = devices.pick(self.device)
         self._found = found
+        if problem := lacking(self.channel, found.channels):
+            raise UnavailableError(
+                f"the microphone {found.name!r} {problem}",
+                remedy="set audio.channel to another, to mix or to auto; "
+                "`serd devices` tells how many there are",
+            )
         try:
             self._start(found)
         except UnavailableError as error:
@@ -171,7 +186,7 @@ class Microphone(SourceContext):
     def _start(self, found: devices.Device) -> None:
         stream, capture = portaudio.open_stream(
             index=found.index,
-            formats=formats(found),
+            formats=formats(found, self.channel),
             block_s=BLOCK_S,
             listener=lambda rate, channels: Capture(
                 rate=rate, channels=channels, buffer_s=self.buffer_s
@@ -182,7 +197,7 @@ class Microphone(SourceContext):
         self._capture = capture
         # What the last stream's resampler still held is gone with it.
         self._pending = self._intake.pending
-        self._intake.start(rate=capture.rate, channels=capture.channels)
+        self._intake.start(rate=capture.rate, channels=capture.channels, name=found.name)
         self._fresh = True
         self._ready.clear()
         self._waited = 0.0
@@ -276,8 +291,15 @@ class Microphone(SourceContext):
             portaudio.close_stream(stream, timeout=CLOSE_S)
 
 
-def formats(device: devices.Device) -> list[tuple[int, int]]:
-    """What to try a device with, (rate in hertz, channels): its own first, then what else."""
+def formats(device: devices.Device, channel: Choice = "mix") -> list[tuple[int, int]]:
+    """What to try a device with, (rate in hertz, channels): its own first, then what else.
+
+    Args:
+        device: The device.
+        channel: A number asks for at least so many.
+    """
     rates = list(dict.fromkeys((device.native_rate, *OTHER_RATES)))
-    counts = list(dict.fromkeys((device.channels, *(n for n in (2, 1) if n < device.channels))))
+    least = channel if isinstance(channel, int) else 1
+    counts = [device.channels, *(n for n in (2, 1) if least <= n < device.channels)]
+    counts = list(dict.fromkeys(counts))
     return [(rate, channels) for rate in rates for channels in counts]

@@ -37,20 +37,32 @@ def make_source(settings: AudioConfig, *, alone: bool = True) -> Source:
     match settings.kind:
         case "mic":
             return Microphone(
-                device=settings.device, gain_db=settings.gain_db, buffer_s=settings.buffer_s
+                device=settings.device,
+                gain_db=settings.gain_db,
+                buffer_s=settings.buffer_s,
+                channel=settings.channel,
             )
         case "stdin":
             managed = not alone or _under_service_manager()
             retry = managed if settings.on_end == "auto" else settings.on_end == "retry"
             return StdinSource(
-                rate=settings.rate_hz, gain_db=settings.gain_db, retry=retry, alone=alone
+                rate=settings.rate_hz,
+                gain_db=settings.gain_db,
+                channel=settings.channel,
+                retry=retry,
+                alone=alone,
             )
         case "network":
             return NetworkSource(settings)
         case "program":
             return ProgramSource(settings)
         case "file":
-            return FileSource(settings.source, pace=settings.pace, gain_db=settings.gain_db)
+            return FileSource(
+                settings.source,
+                pace=settings.pace,
+                gain_db=settings.gain_db,
+                channel=settings.channel,
+            )
 
 
 def _under_service_manager() -> bool:

@@ -80,6 +80,21 @@ class SourceStats(msgspec.Struct, frozen=True, kw_only=True):
     channels: int = 0
     """The source's own number of channels; 0 before the first ``open()``."""
 
+    channel: int = 0
+    """The one of several channels that is listened to, from 1; 0: they are mixed."""
+
+    channel_dbfs: tuple[float, ...] = ()
+    """RMS level of each of several channels since the source was last opened, without offset."""
+
+    channels_dead: tuple[int, ...] = ()
+    """Channels, from 1, that stand at one value while others do not."""
+
+    channels_cancel: bool = False
+    """Whether the mix of all channels would cancel itself, and one alone is listened to."""
+
+    gain_db: float = 0.0
+    """The gain now, in decibels."""
+
     flat_s: float = 0.0
     """Seconds for which a device has now delivered one and the same value, such as zeros. Stays 0
     for what is no device: a recording may be silent."""

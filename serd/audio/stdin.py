@@ -14,8 +14,9 @@ import stat
 import sys
 import time
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from serd.audio.channels import channel_figures
 from serd.audio.container import NEEDED, recognise
 from serd.audio.ffmpeg import PipeDecoder
 from serd.audio.format import MAX_RATE, MIN_RATE, SAMPLE_RATE
@@ -24,6 +25,10 @@ from serd.audio.pcm import NotPcmError, PcmFormat, PcmStream, read_header
 from serd.audio.rawcheck import RawCheck
 from serd.audio.source import Block, EndOfSource, SourceContext, SourceStats
 from serd.errors import InputError, UnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from serd.audio.autogain import Gain
+    from serd.audio.channels import Choice
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +53,8 @@ class StdinSource(SourceContext):
 
     Args:
         rate: Hertz of raw samples.
-        gain_db: Amplification in decibels.
+        gain_db: Amplification in decibels, or ``auto``.
+        channel: Of several channels, which: ``mix``, ``auto`` or a number from 1.
         fd: File descriptor; None for standard input.
         retry: Whether its end is a fault like that of a microphone, after which it is to be opened
             again. Without, the end is the end.
@@ -68,7 +74,8 @@ class StdinSource(SourceContext):
         self,
         *,
         rate: int = 16_000,
-        gain_db: float = 0.0,
+        gain_db: Gain = 0.0,
+        channel: Choice = "mix",
         fd: int | None = None,
         retry: bool = False,
         alone: bool = True,
@@ -80,7 +87,7 @@ class StdinSource(SourceContext):
         self._retry = retry
         self._alone = alone
         self._fd = -1
-        self._intake = Intake(gain_db=gain_db)
+        self._intake = Intake(gain_db=gain_db, channel=channel)
         self._opens = 0
         self._poll = select.poll()
         self._most = 2 * max(1, round(rate * BACKLOG_S))
@@ -108,6 +115,8 @@ class StdinSource(SourceContext):
             opens=self._opens,
             rate=pcm.rate if self._opens else 0,
             channels=pcm.channels if self._opens else 0,
+            gain_db=self._intake.gain_db,
+            **channel_figures(self._intake.channels),
         )
 
     def open(self) -> None:
@@ -140,7 +149,9 @@ class StdinSource(SourceContext):
             self._drop_stale()
         self._poll.register(self._wake[0], select.POLLIN)
         if self._pcm is not None:
-            self._intake.start(rate=self._pcm.format.rate, channels=self._pcm.format.channels)
+            self._intake.start(
+                rate=self._pcm.format.rate, channels=self._pcm.format.channels, name=self.name
+            )
         self._opens += 1
         self._closed = False
 
@@ -278,7 +289,7 @@ class StdinSource(SourceContext):
     def _set(self, pcm: PcmFormat) -> None:
         self._pcm = PcmStream(pcm)
         self._most = pcm.frame_bytes * max(1, round(pcm.rate * BACKLOG_S))
-        self._intake.start(rate=pcm.rate, channels=pcm.channels)
+        self._intake.start(rate=pcm.rate, channels=pcm.channels, name=self.name)
 
     def _drop_stale(self) -> None:
         """Forget what close() said, and what came in while nobody was to listen.

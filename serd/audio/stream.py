@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from serd.audio import ffmpeg
+from serd.audio.channels import channel_figures
 from serd.audio.container import recognise
 from serd.audio.flatline import FlatLine
 from serd.audio.format import SAMPLE_RATE
@@ -62,7 +63,7 @@ class ChildSource(SourceContext):
 
     def __init__(self, settings: AudioConfig) -> None:
         self.settings = settings
-        self._intake = Intake(gain_db=settings.gain_db)
+        self._intake = Intake(gain_db=settings.gain_db, channel=settings.channel)
         self._flat = FlatLine()
         self._lock = threading.RLock()
         """Held while the child is read, started or ended."""
@@ -108,6 +109,8 @@ class ChildSource(SourceContext):
             rate=pcm.rate if self._opens else 0,
             channels=pcm.channels if self._opens else 0,
             flat_s=self._flat.seconds,
+            gain_db=self._intake.gain_db,
+            **channel_figures(self._intake.channels),
         )
 
     def open(self) -> None:
@@ -126,7 +129,13 @@ class ChildSource(SourceContext):
                 self.close()
                 raise
             self._pending = self._intake.pending
-            self._intake.start(rate=self._pcm.format.rate, channels=self._pcm.format.channels)
+            try:
+                self._intake.start(
+                    rate=self._pcm.format.rate, channels=self._pcm.format.channels, name=self.name
+                )
+            except BaseException:
+                self.close()
+                raise
             self._fresh = True
             self._waited = self._ahead = 0.0
             self._heard_at = time.monotonic()

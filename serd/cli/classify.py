@@ -5,19 +5,26 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from serd.cli.colour import echo
 from serd.cli.invocation import Command, Invocation, pass_invocation
-from serd.errors import InputError
+from serd.errors import InputError, UsageError, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from rich.progress import Progress
 
     from serd.offline import Finding
+
+_LARGE = 5_000_000
+"""Bytes from which a single file is worth a bar."""
+
+FFMPEG_REMEDY = "sudo apt install ffmpeg"
 
 
 @click.command(cls=Command)
@@ -51,43 +58,55 @@ def classify(
 ) -> int:
     """Tell the emotion of each utterance in recordings, in the order given.
 
-    Folders are searched for recordings. A line has the path, when the utterance begins and ends
-    (seconds), the emotion, its confidence, and the score of every emotion. A file that cannot be
-    read is named on standard error; the others are classified, and the exit code is 66.
+    Folders are searched for recordings; - is standard input. A line has the path, when the
+    utterance begins and ends (seconds), the emotion, its confidence, and the score of every
+    emotion. A file that cannot be read is named on standard error; the others are classified, and
+    the exit code is 66. M4A, WebM and other containers take ffmpeg.
     """
     config = invocation.load().config
     from serd import offline
 
+    if paths.count("-") > 1:
+        raise UsageError("standard input (-) can be read only once")
     complaints: list[InputError] = []
     files: list[Path] = []
     for path in paths:
         try:
-            files += offline.recordings(Path(path))
+            files += offline.recordings(offline.named(path))
         except InputError as error:
             complaints.append(error)
             _complain(error)
     line = _json_line if as_json else _text_line
-    jobs = jobs or offline.sensible_jobs(len(files))
-    examinations = (
-        offline.examine_all(files, config, whole=whole, personal=personal, jobs=jobs)
-        if files
-        else ()
-    )
-    with _progress(len(files)) as advance:
-        for examination in examinations:
-            advance()
+    # Another process has no standard input.
+    jobs = 1 if "-" in paths else jobs or offline.sensible_jobs(len(files))
+    with _progress(files) as progress:
+        examinations = offline.examine_all(
+            files,
+            config,
+            whole=whole,
+            personal=personal,
+            jobs=jobs,
+            progress=progress.within,
+        )
+        for examination in examinations if files else ():
+            progress.advance()
+            for warning in examination.warnings:
+                echo(f"serd: {warning}", err=True)
             if examination.error is not None:
                 complaints.append(examination.error)
                 _complain(examination.error)
             elif not examination.findings:
-                echo(f"serd: {examination.path}: nothing spoken", err=True)
+                echo(f"serd: {shown(examination.path)}: nothing spoken", err=True)
             for finding in examination.findings:
                 echo(line(finding))
+    if len(files) > len(paths) and complaints:
+        echo(f"serd: {len(complaints)} of {len(files)} recordings were not read", err=True)
     return InputError.exit_code if complaints else 0
 
 
 def _complain(error: InputError) -> None:
-    echo(f"serd: {error.message}", err=True)
+    remedy = f" ({error.remedy})" if error.remedy == FFMPEG_REMEDY else ""
+    echo(f"serd: {error.message}{remedy}", err=True)
 
 
 def _json_line(finding: Finding) -> str:
@@ -99,23 +118,64 @@ def _json_line(finding: Finding) -> str:
 def _text_line(finding: Finding) -> str:
     scores = " ".join(f"{name}={score:.2f}" for name, score in finding.scores.items())
     return (
-        f"{finding.path}  {finding.start_s:8.2f} {finding.end_s:8.2f}  "
+        f"{shown(finding.path)}  {finding.start_s:8.2f} {finding.end_s:8.2f}  "
         f"{finding.emotion:<9} {finding.confidence:.2f}  {scores}"
     )
 
 
+class _Bar:
+    """How far the work has come; this one shows nothing."""
+
+    def advance(self) -> None:
+        """A file is done."""
+
+    def within(self, share: float) -> None:
+        """So much of the next one is done."""
+
+
+class _ShownBar(_Bar):
+    def __init__(self, bar: Progress, weights: Sequence[int]) -> None:
+        self._bar = bar
+        self._task = bar.add_task("", total=sum(weights))
+        self._weights = list(weights)
+        self._done = self._at = 0
+
+    def advance(self) -> None:
+        self._done += self._weights[self._at]
+        self._at += 1
+        self._bar.update(self._task, completed=self._done)
+        if self._at == len(self._weights):
+            self._bar.stop()  # what is printed next may go to the same terminal
+
+    def within(self, share: float) -> None:
+        self._bar.update(self._task, completed=self._done + share * self._weights[self._at])
+
+
 @contextmanager
-def _progress(files: int) -> Iterator[Callable[[], None]]:
-    """A progress bar on standard error, if somebody looks at it and at nothing else."""
-    if files < 2 or not sys.stderr.isatty() or sys.stdout.isatty():
-        yield lambda: None
+def _progress(files: Sequence[Path]) -> Iterator[_Bar]:
+    """A progress bar on standard error, with the time that is left, if somebody looks at it.
+
+    Not where the results go to the same terminal, unless there is one file: then they come when
+    the bar is gone.
+    """
+    weights = [_size(path) for path in files]
+    alone = len(files) == 1 and weights[0] > _LARGE
+    if not sys.stderr.isatty() or not (alone or (len(files) > 1 and not sys.stdout.isatty())):
+        yield _Bar()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemainingColumn
 
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     # Standard output is data and goes elsewhere: rich must not take it over.
     bar = Progress(*columns, console=Console(stderr=True), redirect_stdout=False, transient=True)
     with bar:
-        task = bar.add_task("", total=files)
-        yield lambda: bar.advance(task)
+        yield _ShownBar(bar, weights)
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, which tell well enough how long it takes; at least 1."""
+    try:
+        return max(1, path.stat().st_size)
+    except OSError:
+        return 1

@@ -18,8 +18,14 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @click.option("--json", "as_json", is_flag=True, help="As a JSON array.")
+@click.option(
+    "--listen",
+    type=click.FloatRange(0.1, 60),
+    metavar="SECONDS",
+    help="Listen to what the configuration picks, and show the level of each of its channels.",
+)
 @pass_invocation
-def devices(invocation: Invocation, as_json: bool) -> None:
+def devices(invocation: Invocation, as_json: bool, listen: float | None) -> None:
     """List input devices, and which of them the configuration picks.
 
     What is listed as ID can be given to audio.device and stays the same over reboots.
@@ -31,6 +37,7 @@ def devices(invocation: Invocation, as_json: bool) -> None:
     elsewhere = [_elsewhere(single) for single in each if single.audio.kind != "mic"]
     found: list[Device] = []
     picked: list[Device] = []
+    levels: dict[str, tuple[float, ...]] = {}
     trouble = None
     try:
         found = list_devices()
@@ -38,15 +45,20 @@ def devices(invocation: Invocation, as_json: bool) -> None:
         if len(elsewhere) < len(each):
             raise
     for single in each:
+        if single.audio.kind != "mic":
+            continue
         try:
-            picked += [pick(single.audio.device, found)] if single.audio.kind == "mic" else []
+            device = pick(single.audio.device, found)
+            picked.append(device)
+            if listen is not None:
+                levels[device.id] = _measure(device, listen)
         except UnavailableError as error:
             trouble = error
     if as_json:
-        rows = [*(_plain(device, picked) for device in found), *elsewhere]
+        rows = [*(_plain(device, picked, levels) for device in found), *elsewhere]
         echo(json.dumps(rows, indent=2), lines=True)
     elif found or elsewhere:
-        _print_table(found, picked, elsewhere)
+        _print_table(found, picked, levels, elsewhere)
     if trouble is not None:
         raise trouble
 
@@ -68,7 +80,17 @@ def _elsewhere(config: Config) -> dict[str, object]:
     }
 
 
-def _plain(device: Device, picked: list[Device]) -> dict[str, object]:
+def _measure(device: Device, seconds: float) -> tuple[float, ...]:
+    from serd.config import AudioConfig
+    from serd.doctor.sound import measure
+
+    return tuple(round(level, 1) for level in measure(AudioConfig(device=device.id), seconds))
+
+
+def _plain(
+    device: Device, picked: list[Device], levels: dict[str, tuple[float, ...]]
+) -> dict[str, object]:
+    heard = levels.get(device.id)
     return {
         "id": device.id,
         "aliases": list(device.aliases),
@@ -79,11 +101,15 @@ def _plain(device: Device, picked: list[Device]) -> dict[str, object]:
         "index": device.index,
         "default": device.default,
         "picked": device in picked,
+        **({} if heard is None else {"channel_dbfs": heard}),
     }
 
 
 def _print_table(
-    found: list[Device], picked: list[Device], elsewhere: list[dict[str, object]]
+    found: list[Device],
+    picked: list[Device],
+    levels: dict[str, tuple[float, ...]],
+    elsewhere: list[dict[str, object]],
 ) -> None:
     heads = ("", "ID", "RATE", "CHANNELS", "NAME")
     rows = [
@@ -101,5 +127,8 @@ def _print_table(
     for row in (heads, *rows):
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         echo("  ".join(cells).rstrip())
+    for device in found:
+        for number, level in enumerate(levels.get(device.id, ()), 1):
+            echo(f"{device.id}, channel {number}: {level:.1f} dBFS")
     if picked or elsewhere:
         echo("* is what the configuration picks", err=True)

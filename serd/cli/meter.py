@@ -131,7 +131,7 @@ def _measure(config: Config, source: Source, display: Display, seconds: float | 
         now = heard / SAMPLE_RATE if by_sound else time.monotonic()
         if now - shown >= display.every_s and heard:
             reading = levels.read()
-            display.show(reading, advise(reading, gain_db=config.audio.gain_db), voice=voice)
+            display.show(reading, advise(reading, gain_db=source.stats.gain_db), voice=voice)
             voice, shown = segmenter.speaking, now
 
 

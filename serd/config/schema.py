@@ -96,7 +96,30 @@ class AudioConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         | int
         | None
     ) = None
-    gain_db: Annotated[float, between(-60, 60, "Gain applied to the source, in decibels.")] = 0.0
+    channel: (
+        Literal["mix", "auto"]
+        | Annotated[
+            int,
+            between(
+                1,
+                64,
+                "Of several channels, which is heard: mix (all, less those that are dead), auto "
+                "(the one with the clearest speech, chosen slowly), or a number from 1.",
+            ),
+        ]
+    ) = "mix"
+    gain_db: (
+        Literal["auto"]
+        | Annotated[
+            float,
+            between(
+                -60,
+                60,
+                "Gain applied to the source, in decibels. auto: a slow gain of at most 30 dB for "
+                "voices from afar (docs/troubleshooting.md).",
+            ),
+        ]
+    ) = 0.0
     buffer_s: Annotated[
         float,
         between(

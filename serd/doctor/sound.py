@@ -15,7 +15,7 @@ from serd.audio.devices import list_devices, pick
 from serd.audio.format import SAMPLE_RATE
 from serd.audio.meter import LevelMeter, Reading
 from serd.audio.open import make_source
-from serd.audio.source import EndOfSource
+from serd.audio.source import EndOfSource, SourceStats
 from serd.audio.stream import read_password
 from serd.config.address import masked
 from serd.doctor.finding import Finding, fail, failed, ok, skip, warn
@@ -149,6 +149,8 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
     utterances: tuple[Utterance, ...] = ()
     lost: int = 0
     """Samples at 16 kHz."""
+    stats: SourceStats = SourceStats()
+    """Of the source, afterwards."""
 
 
 def check_sound(config: Config, vad: Vad | None, seconds: float) -> Iterator[Finding]:
@@ -181,7 +183,7 @@ def check_sound(config: Config, vad: Vad | None, seconds: float) -> Iterator[Fin
 def judge_sound(config: Config, heard: Heard, *, with_voice: bool) -> Iterator[Finding]:
     """Say what the sound was like."""
     reading = heard.reading
-    advice = advise(reading, gain_db=config.audio.gain_db)
+    advice = advise(reading, gain_db=heard.stats.gain_db)
     if advice is not None and advice.kind == "hot" and config.audio.kind != "mic":
         advice = None  # a recording may use all of the range: nothing louder will come
     if reading.seconds == 0:
@@ -202,6 +204,7 @@ def judge_sound(config: Config, heard: Heard, *, with_voice: bool) -> Iterator[F
         remedy = advice.remedy if config.audio.kind == "mic" else _ELSEWHERE
         tell = fail if advice.kind == "dead" else warn
         yield tell("level", advice.message, remedy)
+    yield from judge_channels(heard.stats)
     if heard.lost:
         yield warn(
             "level",
@@ -228,6 +231,55 @@ def judge_sound(config: Config, heard: Heard, *, with_voice: bool) -> Iterator[F
         yield warn("voice", said.message, said.remedy)
 
 
+def judge_channels(stats: SourceStats) -> Iterator[Finding]:
+    """Say what each of several channels was like, and which of them is listened to."""
+    if not stats.channel_dbfs:
+        return
+    levels = ", ".join(
+        f"{number} {'dead' if number in stats.channels_dead else f'{level:.0f} dBFS'}"
+        for number, level in enumerate(stats.channel_dbfs, 1)
+    )
+    heard = f"channel {stats.channel} is listened to" if stats.channel else "they are mixed"
+    if stats.channels_cancel:
+        yield warn(
+            "channels",
+            f"they cancel each other, so only channel {stats.channel} is listened to ({levels})",
+            f"one of them is wired the wrong way round: swap its wires, or set audio.channel to "
+            f"{stats.channel} or to auto",
+        )
+    elif stats.channel in stats.channels_dead:
+        yield warn(
+            "channels",
+            f"channel {stats.channel} is listened to, and it is dead ({levels})",
+            "set audio.channel to another, or to auto",
+        )
+    else:
+        yield ok("channels", f"{levels}; {heard}")
+
+
+def measure(settings: AudioConfig, seconds: float) -> tuple[float, ...]:
+    """Listen for a moment, and give the level of each channel.
+
+    Args:
+        settings: Names the source.
+        seconds: How long.
+
+    Returns:
+        RMS levels, dBFS, without offset; none if nothing came.
+
+    Raises:
+        SerdError: The source cannot be opened.
+    """
+    source = make_source(settings)
+    try:
+        heard = _listen(source, None, seconds)
+    finally:
+        source.close()
+    if heard.stats.channel_dbfs or not heard.reading.seconds:
+        return heard.stats.channel_dbfs
+    return (heard.reading.rms_dbfs,)
+
+
 def _listen(source: Source, segmenter: Segmenter | None, seconds: float) -> Heard:
     meter = LevelMeter(lately_s=seconds)
     utterances: list[Utterance] = []
@@ -248,7 +300,7 @@ def _listen(source: Source, segmenter: Segmenter | None, seconds: float) -> Hear
             utterances += _ended(segmenter.feed(block.samples))
     if segmenter is not None:
         utterances += _ended(segmenter.flush())
-    return Heard(reading=meter.read(), utterances=tuple(utterances), lost=lost)
+    return Heard(reading=meter.read(), utterances=tuple(utterances), lost=lost, stats=source.stats)
 
 
 def _ended(events: list[SegmentEvent]) -> Iterator[Utterance]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from serd.audio.format import MAX_RATE, MIN_RATE
+from serd.audio.format import MAX_RATE, MIN_RATE, SAMPLE_RATE
 from serd.errors import InputError
 from serd.model.decision import Decision
 from serd.model.interpreter import Interpreter
@@ -15,8 +16,10 @@ from serd.model.mfcc import MfccFrontEnd
 from serd.model.model_file import ModelFile
 
 if TYPE_CHECKING:
+    import os
     from pathlib import Path
 
+    from serd.audio.channels import Choice
     from serd.config import Config, SpeechConfig
     from serd.model.decision import Prediction
     from serd.model.home import Sensitivity
@@ -172,6 +175,46 @@ class Classifier:
         settings = speech or Settings()
         _, utterance = whole(audio, settings, make_vad(settings))
         return self.classify_utterance(utterance)
+
+    def classify_file(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        speech: SpeechConfig | None = None,
+        channel: Choice = "mix",
+    ) -> list[Prediction]:
+        """Find and classify the utterances of a recording, as ``serd classify`` does.
+
+        The recording is never whole in memory. What is damaged in it or missing is a warning in the
+        log of ``serd.audio.file``.
+
+        Args:
+            path: Any file that libsndfile reads, or ffmpeg where that is installed.
+            speech: How speech is found and cut; None: serd's defaults.
+            channel: Of several channels, which: ``mix``, ``auto`` or a number from 1.
+
+        Returns:
+            A prediction for each utterance, in order, with `Prediction.start_s` and
+            `Prediction.end_s`; none where nothing is spoken.
+
+        Raises:
+            InputError: The file is missing, unreadable, not audio, or holds no audio.
+        """
+        from serd.audio.file import FileSource  # noqa: PLC0415 - a daemon may never need it
+        from serd.config import SpeechConfig as Settings  # noqa: PLC0415
+        from serd.model.recogniser import Recogniser  # noqa: PLC0415 - it imports this module
+        from serd.speech import Segmenter, make_vad  # noqa: PLC0415 - loads the detector
+
+        settings = speech or Settings()
+        recogniser = Recogniser(Segmenter(settings, make_vad(settings)), self)
+        return [
+            msgspec.structs.replace(
+                found.prediction,
+                start_s=found.utterance.start / SAMPLE_RATE,
+                end_s=found.utterance.end / SAMPLE_RATE,
+            )
+            for found in recogniser.through(FileSource(path, pace="fast", channel=channel))
+        ]
 
     def classify_utterance(self, samples: npt.NDArray[np.float32]) -> Prediction:
         """Classify an utterance as it is: nothing is trimmed.

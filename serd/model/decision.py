@@ -55,6 +55,10 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     """What the model said before corrections were applied; None: none were."""
     adapted: int = 0
     """Number of corrections behind the answer."""
+    start_s: float | None = None
+    """Seconds from the beginning of the recording; None for what is no part of one."""
+    end_s: float | None = None
+    """Likewise."""
 
 
 class Decision:

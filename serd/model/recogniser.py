@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from serd.audio.source import EndOfSource
 from serd.histogram import Histogram
 from serd.model.decision import Prediction  # noqa: TC001 - msgspec looks types up
 from serd.speech.utterance import Begin, End, Extend, Utterance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     import numpy as np
     import numpy.typing as npt
 
+    from serd.audio.source import Source
     from serd.model.classifier import Classifier
     from serd.model.decision import Decision
     from serd.speech.segmenter import Counters, Segmenter
@@ -97,6 +99,38 @@ class Recogniser:
             The last utterance, if there is one.
         """
         return self._follow(self._segmenter.flush())
+
+    def through(
+        self, source: Source, progress: Callable[[Source], None] = lambda _: None
+    ) -> Iterator[Recognition]:
+        """Hear a source that ends, from its beginning to its end.
+
+        Args:
+            source: Not yet opened; it is closed afterwards.
+            progress: Called now and then with it.
+
+        Yields:
+            Its utterances, in order.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        # What was heard before may have been broken off and have left something behind.
+        self.flush()
+        self.reset(0)
+        try:
+            source.open()
+            while True:
+                try:
+                    block = source.read(1.0)
+                except EndOfSource:
+                    break
+                if block is not None:
+                    yield from self.feed(block.samples)
+                    progress(source)
+        finally:
+            source.close()
+        yield from self.flush()
 
     def reset(self, position: int) -> list[Recognition]:
         """Go on after audio was lost.

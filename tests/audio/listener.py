@@ -47,7 +47,7 @@ class Listener:
 
     def do_format(self, rate: str, channels: str) -> None:
         """Have the device opened in this format, as if it were its own."""
-        module.formats = lambda device: [(int(rate), int(channels))]
+        module.formats = lambda device, channel="mix": [(int(rate), int(channels))]
 
     def do_open(self) -> None:
         self.microphone.open()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import threading
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -165,3 +167,79 @@ def test_with_the_corrections_of_this_machine(serd: Serd, tmp_path: Path) -> Non
         assert after["scores"]["calm"] > first["scores"]["calm"]
     code, _, err = serd("classify", "--personal", *there, "--set", "personal.enabled=false", SAMPLE)
     assert (code, "switched off" in err) == (2, True)
+
+
+def test_standard_input(serd: Serd, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = soundfile.read(SAMPLE, dtype="int16")[0]
+    reading, writing = os.pipe()
+    feeder = threading.Thread(target=_feed, args=(writing, samples))
+    feeder.start()
+    with open(reading, encoding="utf-8") as pipe:  # noqa: PTH123 - a descriptor
+        monkeypatch.setattr("sys.stdin", pipe)
+        rate = soundfile.info(SAMPLE).samplerate
+        code, out, err = serd("classify", "--json", "-", "--set", f"audio.rate_hz={rate}")
+    feeder.join()
+    assert code == 0
+    assert "standard input has ended after" in err
+    found = objects(out)
+    assert {utterance["path"] for utterance in found} == {"-"}
+    assert len(found) == len(objects(serd("classify", "--json", SAMPLE).out))
+    assert serd("classify", "-", "-") == (2, "", "serd: standard input (-) can be read only once\n")
+
+
+def _feed(descriptor: int, samples: Any) -> None:
+    with open(descriptor, "wb") as pipe:
+        pipe.write(samples.tobytes())
+
+
+def test_a_name_that_is_not_utf_8_comes_back_from_json(serd: Serd, home: Path) -> None:
+    name = os.fsdecode(b"caf\xe9\n.ogg")
+    shutil.copy(SAMPLE, home / name)
+    code, out, err = serd("classify", "--whole", "--json", name)
+    assert (code, err) == (0, "")
+    assert os.fsencode(objects(out)[0]["path"]) == b"caf\xe9\n.ogg"
+    line = serd("classify", "--whole", name).out
+    assert line.startswith("caf\\udce9\\u000a.ogg  ")
+    assert line.count("\n") == 1
+
+
+def test_a_file_called_dash_is_a_file(serd: Serd, home: Path) -> None:
+    shutil.copy(SAMPLE, home / "-")
+    code, out, _ = serd("classify", "--whole", "--json", "./-")
+    assert code == 0
+    assert objects(out)[0]["path"] == str(home / "-")
+
+
+def test_what_takes_ffmpeg_is_counted_in_folders(
+    serd: Serd, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serd.audio.file.installed", lambda: False)
+    (home / "in").mkdir()
+    (home / "in" / "a.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(999))
+    shutil.copy(SAMPLE, home / "in" / "b.ogg")
+    code, out, err = serd("classify", "--whole", "--jobs", "1", "in")
+    assert (code, len(out.splitlines())) == (66, 1)
+    lines = err.splitlines()
+    assert "ffmpeg, which is not installed (sudo apt install ffmpeg)" in lines[0]
+    assert lines[1] == "serd: 1 of 2 recordings were not read"
+
+
+def test_what_is_missing_of_a_recording_is_said(serd: Serd, home: Path) -> None:
+    samples, rate = soundfile.read(SAMPLE, dtype="int16")
+    soundfile.write(home / "a.wav", samples, rate)
+    data = (home / "a.wav").read_bytes()
+    (home / "a.wav").write_bytes(data[: len(data) // 2])
+    code, out, err = serd("classify", "a.wav")
+    assert code == 0
+    assert out
+    assert err.startswith("serd: a.wav ends early, after ")
+    assert err.endswith(" s are missing\n")
+
+
+def test_the_python_interface_finds_the_same_utterances(serd: Serd) -> None:
+    found = objects(serd("classify", "--json", SAMPLE).out)
+    predictions = package.Classifier.load().classify_file(SAMPLE)
+    assert [p.emotion for p in predictions] == [u["emotion"] for u in found]
+    for end in ("start_s", "end_s"):
+        told = [u[end] for u in found]
+        assert [getattr(p, end) for p in predictions] == pytest.approx(told, abs=1e-4)

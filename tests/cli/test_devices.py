@@ -11,6 +11,7 @@ from serd.errors import UnavailableError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from serd.config import AudioConfig
     from tests.cli.conftest import Outcome
 
     Serd = Callable[..., Outcome]
@@ -76,6 +77,26 @@ def test_json(serd: Serd, plugged: list[Device]) -> None:
             "picked": False,
         },
     ]
+
+
+def test_levels_of_the_channels(
+    serd: Serd, plugged: list[Device], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = []
+
+    def measure(settings: AudioConfig, seconds: float) -> tuple[float, ...]:
+        heard.append((settings.device, seconds))
+        return (-31.25, -120.0)
+
+    monkeypatch.setattr("serd.doctor.sound.measure", measure)
+    lines = serd("devices", "--listen", "2").out.splitlines()
+    assert lines[3:] == [
+        "name:pulse, channel 1: -31.2 dBFS",
+        "name:pulse, channel 2: -120.0 dBFS",
+    ]
+    plain = json.loads(serd("devices", "--listen", "2", "--json").out)
+    assert [row.get("channel_dbfs") for row in plain] == [None, [-31.2, -120.0]]
+    assert heard == [("name:pulse", 2.0)] * 2
 
 
 def test_a_device_that_is_not_there_is_said_after_the_list(

@@ -307,6 +307,23 @@ def a_sound_card_with_a_small_offset(garden: Garden) -> None:
     garden.sound(_hiss(-50) + 0.01)
 
 
+@fault("channels", "warn", "they cancel each other", "swap its wires", 0)
+def a_channel_wired_the_wrong_way_round(garden: Garden) -> None:
+    garden.broker()
+    hiss = _hiss(-30)
+    garden.sound(np.stack([hiss, -hiss], axis=1))
+
+
+@fault(
+    "channels", "warn", "channel 1 is listened to, and it is dead (1 dead, 2 -30 dBFS)", "auto", 0
+)
+def a_dead_channel(garden: Garden) -> None:
+    garden.broker()
+    hiss = _hiss(-30)
+    garden.sound(np.stack([np.zeros_like(hiss), hiss], axis=1))
+    garden.settings["audio"]["channel"] = 1
+
+
 @fault("voice", "warn", "no voice was heard", "say something while it listens", 0)
 def nobody_who_speaks(garden: Garden) -> None:
     garden.broker()

@@ -37,10 +37,14 @@ if TYPE_CHECKING:
     from training.probes.noise import Samples
 
 _CODE = (
+    "serd.audio.autogain",
+    "serd.audio.channels",
     "serd.audio.file",
     "serd.audio.highpass",
     "serd.audio.intake",
+    "serd.audio.layout",
     "serd.audio.resample",
+    "serd.audio.sndfile",
     "serd.speech.trim",
     "serd.speech.vad",
     "serd.model.mel",

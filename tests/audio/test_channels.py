@@ -1,0 +1,216 @@
+"""What is heard of several channels: as well as of the best of them alone."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serd.audio.channels import Channels, lacking
+from serd.audio.file import FileSource, read_mono16k
+from serd.audio.source import EndOfSource
+from serd.config import SpeechConfig
+from serd.errors import InputError
+from serd.speech import End, Segmenter, make_vad
+from tests.system.node import SAMPLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from serd.audio.channels import Choice
+    from serd.audio.source import SourceStats
+
+RATE = 16_000
+
+
+def speech() -> NDArray[np.float64]:
+    """The sample, twice, with a pause before each."""
+    pause = np.zeros(RATE)
+    once = read_mono16k(SAMPLE).astype(np.float64)
+    return np.concatenate([pause, once, pause, once])
+
+
+def noise(length: int, level_dbfs: float, seed: int) -> NDArray[np.float64]:
+    return np.random.default_rng(seed).standard_normal(length) * 10 ** (level_dbfs / 20)
+
+
+def hear(path: Path, channel: Choice) -> tuple[list[tuple[int, int]], SourceStats]:
+    """Begin and end of the utterances in a recording, and the figures of the source."""
+    configured = SpeechConfig()
+    segmenter = Segmenter(configured, make_vad(configured))
+    events = []
+    with FileSource(path, pace="fast", channel=channel) as source:
+        while True:
+            try:
+                block = source.read(10.0)
+            except EndOfSource:
+                break
+            assert block is not None
+            events += segmenter.feed(block.samples)
+        stats = source.stats
+    events += segmenter.flush()
+    found = [(e.utterance.start, e.utterance.end) for e in events if isinstance(e, End)]
+    return found, stats
+
+
+def overlapping(found: list[tuple[int, int]], expected: list[tuple[int, int]]) -> int:
+    """How many of those expected were found, at least half of each."""
+    return sum(
+        any(min(end, b) - max(start, a) > (b - a) / 2 for start, end in found) for a, b in expected
+    )
+
+
+def a_dead_channel(voice: NDArray[Any]) -> list[NDArray[Any]]:
+    return [np.full(len(voice), 0.02), voice + noise(len(voice), -70, 1)]
+
+
+def left_only(voice: NDArray[Any]) -> list[NDArray[Any]]:
+    return [voice + noise(len(voice), -70, 1), np.zeros(len(voice))]
+
+
+def antiphase(voice: NDArray[Any]) -> list[NDArray[Any]]:
+    return [voice + noise(len(voice), -75, 1), noise(len(voice), -75, 2) - voice]
+
+
+def hum_on_one(voice: NDArray[Any]) -> list[NDArray[Any]]:
+    hum = 0.1 * np.sin(2 * np.pi * 50 * np.arange(len(voice)) / RATE)
+    hum += 0.05 * np.sin(2 * np.pi * 150 * np.arange(len(voice)) / RATE)
+    return [voice + hum, 0.5 * voice + noise(len(voice), -70, 2)]
+
+
+def an_array_of_six(voice: NDArray[Any]) -> list[NDArray[Any]]:
+    """Four microphones behind a processed channel, and what the machine plays: speech at times."""
+    played = np.zeros(len(voice))
+    once = 0.5 * voice[RATE : 4 * RATE]
+    at = min(6 * RATE, len(voice) // 2)
+    played[at : at + len(once)] = once[: len(voice) - at]
+    mics = [np.roll(voice, n) * (0.2 + 0.1 * n) + noise(len(voice), -68, n) for n in range(4)]
+    return [0.5 * voice + noise(len(voice), -60, 9), *mics, played]
+
+
+def an_array_of_eight(voice: NDArray[Any]) -> list[NDArray[Any]]:
+    """Six microphones, and two channels of what is played, of which one is music."""
+    time_s = np.arange(len(voice)) / RATE
+    music = 0.2 * np.sin(2 * np.pi * 440 * time_s) + 0.1 * np.sin(2 * np.pi * 660 * time_s)
+    mics = [np.roll(voice, n) * 0.5 + noise(len(voice), -66, n) for n in range(6)]
+    return [*mics, np.zeros(len(voice)), music * (time_s % 4 > 2)]
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, int]]:
+    """The utterances of the voice alone."""
+    soundfile.write(path := tmp_path_factory.mktemp("voice") / "clean.wav", speech(), RATE)
+    found = hear(path, "mix")[0]
+    assert len(found) >= 4
+    return found
+
+
+@pytest.mark.parametrize(
+    ("make", "channel", "chosen", "rate"),
+    [
+        (a_dead_channel, "mix", {0}, 16_000),
+        (a_dead_channel, "auto", {2}, 16_000),
+        (left_only, "mix", {0}, 48_000),
+        (left_only, "auto", {1}, 16_000),
+        (antiphase, "mix", {1, 2}, 44_100),
+        (antiphase, "auto", {1, 2}, 16_000),
+        (hum_on_one, "auto", {2}, 48_000),
+        (hum_on_one, 2, {2}, 16_000),
+        (an_array_of_six, "auto", {1, 2, 3, 4, 5}, 16_000),
+        (an_array_of_eight, "auto", {1, 2, 3, 4, 5, 6}, 16_000),
+    ],
+)
+def test_it_hears_as_much_as_the_best_channel_alone(  # noqa: PLR0917 - fixtures by name
+    tmp_path: Path,
+    expected: list[tuple[int, int]],
+    make: Callable[[NDArray[Any]], list[NDArray[Any]]],
+    channel: Choice,
+    chosen: set[int],
+    rate: int,
+) -> None:
+    import soxr
+
+    columns = np.stack(make(speech()), axis=1)
+    if rate != RATE:
+        columns = soxr.resample(columns, RATE, rate)
+    soundfile.write(path := tmp_path / "array.wav", columns, rate, subtype="PCM_24")
+    found, stats = hear(path, channel)
+    assert overlapping(found, expected) >= 0.9 * len(expected)
+    if stats.channel:  # and as much as that channel alone
+        assert overlapping(found, expected) >= overlapping(hear(path, stats.channel)[0], expected)
+    assert stats.channel in chosen
+    assert len(stats.channel_dbfs) == columns.shape[1]
+
+
+def test_what_is_odd_about_channels_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.stack(antiphase(speech()), axis=1), RATE)
+    _, stats = hear(path, "mix")
+    assert stats.channels_cancel
+    assert "cancel each other" in caplog.text
+    assert caplog.text.count("cancel each other") == 1
+    soundfile.write(path, np.stack(a_dead_channel(speech()), axis=1), RATE)
+    _, stats = hear(path, "auto")
+    assert stats.channels_dead == (1,)
+    assert stats.channel_dbfs[0] < -90
+    assert -40 < stats.channel_dbfs[1] < -10
+    assert "channel 2 of 2 is listened to" in caplog.text
+
+
+def test_the_mean_of_channels_that_agree_is_their_level(tmp_path: Path) -> None:
+    voice = speech()
+    soundfile.write(one := tmp_path / "one.wav", voice, RATE, subtype="FLOAT")
+    soundfile.write(
+        four := tmp_path / "four.wav", np.stack([voice] * 4, axis=1), RATE, subtype="FLOAT"
+    )
+    np.testing.assert_allclose(read_mono16k(four), read_mono16k(one), atol=1e-6)
+
+
+@settings(max_examples=6, deadline=None)
+@given(sizes=st.lists(st.integers(1, 5_000), min_size=1, max_size=12))
+@pytest.mark.parametrize("choice", ["mix", "auto", 2])
+@pytest.mark.parametrize("make", [antiphase, hum_on_one, an_array_of_six])
+def test_however_it_is_cut_the_result_is_the_same_to_the_bit(
+    choice: Choice, make: Callable[[NDArray[Any]], list[NDArray[Any]]], sizes: list[int]
+) -> None:
+    frames = np.stack(make(speech()[: 3 * RATE]), axis=1).astype(np.float32)
+    count = frames.shape[1]
+    whole = Channels(choice, rate=RATE, count=count, name="it").mix(frames)
+    cut, at, turn = Channels(choice, rate=RATE, count=count, name="it"), 0, 0
+    parts = []
+    while at < len(frames):
+        size = sizes[turn % len(sizes)]
+        parts.append(cut.mix(frames[at : at + size]))
+        at, turn = at + size, turn + 1
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+def test_a_change_of_channel_does_not_click(tmp_path: Path) -> None:
+    tone = 0.5 * np.sin(2 * np.pi * 100 * np.arange(RATE) / RATE)
+    frames = np.stack([tone, -tone], axis=1).astype(np.float32)
+    mixed = Channels("mix", rate=RATE, count=2, name="it").mix(frames)
+    # Silence while they cancel, then one of them alone, faded in within 5 ms.
+    assert np.abs(mixed[-1_000:]).max() == pytest.approx(0.5, abs=1e-3)
+    assert np.abs(np.diff(mixed[:, 0])).max() < 0.03
+
+
+def test_a_number_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.zeros((1_000, 2)), RATE)
+    with pytest.raises(InputError, match=r"a\.wav has 2 channels, and audio\.channel asks for num"):
+        read_mono16k(path, channel=3)
+    soundfile.write(path, np.zeros(1_000), RATE)
+    assert len(read_mono16k(path, channel=3)) == 1_000
+    assert lacking("mix", 1) is None
+    assert lacking(2, 1) == "has one channel, and audio.channel asks for number 2"
