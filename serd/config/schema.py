@@ -116,7 +116,7 @@ class AudioConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
                 -60,
                 60,
                 "Gain applied to the source, in decibels. auto: a slow gain of at most 30 dB for "
-                "voices from afar (docs/troubleshooting.md).",
+                "voices from afar (docs/troubleshooting.md#voices-from-afar).",
             ),
         ]
     ) = 0.0
