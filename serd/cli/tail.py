@@ -48,6 +48,7 @@ def tail(invocation: Invocation, node: str, as_json: bool, no_history: bool) -> 
     """Follow events, over any interruption of the broker, until Ctrl-C.
 
     On a terminal it begins with the latest events from this machine's journal, printed faintly.
+    `serd correct` says what an utterance really was.
     """
     config = invocation.load().config
     from serd.mqtt.follower import Follower
@@ -55,7 +56,11 @@ def tail(invocation: Invocation, node: str, as_json: bool, no_history: bool) -> 
     follower = Follower(
         config.mqtt, node=node, kinds=("status", "state", "emotion"), on_connection=_tell_connection
     )
-    screen: Screen = _Objects() if as_json or not sys.stdout.isatty() else _Lines()
+    if as_json or not sys.stdout.isatty():
+        screen: Screen = _Objects()
+    else:
+        here = {single.node for single in config.each()}
+        screen = _Lines(here if config.personal.enabled else None)
     try:
         if not no_history:
             for event in _latest(config, None if node == "+" else node):
@@ -95,15 +100,21 @@ class _Objects:
 
 
 class _Lines:
-    """Coloured lines for people."""
+    """Coloured lines for people.
 
-    def __init__(self) -> None:
+    Args:
+        here: Nodes of this machine's configuration: after the first event it says how to correct
+            it. None: it does not.
+    """
+
+    def __init__(self, here: set[str] | None = None) -> None:
         from rich.console import Console
 
         from serd.cli.lines import EventLines
 
         self._console = Console(highlight=False)
         self._lines = EventLines(ascii_only=self._console.options.ascii_only)
+        self._here = here
 
     def past(self, event: Event) -> None:
         self._console.print(self._lines.line(event, self._console.width, dim=True))
@@ -113,6 +124,13 @@ class _Lines:
 
     def event(self, event: Event) -> None:
         self._console.print(self._lines.line(event, self._console.width))
+        if self._here is not None:
+            where = "" if event.node in self._here else f" --node {event.node}"
+            self._here = None
+            text = (
+                f"serd: wrong? `serd correct happy{where}` or `serd correct not{where}` teaches it"
+            )
+            click.echo(text, err=True)
 
 
 def follow(messages: Iterable[Message], screen: Screen) -> None:

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
@@ -16,6 +17,7 @@ from serd.dashboard.guard import refuse
 from serd.errors import SerdError
 from serd.events.clock import parse_rfc3339, rfc3339
 from serd.model.emotions import COORDINATES, EMOTIONS, UNCERTAIN
+from serd.mqtt.correct import CorrectRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +45,12 @@ _READERS: Final = 2
 
 class _MuteCommand(msgspec.Struct, forbid_unknown_fields=True):
     muted: bool
+
+
+class _CorrectCommand(msgspec.Struct, forbid_unknown_fields=True):
+    id: str
+    emotion: str | UnsetType | None = UNSET
+    forget: bool = False
 
 
 class Api:
@@ -80,6 +88,7 @@ class Api:
             Route("/api/nodes/{name}", self._node),
             Route("/api/nodes/{name}", self._forget, methods=["DELETE"]),
             Route("/api/nodes/{name}/mute", self._mute, methods=["POST"]),
+            Route("/api/nodes/{name}/correct", self._correct, methods=["POST"]),
             Route("/api/events", self._events),
             Route("/api/timeline", self._timeline),
             Route("/api/stream", self._stream),
@@ -154,13 +163,59 @@ class Api:
             return answer({"node": room.name, "muted": wanted})
         return refuse(504, f"{room.name} has not confirmed within {self._confirm_s:g} s")
 
+    async def _correct(self, request: Request) -> Response:
+        """Tell a node what an utterance really was; the node's own answer comes back."""
+        body = await body_of(request, _BODY_MAX)
+        if not request.headers.get("content-type", "").startswith("application/json"):
+            return refuse(415, "send application/json")
+        try:
+            said = msgspec.json.decode(body or b"", type=_CorrectCommand)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            said = None
+        if said is None or (said.emotion is UNSET) is not said.forget:
+            return refuse(400, 'send {"id": EVENT_ID, "emotion": "happy"}; null is "not that"')
+        room = self._watch.rooms.get(request.path_params["name"])
+        if room is None:
+            return refuse(404, "no such node has been heard of")
+        wanted = CorrectRequest(
+            id=said.id.strip().lower(),
+            emotion=None if said.emotion is UNSET else said.emotion,
+            forget=said.forget,
+        )
+        return await self._pass_on(room, wanted)
+
+    async def _pass_on(self, room: Room, wanted: CorrectRequest) -> Response:
+        """Send a correction, and give the node's answer."""
+        if room.online is False:
+            return refuse(409, f"{room.name} is offline and would not hear the correction")
+        try:
+            result = await in_background(self._switch.correct, room.name, wanted)
+        except SerdError as error:
+            return refuse(502, error.message)
+        if not result.ok:
+            return refuse(422, result.message)
+        self._watch.said(result.id, result.emotion)
+        return answer(result)
+
     async def _events(self, request: Request) -> Response:
         try:
             query = read_query(request)
             limit = _whole(request, "limit", EVENTS_DEFAULT, EVENTS_MAX)
         except ValueError as error:
             return refuse(400, str(error))
-        return await self._read(past.find, query, limit)
+        async with self._readers:
+            seen = self._watch.seen.newest_first()
+            found = await in_background(past.find, self._journals, seen, query, limit)
+            corrections = await in_background(
+                past.corrections, self._journals, found.events, self._watch.corrections
+            )
+        return answer(
+            {
+                "events": found.events,
+                "truncated": found.truncated,
+                "corrections": corrections,
+            }
+        )
 
     async def _timeline(self, request: Request) -> Response:
         try:

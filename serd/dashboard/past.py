@@ -13,9 +13,10 @@ import msgspec
 from serd.errors import SerdError
 from serd.events.clock import parse_rfc3339
 from serd.events.history import History
+from serd.events.journal.corrections import NOT, CorrectionStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from serd.events.event import Event
@@ -112,6 +113,33 @@ def find(journals: Sequence[Path], seen: Sequence[Event], query: Query, limit: i
     """
     newest = list(islice(_newest_first(journals, seen, query), limit + 1))
     return Found(events=newest[:limit][::-1], truncated=len(newest) > limit)
+
+
+def corrections(
+    journals: Sequence[Path], events: Sequence[Event], said: Mapping[str, str | None]
+) -> dict[str, str]:
+    """What people said that events really were. Blocks while it reads.
+
+    Args:
+        journals: Files to read; what cannot be read is left out.
+        events: Those that are asked about.
+        said: What went through this dashboard, by event; it counts where no journal of the event's
+            node can be read.
+
+    Returns:
+        By the event's id an emotion, or ``not``; events of which nothing was said are left out.
+    """
+    covered: set[str] = set()
+    known: dict[str, str] = {}
+    for path in journals:
+        try:
+            with History(path) as journal:
+                covered.update(journal.nodes())
+            known |= {one.id: one.emotion or NOT for one in CorrectionStore(path).all()}
+        except SerdError as error:
+            _log.debug("%s", error)
+    found = {event.id: (known if event.node in covered else said).get(event.id) for event in events}
+    return {identifier: word for identifier, word in found.items() if word is not None}
 
 
 def timeline(journals: Sequence[Path], seen: Sequence[Event], query: Query, bins: int) -> Timeline:

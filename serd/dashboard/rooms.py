@@ -83,6 +83,8 @@ class Room:
             "muted": self.muted,
             "sensitivity": self.sensitivity,
             "microphone": self.microphone,
+            "event_id": None if state is None else state.event_id,
+            "corrected": None if state is None else state.corrected,
             "title": None if state is None else state.name,
             "emotion": None if latest is None else latest.emotion,
             "confidence": None if latest is None else latest.confidence,

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Final, Protocol
 from serd.errors import UnavailableError
 from serd.mqtt.access import Access
 from serd.mqtt.commands import encode_switch
+from serd.mqtt.correct import send
 from serd.mqtt.forgetting import forget
 from serd.mqtt.link import Link
 from serd.mqtt.topics import Topics
 
 if TYPE_CHECKING:
     from serd.config import MqttConfig
+    from serd.mqtt.correct import CorrectRequest, CorrectResult
 
 _PATIENCE_S: Final = 5.0
 _AT_ONCE: Final = 4
@@ -29,6 +31,13 @@ class Switch(Protocol):
 
         Raises:
             SerdError: The broker cannot be reached, or does not take it.
+        """
+
+    def correct(self, node: str, request: CorrectRequest) -> CorrectResult:
+        """Tell a node what an utterance really was; blocks until it answers.
+
+        Raises:
+            SerdError: As :meth:`send`, or the node does not answer.
         """
 
     def forget(self, node: str) -> None:
@@ -54,6 +63,11 @@ class MqttSwitch:
         self._settings = settings
         self._base = settings.base_topic
         self._at_once = threading.BoundedSemaphore(_AT_ONCE)
+
+    def correct(self, node: str, request: CorrectRequest) -> CorrectResult:
+        """As the protocol says."""
+        with self._at_once:
+            return send(self._access, Topics(self._base, node), request)
 
     def forget(self, node: str) -> None:
         """As the protocol says."""

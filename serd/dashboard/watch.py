@@ -29,6 +29,9 @@ PATIENCE_S: Final = 180.0
 """The thread that follows may be silent for so long: looking up a name may take minutes where
 nobody answers."""
 
+CORRECTIONS_MAX: Final = 10_000
+"""Corrections that are remembered."""
+
 _ONCE: Final = 500  # messages taken before others have their turn
 _AGAIN_S: Final = 1.0
 
@@ -64,6 +67,8 @@ class Watch:
     ) -> None:
         self.rooms = Rooms()
         self.seen = Seen()
+        self.corrections: dict[str, str | None] = {}
+        """What was said by this dashboard, by event: an emotion, ``not``, or None: taken back."""
         self.hub = Hub(self.rooms, self.info)
         self._base = base
         self._messages = follow(self._tell_connection)
@@ -160,6 +165,13 @@ class Watch:
         if self._waiting:
             self._scheduled = True
             self._call(self._drain)
+
+    def said(self, event_id: str, word: str | None) -> None:
+        """Remember what somebody said of an event by this dashboard; the oldest is given up."""
+        self.corrections.pop(event_id, None)
+        self.corrections[event_id] = word
+        if len(self.corrections) > CORRECTIONS_MAX:
+            del self.corrections[next(iter(self.corrections))]
 
     def take(self, message: Message) -> None:
         """Take one message, on the loop's thread."""

@@ -76,7 +76,8 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     home: Home | None = None
     """What it assumes of speech in a home; None: nothing, every class is told alike."""
     personal: Standard | None = None
-    """By what its scores are measured when they are corrected; None: by round figures."""
+    """By what its scores are measured when they are corrected; None: by those of another
+    model."""
     corpora: tuple[Corpus, ...] = ()
     """What it was trained on."""
     licence: str = ""

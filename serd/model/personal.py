@@ -51,8 +51,17 @@ knows whether anybody looked."""
 _LOG_FLOOR: Final = math.log(FLOOR)
 _STEPS: Final = 30
 _STRENGTH: Final = (2.0, 8.0)
-_USUAL_MEAN: Final = 0.0
-_USUAL_SPREAD: Final = 2.0
+_USUAL: Final = {
+    "neutral": (0.14, 2.1),
+    "calm": (-1.57, 1.61),
+    "happy": (0.56, 1.76),
+    "sad": (0.93, 1.97),
+    "angry": (0.17, 2.33),
+    "fearful": (0.8, 1.86),
+    "disgust": (0.91, 1.65),
+    "surprised": (-1.93, 1.4),
+}
+"""Mean and spread where the model file says nothing: those of the default model 1.4."""
 
 
 class Standard(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,7 +172,7 @@ def fit(
         lessons: Those of one model, the oldest first; more than `MOST`: the newest of them.
         labels: The model's classes, in the order of all scores.
         standard: How the model's log scores usually lie; None: the model file does not say, and
-            round figures do instead.
+            the figures of another model do instead.
         held: Instead of :func:`strength`.
 
     Returns:
@@ -175,7 +184,7 @@ def fit(
     scores = np.array([lesson.scores for lesson in lessons], dtype=np.float64)
     count, classes = scores.shape
     if standard is None:
-        mean, spread = np.full(classes, _USUAL_MEAN), np.full(classes, _USUAL_SPREAD)
+        mean, spread = np.array([_USUAL[label] for label in labels]).T
     else:
         mean = np.array([standard.mean[label] for label in labels])
         spread = np.array([standard.spread[label] for label in labels])

@@ -10,6 +10,7 @@ from serd.dashboard.app import make_app
 from serd.dashboard.settings import Settings
 from serd.dashboard.watch import Watch
 from serd.errors import UnavailableError
+from serd.mqtt.correct import CorrectRequest, CorrectResult
 from serd.mqtt.messages import ClearedMessage, EventMessage, Message, MuteMessage, StatusMessage
 from tests.dashboard.making import made_event, now_ms
 
@@ -50,6 +51,7 @@ class FakeSwitch:
     def __init__(self) -> None:
         self.watch: Watch | None = None
         self.sent: list[tuple[str, bool]] = []
+        self.corrections: list[tuple[str, CorrectRequest]] = []
         self.obeyed = True
         self.broken = False
 
@@ -59,6 +61,19 @@ class FakeSwitch:
         self.sent.append((node, on))
         if self.obeyed and self.watch is not None:
             self.watch.take(MuteMessage(node=node, on=on))
+
+    def correct(self, node: str, request: CorrectRequest) -> CorrectResult:
+        if self.broken:
+            raise UnavailableError("connection refused: is a broker running?")
+        self.corrections.append((node, request))
+        word = None if request.forget else request.emotion or "not"
+        return CorrectResult(
+            id=request.id,
+            ok=self.obeyed,
+            message="as said",
+            corrections=len(self.corrections),
+            emotion=word,
+        )
 
     def forget(self, node: str) -> None:
         if self.broken:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
     from selenium.webdriver.remote.webelement import WebElement
 
+PATIENCE_S = 90.0
+"""How long a page or a process may take; generous, since it only costs when it fails."""
+
 DESKTOP = (1280, 900)
 PHONE = (390, 844)
 
@@ -83,7 +86,7 @@ class Dashboard:
         with self._news:
             self._news.wait_for(
                 lambda: any(text in line for line in self.log) or not self._reader.is_alive(),
-                TIMEOUT_S,
+                PATIENCE_S,
             )
             assert any(text in line for line in self.log), self.log
 
@@ -151,7 +154,7 @@ class Browser:
 
     def wait(self, script: str, *arguments: object) -> Any:
         """Wait until an expression of the page is true; what it was then."""
-        return WebDriverWait(self.driver, TIMEOUT_S, poll_frequency=0.05).until(
+        return WebDriverWait(self.driver, PATIENCE_S, poll_frequency=0.1).until(
             lambda _: self.run(f"return ({script})", *arguments),
             f"never so: {script} {arguments}",
         )

@@ -88,6 +88,20 @@ def _shoot_home(browser: Browser, folder: Path, home: Path) -> None:
                     browser.open(dashboard.url + address)
                     settle(browser, view)
                     shoot(browser, folder / f"dashboard-{view}-{kind}-{scheme}.png")
+        _shoot_correction(browser, folder, f"{dashboard.url}{_VIEWS['room']}")
+
+
+def _shoot_correction(browser: Browser, folder: Path, url: str) -> None:
+    """The choices beside an utterance, open."""
+    browser.prefer("light")
+    browser.size(*DESKTOP)
+    browser.open("about:blank")
+    browser.open(url)
+    settle(browser, "room")
+    browser.find("#recent li:nth-child(2) summary").click()
+    browser.wait("document.activeElement.classList.contains('choice')")
+    browser.run("document.activeElement.blur()")
+    browser.find("section:has(> #recent)").screenshot(str(folder / "dashboard-correct.png"))
 
 
 def _shoot_hundred(browser: Browser, folder: Path, home: Path) -> None:

@@ -12,7 +12,12 @@ from serd.dashboard.guard import HEADERS, host_name
 from serd.dashboard.sessions import ATTEMPTS, REFILL_S, SESSION_S, SESSIONS_MAX, Sessions, Throttle
 from serd.dashboard.settings import Settings, is_loopback, read_token
 from serd.errors import UsageError
+from serd.events.journal import Journal
+from serd.events.journal.corrections import Correction, CorrectionStore
+from serd.mqtt.correct import CorrectRequest
+from serd.mqtt.messages import StatusMessage
 from tests.dashboard.fakes import TOKEN, World
+from tests.dashboard.making import made_event, now_ms
 
 HERE = "http://localhost:7373"
 BEARER = {"authorization": f"Bearer {TOKEN}"}
@@ -303,3 +308,60 @@ def test_a_stale_cookie_of_ours_beside_the_right_one() -> None:
     # Logging out ends it, whichever of them it is.
     client.post("/logout", headers={"origin": HERE, "cookie": f"serd=stale; serd={ours}"})
     assert client.get("/api/nodes", headers={"cookie": f"serd={ours}"}).status_code == 401
+
+
+def test_a_correction_is_passed_on_and_remembered() -> None:
+    world = World()
+    client = client_of(world)
+    event = world.hear()
+    path = "/api/nodes/attic/correct"
+
+    def said() -> dict[str, str]:
+        corrections: dict[str, str] = client.get("/api/events").json()["corrections"]
+        return corrections
+
+    assert said() == {}
+    answer = client.post(path, json={"id": event.id.upper(), "emotion": "happy"})
+    assert (answer.status_code, answer.json()["emotion"]) == (200, "happy")
+    assert world.switch.corrections == [("attic", CorrectRequest(id=event.id, emotion="happy"))]
+    assert said() == {event.id: "happy"}
+    assert client.post(path, json={"id": event.id, "emotion": None}).json()["emotion"] == "not"
+    assert said() == {event.id: "not"}
+    assert client.post(path, json={"id": event.id, "forget": True}).json()["emotion"] is None
+    assert said() == {}
+    wrong: list[object] = [
+        {}, {"id": event.id}, {"id": 3, "emotion": "sad"}, [],
+        {"id": event.id, "emotion": "sad", "forget": True},
+        {"id": event.id, "emotion": "sad", "more": 1},
+    ]  # fmt: skip
+    for content in wrong:
+        assert client.post(path, json=content).status_code == 400, content
+    assert client.post(path, content=b"{}").status_code == 415
+    sad = {"id": event.id, "emotion": "sad"}
+    assert client.post("/api/nodes/cellar/correct", json=sad).status_code == 404
+    world.switch.obeyed = False
+    refused = client.post(path, json=sad)
+    assert (refused.status_code, refused.json()) == (422, {"error": "as said"})
+    world.switch.broken = True
+    assert client.post(path, json=sad).status_code == 502
+    world.watch.take(StatusMessage(node="attic", online=False))
+    assert client.post(path, json=sad).status_code == 409
+
+
+def test_what_was_said_elsewhere_is_read_from_the_journal(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    with Journal(path) as journal:
+        event = journal.append(made_event("attic", 1, now_ms() - 60_000, "sad"))
+    kept = Correction(
+        id=event.id, node="attic", seq=event.seq, heard_at=event.started_at, told="sad",
+        emotion="calm", scores=event.own_scores, corrected_at=event.ended_at, model=event.model,
+    )  # fmt: skip
+    world = World(journals=(path,))
+    client = client_of(world)
+    CorrectionStore(path).put([kept])
+    assert client.get("/api/events").json()["corrections"] == {event.id: "calm"}
+    sad = {"id": event.id, "emotion": "sad"}
+    assert client.post("/api/nodes/attic/correct", json=sad).status_code == 200
+    assert client.get("/api/events").json()["corrections"] == {event.id: "calm"}  # as is kept
+    CorrectionStore(path).forget()
+    assert client.get("/api/events").json()["corrections"] == {}

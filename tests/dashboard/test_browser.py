@@ -12,6 +12,7 @@ from selenium.webdriver.common.keys import Keys
 
 from serd.events.event import encode
 from serd.events.journal import Journal
+from serd.events.journal.corrections import CorrectionStore
 from tests.dashboard.fakes import TOKEN
 from tests.dashboard.making import (
     made_day,
@@ -24,6 +25,7 @@ from tests.dashboard.making import (
 )
 from tests.dashboard.running import DESKTOP, PHONE, Browser, Dashboard
 from tests.system.node import SAMPLE, Node
+from tests.system.test_corrections import ask, hear, listening
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,6 +120,69 @@ def test_mute_goes_to_the_daemon_and_back(
         browser.wait_text("#pills", "offline")
         assert not button.is_enabled()
         assert browser.complaints() == []
+
+
+def test_an_utterance_is_corrected_by_click_and_by_key_and_undone(
+    tmp_path: Path, broker: Mosquitto, speaker: Recorder, browser: Browser
+) -> None:
+    store = CorrectionStore(tmp_path / "journal.db")
+
+    def noted() -> list[str]:
+        return [one.words for one in store.all()]
+
+    with (
+        listening(tmp_path, broker.port) as (node, voice),
+        Dashboard(tmp_path, broker.port) as dash,
+    ):
+        event = hear(speaker, voice)[4]
+        browser.open(dash.url)
+        browser.wait_text("#room-title", "test-room")
+        row = f"#recent [data-event='{event['id']}']"
+        browser.wait("document.querySelector(arguments[0]) !== null", f"{row} summary")
+        # By click.
+        browser.find(f"{row} summary").click()
+        browser.wait("document.activeElement.classList.contains('choice')")
+        browser.find(f"{row} .choice.emo-happy").click()
+        browser.wait_text(f"{row} .correct-note", "really happy")
+        assert noted() == ["happy"]
+        # Loaded anew, the page knows it.
+        browser.driver.refresh()
+        browser.wait_text(f"{row} .correct-note", "really happy")
+        # By key; the focus is then on what undoes it.
+        browser.find(f"{row} summary").send_keys(Keys.ENTER)
+        browser.wait("document.activeElement.classList.contains('choice')")
+        browser.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
+        browser.wait("document.activeElement.tagName === 'SUMMARY'")
+        assert browser.run("return location.hash") != "#/rooms"
+        browser.find(f"{row} summary").send_keys(Keys.SPACE)
+        browser.wait("document.activeElement.classList.contains('choice')")
+        browser.driver.switch_to.active_element.send_keys("4")
+        browser.wait_text(f"{row} .correct-note", "really sad")
+        assert noted() == ["sad"]
+        browser.wait("document.activeElement.classList.contains('correct-undo')")
+        browser.driver.switch_to.active_element.send_keys(Keys.ENTER)
+        browser.wait_text(f"{row} .correct-note", "really happy")
+        assert noted() == ["happy"]
+        browser.find(f"{row} .correct-undo").click()
+        browser.wait(
+            "document.querySelector(arguments[0]).textContent === ''", f"{row} .correct-note"
+        )
+        assert noted() == []
+        assert not browser.find(f"{row} .correct-undo").is_displayed()
+        # The latest one too, where it is shown large, and what was said elsewhere.
+        browser.find("#now-correct summary").click()
+        browser.wait("document.activeElement.classList.contains('choice')")
+        assert browser.axe() == []
+        browser.driver.switch_to.active_element.send_keys("1")
+        browser.wait_text("#now-correct .correct-note", "really neutral")
+        assert noted() == ["neutral"]
+        other = {"id": event["id"], "emotion": "disgust"}
+        assert ask(speaker, other)["ok"]
+        browser.run("location.hash = '#/history'")
+        there = f"#history-table [data-event='{event['id']}'] .correct-note"
+        browser.wait_text(there, "really disgust")
+        assert browser.complaints() == []
+        assert node.stop() == 0
 
 
 def test_a_command_that_nobody_confirms(

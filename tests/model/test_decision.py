@@ -13,6 +13,7 @@ from serd.model.decision import Decision, softmax
 from serd.model.emotions import COORDINATES, EMOTIONS, UNCERTAIN
 from serd.model.features import FeatureParameters
 from serd.model.model_file import ModelInfo
+from serd.model.personal import Lesson, fit
 from tests.models import SIX
 
 
@@ -103,3 +104,23 @@ def test_nothing_heard_is_uncertain_whatever_the_threshold() -> None:
 
 def test_softmax_of_large_logits() -> None:
     assert softmax(np.array([1000.0, 0.0, -1000.0])).tolist() == [1.0, 0.0, 0.0]
+
+
+def test_corrections_come_between_the_model_and_the_threshold() -> None:
+    decision = Decision(SIX, info(abstain_threshold=0.5))
+    output = logits(0.0, 1.0, 0.0, 2.0, 0.0, 0.0)
+    alone = decision.decide(output)
+    assert (alone.own, alone.adapted) == (None, 0)
+    scores = tuple(alone.scores[label] for label in SIX)
+    lesson = Lesson(scores=scores, emotion=SIX.index("happy"), denied=SIX.index("angry"))
+    decision.adaptation = fit([lesson] * 30, SIX, None)
+    after = decision.decide(output)
+    assert after.own == alone
+    assert after.adapted == 30
+    assert after.emotion == "happy"
+    assert after.confidence == max(after.scores.values()) >= decision.threshold
+    assert math.fsum(after.scores.values()) == pytest.approx(1.0)
+    assert after.scores["calm"] == 0.0  # the model has no such class
+    assert decision.like().adaptation is None  # each node has its own
+    decision.adaptation = None
+    assert decision.decide(output) == alone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,11 @@ _ENGINES = ("webrtc", "silero")
     type=click.Choice(tuple(CONDITIONS)),
     help="Only this hardship, besides the clean clips; may be repeated.  [default: all]",
 )
+@click.option(
+    "--personal",
+    is_flag=True,
+    help="Households that correct it, and nothing else; figures and a picture of their own.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Where the figures go, as JSON.")
 @shared_options
 @plain_errors
@@ -57,6 +63,7 @@ def probe(
     only: tuple[str, ...],
     engines: tuple[str, ...],
     conditions: tuple[str, ...],
+    personal: bool,
     out: Path | None,
     recipe: str,
     corpora: Path | None,
@@ -87,6 +94,11 @@ def probe(
         chosen, wanted = model or "default", load_recipe(recipe)
         name = ModelFile.load(chosen).info.name
         target = _REPOSITORY / "training" / "results" / f"{name}-probes.json"
+    if personal:
+        _probe_personal(
+            chosen, wanted, corpora_root(corpora), out=out, cache=cache or CACHE, jobs=jobs
+        )
+        return
     target = out or target
     with Meter().running() as meter:
         found = try_model(
@@ -108,6 +120,61 @@ def probe(
     for line in _lines(found):
         click.echo(line)
     click.echo(target, err=True)
+
+
+def _probe_personal(
+    model: Path | str, recipe: Recipe, root: Path, *, out: Path | None, cache: Path, jobs: int
+) -> None:
+    """Simulate households, and write what came of it."""
+    from serd.model.model_file import ModelFile
+    from training.corpora import read_corpora
+    from training.folds import make_split
+    from training.probes import personal
+
+    file = ModelFile.load(model)
+    corpora = read_corpora(recipe.corpora, root)
+    cross = read_corpora(recipe.cross_corpora, root)
+    validation = {name: use.validation_speakers for name, use in recipe.corpora.items()}
+    split = make_split(corpora, fold=recipe.fold, validation=validation)
+    sides = {
+        side: [clip for one in corpora.values() for clip in split.side(one.clips, side)]
+        for side in ("validation", "test")
+    }
+    test = sides["test"] + [clip for one in cross.values() for clip in one.clips]
+    if not any(clip.corpus == "nemo" for clip in test):
+        test += personal.polish(root)
+    ordinary = root / "ordinary"
+    with Meter().running() as meter:
+        found = personal.probe_personal(
+            model,
+            validation=sides["validation"],
+            test=test,
+            ordinary=ordinary if (ordinary / "manifest.csv").is_file() else None,
+            cache=cache,
+            jobs=jobs,
+            progress=meter,
+        )
+    found = {
+        "model": {
+            "name": file.info.name,
+            "version": file.info.version,
+            "network_sha256": hashlib.sha256(file.network).hexdigest(),
+        },
+        "fold": recipe.fold,
+        **found,
+    }
+    target = out or _REPOSITORY / "training" / "results" / f"{file.info.name}-personal.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
+    for line in personal.lines(found):
+        click.echo(line)
+    click.echo(target, err=True)
+    if out is None:
+        page = _REPOSITORY / "docs" / "personal.md"
+        page.write_text(personal.in_page(page.read_text("utf-8"), found), "utf-8")
+        picture = page.parent / "figures" / "personal.svg"
+        personal.draw(found, picture)
+        click.echo(f"{page}\n{picture}", err=True)
 
 
 def _kept(target: Path, found: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 // History: any time, any rooms, any emotions, as a band, as rows of emotions and as a table.
 
 import { Bins, frequent } from "./bins.js";
+import { corrector, know } from "./correct.js";
 import { byId, el, setText, svg } from "./dom.js";
 import { face } from "./face.js";
 import { ask } from "./link.js";
@@ -69,6 +70,7 @@ async function load() {
     ]);
     if (mine !== asked) return;
     const bins = Bins.from(timeline);
+    know(found.corrections);
     events = found.events.reverse();
     shown = PAGE;
     const more = timeline.truncated ? "; there is more than can be shown at once, so the oldest are left out" : "";
@@ -114,7 +116,8 @@ function drawTable() {
     el("td", {}, event.node),
     el("td", {}, el("span", { class: "with-face" }, face(event.emotion), event.emotion)),
     ...[percent(event.confidence), signed(event.valence), signed(event.arousal), decibels(event.level_dbfs)]
-      .map((text) => el("td", { class: "num" }, text)))));
+      .map((text) => el("td", { class: "num" }, text)),
+    el("td", {}, corrector(event)))));
   byId("history-more").hidden = events.length <= shown;
 }
 

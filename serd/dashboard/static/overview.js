@@ -79,7 +79,7 @@ function wanted(room, words) {
 function arrange() {
   reordered = Date.now();
   const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
-  const order = [...rooms.values()].filter((room) => wanted(room, words)).sort(ORDERS[sort.value]);
+  const order = [...rooms.values()].filter((room) => tiles.has(room.name) && wanted(room, words)).sort(ORDERS[sort.value]);
   let place = list.firstElementChild;
   for (const room of order) {
     const { item } = tiles.get(room.name);

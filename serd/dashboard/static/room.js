@@ -1,6 +1,7 @@
 // One room: how it is now, the band of its day, its microphone and its health.
 
 import { Bins } from "./bins.js";
+import { corrector, know } from "./correct.js";
 import { byId, el, setAttr, setText } from "./dom.js";
 import { face } from "./face.js";
 import { ask, send } from "./link.js";
@@ -23,6 +24,8 @@ const RANGES = [
 let name = null;
 let range = RANGES[2];
 let recent = [];
+const rows = new Map(); // of recent events, by id
+let shownEvent = null; // which the correction under "Now" is about
 let bins = null;
 let shownFace;
 let announced = { at: 0, text: "" };
@@ -51,6 +54,10 @@ for (const one of RANGES) {
 export function enter(wanted) {
   name = wanted;
   recent = [];
+  rows.clear();
+  byId("recent").replaceChildren();
+  shownEvent = null;
+  byId("now-correct").replaceChildren();
   bins = null;
   pending = null;
   shownFace = undefined;
@@ -68,8 +75,9 @@ export function leave() {
 function load() {
   if (name === null) return;
   const wanted = name;
-  ask(`api/events?node=${encodeURIComponent(wanted)}&limit=${KEPT}`).then(({ events }) => {
+  ask(`api/events?node=${encodeURIComponent(wanted)}&limit=${KEPT}`).then(({ events, corrections }) => {
     if (name !== wanted) return;
+    know(corrections);
     const known = new Set(events.map((event) => event.id));
     recent = [...events, ...recent.filter((event) => !known.has(event.id))].slice(-KEPT);
     draw();
@@ -107,6 +115,7 @@ function draw() {
   drawScores(room?.event);
   plane.show(room, room?.event && !recent.length ? [room.event] : recent);
   drawRecent();
+  drawCorrection(room);
   drawMute(room);
   drawHealth(room);
   drawForget(room);
@@ -178,15 +187,35 @@ function drawScores(event) {
 function drawRecent() {
   byId("recent-empty").hidden = recent.length > 0;
   const list = byId("recent");
-  const key = recent.map((event) => event.id).join();
-  if (list.dataset.key === key) return;
-  list.dataset.key = key;
-  list.replaceChildren(...recent.slice(-8).reverse().map((event) => el("li", {},
-    el("time", { datetime: event.ended_at }, seconds(Date.parse(event.ended_at))),
-    face(event.emotion),
-    el("span", { class: "recent-emotion" }, event.emotion),
-    el("span", { class: "figure" }, percent(event.confidence)),
-    el("span", { class: "figure soft" }, decibels(event.level_dbfs)))));
+  const wanted = recent.slice(-8).reverse();
+  for (const [id, row] of rows) {
+    if (wanted.some((event) => event.id === id)) continue;
+    row.remove();
+    rows.delete(id);
+  }
+  // What is there stays where it is: somebody may be correcting it.
+  wanted.forEach((event, at) => {
+    if (!rows.has(event.id)) rows.set(event.id, recentRow(event));
+    const row = rows.get(event.id);
+    if (list.children[at] !== row) list.insertBefore(row, list.children[at] ?? null);
+  });
+}
+
+const recentRow = (event) => el("li", {},
+  el("time", { datetime: event.ended_at }, seconds(Date.parse(event.ended_at))),
+  face(event.emotion),
+  el("span", { class: "recent-emotion" }, event.emotion),
+  el("span", { class: "figure" }, percent(event.confidence)),
+  el("span", { class: "figure soft" }, decibels(event.level_dbfs)),
+  corrector(event));
+
+function drawCorrection(room) {
+  const box = byId("now-correct");
+  if (room?.event_id && room.corrected) know({ [room.event_id]: room.corrected });
+  const event = room?.event ?? recent.at(-1) ?? null;
+  if (shownEvent === (event?.id ?? null) || box.contains(document.activeElement)) return;
+  shownEvent = event?.id ?? null;
+  box.replaceChildren(...(event ? [corrector(event)] : []));
 }
 
 function drawMute(room) {

@@ -1,0 +1,95 @@
+// What an utterance really was: said by click or by key, shown, and taken back.
+
+import { el, setText } from "./dom.js";
+import { send } from "./link.js";
+import { EMOTIONS } from "./words.js";
+
+const said = new Map(); // event id -> an emotion, or "not"
+const trails = new Map(); // event id -> what was said before, for undo
+
+/** What was said of an utterance: an emotion, "not", or null. */
+export const saidOf = (id) => said.get(id) ?? null;
+
+/** Know what was said elsewhere: {event id: emotion, "not" or null}. */
+export function know(corrections) {
+  let changed = false;
+  for (const [id, word] of Object.entries(corrections ?? {})) {
+    if (saidOf(id) === word) continue;
+    changed = true;
+    if (word === null) said.delete(id);
+    else said.set(id, word);
+  }
+  if (changed) for (const box of document.querySelectorAll(".correct-box")) box.refresh();
+}
+
+/**
+ * A button that opens the choices for one utterance, and what was chosen with its undo.
+ * In the open choices the keys 1 to 8 are the emotions, 0 is "not that", Escape closes.
+ */
+export function corrector(event) {
+  const note = el("span", { class: "correct-note", role: "status" });
+  const choices = el("div", { class: "correct-choices", role: "group", "aria-label": "What it really was" });
+  const summary = el("summary", {}, "Correct", el("span", { class: "unseen" }, ` ${event.emotion}`));
+  const details = el("details", { class: "correct" }, summary, choices);
+  const undo = el("button", { type: "button", class: "quiet correct-undo" }, "Undo");
+  const box = el("div", { class: "correct-box", "data-event": event.id }, note, undo, details);
+
+  function show() {
+    const word = saidOf(event.id);
+    note.classList.remove("wrong");
+    setText(note, word === null ? "" : word === "not" ? "not that" : `really ${word}`);
+    undo.hidden = word === null;
+  }
+
+  async function say(word) {
+    note.classList.remove("wrong");
+    setText(note, "Saying\u2026");
+    const content = word === null ? { forget: true } : { emotion: word === "not" ? null : word };
+    try {
+      const answer = await send(`api/nodes/${encodeURIComponent(event.node)}/correct`, { id: event.id, ...content });
+      know({ [event.id]: answer.emotion });
+      show();
+      return true;
+    } catch (error) {
+      note.classList.add("wrong");
+      setText(note, error.message);
+      return false;
+    }
+  }
+
+  async function choose(word) {
+    const before = saidOf(event.id);
+    details.open = false;
+    summary.focus();
+    if (await say(word)) {
+      trails.set(event.id, [...(trails.get(event.id) ?? []), before]);
+      undo.focus();
+    }
+  }
+
+  undo.addEventListener("click", async () => {
+    if (await say(trails.get(event.id)?.pop() ?? null)) summary.focus();
+  });
+  details.addEventListener("toggle", () => {
+    if (!details.open) return;
+    if (!choices.childElementCount) {
+      EMOTIONS.forEach((emotion, at) => choices.append(el("button", { type: "button", class: `choice emo-${emotion}`, "aria-keyshortcuts": at + 1, onclick: () => choose(emotion) }, emotion)));
+      if (event.emotion !== "uncertain") choices.append(el("button", { type: "button", class: "choice", "aria-keyshortcuts": 0, onclick: () => choose("not") }, "not that"));
+    }
+    choices.firstElementChild.focus();
+  });
+  details.addEventListener("keydown", (key) => {
+    if (!details.open) return;
+    if (key.key === "Escape") {
+      key.stopPropagation(); // else the page would leave the room
+      details.open = false;
+      summary.focus();
+    } else if (/^[0-8]$/.test(key.key) && !key.ctrlKey && !key.altKey && !key.metaKey) {
+      const word = key.key === "0" ? "not" : EMOTIONS[Number(key.key) - 1];
+      if (word !== "not" || event.emotion !== "uncertain") choose(word);
+    }
+  });
+  show();
+  box.refresh = show;
+  return box;
+}

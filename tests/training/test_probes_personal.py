@@ -1,0 +1,126 @@
+"""Simulated households, on scores that are made up: voices that one shift would set right."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serd.model.emotions import EMOTIONS
+from serd.model.personal import Lesson, fit
+from training.corpora import Clip
+from training.probes.personal import (
+    Heard,
+    Household,
+    Situation,
+    curve,
+    in_page,
+    lines,
+    polish,
+    shares,
+    standard_of,
+)
+
+CLASSES = ("neutral", "happy", "sad", "angry")
+
+
+def heard(*, shift: float, people: int = 5, sentences: int = 10) -> Heard:
+    """Voices whose anger sounds like so much more than it is."""
+    rng = np.random.default_rng(3)
+    clips, scores = [], []
+    for person in range(people):
+        for sentence in range(sentences):
+            for emotion in CLASSES:
+                logits = rng.normal(0, 0.7, len(EMOTIONS))
+                logits[EMOTIONS.index(emotion)] += 2.0
+                logits[EMOTIONS.index("angry")] += shift
+                odds = np.exp(logits)
+                scores.append(odds / odds.sum())
+                clips.append(
+                    Clip(path=Path(f"{person}_{emotion}_{sentence}.wav"), corpus="made",
+                         speaker=str(person), emotion=emotion, text=str(sentence))
+                )  # fmt: skip
+    return Heard(clips, np.array(scores), EMOTIONS)
+
+
+def test_what_is_wrong_in_one_way_is_mended_and_harm_is_seen() -> None:
+    voices = heard(shift=3.0, sentences=16)
+    mended = curve(voices, None, 4, "all", 4)
+    assert mended["corrections"] >= 20
+    assert mended["20"]["mean"] > 0.03
+    assert mended["20"]["worse"] == 0.0
+    assert mended["20"]["count"] >= 3
+    spoilt = curve(voices, None, 4, "random", 4)
+    assert spoilt["end"]["mean"] < mended["end"]["mean"]
+
+
+@pytest.mark.parametrize("situation", ["all", "third", "not", "wrong", "random", "neutral"])
+def test_nobody_is_tried_on_what_was_learned(situation: Situation) -> None:
+    voices = heard(shift=1.5)
+    one = Household(voices, None, 1, situation, np.random.default_rng(1))
+    assert len(set(voices.voices[one.tested])) == 1
+    assert len(set(voices.texts[one.tested])) == 5
+    assert one.answers[0].shape == (20, len(EMOTIONS))
+    assert one.answers["end"].sum(axis=1) == pytest.approx(1.0)
+
+
+def test_calm_is_neutral_where_a_corpus_has_no_calm() -> None:
+    voices = heard(shift=0.0)
+    scores = np.zeros((2, len(EMOTIONS)))
+    scores[0, EMOTIONS.index("calm")] = scores[1, EMOTIONS.index("sad")] = 1.0
+    assert list(voices.said(scores)) == [EMOTIONS.index("neutral"), EMOTIONS.index("sad")]
+
+
+def test_a_standard_is_of_the_model() -> None:
+    standard = standard_of(EMOTIONS, heard(shift=0.0).scores)
+    standard.check(EMOTIONS)
+    assert abs(sum(standard.mean.values())) < 0.01
+
+
+def test_another_temperature_changes_no_order() -> None:
+    voices = heard(shift=2.0)
+    one = Household(voices, None, 4, "all", np.random.default_rng(1))
+    assert one.corrections > 5
+    taught = fit([Lesson(scores=tuple(voices.scores[0]), emotion=2)], EMOTIONS, None)
+    assert taught is not None
+    plain, flat = shares(taught, voices.scores), shares(taught, voices.scores, temperature=3.0)
+    assert (plain.argmax(1) == flat.argmax(1)).all()
+    assert flat.max(1).mean() < plain.max(1).mean()
+
+
+def test_the_page_and_the_lines_say_what_was_found() -> None:
+    point = {"mean": 0.014, "sd": 0.02, "worse": 0.25, "much_worse": 0.1, "count": 12, "ece": 0.05,
+             "ece_before": 0.04}  # fmt: skip
+    one: dict[str, Any] = {"uar": 0.66, "corrections": 60.0, "5": point, "end": point}
+    found: dict[str, Any] = {
+        "model": {"name": "default", "version": "9"},
+        "fold": 1,
+        "temperature": {"0": 1.0},
+        "test": {"crema_d": {"1": {"all": one}, "4": {"all": one, "not": one}}},
+        "ordinary": {
+            "sources": ["a", "b"],
+            "corrections": {
+                "0": {"events_per_hour": 300.0, "sd": 40.0},
+                "5": {"events_per_hour": 100.0, "sd": 30.0},
+            },
+        },
+    }
+    page = in_page("# A\n<!-- probe: begin -->\nworn out\n<!-- probe: end -->\nB\n", found)
+    assert "worn out" not in page
+    assert page.endswith("<!-- probe: end -->\nB\n")
+    assert '| CREMA-D, 4 people, only "not that" | 66.0 | +1.4 ± 2.0 (25%) | - |' in page
+    assert "300 ± 40 without corrections, 100 ± 30 after 5" in page
+    assert in_page(page, found) == page
+    assert any("+1.4" in line for line in lines(json.loads(json.dumps(found))))
+
+
+def test_polish_clips_are_known_by_their_folders(tmp_path: Path) -> None:
+    for name in ("AB0/angry/AB0_anger_17.opus", "AB0/bored/AB0_bored_1.opus"):
+        file = tmp_path / "nemo" / name
+        file.parent.mkdir(parents=True)
+        file.touch()
+    (clip,) = polish(tmp_path)
+    assert (clip.speaker, clip.emotion, clip.text) == ("AB0", "angry", "17")
