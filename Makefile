@@ -94,7 +94,7 @@ test-fleet: setup-test ## the tests with a real PostgreSQL, and the broker's acc
 audit: ## known vulnerabilities of what packaging/requirements.lock pins; skipped where unreachable
 	@sh packaging/audit.sh $(PYTHON)
 
-fuzz: setup-test ## 21 000 hostile configurations, commands, models and recordings
+fuzz: setup-test ## 3000 each of hostile configurations, messages, models, recordings, cookies and headers
 	FUZZ_EXAMPLES=3000 $(BIN)/pytest tests/fuzz
 
 # For which Debian and architecture `make deb` builds.

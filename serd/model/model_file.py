@@ -36,6 +36,10 @@ LARGEST_FILE: Final = 16 * 1024 * 1024
 """Bytes. Fifty times the shipped model; more is something else."""
 
 _LARGEST_MEMBER: Final = 1024 * 1024
+_LARGEST_DIRECTORY: Final = 64 * 1024
+_DIRECTORY_END: Final = b"PK\x05\x06"
+_DIRECTORY_END_BYTES: Final = 22
+_DIRECTORY_64: Final = b"PK\x06\x07"
 _LABELS: Final = "labels.txt"
 _INFO: Final = "serd.json"
 _IDENTIFIER: Final = b"TFL3"
@@ -277,6 +281,9 @@ def _read(path: Path, source: str) -> bytes:
 
 def _unzip(content: bytes, source: str) -> tuple[bytes, bytes, int]:
     """Labels, information, and the length of the network before the archive."""
+    if _directory_bytes(content) > _LARGEST_DIRECTORY:
+        msg = f"the metadata of the model {source} has more than {_LARGEST_DIRECTORY >> 10} KiB"
+        raise ModelError(f"{msg} of names", remedy=_HINT)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = archive.infolist()
@@ -295,6 +302,18 @@ def _unzip(content: bytes, source: str) -> tuple[bytes, bytes, int]:
     return labels, info, length
 
 
+def _directory_bytes(content: bytes) -> int:
+    """How long an archive says that its directory is; it is read whole when it is opened."""
+    found = [0]
+    for place in {content.rfind(_DIRECTORY_END), len(content) - _DIRECTORY_END_BYTES} - {-1}:
+        end = content[max(0, place) : max(0, place) + _DIRECTORY_END_BYTES]
+        if end.startswith(_DIRECTORY_END) and len(end) == _DIRECTORY_END_BYTES:
+            found.append(int.from_bytes(end[12:16], "little"))
+            if content[max(0, place - 20) : place].startswith(_DIRECTORY_64):
+                found.append(LARGEST_FILE)  # made for archives of more than 4 GiB
+    return max(found)
+
+
 def _member(archive: zipfile.ZipFile, name: str, source: str) -> bytes:
     found = [member for member in archive.infolist() if member.filename == name]
     if len(found) != 1:
@@ -304,7 +323,13 @@ def _member(archive: zipfile.ZipFile, name: str, source: str) -> bytes:
     if found[0].file_size > _LARGEST_MEMBER:
         msg = f"{name} in the model {source} has more than {_LARGEST_MEMBER >> 10} KiB"
         raise ModelError(msg, remedy=_HINT)
-    return archive.read(found[0])  # at most file_size bytes, whatever the compressed data say
+    # Only these two are unpacked piece by piece; others, all at once, whatever comes out.
+    if found[0].compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        msg = f"{name} in the model {source} is packed in a way that serd does not read"
+        raise ModelError(msg, remedy=_HINT)
+    # Not archive.read(): it would unpack everything first and then look at the size.
+    with archive.open(found[0]) as member:
+        return member.read(_LARGEST_MEMBER)
 
 
 def _decode(text: bytes, source: str) -> _Document:

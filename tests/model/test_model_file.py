@@ -9,6 +9,7 @@ import os
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,55 @@ def test_a_size_that_the_directory_lies_about(network: Network) -> None:
     content[at + 24 : at + 28] = struct.pack("<I", 10)
     with pytest.raises(ModelError, match="carries no readable metadata"):
         ModelFile.parse(bytes(content), "it")
+
+
+def bomb(network: bytes, *, name: str, method: int, megabytes: int) -> bytes:
+    """A model of which a member inflates to many megabytes while the directory says 1000 bytes."""
+    file = io.BytesIO(network)
+    file.seek(0, io.SEEK_END)
+    with zipfile.ZipFile(file, "a", method) as archive:
+        for other in {"labels.txt", "serd.json"} - {name}:
+            archive.writestr(other, "a")
+        with archive.open(name, "w") as member:
+            for _ in range(megabytes):
+                member.write(bytes(1_000_000))
+    content = bytearray(file.getvalue())
+    at = content.find(b"PK\x01\x02")
+    while content[at + 46 : at + 46 + len(name)] != name.encode():
+        at = content.find(b"PK\x01\x02", at + 1)
+    content[at + 24 : at + 28] = struct.pack("<I", 1000)
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "megabytes"),
+    [
+        ("labels.txt", zipfile.ZIP_DEFLATED, 100),
+        ("serd.json", zipfile.ZIP_DEFLATED, 100),
+        ("serd.json", zipfile.ZIP_BZIP2, 30),
+        ("labels.txt", zipfile.ZIP_LZMA, 30),
+    ],
+)
+def test_a_bomb_needs_no_memory(name: str, method: int, megabytes: int, network: Network) -> None:
+    content = bomb(network("eight"), name=name, method=method, megabytes=megabytes)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelError):
+            ModelFile.parse(content, "it")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10_000_000 + 2 * len(content), peak
+
+
+def test_a_directory_of_many_names_is_not_read(network: Network) -> None:
+    file = io.BytesIO(network("eight"))
+    file.seek(0, io.SEEK_END)
+    with zipfile.ZipFile(file, "a") as archive:
+        for number in range(3000):
+            archive.writestr(f"{number:05}", b"")
+    with pytest.raises(ModelError, match="KiB of names"):
+        ModelFile.parse(file.getvalue(), "it")
 
 
 @pytest.mark.parametrize(
