@@ -176,6 +176,9 @@ def target(one: Prepared, recipe: Recipe, votes_weight: float | None = None) -> 
         votes_weight: Instead of the recipe's.
     """
     labels = labels_of(recipe)
+    if fixed := recipe.corpora[one.clip.corpus].target:
+        spread = (1.0 - sum(fixed.values())) / max(1, len(labels) - len(fixed))
+        return np.array([fixed.get(label, spread) for label in labels], dtype=np.float32)
     wanted = np.zeros(len(labels), dtype=np.float32)
     wanted[labels.index(one.clip.emotion)] = 1.0
     weight = recipe.corpora[one.clip.corpus].votes_weight if votes_weight is None else votes_weight
@@ -209,11 +212,19 @@ def soften(
 def drawing_chances(prepared: Sequence[Prepared], recipe: Recipe) -> NDArray[np.float64]:
     """How likely each clip is to be drawn; sums to 1.
 
-    Corpora have the shares that the recipe gives them. Inside a corpus a clip weighs one over the
-    root of how many share its class, half way between all clips alike and all classes alike.
+    Corpora have the shares that the recipe gives them. Inside a corpus a clip weighs one over how
+    many share its class, to the power of ``balance``: by default half way between all clips alike
+    and all classes alike. Where the recipe gives speakers shares, they have those.
     """
     counts = Counter((one.clip.corpus, one.clip.emotion) for one in prepared)
-    weights = np.array([counts[one.clip.corpus, one.clip.emotion] ** -0.5 for one in prepared])
+    spoken = Counter(one.clip.voice for one in prepared)
+    weights = np.empty(len(prepared))
+    for place, one in enumerate(prepared):
+        use = recipe.corpora[one.clip.corpus]
+        if use.speakers:
+            weights[place] = use.speakers.get(one.clip.speaker, 0.0) / spoken[one.clip.voice]
+        else:
+            weights[place] = counts[one.clip.corpus, one.clip.emotion] ** -use.balance
     corpora = np.array([one.clip.corpus for one in prepared])
     for name, use in recipe.corpora.items():
         inside = corpora == name

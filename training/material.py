@@ -69,7 +69,10 @@ def gather(
     """
     labels = labels_of(recipe)
     corpora, cross = (
-        {name: corpus.of_classes(labels) for name, corpus in read_corpora(names, root).items()}
+        {
+            name: _heard(corpus.of_classes(labels), recipe)
+            for name, corpus in read_corpora(names, root).items()
+        }
         for names in (tuple(recipe.corpora), recipe.cross_corpora)
     )
     prepared: list[Prepared] = []
@@ -91,3 +94,17 @@ def gather(
     listens = recipe.sounds or (recipe.refit and recipe.refit.sounds)
     sounds = training_sounds(root, recipe.features) if listens else []
     return Material(corpora=corpora, cross=cross, split=split, prepared=prepared, sounds=sounds)
+
+
+def _heard(corpus: Corpus, recipe: Recipe) -> Corpus:
+    """The corpus less the speakers that the recipe does not want to hear."""
+    use = recipe.corpora.get(corpus.name)
+    if use is None or not use.speakers:
+        return corpus
+    return corpus.without(
+        {
+            clip.name: f"{clip.speaker}: not in this recipe"
+            for clip in corpus.clips
+            if clip.speaker not in use.speakers
+        }
+    )

@@ -105,7 +105,7 @@ def prepare(
     folder = cache / preparation_key(settings, features)
     folder.mkdir(parents=True, exist_ok=True)
     bare = msgspec.structs.replace(features, mean=(), sd=())
-    missing = [clip for clip in clips if not _entry(folder, clip.path).is_file()]
+    missing = [clip for clip in clips if not _entry(folder, clip).is_file()]
     progress(len(clips) - len(missing))
     # One process with many small clips spends its time on them, not on being talked to.
     parts = [missing[first : first + 16] for first in range(0, len(missing), 16)]
@@ -113,7 +113,7 @@ def prepare(
     if missing:
         for ready in Parallel(n_jobs=jobs, return_as="generator")(work):
             progress(ready)
-    return [_load(clip, folder) for clip in clips]
+    return [one for clip in clips for one in _load(clip, folder)]
 
 
 def unusable(prepared: Iterable[Prepared]) -> dict[str, str]:
@@ -161,6 +161,31 @@ def spoken(path: Path, longest_s: float) -> tuple[NDArray[np.float32], NDArray[n
     return samples, whole(samples, window, make_vad(speech))[1]
 
 
+def utterances(path: Path) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+    """A recording's decoded audio, and the utterances into which the daemon would cut it.
+
+    Args:
+        path: The file.
+
+    Returns:
+        float32, mono, 16 kHz; there may be no utterance.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    from serd.audio.file import read_mono16k
+    from serd.config import SpeechConfig
+    from serd.speech import Segmenter, make_vad
+    from serd.speech.utterance import End
+
+    samples = read_mono16k(path)
+    speech = SpeechConfig()
+    segmenter = Segmenter(speech, make_vad(speech))
+    events = (*segmenter.feed(samples), *segmenter.flush())
+    ends = [event.utterance for event in events if isinstance(event, End)]
+    return samples, [samples[one.start : one.end] for one in ends]
+
+
 def at_speed(voice: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
     """A voice played faster or slower, its pitch with it: resampled from a pretended rate.
 
@@ -187,48 +212,70 @@ def _prepare_some(
     clips: Sequence[Clip], settings: Preparation, features: FeatureParameters, folder: Path
 ) -> int:
     for clip in clips:
-        _prepare_one(clip.path, settings, features, _entry(folder, clip.path))
+        if clip.cut == "whole":
+            samples, voice = spoken(clip.path, settings.longest_s)
+            voices = [voice]
+        else:
+            samples, voices = utterances(clip.path)
+        _prepare_one(samples, voices, settings, features, _entry(folder, clip))
     return len(clips)
 
 
 def _prepare_one(
-    path: Path, settings: Preparation, features: FeatureParameters, entry: Path
+    samples: NDArray[np.float32],
+    voices: Sequence[NDArray[np.float32]],
+    settings: Preparation,
+    features: FeatureParameters,
+    entry: Path,
 ) -> None:
-    samples, voice = spoken(path, settings.longest_s)
     front_end = _front_end(msgspec.json.encode(features))
-    copies = [front_end.mel_power(at_speed(voice, speed)) for speed in settings.speeds]
-    loudest = max(float(power.max(initial=0.0)) for power in copies)
-    roots = [np.sqrt(power / (loudest or 1.0)).astype(np.float16) for power in copies]
+    roots, figures = [], []
+    for voice in voices:
+        copies = [front_end.mel_power(at_speed(voice, speed)) for speed in settings.speeds]
+        loudest = max(float(power.max(initial=0.0)) for power in copies)
+        roots += [np.sqrt(power / (loudest or 1.0)).astype(np.float16) for power in copies]
+        figures.append([len(voice) / SAMPLE_RATE, np.abs(samples).max(initial=0.0), loudest])
     entry.parent.mkdir(parents=True, exist_ok=True)
     part = entry.with_suffix(f".{os.getpid()}.part")
     with part.open("wb") as file:
         np.savez(
             file,
-            roots=np.concatenate(roots),
-            lengths=np.array([len(root) for root in roots]),
-            figures=np.array([len(voice) / SAMPLE_RATE, np.abs(samples).max(initial=0.0), loudest]),
+            roots=np.concatenate(roots or [np.zeros((0, features.mel_bands), np.float16)]),
+            lengths=np.array([len(root) for root in roots], dtype=np.int64),
+            figures=np.array(figures).reshape(len(voices), 3),
             digest=np.frombuffer(hashlib.sha256(samples.tobytes()).digest(), dtype=np.uint8),
         )
     part.replace(entry)
 
 
-def _load(clip: Clip, folder: Path) -> Prepared:
-    with np.load(_entry(folder, clip.path)) as kept:
-        ends = np.cumsum(kept["lengths"])
-        duration_s, peak, loudest = (float(value) for value in kept["figures"])
-        return Prepared(
-            clip=clip,
-            digest=kept["digest"].tobytes().hex(),
-            duration_s=duration_s,
-            peak=peak,
-            loudest=loudest,
-            copies=tuple(np.split(kept["roots"], ends[:-1])),
+def _load(clip: Clip, folder: Path) -> list[Prepared]:
+    """The one utterance of a clip, or all that it was cut into."""
+    with np.load(_entry(folder, clip)) as kept:
+        copies = np.split(kept["roots"], np.cumsum(kept["lengths"])[:-1])
+        figures, digest = kept["figures"].tolist(), kept["digest"].tobytes().hex()
+    speeds = len(copies) // max(1, len(figures))
+    found = []
+    for number, (duration_s, peak, loudest) in enumerate(figures):
+        one, of_one = clip, digest
+        if clip.cut == "utterances":
+            one = msgspec.structs.replace(clip, key=f"{clip.name}#{number}")
+            of_one = f"{digest}#{number}"
+        found.append(
+            Prepared(
+                clip=one,
+                digest=of_one,
+                duration_s=duration_s,
+                peak=peak,
+                loudest=loudest,
+                copies=tuple(copies[number * speeds : (number + 1) * speeds]),
+            )
         )
+    return found
 
 
-def _entry(folder: Path, path: Path) -> Path:
-    digest = file_digest(path)
-    return folder / digest[:2] / f"{digest}.npz"
+def _entry(folder: Path, clip: Clip) -> Path:
+    digest = file_digest(clip.path)
+    return folder / digest[:2] / f"{digest}{'' if clip.cut == 'whole' else '-cut'}.npz"
 
 
 @lru_cache(maxsize=65536)

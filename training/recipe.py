@@ -28,6 +28,15 @@ class CorpusUse(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Training speakers set aside to choose temperature and threshold with."""
     votes_weight: Share = 0.0
     """Weight of the listeners' votes beside the actor's intention in the target."""
+    target: dict[str, Share] = {}
+    """What a network should say of every clip, instead of the clip's own label; what is missing to 1
+    is spread over the other classes. For speech of which nobody has said what is felt; such clips
+    are not taught by a teacher either."""
+    balance: Share = 0.5
+    """How far the classes are evened out: 0 draws all clips alike, 1 all classes alike."""
+    speakers: dict[str, Positive] = {}
+    """Only these speakers are heard, each with this share relative to the others; empty: all, each
+    by the number of their clips."""
     masked: dict[str, list[str]] = {}
     """For clips of a class (key), classes left out of the loss: those that the corpus's own label
     cannot tell from it."""
@@ -234,8 +243,9 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Under which the model may be used, given what it was trained on."""
     seed: int
     """Of everything random."""
-    fold: Count
-    """Fold whose test speakers are held out, in every corpus (:mod:`training.folds`)."""
+    fold: Annotated[int, Meta(ge=0)]
+    """Fold whose test speakers are held out, in every corpus (:mod:`training.folds`); 0: nobody is,
+    for a model whose figures come from a cross-validation of the same recipe."""
     corpora: dict[str, CorpusUse]
     """What is trained on."""
     optimiser: Optimiser

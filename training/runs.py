@@ -129,7 +129,10 @@ class Run:
         if wanted is None:
             return None
         kept = self.folder / "teaching.npz"
-        training, validation = material.side("train"), material.side("validation")
+        training, validation = (
+            [one for one in material.side(side) if not self.recipe.corpora[one.clip.corpus].target]
+            for side in ("train", "validation")
+        )
         if not kept.is_file():
             done = 0
 
@@ -205,13 +208,18 @@ class Run:
             np.savez(file, *model.get_weights())
 
     def quantise(self, material: Material, *, jobs: int = 1, progress: Progress = silent) -> None:
-        """Convert to int8, calibrate on validation speakers, and pack, still without figures."""
+        """Convert to int8, calibrate on validation speakers, and pack, still without figures.
+
+        Where the recipe sets no speakers aside the network's answers stay as they are: a
+        cross-validation over all folds calibrates them (:mod:`training.home`).
+        """
         progress("quantise", 0, 1)
         self._convert(material, self.weights())
-        self._pack(material, Calibration(temperature=1, abstain_threshold=0))
-        clips = [one.clip for one in material.side("validation")]
-        answers = classify_clips(self.model, clips, jobs=jobs)
-        calibration = calibrate(answers, self.recipe.coverage)
+        calibration = Calibration(temperature=1, abstain_threshold=0)
+        self._pack(material, calibration)
+        if clips := [one.clip for one in material.side("validation")]:
+            answers = classify_clips(self.model, clips, jobs=jobs)
+            calibration = calibrate(answers, self.recipe.coverage)
         self._write("calibration.json", calibration)
         self._pack(material, calibration)
         if self.recipe.refit is not None and self._refitted:

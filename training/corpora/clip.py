@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -36,6 +36,8 @@ class Clip(msgspec.Struct, frozen=True, kw_only=True):
     """The corpus's own word for how strongly it was acted."""
     text: str | None = None
     """The corpus's own code for the sentence."""
+    cut: Literal["whole", "utterances"] = "whole"
+    """Whether the file is one utterance, or speech to be cut into utterances as the daemon would."""
     key: str | None = None
     """What tells the clip from all others of its corpus, where the file's name does not."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serd.errors import InputError, UsageError
-from training.corpora import crema_d, emodb, folders, ravdess, savee, tess
+from training.corpora import crema_d, emodb, folders, nemo, ordinary, ravdess, savee, tess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +18,8 @@ READERS: Mapping[str, Callable[[Path], Corpus]] = {
     "ravdess": ravdess.read,
     "crema_d": crema_d.read,
     "emodb": emodb.read,
+    "nemo": nemo.read,
+    "ordinary": ordinary.read,
     "tess": tess.read,
     "savee": savee.read,
     "folders": folders.read,

@@ -64,7 +64,7 @@ def make_split(corpora: Mapping[str, Corpus], *, fold: int, validation: Mapping[
 
     Args:
         corpora: By name; a corpus without kept folds is refused.
-        fold: 1-based; held out as test in each corpus.
+        fold: 1-based; held out as test in each corpus. 0: nobody is held out.
         validation: How many of the remaining speakers of each corpus are set aside to choose with.
 
     Raises:
@@ -80,9 +80,9 @@ def make_split(corpora: Mapping[str, Corpus], *, fold: int, validation: Mapping[
                 remedy="name it under cross_corpora, to be tested on only",
             )
         folds = load_folds(name)
-        if not 1 <= fold <= len(folds):
+        if not 0 <= fold <= len(folds):
             raise UsageError(f"{name} has folds 1 to {len(folds)}, not {fold}")
-        held_out = set(folds[fold - 1])
+        held_out = set(folds[fold - 1]) if fold else set()
         rest = [speaker for speaker in corpus.speakers if speaker not in held_out]
         chosen = set(choose_speakers(corpus, rest, validation.get(name, 0), salt=f"fold {fold}"))
         if len(chosen) >= len(rest):
