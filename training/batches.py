@@ -77,10 +77,10 @@ class Batches:
         self._targets = np.stack([target(one, recipe) for one in prepared])
         self._heard = np.stack([heard_classes(one, recipe) for one in prepared])
         self._taught = np.zeros_like(self._targets)
-        if soft_targets is not None and recipe.teaching is not None:
+        if soft_targets is not None and recipe.lesson is not None:
             nothing = np.zeros(self._targets.shape[1], dtype=np.float32)
             taught = np.stack([soft_targets.get(str(one.clip.path), nothing) for one in prepared])
-            self._taught = soften(taught, recipe.teaching.temperature, self._heard)
+            self._taught = soften(taught, recipe.lesson.temperature, self._heard)
         self._hints = [(hints or {}).get(str(one.clip.path)) for one in prepared]
         self.components = next((some.shape[1] for some in self._hints if some is not None), 0)
         """Of a hint; 0: there are none."""

@@ -90,7 +90,8 @@ def gather(
         corpora[name], kept = usable(corpus, ready)
         prepared += kept
     validation = {name: use.validation_speakers for name, use in recipe.corpora.items()}
-    split = make_split(corpora, fold=recipe.fold, validation=validation)
+    within = {name: use.within for name, use in recipe.corpora.items() if use.within}
+    split = make_split(corpora, fold=recipe.fold, validation=validation, within=within)
     listens = recipe.sounds or (recipe.refit and recipe.refit.sounds)
     sounds = training_sounds(root, recipe.features) if listens else []
     return Material(corpora=corpora, cross=cross, split=split, prepared=prepared, sounds=sounds)

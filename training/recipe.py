@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 
 from serd.errors import ConfigError, InputError
 from serd.model.features import FeatureParameters
+from serd.model.home import Gathering, Sensitivity  # noqa: TC001 - msgspec reads the annotation
 
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Positive = Annotated[float, Meta(gt=0.0)]
@@ -32,6 +33,10 @@ class CorpusUse(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a network should say of every clip, instead of the clip's own label; what is missing to 1
     is spread over the other classes. For speech of which nobody has said what is felt; such clips
     are not taught by a teacher either."""
+    within: Count | None = None
+    """Only the test speakers of this fold are ever held out: they are dealt into as many shares as
+    there are folds, and each fold holds out one. For a network that goes on from one which has
+    heard everybody else (``start``)."""
     balance: Share = 0.5
     """How far the classes are evened out: 0 draws all clips alike, 1 all classes alike."""
     speakers: dict[str, Positive] = {}
@@ -230,6 +235,44 @@ class Refit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Instead of the recipe's."""
 
 
+class Start(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Begin with a packed model's network, and do not forget what it knew (:mod:`training.start`).
+
+    What it knew are its answers to clips of the corpora that it was trained on, where they are
+    right; they stand beside the labels as a teacher's would (learning without forgetting: Li and
+    Hoiem, 2016, arXiv:1606.09282).
+    """
+
+    model: str
+    """A packed model, or the name of one in ``training/starts``."""
+    remembers: tuple[str, ...] = ()
+    """Corpora of which it remembers its answers."""
+    share: Share = 0.5
+    """Weight of its answers in the loss of such a clip; the rest is the label's."""
+    temperature: Positive = 2.0
+    gain: Positive = 2.0
+
+
+class HomeUse(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is assumed of a home, and wished for (:mod:`training.home`)."""
+
+    corpora: tuple[str, ...]
+    """Acted corpora by which temperature and bias are fitted."""
+    ordinary_share: Share = 0.5
+    """Of utterances at home, how many are neutral or calm."""
+    trained_share: Share = 0.25
+    """The same as the fitted answers imply: with all classes alike, two of eight."""
+    caution: Positive = 1.0
+    """By which the fitted temperature is multiplied: on voices and rooms unlike those that it was
+    fitted on a network is less often right than it thinks."""
+    rates: dict[Sensitivity, Positive]
+    """False emotional events that an hour of ordinary speech may give."""
+    gathering: Gathering
+    """How evidence adds up over utterances."""
+    agree: Count = 1
+    """Utterances that must agree before an emotion is told."""
+
+
 class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One training run."""
 
@@ -251,6 +294,10 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     optimiser: Optimiser
     teaching: Teaching | None = None
     """Who teaches besides the labels; None: nobody."""
+    start: Start | None = None
+    """What training begins with; None: a random network."""
+    home: HomeUse | None = None
+    """For a model that is to live in a home; None: it has one threshold and no prior."""
     labels: tuple[str, ...] = ()
     """Classes of the output, in order; empty: all eight."""
     cross_corpora: tuple[str, ...] = ()
@@ -272,6 +319,11 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     for them with coarser steps."""
     coverage: Share = 0.7
     """Share of the validation clips that the abstain threshold lets through."""
+
+    @property
+    def lesson(self) -> Teaching | Start | None:
+        """Whose answers stand beside the labels: a teacher's, or those of the network before."""
+        return self.teaching or self.start
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:

@@ -38,6 +38,7 @@ from training.provenance import provenance
 from training.quantise import convert, representative_clips
 from training.recipe import Recipe
 from training.refit import stretch
+from training.start import recalled, start_model, start_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,8 +46,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from serd.model.model_file import ModelFile
     from training.lesson import Lesson
     from training.material import Material, Progress
+    from training.prepare import Prepared
 
 
 class Run:
@@ -181,8 +184,18 @@ class Run:
             return
         training, validation = material.side("train"), material.side("validation")
         self._write("run.json", provenance(self.recipe, material))
-        features = after.features() if after else measure_features(training, self.recipe.features)
+        began = start_model(self.recipe.start.model) if self.recipe.start and not after else None
+        if began is not None:
+            features = began.info.features
+        else:
+            features = (
+                after.features() if after else measure_features(training, self.recipe.features)
+            )
         self._write("features.json", features)
+        start = after.weights() if after else ()
+        answers = taught.answers if taught else None
+        if began is not None:
+            start, answers = self._begin(began, training)
         trainer = Trainer(
             self.recipe,
             features,
@@ -190,10 +203,10 @@ class Run:
             validation,
             self.folder,
             threads=threads,
-            soft_targets=taught.answers if taught else None,
+            soft_targets=answers,
             hints=taught.hints if taught else None,
             sounds=material.sounds,
-            start=after.weights() if after else (),
+            start=start,
         )
         steps = self.recipe.optimiser.steps
 
@@ -206,6 +219,32 @@ class Run:
         model = trainer.run(watch)
         with (self.folder / "weights.npz").open("wb") as file:
             np.savez(file, *model.get_weights())
+
+    def _begin(
+        self, began: ModelFile, training: Sequence[Prepared]
+    ) -> tuple[list[NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
+        """The weights to begin with, and what that network says of clips that it remembers."""
+        from training.network import build_network
+        from training.train import predict, set_up_tensorflow
+
+        assert self.recipe.start is not None
+        set_up_tensorflow(self.recipe.seed, 1)
+        examples = representative_clips(training, self.recipe.representative_clips)
+        weights = start_weights(
+            began, self.recipe.network, plain_features(examples, began.info.features)
+        )
+        known = [one for one in training if one.clip.corpus in self.recipe.start.remembers]
+        if not known:
+            return weights, {}
+        labels = labels_of(self.recipe)
+        network = build_network(self.recipe.network, began.info.features, len(labels))
+        network.set_weights(weights)
+        said = recalled(
+            predict(network, plain_features(known, began.info.features)),
+            np.array([labels.index(one.clip.emotion) for one in known]),
+            began.info.temperature,
+        )
+        return weights, {str(one.clip.path): row for one, row in zip(known, said, strict=True)}
 
     def quantise(self, material: Material, *, jobs: int = 1, progress: Progress = silent) -> None:
         """Convert to int8, calibrate on validation speakers, and pack, still without figures.

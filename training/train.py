@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from training.batches import Batch
     from training.network import Model
     from training.prepare import Prepared
-    from training.recipe import Recipe, Teaching
+    from training.recipe import Recipe, Start, Teaching
 
 CHECKPOINT_EVERY = 500
 """Steps between two checkpoints."""
@@ -253,7 +253,7 @@ def _compiled_step(
 ) -> Any:
     import tensorflow as tf
 
-    settings, teaching = recipe.optimiser, recipe.teaching
+    settings, teaching, lesson = recipe.optimiser, recipe.teaching, recipe.lesson
     variables = [variable for _, group, _ in optimisers for variable in group]
     own = len(model.trainable_variables)
     weight = teaching.hints.weight if teaching is not None and teaching.hints is not None else 0.0
@@ -268,8 +268,8 @@ def _compiled_step(
                 logits, guessed = guess.model(features, training=True)
                 besides = weight * errors(guessed, hints, hinted)
             losses = masked_losses(logits, targets, heard, settings.label_smoothing)
-            if teaching is not None:
-                losses = with_teacher(losses, logits, heard, taught, teaching)
+            if lesson is not None:
+                losses = with_teacher(losses, logits, heard, taught, lesson)
             loss = tf.reduce_mean(losses + besides)
         gradients = tape.gradient(loss, variables)
         # The network's own; what guesses may learn as fast as it can.
@@ -304,7 +304,9 @@ def masked_losses(logits: Any, targets: Any, heard: Any, smoothing: float) -> An
     return tf.nn.softmax_cross_entropy_with_logits(labels=wanted, logits=silenced)
 
 
-def with_teacher(losses: Any, logits: Any, heard: Any, taught: Any, teaching: Teaching) -> Any:
+def with_teacher(
+    losses: Any, logits: Any, heard: Any, taught: Any, teaching: Teaching | Start
+) -> Any:
     """Losses of the labels and of a teacher's answers, weighed as the recipe says.
 
     Args:

@@ -59,12 +59,20 @@ def load_folds(corpus: str) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(fold) for fold in folds)
 
 
-def make_split(corpora: Mapping[str, Corpus], *, fold: int, validation: Mapping[str, int]) -> Split:
+def make_split(
+    corpora: Mapping[str, Corpus],
+    *,
+    fold: int,
+    validation: Mapping[str, int],
+    within: Mapping[str, int] | None = None,
+) -> Split:
     """Split several corpora by speaker.
 
     Args:
         corpora: By name; a corpus without kept folds is refused.
         fold: 1-based; held out as test in each corpus. 0: nobody is held out.
+        within: For a corpus the fold (1-based) whose test speakers are dealt into shares, one of
+            which each fold holds out, instead of all of a fold's.
         validation: How many of the remaining speakers of each corpus are set aside to choose with.
 
     Raises:
@@ -82,6 +90,9 @@ def make_split(corpora: Mapping[str, Corpus], *, fold: int, validation: Mapping[
         folds = load_folds(name)
         if not 0 <= fold <= len(folds):
             raise UsageError(f"{name} has folds 1 to {len(folds)}, not {fold}")
+        if within and name in within:
+            dealt = folds[within[name] - 1]
+            folds = tuple(dealt[first :: len(folds)] for first in range(len(folds)))
         held_out = set(folds[fold - 1]) if fold else set()
         rest = [speaker for speaker in corpus.speakers if speaker not in held_out]
         chosen = set(choose_speakers(corpus, rest, validation.get(name, 0), salt=f"fold {fold}"))

@@ -1,0 +1,409 @@
+"""Making a model fit for a home: calibration, prior and thresholds, each judged on other folds.
+
+Everything is computed from what the networks of a cross-validation heard (:mod:`training.heard`),
+with the decision and the gathering of evidence that the daemon has. What is chosen for a fold is
+chosen on the other folds: on speakers, and sources of ordinary speech, that the fold's figures are
+not measured on, each heard by a network that was not trained on them. What is shipped is chosen on
+all folds together, and the figures of the folds are what it promises.
+
+1. Temperature and a bias for each class: those under which the truth is most likely, every corpus
+   and in it every class counting alike. After that the network's answers assume that all classes
+   are equally frequent.
+2. The prior: at home a larger share is neutral or calm (``home.ordinary_share`` of the recipe).
+3. A threshold for each sensitivity: the lowest at which ordinary speech gives no more emotional
+   events an hour than the recipe allows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from serd.model.decision import Decision
+from serd.model.emotions import EMOTIONS
+from serd.model.features import FeatureParameters
+from serd.model.gathering import Gatherer
+from serd.model.home import ORDINARY, SENSITIVITIES, Home, OperatingPoint
+from serd.model.model_file import ModelInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from serd.model.home import Sensitivity
+    from training.heard import Heard, HeardClip, HeardRecording
+    from training.recipe import HomeUse
+
+CURVE_RATES = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0)
+"""False emotional events an hour at which the operating curve is given."""
+_PAUSE_S = 0.6
+"""Between two clips of one speaker that are played one after the other."""
+_MOST_BIAS = 3.0
+_STIFFNESS = 0.02
+"""Of the bias: a class that one corpus alone has is not moved by a few odd clips."""
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """What makes probabilities of a network's answers, all classes being equally frequent."""
+
+    temperature: float
+    bias: dict[str, float]
+
+
+class Events(msgspec.Struct, frozen=True, kw_only=True):
+    """What would be told of some recordings, before there is a threshold."""
+
+    strengths: NDArray[np.float64]
+    """For each utterance the probability of the emotion that would be told, or 0 for none."""
+    emotions: tuple[str, ...]
+    """That emotion."""
+    ordinary: NDArray[np.bool_]
+    """Whether neutral or calm is told where no emotion is."""
+
+
+def fit_calibration(clips: Sequence[HeardClip], labels: Sequence[str]) -> Calibration:
+    """Temperature and biases under which the truth is most likely.
+
+    Every corpus counts alike, and in it every class. Calm is as right as neutral for a neutral clip
+    of a corpus that has no calm.
+
+    Args:
+        clips: Of speakers that are not judged by what comes out.
+        labels: Classes of the network.
+    """
+    from scipy.optimize import minimize
+
+    logs = np.array([clip.logs for clip in clips])
+    accepted, weights = _truths(clips, labels)
+
+    def loss(free: NDArray[np.float64]) -> float:
+        shifted = logs * np.exp(-free[0]) + free[1:]
+        shifted -= np.logaddexp.reduce(shifted, axis=1, keepdims=True)
+        likely = np.logaddexp.reduce(np.where(accepted, shifted, -np.inf), axis=1)
+        return float(-(weights * likely).sum() + _STIFFNESS * np.square(free[1:]).sum())
+
+    found = minimize(loss, np.zeros(1 + len(labels)), method="L-BFGS-B").x
+    bias = np.clip(found[1:] - found[1:].mean(), -_MOST_BIAS, _MOST_BIAS)
+    return Calibration(
+        temperature=round(float(np.clip(np.exp(found[0]), 0.3, 4.0)), 3),
+        bias={label: round(float(odds), 3) for label, odds in zip(labels, bias, strict=True)},
+    )
+
+
+def _truths(
+    clips: Sequence[HeardClip], labels: Sequence[str]
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Which classes are right for each clip, and how much it counts."""
+    present: dict[str, set[str]] = defaultdict(set)
+    for clip in clips:
+        present[clip.corpus].add(clip.emotion)
+    counts = Counter((clip.corpus, clip.emotion) for clip in clips)
+    accepted = np.array(
+        [
+            [
+                label == clip.emotion
+                or (
+                    clip.emotion == "neutral"
+                    and label == "calm"
+                    and "calm" not in present[clip.corpus]
+                )
+                for label in labels
+            ]
+            for clip in clips
+        ]
+    )
+    weights = np.array(
+        [1.0 / counts[clip.corpus, clip.emotion] / len(present[clip.corpus]) for clip in clips]
+    )
+    return accepted, weights / weights.sum()
+
+
+def make_home(calibration: Calibration, use: HomeUse, thresholds: Sequence[float]) -> Home:
+    """A home of which nothing has been measured yet.
+
+    Args:
+        calibration: What was fitted.
+        use: The recipe's wishes.
+        thresholds: One for each of ``SENSITIVITIES``.
+    """
+    points = {
+        name: OperatingPoint(threshold=threshold, events_per_hour=0.0, recall=0.0)
+        for name, threshold in zip(SENSITIVITIES, thresholds, strict=True)
+    }
+    return Home(
+        ordinary_share=use.ordinary_share,
+        trained_share=use.trained_share,
+        bias=calibration.bias,
+        gathering=use.gathering,
+        agree=use.agree,
+        sensitivity=points,
+    )
+
+
+def decision_of(labels: Sequence[str], temperature: float, home: Home | None) -> Decision:
+    """The daemon's decision with this calibration, telling whatever is on top."""
+    info = ModelInfo(
+        name="cross-validation",
+        version="0",
+        features=FeatureParameters(),
+        temperature=temperature,
+        home=home,
+    )
+    return Decision(labels, info, min_confidence=0.0)
+
+
+def events_of(recordings: Iterable[HeardRecording], decision: Decision, agree: int) -> Events:
+    """What the daemon would tell of recordings, each after a long silence.
+
+    Args:
+        recordings: What was heard in them.
+        decision: Knows the home.
+        agree: Utterances that must agree.
+    """
+    gatherer = Gatherer(decision, agree)
+    strengths, emotions, ordinary = [], [], []
+    for recording in recordings:
+        gatherer.reset()
+        for one in recording.utterances:
+            single = decision.decide(np.array(one.logs, dtype=np.float32))
+            told = gatherer.hear(single, one.start_s, one.end_s).prediction
+            emotional = told.emotion in EMOTIONS and told.emotion not in ORDINARY
+            strengths.append(told.scores[told.emotion] if emotional else 0.0)
+            emotions.append(told.emotion)
+            ordinary.append(sum(told.scores[name] for name in ORDINARY) >= 0.5)
+    return Events(
+        strengths=np.array(strengths),
+        emotions=tuple(emotions),
+        ordinary=np.array(ordinary, dtype=np.bool_),
+    )
+
+
+def hours(recordings: Iterable[HeardRecording], *, spoken: bool = False) -> float:
+    """Of recordings, or of the utterances in them."""
+    if spoken:
+        return sum(u.end_s - u.start_s for one in recordings for u in one.utterances) / 3600.0
+    return sum(one.duration_s for one in recordings) / 3600.0
+
+
+def threshold_for(strengths: NDArray[np.float64], length_h: float, rate: float) -> float:
+    """The lowest threshold at which no more than ``rate`` events an hour are told.
+
+    Half way between the last event that is told and the first that is not; never above 0.999.
+    """
+    ordered = np.sort(strengths)[::-1]
+    allowed = int(rate * length_h)
+    if allowed >= len(ordered):
+        return 0.0
+    above = ordered[allowed - 1] if allowed else 1.0
+    return round(min(0.999, float(ordered[allowed] + above) / 2.0 + 5e-5), 4)
+
+
+def sentences(heards: Iterable[Heard]) -> list[HeardRecording]:
+    """The ordinary speech by which thresholds are chosen: single words raise fewer false alarms."""
+    return [
+        one for heard in heards for one in heard.recordings if one.spoken and one.kind != "command"
+    ]
+
+
+class Fitted(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is chosen."""
+
+    temperature: float
+    home: Home
+
+
+def fit(heards: Sequence[Heard], use: HomeUse) -> Fitted:
+    """Choose everything on what some networks heard of what they were not trained on."""
+    labels = heards[0].labels
+    acted = [clip for heard in heards for clip in heard.clips if clip.corpus in use.corpora]
+    calibration = fit_calibration(acted, labels)
+    temperature = round(calibration.temperature * use.caution, 3)
+    bias = {label: round(odds / use.caution, 3) for label, odds in calibration.bias.items()}
+    calibration = Calibration(temperature=temperature, bias=bias)
+    home = make_home(calibration, use, [0.0] * len(SENSITIVITIES))
+    decision = decision_of(labels, temperature, home)
+    speech = sentences(heards)
+    events = events_of(speech, decision, use.agree)
+    thresholds = [
+        threshold_for(events.strengths, hours(speech), use.rates[name]) for name in SENSITIVITIES
+    ]
+    return Fitted(temperature=temperature, home=make_home(calibration, use, thresholds))
+
+
+def household(heard: Heard, fitted: Fitted, others: Sequence[Heard], agree: int) -> dict[str, Any]:
+    """What a model does at each sensitivity, and along the operating curve.
+
+    Args:
+        heard: By the network that is judged.
+        fitted: Chosen on ``others``.
+        others: The thresholds of the curve come from them.
+        agree: Utterances that must agree.
+
+    Returns:
+        ``points`` by sensitivity, and ``curve``: at each rate of :data:`CURVE_RATES`, as it was
+        allowed on the others, the rate here and the recalls.
+    """
+    decision = decision_of(heard.labels, fitted.temperature, fitted.home)
+    speech = sentences([heard])
+    events = events_of(speech, decision, agree)
+    elsewhere = sentences(others)
+    ranked = events_of(elsewhere, decision, agree).strengths
+    singles = [_single(clip, decision) for clip in heard.clips]
+
+    def at(threshold: float) -> dict[str, Any]:
+        told = events.strengths >= threshold
+        return {
+            "threshold": threshold,
+            "events": int(told.sum()),
+            "hours": round(hours(speech), 4),
+            "per_hour": float(told.sum() / max(hours(speech), 1e-9)),
+            "per_hour_of_speech": float(told.sum() / max(hours(speech, spoken=True), 1e-9)),
+            "recall": _recalls(heard.clips, singles, threshold),
+            "recall_in_a_row": _in_a_row(heard.clips, decision, agree, threshold),
+        }
+
+    points = {}
+    for name in SENSITIVITIES:
+        threshold = fitted.home.sensitivity[name].threshold
+        point = at(threshold)
+        point |= {
+            "by_emotion": dict(Counter(_told(events, threshold))),
+            "ordinary_share": float(
+                np.mean((events.strengths < threshold) & events.ordinary) if len(speech) else 0.0
+            ),
+            "groups": _groups(heard.recordings, decision, agree, threshold),
+        }
+        points[name] = point
+    curve = [
+        {"rate": rate, **at(threshold_for(ranked, hours(elsewhere), rate))} for rate in CURVE_RATES
+    ]
+    return {"points": points, "curve": curve}
+
+
+def _told(events: Events, threshold: float) -> list[str]:
+    return [
+        emotion
+        for emotion, strength in zip(events.emotions, events.strengths, strict=True)
+        if strength >= threshold and strength > 0.0
+    ]
+
+
+def _single(clip: HeardClip, decision: Decision) -> tuple[str, float]:
+    """The emotion that would be told of a clip alone, and its probability; else nothing and 0."""
+    told = decision.decide(np.array(clip.logs, dtype=np.float32))
+    emotional = told.emotion in EMOTIONS and told.emotion not in ORDINARY
+    return (told.emotion, told.confidence) if emotional else ("", 0.0)
+
+
+def _recalls(
+    clips: Sequence[HeardClip], singles: Sequence[tuple[str, float]], threshold: float
+) -> dict[str, dict[str, float]]:
+    """For each corpus the shares of emotional clips told rightly and wrongly, and of neutral ones
+    of which an emotion is told.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for corpus in sorted({clip.corpus for clip in clips}):
+        right = wrong = emotional = false = neutral = 0
+        for clip, (emotion, strength) in zip(clips, singles, strict=True):
+            if clip.corpus != corpus:
+                continue
+            told = strength >= threshold and strength > 0.0
+            if clip.emotion in ORDINARY:
+                neutral += 1
+                false += told
+            else:
+                emotional += 1
+                right += told and emotion == clip.emotion
+                wrong += told and emotion != clip.emotion
+        found[corpus] = {
+            "right": right / max(1, emotional),
+            "wrong": wrong / max(1, emotional),
+            "neutral_told": false / max(1, neutral),
+        }
+    return found
+
+
+def _in_a_row(
+    clips: Sequence[HeardClip], decision: Decision, agree: int, threshold: float
+) -> dict[str, list[float]]:
+    """Share of emotional clips told rightly when they are the first, second, third of one speaker
+    in one emotion.
+    """
+    rows: dict[tuple[str, str, str], list[HeardClip]] = defaultdict(list)
+    for clip in clips:
+        if clip.emotion not in ORDINARY:
+            rows[clip.corpus, clip.speaker, clip.emotion].append(clip)
+    hits: dict[str, list[list[bool]]] = defaultdict(lambda: [[], [], []])
+    gatherer = Gatherer(decision, agree)
+    for (corpus, _, emotion), row in rows.items():
+        for first in range(0, len(row) - 2, 3):
+            gatherer.reset()
+            now = 0.0
+            for place, clip in enumerate(row[first : first + 3]):
+                single = decision.decide(np.array(clip.logs, dtype=np.float32))
+                told = gatherer.hear(single, now, now + 2.0).prediction
+                now += 2.0 + _PAUSE_S
+                hits[corpus][place].append(
+                    told.emotion == emotion and told.scores[emotion] >= threshold
+                )
+    return {
+        corpus: [float(np.mean(of_place)) for of_place in places if of_place]
+        for corpus, places in sorted(hits.items())
+    }
+
+
+def _groups(
+    recordings: Sequence[HeardRecording], decision: Decision, agree: int, threshold: float
+) -> dict[str, dict[str, Any]]:
+    """Events an hour by source, kind, language and length of recordings, and of household sound."""
+    grouped: dict[str, list[HeardRecording]] = defaultdict(list)
+    for one in recordings:
+        length = (
+            "under 2 s" if one.duration_s < 2 else "2 to 6 s" if one.duration_s < 6 else "longer"
+        )
+        grouped[f"source {one.source}"].append(one)
+        grouped[f"kind {one.kind}"].append(one)
+        if one.spoken:
+            grouped[f"language {one.language}"].append(one)
+            grouped[f"length {length}"].append(one)
+        else:
+            grouped["household"].append(one)
+    found = {}
+    for name, some in sorted(grouped.items()):
+        events = events_of(some, decision, agree)
+        told = int((events.strengths >= threshold).sum()) if len(events.strengths) else 0
+        told = len(_told(events, threshold)) if threshold <= 0.0 else told
+        found[name] = {
+            "recordings": len(some),
+            "utterances": len(events.strengths),
+            "hours": round(hours(some), 4),
+            "events": told,
+        }
+    return found
+
+
+def measured(home: Home, points: dict[Sensitivity, dict[str, Any]], corpora: Sequence[str]) -> Home:
+    """A home with what was measured at its sensitivities.
+
+    Args:
+        home: Without.
+        points: Means over the folds: ``per_hour``, and ``recall`` by corpus.
+        corpora: Acted ones that were trained on; their mean recall is what is stated.
+    """
+    return msgspec.structs.replace(
+        home,
+        sensitivity={
+            name: OperatingPoint(
+                threshold=home.sensitivity[name].threshold,
+                events_per_hour=round(points[name]["per_hour"], 1),
+                recall=round(
+                    float(np.mean([points[name]["recall"][one]["right"] for one in corpora])), 3
+                ),
+            )
+            for name in SENSITIVITIES
+        },
+    )

@@ -1,0 +1,142 @@
+"""Beginning with the network of a packed model instead of a random one.
+
+A model file holds int8 weights with batch normalisation folded into them. They are made float
+again, and the normalisation is put back as it must have been: each channel's mean and variance are
+measured on training clips, and scale and offset are chosen so that the network computes what the
+packed one does. From there it can be trained on. What it has heard before counts as heard: the run
+keeps the test speakers of the fold that the model was trained without.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from serd.errors import UsageError
+from serd.model.model_file import ModelFile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from training.recipe import Network
+
+_FOLDER = Path(__file__).parent / "starts"
+_EPSILON = 1e-3
+"""Of batch normalisation, as in :mod:`training.network`."""
+
+
+def start_model(name_or_path: str) -> ModelFile:
+    """The model to begin with.
+
+    Args:
+        name_or_path: A packed model, or the name of one in ``training/starts`` without its ending.
+
+    Raises:
+        ModelError: There is no such model.
+    """
+    beside = _FOLDER / f"{name_or_path}.tflite"
+    return ModelFile.load(beside if beside.is_file() else name_or_path)
+
+
+def start_weights(
+    model: ModelFile, settings: Network, examples: NDArray[np.float32]
+) -> list[NDArray[np.float32]]:
+    """Weights of :func:`training.network.build_network` that compute what a packed model does.
+
+    Args:
+        model: The packed model.
+        settings: Sizes of the network; the model's must be the same.
+        examples: Features ``[clips, frames, coefficients]`` to measure means and variances on.
+
+    Returns:
+        As ``set_weights`` takes them.
+
+    Raises:
+        UsageError: The model's network has other sizes.
+    """
+    import keras
+
+    from training.network import TRANSFORM, build_network
+
+    network = build_network(settings, model.info.features, len(model.labels))
+    folded = _folded(model)
+    convolutions = [layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
+    normalisations = [
+        layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    plain = [layer for layer in convolutions if layer.name != TRANSFORM]
+    try:
+        for layer in convolutions:
+            kernel, bias = folded[tuple(layer.kernel.shape)]
+            layer.set_weights([kernel, bias] if layer.name == TRANSFORM else [kernel])
+        dense = network.get_layer("logits")
+        dense.set_weights(list(folded[tuple(dense.kernel.shape)]))
+        biases = [folded[tuple(layer.kernel.shape)][1] for layer in plain]
+    except KeyError as error:
+        raise UsageError(
+            f"{model.source} has a network of other sizes than the recipe's",
+            remedy="begin with a model of the same stem and widths",
+        ) from error
+    for layer, bias in zip(normalisations, biases, strict=True):
+        one = np.ones_like(bias)
+        layer.set_weights([one, bias, 0.0 * one, (1.0 - _EPSILON) * one])
+    watched = keras.Model(network.inputs, [layer.output for layer in plain])
+    sums: list[list[Any]] = [[] for _ in plain]
+    for first in range(0, len(examples), 32):
+        for place, output in enumerate(watched(examples[first : first + 32], training=False)):
+            values = np.asarray(output).reshape(-1, output.shape[-1]).astype(np.float64)
+            sums[place].append((len(values), values.sum(axis=0), np.square(values).sum(axis=0)))
+    for layer, bias, parts in zip(normalisations, biases, sums, strict=True):
+        count = sum(part[0] for part in parts)
+        mean = sum(part[1] for part in parts) / count
+        variance = np.maximum(sum(part[2] for part in parts) / count - mean * mean, 1e-6)
+        layer.set_weights([np.sqrt(variance + _EPSILON), bias + mean, mean, variance])
+    return [np.asarray(weight) for weight in network.get_weights()]
+
+
+def _folded(
+    model: ModelFile,
+) -> Mapping[tuple[int, ...], tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Kernel and bias of each layer, float again, by the shape of the kernel in Keras."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=model.network)
+    interpreter.allocate_tensors()
+    kernels: list[NDArray[np.float32]] = []
+    biases: dict[int, NDArray[np.float32]] = {}
+    for detail in interpreter.get_tensor_details():
+        scales = detail["quantization_parameters"]["scales"]
+        shape = tuple(int(size) for size in detail["shape"])
+        if len(shape) in (2, 4) and shape[0] > 1 and detail["dtype"] is np.int8:
+            values = interpreter.get_tensor(detail["index"]).astype(np.float32)
+            values *= scales.reshape(-1, *(1,) * (len(shape) - 1))
+            kernels.append(np.moveaxis(values, 0, -1))
+        elif len(shape) == 1 and detail["dtype"] is np.int32 and len(scales):
+            values = interpreter.get_tensor(detail["index"]).astype(np.float32) * scales
+            biases[shape[0]] = values
+    return {kernel.shape: (kernel, biases[kernel.shape[-1]]) for kernel in kernels}
+
+
+def recalled(
+    answers: NDArray[np.float32], truths: NDArray[np.int64], temperature: float
+) -> NDArray[np.float32]:
+    """What a network that is trained on is to remember: its own answers where they are right.
+
+    Args:
+        answers: Logits ``[clips, classes]`` before the training.
+        truths: The right class of each clip, -1 where nothing is to be remembered.
+        temperature: Of the model, that makes probabilities of the logits.
+
+    Returns:
+        Probabilities ``[clips, classes]``; a row of zeros where there is nothing to remember.
+    """
+    from training import metrics
+
+    right = answers.argmax(axis=1) == truths
+    return np.asarray(
+        metrics.softmax(answers, temperature) * right[:, np.newaxis], dtype=np.float32
+    )
