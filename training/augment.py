@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from serd.model.features import FeatureParameters
-    from training.recipe import Augmentation, BandLimit, Equaliser, Noise, Reverb, Span, Warp
+    from training.recipe import (
+        Augmentation,
+        BandLimit,
+        Equaliser,
+        Exchange,
+        Noise,
+        Reverb,
+        Span,
+        Warp,
+    )
 
 Power: TypeAlias = NDArray[np.float32]
 """Mel power, ``[batch, frames, bands]`` or ``[frames, bands]``."""
@@ -57,6 +66,7 @@ def augment(
         An array of the same shape; outside an utterance and its margins it stays silent, as the
         daemon pads an utterance with silence.
     """
+    power = exchange_spectra(power, lengths, settings.exchange, random)
     power = add_room(power, settings.reverb, features, random)
     speech_power = power.sum(axis=(1, 2)) / np.maximum(lengths, 1)
     noise = noise_like(power, speech_power, settings.noise, random)
@@ -92,6 +102,35 @@ def warp(power: Power, settings: Warp, random: np.random.Generator) -> Power:
     rows = np.linspace(0, len(power) - 1, max(1, round(len(power) * stretch)))
     columns = np.minimum(np.arange(power.shape[1]) * shift, power.shape[1] - 1)
     return _between(_between(power, rows).T, columns).T
+
+
+def exchange_spectra(
+    power: Power, lengths: NDArray[np.int64], settings: Exchange, random: np.random.Generator
+) -> Power:
+    """Give some clips the long-term spectrum of another clip of the batch.
+
+    Corpora differ in microphone, room and codec, and a network learns these as readily as voices.
+    What differs between the mean spectra of two clips, smoothed over neighbouring bands and less
+    its mean, becomes a gain for each band of one of them.
+
+    Args:
+        power: Silence but for the utterances.
+        lengths: Frames of each utterance.
+        settings: How often, and how far.
+        random: Source of everything random.
+    """
+    if settings.probability <= 0.0:
+        return power
+    mean = power.sum(axis=1) / np.maximum(lengths, 1)[:, np.newaxis]
+    decibels = 10.0 * np.log10(np.maximum(mean, 1e-10))
+    kernel = np.hanning(9)[1:-1]
+    padded = np.pad(decibels, ((0, 0), (3, 3)), mode="edge")
+    smooth = np.stack([np.convolve(row, kernel / kernel.sum(), mode="valid") for row in padded])
+    chosen = random.random(len(power)) < settings.probability
+    change = smooth[random.permutation(len(power))] - smooth
+    change -= change.mean(axis=1, keepdims=True)
+    change = np.clip(change, -settings.most_db, settings.most_db) * chosen[:, np.newaxis]
+    return power * _decibel_factors(change)[:, np.newaxis, :]
 
 
 def add_room(

@@ -59,8 +59,9 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def trained(self) -> bool:
-        """Whether its figures are there."""
-        return (Path(self.folder) / "metrics.json").is_file()
+        """Whether its figures are there, or all that they are computed from."""
+        made = "metrics.json" if self.recipe.home is None else "heard.json"
+        return (Path(self.folder) / made).is_file()
 
     @property
     def unprobed(self) -> tuple[str, ...]:
@@ -258,3 +259,44 @@ def run_task(task: Task) -> Outcome:
             said = done.stdout.decode(errors="replace").strip()
             error = said or f"ended with {done.returncode}"
     return Outcome(folder=task.folder, seconds=round(time.monotonic() - began, 1), error=error)
+
+
+def settle_all(
+    planned: Sequence[Recipe], home: Path, root: Path, *, cache: Path, progress: Progress
+) -> None:
+    """Calibrate every run by what the runs of other folds heard, and measure it so.
+
+    Args:
+        planned: The recipe of each run; all have heard what they are tested on.
+        home: Folder of the runs.
+        root: Folder of the corpora.
+        cache: Folder of the cache.
+        progress: Hears of it.
+
+    Raises:
+        UsageError: There is but one fold, so that nothing can be chosen on others.
+    """
+    from training.heard import Heard
+    from training.home import fit, household
+    from training.material import gather
+    from training.runs import Run
+
+    if len({recipe.fold for recipe in planned}) < 2:
+        raise UsageError("One fold cannot be calibrated by others", remedy="name several: --folds")
+    heard = {
+        (recipe.fold, recipe.seed): msgspec.json.decode(
+            (folder_of(home, recipe) / "heard.json").read_bytes(), type=Heard
+        )
+        for recipe in planned
+    }
+    for number, recipe in enumerate(planned):
+        assert recipe.home is not None
+        progress("calibrate", number, len(planned))
+        others = [one for (fold, _), one in heard.items() if fold != recipe.fold]
+        fitted = fit(others, recipe.home)
+        run = Run.open(folder_of(home, recipe))
+        run.settle(fitted)
+        run.evaluate(gather(recipe, root, cache=cache), jobs=1)
+        run.keep_household(
+            household(heard[recipe.fold, recipe.seed], fitted, others, recipe.home.agree)
+        )

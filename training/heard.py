@@ -10,18 +10,20 @@ without asking a network again.
 from __future__ import annotations
 
 import math
+from pathlib import Path  # noqa: TC003 - msgspec reads the annotation
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from serd.model.model_file import ModelFile, pack
+from training.corpora import corpus_folder
+from training.corpora.esc10 import read_sounds
 from training.corpora.ordinary import SOUND, SPEECH, read_recordings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
 
     from training.corpora import Clip
-    from training.corpora.esc10 import Sound
 
 _LEAST = 1e-7
 """Stands for a score that was rounded to 0."""
@@ -81,13 +83,22 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float
 
 
+def pack_bare(model: Path) -> bytes:
+    """The same network with a temperature of 1 and no home: what it says is what it hears."""
+    packed = ModelFile.load(model)
+    info = msgspec.structs.replace(
+        packed.info, temperature=1.0, abstain_threshold=0.0, home=None, evaluation={}
+    )
+    return pack(packed.network, packed.labels, info)
+
+
 def ordinary(
     root: Path, sources: Iterable[str] | None, kinds: frozenset[str] = SPEECH | SOUND
 ) -> list[Ask]:
     """Recordings of the corpus of ordinary speech: speech of some sources, and all sound.
 
     Args:
-        root: Its folder.
+        root: Folder of the corpora.
         sources: Of speech; None: all.
         kinds: Those that are wanted.
     """
@@ -100,13 +111,13 @@ def ordinary(
             language=one.language,
             duration_s=one.duration_s,
         )
-        for one in read_recordings(root, kinds)
+        for one in read_recordings(corpus_folder("ordinary", root), kinds)
         if one.kind in SOUND or wanted is None or one.source in wanted
     ]
 
 
-def household(sounds: Iterable[Sound]) -> list[Ask]:
-    """The sounds of ESC-10, each kind as a source."""
+def household(root: Path) -> list[Ask]:
+    """The sounds of ESC-10 that no training heard, each kind as a source."""
     from serd.audio.file import read_mono16k
     from serd.audio.format import SAMPLE_RATE
 
@@ -118,7 +129,7 @@ def household(sounds: Iterable[Sound]) -> list[Ask]:
             language="-",
             duration_s=len(read_mono16k(sound.path)) / SAMPLE_RATE,
         )
-        for sound in sounds
+        for sound in read_sounds(root)
     ]
 
 
@@ -133,8 +144,8 @@ def listen(
     """Ask a packed model, by the code of ``serd classify``.
 
     Args:
-        model: A packed file, or the name of a shipped one; what its calibration does is undone
-            only where it does nothing, so pack it with a temperature of 1 and no home.
+        model: A packed file, or the name of a shipped one. For what the network itself hears, one
+            of :func:`pack_bare`.
         clips: Acted clips, each taken as one utterance.
         asked: Recordings that are cut into utterances.
         jobs: Processes.
@@ -144,7 +155,6 @@ def listen(
         InputError: A file cannot be read.
     """
     from serd.config import Config, ModelConfig
-    from serd.model.model_file import ModelFile
     from serd.offline import examine_all
 
     labels = ModelFile.load(model).labels

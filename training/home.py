@@ -42,6 +42,7 @@ CURVE_RATES = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0)
 """False emotional events an hour at which the operating curve is given."""
 _PAUSE_S = 0.6
 """Between two clips of one speaker that are played one after the other."""
+_LENGTHS = {"under 2 s": 2.0, "2 to 6 s": 6.0, "longer": float("inf")}
 _MOST_BIAS = 3.0
 _STIFFNESS = 0.02
 """Of the bias: a class that one corpus alone has is not moved by a few odd clips."""
@@ -154,6 +155,11 @@ def decision_of(labels: Sequence[str], temperature: float, home: Home | None) ->
         home=home,
     )
     return Decision(labels, info, min_confidence=0.0)
+
+
+def scores_of(clip: HeardClip, decision: Decision) -> dict[str, float]:
+    """The scores that the daemon gives an acted clip."""
+    return decision.decide(np.array(clip.logs, dtype=np.float32)).scores
 
 
 def events_of(recordings: Iterable[HeardRecording], decision: Decision, agree: int) -> Events:
@@ -302,9 +308,7 @@ def _single(clip: HeardClip, decision: Decision) -> tuple[str, float]:
 def _recalls(
     clips: Sequence[HeardClip], singles: Sequence[tuple[str, float]], threshold: float
 ) -> dict[str, dict[str, float]]:
-    """For each corpus the shares of emotional clips told rightly and wrongly, and of neutral ones
-    of which an emotion is told.
-    """
+    """Shares of clips told, by corpus: emotional ones rightly and wrongly, neutral ones at all."""
     found: dict[str, dict[str, float]] = {}
     for corpus in sorted({clip.corpus for clip in clips}):
         right = wrong = emotional = false = neutral = 0
@@ -330,8 +334,9 @@ def _recalls(
 def _in_a_row(
     clips: Sequence[HeardClip], decision: Decision, agree: int, threshold: float
 ) -> dict[str, list[float]]:
-    """Share of emotional clips told rightly when they are the first, second, third of one speaker
-    in one emotion.
+    """Share of emotional clips told rightly as the first, second, third of a row.
+
+    A row is of one speaker in one emotion.
     """
     rows: dict[tuple[str, str, str], list[HeardClip]] = defaultdict(list)
     for clip in clips:

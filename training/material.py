@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path  # noqa: TC003 - msgspec reads the annotation
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
@@ -15,8 +16,6 @@ from training.refit import rejoined
 from training.sounds import training_sounds
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from training.recipe import Recipe
 
 Progress: TypeAlias = Callable[[str, int, int], None]
@@ -39,6 +38,8 @@ class Material(msgspec.Struct, frozen=True, kw_only=True):
     """Clips of ``corpora``, of every side."""
     sounds: list[Any] = []
     """Mel power of sounds that are no speech, for training."""
+    root: Path
+    """Folder of the corpora."""
 
     def side(self, name: str) -> list[Prepared]:
         """The prepared clips of ``train``, ``validation`` or ``test``."""
@@ -94,7 +95,9 @@ def gather(
     split = make_split(corpora, fold=recipe.fold, validation=validation, within=within)
     listens = recipe.sounds or (recipe.refit and recipe.refit.sounds)
     sounds = training_sounds(root, recipe.features) if listens else []
-    return Material(corpora=corpora, cross=cross, split=split, prepared=prepared, sounds=sounds)
+    return Material(
+        corpora=corpora, cross=cross, split=split, prepared=prepared, sounds=sounds, root=root
+    )
 
 
 def _heard(corpus: Corpus, recipe: Recipe) -> Corpus:

@@ -30,8 +30,8 @@ class CorpusUse(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     votes_weight: Share = 0.0
     """Weight of the listeners' votes beside the actor's intention in the target."""
     target: dict[str, Share] = {}
-    """What a network should say of every clip, instead of the clip's own label; what is missing to 1
-    is spread over the other classes. For speech of which nobody has said what is felt; such clips
+    """What a network should say of every clip instead of the clip's own label; what is missing to
+    1 is spread over the other classes. For speech of which nobody has said what is felt; such clips
     are not taught by a teacher either."""
     within: Count | None = None
     """Only the test speakers of this fold are ever held out: they are dealt into as many shares as
@@ -195,10 +195,19 @@ class Warp(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Largest change of the bands' place, as a share of it."""
 
 
+class Exchange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The long-term spectrum of another clip of the batch, so that none tells of its corpus."""
+
+    probability: Share = 0.0
+    most_db: Positive = 20.0
+    """Largest change of a band."""
+
+
 class Augmentation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a clip goes through on its way into a batch, in this order."""
 
     warp: Warp = Warp()
+    exchange: Exchange = Exchange()
     reverb: Reverb = Reverb()
     noise: Noise = Noise()
     equaliser: Equaliser = Equaliser()
@@ -319,6 +328,11 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     for them with coarser steps."""
     coverage: Share = 0.7
     """Share of the validation clips that the abstain threshold lets through."""
+
+    @property
+    def acted(self) -> tuple[str, ...]:
+        """The corpora that are trained on and in which emotions are acted."""
+        return tuple(name for name, use in self.corpora.items() if not use.target)
 
     @property
     def lesson(self) -> Teaching | Start | None:

@@ -12,6 +12,8 @@
         checkpoint.npz    where to go on if it was broken off
         weights.npz       the running mean of the weights at the end
         calibration.json  temperature and threshold
+        heard.json        what the network says of all that it is tested on (training.heard)
+        home.json         prior, bias and thresholds for a home (training.home)
         refit/            the last stretch, if the recipe has one: a run of its own
         model.tflite      the packed model
         metrics.json      every figure on the test speakers
@@ -27,11 +29,14 @@ import numpy as np
 
 from serd.errors import UsageError
 from serd.model.features import FeatureParameters
+from serd.model.home import Home
 from serd.model.model_file import Corpus as CorpusEntry
 from serd.model.model_file import ModelInfo, pack
 from training.batches import labels_of, measure_features, plain_features
 from training.calibrate import Calibration, calibrate
-from training.evaluate import classify_clips, figures
+from training.evaluate import Answer, classify_clips, figures
+from training.heard import Heard, household, listen, ordinary, pack_bare
+from training.home import decision_of, scores_of
 from training.material import silent
 from training.prepare import CACHE
 from training.provenance import provenance
@@ -47,6 +52,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from serd.model.model_file import ModelFile
+    from training.corpora import Clip
+    from training.home import Fitted
     from training.lesson import Lesson
     from training.material import Material, Progress
     from training.prepare import Prepared
@@ -307,20 +314,17 @@ class Run:
         Returns:
             What ``metrics.json`` holds.
         """
-        calibration = msgspec.convert(self.read("calibration.json"), Calibration)
         if self.recipe.refit is not None:
             material = material.rejoined()
-        clips = [one.clip for one in material.side("test")]
-        for corpus in material.cross.values():
-            clips += corpus.clips
-        done = 0
-
-        def step(count: int) -> None:
-            nonlocal done
-            done += count
-            progress("evaluate", done, len(clips))
-
-        answers = classify_clips(self.model, clips, jobs=jobs, progress=step)
+        heard = self.listen(material, jobs=jobs, progress=progress)
+        if self.recipe.home is not None and not (self.folder / "home.json").is_file():
+            return {}
+        calibration = msgspec.convert(self.read("calibration.json"), Calibration)
+        decision = decision_of(heard.labels, calibration.temperature, self.home())
+        answers = [
+            Answer(clip=clip, scores=scores_of(one, decision))
+            for clip, one in zip(self._asked(material), heard.clips, strict=True)
+        ]
         wanted = {"coverage": self.recipe.coverage, "threshold": calibration.abstain_threshold}
         result = {
             "model": {"name": self.recipe.name, "version": self.recipe.version},
@@ -330,6 +334,7 @@ class Run:
             "teaching": self.read("teaching.json") if self.recipe.teaching else None,
             "refit": self.last.read("run.json") if self.recipe.refit else None,
             "calibration": msgspec.to_builtins(calibration),
+            "home": msgspec.to_builtins(self.home()),
             "left_out": {
                 name: corpus.left_out
                 for name, corpus in {**material.corpora, **material.cross}.items()
@@ -338,10 +343,11 @@ class Run:
             "cross_corpus": {},
             "float32": self._float_figures(material, wanted),
         }
-        for name in (*self.recipe.corpora, *self.recipe.cross_corpora):
+        for name in (*self.recipe.acted, *self.recipe.cross_corpora):
             of_corpus = [answer for answer in answers if answer.clip.corpus == name]
             place = "test" if name in self.recipe.corpora else "cross_corpus"
-            result[place][name] = figures(of_corpus, **wanted)
+            if of_corpus:
+                result[place][name] = figures(of_corpus, **wanted)
         self._pack(material, calibration, summary(result))
         network = (self.folder / "network.tflite").read_bytes()
         result["model"] |= {
@@ -350,6 +356,58 @@ class Run:
         }
         self._write("metrics.json", result)
         return result
+
+    def listen(self, material: Material, *, jobs: int = 2, progress: Progress = silent) -> Heard:
+        """What the packed network says of all that it is tested on; taken from the folder if done.
+
+        Temperature, prior and bias are taken back, so that others can be tried.
+        """
+        kept = self.folder / "heard.json"
+        if not kept.is_file():
+            clips, done = self._asked(material), 0
+            recordings = []
+            if self.recipe.home is not None:
+                tested = {voice.split("/")[1] for voice in material.split.test if _nobody(voice)}
+                recordings = ordinary(material.root, tested) + household(material.root)
+            whole = len(clips) + len(recordings)
+
+            def step(count: int) -> None:
+                nonlocal done
+                done += count
+                progress("listen", done, whole)
+
+            bare = self.folder / "bare.tflite"
+            bare.write_bytes(pack_bare(self.model))
+            heard = listen(bare, clips, recordings, jobs=jobs, progress=step)
+            bare.unlink()
+            self._write("heard.json", heard)
+        return msgspec.json.decode(kept.read_bytes(), type=Heard)
+
+    def settle(self, fitted: Fitted) -> None:
+        """Take over what was chosen on other folds."""
+        threshold = fitted.home.sensitivity["normal"].threshold
+        self._write(
+            "calibration.json",
+            Calibration(temperature=fitted.temperature, abstain_threshold=threshold),
+        )
+        self._write("home.json", fitted.home)
+
+    def keep_household(self, figures: dict[str, Any]) -> None:
+        """Keep what the model does in a home beside its other figures."""
+        self._write("metrics.json", self.read("metrics.json") | {"household": figures})
+
+    def home(self) -> Home | None:
+        """What the model assumes of a home, if that has been chosen."""
+        if not (self.folder / "home.json").is_file():
+            return None
+        return msgspec.convert(self.read("home.json"), Home)
+
+    def _asked(self, material: Material) -> list[Clip]:
+        """The acted clips that the model is tested on."""
+        clips = [one.clip for one in material.side("test") if not _nobody(one.clip.voice)]
+        for corpus in material.cross.values():
+            clips += corpus.clips
+        return clips
 
     @property
     def last(self) -> Run:
@@ -390,7 +448,6 @@ class Run:
         """Accuracy and UAR of the network before quantisation, on the same clips."""
         from serd.model.emotions import EMOTIONS
         from training import metrics
-        from training.evaluate import Answer
         from training.network import build_network
         from training.train import predict, set_up_tensorflow
 
@@ -398,10 +455,12 @@ class Run:
         labels = labels_of(self.recipe)
         model = build_network(self.recipe.network, self.features(), len(labels))
         model.set_weights(self.last.weights())
-        test = material.side("test")
+        test = [one for one in material.side("test") if not _nobody(one.clip.voice)]
+        if not test:
+            return {}
         scores = metrics.softmax(predict(model, plain_features(test, self.features())))
         found: dict[str, Any] = {}
-        for name in self.recipe.corpora:
+        for name in self.recipe.acted:
             answers = [
                 Answer(
                     clip=one.clip,
@@ -411,6 +470,8 @@ class Run:
                 for one, row in zip(test, scores, strict=True)
                 if one.clip.corpus == name
             ]
+            if not answers:
+                continue
             every = figures(answers, **wanted)
             found[name] = {key: every[key] for key in ("clips", "accuracy", "uar")}
         return found
@@ -442,6 +503,7 @@ class Run:
             features=self.features(),
             temperature=calibration.temperature,
             abstain_threshold=calibration.abstain_threshold,
+            home=self.home(),
             corpora=corpus_entries(material),
             licence=self.recipe.licence,
             evaluation=evaluation or {},
@@ -455,6 +517,11 @@ class Run:
         part = self.folder / f"{name}.part"
         part.write_bytes(text + b"\n")
         part.replace(self.folder / name)
+
+
+def _nobody(voice: str) -> bool:
+    """Whether a voice is a source of ordinary speech, in which nobody acts."""
+    return voice.startswith("ordinary/")
 
 
 def corpus_entries(material: Material) -> tuple[CorpusEntry, ...]:

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from training.corpora.clip import AUDIO_SUFFIXES, Clip, Corpus, content_duplicates
-from training.corpora.readers import READERS, corpora_root, read_corpora, read_corpus
+from training.corpora.readers import (
+    READERS,
+    corpora_root,
+    corpus_folder,
+    read_corpora,
+    read_corpus,
+)
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -12,6 +18,7 @@ __all__ = [
     "Corpus",
     "content_duplicates",
     "corpora_root",
+    "corpus_folder",
     "read_corpora",
     "read_corpus",
 ]

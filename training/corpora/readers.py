@@ -62,14 +62,7 @@ def read_corpus(name: str, root: Path) -> Corpus:
         UsageError: Nobody reads a corpus of that name.
         InputError: Its folder is missing or holds no clip of it.
     """
-    folder = next(
-        (
-            entry
-            for entry in sorted(root.iterdir())
-            if entry.is_dir() and _key(entry.name) == _key(name)
-        ),
-        None,
-    )
+    folder = _folder(name, root)
     described = folder is not None and (folder / folders.DESCRIPTION).is_file()
     reader = READERS.get(name)
     if reader is None and not described:
@@ -83,6 +76,23 @@ def read_corpus(name: str, root: Path) -> Corpus:
     if not corpus.clips:
         raise InputError(f"{folder} holds no clip of {corpus.title}")
     return corpus
+
+
+def corpus_folder(name: str, root: Path) -> Path:
+    """The folder of a corpus.
+
+    Raises:
+        InputError: There is none.
+    """
+    folder = _folder(name, root)
+    if folder is None:
+        raise InputError(f"The corpus {name!r} has no folder in {root}")
+    return folder
+
+
+def _folder(name: str, root: Path) -> Path | None:
+    folders = (entry for entry in sorted(root.iterdir()) if entry.is_dir())
+    return next((entry for entry in folders if _key(entry.name) == _key(name)), None)
 
 
 def read_corpora(names: Iterable[str], root: Path) -> dict[str, Corpus]:
