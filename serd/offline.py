@@ -119,7 +119,7 @@ class Examiner:
         self._audio = config.audio
         self._speech = config.speech
         self._whole = whole
-        self._classifier = Classifier.configured(config)
+        self._classifier = Classifier.configured(config, stated="even")
         if personal:
             self._classifier.decision.adaptation = _learned(config, self._classifier.model)
         self._vad = make_vad(config.speech)

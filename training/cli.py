@@ -123,6 +123,60 @@ def evaluate(*, model: str | None, as_json: bool, **options: Any) -> None:
 
 
 @main.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--model", default="default", show_default=True, help="A packed model, or its name.")
+@click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@plain_errors
+def ordinary(folder: Path, model: str, jobs: int, *, as_json: bool) -> None:
+    """Count the emotions that a model tells of recordings in which nobody feels strongly.
+
+    FOLDER is searched to the bottom for audio files, which are cut into utterances as the daemon
+    cuts them. Every emotion that is told of them is a false alarm.
+    """
+    from tempfile import TemporaryDirectory
+
+    from serd.errors import UsageError
+    from serd.model.model_file import ModelFile
+    from training.heard import listen, of_folder, pack_bare
+    from training.home import told_of
+
+    info = ModelFile.load(model).info
+    if info.home is None:
+        raise UsageError(
+            f"{model} says nothing of homes, so it has no sensitivities to be measured",
+            remedy="name a model that `serd-train folds` and `serd-train release` made with `home`",
+        )
+    asked = of_folder(folder)
+    with Meter().running() as meter, TemporaryDirectory() as place:
+        bare = Path(place) / "bare.tflite"
+        bare.write_bytes(pack_bare(model))
+        done = 0
+
+        def step(count: int) -> None:
+            nonlocal done
+            done += count
+            meter("listen", done, len(asked))
+
+        heard = listen(bare, [], asked, jobs=jobs, progress=step)
+    found = told_of(heard, info.temperature, info.home, info.home.agree)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
+        return
+    click.echo(
+        f"{found['recordings']} recordings, {60 * found['hours']['of_recording']:.1f} minutes,"
+        f" {found['utterances']} utterances"
+    )
+    for name, point in found["told"].items():
+        words = ", ".join(f"{count} {emotion}" for emotion, count in point["events"].items())
+        rate = point["per_hour"]
+        click.echo(
+            f"{name}: {rate['of_recording']:.1f} an hour of recording,"
+            f" {rate['of_speech']:.1f} an hour of speech ({words or 'nothing told'})"
+        )
+
+
+@main.command()
 @click.option("--name", default="default", show_default=True, help="Of a released model.")
 @click.option("--figures", type=click.Path(path_type=Path), help="JSON of a run instead.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where the card goes.")
@@ -190,14 +244,13 @@ def evaluate_model(model: str, recipe: Recipe, root: Path, *, jobs: int = 2) -> 
     Returns:
         For each corpus what :func:`training.evaluate.figures` gives.
     """
-    from serd.model.model_file import ModelFile
     from training.evaluate import classify_clips, figures
     from training.folds import make_split
 
-    info = ModelFile.load(model).info
-    corpora = read_corpora(recipe.corpora, root)
+    corpora = read_corpora(recipe.acted, root)
     validation = {name: use.validation_speakers for name, use in recipe.corpora.items()}
-    split = make_split(corpora, fold=recipe.fold, validation=validation)
+    within = {name: use.within for name, use in recipe.corpora.items() if use.within}
+    split = make_split(corpora, fold=recipe.fold, validation=validation, within=within)
     chosen = {name: split.side(corpus.clips, "test") for name, corpus in corpora.items()}
     others = read_corpora(recipe.cross_corpora, root)
     chosen |= {name: list(corpus.clips) for name, corpus in others.items()}
@@ -212,9 +265,7 @@ def evaluate_model(model: str, recipe: Recipe, root: Path, *, jobs: int = 2) -> 
                 meter(f"evaluate {name}", done, whole)
 
             answers = classify_clips(model, clips, jobs=jobs, progress=step)
-            result[name] = figures(
-                answers, coverage=recipe.coverage, threshold=info.abstain_threshold
-            )
+            result[name] = figures(answers, coverage=recipe.coverage)
     return result
 
 

@@ -15,7 +15,7 @@ a fold with more seeds than others counts no more than they do.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -97,6 +97,7 @@ def summarise(planned: Sequence[Recipe], home: Path) -> dict[str, Any]:
             name: _corpus(name, place, [result for result, _ in found])
             for name, place in places.items()
         },
+        "household": _household([result for result, _ in found]),
         "probed": len(probed),
         "probes": spread_tree(probed) if probed else None,
         "runs": runs,
@@ -244,6 +245,39 @@ def _corpus(name: str, place: str, results: Sequence[Mapping[str, Any]]) -> dict
     if all("reliability" in one for one in each):
         summary |= _confidence(runs)
     return summary
+
+
+def _household(results: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """What the runs do in homes: spreads, and the events of all runs together by group."""
+    runs = [result for result in results if "household" in result]
+    if not runs:
+        return None
+    trees = [
+        (result["recipe"]["fold"], result["recipe"]["seed"], result["household"]) for result in runs
+    ]
+    found: dict[str, Any] = spread_tree(trees)
+    seeds = len({seed for _, seed, _ in trees})
+    for name, point in found["points"].items():
+        groups: dict[str, dict[str, float]] = {}
+        emotions: Counter[str] = Counter()
+        for _, _, tree in trees:
+            emotions.update(tree["points"][name]["by_emotion"])
+            for group, counts in tree["points"][name]["groups"].items():
+                kept = groups.setdefault(group, dict.fromkeys(counts, 0))
+                for key, value in counts.items():
+                    kept[key] += value
+        for counts in groups.values():
+            counts["per_hour"] = counts["events"] / counts["hours"] if counts["hours"] else 0.0
+        point["groups"] = dict(sorted(groups.items()))
+        point["by_emotion"] = dict(emotions.most_common())
+        events = sum(tree["points"][name]["events"] for _, _, tree in trees)
+        length = sum(tree["points"][name]["hours"] for _, _, tree in trees)
+        point["pooled"] = {
+            "events": events / seeds,
+            "hours": length / seeds,
+            "per_hour": events / length if length else 0.0,
+        }
+    return found
 
 
 def _confidence(runs: Sequence[tuple[int, int, Mapping[str, Any]]]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from serd.model.emotions import UNCERTAIN
 from training import metrics
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     clip: Clip
     scores: dict[str, float]
     """Probability of each class."""
+    told: str
+    """What the model decides: a class, or ``uncertain``."""
 
 
 def classify_clips(
@@ -64,7 +67,8 @@ def classify_clips(
     for clip, examination in zip(clips, examined, strict=True):
         if examination.error is not None:
             raise examination.error
-        answers.append(Answer(clip=clip, scores=examination.findings[0].scores))
+        finding = examination.findings[0]
+        answers.append(Answer(clip=clip, scores=finding.scores, told=finding.emotion))
         progress(1)
     return answers
 
@@ -129,13 +133,12 @@ def axis_signs(answers: Sequence[Answer], axis: int) -> tuple[list[str], list[st
     return truth, heard
 
 
-def figures(answers: Sequence[Answer], *, coverage: float, threshold: float) -> dict[str, Any]:
+def figures(answers: Sequence[Answer], *, coverage: float) -> dict[str, Any]:
     """Everything that is reported of one corpus.
 
     Args:
         answers: On clips of one corpus.
         coverage: Share of the clips for the accuracy of the most confident ones.
-        threshold: Confidence from which the model decides.
     """
     emotions = sorted({answer.clip.emotion for answer in answers})
     truth = [answer.clip.emotion for answer in answers]
@@ -145,7 +148,12 @@ def figures(answers: Sequence[Answer], *, coverage: float, threshold: float) -> 
     ]
     confidence = np.array([max(answer.scores.values()) for answer in answers])
     right = np.array([a == b for a, b in zip(truth, heard, strict=True)])
-    decided = confidence >= threshold
+    told = [
+        ("neutral" if one.told == "calm" and "calm" not in emotions else one.told)
+        for one in answers
+    ]
+    decided = np.array([one != UNCERTAIN for one in told])
+    told_right = np.array([a == b for a, b in zip(truth, told, strict=True)])
     labels = sorted(set(truth) | set(heard))
     by_speaker: dict[str, list[bool]] = defaultdict(list)
     for answer, hit in zip(answers, right, strict=True):
@@ -181,7 +189,7 @@ def figures(answers: Sequence[Answer], *, coverage: float, threshold: float) -> 
         "coverage": coverage,
         "accuracy_at_coverage": metrics.accuracy_at_coverage(confidence, right, coverage),
         "decided_share": float(decided.mean()),
-        "decided_accuracy": float(right[decided].mean()) if decided.any() else None,
+        "decided_accuracy": float(told_right[decided].mean()) if decided.any() else None,
         "speaker_accuracy": {
             name: float(np.mean(hits)) for name, hits in sorted(by_speaker.items())
         },

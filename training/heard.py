@@ -83,7 +83,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float
 
 
-def pack_bare(model: Path) -> bytes:
+def pack_bare(model: Path | str) -> bytes:
     """The same network with a temperature of 1 and no home: what it says is what it hears."""
     packed = ModelFile.load(model)
     info = msgspec.structs.replace(
@@ -113,6 +113,28 @@ def ordinary(
         )
         for one in read_recordings(corpus_folder("ordinary", root), kinds)
         if one.kind in SOUND or wanted is None or one.source in wanted
+    ]
+
+
+def of_folder(folder: Path) -> list[Ask]:
+    """Anybody's own recordings of ordinary speech, each folder below ``folder`` as a source.
+
+    Raises:
+        InputError: There are none, or one cannot be read.
+    """
+    from serd.audio.file import read_mono16k
+    from serd.audio.format import SAMPLE_RATE
+    from serd.offline import recordings
+
+    return [
+        Ask(
+            path=path,
+            source=path.parent.name,
+            kind="talk",
+            language="-",
+            duration_s=len(read_mono16k(path)) / SAMPLE_RATE,
+        )
+        for path in recordings(folder)
     ]
 
 

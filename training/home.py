@@ -17,7 +17,7 @@ all folds together, and the figures of the folds are what it promises.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from serd.model.decision import Prediction
     from serd.model.home import Sensitivity
     from training.heard import Heard, HeardClip, HeardRecording
     from training.recipe import HomeUse
@@ -145,8 +146,15 @@ def make_home(calibration: Calibration, use: HomeUse, thresholds: Sequence[float
     )
 
 
-def decision_of(labels: Sequence[str], temperature: float, home: Home | None) -> Decision:
-    """The daemon's decision with this calibration, telling whatever is on top."""
+def decision_of(
+    labels: Sequence[str],
+    temperature: float,
+    home: Home | None,
+    *,
+    stated: Literal["home", "even"] = "home",
+    min_confidence: float | None = 0.0,
+) -> Decision:
+    """The daemon's decision with this calibration; by default it tells whatever is on top."""
     info = ModelInfo(
         name="cross-validation",
         version="0",
@@ -154,12 +162,12 @@ def decision_of(labels: Sequence[str], temperature: float, home: Home | None) ->
         temperature=temperature,
         home=home,
     )
-    return Decision(labels, info, min_confidence=0.0)
+    return Decision(labels, info, min_confidence=min_confidence, stated=stated)
 
 
-def scores_of(clip: HeardClip, decision: Decision) -> dict[str, float]:
-    """The scores that the daemon gives an acted clip."""
-    return decision.decide(np.array(clip.logs, dtype=np.float32)).scores
+def answer_of(clip: HeardClip, decision: Decision) -> Prediction:
+    """What ``serd classify --whole`` says of an acted clip."""
+    return decision.decide(np.array(clip.logs, dtype=np.float32))
 
 
 def events_of(recordings: Iterable[HeardRecording], decision: Decision, agree: int) -> Events:
@@ -250,8 +258,8 @@ def household(heard: Heard, fitted: Fitted, others: Sequence[Heard], agree: int)
         agree: Utterances that must agree.
 
     Returns:
-        ``points`` by sensitivity, and ``curve``: at each rate of :data:`CURVE_RATES`, as it was
-        allowed on the others, the rate here and the recalls.
+        ``points`` by sensitivity, and ``curve`` by the rates of :data:`CURVE_RATES` that were
+        allowed on the others: the rate here, and the recalls.
     """
     decision = decision_of(heard.labels, fitted.temperature, fitted.home)
     speech = sentences([heard])
@@ -284,9 +292,7 @@ def household(heard: Heard, fitted: Fitted, others: Sequence[Heard], agree: int)
             "groups": _groups(heard.recordings, decision, agree, threshold),
         }
         points[name] = point
-    curve = [
-        {"rate": rate, **at(threshold_for(ranked, hours(elsewhere), rate))} for rate in CURVE_RATES
-    ]
+    curve = {f"{rate:g}": at(threshold_for(ranked, hours(elsewhere), rate)) for rate in CURVE_RATES}
     return {"points": points, "curve": curve}
 
 
@@ -389,6 +395,35 @@ def _groups(
             "events": told,
         }
     return found
+
+
+def told_of(heard: Heard, temperature: float, home: Home, agree: int) -> dict[str, Any]:
+    """What a model with a home tells of recordings at each sensitivity, by emotion.
+
+    Args:
+        heard: What its network says of them.
+        temperature: The model's.
+        home: The model's.
+        agree: Utterances that must agree.
+    """
+    events = events_of(heard.recordings, decision_of(heard.labels, temperature, home), agree)
+    length = {
+        "of_recording": hours(heard.recordings),
+        "of_speech": hours(heard.recordings, spoken=True),
+    }
+    points = {}
+    for name in SENSITIVITIES:
+        told = Counter(_told(events, home.sensitivity[name].threshold))
+        points[name] = {
+            "events": dict(told.most_common()),
+            "per_hour": {key: told.total() / max(one, 1e-9) for key, one in length.items()},
+        }
+    return {
+        "recordings": len(heard.recordings),
+        "utterances": len(events.strengths),
+        "hours": length,
+        "told": points,
+    }
 
 
 def measured(home: Home, points: dict[Sensitivity, dict[str, Any]], corpora: Sequence[str]) -> Home:

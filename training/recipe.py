@@ -260,6 +260,8 @@ class Start(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Weight of its answers in the loss of such a clip; the rest is the label's."""
     temperature: Positive = 2.0
     gain: Positive = 2.0
+    keep: Share = 0.0
+    """Share of the weights before training in the weights after it."""
 
 
 class HomeUse(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -36,14 +36,14 @@ from training.batches import labels_of, measure_features, plain_features
 from training.calibrate import Calibration, calibrate
 from training.evaluate import Answer, classify_clips, figures
 from training.heard import Heard, household, listen, ordinary, pack_bare
-from training.home import decision_of, scores_of
+from training.home import answer_of, decision_of
 from training.material import silent
 from training.prepare import CACHE
 from training.provenance import provenance
 from training.quantise import convert, representative_clips
 from training.recipe import Recipe
 from training.refit import stretch
-from training.start import recalled, start_model, start_weights
+from training.start import mixed, recalled, start_model, start_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from serd.model.decision import Decision
     from serd.model.model_file import ModelFile
     from training.corpora import Clip
     from training.home import Fitted
@@ -224,8 +225,11 @@ class Run:
             progress(f"train (loss {newest['loss']:.3f}{note})", step, steps)
 
         model = trainer.run(watch)
+        weights = [np.asarray(weight) for weight in model.get_weights()]
+        if began is not None and self.recipe.start is not None:
+            weights = mixed(start, weights, self.recipe.start.keep)
         with (self.folder / "weights.npz").open("wb") as file:
-            np.savez(file, *model.get_weights())
+            np.savez(file, *weights)
 
     def _begin(
         self, began: ModelFile, training: Sequence[Prepared]
@@ -320,12 +324,18 @@ class Run:
         if self.recipe.home is not None and not (self.folder / "home.json").is_file():
             return {}
         calibration = msgspec.convert(self.read("calibration.json"), Calibration)
-        decision = decision_of(heard.labels, calibration.temperature, self.home())
+        decision = decision_of(
+            heard.labels,
+            calibration.temperature,
+            self.home(),
+            stated="even",
+            min_confidence=calibration.abstain_threshold,
+        )
+        said = [answer_of(one, decision) for one in heard.clips]
         answers = [
-            Answer(clip=clip, scores=scores_of(one, decision))
-            for clip, one in zip(self._asked(material), heard.clips, strict=True)
+            Answer(clip=clip, scores=one.scores, told=one.emotion)
+            for clip, one in zip(self._asked(material), said, strict=True)
         ]
-        wanted = {"coverage": self.recipe.coverage, "threshold": calibration.abstain_threshold}
         result = {
             "model": {"name": self.recipe.name, "version": self.recipe.version},
             "training": [msgspec.to_builtins(entry) for entry in corpus_entries(material)],
@@ -341,13 +351,13 @@ class Run:
             },
             "test": {},
             "cross_corpus": {},
-            "float32": self._float_figures(material, wanted),
+            "float32": self._float_figures(material, decision),
         }
         for name in (*self.recipe.acted, *self.recipe.cross_corpora):
             of_corpus = [answer for answer in answers if answer.clip.corpus == name]
             place = "test" if name in self.recipe.corpora else "cross_corpus"
             if of_corpus:
-                result[place][name] = figures(of_corpus, **wanted)
+                result[place][name] = figures(of_corpus, coverage=self.recipe.coverage)
         self._pack(material, calibration, summary(result))
         network = (self.folder / "network.tflite").read_bytes()
         result["model"] |= {
@@ -444,10 +454,8 @@ class Run:
         with np.load(file) as kept:
             return [kept[name] for name in kept.files]
 
-    def _float_figures(self, material: Material, wanted: dict[str, float]) -> dict[str, Any]:
+    def _float_figures(self, material: Material, decision: Decision) -> dict[str, Any]:
         """Accuracy and UAR of the network before quantisation, on the same clips."""
-        from serd.model.emotions import EMOTIONS
-        from training import metrics
         from training.network import build_network
         from training.train import predict, set_up_tensorflow
 
@@ -458,21 +466,18 @@ class Run:
         test = [one for one in material.side("test") if not _nobody(one.clip.voice)]
         if not test:
             return {}
-        scores = metrics.softmax(predict(model, plain_features(test, self.features())))
+        logits = predict(model, plain_features(test, self.features()))
+        said = [(one.clip, decision.decide(row)) for one, row in zip(test, logits, strict=True)]
         found: dict[str, Any] = {}
         for name in self.recipe.acted:
             answers = [
-                Answer(
-                    clip=one.clip,
-                    scores=dict.fromkeys(EMOTIONS, 0.0)
-                    | {label: float(value) for label, value in zip(labels, row, strict=True)},
-                )
-                for one, row in zip(test, scores, strict=True)
-                if one.clip.corpus == name
+                Answer(clip=clip, scores=prediction.scores, told=prediction.emotion)
+                for clip, prediction in said
+                if clip.corpus == name
             ]
             if not answers:
                 continue
-            every = figures(answers, **wanted)
+            every = figures(answers, coverage=self.recipe.coverage)
             found[name] = {key: every[key] for key in ("clips", "accuracy", "uar")}
         return found
 

@@ -18,7 +18,7 @@ from serd.errors import UsageError
 from serd.model.model_file import ModelFile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -140,3 +140,22 @@ def recalled(
     return np.asarray(
         metrics.softmax(answers, temperature) * right[:, np.newaxis], dtype=np.float32
     )
+
+
+def mixed(
+    before: Sequence[NDArray[np.float32]], after: Sequence[NDArray[np.float32]], keep: float
+) -> list[NDArray[np.float32]]:
+    """Weights between those before and those after training.
+
+    A network between the two keeps more of what it could do on recordings unlike those that it was
+    trained on last, and loses little of what it learned (Wortsman et al., 2022, arXiv:2109.01903).
+
+    Args:
+        before: What training began with.
+        after: What came of it.
+        keep: Share of the former, 0..1.
+    """
+    return [
+        (keep * old + (1.0 - keep) * new).astype(np.float32)
+        for old, new in zip(before, after, strict=True)
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
@@ -47,6 +47,9 @@ class Classifier:
         min_confidence: Below it the emotion is ``uncertain``; None: the model's own threshold.
         sensitivity: How readily an emotion is told: ``low``, ``normal`` or ``high``; without effect
             where ``min_confidence`` is given or the model has but one threshold.
+        stated: What the scores assume: that all classes are equally frequent (``even``), or the
+            shares of a ``home``, where nearly everything is neutral. The emotion is told by the
+            latter either way.
 
     Raises:
         ModelError: If the network is not what the model file says.
@@ -61,11 +64,16 @@ class Classifier:
         threads: int = 1,
         min_confidence: float | None = None,
         sensitivity: Sensitivity = "normal",
+        stated: Literal["home", "even"] = "even",
     ) -> None:
         self.model = model
         """The model file."""
         self.decision = Decision(
-            model.labels, model.info, min_confidence=min_confidence, sensitivity=sensitivity
+            model.labels,
+            model.info,
+            min_confidence=min_confidence,
+            sensitivity=sensitivity,
+            stated=stated,
         )
         """What is made of the network's output."""
         self._interpreter = Interpreter(model, threads=threads)
@@ -79,6 +87,7 @@ class Classifier:
         threads: int = 1,
         min_confidence: float | None = None,
         sensitivity: Sensitivity = "normal",
+        stated: Literal["home", "even"] = "even",
     ) -> Classifier:
         """Load a model.
 
@@ -89,6 +98,7 @@ class Classifier:
             min_confidence: Below it the emotion is ``uncertain``; None: the model's own threshold.
             sensitivity: How readily an emotion is told: ``low``, ``normal`` or ``high``; without
                 effect where ``min_confidence`` is given or the model has but one threshold.
+            stated: See the class.
 
         Returns:
             The classifier.
@@ -103,10 +113,11 @@ class Classifier:
             threads=threads,
             min_confidence=min_confidence,
             sensitivity=sensitivity,
+            stated=stated,
         )
 
     @classmethod
-    def configured(cls, config: Config) -> Classifier:
+    def configured(cls, config: Config, *, stated: Literal["home", "even"] = "home") -> Classifier:
         """Load the model that a configuration names, with its settings; errors as of `load`."""
         settings = config.model
         return cls.load(
@@ -114,6 +125,7 @@ class Classifier:
             threads=settings.threads,
             min_confidence=settings.min_confidence,
             sensitivity=config.decision.sensitivity,
+            stated=stated,
         )
 
     @property

@@ -70,6 +70,9 @@ class Decision:
         min_confidence: Below it the decision is `UNCERTAIN`; None: the model's own threshold.
         sensitivity: Which of the model's own thresholds; without effect where ``min_confidence``
             is given or the model has but one.
+        stated: Which shares of the classes the scores of a prediction assume: those of a ``home``,
+            or that all classes are ``even``, as for recordings of which nothing is known. What is
+            told is decided by those of a home either way.
 
     Raises:
         ValueError: If ``min_confidence`` is not within 0..1, or there is no such sensitivity.
@@ -82,6 +85,7 @@ class Decision:
         *,
         min_confidence: float | None = None,
         sensitivity: Sensitivity = "normal",
+        stated: Literal["home", "even"] = "home",
     ) -> None:
         self.labels = tuple(labels)
         """Classes in the order of the network's output, and of all arrays here."""
@@ -99,6 +103,10 @@ class Decision:
             self.log_prior = _log_shares(self.labels, self.home.ordinary_share)
             bias = [self.home.bias.get(label, 0.0) for label in self.labels]
             self._shift = self.log_prior - trained + np.array(bias)
+        self._stated = stated
+        self._unstated = np.zeros(len(labels))
+        if self.home is not None and stated == "even":
+            self._unstated = trained - self.log_prior
         if min_confidence is not None and not 0.0 <= min_confidence <= 1.0:
             msg = f"a minimum confidence of {min_confidence} is not within 0 .. 1"
             raise ValueError(msg)
@@ -141,6 +149,7 @@ class Decision:
             self._info,
             min_confidence=self._min_confidence,
             sensitivity=self._sensitivity,
+            stated=self._stated,
         )
 
     def decide(self, output: npt.NDArray[np.float32]) -> Prediction:
@@ -204,19 +213,27 @@ class Decision:
         return self._weigh(np.full(len(self.labels), 1.0 / len(self.labels)), certain=False)
 
     def _weigh(self, probabilities: npt.NDArray[np.float64], *, certain: bool = True) -> Prediction:
-        scores = dict.fromkeys(EMOTIONS, 0.0)
-        scores.update(zip(self.labels, probabilities.tolist(), strict=True))
-        top = max(self.labels, key=scores.__getitem__)
+        emotion = UNCERTAIN
+        if certain:
+            emotion = self.told(self._by_name(probabilities))
+            if self._unstated.any():
+                probabilities = softmax(np.log(np.maximum(probabilities, 1e-300)) + self._unstated)
+        scores = self._by_name(probabilities)
         return Prediction(
-            emotion=self.told(scores) if certain else UNCERTAIN,
-            confidence=scores[top],
+            emotion=emotion,
+            confidence=max(scores[label] for label in self.labels),
             scores=scores,
             valence=math.fsum(p * COORDINATES[name][0] for name, p in scores.items()),
             arousal=math.fsum(p * COORDINATES[name][1] for name, p in scores.items()),
         )
 
+    def _by_name(self, probabilities: npt.NDArray[np.float64]) -> dict[str, float]:
+        scores = dict.fromkeys(EMOTIONS, 0.0)
+        scores.update(zip(self.labels, probabilities.tolist(), strict=True))
+        return scores
+
     def told(self, scores: Mapping[str, float]) -> str:
-        """Which emotion to tell of such probabilities, or `UNCERTAIN`."""
+        """Which emotion to tell of probabilities that assume a home's shares, or `UNCERTAIN`."""
         top = max(self.labels, key=scores.__getitem__)
         if self.home is None:
             return top if scores[top] >= self.threshold else UNCERTAIN

@@ -37,7 +37,7 @@ class Clip(msgspec.Struct, frozen=True, kw_only=True):
     text: str | None = None
     """The corpus's own code for the sentence."""
     cut: Literal["whole", "utterances"] = "whole"
-    """Whether the file is one utterance, or speech to be cut into utterances as the daemon would."""
+    """Whether the file is one utterance, or speech to be cut into utterances as the daemon does."""
     key: str | None = None
     """What tells the clip from all others of its corpus, where the file's name does not."""
 

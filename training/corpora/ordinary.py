@@ -55,30 +55,29 @@ def read_recordings(root: Path, kinds: frozenset[str] = SPEECH | SOUND) -> list[
         InputError: There is no manifest, it cannot be read, or a line of it is not as it must be.
     """
     file = root / MANIFEST
-    found = []
     try:
         with file.open(encoding="utf-8", newline="") as lines:
-            for row in csv.DictReader(lines):
-                if row["kind"] in kinds:
-                    found.append(
-                        Recording(
-                            path=root / row["path"],
-                            source=row["path"].split("/", maxsplit=1)[0],
-                            kind=row["kind"],
-                            language=row["language"],
-                            speaker=row["speaker"],
-                            licence=row["licence"],
-                            origin=row["origin"],
-                            duration_s=float(row["duration_s"]),
-                        )
-                    )
+            found = [_recording(root, row) for row in csv.DictReader(lines) if row["kind"] in kinds]
     except OSError as error:
         raise InputError(f"Cannot read {file}: {error.strerror}") from error
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{file} has a line without path, kind, language, speaker, licence, origin or duration_s"
+            f"{file} has a line without all of path, kind, language, speaker, licence, origin, duration_s"
         ) from error
     return sorted(found, key=lambda recording: recording.path)
+
+
+def _recording(root: Path, row: dict[str, str]) -> Recording:
+    return Recording(
+        path=root / row["path"],
+        source=row["path"].split("/", maxsplit=1)[0],
+        kind=row["kind"],
+        language=row["language"],
+        speaker=row["speaker"],
+        licence=row["licence"],
+        origin=row["origin"],
+        duration_s=float(row["duration_s"]),
+    )
 
 
 def read(root: Path) -> Corpus:

@@ -77,13 +77,12 @@ def probe(
             prediction = judge.judge(hearing.power(clip, name))
             # Rounded as `serd classify` prints, so that a tie is the same tie.
             scores = {label: round(score, 6) for label, score in prediction.scores.items()}
-            answer = Answer(clip=clip, scores=scores)
+            answer = Answer(clip=clip, scores=scores, told=prediction.emotion)
             answers.setdefault((clip.corpus, name), []).append(answer)
         step(1, "judge")
-    threshold = judge.classifier.threshold
     corpora: dict[str, Any] = {}
     for (corpus, name), given in answers.items():
-        every = figures(given, coverage=coverage, threshold=threshold)
+        every = figures(given, coverage=coverage)
         place = corpora.setdefault(
             corpus,
             {key: every[key] for key in ("clips", "speakers", "classes")} | {"conditions": {}},
