@@ -27,7 +27,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -263,7 +264,7 @@ def run_task(task: Task) -> Outcome:
 
 def settle_all(
     planned: Sequence[Recipe], home: Path, root: Path, *, cache: Path, progress: Progress
-) -> None:
+) -> dict[str, Any]:
     """Calibrate every run by what the runs of other folds heard, and measure it so.
 
     Args:
@@ -273,11 +274,18 @@ def settle_all(
         cache: Folder of the cache.
         progress: Hears of it.
 
+    Returns:
+        ``pooled``: by corpus the figures of all folds' test clips together, each as the network
+        that had not heard its speaker says it; ``temperature`` and ``home``: chosen on all folds,
+        for the model that is shipped.
+
     Raises:
         UsageError: There is but one fold, so that nothing can be chosen on others.
     """
+    from training.corpora import Clip
+    from training.evaluate import Answer, figures
     from training.heard import Heard
-    from training.home import fit, household
+    from training.home import answer_of, decision_of, fit, household, measured
     from training.material import gather
     from training.runs import Run
 
@@ -289,14 +297,67 @@ def settle_all(
         )
         for recipe in planned
     }
+    pooled: dict[str, list[Answer]] = {}
     for number, recipe in enumerate(planned):
         assert recipe.home is not None
         progress("calibrate", number, len(planned))
+        here = heard[recipe.fold, recipe.seed]
         others = [one for (fold, _), one in heard.items() if fold != recipe.fold]
         fitted = fit(others, recipe.home)
         run = Run.open(folder_of(home, recipe))
         run.settle(fitted)
         run.evaluate(gather(recipe, root, cache=cache), jobs=1)
-        run.keep_household(
-            household(heard[recipe.fold, recipe.seed], fitted, others, recipe.home.agree)
+        run.keep_household(household(here, fitted, others, recipe.home.agree))
+        decision = decision_of(
+            here.labels,
+            fitted.temperature,
+            fitted.home,
+            stated="even",
+            min_confidence=fitted.home.sensitivity["normal"].threshold,
         )
+        for clip in here.clips:
+            said = answer_of(clip, decision)
+            pooled.setdefault(clip.corpus, []).append(
+                Answer(
+                    clip=Clip(
+                        path=Path(clip.name),
+                        corpus=clip.corpus,
+                        speaker=clip.speaker,
+                        emotion=clip.emotion,
+                    ),
+                    scores=said.scores,
+                    told=said.emotion,
+                )
+            )
+    first = planned[0]
+    assert first.home is not None
+    shipped = fit(list(heard.values()), first.home)
+    points = _mean_points([Run.open(folder_of(home, one)).read("metrics.json") for one in planned])
+    return {
+        "pooled": {
+            corpus: figures(answers, coverage=first.coverage) for corpus, answers in pooled.items()
+        },
+        "temperature": shipped.temperature,
+        "home": msgspec.to_builtins(measured(shipped.home, points, first.home.corpora)),
+    }
+
+
+def _mean_points(results: Sequence[dict[str, Any]]) -> dict[Any, Any]:
+    """What all runs measured at each sensitivity: events over all their hours, mean recalls."""
+    points: dict[Any, Any] = {}
+    for name in results[0]["household"]["points"]:
+        of_runs = [result["household"]["points"][name] for result in results]
+        events, length = (sum(one[key] for one in of_runs) for key in ("events", "hours"))
+        corpora = {corpus for one in of_runs for corpus in one["recall"]}
+        points[name] = {
+            "per_hour": events / max(length, 1e-9),
+            "recall": {
+                corpus: {
+                    "right": fmean(
+                        one["recall"][corpus]["right"] for one in of_runs if corpus in one["recall"]
+                    )
+                }
+                for corpus in corpora
+            },
+        }
+    return points

@@ -112,18 +112,19 @@ def folds(
             warm_up(untrained, jobs=options["jobs"], progress=meter)
         with _watching(tasks, meter):
             run_all(waiting, jobs=options["jobs"], cluster=cluster, finished=finished)
+    settled: dict[str, Any] = {}
     if recipe.home is not None and all(task.trained for task in tasks):
         from training.crossval import settle_all
 
         with Meter().running() as meter:
-            settle_all(
+            settled = settle_all(
                 planned,
                 home,
                 corpora_root(options["corpora"]),
                 cache=options["cache"] or CACHE,
                 progress=meter,
             )
-    write_summary(summarise(planned, home), written)
+    write_summary(summarise(planned, home, settled), written)
     click.echo(written)
     if failed:
         raise SerdError(

@@ -54,12 +54,15 @@ _DETAILS = ("kinds", "recall", "tried", "segmenter", "validation", "noise", "hum
 """Of the probes; they stay in the runs' folders."""
 
 
-def summarise(planned: Sequence[Recipe], home: Path) -> dict[str, Any]:
+def summarise(
+    planned: Sequence[Recipe], home: Path, settled: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Collect what the finished ones of some runs have measured.
 
     Args:
         planned: The recipe of each run.
         home: Folder of the runs.
+        settled: What :func:`training.crossval.settle_all` gave, kept as it is.
 
     Returns:
         What is kept as ``training/results/NAME-folds.json``.
@@ -102,7 +105,7 @@ def summarise(planned: Sequence[Recipe], home: Path) -> dict[str, Any]:
         "probes": spread_tree(probed) if probed else None,
         "runs": runs,
     }
-    return {"recipe": recipe, **_rounded(summary)}
+    return {"recipe": recipe, **_rounded(summary | {"settled": settled or None})}
 
 
 def spread(values: Iterable[tuple[int, int, float | None]]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from training.batches import labels_of, measure_features, plain_features
 from training.calibrate import Calibration, calibrate
 from training.evaluate import Answer, classify_clips, figures
 from training.heard import Heard, household, listen, ordinary, pack_bare
-from training.home import answer_of, decision_of
+from training.home import Fitted, answer_of, decision_of
 from training.material import silent
 from training.prepare import CACHE
 from training.provenance import provenance
@@ -54,7 +54,6 @@ if TYPE_CHECKING:
     from serd.model.decision import Decision
     from serd.model.model_file import ModelFile
     from training.corpora import Clip
-    from training.home import Fitted
     from training.lesson import Lesson
     from training.material import Material, Progress
     from training.prepare import Prepared
@@ -349,7 +348,7 @@ class Run:
                 name: corpus.left_out
                 for name, corpus in {**material.corpora, **material.cross}.items()
             },
-            "test": {},
+            "test": self._crossed(),
             "cross_corpus": {},
             "float32": self._float_figures(material, decision),
         }
@@ -393,6 +392,34 @@ class Run:
             self._write("heard.json", heard)
         return msgspec.json.decode(kept.read_bytes(), type=Heard)
 
+    def adopt(self, summary: Path) -> None:
+        """Take over what a cross-validation of the same recipe chose, for a model of everybody.
+
+        Args:
+            summary: What ``serd-train folds`` wrote.
+
+        Raises:
+            UsageError: There is none, or it is of another recipe.
+        """
+        remedy = "cross-validate first: serd-train folds"
+        try:
+            found = msgspec.json.decode(summary.read_bytes())
+        except FileNotFoundError as error:
+            raise UsageError(f"There is no {summary}", remedy=remedy) from error
+        ours = {
+            key: value
+            for key, value in msgspec.to_builtins(self.recipe).items()
+            if key not in {"fold", "seed"}
+        }
+        if found["recipe"] != msgspec.json.decode(msgspec.json.encode(ours)):
+            raise UsageError(f"{summary} is of another recipe", remedy=remedy)
+        settled: dict[str, Any] | None = found.get("settled")
+        if not settled:
+            raise UsageError(f"{summary} is not complete", remedy=remedy)
+        home = msgspec.convert(settled["home"], Home)
+        self.settle(Fitted(temperature=settled["temperature"], home=home))
+        self._write("crossed.json", settled["pooled"])
+
     def settle(self, fitted: Fitted) -> None:
         """Take over what was chosen on other folds."""
         threshold = fitted.home.sensitivity["normal"].threshold
@@ -401,6 +428,13 @@ class Run:
             Calibration(temperature=fitted.temperature, abstain_threshold=threshold),
         )
         self._write("home.json", fitted.home)
+
+    def _crossed(self) -> dict[str, Any]:
+        """For a model of everybody: what the cross-validation says of speakers not heard."""
+        if self.recipe.fold or not (self.folder / "crossed.json").is_file():
+            return {}
+        pooled: dict[str, Any] = self.read("crossed.json")
+        return {name: pooled[name] for name in self.recipe.acted}
 
     def keep_household(self, figures: dict[str, Any]) -> None:
         """Keep what the model does in a home beside its other figures."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training.material import gather, silent
@@ -9,10 +10,12 @@ from training.prepare import CACHE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from training.material import Progress
     from training.runs import Run
+
+SUMMARIES = Path(__file__).parent / "results"
+"""Where cross-validations are kept."""
 
 
 def do(
@@ -54,5 +57,7 @@ def do(
             material, source=teacher, cache=cache, jobs=jobs, threads=threads, progress=progress
         )
     if "evaluate" in stages:
+        if not run.recipe.fold:
+            run.adopt(SUMMARIES / f"{run.recipe.name}-folds.json")
         return run.evaluate(material, jobs=jobs, progress=progress)
     return {}

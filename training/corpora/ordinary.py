@@ -62,7 +62,7 @@ def read_recordings(root: Path, kinds: frozenset[str] = SPEECH | SOUND) -> list[
         raise InputError(f"Cannot read {file}: {error.strerror}") from error
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{file} has a line without all of path, kind, language, speaker, licence, origin, duration_s"
+            f"{file} has a line without one of the columns that it must have"
         ) from error
     return sorted(found, key=lambda recording: recording.path)
 

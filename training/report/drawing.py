@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from training.report import household
 from training.report.tables import title
 
 if TYPE_CHECKING:
@@ -311,7 +312,12 @@ def _adaptation(sources: Sources) -> Any:
     return figure
 
 
+def _operating(sources: Sources) -> Any:
+    return household.draw(sources, _canvas, _COLOURS, _MARKERS)
+
+
 PICTURES: dict[str, Callable[[Sources], Any]] = {
+    "operating": _operating,
     "folds": _folds,
     "speakers": _speakers,
     "confusion": _confusion,

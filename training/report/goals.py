@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from serd.config import SpeechConfig
+from training.report import household
 from training.report.sources import Measured, measured
 from training.report.tables import NOT_YET, table
 
@@ -75,10 +75,6 @@ def _calibration_error(corpus: str) -> Callable[[Sources], Measured | None]:
     return lambda sources: sources.calibration_error(corpus)
 
 
-def _probe(*path: str, factor: float = 100.0) -> Callable[[Sources], Measured | None]:
-    return lambda sources: _times(sources.probe(*path), factor)
-
-
 def _times(found: Measured | None, factor: float) -> Measured | None:
     if found is None:
         return None
@@ -129,29 +125,86 @@ def _random_split(sources: Sources) -> Measured | None:
     return Measured(value=fmean(found), folds_sd=spread)
 
 
-EVERYDAY = ("environment", "engines", SpeechConfig().engine, "held_out")
-"""Sounds that training never heard, through the detector that the daemon has unless told otherwise;
-crying and sneezing are counted apart."""
-_ROBUST = ("robustness", "corpora", "ravdess", "conditions")
-
 GOALS: tuple[Goal, ...] = (
+    Goal(
+        key="ordinary-events",
+        what="Emotional events in an hour of ordinary speech, sources never trained on",
+        must=10.0,
+        aim=2.0,
+        unit="per hour",
+        lower=True,
+        find=household.found("pooled", "per_hour"),
+        scale="model 1.4: 243 to 377",
+    ),
+    Goal(
+        key="crema-told",
+        what="CREMA-D: emotional clips rightly told at that setting",
+        must=50.0,
+        aim=60.0,
+        corpus="crema_d",
+        find=household.found("recall", "crema_d", "right", factor=100.0),
+        scale="model 1.4 at 20 an hour: 20",
+    ),
+    Goal(
+        key="emodb-told",
+        what="EMO-DB, never trained on: emotional clips rightly told at that setting",
+        must=20.0,
+        aim=35.0,
+        find=household.found("recall", "emodb", "right", factor=100.0),
+        scale="model 1.4 at 20 an hour: 9",
+    ),
+    Goal(
+        key="ordinary-neutral",
+        what="Ordinary utterances told neutral or calm",
+        must=70.0,
+        aim=90.0,
+        find=household.found("ordinary_share", factor=100.0),
+        scale="model 1.4: 5 to 10",
+    ),
+    Goal(
+        key="household-events",
+        what="Events in an hour of household sound, music, babies and coughs",
+        must=5.0,
+        aim=1.0,
+        unit="per hour",
+        lower=True,
+        find=household.found("groups", "household", "per_hour"),
+        scale="model 1.4: 54",
+    ),
+    *(
+        Goal(
+            key=f"{short}-ece",
+            what=f"{name}: expected calibration error, all test speakers together",
+            must=must,
+            aim=aim,
+            unit="",
+            digits=3,
+            lower=True,
+            corpus=only,
+            find=_calibration_error(corpus),
+        )
+        for short, name, corpus, only, must, aim in (
+            ("emodb", "EMO-DB, never trained on", "emodb", "", 0.08, 0.05),
+            ("crema", "CREMA-D", "crema_d", "crema_d", 0.04, 0.02),
+        )
+    ),
+    Goal(
+        key="crema-uar",
+        what="CREMA-D, its own classes: UAR",
+        must=68.0,
+        aim=72.0,
+        corpus="crema_d",
+        find=_figure("crema_d", "uar_own_classes"),
+        scale="best small one published 63.2; HuBERT-base 72.0",
+    ),
     Goal(
         key="ravdess-uar",
         what="RAVDESS, 8 classes: UAR",
-        must=68.0,
+        must=69.0,
         aim=74.0,
         corpus="ravdess",
         find=_figure("ravdess", "uar"),
         scale="best tiny network published 62.3; wav2vec2-base fine-tuned 68.3",
-    ),
-    Goal(
-        key="crema-uar",
-        what="CREMA-D, 6 classes: UAR",
-        must=68.0,
-        aim=73.0,
-        corpus="crema_d",
-        find=_figure("crema_d", "uar_own_classes"),
-        scale="best small one published 63.2; HuBERT-base 72.0",
     ),
     Goal(
         key="emodb-uar",
@@ -162,77 +215,13 @@ GOALS: tuple[Goal, ...] = (
         scale="HuBERT from other corpora 39 to 54",
     ),
     Goal(
-        key="ravdess-groups",
-        what="RAVDESS, 4 groups: accuracy",
-        must=78.0,
-        aim=82.0,
-        corpus="ravdess",
-        find=_figure("ravdess", "four_groups_accuracy"),
-    ),
-    Goal(
-        key="ravdess-groups-70",
-        what="RAVDESS, 4 groups: accuracy on the surest 70 %",
-        must=88.0,
-        aim=92.0,
-        corpus="ravdess",
-        find=_figure("ravdess", "four_groups_accuracy_at_coverage"),
-    ),
-    Goal(
-        key="ravdess-70",
-        what="RAVDESS, 8 classes: accuracy on the surest 70 %",
-        must=79.0,
-        aim=84.0,
-        corpus="ravdess",
-        find=_figure("ravdess", "accuracy_at_coverage"),
-    ),
-    Goal(
-        key="crema-70",
-        what="CREMA-D: accuracy on the surest 70 %",
-        must=79.0,
-        aim=84.0,
-        corpus="crema_d",
-        find=_figure("crema_d", "accuracy_at_coverage"),
-    ),
-    *(
-        Goal(
-            key=f"{short}-ece",
-            what=f"{name}: expected calibration error, all test speakers together",
-            must=0.04,
-            aim=0.02,
-            unit="",
-            digits=3,
-            lower=True,
-            corpus=corpus,
-            find=_calibration_error(corpus),
-        )
-        for short, name, corpus in (
-            ("ravdess", "RAVDESS", "ravdess"),
-            ("crema", "CREMA-D", "crema_d"),
-        )
-    ),
-    Goal(
-        key="noise",
-        what="RAVDESS in everyday noise at 10 dB: accuracy",
-        must=55.0,
-        aim=62.0,
-        corpus="ravdess",
-        find=_probe(*_ROBUST, "noise-10db", "accuracy"),
-    ),
-    Goal(
-        key="room",
-        what="RAVDESS in rooms with RT60 of 0.6 s: accuracy",
-        must=63.0,
-        aim=68.0,
-        corpus="ravdess",
-        find=_probe(*_ROBUST, "room-0.6s", "accuracy"),
-    ),
-    Goal(
-        key="telephone",
-        what="RAVDESS by telephone: accuracy",
-        must=50.0,
-        aim=58.0,
-        corpus="ravdess",
-        find=_probe(*_ROBUST, "telephone", "accuracy"),
+        key="nemo-uar",
+        what="nEMO (Polish), its own classes, speakers never heard: UAR",
+        must=60.0,
+        aim=70.0,
+        corpus="nemo",
+        find=_figure("nemo", "uar_own_classes"),
+        scale="model 1.4, never trained on it: 35",
     ),
     Goal(
         key="int8",
@@ -247,7 +236,7 @@ GOALS: tuple[Goal, ...] = (
     Goal(
         key="size",
         what="Size of the shipped file",
-        must=300.0,
+        must=400.0,
         aim=300.0,
         unit="kB",
         lower=True,
@@ -256,21 +245,12 @@ GOALS: tuple[Goal, ...] = (
     Goal(
         key="inference",
         what="One inference, one thread, on the machine that trained",
-        must=3.0,
+        must=1.0,
         aim=0.5,
         unit="ms",
         digits=2,
         lower=True,
         find=_milliseconds,
-    ),
-    Goal(
-        key="false-events",
-        what="Emotion events in an hour of everyday sounds, through the daemon",
-        must=20.0,
-        aim=2.0,
-        unit="per hour",
-        lower=True,
-        find=_probe(*EVERYDAY, "sounds", "events_per_hour", factor=1.0),
     ),
     Goal(
         key="random-split",

@@ -60,7 +60,12 @@ def in_short(sources: Sources) -> str:
             )
         )
     header = ["UAR, int8", "classes", "mean over folds ± SD between them", "SD between seeds"]
-    header += ["the shipped file, its own fold", "people, by voice alone (accuracy)"]
+    header += [
+        "all folds together"
+        if not sources.release["recipe"]["fold"]
+        else "the shipped file, its own fold",
+        "people, by voice alone (accuracy)",
+    ]
     return f"""\
 ## In short
 
@@ -89,7 +94,7 @@ def every_figure(sources: Sources) -> str:
     coverage = round(100 * sources.release["recipe"]["coverage"])
     header = [
         "",
-        *(f"{title(name)}{what}" for name in sources.corpora for what in (", mean", ", shipped")),
+        *(f"{title(name)}{what}" for name in sources.corpora for what in _columns(sources)),
     ]
     rows = []
     for key, words in _FIGURES:
@@ -110,9 +115,9 @@ def every_figure(sources: Sources) -> str:
     )
     calibration = sources.release["calibration"]
     words = f"""\
-The shipped file was tested on: {sizes}. Below a confidence of
+Tested on: {sizes}. Below a confidence of
 {calibration["abstain_threshold"]} it says `uncertain` (temperature {calibration["temperature"]});
-on validation speakers it then decides {coverage} % of the time. The four groups are neutral and
+what is told at home is decided by prior and threshold, see above. The four groups are neutral and
 calm; happy and surprised; sad; angry, fearful and disgusted; their scores are added up. The signs
 are those of the `valence` and `arousal` that the daemon publishes; neutral has none and is left
 out, calm counts as pleasant and sleepy."""
@@ -166,7 +171,8 @@ the runs that were tested on him or her.
 def quantised(sources: Sources) -> str:
     """int8 against float32."""
     rows = []
-    for corpus, alone in sources.release["float32"].items():
+    for corpus in sources.release["test"]:
+        alone = sources.release["float32"].get(corpus, {})
         crossed = sources.crossed(corpus)
         mean, loss = crossed.get("float32", {}), crossed.get("int8_less_float32", {})
         for key, words in (("uar", "UAR"), ("accuracy", "accuracy")):
@@ -180,8 +186,8 @@ def quantised(sources: Sources) -> str:
                     with_spread(measured(crossed.get("figures", {}).get(key))),
                     f"{100 * lost.value:+.2f}" if lost else "",
                     _ends(loss.get(key)),
-                    f"{alone[key]:.4f}",
-                    f"{shipped[key]:.4f}",
+                    number(alone.get(key)),
+                    number(shipped.get(key)),
                 )
             )
     header = ["", "", "float32, mean", "int8, mean", "difference, points", "lowest, highest"]
@@ -201,7 +207,7 @@ def class_by_class(sources: Sources) -> str:
     labels = {label for corpus in sources.corpora for label in sources.shipped(corpus)["recall"]}
     header = [
         "recall",
-        *(f"{title(name)}{what}" for name in sources.corpora for what in (", mean", ", shipped")),
+        *(f"{title(name)}{what}" for name in sources.corpora for what in _columns(sources)),
     ]
     rows = []
     for label in sorted(labels):
@@ -222,10 +228,7 @@ def class_by_class(sources: Sources) -> str:
             for place, label in enumerate(one["labels"])
             if label in one["recall"]
         ]
-        parts.append(
-            f"{title(corpus)}, the shipped file: a row for what was acted, a column for what was"
-            " heard.\n"
-        )
+        parts.append(f"{title(corpus)}: a row for what was acted, a column for what was heard.\n")
         parts.append(table(("", *one["labels"]), counts) + "\n")
     return "\n".join(parts)
 
@@ -276,6 +279,12 @@ def _by_chance(sources: Sources) -> str:
         f" many clips. Taken fold by fold and then averaged it is {'; '.join(said)}."
     )
     return f"\n{paragraph(text)}\n"
+
+
+def _columns(sources: Sources) -> tuple[str, str]:
+    """What stands in the two columns of a corpus."""
+    everybody = not sources.release["recipe"]["fold"]
+    return (", mean", ", all together" if everybody else ", shipped")
 
 
 def _named(sources: Sources, corpus: str) -> str:

@@ -1,0 +1,188 @@
+"""The card's first section of figures: what a household would be told, and how rightly."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from serd.model.home import SENSITIVITIES
+from training.report.sources import Measured, measured
+from training.report.tables import missing, number, paragraph, picture, table, title, with_spread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from training.report.sources import Sources
+
+_HEADING = "In a household"
+
+
+def section(sources: Sources) -> str:
+    """False alarms against emotions rightly told, at each sensitivity and along the curve."""
+    household = (sources.folds or {}).get("household")
+    if not household:
+        return missing(_HEADING, "serd-train folds")
+    home = sources.release.get("home") or {}
+    text = f"""\
+Ordinary speech, in which nobody acts, should give almost no emotional events; acted emotions should
+be told, and rightly. Each figure is of networks that were trained neither on the speakers nor on
+the sources of the recordings; prior, temperature, bias and thresholds were chosen on the other
+folds. Events are counted through the daemon's own path: detector, segmenter, network, gathered
+evidence, threshold. They assume that {100 * home.get("ordinary_share", 0.0):.0f} % of what is said
+at home is neutral or calm. *Rightly told* is of all emotional clips of a corpus, each heard alone;
+*wrongly* is told as another emotion."""
+    return f"""\
+## {_HEADING}
+
+{paragraph(text)}
+
+{_points(household)}
+
+{_in_a_row(household)}
+
+### The curve
+
+Thresholds chosen on other folds for so many false events an hour, and what came of them:
+
+{_curve(household)}
+
+{picture(sources.name, "operating", "emotions rightly told against false events an hour")}
+
+### Where false events come from
+
+At the default sensitivity, all folds together:
+
+{_groups(household)}
+"""
+
+
+def _corpora(household: dict[str, Any]) -> list[str]:
+    return list(household["points"]["normal"]["recall"])
+
+
+def _points(household: dict[str, Any]) -> str:
+    rows = []
+    for name in SENSITIVITIES:
+        point = household["points"][name]
+        sound = point["groups"].get("household", {})
+        rows.append(
+            (
+                f"**{name}**" if name == "normal" else name,
+                f"{point['pooled']['per_hour']:.1f}",
+                with_spread(measured(point["per_hour"]), 1),
+                number(sound.get("per_hour"), 1),
+                with_spread(measured(point["ordinary_share"]), 2),
+                *(
+                    f"{with_spread(measured(point['recall'][corpus]['right']), 2)}"
+                    f" ({point['recall'][corpus]['wrong']['mean']:.2f})"
+                    for corpus in _corpora(household)
+                ),
+            )
+        )
+    header = [
+        "sensitivity",
+        "false events an hour of ordinary speech",
+        "mean over folds ± SD",
+        "an hour of household sound",
+        "ordinary utterances told neutral or calm",
+    ]
+    header += [f"{title(corpus)} rightly told (wrongly)" for corpus in _corpora(household)]
+    return table(header, rows)
+
+
+def _in_a_row(household: dict[str, Any]) -> str:
+    places = household["points"]["normal"]["recall_in_a_row"]
+    rows = [
+        (title(corpus), *(number(one["mean"], 2) for one in values))
+        for corpus, values in places.items()
+    ]
+    return (
+        "Rightly told as the first, second and third utterance of one person in one emotion, at"
+        " the default sensitivity:\n\n" + table(("", "first", "second", "third"), rows)
+    )
+
+
+def _curve(household: dict[str, Any]) -> str:
+    rows = [
+        (
+            rate,
+            with_spread(measured(point["per_hour"]), 1),
+            *(
+                f"{point['recall'][corpus]['right']['mean']:.2f}"
+                f" ({point['recall'][corpus]['wrong']['mean']:.2f})"
+                for corpus in _corpora(household)
+            ),
+        )
+        for rate, point in household["curve"].items()
+    ]
+    header = ["allowed an hour", "measured an hour"]
+    header += [f"{title(corpus)} rightly (wrongly) told" for corpus in _corpora(household)]
+    return table(header, rows)
+
+
+def _groups(household: dict[str, Any]) -> str:
+    rows = [
+        (
+            name,
+            group["recordings"],
+            group["utterances"],
+            f"{group['hours']:.2f}",
+            group["events"],
+            f"{group['per_hour']:.1f}",
+        )
+        for name, group in household["points"]["normal"]["groups"].items()
+    ]
+    return table(("", "recordings", "utterances", "hours", "events", "an hour"), rows)
+
+
+def draw(sources: Sources, canvas: Callable[..., Any], colours: Any, markers: Any) -> Any:
+    """The operating curve: a line for each corpus.
+
+    Args:
+        sources: What is known of the model.
+        canvas: Makes a figure and its axes.
+        colours: One for each line.
+        markers: Likewise.
+    """
+    household = (sources.folds or {}).get("household")
+    if not household:
+        return None
+    figure, (axis,) = canvas(3.6)
+    for place, corpus in enumerate(_corpora(household)):
+        points = [
+            (point["per_hour"]["mean"], 100 * point["recall"][corpus]["right"]["mean"])
+            for point in household["curve"].values()
+        ]
+        axis.plot(*zip(*points, strict=True), color=colours[place], marker=markers[place], ms=4)
+        axis.annotate(
+            title(corpus),
+            points[-1],
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            color=colours[place],
+        )
+    axis.set_xscale("symlog", linthresh=1.0)
+    axis.set_xlim(left=0.0)
+    axis.set_ylim(bottom=0.0)
+    axis.set_xlabel("false emotional events in an hour of ordinary speech")
+    axis.set_ylabel("emotional clips rightly told, %")
+    axis.set_title("What is told of acted emotions, and at what price")
+    return figure
+
+
+def found(*path: str, factor: float = 1.0) -> Callable[[Sources], Measured | None]:
+    """A figure of the default sensitivity, by the keys that lead to it."""
+
+    def find(sources: Sources) -> Measured | None:
+        place: Any = ((sources.folds or {}).get("household") or {}).get("points", {}).get("normal")
+        for key in path:
+            place = place.get(key) if isinstance(place, dict) else None
+        if isinstance(place, int | float):
+            return Measured(value=factor * place, crossed=True)
+        one = measured(place)
+        if one is None:
+            return None
+        spread = None if one.folds_sd is None else factor * one.folds_sd
+        return Measured(value=factor * one.value, folds_sd=spread, crossed=True)
+
+    return find
