@@ -205,7 +205,7 @@ def release(*, into: Path, **options: Any) -> None:
     """Do all of it, and put the model, its figures and its card where they are shipped from."""
     from training.report import load_sources, write_card
 
-    _steps(("train", "quantise", "refit", "evaluate"), **options)
+    _steps(("train", "quantise", "refit", "evaluate"), results=into / RESULTS, **options)
     recipe = changed(load_recipe(options["recipe"]), options)
     folder = options["folder"] or Path("runs") / recipe.name
     shipped = into / "serd" / "model" / "data" / f"{recipe.name}.tflite"
@@ -272,6 +272,7 @@ def evaluate_model(model: str, recipe: Recipe, root: Path, *, jobs: int = 2) -> 
 def _steps(
     stages: tuple[str, ...],
     *,
+    results: Path = _REPOSITORY / RESULTS,
     recipe: str,
     corpora: Path | None,
     cache: Path | None,
@@ -296,6 +297,7 @@ def _steps(
             teacher=teacher,
             jobs=jobs,
             threads=threads,
+            results=results,
             progress=meter,
         )
     click.echo(f"run: {run.folder}", err=True)

@@ -44,8 +44,10 @@ CURVE_RATES = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0)
 _PAUSE_S = 0.6
 """Between two clips of one speaker that are played one after the other."""
 _LENGTHS = {"under 2 s": 2.0, "2 to 6 s": 6.0, "longer": float("inf")}
+_LEAST_THRESHOLD = 0.01
+"""Below any probability that is on top of eight."""
 _MOST_BIAS = 3.0
-_STIFFNESS = 0.02
+_STIFFNESS = 0.005
 """Of the bias: a class that one corpus alone has is not moved by a few odd clips."""
 
 
@@ -206,14 +208,16 @@ def hours(recordings: Iterable[HeardRecording], *, spoken: bool = False) -> floa
 def threshold_for(strengths: NDArray[np.float64], length_h: float, rate: float) -> float:
     """The lowest threshold at which no more than ``rate`` events an hour are told.
 
-    Half way between the last event that is told and the first that is not; never above 0.999.
+    Half way between the last event that is told and the first that is not; never above 0.999, and
+    never so low that it tells nothing.
     """
     ordered = np.sort(strengths)[::-1]
     allowed = int(rate * length_h)
     if allowed >= len(ordered):
-        return 0.0
+        return _LEAST_THRESHOLD
     above = ordered[allowed - 1] if allowed else 1.0
-    return round(min(0.999, float(ordered[allowed] + above) / 2.0 + 5e-5), 4)
+    between = float(ordered[allowed] + above) / 2.0
+    return round(min(max(between, _LEAST_THRESHOLD), 0.999), 6)
 
 
 def sentences(heards: Iterable[Heard]) -> list[HeardRecording]:
@@ -300,7 +304,7 @@ def _told(events: Events, threshold: float) -> list[str]:
     return [
         emotion
         for emotion, strength in zip(events.emotions, events.strengths, strict=True)
-        if strength >= threshold and strength > 0.0
+        if strength >= threshold
     ]
 
 
@@ -321,7 +325,7 @@ def _recalls(
         for clip, (emotion, strength) in zip(clips, singles, strict=True):
             if clip.corpus != corpus:
                 continue
-            told = strength >= threshold and strength > 0.0
+            told = strength >= threshold
             if clip.emotion in ORDINARY:
                 neutral += 1
                 false += told
@@ -386,8 +390,7 @@ def _groups(
     found = {}
     for name, some in sorted(grouped.items()):
         events = events_of(some, decision, agree)
-        told = int((events.strengths >= threshold).sum()) if len(events.strengths) else 0
-        told = len(_told(events, threshold)) if threshold <= 0.0 else told
+        told = len(_told(events, threshold))
         found[name] = {
             "recordings": len(some),
             "utterances": len(events.strengths),

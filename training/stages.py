@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from training.material import Progress
     from training.runs import Run
 
-SUMMARIES = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parent / "results"
 """Where cross-validations are kept."""
 
 
@@ -27,6 +27,7 @@ def do(
     teacher: str | None = None,
     jobs: int = 2,
     threads: int = 1,
+    results: Path = RESULTS,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Do some of the stages of a run, in their order.
@@ -40,6 +41,7 @@ def do(
         teacher: See ``source`` of :meth:`Run.teach`.
         jobs: Processes.
         threads: Of TensorFlow.
+        results: Folder in which the cross-validation of a model of everybody is looked for.
         progress: Hears of it.
 
     Returns:
@@ -58,6 +60,6 @@ def do(
         )
     if "evaluate" in stages:
         if not run.recipe.fold:
-            run.adopt(SUMMARIES / f"{run.recipe.name}-folds.json")
+            run.adopt(results / f"{run.recipe.name}-folds.json")
         return run.evaluate(material, jobs=jobs, progress=progress)
     return {}

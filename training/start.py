@@ -84,7 +84,7 @@ def start_weights(
     for layer, bias in zip(normalisations, biases, strict=True):
         one = np.ones_like(bias)
         layer.set_weights([one, bias, 0.0 * one, (1.0 - _EPSILON) * one])
-    watched = keras.Model(network.inputs, [layer.output for layer in plain])
+    watched = keras.Model(network.inputs[0], [layer.output for layer in plain])
     sums: list[list[Any]] = [[] for _ in plain]
     for first in range(0, len(examples), 32):
         for place, output in enumerate(watched(examples[first : first + 32], training=False)):

@@ -4,8 +4,16 @@ import numpy as np
 import pytest
 
 from serd.model.features import FeatureParameters
-from training.augment import add_room, augment, band_centres, band_limits, noise_like, warp
-from training.recipe import Augmentation, BandLimit, Noise, Reverb, Warp
+from training.augment import (
+    add_room,
+    augment,
+    band_centres,
+    band_limits,
+    exchange_spectra,
+    noise_like,
+    warp,
+)
+from training.recipe import Augmentation, BandLimit, Exchange, Noise, Reverb, Warp
 
 FEATURES = FeatureParameters()
 
@@ -42,6 +50,26 @@ def test_a_room_adds_a_tail_of_the_energy_asked_for_and_no_echo_before_the_sound
     fall = 10 * np.log10(wet[0, 21] / wet[0, 46])
     assert fall[0] == pytest.approx(60.0, abs=0.1)
     assert fall[-1] == pytest.approx(120.0, abs=0.2)
+
+
+def test_long_term_spectra_are_exchanged_and_nothing_else() -> None:
+    power, _, lengths = speech(8)
+    power *= np.geomspace(1.0, 100.0, 64, dtype=np.float32) ** np.linspace(-1, 1, 8)[:, None, None]
+    same = exchange_spectra(power, lengths, Exchange(), np.random.default_rng(0))
+    np.testing.assert_array_equal(same, power)
+    done = exchange_spectra(power, lengths, Exchange(probability=1.0), np.random.default_rng(0))
+    assert not done[:, :60].any()
+
+    def slopes(of: np.ndarray) -> np.ndarray:
+        level = 10 * np.log10(of[:, 60:120].mean(axis=1))
+        return np.asarray([np.polyfit(np.arange(64), row, 1)[0] for row in level])
+
+    before, after = slopes(power), slopes(done)
+    # Each clip has the slope that another one had, and over time it is what it was.
+    np.testing.assert_allclose(np.sort(after), np.sort(before), atol=0.03)
+    assert np.abs(after - before).max() > 0.2
+    gains = done[:, 60:120] / power[:, 60:120]
+    np.testing.assert_allclose(gains, gains[:, :1].repeat(60, axis=1), rtol=1e-4)
 
 
 def test_noise_has_the_level_asked_for() -> None:

@@ -19,7 +19,7 @@ from training.batches import (
 )
 from training.corpora import Clip
 from training.prepare import Prepared
-from training.recipe import Augmentation, Recipe, load_recipe
+from training.recipe import Augmentation, CorpusUse, Recipe, Teaching, load_recipe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,7 +54,17 @@ def clips() -> list[Prepared]:
 
 @pytest.fixture
 def recipe() -> Recipe:
-    return load_recipe("default")
+    """The default one, with a teacher, and no other corpora than the clips are of."""
+    corpora = {
+        "ravdess": CorpusUse(share=0.4),
+        "crema_d": CorpusUse(share=0.6, masked={"neutral": ["calm"]}),
+    }
+    return msgspec.structs.replace(
+        load_recipe("default"),
+        corpora=corpora,
+        start=None,
+        teaching=Teaching(teacher="somebody/large", licence="MIT"),
+    )
 
 
 def test_a_batch_depends_on_seed_and_step_alone(clips: list[Prepared], recipe: Recipe) -> None:
@@ -90,6 +100,35 @@ def test_corpora_have_their_shares_and_rare_classes_weigh_more(
     assert chances.sum() == pytest.approx(1.0)
     assert chances[crema].sum() == pytest.approx(recipe.corpora["crema_d"].share)
     assert chances[-1] / chances[20] == pytest.approx((27 / 3) ** 0.5)
+
+
+def test_classes_can_be_evened_out_and_speakers_be_given_shares(
+    clips: list[Prepared], recipe: Recipe
+) -> None:
+    def chances(**changes: object) -> NDArray[np.float64]:
+        use = msgspec.structs.replace(recipe.corpora["crema_d"], **changes)
+        changed = msgspec.structs.replace(recipe, corpora=recipe.corpora | {"crema_d": use})
+        return drawing_chances(clips, changed)
+
+    even = chances(balance=1.0)
+    assert even[16:43].sum() == pytest.approx(even[43:].sum())
+    alike = chances(balance=0.0)
+    assert alike[16] == pytest.approx(alike[-1])
+    by_speaker = chances(speakers={"1": 3.0, "2": 1.0})
+    speakers = np.array([clip.clip.speaker for clip in clips])
+    crema = np.array([clip.clip.corpus == "crema_d" for clip in clips])
+    sums = {name: by_speaker[crema & (speakers == name)].sum() for name in "0123"}
+    assert sums["1"] == pytest.approx(3.0 * sums["2"])
+    assert sums["0"] == sums["3"] == 0.0
+
+
+def test_speech_that_nobody_acted_has_a_target_of_its_own(recipe: Recipe) -> None:
+    use = CorpusUse(share=0.2, target={"neutral": 0.7, "calm": 0.06})
+    mixed = msgspec.structs.replace(recipe, corpora=recipe.corpora | {"ordinary": use})
+    wanted = target(prepared("ordinary", 1, "neutral"), mixed)
+    assert wanted[EMOTIONS.index("neutral")] == pytest.approx(0.7)
+    assert wanted[EMOTIONS.index("angry")] == pytest.approx(0.04)
+    assert wanted.sum() == pytest.approx(1.0)
 
 
 def test_calm_is_left_out_of_the_loss_for_neutral_clips_of_crema_d_alone(recipe: Recipe) -> None:

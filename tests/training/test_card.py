@@ -16,7 +16,7 @@ import pytest
 from serd.model.emotions import EMOTIONS
 from serd.model.model_file import ModelFile
 from training.corpora import read_corpus
-from training.folds import load_folds
+from training.folds import held_out
 from training.report import (
     QUOTE_BEGIN,
     QUOTE_END,
@@ -74,9 +74,12 @@ def test_every_run_was_tested_on_the_speakers_of_its_fold(file: Path) -> None:
     summary = json.loads(file.read_text(encoding="utf-8"))
     assert summary["done"] == len(summary["runs"])
     for run in summary["runs"]:
-        for corpus in summary["recipe"]["corpora"]:
+        for corpus, use in summary["recipe"]["corpora"].items():
+            if use.get("target"):
+                continue  # ordinary speech: nobody acts
             tested = sorted(run["figures"][corpus]["speaker_accuracy"])
-            assert tested == sorted(load_folds(corpus)[run["fold"] - 1])
+            wanted = held_out(corpus, fold=run["fold"], within=use.get("within"))
+            assert tested == sorted(wanted)
 
 
 def test_the_card_names_a_teacher_and_its_licence(sources: Sources) -> None:
@@ -109,7 +112,7 @@ def test_a_page_without_marks_is_left_alone(sources: Sources, tmp_path: Path) ->
 def test_the_shipped_model_is_the_one_that_was_measured(name: str) -> None:
     figures, model = load_sources(RESULTS / f"{name}.json").release, ModelFile.load(name)
     assert hashlib.sha256(model.network).hexdigest() == figures["model"]["network_sha256"]
-    assert model.size == figures["model"]["bytes"] <= 300_000
+    assert model.size == figures["model"]["bytes"] <= 400_000
     assert model.labels == (tuple(figures["recipe"]["labels"]) or EMOTIONS)
     assert model.info.temperature == figures["calibration"]["temperature"]
     assert model.info.abstain_threshold == figures["calibration"]["abstain_threshold"]
@@ -122,18 +125,21 @@ def test_nobody_who_was_tested_was_trained_or_chosen_with(name: str) -> None:
     split = figures["run"]["split"]
     assert not set(split["test"]) & {*split["train"], *split["validation"]}
     assert not set(split["train"]) & set(split["validation"])
-    fold = figures["recipe"]["fold"] - 1
+    recipe = figures["recipe"]
     for corpus, one in figures["test"].items():
-        assert one["speakers"] == sorted(load_folds(corpus)[fold])
+        within = recipe["corpora"][corpus].get("within")
+        folds = [recipe["fold"]] if recipe["fold"] else range(1, 6)
+        tested = {name for fold in folds for name in held_out(corpus, fold=fold, within=within)}
+        assert set(one["speakers"]) <= tested
 
 
 @pytest.mark.corpora
 @pytest.mark.slow
-@pytest.mark.parametrize("corpus", ["ravdess", "crema_d"])
+@pytest.mark.parametrize("corpus", ["emodb"])
 def test_serd_classify_gives_the_figures_of_the_card(
     corpus: str, figures: dict[str, Any], real_corpora: Path, tmp_path: Path
 ) -> None:
-    wanted = figures["test"][corpus]
+    wanted = figures["cross_corpus"][corpus]
     clips = {
         str(clip.path): clip.emotion
         for clip in read_corpus(corpus, real_corpora).clips

@@ -4,12 +4,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from serd.errors import ConfigError, UsageError
+from serd.errors import ConfigError, InputError, UsageError
 from tests.training.synthetic import write_ravdess
 from tests.training.test_corpora import touch
 from training.corpora import content_duplicates, read_corpus
 from training.corpora.folders import WORDS
-from training.folds import make_split
+from training.corpora.ordinary import read_recordings
+from training.folds import held_out, make_split
 from training.recipe import load_recipe
 
 if TYPE_CHECKING:
@@ -165,3 +166,46 @@ def test_a_corpus_without_speakers_is_a_cross_corpus_test(tmp_path: Path) -> Non
     material = gather(recipe, tmp_path, cache=tmp_path / "cache", jobs=1)
     assert [clip.emotion for clip in material.cross["folders"].clips] == ["angry"]
     assert load_recipe("default").cross_corpora == ("emodb",)
+
+
+def test_nemo_is_read_as_its_folders_say(tmp_path: Path) -> None:
+    touch(tmp_path / "nemo", "EB0/angry/a.opus", "EB0/neutral/b.opus", "WR0/surprised/c.opus")
+    touch(tmp_path / "nemo", "WR0/bored/d.opus")
+    corpus = read_corpus("nemo", tmp_path)
+    assert told(corpus) == {
+        "a": ("EB0", "f", "angry"),
+        "b": ("EB0", "f", "neutral"),
+        "c": ("WR0", "m", "surprised"),
+    }
+    assert corpus.left_out == {"not in a folder named by an emotion": 1}
+
+
+def test_ordinary_speech_has_its_sources_for_speakers(tmp_path: Path) -> None:
+    folder = tmp_path / "ordinary"
+    touch(folder, "watson/a.opus", "precise/b.opus", "babycry/c.opus", "rirs/d.opus")
+    header = "path,kind,language,speaker,licence,origin,duration_s"
+    lines = [
+        "watson/a.opus,read,fr,1,Apache-2.0,somewhere,12.5",
+        "precise/b.opus,command,en,2,CC0,somewhere,1.0",
+        "babycry/c.opus,sound,-,3,ODbL 1.0,somewhere,5.0",
+        "rirs/d.opus,rir,-,4,Apache-2.0,somewhere,0.5",
+    ]
+    manifest = folder / "manifest.csv"
+    manifest.write_text("\n".join([header, *lines]), encoding="utf-8")
+    corpus = read_corpus("ordinary", tmp_path)
+    assert corpus.speakers == ("precise", "watson")
+    assert {clip.cut for clip in corpus.clips} == {"utterances"}
+    assert [one.source for one in read_recordings(folder)] == ["babycry", "precise", "watson"]
+    manifest.write_text("path,kind\nwatson/a.opus,read\n", encoding="utf-8")
+    with pytest.raises(InputError, match="manifest"):
+        read_corpus("ordinary", tmp_path)
+
+
+def test_shares_of_one_fold_are_dealt_to_all_folds() -> None:
+    shares = [held_out("crema_d", fold=fold, within=1) for fold in range(1, 6)]
+    whole = held_out("crema_d", fold=1)
+    assert frozenset().union(*shares) == whole
+    assert sum(len(share) for share in shares) == len(whole)
+    assert held_out("crema_d", fold=0) == frozenset()
+    with pytest.raises(UsageError, match="folds 1 to 5, not 6"):
+        held_out("crema_d", fold=6, within=1)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tests.models import Network
     from training.corpora import Clip
     from training.evaluate import Answer
+    from training.heard import Ask, Heard
     from training.prepare import Prepared
     from training.recipe import Recipe
 
@@ -80,6 +81,12 @@ def test_each_step_of_a_run_hears_only_the_side_that_it_may(
         heard.append({clip.voice for clip in clips})
         return real(model, clips)
 
+    listen = runs.listen
+
+    def hear(model: Path, clips: Sequence[Clip], asked: Sequence[Ask], **_: object) -> Heard:
+        heard.append({clip.voice for clip in clips})
+        return listen(model, clips, asked)
+
     trained_on: set[str] = set()
     watched: set[str] = set()
 
@@ -108,6 +115,7 @@ def test_each_step_of_a_run_hears_only_the_side_that_it_may(
     monkeypatch.setattr(train, "Trainer", Trained)
     monkeypatch.setattr(runs, "convert", convert)
     monkeypatch.setattr(runs, "classify_clips", classify)
+    monkeypatch.setattr(runs, "listen", hear)
     monkeypatch.setattr(runs.Run, "_float_figures", lambda *_: {})
     run.quantise(material)
     assert heard == [set(material.split.validation)]

@@ -87,21 +87,35 @@ def make_split(
                 f"Nobody knows who speaks in {name}, so it cannot be split by speaker",
                 remedy="name it under cross_corpora, to be tested on only",
             )
-        folds = load_folds(name)
-        if not 0 <= fold <= len(folds):
-            raise UsageError(f"{name} has folds 1 to {len(folds)}, not {fold}")
-        if within and name in within:
-            dealt = folds[within[name] - 1]
-            folds = tuple(dealt[first :: len(folds)] for first in range(len(folds)))
-        held_out = set(folds[fold - 1]) if fold else set()
-        rest = [speaker for speaker in corpus.speakers if speaker not in held_out]
+        tested = held_out(name, fold=fold, within=(within or {}).get(name))
+        rest = [speaker for speaker in corpus.speakers if speaker not in tested]
         chosen = set(choose_speakers(corpus, rest, validation.get(name, 0), salt=f"fold {fold}"))
         if len(chosen) >= len(rest):
             raise UsageError(f"{name}: no speaker is left to train on in fold {fold}")
-        test += [f"{name}/{speaker}" for speaker in corpus.speakers if speaker in held_out]
+        test += [f"{name}/{speaker}" for speaker in corpus.speakers if speaker in tested]
         inner += [f"{name}/{speaker}" for speaker in rest if speaker in chosen]
         train += [f"{name}/{speaker}" for speaker in rest if speaker not in chosen]
     return Split(train=tuple(train), validation=tuple(inner), test=tuple(test))
+
+
+def held_out(name: str, *, fold: int, within: int | None = None) -> frozenset[str]:
+    """The test speakers of a corpus in one fold.
+
+    Args:
+        name: Of the corpus.
+        fold: 1-based; 0: nobody.
+        within: See :func:`make_split`.
+
+    Raises:
+        UsageError: There is no such fold.
+    """
+    folds = load_folds(name)
+    if not 0 <= fold <= len(folds):
+        raise UsageError(f"{name} has folds 1 to {len(folds)}, not {fold}")
+    if within is not None:
+        dealt = folds[within - 1]
+        folds = tuple(dealt[first :: len(folds)] for first in range(len(folds)))
+    return frozenset(folds[fold - 1]) if fold else frozenset()
 
 
 def choose_speakers(

@@ -1,0 +1,282 @@
+"""Calibration, prior and thresholds: chosen on others, and right where they can be checked."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+import pytest
+import soundfile
+
+from serd.model.emotions import EMOTIONS
+from serd.model.home import Gathering
+from serd.model.model_file import ModelFile
+from tests.training.recipes import tiny_recipe
+from tests.training.synthetic import RATE, voice, write_ravdess
+from training.heard import Heard, HeardClip, HeardRecording, HeardUtterance
+from training.home import (
+    answer_of,
+    decision_of,
+    events_of,
+    fit,
+    fit_calibration,
+    household,
+    make_home,
+    threshold_for,
+)
+from training.recipe import CorpusUse, HomeUse, Sounds
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+USE = HomeUse(
+    corpora=("acted",),
+    ordinary_share=0.6,
+    rates={"low": 10, "normal": 30, "high": 90},
+    gathering=Gathering(half_life_s=15.0, weight=0.5, pause_s=60.0),
+)
+
+
+def acted(count: int, *, sharpness: float, seed: int) -> list[HeardClip]:
+    """Clips of eight classes whose logits are ``sharpness`` times what they should be."""
+    random = np.random.default_rng(seed)
+    clips = []
+    for number in range(count):
+        truth = number % len(EMOTIONS)
+        honest = random.normal(size=len(EMOTIONS))
+        honest[truth] += 1.5
+        # Of unit normals with this shift the log odds of the truth are 1.5 times the value.
+        logits = 1.5 * honest * sharpness
+        logs = logits - np.log(np.exp(logits).sum())
+        clips.append(
+            HeardClip(
+                corpus="acted",
+                name=str(number),
+                speaker=str(number % 4),
+                emotion=EMOTIONS[truth],
+                logs=tuple(float(value) for value in logs),
+            )
+        )
+    return clips
+
+
+def ordinary(count: int, *, seed: int) -> list[HeardRecording]:
+    """Recordings of three utterances, mostly neutral."""
+    random = np.random.default_rng(seed)
+    recordings = []
+    for number in range(count):
+        utterances = []
+        for place in range(3):
+            logits = random.normal(size=len(EMOTIONS))
+            logits[0] += 2.0
+            logs = logits - np.log(np.exp(logits).sum())
+            utterances.append(
+                HeardUtterance(
+                    start_s=4.0 * place,
+                    end_s=4.0 * place + 3.0,
+                    logs=tuple(float(value) for value in logs),
+                )
+            )
+        recordings.append(
+            HeardRecording(
+                source=f"source{number % 2}",
+                kind="read",
+                language="en",
+                name=str(number),
+                duration_s=12.0,
+                utterances=tuple(utterances),
+            )
+        )
+    return recordings
+
+
+def heard(seed: int) -> Heard:
+    return Heard(
+        labels=EMOTIONS,
+        clips=tuple(acted(240, sharpness=1.0, seed=seed)),
+        recordings=tuple(ordinary(120, seed=seed + 100)),
+    )
+
+
+@pytest.mark.parametrize("sharpness", [0.5, 1.0, 2.0])
+def test_the_temperature_undoes_what_is_too_sure(sharpness: float) -> None:
+    found = fit_calibration(acted(4000, sharpness=sharpness, seed=1), EMOTIONS)
+    assert found.temperature == pytest.approx(sharpness, rel=0.12)
+    assert max(abs(odds) for odds in found.bias.values()) < 0.3
+
+
+def test_a_class_that_is_said_too_seldom_is_helped() -> None:
+    clips = acted(2000, sharpness=1.0, seed=2)
+    place = EMOTIONS.index("sad")
+
+    def less_sad(clip: HeardClip) -> HeardClip:
+        logs = np.array(clip.logs)
+        logs[place] -= 1.0
+        return msgspec.structs.replace(clip, logs=tuple(logs.tolist()))
+
+    found = fit_calibration([less_sad(clip) for clip in clips], EMOTIONS)
+    assert found.bias["sad"] == pytest.approx(0.875, abs=0.3)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, 5.0, 30.0, 1e9])
+def test_a_threshold_lets_through_what_is_allowed(rate: float) -> None:
+    strengths: NDArray[np.float64] = np.random.default_rng(0).random(200)
+    told = (strengths >= threshold_for(strengths, 2.0, rate)).sum()
+    # The highest strength of these is 0.998, and no threshold is above 0.999.
+    assert told == min((strengths >= 0.01).sum(), int(2.0 * rate))
+
+
+def test_thresholds_hold_on_recordings_that_they_were_not_chosen_on() -> None:
+    others = [heard(seed) for seed in (1, 2, 3)]
+    fitted = fit(others, USE)
+    thresholds = [fitted.home.sensitivity[name].threshold for name in ("low", "normal", "high")]
+    assert thresholds == sorted(thresholds, reverse=True)
+    found = household(heard(4), fitted, others, 1)
+    points = found["points"]
+    assert points["low"]["events"] <= points["normal"]["events"] <= points["high"]["events"]
+    for name, rate in USE.rates.items():
+        assert points[name]["per_hour"] <= 2.0 * rate
+    assert (
+        points["normal"]["recall"]["acted"]["right"] <= points["high"]["recall"]["acted"]["right"]
+    )
+    assert points["normal"]["ordinary_share"] > 0.5
+    groups = points["normal"]["groups"]
+    assert sum(groups[f"source source{n}"]["events"] for n in (0, 1)) == points["normal"]["events"]
+    rates = [one["per_hour"] for one in found["curve"].values()]
+    assert rates == sorted(rates)
+
+
+def test_what_is_fitted_does_not_depend_on_who_is_judged() -> None:
+    others = [heard(1), heard(2)]
+    first, second = (household(heard(n), fit(others, USE), others, 1) for n in (5, 6))
+    for name in ("low", "normal", "high"):
+        assert first["points"][name]["threshold"] == second["points"][name]["threshold"]
+
+
+def test_scores_of_recordings_assume_even_shares_and_events_those_of_a_home() -> None:
+    home = make_home(fit_calibration(heard(1).clips, EMOTIONS), USE, [0.9, 0.5, 0.3])
+    clip = HeardClip(
+        corpus="acted",
+        name="x",
+        speaker="1",
+        emotion="angry",
+        logs=tuple(np.log([0.2, 0.05, 0.05, 0.05, 0.5, 0.05, 0.05, 0.05]).tolist()),
+    )
+    even = answer_of(clip, decision_of(EMOTIONS, 1.0, home, stated="even", min_confidence=0.9))
+    at_home = answer_of(clip, decision_of(EMOTIONS, 1.0, home, min_confidence=0.9))
+    assert even.emotion == at_home.emotion == "neutral"
+    assert max(even.scores, key=even.scores.__getitem__) == "angry"
+    assert even.scores["neutral"] < at_home.scores["neutral"]
+    assert even.confidence == max(even.scores.values())
+    assert sum(even.scores.values()) == pytest.approx(1.0)
+
+
+def test_evidence_for_nothing_speaks_against_a_single_outburst() -> None:
+    home = make_home(fit_calibration(heard(1).clips, EMOTIONS), USE, [0.9, 0.5, 0.3])
+    decision = decision_of(EMOTIONS, 1.0, home)
+    calm = tuple(np.log([0.65, *[0.05] * 7]).tolist())
+    angry = tuple(np.log([0.05] * 4 + [0.65] + [0.05] * 3).tolist())
+
+    def strength(*logs: tuple[float, ...]) -> float:
+        recording = HeardRecording(
+            source="s",
+            kind="read",
+            language="en",
+            name="n",
+            duration_s=30.0,
+            utterances=tuple(
+                HeardUtterance(start_s=4.0 * n, end_s=4.0 * n + 3.0, logs=one)
+                for n, one in enumerate(logs)
+            ),
+        )
+        return float(events_of([recording], decision, 1).strengths[-1])
+
+    assert strength(calm, calm, angry) < strength(angry)
+    assert strength(angry, angry) > strength(angry)
+
+
+@pytest.mark.slow
+def test_a_cross_validation_makes_a_model_that_knows_of_homes(tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow")
+    corpora = tmp_path / "corpora"
+    write_ravdess(corpora / "ravdess", actors=range(1, 7), repetitions=1)
+    rows = []
+    for number, source in enumerate(("watson", "speechocean762")):
+        for clip in range(2):
+            file = corpora / "ordinary" / source / f"{clip}.wav"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            samples = np.tile(voice("01", 10 + number, clip), 2)
+            soundfile.write(file, samples, RATE)
+            row = [f"{source}/{clip}.wav", "read", "en", str(number), "CC0", "made up"]
+            rows.append([*row, f"{len(samples) / RATE:.2f}"])
+    with (corpora / "ordinary" / "manifest.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "kind", "language", "speaker", "licence", "origin", "duration_s"])
+        writer.writerows(rows)
+    sounds = corpora / "esc10" / "001 - Dog bark"
+    sounds.mkdir(parents=True)
+    noise = np.random.default_rng(0).normal(0, 0.1, 2 * RATE)
+    for fold in (1, 2, 3):
+        soundfile.write(sounds / f"{fold}-30226-A.wav", noise, RATE)
+    recipe = msgspec.structs.replace(
+        tiny_recipe(steps=6),
+        refit=None,
+        sounds=Sounds(share=0.1, as_noise=0.5),
+        corpora={
+            "ravdess": CorpusUse(share=0.8),
+            "ordinary": CorpusUse(
+                share=0.2,
+                target={"neutral": 0.8},
+                speakers={"watson": 1.0, "speechocean762": 1.0},
+            ),
+        },
+        home=msgspec.structs.replace(USE, corpora=("ravdess",)),
+        fold=0,
+    )
+    (tmp_path / "tiny.yaml").write_bytes(msgspec.yaml.encode(recipe))
+
+    def run(*words: str) -> str:
+        command = [
+            sys.executable,
+            "-m",
+            "training",
+            *words,
+            "--recipe",
+            str(tmp_path / "tiny.yaml"),
+        ]
+        command += ["--corpora", str(corpora), "--cache", str(tmp_path / "cache"), "--jobs", "1"]
+        done = subprocess.run(
+            [*command, "--into", str(tmp_path)],
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=280,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("folds", "--folds", "1,2", "--seeds", "1", "--runs", str(tmp_path / "folds"))
+    results = tmp_path / "training" / "results"
+    found = json.loads((results / "tiny-folds.json").read_text())
+    assert found["settled"]["home"]["ordinary_share"] == 0.6
+    tested = [set(one["figures"]["ravdess"]["speaker_accuracy"]) for one in found["runs"]]
+    assert not tested[0] & tested[1]
+    groups = found["household"]["points"]["normal"]["groups"]
+    assert {"source watson", "source speechocean762", "household"} <= set(groups)
+    run("release", "--run", str(tmp_path / "run"))
+    model = ModelFile.load(tmp_path / "serd" / "model" / "data" / "tiny.tflite")
+    assert model.info.home is not None
+    assert model.info.temperature == found["settled"]["temperature"]
+    figures = json.loads((results / "tiny.json").read_text())
+    assert figures["run"]["split"]["test"] == []
+    assert figures["test"]["ravdess"]["clips"] == found["settled"]["pooled"]["ravdess"]["clips"]
+    card = (tmp_path / "docs" / "model-card-tiny.md").read_text()
+    assert "## In a household" in card
+    assert "trained on everybody" in card

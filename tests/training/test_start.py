@@ -1,0 +1,60 @@
+"""Beginning with a packed model: the float network says what the packed one says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serd.audio.file import read_mono16k
+from serd.errors import UsageError
+from serd.model.interpreter import Interpreter
+from serd.model.mfcc import MfccFrontEnd
+from training.recipe import Network
+from training.start import mixed, recalled, start_model, start_weights
+
+pytest.importorskip("tensorflow")
+
+SAMPLE = Path(__file__).parents[2] / "serd" / "audio" / "data" / "sample.ogg"
+
+
+def test_the_float_network_says_what_the_packed_one_says() -> None:
+    from training.network import build_network
+    from training.train import predict, set_up_tensorflow
+
+    set_up_tensorflow(seed=1, threads=1)
+    model = start_model("default-1.4")
+    samples = read_mono16k(SAMPLE)
+    front_end = MfccFrontEnd(model.info.features)
+    pieces = [samples[first : first + 48_000] for first in range(0, len(samples) - 48_000, 16_000)]
+    features = np.stack([front_end.features(piece) for piece in pieces])
+    weights = start_weights(model, Network(), features)
+    network = build_network(Network(), model.info.features, len(model.labels))
+    network.set_weights(weights)
+    ours = predict(network, features)
+    interpreter = Interpreter(model)
+    theirs = np.stack([interpreter.run(one) for one in features])
+    # What int8 rounds away: a few steps of its output.
+    assert np.abs(ours - theirs).mean() < 0.15
+    assert (ours.argmax(axis=1) == theirs.argmax(axis=1)).mean() > 0.9
+    # The statistics are those of these examples, so training begins with the same answers.
+    trained = np.asarray(network(features, training=True))
+    dropped = np.abs(trained - ours).mean()
+    assert dropped < 0.6 * np.abs(ours).mean() + 0.5
+    with pytest.raises(UsageError, match="other sizes"):
+        start_weights(model, Network(stem=8, widths=(16, 24)), features)
+
+
+def test_only_right_answers_are_remembered() -> None:
+    logits = np.array([[2.0, 0.0, 0.0], [2.0, 0.0, 0.0], [0.0, 0.0, 3.0]], dtype=np.float32)
+    said = recalled(logits, np.array([0, 1, -1]), 1.0)
+    assert said[0].sum() == pytest.approx(1.0)
+    assert not said[1].any()
+    assert not said[2].any()
+
+
+def test_weights_are_mixed_in_the_share_that_is_kept() -> None:
+    before, after = [np.zeros(3, np.float32)], [np.ones(3, np.float32)]
+    np.testing.assert_allclose(mixed(before, after, 0.3)[0], 0.7)
+    np.testing.assert_array_equal(mixed(before, after, 0.0)[0], after[0])
