@@ -22,6 +22,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -34,6 +35,8 @@ from serd.model.model_file import Corpus as CorpusEntry
 from serd.model.model_file import ModelInfo, pack
 from training.batches import labels_of, measure_features, plain_features
 from training.calibrate import Calibration, calibrate
+from training.corpora import corpus_folder
+from training.corpora.ordinary import Recording, read_recordings
 from training.evaluate import Answer, classify_clips, figures
 from training.heard import Heard, household, listen, ordinary, pack_bare
 from training.home import Fitted, answer_of, decision_of
@@ -564,17 +567,38 @@ def _nobody(voice: str) -> bool:
 
 
 def corpus_entries(material: Material) -> tuple[CorpusEntry, ...]:
-    """What a model was trained on, as its metadata says it."""
-    return tuple(
+    """What a model was trained on, as its metadata says it; ordinary speech source by source."""
+    entries = []
+    for name, corpus in material.corpora.items():
+        clips = material.split.side(corpus.clips, "train")
+        if name == "ordinary":
+            entries += _source_entries(material.root, clips)
+        elif clips:
+            entries.append(
+                CorpusEntry(
+                    name=corpus.title,
+                    licence=corpus.licence,
+                    speakers=len({clip.speaker for clip in clips}),
+                    clips=len(clips),
+                )
+            )
+    return tuple(entries)
+
+
+def _source_entries(root: Path, clips: Sequence[Clip]) -> list[CorpusEntry]:
+    heard = Counter(clip.speaker for clip in clips)
+    of_source: dict[str, list[Recording]] = defaultdict(list)
+    for recording in read_recordings(corpus_folder("ordinary", root)):
+        of_source[recording.source].append(recording)
+    return [
         CorpusEntry(
-            name=corpus.title,
-            licence=corpus.licence,
-            speakers=len({clip.speaker for clip in clips}),
-            clips=len(clips),
+            name=f"{source} ({', '.join(sorted({one.origin for one in of_source[source]}))})",
+            licence=", ".join(sorted({one.licence for one in of_source[source]})),
+            speakers=len({one.speaker for one in of_source[source]}),
+            clips=count,
         )
-        for corpus in material.corpora.values()
-        if (clips := material.split.side(corpus.clips, "train"))
-    )
+        for source, count in sorted(heard.items())
+    ]
 
 
 def summary(result: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from training.report import household, sections, trials
 from training.report.tables import figures_folder, number, paragraph, table, title
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from training.report.sources import Sources
@@ -115,9 +115,13 @@ with {_WORDS.get(classes, classes)} probabilities, or with `uncertain` where the
 - Knowing what somebody feels. It learned how actors sound when they are asked to sound angry or
   sad. How people sound when they are is another matter, and differs between people and cultures.
 - Listening to people who have not agreed to it.
-- Languages and ways of speaking other than acted North American English, without measuring first:
-  see the corpora that it never trained on, below.
+- Languages and ways of speaking other than acted {_languages(figures["recipe"]["corpora"])},
+  without measuring first: see the corpora that it never trained on, below.
 """
+
+
+def _languages(corpora: Collection[str]) -> str:
+    return "North American English" + (" and Polish" if "nemo" in corpora else "")
 
 
 def _data(figures: dict[str, Any]) -> str:
@@ -148,7 +152,16 @@ def _data(figures: dict[str, Any]) -> str:
 def _teacher(figures: dict[str, Any]) -> str:
     taught = figures.get("teaching")
     if taught is None:
-        return "## Teacher\n\nNone: it learned from labels alone.\n"
+        start = figures["recipe"].get("start")
+        text = "None: it learned from labels alone."
+        if start:
+            text = (
+                f"Training begins with the network of {start['model']} and keeps"
+                f" {100 * start['keep']:.0f} % of its weights. That one had a teacher, so what it"
+                " remembers goes back to one; this training had none: it learned from labels alone,"
+                " and from the answers of the network that it began with, where they are right."
+            )
+        return f"## Teacher\n\n{paragraph(text)}\n"
     settings = figures["recipe"]["teaching"]
     rows = [
         (
@@ -293,10 +306,10 @@ def _differences(ours: dict[str, Any], theirs: dict[str, Any]) -> set[str]:
 
 def _limits(figures: dict[str, Any]) -> str:
     corpora = figures["recipe"]["corpora"]
-    sentences = "; RAVDESS has two sentences only" if "ravdess" in corpora else ""
+    sentences = "(RAVDESS has two sentences only)" if "ravdess" in corpora else ""
     lines = [
-        f"""All training speech is acted, in quiet rooms, by adults, in North American
-        English{sentences}. Expect less in a living room than in the tables.""",
+        f"""All emotional training speech is acted, in quiet rooms, by adults, in
+        {_languages(corpora)} {sentences}. Expect less in a living room than in the tables.""",
         "Speakers differ more than models do: see the spread between speakers.",
         """Confidence is calibrated on speakers of the training corpora. On other speech it is too
         high.""",
@@ -313,10 +326,11 @@ def _reproduction(figures: dict[str, Any]) -> str:
     return f"""\
 ## Doing it again
 
-`serd-train release --recipe {name}` makes the model, its figures and this page;
-`serd-train evaluate --model {name}` measures the shipped file; `serd-train folds --recipe {name}`
-makes the runs behind the means; `serd-train report` writes this page and draws its figures. Every
-figure stands, with more digits, in `training/results/{name}.json` and `{name}-folds.json`.
+`serd-train folds --recipe {name}` makes the runs behind the means, `serd-train release --recipe
+{name}` then the model, its figures and this page. `serd-train evaluate --model {name}` measures the
+shipped file, `serd-train ordinary FOLDER` does so on your own recordings; `serd-train report`
+writes this page and draws its figures. Every figure stands, with more digits, in
+`training/results/{name}.json` and `{name}-folds.json`.
 """
 
 

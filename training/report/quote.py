@@ -43,7 +43,7 @@ def quote(sources: Sources) -> str:
                 cells[-1] = f"**{found.value:.1%}**{spread}"
         rows.append(
             (
-                title(corpus) + ("" if corpus in sources.release["test"] else ", never trained on"),
+                _titled(sources, corpus),
                 people,
                 len(one["classes"]),
                 *cells,
@@ -53,7 +53,38 @@ def quote(sources: Sources) -> str:
     header = ["speakers never heard in training", "speakers", "classes"]
     header += [words.format(coverage=coverage) for _, words in _COLUMNS]
     header += ["people, by voice alone"]
-    return f"{table(header, rows)}\n\n{_protocol(sources)}"
+    return f"{_household(sources)}{table(header, rows)}\n\n{_protocol(sources)}"
+
+
+def _household(sources: Sources) -> str:
+    """False alarms and emotions rightly told at each sensitivity; empty if not measured."""
+    household = (sources.folds or {}).get("household")
+    if not household:
+        return ""
+    corpora = [name for name in ("crema_d", "emodb") if name in sources.corpora]
+    rows = []
+    for name, point in household["points"].items():
+        rows.append(
+            (
+                f"`{name}`" + (", the default" if name == "normal" else ""),
+                f"**{point['pooled']['per_hour']:.1f}**",
+                f"{point['groups'].get('household', {}).get('per_hour', 0.0):.1f}",
+                f"{point['ordinary_share']['mean']:.0%}",
+                *(f"{point['recall'][one]['right']['mean']:.0%}" for one in corpora),
+            )
+        )
+    header = ["`decision.sensitivity`", "false emotional events in an hour of ordinary speech"]
+    header += ["in an hour of household sound, music, babies", "ordinary speech told neutral"]
+    header += [f"{_titled(sources, one)}: acted emotions rightly told" for one in corpora]
+    words = (
+        "Sources and speakers that the networks had not heard; thresholds chosen on others. The"
+        " same networks, asked for the likeliest class of every clip:"
+    )
+    return f"{table(header, rows)}\n\n{words}\n\n"
+
+
+def _titled(sources: Sources, corpus: str) -> str:
+    return title(corpus) + ("" if corpus in sources.release["test"] else ", never trained on")
 
 
 def _protocol(sources: Sources) -> str:
