@@ -348,13 +348,13 @@ def _mean_points(results: Sequence[dict[str, Any]]) -> dict[Any, Any]:
     for name in results[0]["household"]["points"]:
         of_runs = [result["household"]["points"][name] for result in results]
         events, length = (sum(one[key] for one in of_runs) for key in ("events", "hours"))
-        corpora = {corpus for one in of_runs for corpus in one["recall"]}
+        corpora = {corpus for one in of_runs for corpus in one["told"]}
         points[name] = {
             "per_hour": events / max(length, 1e-9),
-            "recall": {
+            "told": {
                 corpus: {
                     "right": fmean(
-                        one["recall"][corpus]["right"] for one in of_runs if corpus in one["recall"]
+                        one["told"][corpus]["right"] for one in of_runs if corpus in one["told"]
                     )
                 }
                 for corpus in corpora

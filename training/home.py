@@ -280,8 +280,8 @@ def household(heard: Heard, fitted: Fitted, others: Sequence[Heard], agree: int)
             "hours": round(hours(speech), 4),
             "per_hour": float(told.sum() / max(hours(speech), 1e-9)),
             "per_hour_of_speech": float(told.sum() / max(hours(speech, spoken=True), 1e-9)),
-            "recall": _recalls(heard.clips, singles, threshold),
-            "recall_in_a_row": _in_a_row(heard.clips, decision, agree, threshold),
+            "told": _recalls(heard.clips, singles, threshold),
+            "told_in_a_row": _in_a_row(heard.clips, decision, agree, threshold),
         }
 
     points = {}
@@ -434,7 +434,7 @@ def measured(home: Home, points: dict[Sensitivity, dict[str, Any]], corpora: Seq
 
     Args:
         home: Without.
-        points: Means over the folds: ``per_hour``, and ``recall`` by corpus.
+        points: Means over the folds: ``per_hour``, and ``told`` by corpus.
         corpora: Acted ones that were trained on; their mean recall is what is stated.
     """
     return msgspec.structs.replace(
@@ -444,7 +444,7 @@ def measured(home: Home, points: dict[Sensitivity, dict[str, Any]], corpora: Seq
                 threshold=home.sensitivity[name].threshold,
                 events_per_hour=round(points[name]["per_hour"], 1),
                 recall=round(
-                    float(np.mean([points[name]["recall"][one]["right"] for one in corpora])), 3
+                    float(np.mean([points[name]["told"][one]["right"] for one in corpora])), 3
                 ),
             )
             for name in SENSITIVITIES

@@ -143,7 +143,7 @@ def test_thresholds_hold_on_recordings_that_they_were_not_chosen_on() -> None:
     for name, rate in USE.rates.items():
         assert points[name]["per_hour"] <= 2.0 * rate
     assert (
-        points["normal"]["recall"]["acted"]["right"] <= points["high"]["recall"]["acted"]["right"]
+        points["normal"]["told"]["acted"]["right"] <= points["high"]["told"]["acted"]["right"]
     )
     assert points["normal"]["ordinary_share"] > 0.5
     groups = points["normal"]["groups"]

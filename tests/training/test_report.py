@@ -86,8 +86,8 @@ def household() -> dict[str, Any]:
         return {
             "per_hour": of_runs(rate, rate + 2.0),
             "ordinary_share": of_runs(0.84, 0.86),
-            "recall": {"crema_d": shares, "emodb": emodb},
-            "recall_in_a_row": {"crema_d": [of_runs(0.4, 0.4), of_runs(0.6, 0.6)]},
+            "told": {"crema_d": shares, "emodb": emodb},
+            "told_in_a_row": {"crema_d": [of_runs(0.4, 0.4), of_runs(0.6, 0.6)]},
             "pooled": {"per_hour": rate, "events": 6, "hours": 1.0},
             "groups": {
                 "household": {"recordings": 3, "utterances": 9, "hours": 0.5, "events": 3.5,

@@ -56,7 +56,7 @@ At the default sensitivity, all folds together:
 
 
 def _corpora(household: dict[str, Any]) -> list[str]:
-    return list(household["points"]["normal"]["recall"])
+    return list(household["points"]["normal"]["told"])
 
 
 def _points(household: dict[str, Any]) -> str:
@@ -72,8 +72,8 @@ def _points(household: dict[str, Any]) -> str:
                 number(sound.get("per_hour"), 1),
                 with_spread(measured(point["ordinary_share"]), 2),
                 *(
-                    f"{with_spread(measured(point['recall'][corpus]['right']), 2)}"
-                    f" ({point['recall'][corpus]['wrong']['mean']:.2f})"
+                    f"{with_spread(measured(point['told'][corpus]['right']), 2)}"
+                    f" ({point['told'][corpus]['wrong']['mean']:.2f})"
                     for corpus in _corpora(household)
                 ),
             )
@@ -90,7 +90,7 @@ def _points(household: dict[str, Any]) -> str:
 
 
 def _in_a_row(household: dict[str, Any]) -> str:
-    places = household["points"]["normal"]["recall_in_a_row"]
+    places = household["points"]["normal"]["told_in_a_row"]
     rows = [
         (title(corpus), *(number(one["mean"], 2) for one in values))
         for corpus, values in places.items()
@@ -107,8 +107,8 @@ def _curve(household: dict[str, Any]) -> str:
             rate,
             with_spread(measured(point["per_hour"]), 1),
             *(
-                f"{point['recall'][corpus]['right']['mean']:.2f}"
-                f" ({point['recall'][corpus]['wrong']['mean']:.2f})"
+                f"{point['told'][corpus]['right']['mean']:.2f}"
+                f" ({point['told'][corpus]['wrong']['mean']:.2f})"
                 for corpus in _corpora(household)
             ),
         )
@@ -149,7 +149,7 @@ def draw(sources: Sources, canvas: Callable[..., Any], colours: Any, markers: An
     figure, (axis,) = canvas(3.6)
     for place, corpus in enumerate(_corpora(household)):
         points = [
-            (point["per_hour"]["mean"], 100 * point["recall"][corpus]["right"]["mean"])
+            (point["per_hour"]["mean"], 100 * point["told"][corpus]["right"]["mean"])
             for point in household["curve"].values()
         ]
         axis.plot(*zip(*points, strict=True), color=colours[place], marker=markers[place], ms=4)

@@ -70,7 +70,7 @@ def _household(sources: Sources) -> str:
                 f"**{point['pooled']['per_hour']:.1f}**",
                 f"{point['groups'].get('household', {}).get('per_hour', 0.0):.1f}",
                 f"{point['ordinary_share']['mean']:.0%}",
-                *(f"{point['recall'][one]['right']['mean']:.0%}" for one in corpora),
+                *(f"{point['told'][one]['right']['mean']:.0%}" for one in corpora),
             )
         )
     header = ["`decision.sensitivity`", "false emotional events in an hour of ordinary speech"]
