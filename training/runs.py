@@ -340,7 +340,7 @@ class Run:
         ]
         result = {
             "model": {"name": self.recipe.name, "version": self.recipe.version},
-            "training": [msgspec.to_builtins(entry) for entry in corpus_entries(material)],
+            "training": [msgspec.to_builtins(entry) for entry in self._entries(material)],
             "recipe": msgspec.to_builtins(self.recipe),
             "run": self.read("run.json"),
             "teaching": self.read("teaching.json") if self.recipe.teaching else None,
@@ -546,13 +546,20 @@ class Run:
             temperature=calibration.temperature,
             abstain_threshold=calibration.abstain_threshold,
             home=self.home(),
-            corpora=corpus_entries(material),
+            corpora=self._entries(material),
             licence=self.recipe.licence,
             evaluation=evaluation or {},
             created=self.read("run.json")["date"],
         )
         network = (self.folder / "network.tflite").read_bytes()
         self.model.write_bytes(pack(network, labels_of(self.recipe), info))
+
+    def _entries(self, material: Material) -> tuple[CorpusEntry, ...]:
+        """What the network was trained on: if all of its weights were kept, what it began with."""
+        start = self.recipe.start
+        if start is not None and start.keep == 1.0:
+            return start_model(start.model).info.corpora
+        return corpus_entries(material)
 
     def _write(self, name: str, content: Any) -> None:
         text = msgspec.json.format(msgspec.json.encode(content))
