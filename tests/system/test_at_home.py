@@ -83,7 +83,7 @@ def test_the_sensitivity_is_set_over_mqtt_and_kept(tmp_path: Path, home_model_pa
     silence, never = os.pipe()
 
     def node(configured: str) -> Node:
-        settings = ("--set", f"model.path={home_model_path}")
+        settings: tuple[str, ...] = ("--set", f"model.path={home_model_path}")
         settings += ("--set", f"decision.sensitivity={configured}")
         return Node(tmp_path, broker.port, "--source", "-", *settings, stdin=silence)
 

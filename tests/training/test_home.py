@@ -142,9 +142,7 @@ def test_thresholds_hold_on_recordings_that_they_were_not_chosen_on() -> None:
     assert points["low"]["events"] <= points["normal"]["events"] <= points["high"]["events"]
     for name, rate in USE.rates.items():
         assert points[name]["per_hour"] <= 2.0 * rate
-    assert (
-        points["normal"]["told"]["acted"]["right"] <= points["high"]["told"]["acted"]["right"]
-    )
+    assert points["normal"]["told"]["acted"]["right"] <= points["high"]["told"]["acted"]["right"]
     assert points["normal"]["ordinary_share"] > 0.5
     groups = points["normal"]["groups"]
     assert sum(groups[f"source source{n}"]["events"] for n in (0, 1)) == points["normal"]["events"]
@@ -215,8 +213,8 @@ def test_a_cross_validation_makes_a_model_that_knows_of_homes(tmp_path: Path) ->
             soundfile.write(file, samples, RATE)
             row = [f"{source}/{clip}.wav", "read", "en", str(number), "CC0", "made up"]
             rows.append([*row, f"{len(samples) / RATE:.2f}"])
-    with (corpora / "ordinary" / "manifest.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
+    with (corpora / "ordinary" / "manifest.csv").open("w", newline="") as manifest:
+        writer = csv.writer(manifest)
         writer.writerow(["path", "kind", "language", "speaker", "licence", "origin", "duration_s"])
         writer.writerows(rows)
     sounds = corpora / "esc10" / "001 - Dog bark"

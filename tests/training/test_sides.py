@@ -12,6 +12,7 @@ from tests.training.recipes import tiny_recipe
 from training import evaluate, runs, train
 from training import material as materials
 from training.batches import measure_features, plain_features
+from training.heard import listen as heard_by
 from training.provenance import provenance
 from training.quantise import representative_clips
 
@@ -81,11 +82,9 @@ def test_each_step_of_a_run_hears_only_the_side_that_it_may(
         heard.append({clip.voice for clip in clips})
         return real(model, clips)
 
-    listen = runs.listen
-
     def hear(model: Path, clips: Sequence[Clip], asked: Sequence[Ask], **_: object) -> Heard:
         heard.append({clip.voice for clip in clips})
-        return listen(model, clips, asked)
+        return heard_by(model, clips, asked)
 
     trained_on: set[str] = set()
     watched: set[str] = set()
