@@ -16,6 +16,7 @@ _NAMES = {
     "ravdess": "RAVDESS",
     "crema_d": "CREMA-D",
     "emodb": "EMO-DB",
+    "nemo": "nEMO",
     "tess": "TESS",
     "savee": "SAVEE",
 }
