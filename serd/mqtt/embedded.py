@@ -25,6 +25,13 @@ _START_S: Final = 30.0
 _FAREWELL_S: Final = 1.0
 _PORTS_TRIED: Final = 5
 _LOGGERS: Final = ("amqtt", "transitions")
+_PROTOCOL_NAME: Final = b"\x00\x04MQTT"
+_PROTOCOL_LEVEL: Final = 4
+"""Of MQTT 3.1.1, the newest that amqtt knows."""
+_LENGTH_MOST: Final = 5
+"""Bytes of a packet's type and length."""
+_UNKNOWN_VERSION: Final = b"\x20\x02\x00\x01"
+"""CONNACK of MQTT 3.1.1: unacceptable protocol version."""
 
 
 class EmbeddedBroker:
@@ -144,6 +151,47 @@ def _configuration(host: str, port: int) -> dict[str, Any]:
     }
 
 
+class _FirstBytes:
+    """A stream of which the first bytes have been looked at.
+
+    Args:
+        reader: The stream; nothing of it has been read.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self._reader = reader
+        self._head = b""
+
+    async def protocol_level(self) -> int:
+        """The version in a CONNECT packet; 0 if it begins in another way.
+
+        Raises:
+            EOFError: The stream ends before.
+        """
+        self._head = await self._reader.readexactly(2)
+        while self._head[-1] & 0x80 and len(self._head) < _LENGTH_MOST:
+            self._head += await self._reader.readexactly(1)
+        name = await self._reader.readexactly(len(_PROTOCOL_NAME) + 1)
+        self._head += name
+        return name[-1] if name.startswith(_PROTOCOL_NAME) else 0
+
+    async def readexactly(self, count: int) -> bytes:
+        """As of a stream."""
+        head, self._head = self._head[:count], self._head[count:]
+        return head + await self._reader.readexactly(count - len(head))
+
+    async def read(self, count: int = -1) -> bytes:
+        """As of a stream."""
+        if not self._head:
+            return await self._reader.read(count)
+        end = len(self._head) if count < 0 else count
+        head, self._head = self._head[:end], self._head[end:]
+        return head
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reader, name)
+
+
 class _Table(dict[str, Any]):
     """A dictionary that may change while somebody walks through it."""
 
@@ -168,8 +216,8 @@ def _import_broker() -> type[Any]:
         """Mends what the original does to several clients.
 
         It leaves connections to the collector; it walks through its tables while others change
-        them, and loses a connection over that; and it greets each new client with the retained
-        messages of every subscription that anybody has.
+        them, and loses a connection over that; it greets each new client with the retained
+        messages of every subscription that anybody has; and it does not answer to MQTT 5.
         """
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -188,8 +236,14 @@ def _import_broker() -> type[Any]:
             self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, listener_name: str
         ) -> None:
             try:
-                await super().stream_connected(reader, writer, listener_name)
-            except OSError as error:  # a client that is turned away may be gone already
+                first = _FirstBytes(reader)
+                if await first.protocol_level() > _PROTOCOL_LEVEL:
+                    # The original would wait for a client name where MQTT 5 has its properties.
+                    writer.write(_UNKNOWN_VERSION)
+                    await writer.drain()
+                    return
+                await super().stream_connected(first, writer, listener_name)
+            except (OSError, EOFError) as error:  # one that is turned away may be gone already
                 _log.debug("the embedded broker lost a client: %s", error)
             finally:
                 writer.close()

@@ -19,7 +19,7 @@ import pytest
 from serd.events.event import encode
 from serd.events.journal import Journal
 from tests.broker import TIMEOUT_S, Mosquitto, Recorder, mosquitto
-from tests.mqtt.samples import journalled, new_event
+from tests.mqtt.samples import journalled, numbered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,7 +120,7 @@ def lines_of(text: str) -> list[str]:
 
 
 def test_a_pipe_gets_json_lines_and_nothing_else(home: Path, broker: Mosquitto) -> None:
-    first, second = new_event(1), new_event(2, node="hall")
+    first, second = numbered(1), numbered(2, node="hall")
     with Tail(broker.port) as tail, Recorder(broker.port) as other:
         broker.wait_log(SUBSCRIBED)
         other.publish("serd/attic/emotion", encode(first))
@@ -140,8 +140,8 @@ def test_a_pipe_gets_json_lines_and_nothing_else(home: Path, broker: Mosquitto) 
 def test_one_node_alone(home: Path, broker: Mosquitto) -> None:
     with Tail(broker.port, "--node", "hall") as tail, Recorder(broker.port) as other:
         broker.wait_log(SUBSCRIBED)
-        other.publish("serd/attic/emotion", encode(new_event(1)))
-        other.publish("serd/hall/emotion", encode(wanted := new_event(2, node="hall")))
+        other.publish("serd/attic/emotion", encode(numbered(1)))
+        other.publish("serd/hall/emotion", encode(wanted := numbered(2, node="hall")))
         tail.wait_out(wanted.id)
         assert [json.loads(line)["node"] for line in tail.out.splitlines()] == ["hall"]
 
@@ -155,7 +155,7 @@ def test_a_broker_that_goes_and_comes_back(home: Path, broker: Mosquitto) -> Non
         tail.wait_err("serd: connected\n", times=2)
         broker.wait_log(SUBSCRIBED)
         with Recorder(broker.port) as other:
-            other.publish("serd/attic/emotion", encode(event := new_event(1)))
+            other.publish("serd/attic/emotion", encode(event := numbered(1)))
             tail.wait_out(event.id)
         assert tail.end() == 0
 
@@ -188,8 +188,8 @@ def test_a_terminal_gets_coloured_lines_after_the_latest_events(
         journalled(journal, 12)
     with Tail(broker.port, terminal=True) as tail, Recorder(broker.port) as other:
         broker.wait_log(SUBSCRIBED)
-        other.publish("serd/attic/emotion", encode(new_event(900)))
-        other.publish("serd/attic/emotion", encode(new_event(901)))
+        other.publish("serd/attic/emotion", encode(numbered(900)))
+        other.publish("serd/attic/emotion", encode(numbered(901)))
         tail.wait_out("01:00:04")
         assert tail.end() == 0
         lines = lines_of(tail.out)
@@ -210,7 +210,7 @@ def test_history_can_be_left_out(home: Path, broker: Mosquitto) -> None:
         Recorder(broker.port) as other,
     ):
         broker.wait_log(SUBSCRIBED)
-        other.publish("serd/attic/emotion", encode(new_event(900)))
+        other.publish("serd/attic/emotion", encode(numbered(900)))
         tail.wait_out("01:00:00")
         tail.wait_out("dB")
         assert tail.end() == 0

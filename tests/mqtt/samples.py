@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec.structs import replace
 
 from serd.events.event import Event, encode, make, model_ref
@@ -36,6 +37,11 @@ def new_event(number: int = 0, *, node: str = NODE) -> Event:
         level_dbfs=-31.5,
         model=MODEL,
     )
+
+
+def numbered(number: int, *, node: str = NODE) -> Event:
+    """An event as a node publishes it: with a ``seq``."""
+    return msgspec.structs.replace(new_event(number, node=node), seq=number)
 
 
 def journalled(journal: Journal, count: int, *, node: str = NODE) -> list[Event]:

@@ -33,9 +33,8 @@ REPOSITORY = Path(__file__).parents[2]
 RESULTS = REPOSITORY / "training" / "results"
 RELEASED = sorted(
     file.stem
-    for file in RESULTS.glob("*.json")
-    if "network_sha256" in json.loads(file.read_text(encoding="utf-8")).get("model", {})
-    and "test" in json.loads(file.read_text(encoding="utf-8"))
+    for file in (REPOSITORY / "training" / "recipes").glob("*.yaml")
+    if (RESULTS / f"{file.stem}.json").is_file()
 )
 """The models that ship."""
 
