@@ -16,7 +16,7 @@ LINE = "a line of text"
 EMOTIONS = "angry, calm, disgust, fearful, happy, neutral, sad, surprised or uncertain"
 TOPIC = "letters, digits, _, . and -, in levels separated by single slashes, at most 128 characters"
 AT_TOP = (
-    "at the top are: node, sources, mute, audio, speech, model, decision, mood, mqtt, journal, "
+    "at the top are: node, sources, mute, audio, speech, model, decision, personal, mood, mqtt, journal, "
     "quiet_hours, hooks, metrics, log"
 )
 
@@ -171,7 +171,7 @@ FILES = [
         refused(
             1,
             "a list",
-            "a section with node, sources, mute, audio, speech, model, decision, mood, mqtt, "
+            "a section with node, sources, mute, audio, speech, model, decision, personal, mood, mqtt, "
             "journal, quiet_hours, hooks, metrics, log",
         ),
     ),
