@@ -37,8 +37,8 @@ HOME = Home(
 Network = Callable[[str], bytes]
 
 
-def at_home(model: Path | str | None = None, home: Home = HOME) -> bytes:
-    """A copy of a model that assumes something of homes; None: the shipped one."""
+def at_home(model: Path | str | None = None, home: Home | None = HOME) -> bytes:
+    """A copy of a model that assumes this of homes; None: the shipped one, or nothing."""
     file = ModelFile.load(model)
     return pack(file.network, file.labels, msgspec.structs.replace(file.info, home=home))
 

@@ -207,8 +207,8 @@ def test_the_page_behind_ingress(
         browser.driver.switch_to.frame(frame)
         browser.wait("document.body.innerText.includes('den')")
         done = browser.run(
-            "return fetch('api/nodes/den/mute', {method: 'POST', body: '{\"muted\": true}'})"
-            ".then(answer => answer.status)"
+            "return fetch('api/nodes/den/mute', {method: 'POST', body: '{\"muted\": true}', "
+            "headers: {'content-type': 'application/json'}}).then(answer => answer.status)"
         )
         assert done == 200
         recorder.wait_for("serd/den/mute", b"ON")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import socket
 
+from serd.config import MqttConfig
+from serd.mqtt.access import Access
+from serd.mqtt.link import Link
 from tests.doctor.planting import Garden, fault
 
 
@@ -91,6 +94,35 @@ def access_rules_against_the_node(garden: Garden) -> None:
 def access_rules_against_discovery(garden: Garden) -> None:
     acl = garden.file("acl", "topic readwrite serd/#\n")
     garden.broker(extra=(f"acl_file {acl}",))
+
+
+@fault("broker publish", "fail", "serd/den/emotion is forbidden", "topic readwrite serd/den/#", 69)
+def access_rules_against_one_topic(garden: Garden) -> None:
+    acl = garden.file("acl", "topic readwrite #\ntopic deny serd/den/emotion\n")
+    garden.broker(extra=(f"acl_file {acl}",))
+
+
+@fault("discovery", "warn", "takes 2048 at most", "max_packet_size", 0)
+def a_limit_below_the_announcement(garden: Garden) -> None:
+    garden.broker(extra=("max_packet_size 2048",))
+
+
+@fault("broker limits", "warn", "keeps no retained messages", "allow it on the broker", 0)
+def no_retained_messages(garden: Garden) -> None:
+    garden.broker(extra=("retain_available false",))
+
+
+@fault("broker limits", "warn", "QoS 0 only", "allow it on the broker", 0)
+def qos_0_only(garden: Garden) -> None:
+    garden.broker(extra=("max_qos 0",))
+
+
+@fault("broker login", "fail", "max_connections", "allow more connections", 69)
+def all_connections_taken(garden: Garden) -> None:
+    broker = garden.broker(extra=("max_connections 1",))
+    link = Link(Access(MqttConfig(port=broker.port)), "the-only-one")
+    link.open()
+    garden.stack.callback(link.close)
 
 
 @fault("node", "fail", "another serd is online as den", "its own name", 78)
