@@ -77,8 +77,15 @@ class Trial:
         struck = time.monotonic()
         strike()
         told = self.told(struck)
+        again = self.again()
         mend()
-        return told, self.event(time.monotonic())
+        mended = time.monotonic()
+        streams.waited(lambda: self.again() > again, GIVE_UP_S)
+        return told, self.event(mended)
+
+    def again(self) -> int:
+        """How often the source has come back."""
+        return sum("there again" in line for line in self.node.log)
 
 
 def row(home: Path, name: str) -> str:

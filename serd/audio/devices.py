@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 SYSFS_SOUND = Path("/sys/class/sound")
 
+ALSA_CARDS = Path("/proc/asound")
+
 MANY_CHANNELS = 8
 """More channels than this are a plug-in's imagination (ALSA's "default" claims 32 to 10000)."""
 
@@ -90,6 +92,30 @@ def card_ids(card: int, *, root: Path = SYSFS_SOUND) -> CardIds:
         parts = [_read(usb / name) for name in ("idVendor", "idProduct", "serial")]
         identity = ":".join(["usb", *(part for part in parts if part)])
     return CardIds(alsa=_read(home / "id"), usb=identity, port=usb.name if usb else None)
+
+
+def holder(name: str, *, cards: Path = ALSA_CARDS, processes: Path = Path("/proc")) -> str | None:
+    """Which program records from a card's device now, as far as the system tells.
+
+    Args:
+        name: The device as PortAudio names it, such as ``USB Audio (hw:1,0)``.
+        cards: For tests: a tree like ``/proc/asound``.
+        processes: For tests: a tree like ``/proc``.
+
+    Returns:
+        Such as ``arecord (process 812)``; None if nobody does, or nobody knows.
+    """
+    match = _HW.search(name)
+    if match is None:
+        return None
+    places = cards.glob(f"card{match['card']}/pcm{match['device']}c/sub*/status")
+    for status in sorted(places):
+        owner = re.search(r"owner_pid\s*:\s*(\d+)", _read(status) or "")
+        if owner is not None:
+            # Of a process of another user the name may be hidden; that it is there is not.
+            program = _read(processes / owner[1] / "comm")
+            return f"{program} (process {owner[1]})" if program else f"process {owner[1]}"
+    return None
 
 
 def _read(path: Path) -> str | None:

@@ -178,10 +178,13 @@ class Microphone(SourceContext):
             self.close()
             with suppress(UnavailableError):
                 portaudio.renew()  # the number may be another device's by now
-            raise UnavailableError(
-                f"the microphone {found.name!r} cannot be opened: {error.message}",
-                remedy=error.remedy,
-            ) from error
+            message = f"the microphone {found.name!r} cannot be opened: {error.message}"
+            if (user := devices.holder(found.name)) is not None:
+                raise UnavailableError(
+                    f"{message}; {user} uses it",
+                    remedy="end that program, or let both share it: docs/sources.md",
+                ) from error
+            raise UnavailableError(message, remedy=error.remedy) from error
 
     def _start(self, found: devices.Device) -> None:
         stream, capture = portaudio.open_stream(

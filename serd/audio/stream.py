@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from pathlib import Path
@@ -42,6 +43,9 @@ recording that comes all at once is heard at its own pace after that."""
 
 LOGIN_S: Final = 60.0
 """Seconds until a login that was refused is tried again: many cameras lock out who tries often."""
+
+CREDENTIALS: Final = Path("/etc/credstore")
+"""Where systemd looks for a service's secrets."""
 
 SOUND_VARIABLES: Final = ("ALSA_", "PULSE_", "PIPEWIRE_", "JACK_")
 """Beginnings of environment variables by which programs find the sound system."""
@@ -337,6 +341,11 @@ def read_password(settings: AudioConfig) -> str | None:
     if settings.password_file is None:
         return settings.password
     path = Path(settings.password_file)
+    # systemd hands secrets over as copies (LoadCredential=); the original only root can read.
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if folder and path.parent == CREDENTIALS:
+        handed = Path(folder) / path.name
+        path = handed if handed.exists() else path
     try:
         with path.open(encoding="utf-8") as file:
             password = file.readline().rstrip("\r\n")

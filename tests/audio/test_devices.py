@@ -7,7 +7,7 @@ import pytest
 
 from serd.audio import devices as module
 from serd.audio import portaudio
-from serd.audio.devices import CardIds, Device, card_ids, list_devices, pick
+from serd.audio.devices import CardIds, Device, card_ids, holder, list_devices, pick
 from serd.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -183,3 +183,22 @@ def test_a_list_that_cannot_be_renewed_decides(
     monkeypatch.setattr("serd.audio.portaudio.renew", lambda: False)
     with pytest.raises(UnavailableError, match="USB"):
         pick("USB")
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "said"),
+    [
+        ("USB Audio (hw:1,0)", "state: RUNNING\nowner_pid   : 812\n", "arecord (process 812)"),
+        ("USB Audio (hw:1,0)", "state: RUNNING\nowner_pid   : 999\n", "process 999"),
+        ("USB Audio (hw:1,0)", "closed\n", None),
+        ("USB Audio (hw:2,0)", "state: RUNNING\nowner_pid   : 812\n", None),
+        ("default", "state: RUNNING\nowner_pid   : 812\n", None),
+    ],
+)
+def test_who_holds_a_microphone(tmp_path: Path, name: str, status: str, said: str | None) -> None:
+    sub = tmp_path / "card1" / "pcm0c" / "sub0"
+    sub.mkdir(parents=True)
+    (sub / "status").write_text(status)
+    (tmp_path / "812").mkdir()
+    (tmp_path / "812" / "comm").write_text("arecord\n")
+    assert holder(name, cards=tmp_path, processes=tmp_path) == said
