@@ -205,3 +205,22 @@ def test_a_microphone_that_is_pulled_out_is_noticed() -> None:
         well(command("open"))
         well(command("read 0.3"))
         well(command("close"))
+
+
+def test_a_sound_server_lets_another_program_listen_too(tmp_path: Path) -> None:
+    path = speechlike(tmp_path / "played.wav", rate=44_100, channels=2)
+    with virtual_microphone() as mic, listener(mic) as command:
+        record = ["parec", "--device=room.monitor", "--raw", "--format=s16le", "--rate=16000",
+                  "--channels=1", str(tmp_path / "other.raw")]  # fmt: skip
+        with subprocess.Popen(record, env=mic.env) as other:
+            well(command("open"))
+            well(command("read 0.2"))
+            hear(mic, path, command)
+            assert mic.recorders() == 2
+            well(command(f"save {tmp_path / 'heard.npy'}"))
+            well(command("close"))
+            other.terminate()
+    played = read_mono16k(path)
+    assert find(played, np.load(tmp_path / "heard.npy"))[1] > 0.99
+    others = np.fromfile(tmp_path / "other.raw", "<i2").astype(np.float32) / 32_768
+    assert rms_dbfs(others[np.abs(others) > 0]) > -40
