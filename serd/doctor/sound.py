@@ -139,7 +139,7 @@ _ELSEWHERE: Final = (
     "look after the microphone and its level where the sound comes from; audio.gain_db can make it "
     "louder or quieter"
 )
-"""What helps where the source is no microphone of this machine."""
+"""What helps where the sound comes from a stream or a program."""
 
 
 class Heard(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,7 +201,7 @@ def judge_sound(config: Config, heard: Heard, *, with_voice: bool) -> Iterator[F
         )
     else:
         # What `alsamixer` does for a microphone has to be done where the sound comes from.
-        remedy = advice.remedy if config.audio.kind == "mic" else _ELSEWHERE
+        remedy = _ELSEWHERE if config.audio.kind in {"network", "program"} else advice.remedy
         tell = fail if advice.kind == "dead" else warn
         yield tell("level", advice.message, remedy)
     yield from judge_channels(heard.stats)

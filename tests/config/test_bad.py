@@ -16,8 +16,8 @@ LINE = "a line of text"
 EMOTIONS = "angry, calm, disgust, fearful, happy, neutral, sad, surprised or uncertain"
 TOPIC = "letters, digits, _, . and -, in levels separated by single slashes, at most 128 characters"
 AT_TOP = (
-    "at the top are: node, sources, mute, audio, speech, model, decision, personal, mood, mqtt, journal, "
-    "quiet_hours, hooks, metrics, log"
+    "at the top are: node, sources, mute, audio, speech, model, decision, personal, mood, mqtt, "
+    "journal, quiet_hours, hooks, metrics, log"
 )
 
 PORT = "a whole number from 1 to 65535"
@@ -171,8 +171,8 @@ FILES = [
         refused(
             1,
             "a list",
-            "a section with node, sources, mute, audio, speech, model, decision, personal, mood, mqtt, "
-            "journal, quiet_hours, hooks, metrics, log",
+            "a section with node, sources, mute, audio, speech, model, decision, personal, mood, "
+            "mqtt, journal, quiet_hours, hooks, metrics, log",
         ),
     ),
     (

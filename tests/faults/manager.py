@@ -28,6 +28,8 @@ class Manager:
         self.env = {
             "NOTIFY_SOCKET": str(path),
             "WATCHDOG_USEC": str(round(WATCHDOG_S * 1e6)),
+            # Under a service manager a pipe that ends is a fault; here it ends the test.
+            "SERD_AUDIO__ON_END": "stop",
         }
         """For the service's environment."""
         self.messages: list[tuple[float, str]] = []

@@ -132,7 +132,7 @@ def test_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> Non
         return original(name, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(builtins, "__import__", without_amqtt)
-    with pytest.raises(ConfigError, match=r"install serd\[embedded\]"):
+    with pytest.raises(ConfigError, match=r"install serd-emotion\[embedded\]"):
         EmbeddedBroker().start()
 
 
