@@ -315,7 +315,7 @@ def a_channel_wired_the_wrong_way_round(garden: Garden) -> None:
 
 
 @fault(
-    "channels", "warn", "channel 1 is listened to, and it is dead (1 dead, 2 -30 dBFS)", "auto", 0
+    "channels", "warn", "channel 1 is listened to, and it is dead (1 dead, 2 -30 dBFS)", "auto", 69
 )
 def a_dead_channel(garden: Garden) -> None:
     garden.broker()

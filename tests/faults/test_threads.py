@@ -143,7 +143,7 @@ def test_knowing_waits_feed_the_watchdog(
         manager.wait_fed(6)  # nobody writes into the pipe, for longer than serd's patience
         assert manager.status == "listening"
         recorder.publish("serd/test-room/mute/set", b"ON")
-        manager.wait_status("muted: the microphone is closed")
+        manager.wait_status("muted: the source is closed")
         manager.wait_fed(6)
         recorder.publish("serd/test-room/mute/set", b"OFF")
         manager.wait_status("listening")
