@@ -13,8 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
+from serd.model.decision import Decision, softmax
 from serd.model.emotions import EMOTIONS
 from serd.model.features import FeatureParameters
 from serd.model.home import Gathering, Home, OperatingPoint
@@ -41,6 +43,16 @@ def at_home(model: Path | str | None = None, home: Home | None = HOME) -> bytes:
     """A copy of a model that assumes this of homes; None: the shipped one, or nothing."""
     file = ModelFile.load(model)
     return pack(file.network, file.labels, msgspec.structs.replace(file.info, home=home))
+
+
+def as_at_home(scores: dict[str, float], model: Path | str | None = None) -> dict[str, float]:
+    """Scores of `serd classify`, which assume even shares, as a daemon with this model has them."""
+    file = ModelFile.load(model)
+    even = Decision(file.labels, file.info, stated="even")
+    logs = np.log([max(scores[label], 1e-9) for label in file.labels]) - even._unstated
+    return dict.fromkeys(EMOTIONS, 0.0) | dict(
+        zip(file.labels, softmax(logs).tolist(), strict=True)
+    )
 
 
 @pytest.fixture(scope="session")

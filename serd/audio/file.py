@@ -46,8 +46,8 @@ REMEDY = (
 
 _SCAN_FRAMES: Final = 1 << 18
 
-_OVERDRIVEN: Final = 8.0
-"""Up to here float samples are a mix that was driven too hot; beyond, they are integers."""
+_OVERDRIVEN: Final = 256.0
+"""Up to here (48 dB) float samples are a mix that was driven too hot; beyond, they are integers."""
 
 _TOLERANCE_S: Final = 0.06
 """Less than this is not missing: the padding of codecs."""

@@ -35,7 +35,7 @@ def wanted(speech: Samples, tmp_path_factory: pytest.TempPathFactory) -> list[di
     done = run_serd("classify", "--json", "plain.wav", home=home)
     assert done.returncode == 0, done.stderr
     rows = json_lines(done.stdout)
-    assert rows
+    assert rows, done.stderr
     return rows
 
 
@@ -87,11 +87,12 @@ def test_odd_audio_is_classified(
 ) -> None:
     name, write = GOOD[case]
     write(tmp_path / name, speech)
-    done = run_serd("classify", "--json", name, home=tmp_path)
+    # What is read is looked at here, not whether silero takes a clipped synthesiser for a voice.
+    done = run_serd("classify", "--json", name, "--set", "speech.confirm=none", home=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     rows = json_lines(done.stdout)
-    assert rows
+    assert rows, done.stderr
     for row in rows:
         assert sum(row["scores"].values()) == pytest.approx(1, abs=1e-5)
     if case in SAME_SCORES:

@@ -17,6 +17,7 @@ import soundfile as sf
 import yaml
 
 from tests.broker import Mosquitto, Recorder, free_port, mosquitto, wait_until
+from tests.models import as_at_home
 from tests.pulse import virtual_microphone
 from tests.system.node import SAMPLE, TIMEOUT_S, Node, environment, json_lines, run_serd
 
@@ -91,10 +92,12 @@ def test_each_file_is_heard_as_if_it_were_alone(
         alone = json_lines(run_serd("classify", "--json", str(path), home=tmp_path).stdout)
         assert len(alone) >= 3
         assert [event["seq"] for event in heard] == list(range(1, len(heard) + 1))
-        assert [event["emotion"] for event in heard] == [row["emotion"] for row in alone]
+        single = [event["utterance"]["emotion"] for event in heard]
+        assert single == [row["emotion"] for row in alone]
         for event, row in zip(heard, alone, strict=True):
             assert event["node"] == node
-            assert event["scores"] == pytest.approx(row["scores"], abs=1.1e-4)
+            scores = as_at_home(row["scores"])
+            assert event["utterance"]["scores"] == pytest.approx(scores, abs=1.1e-4)
         said = [status for status in recorder.on(f"serd/{node}/status") if status]
         assert said == [b"online", b"offline"]
         announced = recorder.on(f"homeassistant/device/serd_{node}/config")[0]

@@ -22,7 +22,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
@@ -33,7 +33,7 @@ from serd.config import SpeechConfig
 from serd.model.classifier import Classifier
 from serd.model.emotions import UNCERTAIN
 from serd.model.recogniser import Recogniser, Recognition
-from serd.speech import Segmenter, make_vad
+from serd.speech import Segmenter
 from training.corpora.esc10 import TEST_FOLDS, Sound
 from training.probes.noise import pink
 
@@ -146,6 +146,7 @@ def probe_environment(
     *,
     voices: Sequence[Clip] = (),
     engines: Sequence[str] = ENGINES,
+    confirm: Literal["auto", "none"] = "auto",
     seed: int = 0,
     silence_s: float = SILENCE_S,
     progress: Callable[[str, int, int], None] = lambda *_: None,
@@ -157,6 +158,7 @@ def probe_environment(
         sounds: Of all folds, or of those that training never heard.
         voices: Speech of test speakers, to see that the detector is not deaf.
         engines: Voice detectors.
+        confirm: Whether silero confirms what they find, as ``speech.confirm`` says.
         seed: Of order and noise.
         silence_s: Seconds of each silence.
         progress: Called with what is being done, how much of it is done, and how much there is.
@@ -168,7 +170,7 @@ def probe_environment(
         InputError: A file cannot be read.
         ConfigError: An engine is not installed.
     """
-    classifier = Classifier.load(model)
+    classifier = Classifier.load(model, stated="home")
     stream = make_stream(sounds, seed=seed)
     spoken = make_stream(
         [Sound(path=clip.path, kind=clip.corpus, fold=0) for clip in voices], seed=seed
@@ -193,17 +195,17 @@ def probe_environment(
             done += count
             progress(f"environment, {engine}", done // SAMPLE_RATE, whole // SAMPLE_RATE)
 
-        speech = msgspec.structs.replace(SpeechConfig(), engine=engine)
-        recogniser = Recogniser(Segmenter(speech, make_vad(speech)), classifier)
+        speech = msgspec.structs.replace(SpeechConfig(), engine=engine, confirm=confirm)
+        recogniser = Recogniser(Segmenter.of(speech), classifier)
         found = recognise(stream.samples, recogniser, step)
         dropped = msgspec.to_builtins(recogniser.counters)
         kinds = _by_kind(stream, found)
         heldout = _by_kind(stream, found, TEST_FOLDS)
         quiet = {}
         for name, silence in silences.items():
-            recogniser = Recogniser(Segmenter(speech, make_vad(speech)), classifier)
+            recogniser = Recogniser(Segmenter.of(speech), classifier)
             quiet[name] = _count(recognise(silence, recogniser, step), 0, silence_s)
-        recogniser = Recogniser(Segmenter(speech, make_vad(speech)), classifier)
+        recogniser = Recogniser(Segmenter.of(speech), classifier)
         said = recognise(spoken.samples, recogniser, step)
         result[engine] = {
             "all": _summed(kinds),
