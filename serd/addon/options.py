@@ -86,13 +86,28 @@ def configuration(options: Mapping[str, Any]) -> dict[str, Any]:
         place = made
         for section in sections:
             place = place.setdefault(section, {})
-        place[last] = value
+        place[last] = _number_or_word(value) if _is_either(KEYS[name]) else value
     return made
+
+
+def _is_either(key: Key) -> bool:
+    """Whether a key takes a number or a word, which the Supervisor's language cannot say."""
+    kinds = key.type.types if isinstance(key.type, mi.UnionType) else ()
+    return sum(not isinstance(one, mi.NoneType) for one in kinds) > 1
+
+
+def _number_or_word(value: Any) -> Any:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return value
 
 
 def _kind(key: Key) -> str:
     """The option's type; all are optional, since every key has a default."""
     kind = key.type
+    if _is_either(key):
+        return "str?"
     if isinstance(kind, mi.UnionType):
         kind = next(bare(one)[0] for one in kind.types if not isinstance(one, mi.NoneType))
     word = "str"

@@ -22,6 +22,8 @@ _CONNECT: Final = 1
 _PUBLISH: Final = 3
 _SUBSCRIBE: Final = 8
 _PINGREQ: Final = 12
+_PROTOCOL_LEVEL: Final = 4
+"""Of MQTT 3.1.1; a newer one is refused, and the daemon then speaks this."""
 
 
 class Sink:
@@ -39,6 +41,7 @@ class Sink:
         except OSError as error:
             raise UnavailableError(f"no port of 127.0.0.1 can be had: {error}") from error
         self.port: int = self._listener.getsockname()[1]
+        self._wanted: set[bytes] = set()
         self._thread = threading.Thread(target=self._serve, name="serd-sink", daemon=True)
 
     def __enter__(self) -> Self:
@@ -57,6 +60,7 @@ class Sink:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
+            self._wanted = set()
             with connection, connection.makefile("rb") as stream:
                 try:
                     while self._answer(stream, connection):
@@ -72,18 +76,25 @@ class Sink:
         kind, quality = first[0] >> 4, first[0] >> 1 & 3
         body = _exactly(stream, _remaining_length(stream))
         if kind == _CONNECT:
-            connection.sendall(b"\x20\x02\x00\x00")
-        elif kind == _PUBLISH:
+            newer = body[6] > _PROTOCOL_LEVEL
+            connection.sendall(b"\x20\x02\x00" + (b"\x01" if newer else b"\x00"))
+            return not newer
+        if kind == _PUBLISH:
             (length,) = struct.unpack_from(">H", body)
             topic, rest = body[2 : 2 + length], body[2 + length :]
             if quality:
                 connection.sendall(b"\x40\x02" + rest[:2])
                 rest = rest[2:]
+            if topic in self._wanted:  # whoever publishes sees that it is let
+                packet = struct.pack(">H", len(topic)) + topic + rest
+                connection.sendall(b"\x30" + _length(len(packet)) + packet)
             if topic.endswith(b"/emotion"):
                 self.events.append(msgspec.json.decode(rest))
         elif kind == _SUBSCRIBE:
-            granted = _filters(body[2:])
-            connection.sendall(bytes((0x90, 2 + granted)) + body[:2] + b"\x01" * granted)
+            filters = _filters(body[2:])
+            self._wanted |= set(filters)
+            granted = len(filters)
+            connection.sendall(bytes((0x90, 2 + granted)) + body[:2] + b"\x00" * granted)
         elif kind == _PINGREQ:
             connection.sendall(b"\xd0\x00")
         return True
@@ -100,13 +111,24 @@ def _remaining_length(stream: Any) -> int:
     return length
 
 
-def _filters(body: bytes) -> int:
-    """How many topic filters a SUBSCRIBE asks for."""
-    count = at = 0
+def _length(length: int) -> bytes:
+    """The same, written."""
+    written = bytearray()
+    while True:
+        length, low = length >> 7, length & 0x7F
+        written.append(low | 0x80 if length else low)
+        if not length:
+            return bytes(written)
+
+
+def _filters(body: bytes) -> list[bytes]:
+    """The topic filters that a SUBSCRIBE asks for."""
+    found, at = [], 0
     while at + 2 <= len(body):
-        at += 2 + int(struct.unpack_from(">H", body, at)[0]) + 1
-        count += 1
-    return count
+        (size,) = struct.unpack_from(">H", body, at)
+        found.append(body[at + 2 : at + 2 + size])
+        at += 2 + size + 1
+    return found
 
 
 def _exactly(stream: Any, count: int) -> bytes:

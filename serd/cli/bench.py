@@ -99,13 +99,13 @@ def _ordinary(
                 remedy="unmute it, or name a recording with --source",
             )
     if heard.live and sys.stderr.isatty():
-        click.echo(f"serd: listening to {config.audio.source}; Ctrl-C ends and counts", err=True)
+        echo(f"serd: listening to {config.audio.source}; Ctrl-C ends and counts", err=True)
     try:
         heard.open()
         evening = listen(config, heard, seconds=None if minutes is None else 60 * minutes)
     finally:
         heard.close()
-    click.echo(msgspec.json.encode(evening).decode() if as_json else page(evening))
+    echo(msgspec.json.encode(evening).decode() if as_json else page(evening), lines=not as_json)
     return 0
 
 

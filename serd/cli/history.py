@@ -132,11 +132,19 @@ def _print_json(events: Iterable[Event]) -> None:
         echo(encode(event).decode())
 
 
+_NESTED: Final = frozenset({"schema", "scores", "model", "utterance", "model_scores"})
+_OPTIONAL: Final = ("gathered", "prior", "adapted", "model_emotion", "model_confidence")
+"""Fields that not every event has."""
+
+
 def _print_csv(events: Iterable[Event]) -> None:
+    from msgspec import UNSET
+
     from serd.events.event import Event
     from serd.model.emotions import EMOTIONS
 
-    simple = [name for name in Event.__struct_fields__ if name not in {"schema", "scores", "model"}]
+    fields = [name for name in Event.__struct_fields__ if name not in _NESTED]
+    simple = [name for name in fields if name not in _OPTIONAL]
     models = ("name", "version", "sha256")
     row = io.StringIO()
     writer = csv.writer(row, lineterminator="\n")
@@ -147,11 +155,17 @@ def _print_csv(events: Iterable[Event]) -> None:
         row.seek(0)
         row.truncate()
 
-    write([*simple, *EMOTIONS, *(f"model_{name}" for name in models)])
+    head = [*simple, *EMOTIONS, *(f"model_{name}" for name in models)]
+    # New columns come last, so that what reads the table by place goes on working.
+    write([*head, *_OPTIONAL, "utterance_emotion", "utterance_confidence"])
     for event in events:
         cells = [getattr(event, name) for name in simple]
         scores = [event.scores[name] for name in EMOTIONS]
-        write([*cells, *scores, *(getattr(event.model, name) for name in models)])
+        optional = [getattr(event, name) for name in _OPTIONAL]
+        single = event.utterance
+        optional += [UNSET, UNSET] if single is UNSET else [single.emotion, single.confidence]
+        extra = [None if value is UNSET else value for value in optional]
+        write([*cells, *scores, *(getattr(event.model, name) for name in models), *extra])
 
 
 def _print_lines(events: Iterable[Event], nodes: list[str]) -> None:

@@ -130,7 +130,7 @@ class _Lines:
             text = (
                 f"serd: wrong? `serd correct happy{where}` or `serd correct not{where}` teaches it"
             )
-            click.echo(text, err=True)
+            echo(text, err=True)
 
 
 def follow(messages: Iterable[Message], screen: Screen) -> None:

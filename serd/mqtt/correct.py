@@ -8,7 +8,7 @@ said of that utterance. ``"id": "last"`` is the latest utterance of the node. Ea
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -146,7 +146,7 @@ def send(access: Access, topics: Topics, request: CorrectRequest) -> CorrectResu
     """
     from serd.mqtt.link import Link  # noqa: PLC0415 - the client library, for who sends
 
-    link = Link(access, f"serd-correct-{secrets.token_hex(4)}")
+    link = Link(access, f"serd-correct-{os.urandom(4).hex()}")
     link.open()
     try:
         link.subscribe([topics.correct_result, topics.status])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 import pytest
 import soundfile as sf
@@ -14,6 +15,7 @@ from serd.benchmark.material import SAMPLE
 from serd.benchmark.ordinary import Evening, listen, page
 from serd.config import Config, DecisionConfig, ModelConfig
 from serd.model.home import SENSITIVITIES
+from tests.models import HOME, at_home
 from tests.system.node import json_lines, run_serd
 
 if TYPE_CHECKING:
@@ -66,12 +68,13 @@ def test_where_nobody_speaks_nothing_is_said(home_model_path: Path, tmp_path: Pa
     assert "nobody spoke" in page(told)
 
 
-def test_utterances_that_must_agree_are_fewer(home_model_path: Path) -> None:
+def test_utterances_that_must_agree_are_fewer(tmp_path: Path) -> None:
+    # A home in which little is neutral, so that something is told of a synthesiser.
+    path = tmp_path / "lively.tflite"
+    path.write_bytes(at_home(home=msgspec.structs.replace(HOME, ordinary_share=0.1)))
     counts = []
     for agree in (1, 5):
-        config = Config(
-            model=ModelConfig(path=str(home_model_path)), decision=DecisionConfig(agree=agree)
-        )
+        config = Config(model=ModelConfig(path=str(path)), decision=DecisionConfig(agree=agree))
         with FileSource(SAMPLE, pace="fast") as source:
             counts.append(listen(config, source).told["high"].events)
     assert counts[1] < counts[0]

@@ -245,7 +245,7 @@ highest of those that the corpus has is taken instead. `uncertain` plays no part
 The shipped file is trained on everybody. Every figure on this page but size and time is that of a
 cross-validation of the same recipe ({sources.extent}), in which nobody is on two sides.
 Temperature, bias, prior and thresholds of a fold were chosen on the test speakers and sources of
-the other folds; those of the file on all of them."""
+the other folds; those of the file on all of them.{_unfinished(sources)}"""
     start = ""
     if recipe.get("start"):
         start = f"""\
@@ -280,6 +280,11 @@ makes of it."""
     return f"\n{paragraph(text)}\n"
 
 
+def _unfinished(sources: Sources) -> str:
+    missing = sources.folds["planned"] - sources.folds["done"] if sources.folds else 0
+    return f" Of those that were planned {missing} are not finished yet." if missing > 0 else ""
+
+
 def _crossing(sources: Sources) -> str:
     folds = sources.folds
     if not folds or not sources.extent:
@@ -288,8 +293,7 @@ def _crossing(sources: Sources) -> str:
         "What stands as a mean below is one over folds, each of them the mean of its seeds "
         f"({sources.extent}); the runs share nothing but the recipe."
     )
-    if (missing := folds["planned"] - folds["done"]) > 0:
-        text += f" Of those that were planned {missing} are not finished yet."
+    text += _unfinished(sources)
     ours = {k: v for k, v in sources.release["recipe"].items() if k not in {"fold", "seed"}}
     if ours != folds["recipe"]:
         text += (
