@@ -290,8 +290,10 @@ def household(heard: Heard, fitted: Fitted, others: Sequence[Heard], agree: int)
         point = at(threshold)
         point |= {
             "by_emotion": dict(Counter(_told(events, threshold))),
-            "ordinary_share": float(
-                np.mean((events.strengths < threshold) & events.ordinary) if len(speech) else 0.0
+            "ordinary_share": (
+                float(np.mean((events.strengths < threshold) & events.ordinary))
+                if len(events.strengths)
+                else 0.0
             ),
             "groups": _groups(heard.recordings, decision, agree, threshold),
         }

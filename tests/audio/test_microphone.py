@@ -163,7 +163,8 @@ def test_stereo_at_another_rate_becomes_16_khz_mono(
     assert driver.asked == [(48_000, 2)]
     # 1.2 s less what the resampler holds back.
     assert 19_200 - 660 <= len(samples) <= 19_200
-    assert np.abs(samples[1_000:]).max() == pytest.approx(0.4, abs=1e-3)
+    # The high-pass takes a little.
+    assert np.abs(samples[1_000:]).max() == pytest.approx(0.4, abs=3e-3)
 
 
 def test_overflow_drops_the_oldest_and_counts_every_sample(driver: Driver) -> None:

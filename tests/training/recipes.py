@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import msgspec
 
-from training.recipe import CorpusUse, Network, Preparation, Recipe, Refit, load_recipe
+from training.recipe import (
+    CorpusUse,
+    Equaliser,
+    Exchange,
+    Network,
+    Preparation,
+    Recipe,
+    Refit,
+    load_recipe,
+)
 
 
 def tiny_recipe(*, steps: int = 60) -> Recipe:
@@ -24,8 +33,16 @@ def tiny_recipe(*, steps: int = 60) -> Recipe:
         sounds=None,
         preparation=Preparation(speeds=(1.0, 0.94, 1.06)),
         network=Network(stem=8, widths=(16, 24), dropout=0.1),
+        augmentation=msgspec.structs.replace(
+            default.augmentation, exchange=Exchange(), equaliser=Equaliser(probability=0.5)
+        ),
         optimiser=msgspec.structs.replace(
-            default.optimiser, steps=steps, batch=16, averaging=0.9, precision="float32"
+            default.optimiser,
+            steps=steps,
+            batch=16,
+            peak_rate=3e-3,
+            averaging=0.9,
+            precision="float32",
         ),
         refit=Refit(steps=10, peak_rate=1e-3),
         representative_clips=20,

@@ -92,7 +92,7 @@ def test_the_card_names_a_teacher_and_its_licence(sources: Sources) -> None:
     assert "under this licence: MIT." in " ".join(text.split())
     assert "| RAVDESS | taught | 3 | 0.5000 | 0.2500 | 0.7500 |" in text
     without = msgspec.structs.replace(sources, release=figures | {"teaching": None})
-    assert "from labels alone" in card(without)
+    assert "from labels alone" in " ".join(card(without).split())
 
 
 def test_readme_quotes_the_figures(sources: Sources) -> None:
