@@ -222,5 +222,5 @@ def test_a_sound_server_lets_another_program_listen_too(tmp_path: Path) -> None:
             other.terminate()
     played = read_mono16k(path)
     assert find(played, np.load(tmp_path / "heard.npy"))[1] > 0.99
-    others = np.fromfile(tmp_path / "other.raw", "<i2").astype(np.float32) / 32_768
+    others = np.fromfile(tmp_path / "other.raw", "<i2").astype(np.float32) / np.float32(32_768)
     assert rms_dbfs(others[np.abs(others) > 0]) > -40

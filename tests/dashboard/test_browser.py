@@ -96,7 +96,8 @@ def test_mute_goes_to_the_daemon_and_back(
     tmp_path: Path, broker: Mosquitto, speaker: Recorder, browser: Browser
 ) -> None:
     with (
-        Node(tmp_path, broker.port, "--source", str(SAMPLE), node="attic") as node,
+        # Kept, so that the room stays when the recording ends.
+        Node(tmp_path, broker.port, "--source", str(SAMPLE), "--keep", node="attic") as node,
         Dashboard(tmp_path, broker.port) as dash,
     ):
         speaker.wait_for("serd/attic/mute", b"OFF")
@@ -386,6 +387,9 @@ def test_hostile_words_stay_words(
     figures = dict.fromkeys(strange, evil)
     with Dashboard(tmp_path, broker.port) as dash:
         dash.wait_log("connected to the broker")
+        for payload in (b"\xff\xfe", b"{", b"[" * 5000, b"null", b""):
+            for kind in ("emotion", "state", "telemetry", "status", "mute", "speech"):
+                speaker.publish(f"serd/attic/{kind}", payload)
         publish_node(speaker, "attic", None)
         speaker.publish("serd/attic/telemetry", json.dumps(figures).encode(), retain=True)
         speaker.publish("serd/attic/state", state(None, mood=evil), retain=True)
@@ -393,9 +397,6 @@ def test_hostile_words_stay_words(
         for topic in (f"serd/{evil.replace('/', '')}/status", "serd/__proto__/status",
                       "serd/constructor/status"):  # fmt: skip
             speaker.publish(topic, b"online", retain=True)
-        for payload in (b"\xff\xfe", b"{", b"[" * 5000, b"null", b""):
-            for kind in ("emotion", "state", "telemetry", "status", "mute", "speech"):
-                speaker.publish(f"serd/attic/{kind}", payload)
         browser.open(f"{dash.url}#/room/attic")
         browser.wait_text("#health", evil)
         browser.wait_text("#now-mood", evil)
