@@ -77,8 +77,12 @@ lint: setup-test ## ruff and the import contracts
 types: setup-test ## mypy --strict
 	$(BIN)/mypy
 
-test: lint types ## lint, types and every test
-	$(BIN)/pytest
+# Most tests wait for brokers, microphones and browsers, so more of them run than there are cores.
+# A file's tests stay together, because they share what the file sets up.
+TEST_JOBS ?= $(shell echo $$(($$(nproc) + 1)))
+
+test: lint types ## lint, types and every test, in TEST_JOBS processes
+	$(BIN)/pytest -n $(TEST_JOBS) --dist loadfile
 
 test-homeassistant: setup-test ## the tests with a real Home Assistant (needs Python 3.13: HA_PYTHON)
 	$(BIN)/python -m tests.homeassistant.environment --venv $(HA_VENV) \
