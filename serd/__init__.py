@@ -12,12 +12,41 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from serd.model.classifier import Classifier
+    from serd.errors import (
+        ConfigError,
+        InputError,
+        ModelError,
+        SerdError,
+        UnavailableError,
+        UsageError,
+    )
+    from serd.model.classifier import Classifier, SamplesError
     from serd.model.decision import Prediction
+    from serd.model.stream import Stream
 
     __version__: str
 
-__all__ = ["Classifier", "Prediction", "__version__"]
+__all__ = [
+    "Classifier",
+    "ConfigError",
+    "InputError",
+    "ModelError",
+    "Prediction",
+    "SamplesError",
+    "SerdError",
+    "Stream",
+    "UnavailableError",
+    "UsageError",
+    "__version__",
+]
+
+_ROOMS = {
+    "Classifier": "serd.model.classifier",
+    "Prediction": "serd.model.decision",
+    "SamplesError": "serd.model.classifier",
+    "Stream": "serd.model.stream",
+}
+"""Where a name comes from, if not from ``serd.errors``."""
 
 
 def __getattr__(name: str) -> object:
@@ -29,8 +58,7 @@ def __getattr__(name: str) -> object:
     if name == "__version__":
         value: object = importlib.import_module("serd.version").VERSION
     else:
-        room = {"Classifier": "serd.model.classifier", "Prediction": "serd.model.decision"}[name]
-        value = getattr(importlib.import_module(room), name)
+        value = getattr(importlib.import_module(_ROOMS.get(name, "serd.errors")), name)
     globals()[name] = value
     return value
 

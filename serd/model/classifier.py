@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from serd.model.decision import Prediction
     from serd.model.home import Sensitivity
     from serd.model.model_file import ModelInfo
+    from serd.model.stream import Stream
 
 
 class SamplesError(InputError, ValueError):
@@ -175,7 +176,7 @@ class Classifier:
         from serd.config import SpeechConfig as Settings  # noqa: PLC0415
         from serd.speech import make_vad, whole  # noqa: PLC0415 - loads the detector
 
-        frames = _mono(samples)
+        frames = mono(samples)
         if not MIN_RATE <= rate <= MAX_RATE:
             msg = f"a rate of {rate} Hz is not within {MIN_RATE} .. {MAX_RATE}"
             raise SamplesError(msg)
@@ -228,6 +229,23 @@ class Classifier:
             for found in recogniser.through(FileSource(path, pace="fast", channel=channel))
         ]
 
+    def stream(self, rate: int, *, speech: SpeechConfig | None = None) -> Stream:
+        """Hear a live stream block by block: see `Stream`.
+
+        Args:
+            rate: Samples per second, 2000 to 768 000.
+            speech: How speech is found and cut; None: serd's defaults.
+
+        Returns:
+            A new stream.
+
+        Raises:
+            SamplesError: If the rate is out of range. It is a ``ValueError``.
+        """
+        from serd.model.stream import Stream as New  # noqa: PLC0415 - it imports this module
+
+        return New(self, rate, speech=speech)
+
     def classify_utterance(self, samples: npt.NDArray[np.float32]) -> Prediction:
         """Classify an utterance as it is: nothing is trimmed.
 
@@ -261,8 +279,12 @@ class Classifier:
         return (decision or self.decision).decide(self._interpreter.run(features))
 
 
-def _mono(samples: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    """A float32 copy ``[n, 1]`` of mono samples, int16 scaled to [-1, 1)."""
+def mono(samples: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """A float32 copy ``[n, 1]`` of mono samples, int16 scaled to [-1, 1).
+
+    Raises:
+        SamplesError: If there are none, or they are not mono audio of int16 or float.
+    """
     array: npt.NDArray[Any] = np.asarray(samples)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]

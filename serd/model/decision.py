@@ -14,7 +14,7 @@ together are at least as likely as all emotions.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 import numpy as np
@@ -59,6 +59,36 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds from the beginning of the recording; None for what is no part of one."""
     end_s: float | None = None
     """Likewise."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The prediction as plain values, under the names that ``serd classify --json`` uses.
+
+        Returns:
+            ``emotion``, ``confidence``, ``scores``, ``valence`` and ``arousal``; for a part of a
+            recording also ``start_s`` and ``end_s``; after corrections also ``adapted``,
+            ``model_emotion`` and ``model_confidence``.
+        """
+        values: dict[str, Any] = {}
+        if self.start_s is not None and self.end_s is not None:
+            values |= {"start_s": self.start_s, "end_s": self.end_s}
+        values |= {
+            "emotion": self.emotion,
+            "confidence": self.confidence,
+            "scores": dict(self.scores),
+            "valence": self.valence,
+            "arousal": self.arousal,
+        }
+        if self.own is not None:
+            values |= {
+                "adapted": self.adapted,
+                "model_emotion": self.own.emotion,
+                "model_confidence": self.own.confidence,
+            }
+        return values
+
+    def to_json(self) -> str:
+        """`to_dict` as one line of JSON."""
+        return msgspec.json.encode(self.to_dict()).decode()
 
 
 class Decision:
