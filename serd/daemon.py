@@ -30,6 +30,7 @@ from serd.events.journal import Journal
 from serd.events.telemetry import ProcessFigures, processor_seconds, resident_bytes
 from serd.health import Health, examine
 from serd.hooks import Hooks
+from serd.language import many
 from serd.model.classifier import Classifier
 from serd.mqtt.access import EMBEDDED, Access
 from serd.node import Began, Node
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from serd.config import Config
     from serd.config.loading import Loaded
     from serd.event_writer import Entry
+    from serd.events.event import Event
     from serd.model.model_file import ModelInfo
 
 log = logging.getLogger(__name__)
@@ -79,6 +81,7 @@ class Daemon:
         passing: Which nodes are only here for a while, so that at their end all that is retained
             of them is cleared: those that play a recording, all, or none.
         began: When recordings began; see :class:`serd.node.Node`.
+        on_event: Called with each event that was journalled; must not block.
 
     Raises:
         ConfigError: The configuration asks for something that is not installed.
@@ -93,10 +96,12 @@ class Daemon:
         notifier: Notifier | None = None,
         passing: Passing = "recordings",
         began: Began = None,
+        on_event: Callable[[Event], None] | None = None,
         unwritten: Sequence[Entry] = (),
     ) -> None:
         self.config = config
         self._passing = passing
+        self._on_event = on_event
         self._notifier = notifier or Notifier()
         self._wake = threading.Event()
         self._stopping = False
@@ -124,7 +129,7 @@ class Daemon:
                 journal=self._journal,
                 writer=self._writer,
                 personal=self._personal,
-                on_event=self.hooks.event,
+                on_event=self._event,
                 on_end=self._wake.set,
                 alone=not config.sources,
                 began=began,
@@ -161,6 +166,12 @@ class Daemon:
                 name,
             )
         return former
+
+    def _event(self, event: Event) -> None:
+        """An event was journalled."""
+        self.hooks.event(event)
+        if self._on_event is not None:
+            self._on_event(event)
 
     # ------------------------------------------------------------------ from anywhere
 
@@ -359,20 +370,24 @@ class Daemon:
         for node in self.nodes:
             while not self._stopping and not node.publisher.drain(TICK_S):
                 waiting = sum(each.waiting for each in self.nodes)
-                self._notifier.status(f"delivering {waiting} events")
+                self._notifier.status(f"delivering {many(waiting, 'event', 'events')}")
                 if refused := node.publisher.undelivered:
                     raise UnavailableError(
-                        f"{waiting} events are not delivered: {refused}",
+                        f"{many(waiting, 'event is', 'events are')} not delivered: {refused}",
                         remedy="`serd check` says more; they wait in the journal, and go out with "
                         "the next run",
                     )
                 if not said and not node.publisher.connected:
                     said = True
-                    log.info("waiting for the broker to take %d events; Ctrl-C to leave", waiting)
+                    log.info(
+                        "waiting for the broker to take %s; Ctrl-C to leave",
+                        many(waiting, "event", "events"),
+                    )
         while not self._stopping and not self.hooks.drain(TICK_S):
             self._notifier.status("waiting for hooks to end")
         if left_out := sum(node.events_left_out for node in self.nodes):
-            raise UnavailableError(f"{left_out} events were too large for the broker and left out")
+            said = many(left_out, "event was", "events were")
+            raise UnavailableError(f"{said} too large for the broker and left out")
 
     def _maintain(self) -> None:
         memory.give_back()
@@ -430,6 +445,7 @@ def run_daemon(
     reload: Callable[[], Loaded] | None = None,
     passing: Passing = "recordings",
     began: Began = None,
+    on_event: Callable[[Event], None] | None = None,
 ) -> int:
     """Run the daemon as a process: with its signals, until its end.
 
@@ -441,6 +457,7 @@ def run_daemon(
         reload: Loads it again.
         passing: See :class:`Daemon`.
         began: Likewise.
+        on_event: Likewise.
 
     Returns:
         The exit code: 0.
@@ -460,6 +477,7 @@ def run_daemon(
                 notifier=notifier,
                 passing=passing,
                 began=began,
+                on_event=on_event,
                 unwritten=unwritten,
             )
             memory.settle()

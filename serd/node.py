@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
 
+from serd import language
 from serd.audio.file import FileSource
 from serd.audio.level import FLOOR_DBFS
 from serd.audio.open import make_source
@@ -136,12 +137,15 @@ class Node:
             thread_name=self._titled("serd-mqtt"),
             warn=warn,
             former=former,
+            name=config.name,
+            words=language.chosen(config.language),
         )
         if decision.adjustable:
             self.publisher.sensitivity(decision.sensitivity)
         info = classifier.info
         self.pipeline = Pipeline(
             node=config.node,
+            name=config.name,
             source=self.source,
             recogniser=self.recogniser,
             writer=writer,

@@ -17,6 +17,7 @@ from serd.benchmark.process import run_daemon
 from serd.benchmark.sink import Sink
 from serd.config import SpeechConfig
 from serd.errors import UnavailableError
+from serd.language import many
 from serd.model.classifier import Classifier
 from serd.model.recogniser import Recogniser
 from serd.speech import Segmenter
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
+
+SHARE: Final = 0.5
+"""Of one core, that serd may take on a machine that has other things to do."""
 
 BLOCK: Final = 1920
 """Samples fed at a time where the pace of a machine is measured: 120 ms."""
@@ -143,6 +147,25 @@ def percentiles(milliseconds: Sequence[float]) -> Percentiles:
         return round(ordered[rank - 1], 3)
 
     return Percentiles(p50=at(0.5), p95=at(0.95), p99=at(0.99))
+
+
+def meaning(figures: Figures) -> list[str]:
+    """What the figures mean for this machine, in sentences."""
+    rooms = int(SHARE * figures.realtime_factor)
+    if rooms:
+        hears = (
+            f"This machine hears {many(rooms, 'room', 'rooms')} in which somebody speaks all the "
+            "time, with half of one of its cores."
+        )
+    else:
+        hears = (
+            "This machine is hardly fast enough for one room in which somebody speaks all the time."
+        )
+    comes = (
+        f"An event comes {figures.latency_ms.p50:.0f} ms after the end of an utterance; one in a "
+        f"hundred takes {figures.latency_ms.p99:.0f} ms or more."
+    )
+    return [hears, comes]
 
 
 def one_line(figures: Figures) -> str:

@@ -49,7 +49,8 @@ def bench(
     """Measure serd on this machine, in less than a minute.
 
     Times the features, the network, the start, and the latency of a whole daemon that hears sample
-    speech in real time. Prints a line to paste; needs neither microphone nor broker.
+    speech in real time. Prints a line to paste, and what it means for this machine; needs
+    neither microphone nor broker.
 
     With --ordinary it listens instead, to an evening in which nobody is in any particular mood, and
     counts the emotional events that would have been told: all of them false. It keeps no sound, and
@@ -63,11 +64,15 @@ def bench(
         if given is not None:
             raise UsageError(f"{name} goes with --ordinary", remedy=f"serd bench --ordinary {name}")
 
-    from serd.benchmark.figures import measure, one_line
+    from serd.benchmark.figures import meaning, measure, one_line
 
     with _progress() as tell:
         figures = measure(tell=tell)
-    echo(msgspec.json.encode(figures).decode() if as_json else one_line(figures))
+    if as_json:
+        echo(msgspec.json.encode(figures).decode())
+        return 0
+    for sentence in (one_line(figures), *meaning(figures)):
+        echo(sentence)
     return 0
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,13 +15,14 @@ import click
 from serd.cli.colour import echo
 from serd.cli.invocation import Command, Invocation, pass_invocation
 from serd.errors import InputError, UsageError, shown
+from serd.harmless import harmless
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
 
     from rich.progress import Progress
 
+    from serd.config import Config
     from serd.offline import Finding
 
 _LARGE = 5_000_000
@@ -58,10 +62,12 @@ def classify(
 ) -> int:
     """Tell the emotion of each utterance in recordings, in the order given.
 
-    Folders are searched for recordings; - is standard input. A line has the path, when the
+    <<<<<<< HEAD
+        Folders are searched for recordings; - is standard input. A line has the path, when the
     utterance begins and ends (seconds), the emotion, its confidence, and the score of every
-    emotion. A file that cannot be read is named on standard error; the others are classified, and
-    the exit code is 66. M4A, WebM and other containers take ffmpeg.
+    emotion; on a terminal those of the likeliest, drawn as `serd history` does. A file that cannot
+    be read is named on standard error; the others are classified, and the exit code is 66. M4A,
+    WebM and other containers take ffmpeg.
     """
     config = invocation.load().config
     from serd import offline
@@ -76,7 +82,8 @@ def classify(
         except InputError as error:
             complaints.append(error)
             _complain(error)
-    line = _json_line if as_json else _text_line
+    drawn = sys.stdout.isatty()
+    line = _json_line if as_json else _lines_for(files, config) if drawn else _plain
     # Another process has no standard input.
     jobs = 1 if "-" in paths else jobs or offline.sensible_jobs(len(files))
     with _progress(files) as progress:
@@ -90,15 +97,17 @@ def classify(
         )
         for examination in examinations if files else ():
             progress.advance()
-            for warning in examination.warnings:
-                echo(f"serd: {warning}", err=True)
-            if examination.error is not None:
-                complaints.append(examination.error)
-                _complain(examination.error)
-            elif not examination.findings:
-                echo(f"serd: {shown(examination.path)}: nothing spoken", err=True)
-            for finding in examination.findings:
-                echo(line(finding))
+            silent = examination.findings and not examination.warnings
+            with nullcontext() if silent and not drawn else progress.aside():
+                for warning in examination.warnings:
+                    echo(f"serd: {warning}", err=True)
+                if examination.error is not None:
+                    complaints.append(examination.error)
+                    _complain(examination.error)
+                elif not examination.findings:
+                    echo(f"serd: {shown(examination.path)}: nothing spoken", err=True)
+                for finding in examination.findings:
+                    click.echo(line(finding))
     if len(files) > len(paths) and complaints:
         echo(f"serd: {len(complaints)} of {len(files)} recordings were not read", err=True)
     return InputError.exit_code if complaints else 0
@@ -112,15 +121,56 @@ def _complain(error: InputError) -> None:
 def _json_line(finding: Finding) -> str:
     import msgspec
 
-    return json.dumps(msgspec.to_builtins(finding), ensure_ascii=False)
+    return harmless(json.dumps(msgspec.to_builtins(finding), ensure_ascii=False))
 
 
-def _text_line(finding: Finding) -> str:
+def _plain(finding: Finding) -> str:
+    """A line for pipes and files: the whole path, every score."""
     scores = " ".join(f"{name}={score:.2f}" for name, score in finding.scores.items())
-    return (
-        f"{shown(finding.path)}  {finding.start_s:8.2f} {finding.end_s:8.2f}  "
+    return harmless(
+        f"{finding.path}  {finding.start_s:8.2f} {finding.end_s:8.2f}  "
         f"{finding.emotion:<9} {finding.confidence:.2f}  {scores}"
     )
+
+
+def _lines_for(files: Sequence[Path], config: Config) -> Callable[[Finding], str]:
+    """Lines for people: as `serd history` prints events, with the file's name and seconds."""
+    import io
+
+    from rich.console import Console
+
+    from serd import language
+    from serd.cli.colour import colour_wanted
+    from serd.cli.lines import Lines, cut
+
+    screen = Console(highlight=False)
+    lines = Lines(ascii_only=screen.options.ascii_only, words=language.chosen(config.language))
+    names = {
+        path: shown(name) for path, name in _short_names([str(path) for path in files]).items()
+    }
+    widest = min(max(map(len, names.values()), default=0), max(12, screen.width // 4))
+
+    def line(finding: Finding) -> str:
+        name = cut(names.get(finding.path, shown(finding.path)), widest, front=True)
+        head = f"{name:<{widest}} {finding.start_s:7.2f}-{finding.end_s:<7.2f}"
+        buffer = io.StringIO()
+        console = Console(
+            file=buffer, width=screen.width, highlight=False, force_terminal=colour_wanted(),
+            no_color=not colour_wanted(), legacy_windows=False,
+        )  # fmt: skip
+        console.print(lines.judged(head, finding, screen.width), end="")
+        return buffer.getvalue()
+
+    return line
+
+
+def _short_names(paths: Sequence[str]) -> dict[str, str]:
+    """Paths without the folders that all of them share."""
+    if len(paths) == 1:
+        return {paths[0]: Path(paths[0]).name}
+    alike = len({Path(path).is_absolute() for path in paths}) == 1
+    common = os.path.commonpath([str(Path(path).parent) for path in paths]) if alike else ""
+    return {path: os.path.relpath(path, common) if common else path for path in paths}
 
 
 class _Bar:
@@ -131,6 +181,11 @@ class _Bar:
 
     def within(self, share: float) -> None:
         """So much of the next one is done."""
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Meanwhile nothing stands where something else is printed."""
+        yield
 
 
 class _ShownBar(_Bar):
@@ -144,23 +199,28 @@ class _ShownBar(_Bar):
         self._done += self._weights[self._at]
         self._at += 1
         self._bar.update(self._task, completed=self._done)
-        if self._at == len(self._weights):
-            self._bar.stop()  # what is printed next may go to the same terminal
 
     def within(self, share: float) -> None:
         self._bar.update(self._task, completed=self._done + share * self._weights[self._at])
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        self._bar.stop()  # which takes the bar away
+        yield
+        sys.stdout.flush()
+        if self._at < len(self._weights):
+            self._bar.start()
 
 
 @contextmanager
 def _progress(files: Sequence[Path]) -> Iterator[_Bar]:
     """A progress bar on standard error, with the time that is left, if somebody looks at it.
 
-    Not where the results go to the same terminal, unless there is one file: then they come when
-    the bar is gone.
+    Not if standard output is a pipe: what is behind it (`head`, `less`) writes to the terminal too.
     """
     weights = [_size(path) for path in files]
-    alone = len(files) == 1 and weights[0] > _LARGE
-    if not sys.stderr.isatty() or not (alone or (len(files) > 1 and not sys.stdout.isatty())):
+    wanted = len(files) > 1 or sum(weights) > _LARGE
+    if not wanted or not sys.stderr.isatty() or _piped():
         yield _Bar()
         return
     from rich.console import Console
@@ -168,9 +228,20 @@ def _progress(files: Sequence[Path]) -> Iterator[_Bar]:
 
     columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     # Standard output is data and goes elsewhere: rich must not take it over.
-    bar = Progress(*columns, console=Console(stderr=True), redirect_stdout=False, transient=True)
+    bar = Progress(
+        *columns, console=Console(stderr=True), redirect_stdout=False, redirect_stderr=False,
+        transient=True,
+    )  # fmt: skip
     with bar:
         yield _ShownBar(bar, weights)
+
+
+def _piped() -> bool:
+    """Whether standard output goes through a pipe."""
+    try:
+        return stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def _size(path: Path) -> int:

@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, Final
 import click
 from msgspec.structs import replace
 
+from serd import language
 from serd.cli.colour import echo
 from serd.cli.invocation import Command, Invocation, pass_invocation
-from serd.cli.lines import many
 from serd.config.schema import AudioConfig, MetricsConfig, MqttConfig
 from serd.errors import ConfigError, SerdError, UnavailableError
+from serd.language import many
 
 if TYPE_CHECKING:
     from serd.config import Config
     from serd.config.loading import Loaded
+    from serd.language import Catalogue
     from serd.mqtt.follower import Follower
 
 _CONNECT_S: Final = 2.0
@@ -153,7 +155,7 @@ def _run(loaded: Loaded) -> int:
         kinds=("status", "emotion"),
         on_connection=lambda there, _reason: connected.set() if there else None,
     )
-    screen = _Screen(follower)
+    screen = _Screen(follower, language.chosen(config.language))
     thread = threading.Thread(target=screen.run, name="serd-demo", daemon=True)
     thread.start()
     try:
@@ -172,8 +174,9 @@ def _run(loaded: Loaded) -> int:
 class _Screen:
     """Prints the events that a follower receives."""
 
-    def __init__(self, follower: Follower) -> None:
+    def __init__(self, follower: Follower, words: Catalogue) -> None:
         self._follower = follower
+        self._words = words
         self._online: set[str] = set()
         self.offline = threading.Event()
         """Set when every node that has been online has said goodbye."""
@@ -188,7 +191,7 @@ class _Screen:
         from serd.mqtt.messages import EventMessage, StatusMessage
 
         console = Console(highlight=False)
-        lines = EventLines(ascii_only=console.options.ascii_only)
+        lines = EventLines(ascii_only=console.options.ascii_only, words=self._words)
         for message in self._follower:
             if isinstance(message, EventMessage):
                 console.print(lines.line(message.event, console.width))

@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 import click
 
+from serd import language
 from serd.cli.colour import echo
 from serd.cli.invocation import Command, Invocation, pass_invocation
 from serd.cli.moments import as_milliseconds
 from serd.config.schema import Emotion
 from serd.errors import UsageError
+from serd.language import many
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from serd.config import Config
     from serd.events.event import Event
 
 _PIPE_WIDTH = 140
@@ -112,7 +115,7 @@ def history(
         elif as_csv:
             _print_csv(events)
         else:
-            _print_lines(events, journal.nodes() if node is None else [node])
+            _print_lines(events, config, journal.nodes() if node is None else [node])
 
 
 def _draw(events: list[Event], path: Path, half_life_s: float) -> None:
@@ -122,7 +125,7 @@ def _draw(events: list[Event], path: Path, half_life_s: float) -> None:
         echo("serd: no events in that time, so there is nothing to draw", err=True)
         return
     draw(events, path, half_life_s=half_life_s)
-    echo(f"serd: {path} shows {len(events)} events", err=True)
+    echo(f"serd: {path} shows {many(len(events), 'event', 'events')}", err=True)
 
 
 def _print_json(events: Iterable[Event]) -> None:
@@ -168,16 +171,18 @@ def _print_csv(events: Iterable[Event]) -> None:
         write([*cells, *scores, *(getattr(event.model, name) for name in models), *extra])
 
 
-def _print_lines(events: Iterable[Event], nodes: list[str]) -> None:
+def _print_lines(events: Iterable[Event], config: Config, nodes: list[str]) -> None:
     from rich.console import Console
 
     from serd.cli.lines import EventLines
 
     terminal = sys.stdout.isatty()
     console = Console(highlight=False, width=None if terminal else _PIPE_WIDTH)
-    lines = EventLines(dates=True, ascii_only=console.options.ascii_only)
+    words = language.chosen(config.language)
+    lines = EventLines(dates=True, ascii_only=console.options.ascii_only, words=words)
+    titles = {single.node: single.name for single in config.each()}
     for node in nodes:
-        lines.expect(node)
+        lines.expect(node, titles.get(node))
     count = 0
     for event in events:
         console.print(lines.line(event, console.width))

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from serd.config.loading import Loaded, Override
 
 
+_WHOLE = 1000
+"""Characters of a command's first sentence: all of it."""
+
+
 class Invocation:
     """One run of the program."""
 
@@ -162,6 +166,17 @@ class Group(click.Group):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params += _common_options()
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Every command with the whole of its first sentence."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [
+            (name, command.get_short_help_str(_WHOLE))
+            for name, command in commands
+            if command is not None and not command.hidden
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """In the order in which they were added, which is that of a newcomer's needs."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from serd.cli.colour import echo
 from serd.cli.invocation import Group, Invocation, pass_invocation
+from serd.language import many
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,26 +62,70 @@ def _summary(file: ModelFile) -> str:
         calibration += f", uncertain below {info.abstain_threshold:g}"
     rows = [
         ("model", f"{info.name} {info.version}"),
-        ("file", f"{file.source}, {file.size} bytes"),
-        ("sha256", file.sha256),
-        ("created", info.created),
-        ("licence", info.licence),
         ("classes", ", ".join(file.labels)),
-        ("input", f"{features.frames} frames x {features.coefficients} coefficients"),
-        ("features", feeds),
-        ("calibration", calibration),
+        *_measured(info.evaluation),
         *_home(info.home),
     ]
     for corpus in info.corpora:
-        size = f"{corpus.speakers} speakers, {corpus.clips} clips"
-        rows.append(("trained on", f"{corpus.name} ({corpus.licence}): {size}"))
-    for name, figures in info.evaluation.items():
-        if isinstance(figures, dict):
-            rows.append((f"measured on {name}", _figures(figures)))
-    if rest := _figures(info.evaluation):
-        rows.append(("measured", rest))
+        speakers = many(corpus.speakers, "speaker", "speakers")
+        clips = many(corpus.clips, "clip", "clips")
+        rows.append(("trained on", f"{corpus.name} ({corpus.licence}): {speakers}, {clips}"))
+    rows += [
+        ("licence", info.licence),
+        ("created", info.created),
+        ("calibration", calibration),
+        ("input", f"{features.frames} frames x {features.coefficients} coefficients"),
+        ("features", feeds),
+        ("file", f"{file.source}, {file.size} bytes"),
+        ("sha256", file.sha256),
+    ]
     width = max(len(head) for head, _ in rows)
-    return "\n".join(f"{head:<{width}}  {text}" for head, text in rows if text)
+    return "\n".join(line for head, text in rows if text for line in _wrapped(head, text, width))
+
+
+def _measured(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
+    """How good it is: means over all folds first, where the file has them; then its own split."""
+    rows = []
+    crossed = evaluation.get("cross_validation")
+    for name, figures in crossed.items() if isinstance(crossed, dict) else ():
+        if isinstance(figures, dict):
+            rows.append((f"over all folds, {name}", _sentence(figures)))
+    for name, figures in evaluation.items():
+        if name != "cross_validation" and isinstance(figures, dict):
+            rows.append((f"measured on {name}", _sentence(figures)))
+    if rest := _figures(evaluation):
+        rows.append(("measured", rest))
+    return rows
+
+
+def _sentence(figures: dict[str, Any]) -> str:
+    """The figures that people ask for; --json has them all."""
+
+    def share(name: str) -> str:
+        return f"{100 * float(figures[name]):.1f} %"
+
+    parts = []
+    if {"speakers", "clips"} <= figures.keys():
+        speakers = many(int(figures["speakers"]), "new speaker", "new speakers")
+        parts.append(f"{speakers}, {many(int(figures['clips']), 'clip', 'clips')}")
+    if "uar" in figures:
+        spread = f" (\u00b1 {100 * float(figures['uar_sd']):.1f})" if "uar_sd" in figures else ""
+        parts.append(f"UAR {share('uar')}{spread}")
+    if "accuracy" in figures:
+        parts.append(f"right {share('accuracy')}")
+    if {"decided_share", "decided_accuracy"} <= figures.keys():
+        parts.append(f"sure enough to tell {share('decided_share')}, of those right "
+                     f"{share('decided_accuracy')}")  # fmt: skip
+    return "; ".join(parts) or _figures(figures)
+
+
+def _wrapped(head: str, text: str, width: int) -> list[str]:
+    """A row in lines that fit the terminal; in one where there is none."""
+    if not sys.stdout.isatty():
+        return [f"{head:<{width}}  {text}"]
+    columns = max(30, shutil.get_terminal_size().columns - width - 2)
+    first, *more = textwrap.wrap(text, columns) or [""]
+    return [f"{head:<{width}}  {first}", *(" " * (width + 2) + line for line in more)]
 
 
 def _home(home: Home | None) -> Iterator[tuple[str, str]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -54,6 +56,7 @@ def _moment_or_file(
     help="After a file, leave what is retained of the node on the broker: its state, and its "
     "device in Home Assistant.",
 )
+@click.option("--quiet", is_flag=True, help="Do not show events on the terminal.")
 @pass_invocation
 def run(
     invocation: Invocation,
@@ -63,8 +66,9 @@ def run(
     pace: str | None,
     began: int | Literal["file"] | None,
     keep: bool,
+    quiet: bool,
 ) -> int:
-    """Listen, and publish what is heard over MQTT, until stopped.
+    """Listen, and publish what is heard over MQTT, until stopped. A terminal shows it, too.
 
     PATH is an audio file: serd ends when all of it has been heard and delivered, and then clears
     what the broker would keep of its node. URL is a live stream, such as a camera's (rtsp://), and
@@ -80,12 +84,19 @@ def run(
         lean.load_client()
     from serd.daemon import run_daemon
 
-    return run_daemon(
-        loaded,
-        reload=lambda: _load(invocation),
-        passing="none" if keep else "recordings",
-        began=began,
-    )
+    with ExitStack() as stack:
+        on_event = None
+        if sys.stdout.isatty() and not quiet:
+            from serd.cli.live import Live
+
+            on_event = stack.enter_context(Live(loaded.config))
+        return run_daemon(
+            loaded,
+            reload=lambda: _load(invocation),
+            passing="none" if keep else "recordings",
+            began=began,
+            on_event=on_event,
+        )
 
 
 def _load(invocation: Invocation) -> Loaded:

@@ -39,6 +39,11 @@ def node_name(description: str) -> Meta:
     )
 
 
+def title(description: str) -> Meta:
+    """What people call something."""
+    return Meta(min_length=1, max_length=64, description=description, extra={})
+
+
 def topic(description: str) -> Meta:
     """Levels of a topic."""
     return Meta(

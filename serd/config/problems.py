@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec.inspect as mi
@@ -24,6 +25,16 @@ _LONGEST_SHOWN: Final = 60
 
 _RUN_ON: Final = re.compile(r"(?i)(passw\w*['\"]?:)\S.*")
 """``password:secret``, which YAML takes for one word."""
+
+
+_SPELT: Final = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "æ": "ae", "ø": "o"})
+
+
+def as_node(text: str) -> str:
+    """A name that a node may have, made of what people call a place: kueche of Küche."""
+    spelt = unicodedata.normalize("NFC", text).lower().translate(_SPELT)
+    plain = unicodedata.normalize("NFKD", spelt).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9_-]+", "-", plain).strip("-")[:64]
 
 
 def place(origin: str, line: int) -> str:
@@ -140,5 +151,7 @@ def not_allowed(name: str, value: Node, kind: mi.Type, extra: dict[str, Any]) ->
     """Sentence about a value that its key does not accept."""
     shown = quoted(value, secret=bool(extra.get("secret")))
     sentence = f"{name} = {shown} is not allowed; allowed: {allowed(kind, extra.get('allowed'))}"
+    if name.rpartition(".")[2] == "node" and isinstance(value, Scalar) and as_node(value.text):
+        return f"{sentence}; write node: {as_node(value.text)}, and name: {shown} for people"
     meant = nearest(value.text, choices(kind)) if isinstance(value, Scalar) else None
     return f"{sentence}; did you mean {meant}?" if meant else sentence

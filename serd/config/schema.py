@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from serd.config.address import is_url, scrubbed
 from serd.config.defaults import default_journal_path, default_node
-from serd.config.limits import MASK, between, clock, node_name, text, topic
+from serd.config.limits import MASK, between, clock, node_name, text, title, topic
 from serd.errors import UsageError
 
 
@@ -445,6 +445,7 @@ class SourceConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """One of several microphones. What is left out is as for all of them."""
 
     node: Annotated[str, node_name("Name of its place in topics and events.")]
+    name: Annotated[str, title("What people call it; as `name` at the top.")] | None = None
     mute: Annotated[
         bool, Meta(description="Begin with this microphone closed; as `mute` at the top.")
     ] = False
@@ -461,6 +462,29 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     node: Annotated[
         str, node_name("Name of this place in topics and events. Default: the host name.")
     ] = field(default_factory=default_node)
+    name: (
+        Annotated[
+            str,
+            title(
+                "What people call this place, such as Küche; shown by dashboard, `serd tail` and "
+                "Home Assistant. null: the node's name."
+            ),
+        ]
+        | None
+    ) = None
+    language: (
+        Annotated[
+            str,
+            Meta(
+                pattern="^[a-zA-Z]{2,3}([_-][a-zA-Z0-9]{2,8})?$",
+                description="Language of emotions and states where people read them, such as de: "
+                "on the terminal and in Home Assistant. Topics and JSON stay English. null: as "
+                "the environment says (LANG).",
+                extra={"allowed": "a language such as en or de"},
+            ),
+        ]
+        | None
+    ) = None
     sources: Annotated[
         tuple[SourceConfig, ...],
         Meta(
@@ -512,6 +536,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             replace(
                 self,
                 node=source.node,
+                name=source.name,
                 mute=source.mute,
                 audio=source.audio,
                 speech=source.speech,

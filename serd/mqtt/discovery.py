@@ -17,6 +17,9 @@ from serd.model.emotions import EMOTIONS, UNCERTAIN
 from serd.model.home import SENSITIVITIES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from serd.language import Catalogue
     from serd.mqtt.topics import Topics
 
 _STALE: Final = 3
@@ -45,6 +48,7 @@ _DIAGNOSTICS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
 """Key in the telemetry, name for people, and what Home Assistant shall know of it."""
 
 _ABBREVIATED: Final = {
+    "command_template": "cmd_tpl",
     "command_topic": "cmd_t",
     "device_class": "dev_cla",
     "entity_category": "ent_cat",
@@ -67,6 +71,11 @@ _KEPT_LONGEST: Final = (
 )  # fmt: skip
 """Components in the order of their worth, where there is no room for all; others go first."""
 
+_CONDITIONS: Final = (
+    "starting", "listening", "muted", "quiet", "waiting", "ended", "stopped",
+)  # fmt: skip
+"""What the telemetry's ``condition`` may say."""
+
 
 def discovery_topic(topics: Topics, prefix: str) -> str:
     """Where the announcement goes; an empty retained message there removes the device."""
@@ -85,6 +94,8 @@ def discovery_payload(
     telemetry_s: float,
     sensitivity: bool = False,
     corrections: bool = False,
+    name: str | None = None,
+    words: Catalogue | None = None,
     bytes_max: int | None = None,
 ) -> bytes:
     """The announcement, JSON, UTF-8.
@@ -96,13 +107,16 @@ def discovery_payload(
             diagnostics unavailable.
         sensitivity: Whether the node takes a sensitivity.
         corrections: Whether it takes corrections.
+        name: What people call the node.
+        words: In whose language entities and their states are told; ids and events stay English.
         bytes_max: What a broker takes. A longer announcement is shortened: at first by Home
             Assistant's abbreviations, then by icons and the like, then by the components that are
             needed least. Even the shortest may be longer.
     """
-    whole = _announcement(
-        topics, version, telemetry_s, sensitivity=sensitivity, corrections=corrections
-    )
+    components = _components(topics, telemetry_s, sensitivity=sensitivity)
+    if corrections:
+        components |= _corrections(topics)
+    whole = _announcement(topics, components, version, name, words)
     encoded = msgspec.json.encode(whole)
     if bytes_max is None or len(encoded) <= bytes_max:
         return encoded
@@ -110,9 +124,9 @@ def discovery_payload(
     for dropped in ((), _ORNAMENT):
         for key, component in components.items():
             components[key] = {
-                _ABBREVIATED.get(name, name): value
-                for name, value in component.items()
-                if name not in dropped
+                _ABBREVIATED.get(field, field): value
+                for field, value in component.items()
+                if field not in dropped
             }
         if len(encoded := msgspec.json.encode(whole)) <= bytes_max:
             return encoded
@@ -126,25 +140,27 @@ def discovery_payload(
 
 
 def _announcement(
-    topics: Topics, version: str, telemetry_s: float, *, sensitivity: bool, corrections: bool
+    topics: Topics,
+    components: dict[str, dict[str, Any]],
+    version: str,
+    name: str | None,
+    words: Catalogue | None,
 ) -> dict[str, Any]:
     device = _device_id(topics)
-    components = _components(topics, telemetry_s, sensitivity=sensitivity)
-    if corrections:
-        components |= _corrections(topics)
+    tr = words.gettext if words else str
     return {
         "dev": {
             "ids": [device],
-            "name": f"serd {topics.node}",
+            "name": name or f"serd {topics.node}",
             "mf": "serd",
-            "mdl": "Speech-emotion recogniser",
+            "mdl": tr("Speech-emotion recogniser"),
             "sw": version,
         },
         "o": {"name": "serd", "sw": version},
         "avty": [{"topic": topics.status}],
         "cmps": {
             key: {
-                **component,
+                **_translated(key, component, tr),
                 "qos": 1,  # of Home Assistant's subscription and command
                 "unique_id": f"{device}_{key}",
                 "default_entity_id": _entity_id(device, component),
@@ -156,6 +172,33 @@ def _announcement(
 
 def _device_id(topics: Topics) -> str:
     return f"serd_{topics.node}"  # the node has only [a-zA-Z0-9_-], see Topics
+
+
+def _translated(key: str, component: dict[str, Any], tr: Callable[[str], str]) -> dict[str, Any]:
+    """A component whose name, and whose states where they are words, people can read.
+
+    Home Assistant has no translations for entities that come over MQTT, so the templates do it.
+    """
+    said = {**component, "name": tr(component["name"])}
+    states = _CONDITIONS if key == "condition" else component.get("options", ())
+    table = {state: tr(state) for state in states}
+    if all(state == word for state, word in table.items()):
+        return said
+    if "options" in component:
+        said["options"] = list(table.values())
+    read = component.get("value_template", "{{ value }}").removeprefix("{{").removesuffix("}}")
+    said["value_template"] = f"{{% set said = {read.strip()} %}}{{{{ {_get(table, 'said')} }}}}"
+    if "command_topic" in component:
+        english = {word: state for state, word in table.items()}
+        command = component.get("command_template", "{{ value }}")
+        said["command_template"] = f"{{% set value = {_get(english, 'value')} %}}{command}"
+    return said
+
+
+def _get(table: dict[str, str], name: str) -> str:
+    """A template's expression that looks a value up, and leaves it as it is if it is not there."""
+    words = {key: word for key, word in table.items() if key != word}
+    return f"({msgspec.json.encode(words).decode()}).get({name}, {name})"
 
 
 def _entity_id(device: str, component: dict[str, Any]) -> str:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from serd.config import MqttConfig
     from serd.events.event import Event
     from serd.events.state import RoomState
+    from serd.language import Catalogue
     from serd.model.home import Sensitivity
     from serd.mqtt.incoming import Incoming
     from serd.mqtt.link import Limits
@@ -121,6 +122,8 @@ class MqttPublisher:
         thread_name: Of its thread; what follows " of " begins its messages in the log.
         warn: Whether to log what is unwise in the settings; once is enough for several nodes.
         former: Names of nodes that there are no more, whose waiting events it sends as well.
+        name: What people call the node, for Home Assistant.
+        words: In whose language Home Assistant is told.
 
     Raises:
         ConfigError: Secrets or certificates cannot be used, or the names make no topic.
@@ -142,6 +145,8 @@ class MqttPublisher:
         thread_name: str = "serd-mqtt",
         warn: bool = True,
         former: Sequence[str] = (),
+        name: str | None = None,
+        words: Catalogue | None = None,
     ) -> None:
         self.topics = Topics(settings.base_topic, node)
         self._access = Access(settings)
@@ -169,6 +174,8 @@ class MqttPublisher:
             telemetry_s=settings.telemetry_s,
             sensitivity=on_sensitivity is not None,
             corrections=corrections,
+            name=name,
+            words=words,
         )
         self._warnings = RepeatedWarnings(_log)
         mute = mute_command(self.topics.mute_set, on_mute or (lambda _on: None))

@@ -50,10 +50,12 @@ def test_json_has_the_fields_that_others_read(serd: Callable[..., Outcome]) -> N
         assert found[name] == {"p50": 1.25, "p95": 2.5, "p99": 3.75}
 
 
-def test_for_people_it_is_one_line(serd: Callable[..., Outcome]) -> None:
+def test_for_people_it_is_one_line_and_what_it_means(serd: Callable[..., Outcome]) -> None:
     done = serd("bench")
     assert (done.code, done.err) == (0, "")
-    (line,) = done.out.splitlines()
+    line, rooms, latency = done.out.splitlines()
+    assert "hears 160 rooms" in rooms
+    assert "1 ms after the end of an utterance" in latency
     assert line.startswith("serd ")
     for figure in ("1.2 ms", "p99 3.8", "321x", "0.40 s", "62 MB"):
         assert figure in line

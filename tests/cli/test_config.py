@@ -91,3 +91,10 @@ def test_schema(serd: Serd) -> None:
     code, out, err = serd("config", "schema")
     assert (code, err) == (0, "")
     assert json.loads(out) == json.loads(json.dumps(json_schema()))
+
+
+def test_a_node_named_as_people_say_is_told_what_to_write(serd: Serd) -> None:
+    code, _, err = serd("config", "validate", "--set", "node=Küche")
+    assert code == 78
+    assert "write node: kueche, and name: Küche for people" in err
+    assert serd("config", "validate", "--set", "node=kueche", "--set", "name=Küche").code == 0

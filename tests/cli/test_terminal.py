@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,6 +13,7 @@ from serd.events.event import encode
 from serd.events.journal import Journal
 from tests.broker import Recorder, mosquitto
 from tests.mqtt.samples import journalled, new_event
+from tests.system.node import SAMPLE
 from tests.terminal import terminal
 
 if TYPE_CHECKING:
@@ -94,3 +96,32 @@ def test_history(columns: int, tmp_path: Path) -> None:
     assert {len(line) for line in lines} == {columns}
     assert {line[21:28] for line in lines} == {"attic  ", "kitchen"}
     assert {line[30:35] for line in lines} == {"happy"}
+
+
+def test_classify_prints_as_history_does(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        folder = tmp_path / "recordings of the family" / "in the kitchen" / name
+        folder.mkdir(parents=True)
+        shutil.copy(SAMPLE, folder / "talk.ogg")
+    german = {"LANGUAGE": "", "LC_ALL": "", "LANG": "de_DE.UTF-8", "LC_MESSAGES": "de_DE.UTF-8"}
+    with terminal(tmp_path, 80, "classify", "recordings of the family", env=german) as window:
+        screen = window.wait("exit 0")
+    rows = [line for line in screen if "talk.ogg" in line]
+    assert {line.split()[0] for line in rows} == {"a/talk.ogg", "b/talk.ogg"}
+    assert all(len(line) <= 80 and line.endswith("dB") for line in rows)
+    assert len({line.index("%") for line in rows}) == 1
+    assert any("wütend" in line for line in rows)
+    assert not any("━" in line for line in screen)  # the bar is gone
+
+
+def test_run_shows_what_it_hears_unless_it_shall_be_quiet(tmp_path: Path) -> None:
+    run = ("run", "--source", str(SAMPLE), "--pace", "fast", "--set", "mqtt.port=1")
+    with terminal(tmp_path, 80, *run) as window:
+        screen = window.wait(lambda lines: sum(line.endswith("dB") for line in lines) > 3)
+        assert all(len(line) <= 80 for line in screen)
+        window.press("C-c")
+        window.wait("exit 0")
+    with terminal(tmp_path, 80, *run, "--quiet") as window:
+        window.wait("Ctrl-C to leave")
+        window.press("C-c")
+        assert not any(line.endswith("dB") for line in window.wait("exit 0"))
