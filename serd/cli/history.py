@@ -95,7 +95,10 @@ def history(
         from serd.cli.plot import check_target
 
         check_target(plot)
+    titles = {single.name: single.node for single in config.each() if single.name}
     with History(Path(config.journal.path)) as journal:
+        if node is not None:
+            node = _known(titles.get(node, node), journal.nodes(), config)
         events: Iterable[Event] = journal.query(
             since_ms=since,
             until_ms=until,
@@ -116,6 +119,20 @@ def history(
             _print_csv(events)
         else:
             _print_lines(events, config, journal.nodes() if node is None else [node])
+
+
+def _known(node: str, journalled: list[str], config: Config) -> str:
+    """A node's name, if there is such a node."""
+    from serd.config.problems import nearest
+
+    nodes = sorted({*journalled, *(single.node for single in config.each())})
+    if node in nodes:
+        return node
+    meant = nearest(node, nodes)
+    raise UsageError(
+        f"there is no room called {node!r} in this journal",
+        remedy=f"did you mean {meant}?" if meant else f"there are: {', '.join(nodes)}",
+    )
 
 
 def _draw(events: list[Event], path: Path, half_life_s: float) -> None:

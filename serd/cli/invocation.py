@@ -37,9 +37,14 @@ class Invocation:
             UsageError: If a ``--set`` is not of the form ``KEY=VALUE``.
         """
         from serd import logs
-        from serd.config.loading import load
+        from serd.config.loading import load, passed_over
 
         loaded = load(self.config_file, env=os.environ, overrides=self.overrides)
+        if other := passed_over(self.config_file, os.environ):
+            click.echo(
+                f"serd: using ./{loaded.path}, and not the service's {other} (--config {other})",
+                err=True,
+            )
         logs.configure(loaded.config.log, debug=self.debug)
         return loaded
 

@@ -196,11 +196,35 @@ def find(env: MappingOf[str, str]) -> Path | None:
 
     Returns:
         ``$SERD_CONFIG`` if set, whether it exists or not; else ``./config.yaml``, else
-        ``/etc/serd/config.yaml``, if there; else None.
+        ``/etc/serd/config.yaml``, if there; else None. A ``./config.yaml`` that sets nothing does
+        not go before ``/etc/serd/config.yaml``: whoever is in a clone means the service.
     """
     if named := env.get("SERD_CONFIG"):
         return Path(named)
-    return next((path for path in (LOCAL_FILE, SYSTEM_FILE) if os.path.lexists(path)), None)
+    there = [path for path in (LOCAL_FILE, SYSTEM_FILE) if os.path.lexists(path)]
+    if len(there) > 1 and _sets_nothing(LOCAL_FILE):
+        return SYSTEM_FILE
+    return there[0] if there else None
+
+
+def _sets_nothing(path: Path) -> bool:
+    """Whether a file has every key at its default, as the one in serd's source tree."""
+    try:
+        return path.is_file() and load(path, env={}).config == Config()
+    except (ConfigError, UsageError):
+        return False
+
+
+def passed_over(path: Path | None, env: MappingOf[str, str]) -> Path | None:
+    """The service's file, if one that merely lies in the working directory goes before it.
+
+    Args:
+        path: As given to :func:`load`.
+        env: Environment variables.
+    """
+    if path is not None or env.get("SERD_CONFIG") or find(env) != LOCAL_FILE:
+        return None
+    return SYSTEM_FILE if os.path.lexists(SYSTEM_FILE) else None
 
 
 def load(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from serd.config.address import PLACEHOLDER, has_password, is_url, scrubbed, trouble
 from serd.config.keys import KEYS
@@ -52,6 +52,9 @@ def problems_between(config: Config, origins: Mapping[str, str]) -> Iterator[str
     for key, other in (("mqtt.tls.cert", "mqtt.tls.key"), ("mqtt.tls.key", "mqtt.tls.cert")):
         if value_of(config, key) is not None and value_of(config, other) is None:
             yield f"{said(key)} needs {other}, which is not set"
+    if meant := _address_of(mqtt.host):
+        shown = f"mqtt.host = {scrubbed(mqtt.host)} ({origins['mqtt.host']})"
+        yield f"{shown} is more than a name or an address; write {meant}"
     if mqtt.host == "embedded" and tls.active:
         yield f"{said('mqtt.host')}: the broker inside serd speaks no TLS; unset mqtt.tls"
 
@@ -72,3 +75,31 @@ def _about_audio(audio: AudioConfig, said: Callable[[str], str]) -> Iterator[str
         yield f"{said('audio.source')} has a password of its own; leave that out, or {said(key)}"
     if given is None and PLACEHOLDER in audio.source:
         yield f"{said('audio.source')} needs audio.password or audio.password_file"
+
+
+_SCHEMES: Final = {"mqtt": 1883, "tcp": 1883, "mqtts": 8883, "ssl": 8883, "tls": 8883}
+"""Of addresses as other programs write them, with the port that each means."""
+
+
+def _address_of(host: str) -> str | None:
+    """What to write for a broker's address with a scheme, a port or brackets; None if it has none.
+
+    Nothing of a login is repeated: it may hold a password.
+    """
+    scheme, slashes, rest = host.rpartition("://")
+    rest = rest.partition("/")[0].rpartition("@")[2]
+    name, port = rest, ""
+    if rest.startswith("["):
+        name, _, port = rest[1:].partition("]")
+        port = port.removeprefix(":")
+    elif rest.count(":") == 1:
+        name, port = rest.split(":")
+    if name == host:
+        return None
+    number = port if port.isdecimal() else str(_SCHEMES.get(scheme.lower(), ""))
+    words = [f"mqtt.host: {name or 'NAME'}"]
+    if number:
+        words.append(f"mqtt.port: {number}")
+    if slashes and _SCHEMES.get(scheme.lower()) == 8883:
+        words.append("mqtt.tls.enabled: true")
+    return ", ".join(words)

@@ -30,6 +30,9 @@ FUTURE_MS: Final = 60_000
 """An event from so far in the future was dated by a wrong clock, or the clock is wrong now."""
 
 
+_SUDO: Final = "if it is the service's: run this check with sudo; else set journal.path"
+
+
 def journal_in_use(path: Path) -> bool:
     """Whether a daemon holds the journal."""
     try:
@@ -55,7 +58,11 @@ def check_journal(config: Config, *, now_ms: int | None = None) -> Iterator[Find
     path = Path(config.journal.path)
     now_ms = round(time.time() * 1000) if now_ms is None else now_ms
     yield from _folder(path)
-    if not path.exists():
+    try:
+        if not path.exists():
+            return
+    except OSError as error:
+        yield fail("journal", f"{path} cannot be read: {error.strerror}", _SUDO)
         return
     try:
         with History(path) as history:
@@ -67,7 +74,7 @@ def check_journal(config: Config, *, now_ms: int | None = None) -> Iterator[Find
         yield fail(
             "journal",
             f"{path} may not be written by this user",
-            "run this check as the user of the daemon, or set journal.path",
+            _SUDO,
         )
         return
     yield ok("journal", f"{path}: {'no events yet' if newest is None else newest.started_at}")
@@ -98,8 +105,10 @@ def _folder(path: Path) -> Iterator[Finding]:
         yield fail(
             "disk",
             f"{folder} takes no data: {error.strerror}",
-            f"make room (`df -h {folder}`), make it writable for the user of the daemon, or set "
-            "journal.path",
+            _SUDO
+            if isinstance(error, PermissionError)
+            else f"make room (`df -h {folder}`), make it writable for the user of the daemon, or "
+            "set journal.path",
         )
         return
     free = shutil.disk_usage(folder).free

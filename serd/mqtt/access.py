@@ -169,10 +169,14 @@ class Access:
         try:
             with Path(path).open("rb") as file:
                 line = file.readline(_SECRET_BYTES_MAX + 3).rstrip(b"\r\n")
-            password = line.decode()
+            password = line.decode("utf-8-sig")  # some editors begin a file with a mark
         except OSError as error:
+            denied = isinstance(error, PermissionError)
             raise ConfigError(
-                f"mqtt.password_file: cannot read {path}: {error.strerror or error}"
+                f"mqtt.password_file: cannot read {path}: {error.strerror or error}",
+                remedy="the service's password is for root alone: run the command with sudo"
+                if denied
+                else None,
             ) from None
         except UnicodeDecodeError:
             # "from None": the original carries the bytes of the secret.

@@ -16,6 +16,7 @@ from serd.events.event import event_schema, make, model_ref
 from serd.events.journal import Journal
 from serd.model.decision import Prediction
 from serd.model.emotions import EMOTIONS
+from tests.mqtt.samples import journalled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -209,3 +210,18 @@ def test_the_line_of_a_plot_follows_and_breaks() -> None:
     assert line[:3] == pytest.approx([1, 1, (0.25 + 0.5 - 1) / 1.75])
     assert math.isnan(line[3])  # nothing is known of the time between
     assert line[4] == pytest.approx(-1)
+
+
+def test_a_room_that_there_is_not(serd: Serd, home: Path) -> None:
+    with Journal(home / "j.db") as journal:
+        journalled(journal, 1, node="kitchen")
+    own = ("--set", f"journal.path={home / 'j.db'}", "--set", "node=kitchen")
+    code, out, err = serd("history", "--node", "kitchn", *own)
+    assert (code, out) == (2, "")
+    assert "there is no room called 'kitchn'" in err
+    assert "did you mean kitchen?" in err
+    titled = serd(
+        "history", "--json", "--node", "Küche", "--set", "name=Küche", "--since", "1999-01-01", *own
+    )
+    assert titled.code == 0
+    assert '"node":"kitchen"' in titled.out

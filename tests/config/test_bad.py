@@ -363,3 +363,26 @@ def test_dangling_link_is_not_overlooked(nowhere: Path) -> None:
     (nowhere / "config.yaml").symlink_to("gone.yaml")
     with pytest.raises(ConfigError, match="cannot be read: no such file"):
         load(None, env={})
+
+
+@pytest.mark.parametrize(
+    ("host", "write"),
+    [
+        ("mqtt://hub.lan:1884", "mqtt.host: hub.lan, mqtt.port: 1884"),
+        ("mqtts://hub.lan", "mqtt.host: hub.lan, mqtt.port: 8883, mqtt.tls.enabled: true"),
+        ("hub.lan:1883", "mqtt.host: hub.lan, mqtt.port: 1883"),
+        ("[::1]", "mqtt.host: ::1"),
+        ("[fd00::2]:1884", "mqtt.host: fd00::2, mqtt.port: 1884"),
+    ],
+)
+def test_a_broker_s_address_as_others_write_it(host: str, write: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(None, env={}, overrides=[f"mqtt.host={host}"])
+    (line,) = caught.value.message.splitlines()
+    assert line.startswith(f"mqtt.host = {host} (--set) is more than a name or an address; write ")
+    assert line.endswith(write)
+
+
+@pytest.mark.parametrize("host", ["hub.lan", "192.168.1.2", "::1", "fd00::2", "embedded"])
+def test_a_broker_s_plain_address(host: str) -> None:
+    assert load(None, env={}, overrides=[f"mqtt.host={host}"]).config.mqtt.host == host

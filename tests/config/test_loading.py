@@ -11,7 +11,7 @@ from serd.config.defaults import default_journal_path, default_node
 from serd.config.display import as_json, as_yaml
 from serd.config.keys import KEYS
 from serd.config.limits import MASK
-from serd.config.loading import Override, load
+from serd.config.loading import Override, load, passed_over
 from serd.config.relations import value_of
 from serd.config.schema import json_schema
 
@@ -266,3 +266,20 @@ def test_schema_describes_every_key() -> None:
     assert not validate({"mqtt": {"port": 0}})
     assert not validate({"mqtt": {"prot": 1}})
     assert all(key.description.endswith(".") for key in KEYS.values())
+
+
+def test_a_clone_s_file_does_not_hide_the_service_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = tmp_path / "etc.yaml"
+    system.write_text("node: service")
+    monkeypatch.setattr("serd.config.loading.SYSTEM_FILE", system)
+    monkeypatch.chdir(tmp_path)
+    shipped = Path(__file__).parents[2] / "config.yaml"
+    (tmp_path / "config.yaml").write_text(shipped.read_text())
+    assert load(None, env={}).config.node == "service"
+    assert passed_over(None, {}) is None
+    (tmp_path / "config.yaml").write_text("node: mine")
+    assert load(None, env={}).config.node == "mine"
+    assert passed_over(None, {}) == system
+    assert passed_over(Path("config.yaml"), {}) is None

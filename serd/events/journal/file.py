@@ -100,6 +100,9 @@ _MIGRATIONS: Final[dict[int, str]] = {
 """SQL that turns a file of the version that is the key into one of the next version."""
 
 
+_SUDO: Final = "the service's journal is for the service alone: run the command with sudo"
+
+
 class JournalDamagedError(ConfigError):
     """The file is no database, or one with damaged pages."""
 
@@ -194,7 +197,14 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
         UnavailableError: If it does not exist or cannot be read.
         ConfigError: If it is not a journal, or not of this version.
     """
-    if not path.exists():
+    try:
+        there = path.exists()
+    except OSError as error:  # its folder is somebody else's
+        raise UnavailableError(
+            f"the journal {path} cannot be read: {(error.strerror or str(error)).lower()}",
+            remedy=_SUDO,
+        ) from None
+    if not there:
         raise UnavailableError(
             f"there is no journal at {path}",
             remedy="it begins with the first `serd run`; see journal.path",
@@ -270,7 +280,7 @@ def explain(error: sqlite3.Error | SerdError, path: Path, *, reading: bool = Fal
     if reading:
         return UnavailableError(
             f"the journal {path} cannot be read: {error}",
-            remedy="run as the user that the daemon runs as",
+            remedy=_SUDO,
         )
     return _unwritable(path, str(error))
 
