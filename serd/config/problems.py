@@ -151,7 +151,8 @@ def not_allowed(name: str, value: Node, kind: mi.Type, extra: dict[str, Any]) ->
     """Sentence about a value that its key does not accept."""
     shown = quoted(value, secret=bool(extra.get("secret")))
     sentence = f"{name} = {shown} is not allowed; allowed: {allowed(kind, extra.get('allowed'))}"
-    if name.rpartition(".")[2] == "node" and isinstance(value, Scalar) and as_node(value.text):
-        return f"{sentence}; write node: {as_node(value.text)}, and name: {shown} for people"
+    if name.rpartition(".")[2] == "node" and isinstance(value, Scalar) and not value.null:
+        node = as_node(value.text) if value.text.isprintable() and len(value.text) <= 64 else ""
+        return f"{sentence}; write node: {node}, and name: {shown} for people" if node else sentence
     meant = nearest(value.text, choices(kind)) if isinstance(value, Scalar) else None
     return f"{sentence}; did you mean {meant}?" if meant else sentence

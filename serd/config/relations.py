@@ -52,9 +52,7 @@ def problems_between(config: Config, origins: Mapping[str, str]) -> Iterator[str
     for key, other in (("mqtt.tls.cert", "mqtt.tls.key"), ("mqtt.tls.key", "mqtt.tls.cert")):
         if value_of(config, key) is not None and value_of(config, other) is None:
             yield f"{said(key)} needs {other}, which is not set"
-    if meant := _address_of(mqtt.host):
-        shown = f"mqtt.host = {scrubbed(mqtt.host)} ({origins['mqtt.host']})"
-        yield f"{shown} is more than a name or an address; write {meant}"
+    yield from _about_host(mqtt.host, origins["mqtt.host"])
     if mqtt.host == "embedded" and tls.active:
         yield f"{said('mqtt.host')}: the broker inside serd speaks no TLS; unset mqtt.tls"
 
@@ -75,6 +73,13 @@ def _about_audio(audio: AudioConfig, said: Callable[[str], str]) -> Iterator[str
         yield f"{said('audio.source')} has a password of its own; leave that out, or {said(key)}"
     if given is None and PLACEHOLDER in audio.source:
         yield f"{said('audio.source')} needs audio.password or audio.password_file"
+
+
+def _about_host(host: str, origin: str) -> Iterator[str]:
+    """What is more than a name or an address in the broker's."""
+    if meant := _address_of(host):
+        shown = f"mqtt.host = {scrubbed(host)} ({origin})"
+        yield f"{shown} is more than a name or an address; write {meant}"
 
 
 _SCHEMES: Final = {"mqtt": 1883, "tcp": 1883, "mqtts": 8883, "ssl": 8883, "tls": 8883}

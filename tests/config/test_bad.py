@@ -16,8 +16,8 @@ LINE = "a line of text"
 EMOTIONS = "angry, calm, disgust, fearful, happy, neutral, sad, surprised or uncertain"
 TOPIC = "letters, digits, _, . and -, in levels separated by single slashes, at most 128 characters"
 AT_TOP = (
-    "at the top are: node, sources, mute, audio, speech, model, decision, personal, mood, mqtt, "
-    "journal, quiet_hours, hooks, metrics, log"
+    "at the top are: node, name, language, sources, mute, audio, speech, model, decision, "
+    "personal, mood, mqtt, journal, quiet_hours, hooks, metrics, log"
 )
 
 PORT = "a whole number from 1 to 65535"
@@ -130,8 +130,15 @@ FILES = [
     ),
     ("audio:\n  pace: reel", refused(2, "audio.pace = reel", "fast or real", meant="real")),
     # patterns
-    ("node: living room", refused(1, "node = living room", NODE)),
-    ("node: küche", refused(1, "node = küche", NODE)),
+    (
+        "node: living room",
+        refused(1, "node = living room", NODE)
+        + "; write node: living-room, and name: living room for people",
+    ),
+    (
+        "node: küche",
+        refused(1, "node = küche", NODE) + "; write node: kueche, and name: küche for people",
+    ),
     ('node: "kitchen\\n"', refused(1, 'node = "kitchen\\n"', NODE)),
     ("node: " + "n" * 65, refused(1, f"node = {'n' * 57}...", NODE)),
     ("mqtt:\n  base_topic: a/+", refused(2, "mqtt.base_topic = a/+", TOPIC)),
@@ -171,8 +178,8 @@ FILES = [
         refused(
             1,
             "a list",
-            "a section with node, sources, mute, audio, speech, model, decision, personal, mood, "
-            "mqtt, journal, quiet_hours, hooks, metrics, log",
+            "a section with node, name, language, sources, mute, audio, speech, model, decision, "
+            "personal, mood, mqtt, journal, quiet_hours, hooks, metrics, log",
         ),
     ),
     (
@@ -279,7 +286,11 @@ OPTIONS = [
     ),
     ("mqtt={prot: 1}", "--set: unknown key mqtt.prot; did you mean mqtt.port?"),
     ("mqtt={port: 1, port: 2}", "--set: mqtt.port is given twice"),
-    ("node='a b'", '--set: node = "a b" is not allowed; allowed: 1 to 64 letters, digits, _ and -'),
+    (
+        "node='a b'",
+        '--set: node = "a b" is not allowed; allowed: 1 to 64 letters, digits, _ and -; write '
+        'node: a-b, and name: "a b" for people',
+    ),
 ]
 
 
