@@ -386,8 +386,8 @@ class Daemon:
         while not self._stopping and not self.hooks.drain(TICK_S):
             self._notifier.status("waiting for hooks to end")
         if left_out := sum(node.events_left_out for node in self.nodes):
-            said = many(left_out, "event was", "events were")
-            raise UnavailableError(f"{said} too large for the broker and left out")
+            lost = many(left_out, "event was", "events were")
+            raise UnavailableError(f"{lost} too large for the broker and left out")
 
     def _maintain(self) -> None:
         memory.give_back()

@@ -83,7 +83,7 @@ def terminal(
             f"{words}\necho exit $?\nsleep 600\n"
         )
         window = Terminal(f"{folder}/socket", columns)
-        outside = {k: v for k, v in os.environ.items() if not re.match("SERD_|TMUX|NO_COLOR", k)}
+        outside = {k: v for k, v in os.environ.items() if not re.match("SERD_|TMUX|NO_COLOR|COLUMNS|LINES", k)}
         subprocess.run(
             ["tmux", "-u", "-S", f"{folder}/socket", "-f", "/dev/null", "new-session", "-d",
              "-s", "serd", "-x", str(columns), "-y", str(rows), f"sh {shlex.quote(str(script))}"],

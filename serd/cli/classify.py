@@ -107,7 +107,7 @@ def classify(
                 elif not examination.findings:
                     echo(f"serd: {shown(examination.path)}: nothing spoken", err=True)
                 for finding in examination.findings:
-                    click.echo(line(finding))
+                    echo(lead=line(finding))
     if len(files) > len(paths) and complaints:
         echo(f"serd: {len(complaints)} of {len(files)} recordings were not read", err=True)
     return InputError.exit_code if complaints else 0

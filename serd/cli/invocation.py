@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from serd.cli.colour import echo
+
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
@@ -41,8 +43,9 @@ class Invocation:
 
         loaded = load(self.config_file, env=os.environ, overrides=self.overrides)
         if other := passed_over(self.config_file, os.environ):
-            click.echo(
-                f"serd: using ./{loaded.path}, and not the service's {other} (--config {other})",
+            echo(
+                f"serd: using ./{loaded.path} of this folder; the service's configuration is for "
+                f"--config {other}",
                 err=True,
             )
         logs.configure(loaded.config.log, debug=self.debug)

@@ -6,9 +6,8 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Final, Self
 
-import click
-
 from serd import language
+from serd.cli.colour import echo
 from serd.language import many
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class Live:
         self._thread.join(_END_S)
         if self._left_out:
             said = many(self._left_out, "event was", "events were")
-            click.echo(f"serd: {said} not shown: the terminal stood still", err=True)
+            echo(f"serd: {said} not shown: the terminal stood still", err=True)
 
     def _show(self) -> None:
         from serd.cli.tail import TerminalLines
