@@ -83,7 +83,8 @@ def terminal(
             f"{words}\necho exit $?\nsleep 600\n"
         )
         window = Terminal(f"{folder}/socket", columns)
-        outside = {k: v for k, v in os.environ.items() if not re.match("SERD_|TMUX|NO_COLOR|COLUMNS|LINES", k)}
+        ours = re.compile("SERD_|TMUX|NO_COLOR|COLUMNS|LINES")
+        outside = {name: value for name, value in os.environ.items() if not ours.match(name)}
         subprocess.run(
             ["tmux", "-u", "-S", f"{folder}/socket", "-f", "/dev/null", "new-session", "-d",
              "-s", "serd", "-x", str(columns), "-y", str(rows), f"sh {shlex.quote(str(script))}"],

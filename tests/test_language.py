@@ -73,8 +73,9 @@ def test_a_file_is_all_that_a_language_needs(
 def test_home_assistant_reads_german_and_its_ids_stay() -> None:
     def told(words: language.Catalogue | None) -> dict[str, dict[str, str]]:
         payload = discovery_payload(
-            Topics("serd", "kueche"), version="1", telemetry_s=60, name="Küche", words=words
-        )
+            Topics("serd", "kueche"), version="1", telemetry_s=60, name="Küche", words=words,
+            sensitivity=True, corrections=True,
+        )  # fmt: skip
         found: dict[str, dict[str, str]] = json.loads(payload)["cmps"]
         assert json.loads(payload)["dev"]["name"] == "Küche"
         return found
@@ -88,11 +89,22 @@ def test_home_assistant_reads_german_and_its_ids_stay() -> None:
     assert german["event"]["event_types"] == english["event"]["event_types"]
     jinja2 = pytest.importorskip("jinja2")
     environment = jinja2.Environment()
+    environment.filters["to_json"] = json.dumps  # Home Assistant's own
     for value, shown in (("angry", "wütend"), ("of later", "of later"), (None, "None")):
         template = environment.from_string(german["emotion"]["value_template"])
         assert template.render(value_json={"emotion": value}) == shown
     template = environment.from_string(german["condition"]["value_template"])
     assert template.render(value_json={"condition": "listening"}) == "hört zu"
+    for key, state, word, command in (
+        ("sensitivity", "low", "niedrig", "low"),
+        ("correct", {"corrected": "sad"}, "traurig", '{"id": "7", "emotion": "sad"}'),
+    ):
+        select = german[key]
+        assert word in select["options"]
+        template = environment.from_string(select["value_template"])
+        assert template.render(value=state, value_json=state) == word
+        template = environment.from_string(select["command_template"])
+        assert template.render(value=word, this={"attributes": {"event_id": "7"}}) == command
 
 
 @pytest.mark.parametrize(

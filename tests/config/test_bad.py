@@ -288,8 +288,10 @@ OPTIONS = [
     ("mqtt={port: 1, port: 2}", "--set: mqtt.port is given twice"),
     (
         "node='a b'",
-        '--set: node = "a b" is not allowed; allowed: 1 to 64 letters, digits, _ and -; write '
-        'node: a-b, and name: "a b" for people',
+        (
+            '--set: node = "a b" is not allowed; allowed: 1 to 64 letters, digits, _ and -; write '
+            'node: a-b, and name: "a b" for people'
+        ),
     ),
 ]
 
