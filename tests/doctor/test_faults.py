@@ -58,6 +58,7 @@ def test_faults(fault: Fault, garden: Garden) -> None:
 CONSEQUENCES = {
     "no password file": {"broker"},
     "an authority that is no certificate": {"broker"},
+    "a dead channel": {"level"},
     "a full disk": set(),
 }
 """What else must fail then."""
