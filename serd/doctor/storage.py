@@ -30,7 +30,10 @@ FUTURE_MS: Final = 60_000
 """An event from so far in the future was dated by a wrong clock, or the clock is wrong now."""
 
 
-_SUDO: Final = "if it is the service's: run this check with sudo; else set journal.path"
+_SUDO: Final = (
+    "if it is the service's: run this check with sudo; "
+    "else make it writable for the user, or set journal.path"
+)
 
 
 def journal_in_use(path: Path) -> bool:

@@ -122,6 +122,9 @@ class Dating:
             log.warning("the clock was set by %+.0f s", jump / 1000)
             self._shift(runs, jump)
         now = self._clock.now_ms()
+        if jumped and self.notes.believed_ms is None and now - jump >= EARLIEST_MS:
+            # Set before the first look: what it showed at the start is all there is to go by.
+            self.notes.believed_ms = now - jump
         if now < EARLIEST_MS:
             self._expected_offset = None
             believed = False

@@ -100,7 +100,7 @@ _MIGRATIONS: Final[dict[int, str]] = {
 """SQL that turns a file of the version that is the key into one of the next version."""
 
 
-_SUDO: Final = "the service's journal is for the service alone: run the command with sudo"
+_SUDO: Final = "run as the user that the daemon runs as; if it is the service's: with sudo"
 
 
 class JournalDamagedError(ConfigError):
