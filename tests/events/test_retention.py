@@ -232,7 +232,9 @@ def test_a_long_absence_is_believed_when_the_clock_is_vouched_for_or_settled(pat
     assert judged(path.with_name("other.db"), hands) == 1
 
 
-def test_a_clock_that_is_set_before_anybody_looked_is_not_believed(path: Path) -> None:
+def test_a_clock_that_is_set_before_anybody_looked_is_not_believed(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     hands = ManualClock()
     with Journal(path, clock=hands.clock) as journal:
         for _ in range(3):
@@ -241,6 +243,7 @@ def test_a_clock_that_is_set_before_anybody_looked_is_not_believed(path: Path) -
         hands.wall += 10 * 365 * DAY
         journal.append(event(started_ms=round(hands.wall * 1000)))
         journal.maintain(keep_days=30, max_events=100)
+        assert "nothing is forgotten for its age" in caplog.text
         hands.wall -= 10 * 365 * DAY
         journal.maintain(keep_days=30, max_events=100)
         assert kept(path) == [1, 2, 3, 4]
