@@ -168,8 +168,9 @@ bench-fleet: setup-test ## 1000 simulated nodes for ten minutes on one broker, i
 train: setup-test ## train and package the default model (needs the corpora: docs/training.md)
 	$(BIN)/serd-train release
 
-docs: setup ## the pages that are made of the code: configuration, MQTT
+docs: setup ## the pages that are made of the code: configuration, recipes, MQTT
 	$(BIN)/serd config schema --markdown >docs/configuration.md
+	$(BIN)/serd-train schema >docs/recipe.md
 	$(BIN)/python -m serd.mqtt.asyncapi >docs/asyncapi.yaml
 	$(BIN)/python -m serd.metrics.figures docs/metrics.md
 

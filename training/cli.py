@@ -15,6 +15,7 @@ from training.console import Meter, changed, plain_errors, run_options, shared_o
 from training.corpora import corpora_root, read_corpora
 from training.crossval_command import folds
 from training.inspect_command import inspect
+from training.own_command import new, schema, tune
 from training.probes.command import probe
 from training.recipe import load_recipe
 
@@ -37,6 +38,9 @@ main.add_command(folds)
 main.add_command(probe)
 main.add_command(baselines)
 main.add_command(inspect)
+main.add_command(new)
+main.add_command(schema)
+main.add_command(tune)
 
 
 @main.command()
@@ -44,12 +48,12 @@ main.add_command(inspect)
 @plain_errors
 def prepare(recipe: str, corpora: Path | None, cache: Path | None, jobs: int) -> None:
     """Decode, cut and analyse every clip, and keep the result."""
-    from training.material import gather
+    from training.material import corpora_for, gather
 
     with Meter().running() as meter:
-        material = gather(
-            load_recipe(recipe), corpora_root(corpora), **_cache(cache), jobs=jobs, progress=meter
-        )
+        wanted = load_recipe(recipe)
+        root = corpora_for(wanted, corpora)
+        material = gather(wanted, root, **_cache(cache), jobs=jobs, progress=meter)
     for name, corpus in material.corpora.items():
         left_out = ", ".join(f"{count} {reason}" for reason, count in corpus.left_out.items())
         click.echo(
@@ -283,6 +287,7 @@ def _steps(
     no_teacher: bool,
     **changes: Any,
 ) -> dict[str, Any]:
+    from training.material import corpora_for
     from training.runs import Run
     from training.stages import do
 
@@ -292,7 +297,7 @@ def _steps(
         result = do(
             run,
             stages,
-            corpora_root(corpora),
+            corpora_for(wanted, corpora),
             **_cache(cache),
             teacher=teacher,
             jobs=jobs,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import click
 import msgspec
 
-from serd.errors import SerdError
+from serd.errors import SerdError, UnavailableError
 from training.recipe import Recipe, Teaching
 
 if TYPE_CHECKING:
@@ -68,12 +68,58 @@ def plain_errors(command: Callable[P, T]) -> Callable[P, T]:
         try:
             return command(*args, **kwargs)
         except SerdError as error:
-            click.echo(f"serd-train: {error.message}", err=True)
-            if error.remedy:
-                click.echo(f"  {error.remedy}", err=True)
-            raise SystemExit(error.exit_code) from error
+            raise _left(error) from error
+        except ModuleNotFoundError as error:
+            if (missing := missing_extra(error)) is None:
+                raise
+            raise _left(missing) from error
 
     return guarded
+
+
+def _left(error: SerdError) -> SystemExit:
+    """Say an error, and what leaves with its exit code."""
+    click.echo(f"serd-train: {error.message}", err=True)
+    if error.remedy:
+        click.echo(f"  {error.remedy}", err=True)
+    return SystemExit(error.exit_code)
+
+
+_EXTRAS = {
+    "train": ("tensorflow", "keras", "joblib", "librosa", "matplotlib", "scipy", "sklearn"),
+    "teacher": ("torch", "transformers", "safetensors", "huggingface_hub"),
+    "cluster": ("dask", "distributed"),
+}
+
+
+def missing_extra(error: ModuleNotFoundError) -> UnavailableError | None:
+    """What to say of a package that one of serd's extras would have brought; None: it is none."""
+    package = (error.name or "").partition(".")[0]
+    for extra, packages in _EXTRAS.items():
+        if package in packages:
+            return UnavailableError(
+                f"This needs {package}, which is not installed",
+                remedy=f"in serd's source tree: pip install -e '.[{extra}]'",
+            )
+    return None
+
+
+def need(*packages: str) -> None:
+    """See at once, and not after minutes of work, whether packages are there.
+
+    Raises:
+        UnavailableError: One is not.
+    """
+    from importlib.util import find_spec
+
+    for package in packages:
+        try:
+            there = find_spec(package) is not None
+        except ValueError:  # in sys.modules without a specification
+            there = False
+        if not there:
+            error = missing_extra(ModuleNotFoundError(name=package))
+            raise error or UnavailableError(f"This needs {package}, which is not installed")
 
 
 def shared_options(command: Callable[P, T]) -> Callable[P, T]:

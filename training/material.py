@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path  # noqa: TC003 - msgspec reads the annotation
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
+from serd.errors import InputError, shown
+from serd.model.emotions import EMOTIONS
 from training.batches import labels_of
-from training.corpora import Corpus, read_corpora
-from training.folds import Split, make_split
+from training.corpora import Corpus, corpora_root, folders, read_corpora, read_corpus
+from training.folds import Split, load_own_folds, make_split
 from training.prepare import CACHE, Prepared, prepare, usable
 from training.refit import rejoined
 from training.sounds import training_sounds
@@ -44,7 +46,7 @@ class Material(msgspec.Struct, frozen=True, kw_only=True):
     def side(self, name: str) -> list[Prepared]:
         """The prepared clips of ``train``, ``validation`` or ``test``."""
         voices = set(getattr(self.split, name))
-        return [one for one in self.prepared if one.clip.voice in voices]
+        return [one for one in self.prepared if self.split.has(one.clip, name, voices)]
 
     def rejoined(self) -> Material:
         """The same with the validation speakers among those who are trained on."""
@@ -70,11 +72,8 @@ def gather(
     """
     labels = labels_of(recipe)
     corpora, cross = (
-        {
-            name: _heard(corpus.of_classes(labels), recipe)
-            for name, corpus in read_corpora(names, root).items()
-        }
-        for names in (tuple(recipe.corpora), recipe.cross_corpora)
+        {name: _heard(corpus.of_classes(labels), recipe) for name, corpus in found.items()}
+        for found in (read_own(recipe, root), read_corpora(recipe.cross_corpora, root))
     )
     prepared: list[Prepared] = []
     for name, corpus in corpora.items():
@@ -92,12 +91,67 @@ def gather(
         prepared += kept
     validation = {name: use.validation_speakers for name, use in recipe.corpora.items()}
     within = {name: use.within for name, use in recipe.corpora.items() if use.within}
-    split = make_split(corpora, fold=recipe.fold, validation=validation, within=within)
+    own = {
+        name: load_own_folds(Path(use.folds))
+        for name, use in recipe.corpora.items()
+        if use.folds is not None
+    }
+    split = make_split(corpora, fold=recipe.fold, validation=validation, within=within, own=own)
     listens = recipe.sounds or (recipe.refit and recipe.refit.sounds)
     sounds = training_sounds(root, recipe.features) if listens else []
     return Material(
         corpora=corpora, cross=cross, split=split, prepared=prepared, sounds=sounds, root=root
     )
+
+
+def read_own(recipe: Recipe, root: Path) -> dict[str, Corpus]:
+    """The corpora that a recipe trains on: from the folders that it names, or below ``root``."""
+    return {
+        name: read_corpus(name, root) if use.folder is None else own_corpus(name, Path(use.folder))
+        for name, use in recipe.corpora.items()
+    }
+
+
+def own_corpus(name: str, folder: Path) -> Corpus:
+    """Somebody's own recordings, those of more than a sentence to be cut into utterances.
+
+    Raises:
+        InputError: There is no such folder, or it holds no recording of a known emotion.
+    """
+    if not folder.is_dir():
+        raise InputError(
+            f"There is no folder {shown(folder)}",
+            remedy="name the folder in which the recordings are; a recipe says it in `folder`",
+        )
+    corpus = folders.read(folder, name)
+    if not corpus.clips:
+        raise InputError(_nothing_found(folder, corpus), remedy=_LAYOUT)
+    cut = tuple(msgspec.structs.replace(clip, cut="auto") for clip in corpus.clips)
+    return msgspec.structs.replace(corpus, clips=cut)
+
+
+def _nothing_found(folder: Path, corpus: Corpus) -> str:
+    found = ", ".join(f"{count} {reason}" for reason, count in corpus.left_out.items())
+    words = f"{shown(folder)} holds no recording in a folder that is named after an emotion"
+    return f"{words} (found: {found})" if found else words
+
+
+_LAYOUT = (
+    "put them into folders such as FOLDER/angry/one.wav or FOLDER/anna/angry/one.wav; names are"
+    f" {', '.join(EMOTIONS)}, or what `emotions` in FOLDER/corpus.yaml says"
+)
+
+
+def corpora_for(recipe: Recipe, chosen: str | Path | None) -> Path:
+    """The folder of the corpora, if a recipe needs any that is not its own.
+
+    Raises:
+        InputError: It does, and there is no such folder.
+    """
+    owns = all(use.folder is not None for use in recipe.corpora.values())
+    if owns and not recipe.cross_corpora and recipe.sounds is None and recipe.refit is None:
+        return Path(chosen or ".")
+    return corpora_root(chosen)
 
 
 def _heard(corpus: Corpus, recipe: Recipe) -> Corpus:

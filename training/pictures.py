@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from serd.errors import UsageError
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -13,18 +11,10 @@ DPI = 100
 
 
 def figure(width: float, height: float) -> Any:
-    """An empty ``matplotlib.figure.Figure`` of so many inches.
+    """An empty ``matplotlib.figure.Figure`` of so many inches."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
-    Raises:
-        UsageError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UsageError(
-            "Drawing needs matplotlib", remedy='pip install "serd-emotion[plot]"'
-        ) from error
     # Not pyplot: nothing global, no window system, and nothing to close.
     made = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(made)

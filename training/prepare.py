@@ -52,8 +52,14 @@ _CODE = (
     "serd.model.mfcc",
     "training.prepare",
 )
+_LONGEST_WHOLE_S = 6.0
+"""A clip whose cut is ``auto`` is cut if it is longer."""
 _SILENCE = 1e-4
 """A clip whose peak is below this holds no speech."""
+
+
+_ENDINGS = {"whole": "", "utterances": "-cut", "auto": "-auto"}
+"""In the cache, by how a clip is cut."""
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +92,7 @@ def prepare(
     cache: Path = CACHE,
     jobs: int = 2,
     progress: Callable[[int], None] = lambda _: None,
+    unreadable: dict[str, str] | None = None,
 ) -> list[Prepared]:
     """Prepare clips in parallel, or take them from the cache.
 
@@ -96,6 +103,8 @@ def prepare(
         cache: Folder of the cache.
         jobs: Processes.
         progress: Called with the number of clips that have become ready.
+        unreadable: Takes the names of clips whose files cannot be read, and why; None: the first
+            of them is an error.
 
     Raises:
         InputError: A file cannot be read.
@@ -111,9 +120,15 @@ def prepare(
     parts = [missing[first : first + 16] for first in range(0, len(missing), 16)]
     work = (delayed(_prepare_some)(part, settings, bare, folder) for part in parts)
     if missing:
-        for ready in Parallel(n_jobs=jobs, return_as="generator")(work):
+        for ready, failed in Parallel(n_jobs=jobs, return_as="generator")(work):
+            if failed and unreadable is None:
+                raise InputError(next(iter(failed.values())))
+            if unreadable is not None:
+                unreadable.update(failed)
             progress(ready)
-    return [one for clip in clips for one in _load(clip, folder)]
+    return [
+        one for clip in clips if clip.name not in (unreadable or {}) for one in _load(clip, folder)
+    ]
 
 
 def unusable(prepared: Iterable[Prepared]) -> dict[str, str]:
@@ -210,15 +225,23 @@ def preparation_key(settings: Preparation, features: FeatureParameters) -> str:
 
 def _prepare_some(
     clips: Sequence[Clip], settings: Preparation, features: FeatureParameters, folder: Path
-) -> int:
+) -> tuple[int, dict[str, str]]:
+    """How many clips were looked at, and which of them cannot be read, and why."""
+    failed: dict[str, str] = {}
     for clip in clips:
-        if clip.cut == "whole":
-            samples, voice = spoken(clip.path, settings.longest_s)
-            voices = [voice]
-        else:
-            samples, voices = utterances(clip.path)
+        try:
+            if clip.cut == "whole":
+                samples, voice = spoken(clip.path, settings.longest_s)
+                voices = [voice]
+            else:
+                samples, voices = utterances(clip.path)
+                if clip.cut == "auto" and len(samples) <= _LONGEST_WHOLE_S * SAMPLE_RATE:
+                    voices = [spoken(clip.path, settings.longest_s)[1]]
+        except InputError as error:
+            failed[clip.name] = str(error)
+            continue
         _prepare_one(samples, voices, settings, features, _entry(folder, clip))
-    return len(clips)
+    return len(clips), failed
 
 
 def _prepare_one(
@@ -257,7 +280,7 @@ def _load(clip: Clip, folder: Path) -> list[Prepared]:
     found = []
     for number, (duration_s, peak, loudest) in enumerate(figures):
         one, of_one = clip, digest
-        if clip.cut == "utterances":
+        if clip.cut == "utterances" or len(figures) > 1:
             one = msgspec.structs.replace(clip, key=f"{clip.name}#{number}")
             of_one = f"{digest}#{number}"
         found.append(
@@ -275,7 +298,7 @@ def _load(clip: Clip, folder: Path) -> list[Prepared]:
 
 def _entry(folder: Path, clip: Clip) -> Path:
     digest = file_digest(clip.path)
-    return folder / digest[:2] / f"{digest}{'' if clip.cut == 'whole' else '-cut'}.npz"
+    return folder / digest[:2] / f"{digest}{_ENDINGS[clip.cut]}.npz"
 
 
 @lru_cache(maxsize=65536)

@@ -8,9 +8,13 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from serd.errors import ConfigError, InputError
+from serd.errors import InputError, shown
 from serd.model.features import FeatureParameters
 from serd.model.home import Gathering, Sensitivity  # noqa: TC001 - msgspec reads the annotation
+from training.document import read_document
+
+OWN = "recipe.yaml"
+"""The recipe's name in a folder that ``serd-train new`` wrote."""
 
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Positive = Annotated[float, Meta(gt=0.0)]
@@ -45,6 +49,12 @@ class CorpusUse(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     masked: dict[str, list[str]] = {}
     """For clips of a class (key), classes left out of the loss: those that the corpus's own label
     cannot tell from it."""
+    folder: str | None = None
+    """Folder of the recordings, a folder for each emotion in it, seen from the recipe's folder;
+    otherwise the corpus is one of those below ``--corpora``."""
+    folds: str | None = None
+    """JSON file of the speakers or clips that each fold holds out, seen from the recipe's folder;
+    otherwise that of the corpus's name in ``training/folds``."""
 
 
 class Preparation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -77,9 +87,11 @@ class Head(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     epochs: Count = 12
     """Passes over the clips."""
     batch: Count = 64
+    """Clips in a batch."""
     rate: Positive = 1e-3
     """Highest learning rate of one cycle."""
     weight_decay: Annotated[float, Meta(ge=0.0)] = 0.1
+    """Of AdamW."""
     repeats: dict[str, Count] = {}
     """How often an epoch hears a corpus's clips; once unless said otherwise."""
     votes_weight: dict[str, Share] = {}
@@ -115,6 +127,7 @@ class Teaching(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     gain: Positive = 2.0
     """Of the teacher's part: softened answers have weaker gradients."""
     head: Head = Head()
+    """The small network between what the teacher hears and the emotions."""
     hints: Hints | None = None
     """None: the pupil gets the teacher's answers alone."""
 
@@ -151,6 +164,7 @@ class Noise(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Steady coloured noise."""
 
     probability: Share = 0.0
+    """Share of the clips that it happens to."""
     snr_db: Span = (3.0, 40.0)
     """Mean power of the utterance over that of the noise."""
     tilt_db: Span = (-25.0, 5.0)
@@ -161,6 +175,7 @@ class Reverb(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A room: an exponential tail behind every frame."""
 
     probability: Share = 0.0
+    """Share of the clips that it happens to."""
     rt60_s: Span = (0.2, 1.1)
     """Seconds in which the tail falls by 60 dB at low frequencies (half of it at the highest)."""
     tail_db: Span = (-15.0, -3.0)
@@ -171,16 +186,22 @@ class Equaliser(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Microphones and distances: a slope and a ripple over frequency."""
 
     probability: Share = 0.0
+    """Share of the clips that it happens to."""
     tilt_db: Span = (-6.0, 6.0)
+    """From the lowest to the highest band."""
     ripple_db: Annotated[float, Meta(ge=0.0)] = 3.0
+    """Standard deviation of what each part of the spectrum is raised or lowered by."""
 
 
 class BandLimit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Telephones, headsets and small microphones: nothing below one corner and above another."""
 
     probability: Share = 0.0
+    """Share of the clips that it happens to."""
     low_hz: Span = (80.0, 400.0)
+    """The lower corner."""
     high_hz: Span = (3000.0, 7000.0)
+    """The upper corner."""
     slope_db: Span = (18.0, 120.0)
     """Per octave beyond the corner."""
 
@@ -189,6 +210,7 @@ class Warp(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Other paces and other throats."""
 
     probability: Share = 0.0
+    """Share of the clips that it happens to."""
     stretch: Share = 0.15
     """Largest change of length."""
     shift: Share = 0.08
@@ -199,6 +221,7 @@ class Exchange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The long-term spectrum of another clip of the batch, so that none tells of its corpus."""
 
     probability: Share = 0.0
+    """Share of the clips that it happens to."""
     most_db: Positive = 20.0
     """Largest change of a band."""
 
@@ -207,11 +230,17 @@ class Augmentation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """What a clip goes through on its way into a batch, in this order."""
 
     warp: Warp = Warp()
+    """Other paces and voices."""
     exchange: Exchange = Exchange()
+    """Spectra exchanged between clips."""
     reverb: Reverb = Reverb()
+    """Rooms."""
     noise: Noise = Noise()
+    """Noise."""
     equaliser: Equaliser = Equaliser()
+    """Microphones and distances."""
     band_limit: BandLimit = BandLimit()
+    """Telephones and small microphones."""
     margin_frames: Annotated[int, Meta(ge=0)] = 20
     """Up to so many frames of tail and noise are heard before and after an utterance."""
     gain_db: Span = (0.0, 0.0)
@@ -259,7 +288,9 @@ class Start(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     share: Share = 0.5
     """Weight of its answers in the loss of such a clip; the rest is the label's."""
     temperature: Positive = 2.0
+    """By which the logits of both are divided in that part of the loss."""
     gain: Positive = 2.0
+    """Of that part: softened answers have weaker gradients."""
     keep: Share = 0.0
     """Share of the weights before training in the weights after it."""
 
@@ -303,6 +334,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     corpora: dict[str, CorpusUse]
     """What is trained on."""
     optimiser: Optimiser
+    """How long, and how fast it learns."""
     teaching: Teaching | None = None
     """Who teaches besides the labels; None: nobody."""
     start: Start | None = None
@@ -316,8 +348,11 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     features: FeatureParameters = FeatureParameters()
     """The daemon's front end; mean and sd are measured on the training speakers."""
     preparation: Preparation = Preparation()
+    """What is computed once for each clip."""
     network: Network = Network()
+    """Sizes of the network; with ``start`` those of the model that it begins with."""
     augmentation: Augmentation = Augmentation()
+    """How clips are changed each time they are heard."""
     sounds: Sounds | None = None
     """Sounds that are no speech; None: none are heard."""
     refit: Refit | None = None
@@ -353,14 +388,27 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
         ConfigError: It is not a recipe; the message says where.
     """
     path = Path(name_or_path)
-    if not path.suffix:
+    if path.is_dir() and (path / OWN).is_file():
+        path /= OWN
+    elif not path.suffix:
         path = _RECIPES / f"{name_or_path}.yaml"
-    try:
-        text = path.read_bytes()
-    except OSError as error:
+    if not path.is_file():
         known = ", ".join(sorted(file.stem for file in _RECIPES.glob("*.yaml")))
-        raise InputError(f"No recipe at {path}", remedy=f"recipes by name: {known}") from error
-    try:
-        return msgspec.yaml.decode(text, type=Recipe)
-    except msgspec.DecodeError as error:
-        raise ConfigError(f"{path} is not a recipe: {error}") from error
+        raise InputError(
+            f"No recipe at {shown(path)}",
+            remedy=f"recipes by name: {known}; of one's own: serd-train new",
+        )
+    recipe = read_document(path, Recipe, "a recipe")
+    return msgspec.structs.replace(
+        recipe,
+        corpora={name: _placed(use, path.parent) for name, use in recipe.corpora.items()},
+    )
+
+
+def _placed(use: CorpusUse, beside: Path) -> CorpusUse:
+    """What a recipe names beside itself, wherever it is used from."""
+
+    def placed(name: str | None) -> str | None:
+        return None if name is None else str((beside / Path(name).expanduser()).resolve())
+
+    return msgspec.structs.replace(use, folder=placed(use.folder), folds=placed(use.folds))

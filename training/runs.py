@@ -409,12 +409,9 @@ class Run:
             found = msgspec.json.decode(summary.read_bytes())
         except FileNotFoundError as error:
             raise UsageError(f"There is no {summary}", remedy=remedy) from error
-        ours = {
-            key: value
-            for key, value in msgspec.to_builtins(self.recipe).items()
-            if key not in {"fold", "seed"}
-        }
-        if found["recipe"] != msgspec.json.decode(msgspec.json.encode(ours)):
+        # Keys that have come since, with their defaults, make no other recipe.
+        kept = msgspec.convert(found["recipe"] | {"fold": 0, "seed": 0}, Recipe)
+        if kept != msgspec.structs.replace(self.recipe, fold=0, seed=0):
             raise UsageError(f"{summary} is of another recipe", remedy=remedy)
         settled: dict[str, Any] | None = found.get("settled")
         if not settled:
@@ -559,7 +556,13 @@ class Run:
         start = self.recipe.start
         if start is not None and start.keep == 1.0:
             return start_model(start.model).info.corpora
-        return corpus_entries(material)
+        entries = corpus_entries(material)
+        if start is None:
+            return entries
+        # What the network that it began with had heard is still in it.
+        known = {entry.name for entry in entries}
+        began = start_model(start.model).info.corpora
+        return (*(entry for entry in began if entry.name not in known), *entries)
 
     def _write(self, name: str, content: Any) -> None:
         text = msgspec.json.format(msgspec.json.encode(content))

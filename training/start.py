@@ -98,6 +98,30 @@ def start_weights(
     return [np.asarray(weight) for weight in network.get_weights()]
 
 
+def sizes_of(model: ModelFile) -> Network:
+    """Sizes of a packed model's network, with the default dropout.
+
+    Raises:
+        UsageError: Its network is not of serd's kind.
+    """
+    from training.recipe import Network as Sizes
+
+    shapes = sorted((shape for shape in _folded(model) if len(shape) == 4), key=lambda one: one[2:])
+    stem = [shape[3] for shape in shapes if shape[:3] == (5, 5, 1)]
+    widths, last = [], stem[0] if stem else 0
+    while found := [shape[3] for shape in shapes if shape[:3] == (3, 3, last)]:
+        widths.append(found[0])
+        last = found[0]
+        if len(widths) > len(shapes):
+            break
+    if not stem or len(widths) != len(shapes) - 2:
+        raise UsageError(
+            f"{model.source} has a network of another kind than serd's, so it cannot be trained on",
+            remedy="begin with default, permissive, or a model that serd-train made",
+        )
+    return Sizes(stem=stem[0], widths=tuple(widths))
+
+
 def _folded(
     model: ModelFile,
 ) -> Mapping[tuple[int, ...], tuple[NDArray[np.float32], NDArray[np.float32]]]:

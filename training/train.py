@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serd.errors import UsageError
 from training.batches import Batches, labels_of, plain_features
 from training.hints import Guess, errors
 from training.muon import muon
@@ -204,21 +203,12 @@ class Trainer:
 
 
 def set_up_tensorflow(seed: int, threads: int) -> None:
-    """Quiet, seeded, deterministic, and on so many threads.
-
-    Raises:
-        UsageError: TensorFlow is not installed.
-    """
+    """Quiet, seeded, deterministic, and on so many threads."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    try:
-        with without_chatter():
-            import keras
-            import tensorflow as tf
-    except ImportError as error:
-        raise UsageError(
-            "Training needs TensorFlow", remedy='pip install "serd-emotion[train]"'
-        ) from error
+    with without_chatter():
+        import keras
+        import tensorflow as tf
     # Where it has computed before in this process, it keeps what it then had.
     with contextlib.suppress(RuntimeError), without_chatter():
         tf.config.threading.set_intra_op_parallelism_threads(threads)

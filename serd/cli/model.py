@@ -17,7 +17,7 @@ from serd.language import many
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from serd.model.home import Home, OperatingPoint
+    from serd.model.home import Home
     from serd.model.model_file import ModelFile
 
 
@@ -143,15 +143,8 @@ def _home(home: Home | None) -> Iterator[tuple[str, str]]:
         point = home.sensitivity[name]
         yield (
             f"sensitivity {name}",
-            f"emotions from {point.threshold:.0%} on: {_cost(point)}",
+            f"emotions from {point.threshold:.0%} on: {point.measured}",
         )
-
-
-def _cost(point: OperatingPoint) -> str:
-    return (
-        f"about {point.events_per_hour:.3g} false emotional events in an hour of ordinary speech, "
-        f"{point.recall:.0%} of emotional utterances told rightly"
-    )
 
 
 def _figures(figures: dict[str, Any]) -> str:

@@ -56,14 +56,11 @@ def check_sensitivity(config: Config, classifier: Classifier) -> Finding:
     points = decision.home.sensitivity
     point = points[sensitivity]
     others = "; ".join(
-        f"{name}: {points[name].events_per_hour:.3g} and {points[name].recall:.0%}"
-        for name in SENSITIVITIES
-        if name != sensitivity
+        f"{name}: {points[name].measured_in_short}" for name in SENSITIVITIES if name != sensitivity
     )
     return ok(
         "sensitivity",
-        f"{sensitivity}: about {point.events_per_hour:.3g} false emotional events in an hour of "
-        f"ordinary speech, {point.recall:.0%} of emotional utterances told rightly ({others})",
+        f"{sensitivity}: {point.measured} ({others})",
     )
 
 

@@ -49,16 +49,36 @@ class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True):
 
     threshold: float
     """Probability from which an emotional class is told, 0..1."""
-    events_per_hour: float
-    """Emotional events in an hour of ordinary speech: all of them false."""
-    recall: float
-    """Share of emotional utterances that is told, and rightly, 0..1."""
+    events_per_hour: float | None
+    """Emotional events in an hour of ordinary speech: all of them false. None: not measured."""
+    recall: float | None
+    """Share of emotional utterances that is told, and rightly, 0..1. None: not measured."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         _within(self.threshold, 0.0, 1.0, "threshold")
-        _within(self.events_per_hour, 0.0, 100_000.0, "events_per_hour")
-        _within(self.recall, 0.0, 1.0, "recall")
+        if self.events_per_hour is not None:
+            _within(self.events_per_hour, 0.0, 100_000.0, "events_per_hour")
+        if self.recall is not None:
+            _within(self.recall, 0.0, 1.0, "recall")
+
+    @property
+    def measured(self) -> str:
+        """What was measured, in words."""
+        rate = "an unmeasured number of"
+        if self.events_per_hour is not None:
+            rate = f"about {self.events_per_hour:.3g}"
+        told = "an unmeasured share" if self.recall is None else f"{self.recall:.0%}"
+        return (
+            f"{rate} false emotional events in an hour of ordinary speech, "
+            f"{told} of emotional utterances told rightly"
+        )
+
+    @property
+    def measured_in_short(self) -> str:
+        """The same in two figures."""
+        rate = "?" if self.events_per_hour is None else f"{self.events_per_hour:.3g}"
+        return f"{rate} and {'?' if self.recall is None else f'{self.recall:.0%}'}"
 
 
 class Home(msgspec.Struct, frozen=True, kw_only=True):

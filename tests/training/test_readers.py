@@ -87,12 +87,15 @@ def test_folders_say_what_is_felt_and_who_speaks(tmp_path: Path) -> None:
     )
     corpus = read_corpus("folders", tmp_path)
     assert told(corpus) == {
-        "Angry/anna/1.flac": ("anna", None, "angry"),
-        "Angry/anna/1.wav": ("anna", None, "angry"),
-        "bert/Happiness/1.wav": ("bert", None, "happy"),
-        "bert/Pleasant Surprise/1.ogg": ("bert", None, "surprised"),
+        "Angry/anna/1": ("anna", None, "angry"),
+        "bert/Happiness/1": ("bert", None, "happy"),
+        "bert/Pleasant Surprise/1": ("bert", None, "surprised"),
     }
-    assert corpus.left_out == {"unknown emotion (boredom)": 1, "unknown emotion (no folder)": 1}
+    assert corpus.left_out == {
+        "unknown emotion (boredom)": 1,
+        "unknown emotion (no folder)": 1,
+        "same name as another clip": 1,
+    }
     assert corpus.knows_speakers
 
 
@@ -106,9 +109,9 @@ def test_a_description_names_a_corpus_its_speakers_and_its_words(tmp_path: Path)
     corpus = read_corpus("kitchen", tmp_path)
     assert (corpus.name, corpus.title, corpus.licence) == ("kitchen", "My kitchen", "mine")
     assert told(corpus) == {
-        "sad/anna_2.wav": ("anna", "f", "sad"),
-        "wuetend/anna_1.wav": ("anna", "f", "angry"),
-        "wuetend/bert_1.wav": ("bert", None, "angry"),
+        "sad/anna_2": ("anna", "f", "sad"),
+        "wuetend/anna_1": ("anna", "f", "angry"),
+        "wuetend/bert_1": ("bert", None, "angry"),
     }
     assert corpus.left_out == {"unknown emotion (calm)": 1}
     assert {clip.voice for clip in corpus.clips} == {"kitchen/anna", "kitchen/bert"}
@@ -117,10 +120,17 @@ def test_a_description_names_a_corpus_its_speakers_and_its_words(tmp_path: Path)
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("emotions: {x: cross}", "does not describe a corpus"),
-        ("emotion: {x: angry}", "does not describe a corpus"),
-        ("speaker: '('", "no regular expression"),
-        ("speaker: '([a-z]+)'", "no group"),
+        (
+            "title: x\nemotions:\n  x: cross",
+            "corpus.yaml, line 3: emotions.x is 'cross', which is not valid .allowed are neutral",
+        ),
+        ("emotion: {x: angry}", "line 1: there is no key emotion .*did you mean emotions"),
+        ("title: x\nsex: {anna: q}", "line 2: sex.anna is 'q'"),
+        ("title: [x]", "line 1: title is not valid"),
+        ("title: x\nlicence: a: b", "line 2: not valid YAML"),
+        ("- x", "line 1: this is not a description of a corpus"),
+        ("title: x\nspeaker: '('", "line 2: speaker is .* no regular expression"),
+        ("speaker: '([a-z]+)'", "line 1: .* no group"),
     ],
 )
 def test_a_wrong_description_is_refused(tmp_path: Path, text: str, complaint: str) -> None:
@@ -128,6 +138,22 @@ def test_a_wrong_description_is_refused(tmp_path: Path, text: str, complaint: st
     (tmp_path / "mine" / "corpus.yaml").write_text(text)
     with pytest.raises(ConfigError, match=complaint):
         read_corpus("mine", tmp_path)
+
+
+@pytest.mark.parametrize("second", ["copy/Actor_0{actor}/{name}.wav", "Actor_0{actor}/{name}.flac"])
+def test_a_corpus_that_is_there_twice_counts_once(tmp_path: Path, second: str) -> None:
+    names = [(actor, f"03-01-05-01-01-01-0{actor}") for actor in (1, 2, 3)]
+    touch(tmp_path / "ravdess", *(f"Actor_0{actor}/{name}.wav" for actor, name in names))
+    # Two of three speakers are there twice: they must not vanish.
+    copies = [second.format(actor=actor, name=name) for actor, name in names[:2]]
+    touch(tmp_path / "ravdess", *copies)
+    corpus = read_corpus("ravdess", tmp_path)
+    assert corpus.speakers == ("01", "02", "03")
+    assert len(corpus.clips) == 3
+    assert corpus.left_out == {"same name as another clip": 2}
+    # Nor do they when their sounds are compared.
+    digests = {name: "x" + name for _, name in names}
+    assert corpus.without(content_duplicates(corpus.clips, digests)).speakers == corpus.speakers
 
 
 def test_a_folder_without_a_description_is_not_guessed_to_be_a_corpus(tmp_path: Path) -> None:

@@ -36,8 +36,9 @@ class Clip(msgspec.Struct, frozen=True, kw_only=True):
     """The corpus's own word for how strongly it was acted."""
     text: str | None = None
     """The corpus's own code for the sentence."""
-    cut: Literal["whole", "utterances"] = "whole"
-    """Whether the file is one utterance, or speech to be cut into utterances as the daemon does."""
+    cut: Literal["whole", "utterances", "auto"] = "whole"
+    """Whether the file is one utterance, or speech to be cut into utterances as the daemon does;
+    ``auto``: cut if it is too long to be one."""
     key: str | None = None
     """What tells the clip from all others of its corpus, where the file's name does not."""
 
@@ -97,6 +98,20 @@ class Corpus(msgspec.Struct, frozen=True, kw_only=True):
             left_out=dict(counts),
         )
 
+    def unique(self) -> Corpus:
+        """The corpus with one clip of each name, the first; the others are counted.
+
+        A corpus that is unpacked twice, one copy inside the other, or that lies there in two
+        formats, has each clip twice.
+        """
+        first: dict[str, Clip] = {}
+        for clip in self.clips:
+            first.setdefault(clip.name, clip)
+        counts = Counter(self.left_out)
+        if surplus := len(self.clips) - len(first):
+            counts["same name as another clip"] += surplus
+        return msgspec.structs.replace(self, clips=tuple(first.values()), left_out=dict(counts))
+
     def of_classes(self, labels: Collection[str]) -> Corpus:
         """The corpus less the clips of classes that a model does not have."""
         unknown = {clip.name: clip.emotion for clip in self.clips if clip.emotion not in labels}
@@ -111,7 +126,7 @@ class Corpus(msgspec.Struct, frozen=True, kw_only=True):
 def audio_files(root: Path) -> list[Path]:
     """Every audio file below ``root``, in the order of their names."""
     found = (path for path in root.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
-    return sorted(found, key=lambda path: path.name)
+    return sorted(found, key=lambda path: (path.name, path.as_posix()))
 
 
 def content_duplicates(clips: Iterable[Clip], digests: Mapping[str, str]) -> dict[str, str]:

@@ -94,7 +94,7 @@ def read(root: Path) -> Corpus:
                 corpus="ordinary",
                 speaker=one.source,
                 emotion="neutral",
-                key=f"{one.source}/{one.path.name}",
+                key=one.path.relative_to(root).as_posix(),
                 cut="utterances",
             )
             for one in recordings

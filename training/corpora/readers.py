@@ -51,7 +51,7 @@ def corpora_root(chosen: str | Path | None = None) -> Path:
 
 
 def read_corpus(name: str, root: Path) -> Corpus:
-    """Read one corpus.
+    """Read one corpus; of clips of the same name one stays.
 
     Args:
         name: A key of :data:`READERS`, or the name of a folder with a ``corpus.yaml`` in it.
@@ -75,7 +75,7 @@ def read_corpus(name: str, root: Path) -> Corpus:
     corpus = folders.read(folder, name) if reader is None else reader(folder)
     if not corpus.clips:
         raise InputError(f"{folder} holds no clip of {corpus.title}")
-    return corpus
+    return corpus.unique()
 
 
 def corpus_folder(name: str, root: Path) -> Path:

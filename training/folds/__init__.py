@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from serd.errors import UsageError
+from training.document import read_document
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from training.corpora import Clip, Corpus
 
@@ -34,6 +35,8 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
     """Used to choose: temperature, abstain threshold, anything else."""
     test: tuple[str, ...]
     """Looked at once, at the end."""
+    clips: dict[str, str] = {}
+    """Side of single clips (``corpus/name``), where clips are held out and not speakers."""
 
     def __post_init__(self) -> None:
         sides = [set(self.train), set(self.validation), set(self.test)]
@@ -43,7 +46,37 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
     def side(self, clips: Iterable[Clip], name: str) -> list[Clip]:
         """The clips whose speakers are on one side (``train``, ``validation`` or ``test``)."""
         voices = set(getattr(self, name))
-        return [clip for clip in clips if clip.voice in voices]
+        return [clip for clip in clips if self.has(clip, name, voices)]
+
+    def has(self, clip: Clip, name: str, voices: Collection[str]) -> bool:
+        """Whether a clip is on one side, whose voices are given."""
+        # What a long recording was cut into stays on the recording's side.
+        side = (
+            self.clips.get(f"{clip.corpus}/{clip.name.partition('#')[0]}") if self.clips else None
+        )
+        return clip.voice in voices if side is None else side == name
+
+
+class OwnFolds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The folds of somebody's own recordings, in a file beside the recipe: one of the two lists."""
+
+    about: str = ""
+    """How they were made."""
+    test_speakers: tuple[tuple[str, ...], ...] = ()
+    """The speakers whom each fold holds out."""
+    test_clips: tuple[tuple[str, ...], ...] = ()
+    """The clips that each fold holds out, by their path below the corpus's folder, without ending;
+    for recordings of too few speakers."""
+
+
+def load_own_folds(file: Path) -> OwnFolds:
+    """Read a file of folds.
+
+    Raises:
+        InputError: It is not there.
+        ConfigError: It holds no folds; the message names line and key.
+    """
+    return read_document(file, OwnFolds, "a file of folds")
 
 
 def load_folds(corpus: str) -> tuple[tuple[str, ...], ...]:
@@ -65,6 +98,7 @@ def make_split(
     fold: int,
     validation: Mapping[str, int],
     within: Mapping[str, int] | None = None,
+    own: Mapping[str, OwnFolds] | None = None,
 ) -> Split:
     """Split several corpora by speaker.
 
@@ -74,6 +108,7 @@ def make_split(
         within: For a corpus the fold (1-based) whose test speakers are dealt into shares, one of
             which each fold holds out, instead of all of a fold's.
         validation: How many of the remaining speakers of each corpus are set aside to choose with.
+        own: Folds of corpora for which none are kept here.
 
     Raises:
         UsageError: There is no such fold, or too few speakers are left to train.
@@ -81,13 +116,22 @@ def make_split(
     train: list[str] = []
     inner: list[str] = []
     test: list[str] = []
+    clips: dict[str, str] = {}
     for name, corpus in corpora.items():
+        folds = (own or {}).get(name)
+        if folds is not None and folds.test_clips:
+            train += [f"{name}/{speaker}" for speaker in corpus.speakers]
+            clips |= {f"{name}/{clip}": "test" for clip in _of_fold(name, folds.test_clips, fold)}
+            continue
         if not corpus.knows_speakers:
             raise UsageError(
                 f"Nobody knows who speaks in {name}, so it cannot be split by speaker",
                 remedy="name it under cross_corpora, to be tested on only",
             )
-        tested = held_out(name, fold=fold, within=(within or {}).get(name))
+        if folds is not None:
+            tested = _of_fold(name, folds.test_speakers, fold)
+        else:
+            tested = held_out(name, fold=fold, within=(within or {}).get(name))
         rest = [speaker for speaker in corpus.speakers if speaker not in tested]
         chosen = set(choose_speakers(corpus, rest, validation.get(name, 0), salt=f"fold {fold}"))
         if len(chosen) >= len(rest):
@@ -95,7 +139,14 @@ def make_split(
         test += [f"{name}/{speaker}" for speaker in corpus.speakers if speaker in tested]
         inner += [f"{name}/{speaker}" for speaker in rest if speaker in chosen]
         train += [f"{name}/{speaker}" for speaker in rest if speaker not in chosen]
-    return Split(train=tuple(train), validation=tuple(inner), test=tuple(test))
+    return Split(train=tuple(train), validation=tuple(inner), test=tuple(test), clips=clips)
+
+
+def _of_fold(name: str, folds: Sequence[Sequence[str]], fold: int) -> frozenset[str]:
+    """What one fold holds out; 0: nothing."""
+    if not 0 <= fold <= len(folds):
+        raise UsageError(f"{name} has folds 1 to {len(folds)}, not {fold}")
+    return frozenset(folds[fold - 1]) if fold else frozenset()
 
 
 def held_out(name: str, *, fold: int, within: int | None = None) -> frozenset[str]:
@@ -110,12 +161,10 @@ def held_out(name: str, *, fold: int, within: int | None = None) -> frozenset[st
         UsageError: There is no such fold.
     """
     folds = load_folds(name)
-    if not 0 <= fold <= len(folds):
-        raise UsageError(f"{name} has folds 1 to {len(folds)}, not {fold}")
     if within is not None:
         dealt = folds[within - 1]
         folds = tuple(dealt[first :: len(folds)] for first in range(len(folds)))
-    return frozenset(folds[fold - 1]) if fold else frozenset()
+    return _of_fold(name, folds, fold)
 
 
 def choose_speakers(

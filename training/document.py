@@ -1,0 +1,158 @@
+"""YAML files of the training room, and what is wrong in them: file, line, key and remedy."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from serd.config.document import DocumentError, List, Mapping, parse
+from serd.errors import ConfigError, InputError, shown
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from serd.config.document import Node
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+
+
+def read_document(file: Path, kind: type[T], what: str) -> T:
+    """Read a YAML file as a struct.
+
+    Args:
+        file: The file; an empty one has all defaults.
+        kind: The struct.
+        what: What the file is, for messages: ``a recipe``.
+
+    Raises:
+        InputError: It cannot be read.
+        ConfigError: It is not YAML, or not such a struct; the message names line and key.
+    """
+    name = shown(file)
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError(
+            f"{name}, line {line}: this is not UTF-8", remedy="save the file as UTF-8"
+        ) from error
+    except OSError as error:
+        raise InputError(f"{name} cannot be read: {error.strerror}") from error
+    try:
+        tree = parse(text)
+    except DocumentError as error:
+        raise ConfigError(_said(name, error.line, error.reason)) from None
+    try:
+        return msgspec.yaml.decode(text or "{}", type=kind)
+    except msgspec.ValidationError as error:
+        raise _wrong(name, kind, what, tree, str(error)) from None
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{name} is not {what}: {error}") from error
+
+
+def _wrong(name: str, kind: type[msgspec.Struct], what: str, tree: Node, error: str) -> ConfigError:
+    reason, _, path = error.partition(" - at `")
+    of_key = path.startswith("key in ")
+    path = path.removeprefix("key in ").strip("`")
+    steps = [step or f"[{place}]" for step, place in _STEP.findall(path)]
+    unknown = re.search(r"unknown field `([^`]+)`", reason)
+    missing = re.search(r"required field `([^`]+)`", reason)
+    if unknown is not None:
+        steps.append(unknown[1])
+    line, written, value = _place(tree, steps, reason)
+    key = ".".join(written).replace(".[", "[")
+    if unknown is not None:
+        known = _fields(kind, steps[:-1])
+        close = difflib.get_close_matches(unknown[1], known, n=1)
+        remedy = f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}"
+        return ConfigError(_said(name, line, f"there is no key {key} in {what}"), remedy=remedy)
+    if missing is not None:
+        inside = f" in {key}" if key else ""
+        return ConfigError(
+            _said(name, line, f"{what} needs the key {missing[1]}{inside}"),
+            remedy=f"add {missing[1]}",
+        )
+    if not key:
+        return ConfigError(_said(name, line, f"this is not {what}: {_plain(reason)}"))
+    words = f"{key}{' has a key' if of_key else ''} is not valid"
+    if value is not None:
+        words = f"{key} is {value!r}, which is not valid"
+    return ConfigError(_said(name, line, words), remedy=_plain(reason))
+
+
+def _plain(reason: str) -> str:
+    """A complaint of msgspec in words for people."""
+    if (found := re.search(r"matching regex '\^\((.+)\)\$'", reason)) is not None:
+        return f"allowed are {found[1].replace('|', ', ')}"
+    if (found := re.search(r"Invalid enum value '(.*)'", reason)) is not None:
+        return f"{found[1]} is none of the words that are allowed here"
+    said = reason.replace("`", "").replace("Expected", "expected")
+    for word, plain in (("str", "text"), ("object", "keys and values"), ("array", "a list")):
+        said = re.sub(rf"\b{word}\b", plain, said)
+    return said
+
+
+def _place(tree: Node, steps: list[str], reason: str) -> tuple[int, list[str], str | None]:
+    """Line, path as written, and value of what a path of msgspec leads to."""
+    node: Node | None = tree
+    line, written = getattr(tree, "line", 0), []
+    for at, step in enumerate(steps):
+        if isinstance(node, List) and step[1:-1].isdigit() and int(step[1:-1]) < len(node.items):
+            node = node.items[int(step[1:-1])]
+            written.append(step)
+            line = node.line or line
+            continue
+        if not isinstance(node, Mapping):
+            written.append(step)
+            break
+        found = _entry(node, step, reason, last=at == len(steps) - 1)
+        if found is None:
+            written.append(step)
+            node = None
+            break
+        key, node, line = found
+        written.append(key)
+    return line, written, getattr(node, "text", None)
+
+
+def _entry(node: Mapping, step: str, reason: str, *, last: bool) -> tuple[str, Node, int] | None:
+    """The entry of a mapping that a step means; of ``[...]`` msgspec does not say which it is."""
+    if step != "[...]":
+        return next((entry for entry in node.items if entry[0] == step), None)
+    if not last or not node.items:
+        return node.items[0] if len(node.items) == 1 else None
+    pattern = re.search(r"matching regex '(.+)'", reason)
+    words = re.search(r"Invalid enum value '(.*)'", reason)
+    for entry in node.items:
+        text = getattr(entry[1], "text", None)
+        if pattern is not None and text is not None and not re.search(pattern[1], text):
+            return entry
+        if words is not None and text == words[1]:
+            return entry
+    return node.items[0] if len(node.items) == 1 else None
+
+
+def _fields(kind: type[Any], steps: list[str]) -> list[str]:
+    """The keys that a struct has where a path leads."""
+    import msgspec.inspect as mi
+
+    now: Any = mi.type_info(kind)
+    for step in steps:
+        if isinstance(now, mi.UnionType):
+            now = next((one for one in now.types if not isinstance(one, mi.NoneType)), now)
+        if isinstance(now, mi.StructType):
+            now = next((one.type for one in now.fields if one.encode_name == step), now)
+        elif isinstance(now, mi.DictType):
+            now = now.value_type
+    if isinstance(now, mi.UnionType):
+        now = next((one for one in now.types if isinstance(one, mi.StructType)), now)
+    return [one.encode_name for one in now.fields] if isinstance(now, mi.StructType) else []
+
+
+def _said(name: str, line: int, words: str) -> str:
+    return f"{name}, line {line}: {words}" if line else f"{name}: {words}"

@@ -1,0 +1,152 @@
+"""The page about recipes, made of their schema: ``serd-train schema``."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import re
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import msgspec.inspect as mi
+
+from training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_HEAD = """\
+# Recipes
+
+<!-- Made of the schema by `make docs`; changes here are overwritten. -->
+
+A recipe is a YAML file that says everything that a training run does. Those of the models that come
+with serd are in [`training/recipes`](../training/recipes); `serd-train new` writes one for
+[your own recordings](training.md#a-model-of-your-own). `--recipe` takes a file, a folder with a
+`recipe.yaml` in it, or the name of one in `training/recipes`.
+
+A key that is not known, or a value that cannot be, is an error with its line and what is allowed.
+Units are in the names: `_s` seconds, `_db` decibels, `_hz` hertz. A pair of numbers is
+`[least, most]`: for each clip a value between them is drawn.
+"""
+
+
+def markdown() -> str:
+    """The page, Markdown, with every key."""
+    return "\n".join([_HEAD, *_sections()]).rstrip() + "\n"
+
+
+def _sections() -> Iterator[str]:
+    waiting: list[tuple[str, type[Any]]] = [("", Recipe)]
+    done: set[type[Any]] = set()
+    while waiting:
+        name, kind = waiting.pop(0)
+        if kind in done:
+            continue
+        done.add(kind)
+        yield f"## `{name}`\n" if name else "## At the top\n"
+        yield f"{_plain(inspect.cleandoc(kind.__doc__ or '').split(chr(10) * 2)[0])}\n"
+        yield "| key | default | allowed | meaning |"
+        yield "|---|---|---|---|"
+        about = descriptions(kind)
+        info = mi.type_info(kind)
+        assert isinstance(info, mi.StructType)
+        for field in info.fields:
+            words, inner = _allowed(field.type)
+            key = f"{name}.{field.encode_name}" if name else field.encode_name
+            if inner is not None:
+                place = f"{key}.NAME" if _is_dict(field.type) else key
+                waiting.append((place, inner))
+                words = _linked(place, inner, done, waiting)
+            cells = (f"`{key}`", _default(field), words, _plain(about[field.name]))
+            yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+        yield ""
+
+
+def _linked(place: str, inner: type[Any], done: set[type[Any]], waiting: list[Any]) -> str:
+    first = next((name for name, kind in waiting if kind is inner), place)
+    if inner in done:
+        return "as above"
+    anchor = re.sub(r"[^\w\- ]", "", first.lower())
+    return f"[keys of its own](#{anchor})"
+
+
+def descriptions(kind: type[Any]) -> dict[str, str]:
+    """What stands below each field of a struct in its source."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    found: dict[str, str] = {}
+    for field, text in zip(body.body, body.body[1:], strict=False):
+        if (
+            isinstance(field, ast.AnnAssign)
+            and isinstance(field.target, ast.Name)
+            and isinstance(text, ast.Expr)
+            and isinstance(text.value, ast.Constant)
+        ):
+            found[field.target.id] = inspect.cleandoc(str(text.value.value))
+    return found
+
+
+def _plain(text: str) -> str:
+    """Docstring text as Markdown in one line."""
+    text = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", " ".join(text.split()))
+    return text.replace("``", "`")
+
+
+def _default(field: mi.Field) -> str:
+    if field.required:
+        return "must be given"
+    value = field.default if field.default is not mi.NODEFAULT else None
+    if field.default is mi.NODEFAULT and field.default_factory is not mi.NODEFAULT:
+        value = field.default_factory()
+    if hasattr(value, "__struct_fields__"):
+        return "its defaults"
+    if value is None:
+        return "none"
+    return f"`{json.dumps(list(value) if isinstance(value, tuple) else value)}`"
+
+
+def _is_dict(kind: mi.Type) -> bool:
+    return isinstance(kind, mi.DictType)
+
+
+def _allowed(kind: mi.Type) -> tuple[str, type[Any] | None]:
+    """What a key may be, and the struct that it consists of."""
+    if isinstance(kind, mi.Metadata):
+        return _allowed(kind.type)
+    if isinstance(kind, mi.UnionType):
+        return _allowed(next(one for one in kind.types if not isinstance(one, mi.NoneType)))
+    if isinstance(kind, mi.StructType):
+        return "keys", kind.cls
+    if isinstance(kind, mi.DictType):
+        words, inner = _allowed(kind.value_type)
+        return f"names, each with: {words}", inner
+    if isinstance(kind, mi.VarTupleType | mi.ListType):
+        words, inner = _allowed(kind.item_type)
+        return f"a list of: {words}", inner
+    return _simple(kind), None
+
+
+def _simple(kind: mi.Type) -> str:
+    """What a key without keys of its own may be."""
+    if isinstance(kind, mi.TupleType):
+        return f"{len(kind.item_types)} of: {_allowed(kind.item_types[0])[0]}"
+    if isinstance(kind, mi.LiteralType):
+        return ", ".join(f"`{value}`" for value in kind.values)
+    if isinstance(kind, mi.IntType | mi.FloatType):
+        return _range("a whole number" if isinstance(kind, mi.IntType) else "a number", kind)
+    pattern = kind.pattern if isinstance(kind, mi.StrType) else None
+    if found := re.fullmatch(r"\^\(([\w|]+)\)\$", pattern or ""):
+        return ", ".join(f"`{word}`" for word in found[1].split("|"))
+    return "small letters, digits, hyphens" if pattern else "text"
+
+
+def _range(words: str, kind: mi.IntType | mi.FloatType) -> str:
+    if kind.ge is not None and kind.le is not None:
+        return f"{words} from {kind.ge:g} to {kind.le:g}"
+    if kind.ge is not None:
+        return f"{words} from {kind.ge:g}"
+    if kind.gt is not None:
+        return f"{words} above {kind.gt:g}"
+    return words
