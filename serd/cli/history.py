@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Final, get_args
 
 import click
 
@@ -152,40 +150,11 @@ def _print_json(events: Iterable[Event]) -> None:
         echo(encode(event).decode())
 
 
-_NESTED: Final = frozenset({"schema", "scores", "model", "utterance", "model_scores"})
-_OPTIONAL: Final = ("gathered", "prior", "adapted", "model_emotion", "model_confidence")
-"""Fields that not every event has."""
-
-
 def _print_csv(events: Iterable[Event]) -> None:
-    from msgspec import UNSET
+    from serd.events.table import csv_lines
 
-    from serd.events.event import Event
-    from serd.model.emotions import EMOTIONS
-
-    fields = [name for name in Event.__struct_fields__ if name not in _NESTED]
-    simple = [name for name in fields if name not in _OPTIONAL]
-    models = ("name", "version", "sha256")
-    row = io.StringIO()
-    writer = csv.writer(row, lineterminator="\n")
-
-    def write(cells: list[Any]) -> None:
-        writer.writerow(cells)
-        echo(row.getvalue(), lines=True, nl=False)
-        row.seek(0)
-        row.truncate()
-
-    head = [*simple, *EMOTIONS, *(f"model_{name}" for name in models)]
-    # New columns come last, so that what reads the table by place goes on working.
-    write([*head, *_OPTIONAL, "utterance_emotion", "utterance_confidence"])
-    for event in events:
-        cells = [getattr(event, name) for name in simple]
-        scores = [event.scores[name] for name in EMOTIONS]
-        optional = [getattr(event, name) for name in _OPTIONAL]
-        single = event.utterance
-        optional += [UNSET, UNSET] if single is UNSET else [single.emotion, single.confidence]
-        extra = [None if value is UNSET else value for value in optional]
-        write([*cells, *scores, *(getattr(event.model, name) for name in models), *extra])
+    for line in csv_lines(events):
+        echo(line, lines=True, nl=False)
 
 
 def _print_lines(events: Iterable[Event], config: Config, nodes: list[str]) -> None:

@@ -16,6 +16,8 @@ from serd.dashboard.background import in_background
 from serd.dashboard.guard import refuse
 from serd.errors import SerdError
 from serd.events.clock import parse_rfc3339, rfc3339
+from serd.events.table import csv_lines
+from serd.language import accepted, catalogue
 from serd.model.emotions import COORDINATES, EMOTIONS, UNCERTAIN
 from serd.mqtt.correct import CorrectRequest
 
@@ -92,6 +94,7 @@ class Api:
             Route("/api/events", self._events),
             Route("/api/timeline", self._timeline),
             Route("/api/stream", self._stream),
+            Route("/api/words", _words),
             Route("/api/{rest:path}", _nothing),
         ]
 
@@ -203,9 +206,14 @@ class Api:
             limit = _whole(request, "limit", EVENTS_DEFAULT, EVENTS_MAX)
         except ValueError as error:
             return refuse(400, str(error))
+        wanted = request.query_params.get("format", "json")
+        if wanted not in {"json", "csv"}:
+            return refuse(400, "format: write json or csv")
         async with self._readers:
             seen = self._watch.seen.newest_first()
             found = await in_background(past.find, self._journals, seen, query, limit)
+            if wanted == "csv":
+                return Response("".join(csv_lines(found.events)), media_type="text/csv")
             corrections = await in_background(
                 past.corrections, self._journals, found.events, self._watch.corrections
             )
@@ -239,6 +247,11 @@ class Api:
             media_type="text/event-stream",
             headers={"x-accel-buffering": "no"},
         )
+
+
+async def _words(request: Request) -> Response:
+    """Emotions and states in the language that a browser likes best; what is missing is English."""
+    return answer(catalogue(accepted(request.headers.get("accept-language", ""))).words)
 
 
 async def _nothing(_: Request) -> Response:

@@ -157,7 +157,16 @@ class Guard:
             ours = origin.partition("://")[2].lower() in {name.lower() for name in named if name}
         else:
             ours = origin.lower() == f"{scheme}://{headers.get('host', '').lower()}"
-        return None if ours else refuse(403, "this request comes from another page")
+        if ours:
+            return None
+        page = f"{scheme}://{headers.get('host', '')[:100]}"
+        came = "a page of another address" if origin is None else origin[:100]
+        return refuse(
+            403,
+            f"this request comes from {came}, and this dashboard is {page}; a proxy in between "
+            "must pass on the header Host (nginx: proxy_set_header Host $http_host), and if it "
+            "speaks HTTPS the dashboard must know (--behind-proxy)",
+        )
 
     def _judge_visitor(self, scope: Scope, headers: Headers) -> Response | None:
         path: str = scope["path"]

@@ -2,7 +2,7 @@
 
 import { el, setText } from "./dom.js";
 import { send } from "./link.js";
-import { EMOTIONS } from "./words.js";
+import { EMOTIONS, said as worded } from "./words.js";
 
 const said = new Map(); // event id -> an emotion, or "not"
 const trails = new Map(); // event id -> what was said before, for undo
@@ -29,7 +29,7 @@ export function know(corrections) {
 export function corrector(event) {
   const note = el("span", { class: "correct-note", role: "status" });
   const choices = el("div", { class: "correct-choices", role: "group", "aria-label": "What it really was" });
-  const summary = el("summary", {}, "Correct", el("span", { class: "unseen" }, ` ${event.emotion}`));
+  const summary = el("summary", {}, "Correct", el("span", { class: "unseen" }, ` ${worded(event.emotion)}`));
   const details = el("details", { class: "correct" }, summary, choices);
   const undo = el("button", { type: "button", class: "quiet correct-undo" }, "Undo");
   const box = el("div", { class: "correct-box", "data-event": event.id }, note, undo, details);
@@ -37,7 +37,7 @@ export function corrector(event) {
   function show() {
     const word = saidOf(event.id);
     note.classList.remove("wrong");
-    setText(note, word === null ? "" : word === "not" ? "not that" : `really ${word}`);
+    setText(note, word === null ? "" : word === "not" ? worded("not that") : `${worded("really")} ${worded(word)}`);
     undo.hidden = word === null;
   }
 
@@ -73,8 +73,8 @@ export function corrector(event) {
   details.addEventListener("toggle", () => {
     if (!details.open) return;
     if (!choices.childElementCount) {
-      EMOTIONS.forEach((emotion, at) => choices.append(el("button", { type: "button", class: `choice emo-${emotion}`, "aria-keyshortcuts": at + 1, onclick: () => choose(emotion) }, emotion)));
-      if (event.emotion !== "uncertain") choices.append(el("button", { type: "button", class: "choice", "aria-keyshortcuts": 0, onclick: () => choose("not") }, "not that"));
+      EMOTIONS.forEach((emotion, at) => choices.append(el("button", { type: "button", class: `choice emo-${emotion}`, "aria-keyshortcuts": at + 1, onclick: () => choose(emotion) }, worded(emotion))));
+      if (event.emotion !== "uncertain") choices.append(el("button", { type: "button", class: "choice", "aria-keyshortcuts": 0, onclick: () => choose("not") }, worded("not that")));
     }
     choices.firstElementChild.focus();
   });

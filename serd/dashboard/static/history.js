@@ -6,8 +6,8 @@ import { byId, el, setText, svg } from "./dom.js";
 import { face } from "./face.js";
 import { ask } from "./link.js";
 import { Ribbon } from "./ribbon.js";
-import { on, rooms } from "./store.js";
-import { ALL, decibels, many, moment, percent, signed } from "./words.js";
+import { on, rooms, titled } from "./store.js";
+import { ALL, decibels, many, moment, percent, said, signed } from "./words.js";
 
 const BINS = 240;
 const PAGE = 100;
@@ -23,7 +23,7 @@ let shown = PAGE;
 
 for (const emotion of ALL) {
   byId("query-emotions").append(el("label", { class: "chip" },
-    el("input", { type: "checkbox", name: "emotion", value: emotion }), face(emotion), el("span", {}, emotion)));
+    el("input", { type: "checkbox", name: "emotion", value: emotion }), face(emotion), el("span", {}, said(emotion))));
 }
 
 export function enter() {
@@ -39,7 +39,7 @@ export function leave() {
 function names() {
   const there = new Set([...node.options].map((option) => option.value));
   for (const name of [...rooms.keys()].sort()) {
-    if (!there.has(name)) node.append(el("option", { value: name }, name));
+    if (!there.has(name)) node.append(el("option", { value: name }, titled(name)));
   }
 }
 
@@ -76,6 +76,7 @@ async function load() {
     const more = timeline.truncated ? "; there is more than can be shown at once, so the oldest are left out" : "";
     setText(byId("history-sum"), many(timeline.total, "utterance", "utterances") + more);
     byId("history-json").href = `api/events?${words}&limit=5000`;
+    byId("history-csv").href = `api/events?${words}&limit=5000&format=csv`;
     ribbon.show(bins);
     drawRows(bins);
     drawTable();
@@ -101,8 +102,8 @@ function drawRows(bins) {
       const high = Math.max(2, (bin.emotions[name] / most) * 22);
       return `M${x.toFixed(2)} 24v${-high.toFixed(1)}h1v${high.toFixed(1)}z`;
     });
-    return el("div", { class: `strip emo-${name}` }, face(name), el("span", { class: "strip-name" }, name),
-      svg("svg", { viewBox: `0 0 ${wide} 24`, preserveAspectRatio: "none", class: "strip-bars", role: "img", "aria-label": `${name}: ${many(sums[name], "utterance", "utterances")}` },
+    return el("div", { class: `strip emo-${name}` }, face(name), el("span", { class: "strip-name" }, said(name)),
+      svg("svg", { viewBox: `0 0 ${wide} 24`, preserveAspectRatio: "none", class: "strip-bars", role: "img", "aria-label": `${said(name)}: ${many(sums[name], "utterance", "utterances")}` },
         svg("path", { d: d.join("") })),
       el("span", { class: "figure" }, String(sums[name])));
   });
@@ -113,8 +114,8 @@ function drawRows(bins) {
 function drawTable() {
   byId("history-table").replaceChildren(...events.slice(0, shown).map((event) => el("tr", {},
     el("td", {}, el("time", { datetime: event.started_at }, moment(Date.parse(event.started_at)))),
-    el("td", {}, event.node),
-    el("td", {}, el("span", { class: "with-face" }, face(event.emotion), event.emotion)),
+    el("td", {}, titled(event.node)),
+    el("td", {}, el("span", { class: "with-face" }, face(event.emotion), said(event.emotion))),
     ...[percent(event.confidence), signed(event.valence), signed(event.arousal), decibels(event.level_dbfs)]
       .map((text) => el("td", { class: "num" }, text)),
     el("td", {}, corrector(event)))));

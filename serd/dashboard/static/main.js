@@ -5,7 +5,7 @@ import * as history from "./history.js";
 import { ask, connect } from "./link.js";
 import * as overview from "./overview.js";
 import * as room from "./room.js";
-import { about, on, rooms } from "./store.js";
+import { about, on, rooms, titled } from "./store.js";
 
 const main = byId("main");
 const VIEWS = { rooms: overview, room, history };
@@ -23,7 +23,7 @@ function route() {
 function show({ focus = false } = {}) {
   const [view, name] = route();
   const key = `${view}/${name}`;
-  document.title = { rooms: "Rooms", history: "History" }[view] ?? name;
+  document.title = { rooms: "Rooms", history: "History" }[view] ?? titled(name);
   document.title += " \u2013 serd";
   main.dataset.view = view;
   main.toggleAttribute("data-single", rooms.size <= 1);

@@ -3,8 +3,8 @@
 
 import { byId, el, everyFrame, setAttr, setText } from "./dom.js";
 import { face } from "./face.js";
-import { heardAt, microphone, on, rooms } from "./store.js";
-import { ago, ALL, many, percent } from "./words.js";
+import { heardAt, microphone, on, rooms, titled } from "./store.js";
+import { ago, ALL, many, percent, said } from "./words.js";
 
 const list = byId("tiles");
 const filter = byId("filter");
@@ -50,9 +50,10 @@ function draw(tile, room) {
     parts.face.replaceChildren(face(emotion));
   }
   setAttr(link, "data-state", state);
-  setText(parts.state, state);
+  setText(parts.name, titled(room.name));
+  setText(parts.state, said(state));
   const sure = room.confidence === null ? "" : ` ${percent(room.confidence)}`;
-  setText(parts.emotion, room.emotion === null ? "not heard yet" : room.emotion + sure);
+  setText(parts.emotion, room.emotion === null ? said("not heard yet") : said(room.emotion) + sure);
   drawTime(tile, room);
 }
 
@@ -62,7 +63,7 @@ function drawTime(tile, room) {
 }
 
 const ORDERS = {
-  name: (a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }),
+  name: (a, b) => titled(a.name).localeCompare(titled(b.name), undefined, { numeric: true }),
   heard: (a, b) => heardAt(b) - heardAt(a) || ORDERS.name(a, b),
   emotion: (a, b) =>
     ALL.indexOf(a.emotion ?? "uncertain") - ALL.indexOf(b.emotion ?? "uncertain")
@@ -70,7 +71,8 @@ const ORDERS = {
 };
 
 function wanted(room, words) {
-  const text = `${room.name} ${room.emotion ?? ""} ${condition(room)} `
+  const text = `${room.name} ${titled(room.name)} ${room.emotion ?? ""} ${said(room.emotion) ?? ""} `
+    + `${condition(room)} ${said(condition(room))} `
     + (room.online === false ? "" : "online");
   return words.every((word) => text.toLowerCase().includes(word));
 }

@@ -2,7 +2,7 @@
 // before it fade; the room's mood is a ring.
 
 import { setText, svg } from "./dom.js";
-import { feeling, known, signed } from "./words.js";
+import { feeling, known, said, signed } from "./words.js";
 
 const SIZE = 260;
 const MIDDLE = SIZE / 2;
@@ -37,7 +37,7 @@ export class Plane {
   name(classes) {
     this.places.replaceChildren(...classes.filter(({ name }) => name !== "neutral").map(({ name, valence, arousal }) => {
       const [x, y] = at(valence * 0.92, arousal * 0.92);
-      return svg("text", { x, y: y + 4, "text-anchor": "middle" }, name);
+      return svg("text", { x, y: y + 4, "text-anchor": "middle" }, said(name));
     }));
   }
 

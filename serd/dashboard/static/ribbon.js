@@ -4,7 +4,7 @@
 
 import { frequent } from "./bins.js";
 import { el, setText, svg } from "./dom.js";
-import { day, feeling, many, signed, time } from "./words.js";
+import { day, feeling, many, said, signed, time } from "./words.js";
 
 const HEIGHT = 220;
 const TOP = 14;
@@ -253,7 +253,7 @@ export class Ribbon {
     }
     const [most] = frequent(sums.emotions);
     setText(this.desc, `${many(total, "utterance", "utterances")}, on the whole `
-      + `${feeling(sums.valence / total, sums.arousal / total)}, most often ${most[0]}.`);
+      + `${feeling(sums.valence / total, sums.arousal / total)}, most often ${said(most[0])}.`);
   }
 
   /** Mark a stretch and say what was there; null marks none. */
@@ -272,13 +272,13 @@ export class Ribbon {
     this.slider.value = place;
     const bin = byStart.get(start);
     const when = `${binMs >= 1_800_000 ? `${day(start)}, ` : ""}${time(start)}`;
-    const said = bin
+    const told = bin
       ? `${when}: ${many(bin.count, "utterance", "utterances")}, ${feeling(bin.valence, bin.arousal)}; `
-        + frequent(bin.emotions).slice(0, 3).map(([name, count]) => `${name} ${count}`).join(", ")
+        + frequent(bin.emotions).slice(0, 3).map(([name, count]) => `${said(name)} ${count}`).join(", ")
         + `; valence ${signed(bin.valence)}, arousal ${signed(bin.arousal)}`
       : `${when}: nobody spoke`;
-    setText(this.readout, said);
-    this.slider.setAttribute("aria-valuetext", said);
+    setText(this.readout, told);
+    this.slider.setAttribute("aria-valuetext", told);
   }
 
   /** The table, in 24 rows at most: neighbours are put together. */
@@ -301,7 +301,7 @@ export class Ribbon {
       }
       if (!sum.count) continue;
       rows.push(el("tr", {}, el("th", { scope: "row" }, `${day(from)}, ${time(from)}`), ...[
-        String(sum.count), frequent(sum.emotions)[0][0], signed(sum.valence / sum.count), signed(sum.arousal / sum.count),
+        String(sum.count), said(frequent(sum.emotions)[0][0]), signed(sum.valence / sum.count), signed(sum.arousal / sum.count),
       ].map((text) => el("td", {}, text))));
     }
     if (!rows.length) rows.push(el("tr", {}, el("td", { colspan: 5 }, "Nobody spoke.")));

@@ -8,21 +8,23 @@ import { ask, send } from "./link.js";
 import { condition } from "./overview.js";
 import { Plane } from "./plane.js";
 import { Ribbon } from "./ribbon.js";
-import { heardAt, microphone, on, rooms } from "./store.js";
-import { ago, decibels, duration, EMOTIONS, known, many, MICROPHONE, percent, seconds } from "./words.js";
+import { heardAt, microphone, on, rooms, titled } from "./store.js";
+import { ago, decibels, duration, EMOTIONS, known, many, MICROPHONE, percent, said, seconds } from "./words.js";
 
 const KEPT = 12;
 const ANNOUNCE_MS = 10_000;
 const REDRAW_MS = 2000;
 const SILENT_MS = 300_000; // a node says how its room is every 30 s
 const RANGES = [
+  { text: "15 min", ms: 900_000, bins: 90 },
   { text: "1 h", ms: 3_600_000, bins: 120 },
   { text: "6 h", ms: 21_600_000, bins: 180 },
   { text: "24 h", ms: 86_400_000, bins: 288 },
 ];
 
 let name = null;
-let range = RANGES[2];
+let range = RANGES[3];
+let chosen = false; // by somebody; else it is as long as what there is to show
 let recent = [];
 const rows = new Map(); // of recent events, by id
 let shownEvent = null; // which the correction under "Now" is about
@@ -37,7 +39,7 @@ const ribbon = new Ribbon(byId("day"), "the mood");
 const scores = new Map(EMOTIONS.map((emotion) => {
   const fill = el("span", { class: `score-fill emo-${emotion}` });
   const figure = el("span", { class: "figure" });
-  const item = el("li", {}, el("span", { class: "score-name" }, emotion), el("span", { class: "score-bar", "aria-hidden": "true" }, fill), figure);
+  const item = el("li", {}, el("span", { class: "score-name" }, said(emotion)), el("span", { class: "score-bar", "aria-hidden": "true" }, fill), figure);
   byId("scores").append(item);
   return [emotion, { item, fill, figure }];
 }));
@@ -46,6 +48,7 @@ for (const one of RANGES) {
   const input = el("input", { type: "radio", name: "day-range", value: one.ms, checked: one === range });
   input.addEventListener("change", () => {
     range = one;
+    chosen = true;
     loadDay();
   });
   byId("day-range").append(el("label", {}, input, el("span", {}, one.text)));
@@ -59,9 +62,9 @@ export function enter(wanted) {
   shownEvent = null;
   byId("now-correct").replaceChildren();
   bins = null;
+  if (!chosen) range = RANGES.at(-1);
   pending = null;
   shownFace = undefined;
-  setText(byId("room-title"), name);
   setText(byId("mute-note"), "");
   ribbon.show(new Bins(Date.now() - range.ms, Date.now(), range.ms / range.bins));
   draw();
@@ -93,6 +96,16 @@ function loadDay() {
   ask(`api/timeline?${query}`).then((answer) => {
     if (name !== wanted) return;
     bins = Bins.from(answer);
+    if (!chosen) {
+      const first = Math.min(until, ...bins.byStart.keys());
+      const fits = RANGES.find((one) => until - first < one.ms - binMs) ?? range;
+      byId("day-range").querySelector(`[value="${fits.ms}"]`).checked = true;
+      if (fits !== range) {
+        range = fits;
+        loadDay();
+        return;
+      }
+    }
     ribbon.show(bins);
   }).catch(() => {});
 }
@@ -110,6 +123,7 @@ function drawDaySoon() {
 
 function draw() {
   const room = rooms.get(name);
+  setText(byId("room-title"), titled(name));
   drawPills(room);
   drawNow(room);
   drawScores(room?.event);
@@ -136,22 +150,22 @@ function drawPills(room) {
   const list = byId("pills");
   if (list.dataset.key === key) return;
   list.dataset.key = key;
-  list.replaceChildren(...pills.map(([text, kind]) => el("li", { class: `pill ${kind}` }, text)));
+  list.replaceChildren(...pills.map(([text, kind]) => el("li", { class: `pill ${kind}` }, said(text))));
 }
 
 function drawNow(room) {
   const event = room?.event;
-  const said = room?.emotion ?? null;
-  const emotion = room?.online === false ? null : said;
+  const latest = room?.emotion ?? null;
+  const emotion = room?.online === false ? null : latest;
   byId("now").className = `card now emo-${emotion === null ? "none" : known(emotion)}`;
   if (shownFace !== emotion) {
     shownFace = emotion;
     byId("now-face").replaceChildren(face(emotion));
   }
-  setText(byId("now-emotion"), said ?? "silence");
-  setText(byId("now-sure"), said !== null && room.confidence !== null ? `${percent(room.confidence)} ${said === "uncertain" ? "at best" : "sure"}` : "Nothing heard yet.");
+  setText(byId("now-emotion"), latest === null ? said("silence") : said(latest));
+  setText(byId("now-sure"), latest !== null && room.confidence !== null ? `${percent(room.confidence)} ${latest === "uncertain" ? "at best" : "sure"}` : "Nothing heard yet.");
   drawTime(room);
-  setText(byId("now-mood"), room?.mood ? `Mood of the room: ${room.mood}` : "");
+  setText(byId("now-mood"), room?.mood ? `Mood of the room: ${said(room.mood)}` : "");
   const level = event ? Math.max(-60, Math.min(0, event.level_dbfs)) : -60;
   byId("level-fill").style.setProperty("--share", ((level + 60) / 60).toFixed(3));
   setAttr(byId("level"), "aria-valuenow", level.toFixed(1));
@@ -168,7 +182,7 @@ function drawTime(room) {
 /** Tell screen readers, but not of each utterance in a lively talk. */
 function announce(room) {
   if (!room?.event) return;
-  const text = `${room.name}: ${room.event.emotion}`;
+  const text = `${titled(room.name)}: ${said(room.event.emotion)}`;
   const now = Date.now();
   if (text === announced.text || now - announced.at < ANNOUNCE_MS) return;
   announced = { at: now, text };
@@ -204,7 +218,7 @@ function drawRecent() {
 const recentRow = (event) => el("li", {},
   el("time", { datetime: event.ended_at }, seconds(Date.parse(event.ended_at))),
   face(event.emotion),
-  el("span", { class: "recent-emotion" }, event.emotion),
+  el("span", { class: "recent-emotion" }, said(event.emotion)),
   el("span", { class: "figure" }, percent(event.confidence)),
   el("span", { class: "figure soft" }, decibels(event.level_dbfs)),
   corrector(event));
@@ -226,7 +240,7 @@ function drawMute(room) {
   setAttr(button, "aria-busy", pending === null ? null : "true");
   setAttr(button, "data-microphone", now);
   button.disabled = now === "offline" || now === "unknown";
-  setText(byId("mute-label"), MICROPHONE[now]);
+  setText(byId("mute-label"), said(MICROPHONE[now]));
 }
 
 byId("mute").addEventListener("click", async () => {
@@ -258,7 +272,7 @@ function drawForget(room) {
   const box = byId("forget");
   box.hidden = !room || room.online !== false;
   if (box.hidden) meant = 0;
-  setText(byId("forget-button"), meant ? `Forget ${room.name} for good` : "Forget this room");
+  setText(byId("forget-button"), meant ? `Forget ${titled(room.name)} for good` : "Forget this room");
 }
 
 byId("forget-button").addEventListener("click", async () => {
@@ -289,7 +303,7 @@ byId("forget-button").addEventListener("click", async () => {
 
 function drawHealth(room) {
   const told = room?.telemetry ?? {};
-  const rows = [["Doing", told.condition ?? (room?.online === false ? "offline" : "not said yet")]];
+  const rows = [["Doing", said(told.condition) ?? (room?.online === false ? "offline" : "not said yet")]];
   if (told.trouble) rows.push(["Trouble", told.trouble]);
   if (told.uptime_s !== undefined) rows.push(["Running for", duration(told.uptime_s)]);
   if (told.events !== undefined) rows.push(["Events since then", Number(told.events).toLocaleString()]);

@@ -4,6 +4,8 @@
 import { everyFrame } from "./dom.js";
 
 export const rooms = new Map();
+/** What people call a room: its title, else its name. */
+export const titled = (name) => rooms.get(name)?.title || name;
 export const about = { connected: false, reason: "connecting", link: "connecting" };
 
 const asked = { rooms: [], events: [], about: [], again: [] };

@@ -5,6 +5,14 @@ export const EMOTIONS = [
 ];
 export const ALL = [...EMOTIONS, "uncertain"];
 
+// Emotions and states in the browser's language, where serd has it; English otherwise.
+const words = await fetch("api/words", { credentials: "same-origin" })
+  .then((answer) => (answer.ok ? answer.json() : {})).catch(() => ({}));
+const table = new Map(Object.entries(words));
+
+/** An emotion or a state as people read it. */
+export const said = (word) => table.get(word) ?? word;
+
 /** How a microphone is, in words. */
 export const MICROPHONE = {
   open: "Microphone open",
