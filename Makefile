@@ -18,7 +18,7 @@ APT_TEST := mosquitto mosquitto-clients pulseaudio pulseaudio-utils libasound2-p
             chromium chromium-driver ffmpeg \
             python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-good
 
-.PHONY: help run setup setup-test lint types test test-homeassistant test-fleet audit fuzz soak bench bench-micro bench-instructions bench-report bench-fleet train docs check-asyncapi man screenshots sample clean
+.PHONY: help run setup setup-test lint types test test-homeassistant test-fleet audit fuzz soak bench bench-micro bench-instructions bench-report bench-fleet train docs check-asyncapi man screenshots figures sample clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -167,6 +167,13 @@ bench-fleet: setup-test ## 1000 simulated nodes for ten minutes on one broker, i
 
 train: setup-test ## train and package the default model (needs the corpora: docs/training.md)
 	$(BIN)/serd-train release
+
+figures: setup-test ## every picture of figures drawn again, from the committed results; measures nothing
+	$(BIN)/serd-train report
+	$(BIN)/serd-train report --name permissive
+	$(BIN)/serd-train baselines --table
+	$(BIN)/serd-train probe --personal --table
+	$(BIN)/python -m benchmarks report docs/figures/benchmark.json
 
 docs: setup ## the pages that are made of the code: configuration, recipes, MQTT
 	$(BIN)/serd config schema --markdown >docs/configuration.md

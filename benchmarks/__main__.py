@@ -121,8 +121,7 @@ def write_up(source: Path) -> None:
     result = _read(source)
     FIGURES.mkdir(parents=True, exist_ok=True)
     REFERENCE.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    report.draw(result, FIGURES / "benchmark.svg")
-    report.draw(result, FIGURES / "benchmark.png")
+    report.draw(result, FIGURES / "benchmark")
     report.insert(ROOT / "docs" / "performance.md", report.markdown(result))
 
 

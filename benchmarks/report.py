@@ -92,55 +92,82 @@ def insert(path: Path, generated: str, *, begin: str = BEGIN, end: str = END) ->
     )
 
 
-def draw(result: dict[str, Any], path: Path) -> None:
-    """Draw serd beside the other pipelines, logarithmically.
+def draw(result: dict[str, Any], path: Path) -> list[Path]:
+    """Draw serd beside the other pipelines and, for CPU time, beside the bare arithmetic.
 
     Args:
         result: As `benchmarks.__main__` writes it.
-        path: Of the picture; its ending says the format.
-    """
-    import matplotlib as mpl
+        path: Of the picture, without an ending.
 
-    mpl.use("Agg")
-    mpl.rcParams["svg.hashsalt"] = "serd"  # the same figures give the same file
-    from matplotlib import pyplot as plt
+    Returns:
+        The files written, PNG and SVG.
+    """
+    from training.pictures import INK, OTHERS, SERD, figure, save, style
 
     rounds = result["rounds"]
+    names = {
+        "serd": "serd",
+        "tflite": "librosa + TFLite",
+        "keras": "librosa + Keras",
+        "floor": "arithmetic alone",
+    }
 
-    def middle(name: str) -> float:
-        return float(median(one[name] for one in rounds))
+    def latency(name: str) -> list[float]:
+        return [p50(f"{name}_latency_ms")(one) for one in rounds]
 
-    def latency(name: str) -> float:
-        return float(median(p50(f"{name}_latency_ms")(one) for one in rounds))
+    def each(key: str) -> list[float]:
+        return [float(one[key]) for one in rounds]
 
-    contenders = ("serd", "librosa + TFLite", "librosa + Keras")
-    panels = (
-        ("end of speech to MQTT, ms (log)", [latency(n) for n in ("serd", "tflite", "keras")]),
+    three = ("serd", "tflite", "keras")
+    panels: tuple[tuple[str, str, dict[str, list[float]]], ...] = (
+        ("Latency", "end of speech to MQTT, ms", {name: latency(name) for name in three}),
         (
-            "CPU for an hour of speech, s (log)",
-            [middle(f"{n}_hour_cpu_s") for n in ("serd", "tflite", "keras")],
+            "CPU",
+            "for an hour of speech, s",
+            {
+                "floor": each("floor_all_cpu_s"),
+                **{n: each(f"{n}_hour_cpu_s") for n in ("tflite", "serd", "keras")},
+            },
         ),
         (
-            "start, s (log)",
-            [middle(n) for n in ("serd_ready_s", "tflite_first_s", "keras_first_s")],
+            "Start",
+            "until ready or the first result, s",
+            {
+                "serd": each("serd_ready_s"),
+                **{name: each(f"{name}_first_s") for name in ("tflite", "keras")},
+            },
         ),
-        ("peak memory, MB (log)", [middle(f"{n}_rss_mb") for n in ("serd", "tflite", "keras")]),
+        ("Memory", "peak RSS, MB", {name: each(f"{name}_rss_mb") for name in three}),
     )
-    figure, axes = plt.subplots(1, 4, figsize=(11, 2.1), layout="constrained")
-    for place, (axis, (title, values)) in enumerate(zip(axes, panels, strict=True)):
-        colours = ["#2a7f62", "#b9b9b9", "#8c8c8c"]
-        bars = axis.barh(contenders, values, color=colours)
-        axis.bar_label(bars, [number(value) for value in values], padding=3, fontsize=9)
-        axis.set_xscale("log")
-        axis.set_xlim(min(values) / 3, max(values) * 5)
-        axis.set_title(title, fontsize=9)
-        axis.invert_yaxis()
-        axis.spines[["top", "right", "bottom"]].set_visible(False)
-        axis.set_xticks([], minor=True)
-        axis.set_xticks([])
-        if place:
-            axis.set_yticks([])
-        else:
-            axis.tick_params(axis="y", labelsize=9, length=0)
-    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=160)
-    plt.close(figure)
+    with style():
+        made = figure(9.0, 4.2)
+        axes = made.subplots(2, 2)
+        for axis, (heading, unit, values) in zip(axes.flat, panels, strict=True):
+            order = sorted(values, key=lambda name: median(values[name]))
+            middles = [median(values[name]) for name in order]
+            ends = [
+                [middle - min(values[name]) for name, middle in zip(order, middles, strict=True)],
+                [max(values[name]) - middle for name, middle in zip(order, middles, strict=True)],
+            ]
+            colours = [SERD if name == "serd" else OTHERS for name in order]
+            axis.barh(
+                range(len(order)), middles, 0.62, color=colours, xerr=ends,
+                error_kw={"lw": 1, "ecolor": INK},
+            )  # fmt: skip
+            highest = max(max(one) for one in values.values())
+            for place, (name, middle) in enumerate(zip(order, middles, strict=True)):
+                axis.text(
+                    max(values[name]) + 0.02 * highest, place, number(middle), va="center",
+                    fontweight="bold" if name == "serd" else "normal", color=INK, fontsize=9,
+                )  # fmt: skip
+            axis.set_yticks(range(len(order)), [names[name] for name in order])
+            for label, name in zip(axis.get_yticklabels(), order, strict=True):
+                if name == "serd":
+                    label.set(color=SERD, fontweight="bold")
+            axis.set_xlim(0, 1.14 * highest)
+            axis.set_xlabel(unit)
+            axis.set_title(f"{heading}: less is better")
+            axis.invert_yaxis()
+            axis.grid(visible=False, axis="y")
+            axis.tick_params(axis="y", length=0)
+        return save(made, path)

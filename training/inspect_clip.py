@@ -11,7 +11,7 @@ from numpy.typing import NDArray  # noqa: TC002 - the type of a struct's field
 from serd.audio.format import FRAME_SAMPLES, SAMPLE_RATE
 from serd.errors import InputError
 from serd.model.features import FeatureParameters  # noqa: TC001 - the type of a struct's field
-from training.pictures import figure, save
+from training.pictures import COLOURS, INK, figure, save, style
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -151,6 +151,7 @@ def chromagram(samples: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(classes / np.maximum(classes.max(axis=0, keepdims=True), 1e-12))
 
 
+@style()
 def draw(view: View, out: Path) -> list[Path]:
     """Draw a clip from top to bottom: sound, spectra, features, and the model's answers.
 
@@ -179,21 +180,21 @@ def _waveform(axes: Any, view: View) -> None:
     count = len(view.samples) // part
     blocks = view.samples[: count * part].reshape(count, part)
     axes.fill_between(
-        time[: count * part : part], blocks.min(axis=1), blocks.max(axis=1), color="#333333", lw=0
+        time[: count * part : part], blocks.min(axis=1), blocks.max(axis=1), color=INK, lw=0
     )
     highest = float(np.abs(view.samples).max()) or 1.0
     axes.set_ylim(-1.15 * highest, 1.6 * highest)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], view.voiced.astype(int), [0]])))
     for begin, end in edges.reshape(-1, 2):
         axes.axvspan(*(view.start_s + np.array([begin, end]) * FRAME_SAMPLES / SAMPLE_RATE),
-                     color="#56B4E9", alpha=0.3, lw=0)  # fmt: skip
+                     color="#a9c4dd", alpha=0.5, lw=0)  # fmt: skip
     for one in view.findings:
-        axes.hlines(1.2 * highest, one.start_s, one.end_s, color="#D55E00", lw=2)
+        axes.hlines(1.2 * highest, one.start_s, one.end_s, color=COLOURS[one.emotion], lw=2)
         axes.text((one.start_s + one.end_s) / 2, 1.25 * highest,
                   f"{one.emotion} {one.confidence:.2f}", ha="center", va="bottom", fontsize=6.5,
-                  color="#8a3c00", clip_on=True)  # fmt: skip
+                  color=COLOURS[one.emotion], clip_on=True)  # fmt: skip
     axes.set_title(
-        f"{view.title}: waveform; blue: the detector hears a voice; orange: utterances of"
+        f"{view.title}: waveform; shaded: the detector hears a voice; bars: the utterances of"
         " serd classify",
         loc="left",
         fontsize=9,

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from serd.model.emotions import EMOTIONS
-from training.pictures import figure, save
+from training.pictures import (
+    OTHERS,
+    SOFT,
+    TRAINING,
+    VALIDATION,
+    figure,
+    matrix,
+    save,
+    style,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,9 +26,10 @@ if TYPE_CHECKING:
     from training.corpora import Corpus
     from training.runs import Run
 
-_SEXES = {"f": ("women", "#0072B2"), "m": ("men", "#D55E00"), None: ("not known", "#8c8c8c")}
+_SEXES = {"f": ("women", "#1b4f72"), "m": ("men", "#7fb3d5"), None: ("not known", OTHERS)}
 
 
+@style()
 def draw_corpus(corpus: Corpus, out: Path) -> list[Path]:
     """How many clips each class has, of women and of men; and how many each speaker has.
 
@@ -39,11 +49,13 @@ def draw_corpus(corpus: Corpus, out: Path) -> list[Path]:
     for place, count in enumerate(bottom):
         classes.text(place, count, f"{count:.0f}", ha="center", va="bottom", fontsize=7)
     classes.set_ylim(0, 1.15 * bottom.max())
-    classes.legend(fontsize=7, frameon=False, ncols=3, loc="upper right")
+    classes.legend(fontsize=7, ncols=3, loc="upper right")
     classes.tick_params(axis="x", labelrotation=30)
     classes.set_title("Clips of each class", loc="left", fontsize=9)
     each = sorted(Counter(clip.speaker for clip in corpus.clips).values(), reverse=True)
-    speakers.bar(range(1, len(each) + 1), each, color="#666666", width=1.0)
+    speakers.bar(range(1, len(each) + 1), each, color=SOFT, width=1.0)
+    speakers.set_ylabel("clips", fontsize=8)
+    classes.set_ylabel("clips", fontsize=8)
     speakers.set_title("Clips of each speaker, most first", loc="left", fontsize=9)
     speakers.set_xlabel(f"{len(each)} speakers", fontsize=8)
     for axes in (classes, speakers):
@@ -59,6 +71,7 @@ def draw_corpus(corpus: Corpus, out: Path) -> list[Path]:
     return save(chart, out)
 
 
+@style()
 def draw_run(run: Run, folder: Path) -> list[Path]:
     """Curves of a run, and the confusion matrices of its test if it has been evaluated.
 
@@ -72,24 +85,26 @@ def draw_run(run: Run, folder: Path) -> list[Path]:
     chart = figure(9.0, 3.2)
     loss, accuracy = chart.subplots(1, 2)
     steps = [point["step"] for point in curves]
-    loss.plot(steps, [point["loss"] for point in curves], color="#0072B2", marker=".")
+    loss.plot(steps, [point["loss"] for point in curves], color=TRAINING, marker=".")
     loss.set_title("Loss of the training batches", loc="left", fontsize=9)
     rate = loss.twinx()
-    rate.plot(steps, [point["rate"] for point in curves], color="#999999", lw=0.8, ls=":")
+    rate.plot(steps, [point["rate"] for point in curves], color=SOFT, lw=0.8, ls=":")
     rate.set_ylabel("learning rate (dotted)", fontsize=7)
     rate.tick_params(labelsize=6)
-    for key, label, style in (
+    for key, label, dashes in (
         ("validation_accuracy", "accuracy", "-"),
         ("validation_uar", "UAR", "--"),
     ):
         watched = [(point["step"], point[key]) for point in curves if key in point]
         if watched:
             where, share = zip(*watched, strict=True)
-            accuracy.plot(where, share, style, marker=".", color="#D55E00", label=label)
+            accuracy.plot(where, share, dashes, marker=".", color=VALIDATION, label=label)
     accuracy.set_ylim(0, 1)
+    accuracy.set_ylabel("share", fontsize=8)
+    loss.set_ylabel("loss", fontsize=8)
     accuracy.set_title("Validation speakers", loc="left", fontsize=9)
     if accuracy.get_legend_handles_labels()[0]:
-        accuracy.legend(fontsize=8, frameon=False, loc="lower right")
+        accuracy.legend(fontsize=8, loc="lower right")
     for axes in (loss, accuracy):
         axes.set_xlabel("step", fontsize=8)
         axes.tick_params(labelsize=7)
@@ -105,19 +120,8 @@ def _draw_confusions(figures: dict[str, Any], folder: Path) -> list[Path]:
     chart = figure(4.2 * len(figures), 4.2)
     row = chart.subplots(1, len(figures), squeeze=False)[0]
     for axes, (name, one) in zip(row, figures.items(), strict=True):
-        draw_confusion(axes, np.array(one["confusion"]), one["labels"])
+        matrix(axes, one["confusion"], one["labels"], one["labels"])
         axes.set_title(f"{name}: UAR {100 * one['uar']:.1f} %", fontsize=9, loc="left")
-        axes.set_xlabel("heard", fontsize=8)
-        axes.set_ylabel("acted", fontsize=8)
+        axes.set_xlabel("predicted emotion", fontsize=8)
+        axes.set_ylabel("true emotion", fontsize=8)
     return save(chart, folder / "confusion")
-
-
-def draw_confusion(axes: Any, counts: Any, labels: Sequence[str]) -> None:
-    """A matrix of counts ``[acted, heard]`` as shares of its rows, in per cent."""
-    shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
-    for place, share in np.ndenumerate(shares):
-        axes.text(place[1], place[0], f"{share:.0f}", ha="center", va="center", fontsize=6,
-                  color="white" if share > 55 else "#333333")  # fmt: skip
-    axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=6)
-    axes.set_yticks(range(len(labels)), labels, fontsize=6)

@@ -22,23 +22,61 @@ if TYPE_CHECKING:
     from serd.events.event import Event
 
 COLOURS: Final = {
-    "neutral": "#6e6e6e",
-    "calm": "#1b9aaa",
-    "happy": "#e0a100",
-    "sad": "#2457b0",
-    "angry": "#c8202f",
-    "fearful": "#8e3fa8",
-    "disgust": "#4b8b2b",
-    "surprised": "#ef7d00",
-    "uncertain": "#b9b9b9",
+    "neutral": "#737982",
+    "calm": "#17858a",
+    "happy": "#bd7d00",
+    "sad": "#3f63bd",
+    "angry": "#c43d38",
+    "fearful": "#8a49ab",
+    "disgust": "#558428",
+    "surprised": "#cc5f14",
+    "uncertain": "#85868a",
 }
-"""For a white background; every emotion also has its own row, so that colour is not needed."""
+"""An emotion's colour in every picture: those of the dashboard's light theme. The word always
+stands beside it, so that nobody depends on colour."""
 
-VALENCE: Final = "#2457b0"
-AROUSAL: Final = "#c8502f"
+INK: Final = "#20242a"
+SOFT: Final = "#5a616c"
+LINE: Final = "#e1e2e5"
+
+STYLE: Final[Any] = {
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": SOFT,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.8,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "lines.linewidth": 1.6,
+    "legend.frameon": False,
+    # The same figures give the same file, and it looks alike with every font.
+    "svg.hashsalt": "serd",
+    "svg.fonttype": "path",
+}
+"""matplotlib's settings for every picture of serd, its training and its benchmarks."""
 
 NODES_MAX: Final = 6
 """Nodes drawn below each other; more would not be legible."""
+
+_DPI: Final = 100
+_SCREEN: Final = 8.4
+"""Inches for all rooms together, so that they fit on a screen of 1080 lines."""
+
+_ROOMY: Final = 3
+"""Rooms up to which there is space for larger words."""
 
 FORMATS: Final = ("png", "svg", "pdf")
 
@@ -79,69 +117,80 @@ def draw(events: Sequence[Event], path: Path, *, half_life_s: float) -> None:
     Raises:
         UnavailableError: The file cannot be written.
     """
+    import matplotlib as mpl
     from matplotlib.figure import Figure
 
     nodes = [node for node, _ in Counter(event.node for event in events).most_common(NODES_MAX)]
     nodes.sort()
-    figure = Figure(figsize=(12, 1.1 + 4.6 * len(nodes)), layout="constrained")
-    heights = [3, 2.4] * len(nodes)
-    axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)
     moments = [_moment(event) for event in events]
     span = max(1.0, (moments[-1] - moments[0]).total_seconds())
     smooth = max(half_life_s, span / _SMOOTHINGS)
-    for place, node in enumerate(nodes):
-        own = [event for event in events if event.node == node]
-        _draw_lines(axes[2 * place][0], own, node, smooth)
-        _draw_strip(axes[2 * place + 1][0], own)
-    _draw_times(axes[-1][0], moments)
-    try:
-        figure.savefig(path, dpi=110)
-    except OSError as error:
-        raise UnavailableError(
-            f"{path} cannot be written: {error.strerror or error}",
-            remedy="choose another place for --plot",
-        ) from None
+    told = {event.emotion for event in events}
+    rows = [emotion for emotion in (*EMOTIONS, UNCERTAIN) if emotion in told]
+    with mpl.rc_context(STYLE):
+        height = 0.6 + min(4.0, _SCREEN / len(nodes)) * len(nodes)
+        figure = Figure(figsize=(12, height), layout="constrained")
+        engine: Any = figure.get_layout_engine()
+        engine.set(h_pad=0.02, hspace=0.02)
+        heights = [2, 3] * len(nodes)
+        axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)
+        small = 9.0 if len(nodes) <= _ROOMY else 6.5
+        for place, node in enumerate(nodes):
+            own = [event for event in events if event.node == node]
+            _draw_lines(axes[2 * place][0], own, node, smooth, small)
+            _draw_strip(axes[2 * place + 1][0], own, rows, small)
+        _draw_times(axes[-1][0], moments)
+        try:
+            figure.savefig(path, dpi=_DPI)
+        except OSError as error:
+            raise UnavailableError(
+                f"{path} cannot be written: {error.strerror or error}",
+                remedy="choose another place for --plot",
+            ) from None
 
 
 def _moment(event: Event) -> datetime:
     return datetime.fromisoformat(event.started_at).astimezone()
 
 
-def _draw_lines(axes: Any, events: Sequence[Event], node: str, half_life_s: float) -> None:
+def _draw_lines(
+    axes: Any, events: Sequence[Event], node: str, half_life_s: float, small: float
+) -> None:
+    """Valence and arousal; told apart by the line and by their names at its end."""
     moments = [_moment(event) for event in events]
-    sizes = [6 + 24 * event.confidence for event in events]
-    for name, colour in (("valence", VALENCE), ("arousal", AROUSAL)):
+    for name, colour, dashes, marker in (
+        ("valence", INK, "-", "o"),
+        ("arousal", SOFT, (0, (4, 2)), "^"),
+    ):
         values = [getattr(event, name) for event in events]
-        axes.scatter(moments, values, s=sizes, color=colour, alpha=0.25, linewidths=0)
+        axes.scatter(moments, values, s=9, color=colour, marker=marker, alpha=0.25, linewidths=0)
         smoothed = _smoothed(moments, values, half_life_s)
-        axes.plot(moments, smoothed, color=colour, linewidth=1.8, label=name)
-    axes.axhline(0, color="#999999", linewidth=0.8)
-    axes.set_ylim(-1, 1)
-    axes.set_yticks([-1, -0.5, 0, 0.5, 1])
-    axes.set_ylabel("-1 unpleasant or sleepy, 1 pleasant or aroused", fontsize=8)
-    axes.grid(alpha=0.25)
-    axes.legend(loc="upper right", ncols=2, frameon=False)
+        axes.plot(moments, smoothed, color=colour, linestyle=dashes, linewidth=1.5, label=name)
+    axes.axhline(0, color=SOFT, linewidth=0.8)
+    axes.set_ylim(-1.1, 1.1)
+    axes.set_yticks([-1, 0, 1])
+    axes.tick_params(axis="y", labelsize=small)
+    axes.set_ylabel("-1 to 1", fontsize=small)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=2, fontsize=9, borderpad=0)
     many = f"{len(events)} utterance{'' if len(events) == 1 else 's'}"
-    axes.set_title(f"{node}: {many}", loc="left", fontsize=11, fontweight="bold")
+    axes.set_title(f"{node}: {many}", pad=4)
 
 
-def _draw_strip(axes: Any, events: Sequence[Event]) -> None:
+def _draw_strip(axes: Any, events: Sequence[Event], rows: Sequence[str], small: float) -> None:
     """A row for each emotion, a mark for each utterance."""
-    rows = (*EMOTIONS, UNCERTAIN)
     counts = Counter(event.emotion for event in events)
     for row, emotion in enumerate(rows):
         moments = [_moment(event) for event in events if event.emotion == emotion]
         axes.plot(
-            moments, [row] * len(moments), "|", color=COLOURS[emotion], markersize=9,
+            moments, [row] * len(moments), "|", color=COLOURS[emotion], markersize=small,
             markeredgewidth=1.6,
         )  # fmt: skip
     axes.set_yticks(range(len(rows)), [f"{emotion}  {counts[emotion]}" for emotion in rows])
     for label, emotion in zip(axes.get_yticklabels(), rows, strict=True):
-        label.set_color(COLOURS[emotion] if emotion != UNCERTAIN else "#777777")
-        label.set_fontsize(9)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.grid(axis="x", alpha=0.25)
-    axes.grid(axis="y", alpha=0.15)
+        label.set_color(COLOURS[emotion])
+        label.set_fontsize(small)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
 
 
 def _draw_times(axes: Any, moments: Sequence[datetime]) -> None:
@@ -154,7 +203,7 @@ def _draw_times(axes: Any, moments: Sequence[datetime]) -> None:
     axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, tz=zone))
     if moments[0] == moments[-1]:
         axes.set_xlim(moments[0] - timedelta(minutes=1), moments[0] + timedelta(minutes=1))
-    axes.set_xlabel(f"local time ({moments[0].tzname()})", fontsize=9)
+    axes.set_xlabel(f"local time ({moments[0].tzname()})")
 
 
 def _smoothed(

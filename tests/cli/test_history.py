@@ -6,11 +6,12 @@ import json
 import math
 import time
 from datetime import UTC, datetime, timedelta
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import pytest
 
-from serd.cli.plot import _smoothed
+from serd.cli.plot import COLOURS, _smoothed
 from serd.events.clock import Clock
 from serd.events.event import event_schema, make, model_ref
 from serd.events.journal import Journal
@@ -225,3 +226,11 @@ def test_a_room_that_there_is_not(serd: Serd, home: Path) -> None:
     )
     assert titled.code == 0
     assert '"node":"kitchen"' in titled.out
+
+
+def test_an_emotion_has_one_colour_here_and_on_the_dashboard() -> None:
+    style = (files("serd.dashboard") / "static" / "style.css").read_text(encoding="utf-8")
+    light = style[: style.index("color-scheme: light")]
+    assert set(COLOURS) == {*EMOTIONS, "uncertain"}
+    other = {name for name, colour in COLOURS.items() if f"--{name}: {colour};" not in light}
+    assert not other

@@ -53,6 +53,11 @@ _ENGINES = ("webrtc", "silero")
     is_flag=True,
     help="Households that correct it, and nothing else; figures and a picture of their own.",
 )
+@click.option(
+    "--table",
+    is_flag=True,
+    help="With --personal: measure nothing; write the table and the picture of what is measured.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Where the figures go, as JSON.")
 @shared_options
 @plain_errors
@@ -64,6 +69,7 @@ def probe(
     engines: tuple[str, ...],
     conditions: tuple[str, ...],
     personal: bool,
+    table: bool,
     out: Path | None,
     recipe: str,
     corpora: Path | None,
@@ -94,6 +100,11 @@ def probe(
         chosen, wanted = model or "default", load_recipe(recipe)
         name = ModelFile.load(chosen).info.name
         target = _REPOSITORY / "training" / "results" / f"{name}-probes.json"
+    if table and not personal:
+        raise UsageError("--table goes with --personal", remedy="serd-train report draws the rest")
+    if table:
+        _write_personal(_measured_personal(target))
+        return
     if personal:
         _probe_personal(
             chosen, wanted, corpora_root(corpora), out=out, cache=cache or CACHE, jobs=jobs
@@ -170,11 +181,26 @@ def _probe_personal(
         click.echo(line)
     click.echo(target, err=True)
     if out is None:
-        page = _REPOSITORY / "docs" / "personal.md"
-        page.write_text(personal.in_page(page.read_text("utf-8"), found), "utf-8")
-        picture = page.parent / "figures" / "personal.svg"
-        personal.draw(found, picture)
-        click.echo(f"{page}\n{picture}", err=True)
+        _write_personal(found)
+
+
+def _measured_personal(probes: Path) -> dict[str, Any]:
+    """What `--personal` measured of a released model, from beside its probes."""
+    path = probes.with_name(probes.name.replace("-probes", "-personal"))
+    if not path.is_file():
+        raise UsageError(f"{path} is not there yet", remedy="leave out --table")
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def _write_personal(found: dict[str, Any]) -> None:
+    """The table and the picture of docs/personal.md."""
+    from training.probes import personal
+
+    page = _REPOSITORY / "docs" / "personal.md"
+    page.write_text(personal.in_page(page.read_text("utf-8"), found), "utf-8")
+    for path in (page, *personal.draw(found, page.parent / "figures" / "personal")):
+        click.echo(path, err=True)
 
 
 def _kept(target: Path, found: dict[str, Any]) -> dict[str, Any]:

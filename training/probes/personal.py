@@ -616,44 +616,68 @@ def _calibration(point: dict[str, Any] | None) -> str:
     return "-" if point is None else f"{point['ece_before']:.3f} to {point['ece']:.3f}"
 
 
-def draw(found: dict[str, Any], path: Path) -> None:
-    """Draw what corrections bring into an SVG: a panel for each corpus, a line for each situation.
+def draw(found: dict[str, Any], path: Path) -> list[Path]:
+    """Draw what corrections bring: a panel for each corpus, a line for each situation.
 
     Args:
         found: What :func:`probe_personal` gave.
-        path: Where it goes.
+        path: Where it goes, without an ending.
+
+    Returns:
+        The files written, PNG and SVG.
     """
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    mpl.rcParams["svg.hashsalt"] = "serd"
-    figure, panels = plt.subplots(
-        1, len(found["test"]), figsize=(3.2 * len(found["test"]), 3.2), sharey=True, squeeze=False
+    from training.pictures import (
+        HARMFUL,
+        HELPFUL,
+        INK,
+        SOFT,
+        figure,
+        name_lines,
+        save,
+        style,
     )
-    for panel, (corpus, of_corpus) in zip(panels[0], found["test"].items(), strict=True):
-        for situation, one in of_corpus["4"].items():
-            known = [key for key in CORRECTIONS if str(key) in one]
-            gains = [0.0, *(100 * one[str(key)]["mean"] for key in known)]
-            places = [0, *known]
-            if "end" in one and one["corrections"] > (known[-1] if known else 0):
-                places.append(one["corrections"])
-                gains.append(100 * one["end"]["mean"])
-            panel.plot(places, gains, marker="o", markersize=3, label=_WORDS[situation])
-            if situation == "all":
+
+    looks = {
+        "all": (HELPFUL[0], "o", "-"),
+        "third": (HELPFUL[1], "s", "-"),
+        "not": (HELPFUL[2], "^", "-"),
+        "neutral": (HELPFUL[3], "D", "-"),
+        "wrong": (HARMFUL[0], "v", "--"),
+        "random": (HARMFUL[1], "X", "--"),
+    }
+    columns = 2
+    lines = -(-len(found["test"]) // columns)
+    with style():
+        made = figure(9.5, 3.0 * lines)
+        grid = made.subplots(lines, columns, sharey=True, squeeze=False)
+        for panel in grid.flat[len(found["test"]) :]:
+            panel.set_axis_off()
+        for panel, (corpus, of_corpus) in zip(grid.flat, found["test"].items(), strict=False):
+            ends = []
+            for situation, one in of_corpus["4"].items():
+                colour, marker, dashes = looks[situation]
+                known = [key for key in CORRECTIONS if str(key) in one]
+                gains = [0.0, *(100 * one[str(key)]["mean"] for key in known)]
                 spread = [0.0, *(100 * one[str(key)]["sd"] for key in known)]
-                if len(spread) < len(gains):
+                places = [0, *known]
+                if "end" in one and one["corrections"] > (known[-1] if known else 0):
+                    places.append(one["corrections"])
+                    gains.append(100 * one["end"]["mean"])
                     spread.append(100 * one["end"]["sd"])
-                low = [gain - sd for gain, sd in zip(gains, spread, strict=True)]
-                high = [gain + sd for gain, sd in zip(gains, spread, strict=True)]
-                panel.fill_between(places, low, high, alpha=0.15)
-        panel.axhline(0, color="0.7", linewidth=0.8)
-        panel.set_title(_NAMES.get(corpus, corpus), fontsize=10)
-        panel.set_xlabel("corrections")
-    panels[0][0].set_ylabel("gain in UAR, points")
-    panels[0][0].legend(fontsize=6, frameon=False)
-    figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
+                panel.plot(
+                    places, gains, marker=marker, markersize=4, color=colour, linestyle=dashes
+                )
+                ends.append((places[-1], gains[-1], _WORDS[situation], colour))
+                if situation == "all":
+                    low = [gain - sd for gain, sd in zip(gains, spread, strict=True)]
+                    high = [gain + sd for gain, sd in zip(gains, spread, strict=True)]
+                    panel.fill_between(places, low, high, color=colour, alpha=0.12, linewidth=0)
+            panel.axhline(0, color=SOFT, linewidth=1)
+            panel.set_title(f"{_NAMES.get(corpus, corpus)}, households of 4", color=INK)
+            panel.set_xlabel("corrections")
+            last = max(end[0] for end in ends)
+            ends = [(last, y, words, colour) for _, y, words, colour in ends]
+            name_lines(panel, ends, least=2.4, size=8)
+        for panel in grid[:, 0]:
+            panel.set_ylabel("gain in UAR, points")
+        return save(made, path)

@@ -134,40 +134,29 @@ def _groups(household: dict[str, Any]) -> str:
     return table(("", "recordings", "utterances", "hours", "events", "an hour"), rows)
 
 
-def draw(sources: Sources, canvas: Callable[..., Any], colours: Any, markers: Any) -> Any:
-    """The operating curve: a line for each corpus.
+def operating(sources: Sources) -> dict[str, Any]:
+    """What the operating curve shows; empty where it was not measured.
 
     Args:
         sources: What is known of the model.
-        canvas: Makes a figure and its axes.
-        colours: One for each line.
-        markers: Likewise.
+
+    Returns:
+        ``curve``: for each corpus points of (false events an hour, % of emotional clips right);
+        ``settings``: the false events an hour of each sensitivity, means over folds like the curve.
     """
     household = (sources.folds or {}).get("household")
     if not household:
-        return None
-    figure, (axis,) = canvas(3.6)
-    for place, corpus in enumerate(_corpora(household)):
-        points = [
-            (point["per_hour"]["mean"], 100 * point["told"][corpus]["right"]["mean"])
-            for point in household["curve"].values()
-        ]
-        axis.plot(*zip(*points, strict=True), color=colours[place], marker=markers[place], ms=4)
-        axis.annotate(
-            title(corpus),
-            points[-1],
-            xytext=(6, 0),
-            textcoords="offset points",
-            va="center",
-            color=colours[place],
-        )
-    axis.set_xscale("symlog", linthresh=1.0)
-    axis.set_xlim(left=0.0)
-    axis.set_ylim(bottom=0.0)
-    axis.set_xlabel("false emotional events in an hour of ordinary speech")
-    axis.set_ylabel("emotional clips rightly told, %")
-    axis.set_title("What is told of acted emotions, and at what price")
-    return figure
+        return {}
+    return {
+        "curve": {
+            corpus: [
+                (point["per_hour"]["mean"], 100 * point["told"][corpus]["right"]["mean"])
+                for point in household["curve"].values()
+            ]
+            for corpus in _corpora(household)
+        },
+        "settings": {name: household["points"][name]["per_hour"]["mean"] for name in SENSITIVITIES},
+    }
 
 
 def found(*path: str, factor: float = 1.0) -> Callable[[Sources], Measured | None]:
