@@ -292,6 +292,13 @@ def _steps(
     from training.stages import do
 
     wanted = changed(load_recipe(recipe), changes | {"teacher": teacher, "no_teacher": no_teacher})
+    if "evaluate" in stages and any(use.folder for use in wanted.corpora.values()):
+        from serd.errors import UsageError
+
+        raise UsageError(
+            f"The recipe of {wanted.name} is one of your own recordings",
+            remedy="serd-train tune measures and packs it",
+        )
     run = Run(folder or Path("runs") / wanted.name, wanted)
     with Meter().running() as meter:
         result = do(

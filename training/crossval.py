@@ -228,7 +228,7 @@ def _backend(cluster: str | None) -> Iterator[None]:
         from distributed import Client
     except ImportError as error:
         raise UsageError(
-            "--cluster needs Dask", remedy='pip install "serd-emotion[cluster]"'
+            "--cluster needs Dask", remedy="in serd's source tree: pip install -e '.[cluster]'"
         ) from error
     try:
         client = Client(cluster, timeout=5)  # type: ignore[no-untyped-call,unused-ignore]

@@ -9,6 +9,7 @@ import re
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import msgspec.inspect as mi
 
 from training.recipe import Recipe
@@ -97,8 +98,8 @@ def _plain(text: str) -> str:
 def _default(field: mi.Field) -> str:
     if field.required:
         return "must be given"
-    value = field.default if field.default is not mi.NODEFAULT else None
-    if field.default is mi.NODEFAULT and field.default_factory is not mi.NODEFAULT:
+    value = field.default if field.default is not msgspec.NODEFAULT else None
+    if field.default is msgspec.NODEFAULT and field.default_factory is not msgspec.NODEFAULT:
         value = field.default_factory()
     if hasattr(value, "__struct_fields__"):
         return "its defaults"

@@ -217,7 +217,7 @@ def _encoder(source: str) -> Any:
     except ImportError as error:
         raise UsageError(
             "A teacher needs PyTorch and transformers",
-            remedy='pip install "serd-emotion[teacher]", or train without one: --no-teacher',
+            remedy="pip install -e '.[teacher]' in serd's source tree, or train with --no-teacher",
         ) from error
     torch.set_num_threads(1)
     try:

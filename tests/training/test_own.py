@@ -264,6 +264,9 @@ def test_mistakes_of_the_command_line_are_told(tmp_path: Path) -> None:
         assert done.exit_code == code, done.stderr
         assert complaint in done.stderr
     assert begin(tmp_path, recordings).exit_code == 0
+    release = run("release", "--recipe", tmp_path / "mine")
+    assert release.exit_code == 2
+    assert "serd-train tune" in release.stderr
     again = begin(tmp_path, recordings)
     assert again.exit_code == 2
     assert "--again" in again.stderr
@@ -383,7 +386,7 @@ def test_everyday_speech_chooses_the_thresholds_if_there_is_enough_of_it() -> No
     strange = settle(recipe, base, certain, speech, strangers=True)
     assert strange.temperature < base.info.temperature
     assert much.home is not None
-    for name, most in (("low", 2.0), ("normal", 5.0), ("high", 15.0)):
+    for name, most in zip(SENSITIVITIES, (2.0, 5.0, 15.0), strict=True):
         rate = much.home.sensitivity[name].events_per_hour
         assert rate is not None
         assert rate <= most

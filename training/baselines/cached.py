@@ -88,7 +88,7 @@ def _key() -> str:
     except metadata.PackageNotFoundError as error:
         raise UsageError(
             "The published systems' features need librosa",
-            remedy='pip install "serd-emotion[train]"',
+            remedy="in serd's source tree: pip install -e '.[train]'",
         ) from error
     source = inspect.getsource(sound)
     return hashlib.sha256(f"{version}\n{source}".encode()).hexdigest()[:12]

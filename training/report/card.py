@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from serd.model.emotions import EMOTIONS
+from serd.model.model_file import PACKAGED
 from training.report import household, sections, trials
 from training.report.tables import figures_folder, number, paragraph, table, title
 
@@ -59,7 +60,8 @@ def card(sources: Sources) -> str:
         _head(figures),
         household.section(sources),
         sections.in_short(sources),
-        sections.goals(sources),
+        # Set for the models that come with serd, and for no other.
+        sections.goals(sources) if sources.name in PACKAGED else "",
         _use(figures),
         _data(figures),
         _teacher(figures),
@@ -77,7 +79,7 @@ def card(sources: Sources) -> str:
         _ETHICS,
         _reproduction(figures),
     ]
-    return "\n".join(parts)
+    return "\n".join(part for part in parts if part)
 
 
 def _head(figures: dict[str, Any]) -> str:
