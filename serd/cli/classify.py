@@ -62,8 +62,7 @@ def classify(
 ) -> int:
     """Tell the emotion of each utterance in recordings, in the order given.
 
-    <<<<<<< HEAD
-        Folders are searched for recordings; - is standard input. A line has the path, when the
+    Folders are searched for recordings; - is standard input. A line has the path, when the
     utterance begins and ends (seconds), the emotion, its confidence, and the score of every
     emotion; on a terminal those of the likeliest, drawn as `serd history` does. A file that cannot
     be read is named on standard error; the others are classified, and the exit code is 66. M4A,

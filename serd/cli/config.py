@@ -19,7 +19,7 @@ def config() -> None:
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object, origins included.")
 @pass_invocation
 def show(invocation: Invocation, as_json: bool) -> None:
-    """Show every value that holds, and where it comes from; secrets are masked."""
+    """Show every setting in effect and where its value comes from; secrets are masked."""
     loaded = invocation.load()
     from serd.config import display
 
@@ -29,7 +29,7 @@ def show(invocation: Invocation, as_json: bool) -> None:
 @config.command()
 @pass_invocation
 def validate(invocation: Invocation) -> None:
-    """Check file, environment and --set; what is wrong is said with exit code 78."""
+    """Check the configuration file, environment and --set; exit with 78 if anything is invalid."""
     loaded = invocation.load()
     from serd.mqtt.access import Access
 

@@ -32,7 +32,7 @@ systems are built again as their authors described them, mistakes included (a mo
 
 - **random**: on the author's own split. Clips are dealt at random, so every speaker and both
   sentences are on both sides. That flatters: in a home nobody's voice has been trained on.
-- **speakers**: on the five folds that several papers share. Whoever tests is heard neither in
+- **speakers**: on the five folds that several papers share. Test speakers are heard neither in
   training nor in choosing an epoch. This is the figure that means something.
 """
 

@@ -138,7 +138,7 @@ GOALS: tuple[Goal, ...] = (
     ),
     Goal(
         key="crema-told",
-        what="CREMA-D: emotional clips rightly told at that setting",
+        what="CREMA-D: emotional clips recognised at that setting",
         must=50.0,
         aim=60.0,
         corpus="crema_d",
@@ -147,7 +147,7 @@ GOALS: tuple[Goal, ...] = (
     ),
     Goal(
         key="emodb-told",
-        what="EMO-DB, never trained on: emotional clips rightly told at that setting",
+        what="EMO-DB, never trained on: emotional clips recognised at that setting",
         must=20.0,
         aim=35.0,
         find=household.found("told", "emodb", "right", factor=100.0),
@@ -155,7 +155,7 @@ GOALS: tuple[Goal, ...] = (
     ),
     Goal(
         key="ordinary-neutral",
-        what="Ordinary utterances told neutral or calm",
+        what="Ordinary utterances classified as neutral or calm",
         must=70.0,
         aim=90.0,
         find=household.found("ordinary_share", factor=100.0),

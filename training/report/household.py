@@ -17,19 +17,19 @@ _HEADING = "In a household"
 
 
 def section(sources: Sources) -> str:
-    """False alarms against emotions rightly told, at each sensitivity and along the curve."""
+    """False alarms against emotions recognised, at each sensitivity and along the curve."""
     household = (sources.folds or {}).get("household")
     if not household:
         return missing(_HEADING, "serd-train folds")
     home = sources.release.get("home") or {}
     text = f"""\
 Ordinary speech, in which nobody acts, should give almost no emotional events; acted emotions should
-be told, and rightly. Each figure is of networks that were trained neither on the speakers nor on
+be recognised. Each figure is of networks that were trained neither on the speakers nor on
 the sources of the recordings; prior, temperature, bias and thresholds were chosen on the other
 folds. Events are counted through the daemon's own path: detector, segmenter, network, gathered
 evidence, threshold. They assume that {100 * home.get("ordinary_share", 0.0):.0f} % of what is said
-at home is neutral or calm. *Rightly told* is of all emotional clips of a corpus, each heard alone;
-*wrongly* is told as another emotion."""
+at home is neutral or calm. *Recognised* is of all emotional clips of a corpus, each heard alone;
+*misclassified* is reported as another emotion."""
     return f"""\
 ## {_HEADING}
 
@@ -45,7 +45,7 @@ Thresholds chosen on other folds for so many false events an hour, and what came
 
 {_curve(household)}
 
-{picture(sources.name, "operating", "emotions rightly told against false events an hour")}
+{picture(sources.name, "operating", "emotions recognised against false events an hour")}
 
 ### Where false events come from
 
@@ -83,9 +83,9 @@ def _points(household: dict[str, Any]) -> str:
         "false events an hour of ordinary speech",
         "mean over folds ± SD",
         "an hour of household sound",
-        "ordinary utterances told neutral or calm",
+        "ordinary utterances classified as neutral or calm",
     ]
-    header += [f"{title(corpus)} rightly told (wrongly)" for corpus in _corpora(household)]
+    header += [f"{title(corpus)} recognised (misclassified)" for corpus in _corpora(household)]
     return table(header, rows)
 
 
@@ -96,7 +96,7 @@ def _in_a_row(household: dict[str, Any]) -> str:
         for corpus, values in places.items()
     ]
     return (
-        "Rightly told as the first, second and third utterance of one person in one emotion, at"
+        "Recognised as the first, second and third utterance of one person in one emotion, at"
         " the default sensitivity:\n\n" + table(("", "first", "second", "third"), rows)
     )
 
@@ -115,7 +115,7 @@ def _curve(household: dict[str, Any]) -> str:
         for rate, point in household["curve"].items()
     ]
     header = ["allowed an hour", "measured an hour"]
-    header += [f"{title(corpus)} rightly (wrongly) told" for corpus in _corpora(household)]
+    header += [f"{title(corpus)} recognised (misclassified)" for corpus in _corpora(household)]
     return table(header, rows)
 
 

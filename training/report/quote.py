@@ -18,8 +18,8 @@ QUOTE_END = "<!-- figures: end -->"
 _COLUMNS = (
     ("uar", "UAR"),
     ("accuracy", "accuracy"),
-    ("accuracy_at_coverage", "accuracy on the surest {coverage:.0%}"),
-    ("four_groups_accuracy", "in 4 groups"),
+    ("accuracy_at_coverage", "accuracy on the most confident {coverage:.0%}"),
+    ("four_groups_accuracy", "accuracy with 4 groups of emotions"),
 )
 
 
@@ -52,7 +52,7 @@ def quote(sources: Sources) -> str:
         )
     header = ["speakers never heard in training", "speakers", "classes"]
     header += [words.format(coverage=coverage) for _, words in _COLUMNS]
-    header += ["people, by voice alone"]
+    header += ["human listeners, audio only"]
     return f"{_household(sources)}{table(header, rows)}\n\n{_protocol(sources)}"
 
 
@@ -74,11 +74,14 @@ def _household(sources: Sources) -> str:
             )
         )
     header = ["`decision.sensitivity`", "false emotional events in an hour of ordinary speech"]
-    header += ["in an hour of household sound, music, babies", "ordinary speech told neutral"]
-    header += [f"{_titled(sources, one)}: acted emotions rightly told" for one in corpora]
+    header += [
+        "in an hour of household noise, music and crying babies",
+        "ordinary speech classified as neutral",
+    ]
+    header += [f"{_titled(sources, one)}: acted emotions recognised" for one in corpora]
     words = (
-        "Sources and speakers that the networks had not heard; thresholds chosen on others. The"
-        " same networks, asked for the likeliest class of every clip:"
+        "Measured on sources and speakers that were not used for training or for choosing thresholds."
+        " The same networks, classifying every clip as its most likely class:"
     )
     return f"{table(header, rows)}\n\n{words}\n\n"
 
@@ -89,7 +92,10 @@ def _titled(sources: Sources, corpus: str) -> str:
 
 def _protocol(sources: Sources) -> str:
     if not sources.extent:
-        return "One fold of speakers, held out; temperature and threshold were chosen on others."
+        return (
+            "One held-out fold of speakers;"
+            " temperature and threshold were chosen on other speakers."
+        )
     return (
         f"Means over folds of speakers and seeds ({sources.extent}), ± the standard deviation"
         " between folds; temperature and threshold were chosen on other speakers."

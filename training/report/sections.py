@@ -29,13 +29,13 @@ _FIGURES = (
     ("accuracy", "accuracy"),
     ("uar_own_classes", "UAR, own classes"),
     ("four_groups_accuracy", "4 groups: accuracy"),
-    ("four_groups_accuracy_at_coverage", "4 groups: accuracy on the surest {coverage} %"),
+    ("four_groups_accuracy_at_coverage", "4 groups: accuracy on the most confident {coverage} %"),
     ("valence_sign_accuracy", "sign of valence: accuracy"),
     ("valence_sign_uar", "sign of valence: UAR"),
     ("arousal_sign_accuracy", "sign of arousal: accuracy"),
     ("arousal_sign_uar", "sign of arousal: UAR"),
     ("ece", "expected calibration error"),
-    ("accuracy_at_coverage", "accuracy on the surest {coverage} %"),
+    ("accuracy_at_coverage", "accuracy on the most confident {coverage} %"),
     ("decided_share", "share decided"),
     ("decided_accuracy", "accuracy where decided"),
     ("speaker_accuracy_sd", "SD between speakers of a fold"),
@@ -64,7 +64,7 @@ def in_short(sources: Sources) -> str:
         "all folds together"
         if not sources.release["recipe"]["fold"]
         else "the shipped file, its own fold",
-        "people, by voice alone (accuracy)",
+        "human listeners, audio only (accuracy)",
     ]
     return f"""\
 ## In short
@@ -250,7 +250,7 @@ def confidence(sources: Sources) -> str:
             )
     if not rows:
         return missing("Confidence", "serd-train release")
-    header = ["accuracy on the surest", "100 %", "90 %", "80 %", "70 %", "50 %", "30 %"]
+    header = ["accuracy on the most confident", "100 %", "90 %", "80 %", "70 %", "50 %", "30 %"]
     header += ["calibration error, all folds together", "by chance"]
     return f"""\
 ## Confidence
