@@ -80,8 +80,8 @@ def _household(sources: Sources) -> str:
     ]
     header += [f"{_titled(sources, one)}: acted emotions recognised" for one in corpora]
     words = (
-        "Measured on sources and speakers that were not used for training or for choosing thresholds."
-        " The same networks, classifying every clip as its most likely class:"
+        "Measured on sources and speakers that were not used for training or for choosing"
+        " thresholds. The same networks, classifying every clip as its most likely class:"
     )
     return f"{table(header, rows)}\n\n{words}\n\n"
 
