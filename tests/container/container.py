@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import time
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
 VARIABLE = "SERD_IMAGE"
 """Names the image; set by ``make test-container``."""
@@ -22,11 +23,15 @@ TIMEOUT_S = 120.0
 # Where systemd does not run and limits cannot be raised, podman's defaults ask for too much.
 _HERE = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1000:1000")
 
+# Where cgroups of versions 1 and 2 are mounted beside each other, crun starts nothing; runc does.
+_HYBRID = Path("/sys/fs/cgroup/unified").is_dir() and shutil.which("runc") is not None
+_RUNTIME = ("--runtime=runc", "--cgroup-manager=cgroupfs") if _HYBRID else ()
+
 
 def podman(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run podman; ``$SERD_PODMAN`` holds more of its options."""
     done = subprocess.run(
-        ["podman", *os.environ.get("SERD_PODMAN", "").split(), *arguments],
+        ["podman", *_RUNTIME, *os.environ.get("SERD_PODMAN", "").split(), *arguments],
         capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
     )  # fmt: skip
     assert done.returncode == 0 or not check, done.stderr[-2000:]
