@@ -5,6 +5,7 @@ The tests run in this order: each begins where the one before ended.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -159,6 +160,24 @@ def test_fear_is_told_once_if_it_is_clear_and_fresh(
     sent = node.event("fearful", 0.95)
     home.wait_attribute(event, "id", sent.id)
     assert phone.read_text() == "Somebody sounds afraid.\n"
+
+
+def test_a_notification_asks_and_its_buttons_correct(
+    home: HomeAssistant, node: StandIn, recorder: Recorder, phone: Path
+) -> None:
+    before = phone.read_text()
+    asked = node.event("angry", 0.8)
+    home.wait("the question", lambda: phone.read_text() == f"{before}Was that anger?\n")
+    # The answer comes when something else has been heard, and is about what was asked.
+    later = node.event("neutral", 0.8)
+    home.wait_attribute("event.serd_living_room_emotion", "event_id", later.id)
+    for action in ("OTHER_APP", f"SERD_NOT_{asked.id}", f"SERD_HAPPY_{asked.id}"):
+        home.post("/api/events/mobile_app_notification_action", {"action": action})
+    recorder.wait_count(node.topics.correct, 2)
+    assert [json.loads(payload) for payload in recorder.on(node.topics.correct)] == [
+        {"id": asked.id, "emotion": None},
+        {"id": asked.id, "emotion": "happy"},
+    ]
 
 
 def test_the_television_mutes(home: HomeAssistant, node: StandIn, recorder: Recorder) -> None:
