@@ -174,7 +174,7 @@ def probe_personal(
     Args:
         model: A packed model file, or the name of a packaged one.
         validation: Clips of validation speakers: for the best temperature, and the standard that
-            a model file may be given.
+            a model file may be given. Empty, where a recipe has no such speakers: neither is told.
         test: Clips of test speakers, also of other corpora.
         ordinary: Folder of ordinary speech with its ``manifest.csv``; None: it is not tried.
         households: How many of each kind are drawn.
@@ -213,14 +213,13 @@ def probe_personal(
 
     chosen, tried = heard(validation), heard(test)
     standard = file.info.personal
-    measured = standard_of(labels, np.concatenate([one.scores for one in chosen.values()]))
-    result: dict[str, Any] = {
-        "standard_in_model": standard is not None,
-        "standard": {"mean": measured.mean, "spread": measured.spread},
-        "households": households,
-    }
+    result: dict[str, Any] = {"standard_in_model": standard is not None, "households": households}
+    if chosen:
+        measured = standard_of(labels, np.concatenate([one.scores for one in chosen.values()]))
+        result["standard"] = {"mean": measured.mean, "spread": measured.spread}
     rounds = len(tried) * len(VOICES) * len(SITUATIONS)
-    result["temperature"] = best_temperatures(chosen, standard, households)
+    if chosen:
+        result["temperature"] = best_temperatures(chosen, standard, households)
     result["test"] = {}
     for corpus, one in tried.items():
         result["test"][corpus] = {}
@@ -533,7 +532,9 @@ _BEGIN, _END = "<!-- probe: begin -->", "<!-- probe: end -->"
 
 def lines(found: dict[str, Any]) -> list[str]:
     """The figures that one wants to see at once."""
-    shown = [f"temperature that predicts best: {found['temperature']}"]
+    shown = []
+    if "temperature" in found:
+        shown.append(f"temperature that predicts best: {found['temperature']}")
     for corpus, of_corpus in found["test"].items():
         for voices, of_voices in of_corpus.items():
             for situation, one in of_voices.items():
