@@ -8,7 +8,7 @@ import pytest
 
 from tests.homeassistant.instance import HomeAssistant, home_assistant
 from tests.homeassistant.speaker import Speaker, clearest_utterance, decode, model_that_hears
-from tests.homeassistant.test_entities import ALL, MAIN
+from tests.homeassistant.test_entities import DIAGNOSTIC, MAIN, SETTINGS
 from tests.system.node import run_serd
 
 if TYPE_CHECKING:
@@ -83,6 +83,10 @@ def make_node(tmp_path: Path, broker: Mosquitto, utterance: dict[str, Any]) -> M
         return Speaker(tmp_path / name, broker.port, node=name, settings=settings)
 
     return make
+
+
+# A threshold of its own, as `make_node` sets it, leaves no sensitivity to choose.
+ALL = {**MAIN, **DIAGNOSTIC}
 
 
 def ids(name: str, keys: dict[tuple[str, str], Any]) -> list[str]:
@@ -237,3 +241,15 @@ def test_a_removed_node_is_gone(
     home.restart()
     assert gone()
     assert not any("cellar" in str(d["name"]) for d in home.ask("config/device_registry/list"))
+
+
+def test_the_shipped_model_has_a_sensitivity_to_choose(
+    home: HomeAssistant, recorder: Recorder, tmp_path: Path, broker: Mosquitto
+) -> None:
+    [select] = ids("den", SETTINGS)
+    with Speaker(tmp_path / "den", broker.port, node="den"):
+        home.wait_available(select)
+        home.wait_value(select, "normal")
+        home.act("select.select_option", entity_id=select, option="low")
+        recorder.wait_for("serd/den/sensitivity", b"low")
+        home.wait_value(select, "low")
