@@ -150,6 +150,39 @@ def test_thresholds_hold_on_recordings_that_they_were_not_chosen_on() -> None:
     assert rates == sorted(rates)
 
 
+def test_an_emotion_that_makes_most_false_alarms_gets_a_lower_bias() -> None:
+    often = EMOTIONS.index("surprised")
+
+    def lively(one: Heard) -> Heard:
+        """Every tenth utterance sounds surprised."""
+        recordings = [
+            msgspec.structs.replace(
+                recording,
+                utterances=[
+                    msgspec.structs.replace(
+                        utterance,
+                        logs=[
+                            log + 6.0 * (place == often) for place, log in enumerate(utterance.logs)
+                        ],
+                    )
+                    for utterance in recording.utterances
+                ]
+                if number % 10 == 0
+                else recording.utterances,
+            )
+            for number, recording in enumerate(one.recordings)
+        ]
+        return msgspec.structs.replace(one, recordings=recordings)
+
+    quiet = [heard(seed) for seed in (1, 2, 3)]
+    before, after = fit(quiet, USE).home, fit([lively(one) for one in quiet], USE).home
+    assert after.bias["surprised"] < before.bias["surprised"] - 0.2
+    others = set(EMOTIONS) - {"surprised"}
+    assert {name: after.bias[name] for name in others} == {
+        name: before.bias[name] for name in others
+    }
+
+
 def test_what_is_fitted_does_not_depend_on_who_is_judged() -> None:
     others = [heard(1), heard(2)]
     first, second = (household(heard(n), fit(others, USE), others, 1) for n in (5, 6))
