@@ -276,6 +276,8 @@ class Household:
             return rng.permutation(places)
         calm = np.array([heard.labels[label] in _ORDINARY for label in heard.truth[places]])
         sides = (places[~calm], places[calm])
+        if not all(len(side) for side in sides):  # one voice may have none of either
+            return rng.permutation(places)
         wanted = rng.random(2 * len(places)) < NEUTRAL_SHARE
         return np.array([rng.choice(sides[int(side)]) for side in wanted])
 
