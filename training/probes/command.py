@@ -148,7 +148,12 @@ def _probe_personal(
     validation = {name: use.validation_speakers for name, use in recipe.corpora.items()}
     split = make_split(corpora, fold=recipe.fold, validation=validation)
     sides = {
-        side: [clip for one in corpora.values() for clip in split.side(one.clips, side)]
+        side: [
+            clip
+            for name, one in corpora.items()
+            if name != "ordinary"  # nobody acts there: it has a row of its own
+            for clip in split.side(one.clips, side)
+        ]
         for side in ("validation", "test")
     }
     test = sides["test"] + [clip for one in cross.values() for clip in one.clips]
