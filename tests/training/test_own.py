@@ -361,7 +361,7 @@ def test_everyday_speech_chooses_the_thresholds_if_there_is_enough_of_it() -> No
     recipe = msgspec.structs.replace(load_recipe("default"), labels=base.labels)
     heard = clips(base.labels, ["sad", "angry", "neutral"], 0.6, wrong=3)
     # Everything that is said sounds angry to it, one thing more than the other.
-    loud = [clips(base.labels, ["angry"], 0.4 + 0.015 * more)[0].logs for more in range(30)]
+    loud = [clips(base.labels, ["angry"], 0.6 + 0.013 * more)[0].logs for more in range(30)]
     speech = [
         HeardRecording(
             source="tv", kind="talk", language="-", name=str(number), duration_s=120.0,
