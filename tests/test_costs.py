@@ -52,20 +52,25 @@ def test_hearing_on_and_on_needs_no_more_memory(sound: object) -> None:
     hear(recogniser, samples)
     recogniser.flush()
     tracemalloc.start()
+    grown = []
     try:
         hear(recogniser, samples)
         recogniser.flush()
-        gc.collect()
-        before, _ = tracemalloc.get_traced_memory()
-        for _ in range(4):
-            blocks = hear(recogniser, samples)
-            recogniser.flush()
-        gc.collect()
-        after, _ = tracemalloc.get_traced_memory()
+        # Threads of the test runner allocate as well, at times; what recognition keeps, it keeps
+        # each time.
+        for _ in range(3):
+            gc.collect()
+            before, _ = tracemalloc.get_traced_memory()
+            for _ in range(4):
+                blocks = hear(recogniser, samples)
+                recogniser.flush()
+            gc.collect()
+            after, _ = tracemalloc.get_traced_memory()
+            grown.append(after - before)
     finally:
         tracemalloc.stop()
     assert blocks > 100
-    assert after - before < SETTLED_BYTES
+    assert min(grown) < SETTLED_BYTES, grown
 
 
 def test_in_silence_neither_detector_nor_front_end_works(monkeypatch: pytest.MonkeyPatch) -> None:
