@@ -57,6 +57,8 @@ ROOT = Path(__file__).parents[2]
 
 fuzzed = settings(
     max_examples=EXAMPLES,
+    # With every test run the same examples; `make fuzz` looks for new ones.
+    derandomize="FUZZ_EXAMPLES" not in os.environ,
     deadline=None,
     database=None,
     phases=(Phase.explicit, Phase.generate, Phase.shrink),
