@@ -5,16 +5,16 @@ What the daemon hears through all that must be what `serd classify` reads from t
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import soundfile as sf
 
+from serd.model.home import ORDINARY
 from tests.broker import Recorder, mosquitto
 from tests.pulse import virtual_microphone
 from tests.system.node import SAMPLE, Node, json_lines, run_serd
@@ -24,8 +24,12 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.pulse, pytest.mark.broker, pytest.mark.slow]
 
-AGREEMENT = 0.9
-"""Share of utterances whose emotion must be that of `serd classify` on the same file."""
+DIFFERENCE = 0.15
+"""Mean total variation between the scores of `serd classify` and those of the microphone.
+
+Where an utterance begins depends on where in the detector's 30 ms frames the playback happens to
+start, which moves the scores by 0.02 to 0.06 on average.
+"""
 
 
 def _corpora() -> Path:
@@ -70,7 +74,7 @@ def test_the_microphone_hears_what_classify_reads(
         samples, sample_rate = sf.read(SAMPLE, dtype="float32")
         sf.write(played, samples, sample_rate)
     wanted = [
-        row["emotion"]
+        row["scores"]
         for row in json_lines(run_serd("classify", "--json", str(played), home=tmp_path).stdout)
     ]
     assert len(wanted) >= 8
@@ -90,8 +94,35 @@ def test_the_microphone_hears_what_classify_reads(
 
     assert [event["seq"] for event in heard] == list(range(1, len(heard) + 1))
     assert telemetry[-1]["overflows"] == 0
-    emotions = [event.get("utterance", event)["emotion"] for event in heard]
-    # Aligned as sequences: a difference at one place must not count for all that follow.
-    matcher = difflib.SequenceMatcher(a=wanted, b=emotions, autojunk=False)
-    equal = sum(block.size for block in matcher.get_matching_blocks())
-    assert equal / max(len(wanted), len(emotions)) >= AGREEMENT, (wanted, emotions)
+    scores = [_even(event) for event in heard]
+    assert _difference(wanted, scores) <= DIFFERENCE, (wanted, scores)
+    # The measure can tell: the same utterances in another order are too far away.
+    assert _difference(wanted, scores[::-1]) > DIFFERENCE
+
+
+def _even(event: dict[str, Any]) -> dict[str, float]:
+    """The utterance's own scores as `serd classify` states them: every class equally frequent."""
+    scores: dict[str, float] = event["utterance"]["scores"]
+    shares = {
+        name: event["prior"] / len(ORDINARY)
+        if name in ORDINARY
+        else (1 - event["prior"]) / (len(scores) - len(ORDINARY))
+        for name in scores
+    }
+    total = sum(scores[name] / shares[name] for name in scores)
+    return {name: scores[name] / shares[name] / total for name in scores}
+
+
+def _difference(wanted: list[dict[str, float]], heard: list[dict[str, float]]) -> float:
+    """Mean total variation of the best alignment of two sequences of scores, 0..1.
+
+    An utterance without a counterpart counts as 1.
+    """
+    costs = np.zeros((len(wanted) + 1, len(heard) + 1))
+    costs[:, 0] = np.arange(len(wanted) + 1)
+    costs[0] = np.arange(len(heard) + 1)
+    for i, one in enumerate(wanted):
+        for j, other in enumerate(heard):
+            apart = sum(abs(one[name] - other[name]) for name in one) / 2
+            costs[i + 1, j + 1] = min(costs[i, j] + apart, costs[i, j + 1] + 1, costs[i + 1, j] + 1)
+    return float(costs[-1, -1]) / max(len(wanted), len(heard))
