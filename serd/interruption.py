@@ -3,7 +3,7 @@
 Before a command begins and after it has ended there is nothing to clean up, so the process leaves
 at once. In between, the first Ctrl-C is a ``KeyboardInterrupt``, so that temporary folders go and
 the terminal is as it was; the second leaves at once. Commands that run until they are stopped take
-the signal themselves (:mod:`serd.signals`).
+the signal themselves (:mod:`serd.daemon.process`).
 
 Only programs use this; whoever imports serd as a library keeps the signals.
 """

@@ -12,14 +12,14 @@ import pytest
 
 from serd.audio.file import FileSource
 from serd.config.schema import SpeechConfig
-from serd.event_writer import EventsRefusedError, EventWriter
+from serd.daemon.event_writer import EventsRefusedError, EventWriter
+from serd.daemon.pipeline import Pipeline
 from serd.events.journal import Journal
 from serd.events.mood import Mood
 from serd.model.classifier import Classifier
 from serd.model.recogniser import Recogniser
 from serd.mqtt.backoff import Backoff
 from serd.mqtt.memory import MemoryPublisher
-from serd.pipeline import Pipeline
 from serd.speech import Segmenter, make_vad
 from tests.broker import wait_until
 from tests.events.making import MODEL, event
@@ -171,7 +171,7 @@ def test_a_recording_waits_for_room_and_loses_nothing(journal: Journal) -> None:
 def test_a_recording_gives_up_on_a_journal_that_refuses_for_long(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serd.pipeline.GIVE_UP_S", 0.5)
+    monkeypatch.setattr("serd.daemon.pipeline.GIVE_UP_S", 0.5)
     writer = EventWriter(journal, patience=2)
     writer.start()
     pipeline, died_of = recording(journal, writer)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from serd import memory
+from serd.daemon import memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from serd.notify import Notifier
+from serd.daemon.notify import Notifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from serd.config.schema import QuietHours
-from serd.quiet_hours import QuietTimes
+from serd.daemon.mute import QuietTimes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from serd.audio.source import SourceStats
+from serd.daemon.source_health import FLAT_S, LONGEST_REVIVAL_S, SourceHealth
 from serd.errors import UnavailableError
-from serd.source_health import FLAT_S, LONGEST_REVIVAL_S, SourceHealth
 
 LIVING = SourceStats(rate=48_000, opens=1)
 DEAD = SourceStats(rate=48_000, opens=1, flat_s=FLAT_S)

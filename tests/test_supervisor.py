@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from serd.supervisor import Part, PartFailedError, Supervisor
+from serd.daemon.supervisor import Part, PartFailedError, Supervisor
 
 
 class Machine:

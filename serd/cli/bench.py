@@ -93,7 +93,7 @@ def _ordinary(
     config = loaded.of(node)
     from serd.audio.open import make_source
     from serd.benchmark.ordinary import listen, page
-    from serd.mute import why_closed
+    from serd.daemon.mute import why_closed
 
     heard = make_source(config.audio)
     if heard.live and config.audio.source != "-":

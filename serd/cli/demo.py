@@ -144,7 +144,7 @@ def _no_broker(config: Config) -> str | None:
 
 def _run(loaded: Loaded) -> int:
     """Run the daemon, and show what a subscriber sees of it, until one of them ends."""
-    from serd.daemon import run_daemon
+    from serd.daemon.process import run_daemon
     from serd.mqtt.follower import Follower
 
     config = loaded.config
@@ -213,8 +213,8 @@ def _say(sentence: str) -> None:
 def _no_microphone(config: Config) -> str | None:
     """Why the microphone cannot be used, or must not be; None if it may and can."""
     from serd.audio.open import make_source
+    from serd.daemon.mute import why_closed
     from serd.doctor.broker import closed_by_broker
-    from serd.mute import why_closed
 
     single = config.each()[0]
     if reason := why_closed(single, alone=not config.sources) or closed_by_broker(single):

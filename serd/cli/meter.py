@@ -68,7 +68,7 @@ def meter(
     loaded = invocation.load().config
     config = loaded.of(node)
     from serd.audio.open import make_source
-    from serd.mute import why_closed
+    from serd.daemon.mute import why_closed
 
     if not listen and config.audio.kind != "stdin" and make_source(config.audio).live:
         reason = why_closed(config, alone=not loaded.sources)

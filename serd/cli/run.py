@@ -82,7 +82,7 @@ def run(
     mqtt = loaded.config.mqtt
     if mqtt.host != "embedded" and not mqtt.tls.active:
         lean.load_client()
-    from serd.daemon import run_daemon
+    from serd.daemon.process import run_daemon
 
     with ExitStack() as stack:
         on_event = None

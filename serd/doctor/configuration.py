@@ -6,11 +6,11 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from serd.daemon.mute import QuietTimes
 from serd.doctor.finding import Finding, fail, failed, ok, warn
 from serd.errors import ConfigError
 from serd.mqtt.access import Access
 from serd.program import environment
-from serd.quiet_hours import QuietTimes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import replace
 
 from serd.audio.open import make_source
+from serd.daemon.mute import why_closed
 from serd.doctor.broker import WAY, check_broker, closed_by_broker
 from serd.doctor.configuration import check_configuration, check_hooks, check_quiet_hours
 from serd.doctor.finding import Finding, ok, skip, warn
@@ -16,7 +17,6 @@ from serd.doctor.metrics import check_metrics
 from serd.doctor.recognition import check_recognition, check_sensitivity, load_detector, load_model
 from serd.doctor.sound import check_device, check_permission, check_same_device, check_sound
 from serd.doctor.storage import check_journal, journal_in_use
-from serd.mute import why_closed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -21,11 +21,10 @@ from serd.version import VERSION
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from serd.health import Health
+    from serd.daemon.node import Node
+    from serd.daemon.supervisor import Health, Supervisor
     from serd.hooks import Hooks
     from serd.model.model_file import ModelInfo
-    from serd.node import Node
-    from serd.supervisor import Supervisor
 
 Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
 Value: TypeAlias = float | Counts | None

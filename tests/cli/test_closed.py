@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from serd.config import Config, JournalConfig
+from serd.daemon.mute import why_closed
 from serd.errors import UnavailableError
 from serd.events.journal import Journal
-from serd.mute import why_closed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

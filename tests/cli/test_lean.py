@@ -9,7 +9,7 @@ PLAIN = """
 import sys
 from serd.cli import lean
 lean.load_client()
-import serd.daemon
+import serd.daemon.process
 import hashlib
 heavy = {"ssl", "_ssl", "_hashlib", "urllib.request", "http.client", "email"} & sys.modules.keys()
 assert not heavy, heavy

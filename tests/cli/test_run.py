@@ -25,7 +25,7 @@ def daemons(monkeypatch: pytest.MonkeyPatch) -> list[Loaded]:
         started.append(reload())
         return 0
 
-    monkeypatch.setattr("serd.daemon.run_daemon", run_daemon)
+    monkeypatch.setattr("serd.daemon.process.run_daemon", run_daemon)
     return started
 
 
@@ -49,7 +49,7 @@ def test_without_options_the_configuration_holds(serd: Serd, daemons: list[Loade
 
 
 def test_the_exit_code_is_the_daemon_s(serd: Serd, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serd.daemon.run_daemon", lambda *_, **__: 69)
+    monkeypatch.setattr("serd.daemon.process.run_daemon", lambda *_, **__: 69)
     assert serd("run").code == 69
 
 
@@ -67,7 +67,7 @@ def test_reloading_reads_the_file_again_and_keeps_the_options(
             reload()
         return 0
 
-    monkeypatch.setattr("serd.daemon.run_daemon", run_daemon)
+    monkeypatch.setattr("serd.daemon.process.run_daemon", run_daemon)
     (home / "config.yaml").write_text("node: first")
     assert serd("run", "--source", "x.wav") == (0, "", "")
     assert seen == [("first", "x.wav"), ("second", "x.wav")]

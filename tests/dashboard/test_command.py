@@ -173,7 +173,7 @@ def test_tls_of_its_own(tmp_path: Path, broker: Mosquitto) -> None:
 
 def test_the_daemon_does_not_load_it(tmp_path: Path) -> None:
     code = (
-        "import sys, serd.daemon;"
+        "import sys, serd.daemon.process;"
         "print([m for m in sys.modules if 'dashboard' in m or 'starlette' in m])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

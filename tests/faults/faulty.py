@@ -53,12 +53,12 @@ def vanish() -> None:
 def main() -> int:
     fault, *arguments = sys.argv[1:]
     sys.argv = ["serd", *arguments]
-    from serd import daemon, node, source_health, supervisor
     from serd.audio.stdin import StdinSource
     from serd.cli.main import main as serd
+    from serd.daemon import daemon, node, source_health, supervisor
+    from serd.daemon.pipeline import Pipeline
+    from serd.daemon.supervisor import Supervisor
     from serd.mqtt.publisher import MqttPublisher
-    from serd.pipeline import Pipeline
-    from serd.supervisor import Supervisor
 
     setattr(supervisor, "QUIET_S", 1.5)  # noqa: B010 - they are Final
     setattr(node, "PIPELINE_PATIENCE_S", 4.0)  # noqa: B010

@@ -13,7 +13,8 @@ import pytest
 
 from serd.audio.stdin import StdinSource
 from serd.config.schema import SpeechConfig
-from serd.event_writer import EventWriter
+from serd.daemon.event_writer import EventWriter
+from serd.daemon.pipeline import Pipeline
 from serd.events.clock import Clock, parse_rfc3339
 from serd.events.event import model_ref
 from serd.events.journal import Journal
@@ -22,7 +23,6 @@ from serd.model.classifier import Classifier
 from serd.model.recogniser import Recogniser
 from serd.mqtt.backoff import Backoff
 from serd.mqtt.memory import MemoryPublisher
-from serd.pipeline import Pipeline
 from serd.speech import Segmenter, make_vad
 from tests.broker import Recorder, wait_until
 from tests.faults.proof import EMOTION, journalled, prove_delivery

@@ -56,7 +56,9 @@ def test_a_hundred_kills_lose_nothing(tmp_path: Path, broker: Mosquitto) -> None
     }  # fmt: skip
     arguments = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["serd.daemon", "serd.cli.main", "ai_edge_litert.interpreter"])
+    context.set_forkserver_preload(
+        ["serd.daemon.process", "serd.cli.main", "ai_edge_litert.interpreter"]
+    )
     dice = random.Random(20_260)
     counts: list[int] = []
 

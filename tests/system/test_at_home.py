@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from serd.audio.source import Block, EndOfSource, SourceStats
-from serd.event_writer import EventWriter
+from serd.daemon.event_writer import EventWriter
+from serd.daemon.pipeline import Pipeline
 from serd.events.clock import parse_rfc3339
 from serd.events.event import Event, ModelRef, event_schema
 from serd.events.mood import Mood
@@ -26,7 +27,6 @@ from serd.model.model_file import ModelFile
 from serd.model.recogniser import Recognition
 from serd.mqtt.backoff import Backoff
 from serd.mqtt.memory import MemoryPublisher
-from serd.pipeline import Pipeline
 from serd.speech.utterance import Utterance
 from tests.broker import Recorder, mosquitto, wait_until
 from tests.models import HOME, as_at_home, at_home

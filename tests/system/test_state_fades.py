@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from serd.audio.source import EndOfSource, SourceStats
-from serd.event_writer import EventWriter
+from serd.daemon.event_writer import EventWriter
+from serd.daemon.pipeline import Pipeline
 from serd.events.event import ModelRef
 from serd.events.mood import Mood
 from serd.mqtt.backoff import Backoff
 from serd.mqtt.memory import MemoryPublisher
-from serd.pipeline import Pipeline
 from tests.broker import wait_until
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def publisher() -> MemoryPublisher:
 def pipeline(
     request: pytest.FixtureRequest, publisher: MemoryPublisher, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Pipeline]:
-    monkeypatch.setattr("serd.pipeline.REPEAT_S", 0.05)
+    monkeypatch.setattr("serd.daemon.pipeline.REPEAT_S", 0.05)
     nothing: Any = SimpleNamespace(reset=lambda _at: [], flush=list, speaking=False, patience=480)
     made = Pipeline(
         node="attic",

@@ -70,10 +70,10 @@ _CLOCK_KEY: Final = "clock"
 class Journal:
     """The journal of one daemon, opened for writing.
 
-    May be shared by the thread that appends (:mod:`serd.event_writer`) and the publisher's, which
-    does the rest. The publisher holds the other up only for single unsynced writes, well below a
-    millisecond; reading does not hold it up at all. While another program has locked the file,
-    what the publisher would write is kept in memory, and not tried anew for each event.
+    May be shared by the thread that appends (:mod:`serd.daemon.event_writer`) and the publisher's,
+    which does the rest. The publisher holds the other up only for single unsynced writes, well
+    below a millisecond; reading does not hold it up at all. While another program has locked
+    the file, what the publisher would write is kept in memory, and not tried anew for each event.
 
     Args:
         path: The file; its directory is made (0700) if it is missing.

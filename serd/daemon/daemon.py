@@ -6,9 +6,9 @@
                     ▲                                        │
                     └───────────────── mute ◄────────────────┘
 
-That is a node (:mod:`serd.node`); a daemon has one for each microphone, all with one journal (and
-its thread) and one model. The main thread handles signals, supervises the other threads, tells the
-service manager how things are, and sends telemetry.
+That is a node (:mod:`serd.daemon.node`). A daemon has one for each microphone; all share one
+journal (and its thread) and one model. The main thread supervises the others, reports to the
+service manager and sends telemetry.
 """
 
 from __future__ import annotations
@@ -22,31 +22,29 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from serd import memory
 from serd.audio.open import check_source
+from serd.daemon import memory
+from serd.daemon.event_writer import GIVE_UP_S, EventWriter
+from serd.daemon.node import Began, Node
+from serd.daemon.notify import Notifier
+from serd.daemon.pipeline import Condition
+from serd.daemon.supervisor import Health, Part, PartFailedError, Supervisor, examine
 from serd.errors import ConfigError, SerdError, UnavailableError
-from serd.event_writer import GIVE_UP_S, EventWriter
 from serd.events.journal import Journal
 from serd.events.telemetry import ProcessFigures, processor_seconds, resident_bytes
-from serd.health import Health, examine
 from serd.hooks import Hooks
 from serd.language import many
 from serd.model.classifier import Classifier
 from serd.mqtt.access import EMBEDDED, Access
-from serd.node import Began, Node
-from serd.notify import Notifier
 from serd.personal import Personal
-from serd.pipeline import Condition
-from serd.signals import Signals
 from serd.speech import Segmenter
-from serd.supervisor import Part, PartFailedError, Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from serd.config import Config
     from serd.config.loading import Loaded
-    from serd.event_writer import Entry
+    from serd.daemon.event_writer import Entry
     from serd.events.event import Event
     from serd.model.model_file import ModelInfo
 
@@ -80,7 +78,7 @@ class Daemon:
         unwritten: Events that the daemon before it in this process could not write.
         passing: Which nodes are only here for a while, so that at their end all that is retained
             of them is cleared: those that play a recording, all, or none.
-        began: When recordings began; see :class:`serd.node.Node`.
+        began: When recordings began; see :class:`serd.daemon.node.Node`.
         on_event: Called with each event that was journalled; must not block.
 
     Raises:
@@ -437,72 +435,6 @@ def _embedded(port: int) -> Iterator[None]:
     with EmbeddedBroker(port=port) as broker:
         log.info("embedded broker on 127.0.0.1:%d", broker.port)
         yield
-
-
-def run_daemon(
-    loaded: Loaded,
-    *,
-    reload: Callable[[], Loaded] | None = None,
-    passing: Passing = "recordings",
-    began: Began = None,
-    on_event: Callable[[Event], None] | None = None,
-) -> int:
-    """Run the daemon as a process: with its signals, until its end.
-
-    SIGTERM and SIGINT end it in good order; SIGHUP loads the configuration again, and goes on with
-    the old one if the new one is wrong.
-
-    Args:
-        loaded: The configuration to begin with.
-        reload: Loads it again.
-        passing: See :class:`Daemon`.
-        began: Likewise.
-        on_event: Likewise.
-
-    Returns:
-        The exit code: 0.
-
-    Raises:
-        SerdError: It could not start, or a part of it failed.
-    """
-    notifier = Notifier()
-    with ExitStack() as stack:
-        stack.callback(memory.unsettle)
-        signals = stack.enter_context(Signals())
-        unwritten: Sequence[Entry] = ()
-        while True:
-            fresh: list[Loaded] = []
-            daemon = Daemon(
-                loaded.config,
-                notifier=notifier,
-                passing=passing,
-                began=began,
-                on_event=on_event,
-                unwritten=unwritten,
-            )
-            memory.settle()
-            signals.send_to(daemon)
-            if not daemon.run(_keeping(reload, fresh)):
-                notifier.close()
-                return 0
-            unwritten = daemon.unwritten
-            if fresh:
-                loaded = fresh[-1]
-                log.info("configuration loaded again")
-
-
-def _keeping(
-    reload: Callable[[], Loaded] | None, kept: list[Loaded]
-) -> Callable[[], Loaded] | None:
-    """A ``reload`` that also keeps what it gave."""
-    if reload is None:
-        return None
-
-    def keep() -> Loaded:
-        kept.append(reload())
-        return kept[-1]
-
-    return keep
 
 
 def check(config: Config, *, running: Config | None = None) -> None:

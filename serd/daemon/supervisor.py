@@ -7,6 +7,11 @@ them. (The thread that captures is PortAudio's and has no other sign of life tha
 
 How long a part stands still is counted in looks that were taken at it, not in time that has passed:
 a machine that was suspended, or a process that was stopped, is not taken for a part that hangs.
+
+The watchdog, the metrics and ``/healthz`` share one verdict (:class:`Health`). The daemon is well
+if every part works, or waits for a known reason: muted, quiet hours, a microphone that is missing
+and retried. It is not well if it is deaf without a reason: no sound arrives, or nothing
+processes it.
 """
 
 from __future__ import annotations
@@ -15,12 +20,15 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 from msgspec import Struct
 
 from serd.errors import SerdError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from serd.daemon.node import Node
 
 log = logging.getLogger(__name__)
 
@@ -146,3 +154,59 @@ class Supervisor:
         log.error("the %s had died and was started again", part.name)
         self.restarts += 1
         watched.restarted_at, watched.still_s = now, 0.0
+
+
+class NodeHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """How one node is."""
+
+    state: str
+    """starting, listening, dead, muted, quiet, waiting, ended or stopped."""
+    said: str
+    """The same in words, with what is wrong."""
+    trouble: str | None
+    """What is wrong with its microphone, the journal, or what the broker takes of it; or null."""
+    connected: bool
+    """Whether its broker listens."""
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """How the daemon is; the body of ``/healthz``."""
+
+    status: str
+    """``ok``, ``starting``, or what is wrong."""
+    nodes: dict[str, NodeHealth]
+    """By name."""
+    parts: list[Standstill]
+    """Of every part, how long it has stood still."""
+
+    @property
+    def well(self) -> bool:
+        """Whether the watchdog may be fed."""
+        return self.status == "ok"
+
+
+def examine(nodes: Sequence[Node], parts: list[Standstill], *, ready: bool) -> Health:
+    """Judge.
+
+    Args:
+        nodes: All of the daemon.
+        parts: The supervisor's findings (:meth:`Supervisor.standstills`).
+        ready: Whether every pipeline has begun.
+    """
+    still = [part for part in parts if not part.well]
+    status = "; ".join(f"{part.name}: no sign of life for {part.seconds:.0f} s" for part in still)
+    if not status:
+        status = "ok" if ready else "starting"
+    return Health(
+        status=status,
+        nodes={
+            node.name: NodeHealth(
+                state=node.state,
+                said=node.sentence(),
+                trouble=node.trouble,
+                connected=node.publisher.connected,
+            )
+            for node in nodes
+        },
+        parts=parts,
+    )

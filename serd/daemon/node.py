@@ -18,6 +18,9 @@ from serd import language
 from serd.audio.file import FileSource
 from serd.audio.level import FLOOR_DBFS
 from serd.audio.open import make_source
+from serd.daemon.mute import MUTE_KEY, QuietTimes, remembered_mute
+from serd.daemon.pipeline import Condition, Pipeline
+from serd.daemon.supervisor import Part
 from serd.errors import SerdError, UnavailableError, UsageError
 from serd.events.event import model_ref
 from serd.events.mood import Mood
@@ -30,18 +33,15 @@ from serd.mqtt.commands import Command
 from serd.mqtt.correct import WAITING, encode_result, read_request
 from serd.mqtt.publisher import MqttPublisher
 from serd.mqtt.topics import Topics
-from serd.mute import MUTE_KEY, remembered_mute
-from serd.pipeline import Condition, Pipeline
-from serd.quiet_hours import QuietTimes
 from serd.speech import Segmenter
-from serd.supervisor import Part
 from serd.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from serd.config import Config
-    from serd.event_writer import EventWriter
+    from serd.daemon.event_writer import EventWriter
+    from serd.daemon.pipeline import PipelineStats
     from serd.events.event import Event
     from serd.events.journal import Journal
     from serd.events.telemetry import ProcessFigures
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from serd.model.home import Sensitivity
     from serd.mqtt.correct import CorrectRequest
     from serd.personal import Personal
-    from serd.pipeline import PipelineStats
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 The pipeline owns the source: nobody else opens, reads or reopens it. It waits neither for the
 network nor for the disk: events are journalled on a thread of their own
-(:mod:`serd.event_writer`), which tells the pipeline of each that is on the disk.
+(:mod:`serd.daemon.event_writer`), which tells the pipeline of each that is on the disk.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ import numpy as np
 from serd.audio.file import FileSource
 from serd.audio.format import SAMPLE_RATE
 from serd.audio.source import EndOfSource
+from serd.daemon.event_writer import GIVE_UP_S, EventsRefusedError
+from serd.daemon.source_health import SourceHealth
 from serd.errors import UnavailableError
-from serd.event_writer import GIVE_UP_S, EventsRefusedError
 from serd.events import event as events
 from serd.events.clock import Clock
 from serd.events.state import REPEAT_S, RoomState, microphone_in
-from serd.source_health import SourceHealth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from serd.audio.source import Block, Source
-    from serd.event_writer import EventWriter
+    from serd.daemon.event_writer import EventWriter
     from serd.events.mood import Mood
     from serd.model.gathering import Gatherer, Told
     from serd.model.recogniser import Recogniser, Recognition

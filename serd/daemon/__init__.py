@@ -1,0 +1,1 @@
+"""The running daemon: nodes with their pipelines, wired together, watched over and restarted."""
