@@ -224,7 +224,7 @@ def _learned(config: Config, model: ModelFile) -> Adaptation | None:
         UsageError: They are switched off.
         UnavailableError: There is no journal, or it cannot be read.
     """
-    from serd.events.journal.corrections import CorrectionStore  # noqa: PLC0415
+    from serd.events.corrections import CorrectionStore  # noqa: PLC0415
     from serd.personal import learn  # noqa: PLC0415
 
     if not config.personal.enabled:

@@ -12,7 +12,7 @@ import msgspec
 
 from serd.errors import SerdError
 from serd.events.clock import Clock, parse_rfc3339
-from serd.events.journal.corrections import NOT, REVISION_KEY, Correction, CorrectionStore
+from serd.events.corrections import NOT, REVISION_KEY, Correction, CorrectionStore
 from serd.model.emotions import UNCERTAIN
 from serd.model.personal import PASSED_MOST, Adaptation, Lesson, fit
 from serd.mqtt.correct import LAST, CorrectRequest, CorrectResult, check_emotion

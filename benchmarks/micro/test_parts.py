@@ -15,7 +15,7 @@ from serd.benchmark.material import silence, speech
 from serd.config import SpeechConfig
 from serd.events.event import encode, make, model_ref
 from serd.events.journal import Journal
-from serd.events.mood import Mood
+from serd.events.state import Mood
 from serd.model.classifier import Classifier
 from serd.model.mfcc import BLOCK_FRAMES
 from serd.model.recogniser import Recogniser

@@ -84,7 +84,7 @@ def _node(config: Config, which: str) -> str:
     if len(names) == 1:
         return names[0]
     if which != _LAST:
-        from serd.events.journal.corrections import CorrectionStore
+        from serd.events.corrections import CorrectionStore
 
         store = CorrectionStore(Path(config.journal.path))
         for name in names:

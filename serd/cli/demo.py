@@ -231,7 +231,7 @@ def _no_microphone(config: Config) -> str | None:
 
 def _writable(journal: Path) -> bool:
     """Whether a journal could be written there."""
-    from serd.events.journal.file import prepare
+    from serd.events.database import prepare
 
     try:
         prepare(journal)

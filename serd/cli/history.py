@@ -151,7 +151,7 @@ def _print_json(events: Iterable[Event]) -> None:
 
 
 def _print_csv(events: Iterable[Event]) -> None:
-    from serd.events.table import csv_lines
+    from serd.events.history import csv_lines
 
     for line in csv_lines(events):
         echo(line, lines=True, nl=False)

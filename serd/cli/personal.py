@@ -16,7 +16,7 @@ from serd.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from serd.config import Config
-    from serd.events.journal.corrections import Correction, CorrectionStore
+    from serd.events.corrections import Correction, CorrectionStore
     from serd.personal import Summary
 
 _FORMAT: Final = "serd-corrections"
@@ -209,7 +209,7 @@ def _read(file: Path) -> list[Correction]:
     """The corrections of a file; all of it is checked before any is taken."""
     import msgspec
 
-    from serd.events.journal.corrections import Correction
+    from serd.events.corrections import Correction
 
     class Exported(msgspec.Struct, frozen=True):
         format: str
@@ -245,7 +245,7 @@ def _identifier(word: str) -> str:
 
 
 def _store(config: Config) -> CorrectionStore:
-    from serd.events.journal.corrections import CorrectionStore
+    from serd.events.corrections import CorrectionStore
 
     return CorrectionStore(Path(config.journal.path))
 

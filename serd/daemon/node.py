@@ -23,7 +23,7 @@ from serd.daemon.pipeline import Condition, Pipeline
 from serd.daemon.supervisor import Part
 from serd.errors import SerdError, UnavailableError, UsageError
 from serd.events.event import model_ref
-from serd.events.mood import Mood
+from serd.events.state import Mood
 from serd.events.telemetry import Telemetry
 from serd.model.gathering import Gatherer
 from serd.model.home import SENSITIVITIES

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from serd.audio.source import Block, Source
     from serd.daemon.event_writer import EventWriter
-    from serd.events.mood import Mood
+    from serd.events.state import Mood
     from serd.model.gathering import Gatherer, Told
     from serd.model.recogniser import Recogniser, Recognition
     from serd.mqtt.backoff import Backoff

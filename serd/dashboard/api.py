@@ -16,7 +16,7 @@ from serd.dashboard.background import in_background
 from serd.dashboard.guard import refuse
 from serd.errors import SerdError
 from serd.events.clock import parse_rfc3339, rfc3339
-from serd.events.table import csv_lines
+from serd.events.history import csv_lines
 from serd.language import accepted, catalogue
 from serd.model.emotions import COORDINATES, EMOTIONS, UNCERTAIN
 from serd.mqtt.correct import CorrectRequest

@@ -12,8 +12,8 @@ import msgspec
 
 from serd.errors import SerdError
 from serd.events.clock import parse_rfc3339
+from serd.events.corrections import NOT, CorrectionStore
 from serd.events.history import History
-from serd.events.journal.corrections import NOT, CorrectionStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

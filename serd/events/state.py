@@ -1,13 +1,16 @@
-"""What a room's retained ``state`` topic says: the latest event, the mood, and the switches."""
+"""The state of a room: the mood, and the retained ``state`` message with it."""
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
 
 from serd.events.clock import check_moment
-from serd.model.emotions import EMOTIONS, UNCERTAIN
+from serd.model.emotions import COORDINATES, EMOTIONS, UNCERTAIN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 REPEAT_S: Final = 30.0
 """The state is told anew at least this often: in silence, too, the mood changes, for it fades."""
@@ -107,3 +110,104 @@ def decode_state(payload: bytes | str) -> RoomState:
     if not (0 <= confidence <= 1 and abs(state.mood_valence) <= 1 and abs(state.mood_arousal) <= 1):
         raise ValueError("not a room state: a figure is out of its range")
     return state
+
+
+NEUTRAL_WEIGHT: Final = 2.0
+"""N: neutral counts as much as this many utterances that have just ended."""
+
+_NEUTRAL: Final = EMOTIONS.index("neutral")
+
+
+class MoodReading(msgspec.Struct, frozen=True, kw_only=True):
+    """The mood at one moment."""
+
+    mood: str
+    """One of ``EMOTIONS``."""
+    valence: float
+    """Unpleasant -1 .. 1 pleasant, expectation under ``shares``; unrounded."""
+    arousal: float
+    """Sleepy -1 .. 1 aroused, likewise."""
+    shares: dict[str, float]
+    """The smoothed scores of all ``EMOTIONS``; they sum to 1."""
+
+
+class Mood:
+    """The mood of one room: what it has sounded like lately, smoothed. Not thread-safe.
+
+    Each utterance counts with a weight of 1 when it ends, and that weight halves with every
+    half-life that passes. Against all of them stands a constant weight of *neutral*::
+
+        m(t) = (N * neutral + sum_i 2^(-(t - t_i) / h) * scores_i) / (N + sum_i 2^(-(t - t_i) / h))
+
+    So a single utterance moves the mood a little, several that agree turn it, and in silence it
+    fades to neutral, whatever the intervals between utterances. The sum decays as a whole, so no
+    utterance has to be remembered.
+
+    The mood's name changes only when another class leads by a margin, so that it does not flip
+    between two that are equally likely.
+
+    The result depends only on the scores and times passed in: there is no clock inside, and
+    reading the mood does not change it.
+
+    Args:
+        half_life_s: Seconds after which an utterance counts half.
+        margin: How far another class must lead (difference of shares, 0..1) to become the mood.
+
+    Raises:
+        ValueError: If the half-life is not positive, or the margin is not in [0, 1).
+    """
+
+    def __init__(self, half_life_s: float = 60.0, margin: float = 0.1) -> None:
+        if not half_life_s > 0:
+            raise ValueError(f"a half-life of {half_life_s} s")
+        if not 0 <= margin < 1:
+            raise ValueError(f"a margin of {margin}")
+        self._half_life_s = half_life_s
+        self._margin = margin
+        self._sums = [0.0] * len(EMOTIONS)
+        self._weight = 0.0
+        self._moment: float | None = None
+        self._label = _NEUTRAL
+
+    def update(self, scores: Mapping[str, float], moment: float) -> MoodReading:
+        """An utterance has ended.
+
+        Args:
+            scores: Its probabilities; those that are missing count as 0.
+            moment: When, in seconds of a monotonic clock; one before the latest counts as it.
+        """
+        decay = self._decay(moment)
+        # While nobody spoke, neutral may have taken over; that is settled before the new
+        # utterance counts, and so the mood does not depend on whether anyone read it meanwhile.
+        self._label = self._leader(self._shares(decay))
+        values = [scores.get(name, 0.0) for name in EMOTIONS]
+        self._sums = [s * decay + v for s, v in zip(self._sums, values, strict=True)]
+        self._weight = self._weight * decay + sum(values)
+        self._moment = moment if self._moment is None else max(moment, self._moment)
+        self._label = self._leader(self._shares(1.0))
+        return self.read(self._moment)
+
+    def read(self, moment: float) -> MoodReading:
+        """The mood at a moment, in seconds of the same clock."""
+        shares = self._shares(self._decay(moment))
+        named = dict(zip(EMOTIONS, shares, strict=True))
+        return MoodReading(
+            mood=EMOTIONS[self._leader(shares)],
+            valence=sum(share * COORDINATES[name][0] for name, share in named.items()),
+            arousal=sum(share * COORDINATES[name][1] for name, share in named.items()),
+            shares=named,
+        )
+
+    def _decay(self, moment: float) -> float:
+        elapsed = 0.0 if self._moment is None else max(0.0, moment - self._moment)
+        return float(2.0 ** (-elapsed / self._half_life_s))
+
+    def _shares(self, decay: float) -> list[float]:
+        total = NEUTRAL_WEIGHT + self._weight * decay
+        shares = [s * decay / total for s in self._sums]
+        shares[_NEUTRAL] += NEUTRAL_WEIGHT / total
+        return shares
+
+    def _leader(self, shares: list[float]) -> int:
+        best = max(range(len(shares)), key=shares.__getitem__)
+        return best if shares[best] - shares[self._label] > self._margin else self._label

@@ -15,10 +15,9 @@ import pytest
 import soundfile
 
 import serd as package
-from serd.events.event import model_ref, round_scores
+from serd.events.corrections import Correction, CorrectionStore
+from serd.events.event import model_ref, round_scores, uuid7
 from serd.events.journal import Journal
-from serd.events.journal.corrections import Correction, CorrectionStore
-from serd.events.uuid7 import uuid7
 from serd.model.emotions import EMOTIONS, UNCERTAIN
 from serd.model.model_file import ModelFile
 

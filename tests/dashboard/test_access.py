@@ -12,8 +12,8 @@ from serd.dashboard.guard import HEADERS, host_name
 from serd.dashboard.sessions import ATTEMPTS, REFILL_S, SESSION_S, SESSIONS_MAX, Sessions, Throttle
 from serd.dashboard.settings import Settings, is_loopback, read_token
 from serd.errors import UsageError
+from serd.events.corrections import Correction, CorrectionStore
 from serd.events.journal import Journal
-from serd.events.journal.corrections import Correction, CorrectionStore
 from serd.mqtt.correct import CorrectRequest
 from serd.mqtt.messages import StatusMessage
 from tests.dashboard.fakes import TOKEN, World

@@ -10,9 +10,9 @@ import pytest
 from msgspec.structs import replace
 from selenium.webdriver.common.keys import Keys
 
+from serd.events.corrections import CorrectionStore
 from serd.events.event import encode
 from serd.events.journal import Journal
-from serd.events.journal.corrections import CorrectionStore
 from tests.dashboard.fakes import TOKEN
 from tests.dashboard.making import (
     made_day,

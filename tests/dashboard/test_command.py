@@ -14,8 +14,7 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
-from serd.events.event import encode
-from serd.events.uuid7 import uuid7
+from serd.events.event import encode, uuid7
 from tests.broker import TIMEOUT_S, Mosquitto, Recorder, make_certificates, mosquitto
 from tests.dashboard.fakes import TOKEN
 from tests.dashboard.making import made_event, now_ms, publish_node

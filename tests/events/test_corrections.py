@@ -14,10 +14,10 @@ import pytest
 from msgspec.structs import replace
 
 from serd.errors import UnavailableError
+from serd.events import corrections as corrections_module
+from serd.events.corrections import REVISION_KEY, Correction, CorrectionStore
 from serd.events.event import ModelRef
 from serd.events.journal import Journal
-from serd.events.journal import corrections as corrections_module
-from serd.events.journal.corrections import REVISION_KEY, Correction, CorrectionStore
 from serd.model.emotions import EMOTIONS
 from tests.events.making import event
 
@@ -169,7 +169,7 @@ def test_there_is_no_journal(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from serd.events.journal.corrections import CorrectionStore
+from serd.events.corrections import CorrectionStore
 from tests.events.test_corrections import correction
 store = CorrectionStore(Path(sys.argv[1]))
 for n in range(100_000):

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serd.events import database as journal_file
+from serd.events import journal as journal_module
 from serd.events.event import encode, model_ref
 from serd.events.history import History
 from serd.events.journal import Journal
-from serd.events.journal import file as journal_file
-from serd.events.journal import journal as journal_module
-from serd.events.journal.rows import Row, to_event, to_row
+from serd.events.rows import Row, to_event, to_row
 from tests.events.making import MODEL, ManualClock, event
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 
 from serd.errors import ConfigError
 from serd.events.journal import Journal
-from serd.events.journal.mark import RESERVED, JournalMark
+from serd.events.recovery import RESERVED, JournalMark
 from tests.events.making import event
 
 if TYPE_CHECKING:

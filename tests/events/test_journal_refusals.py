@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from serd.errors import ConfigError, UnavailableError
+from serd.events import database as journal_file
 from serd.events.event import model_ref
 from serd.events.history import History
 from serd.events.journal import Journal
-from serd.events.journal import file as journal_file
 from tests.events.making import ManualClock, event
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serd.events.mood import NEUTRAL_WEIGHT, Mood, MoodReading
+from serd.events.state import NEUTRAL_WEIGHT, Mood, MoodReading
 from serd.model.emotions import COORDINATES, EMOTIONS
 
 scores = st.lists(st.floats(min_value=0.001, max_value=1), min_size=8, max_size=8).map(

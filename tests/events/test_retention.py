@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from serd.errors import UnavailableError
 from serd.events.history import History
 from serd.events.journal import Journal
-from serd.events.journal.retention import Pruned
+from serd.events.retention import Pruned
 from tests.events.making import START_MS, ManualClock, event
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from uuid import RFC_4122, UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serd.events.uuid7 import Uuid7Factory, uuid7
+from serd.events.event import Uuid7Factory, uuid7
 
 
 def test_the_example_of_the_rfc() -> None:

@@ -18,7 +18,7 @@ from serd.daemon.pipeline import Pipeline
 from serd.events.clock import Clock, parse_rfc3339
 from serd.events.event import model_ref
 from serd.events.journal import Journal
-from serd.events.mood import Mood
+from serd.events.state import Mood
 from serd.model.classifier import Classifier
 from serd.model.recogniser import Recogniser
 from serd.mqtt.backoff import Backoff

@@ -7,9 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 from serd.events.clock import rfc3339
-from serd.events.event import Event, ModelRef, encode
+from serd.events.event import Event, ModelRef, encode, uuid7
 from serd.events.state import RoomState, encode_state
-from serd.events.uuid7 import uuid7
 from serd.model.emotions import EMOTIONS
 from serd.mqtt.discovery import discovery_payload, discovery_topic
 from serd.mqtt.topics import Topics

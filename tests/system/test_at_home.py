@@ -18,7 +18,7 @@ from serd.daemon.event_writer import EventWriter
 from serd.daemon.pipeline import Pipeline
 from serd.events.clock import parse_rfc3339
 from serd.events.event import Event, ModelRef, event_schema
-from serd.events.mood import Mood
+from serd.events.state import Mood
 from serd.model.decision import Decision
 from serd.model.emotions import EMOTIONS
 from serd.model.gathering import Gatherer

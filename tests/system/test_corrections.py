@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from serd.events.event import model_ref
-from serd.events.journal.corrections import CorrectionStore
-from serd.events.uuid7 import uuid7
+from serd.events.corrections import CorrectionStore
+from serd.events.event import model_ref, uuid7
 from serd.model.emotions import EMOTIONS
 from serd.model.model_file import ModelFile
 from tests.broker import Mosquitto, Recorder, mosquitto, wait_until

@@ -12,7 +12,7 @@ from serd.audio.source import EndOfSource, SourceStats
 from serd.daemon.event_writer import EventWriter
 from serd.daemon.pipeline import Pipeline
 from serd.events.event import ModelRef
-from serd.events.mood import Mood
+from serd.events.state import Mood
 from serd.mqtt.backoff import Backoff
 from serd.mqtt.memory import MemoryPublisher
 from tests.broker import wait_until

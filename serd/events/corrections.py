@@ -20,10 +20,10 @@ from uuid import UUID
 import msgspec
 
 from serd.errors import SerdError
+from serd.events import rows
 from serd.events.clock import parse_rfc3339, rfc3339
+from serd.events.database import explain, open_for_reading, open_for_writing
 from serd.events.event import Event, ModelRef
-from serd.events.journal import rows
-from serd.events.journal.file import explain, open_for_reading, open_for_writing
 from serd.model.emotions import EMOTIONS, UNCERTAIN
 from serd.model.personal import MOST
 

@@ -5,7 +5,7 @@ What it promises:
 - An event that :meth:`Journal.append` returned is found again after ``kill -9`` and after a power
   cut, and its ``seq`` is never given to another: the newest row is never pruned, and the next
   number follows from it. A damaged file is put aside and a new one begun, whose numbers are
-  above all that were ever given (:mod:`serd.events.journal.mark`).
+  above all that were ever given (:mod:`serd.events.recovery`).
 - What the broker has not acknowledged comes again in order from :meth:`Journal.unacked`, also in
   the next process. Acknowledgements are kept in memory and written now and then; losing some
   costs a redelivery with the same ``id``.
@@ -32,24 +32,30 @@ from typing import TYPE_CHECKING, Final, Self
 import msgspec
 
 from serd.errors import SerdError, UnavailableError
+from serd.events import rows
 from serd.events.clock import Clock
-from serd.events.journal import rows
-from serd.events.journal.corrections import salvage
-from serd.events.journal.damage import mending, quarantine
-from serd.events.journal.dating import JUMP_MS, Dating
-from serd.events.journal.file import (
+from serd.events.corrections import salvage
+from serd.events.database import (
     JournalDamagedError,
     JournalLock,
+    JournalWriter,
     explain,
     fold_log,
     open_for_writing,
     prepare,
     read_switch,
 )
-from serd.events.journal.latency import Key, Latencies
-from serd.events.journal.mark import JournalMark
-from serd.events.journal.retention import Age, NodeRun, Pruned, prune, unchanged_on_error
-from serd.events.journal.writer import JournalWriter
+from serd.events.latency import Key, Latencies
+from serd.events.recovery import JournalMark, mending, quarantine
+from serd.events.retention import (
+    JUMP_MS,
+    Age,
+    Dating,
+    NodeRun,
+    Pruned,
+    prune,
+    unchanged_on_error,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -419,7 +425,7 @@ class Journal:
     def maintain(self, *, keep_days: float, max_events: int) -> Pruned:
         """Prune, flush, and fold the log into the file if it has grown; for once a minute or so.
 
-        Age counts only while the clock can be believed (:mod:`serd.events.journal.dating`). It
+        Age counts only while the clock can be believed (:mod:`serd.events.retention`). It
         waits for the disk, but the pipeline does not wait for it.
 
         Raises:
