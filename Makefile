@@ -176,7 +176,7 @@ figures: setup-test ## every picture of figures drawn again, from the committed 
 	$(BIN)/python -m benchmarks report docs/figures/benchmark.json
 
 docs: setup ## the pages that are made of the code: configuration, recipes, MQTT
-	$(BIN)/serd config schema --markdown >docs/configuration.md
+	$(BIN)/python -m tools.docs.configuration >docs/configuration.md
 	$(BIN)/serd-train schema >docs/recipe.md
 	$(BIN)/python -m serd.mqtt.asyncapi >docs/asyncapi.yaml
 	$(BIN)/python -m serd.metrics.figures docs/metrics.md

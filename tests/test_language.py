@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from serd import language
-from serd.config.problems import as_node
+from serd.config.fields import node_name_from
 from serd.events.state import TOLD
 from serd.language import accepted, catalogue, chosen, many
 from serd.model.emotions import EMOTIONS, UNCERTAIN
@@ -112,7 +112,7 @@ def test_home_assistant_reads_german_and_its_ids_stay() -> None:
     [("Küche", "kueche"), ("Großes Büro", "grosses-buero"), ("Café 2", "cafe-2")],
 )
 def test_a_node_s_name_is_made_of_what_people_say(title: str, node: str) -> None:
-    assert as_node(title) == node
+    assert node_name_from(title) == node
 
 
 def test_singular_and_plural() -> None:

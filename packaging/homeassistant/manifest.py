@@ -1,7 +1,7 @@
 """Writes what the add-on says of itself from serd's own schema; `make addon` runs it.
 
 That is config.yaml and the translations beside this file; the options, their ranges and the English
-sentences are those of the schema (serd/addon/options.py says which are offered).
+sentences are those of the schema (serd/addon/supervisor.py says which are offered).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from serd.addon.options import OFFERED, defaults, option_name, supervisor_schema
+from serd.addon.supervisor import OFFERED, defaults, option_name, supervisor_schema
 from serd.config.keys import KEYS
 from serd.version import VERSION
 

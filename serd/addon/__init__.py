@@ -1,7 +1,6 @@
-"""The Home Assistant add-on: what starts serd in its container, by ``python -m serd.addon``.
+"""The Home Assistant add-on, started in its container by ``python -m serd.addon``.
 
-``options`` says what can be set on the add-on's page and makes a configuration of it,
-``supervisor`` asks Home Assistant's Supervisor for the broker and the microphone, ``microphone``
-sees to it that the one which was chosen is the one that is heard, and ``launcher`` runs daemon and
-dashboard.
+``supervisor`` talks to Home Assistant's Supervisor: the options it shows, the broker it offers and
+the microphone chosen on the add-on's page. ``microphone`` makes sure that serd records from that
+microphone. ``__main__`` runs the daemon and the dashboard.
 """

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from serd.audio.pcm import NotPcmError, PcmStream, read_header
-from serd.config.address import scheme, scrubbed
+from serd.config.secrets import scheme, scrubbed
 from serd.errors import InputError, UnavailableError
 from serd.program import PATH, PIECE, Child, environment
 

@@ -18,7 +18,7 @@ from serd.audio.intake import Intake
 from serd.audio.pcm import NotPcmError, PcmFormat, PcmStream, read_header
 from serd.audio.rawcheck import RawCheck
 from serd.audio.source import Block, EndOfSource, SourceContext, SourceStats
-from serd.config.address import masked, scrubbed, with_login
+from serd.config.secrets import masked, scrubbed, with_login
 from serd.errors import UnavailableError
 from serd.program import Child, ending, environment
 

@@ -1,4 +1,4 @@
-"""``serd config``: what is set, whether it is valid, and what could be."""
+"""``serd config``: show and check the configuration, and print its JSON Schema."""
 
 from __future__ import annotations
 
@@ -41,14 +41,8 @@ def validate(invocation: Invocation) -> None:
 
 
 @config.command()
-@click.option("--markdown", is_flag=True, help="As a page for people: docs/configuration.md.")
-def schema(markdown: bool) -> None:
+def schema() -> None:
     """Print the JSON Schema of the configuration file."""
-    if markdown:
-        from serd.config import page
-
-        echo(page.markdown(), lines=True, nl=False)
-        return
     from serd.config.schema import json_schema
 
     echo(json.dumps(json_schema(), indent=2), lines=True)

@@ -63,8 +63,8 @@ class Invocation:
         """Let ``--source`` say what to listen to, also where the file names a program."""
         self.override("audio.source", source, "--source")
         if source is not None:
-            from serd.config.address import blanked
             from serd.config.loading import Override
+            from serd.config.secrets import blanked
 
             self.overrides.append(Override("audio.command", "[]", "--source"))
             hide_argument(source, blanked(source))
@@ -110,7 +110,7 @@ def _add_overrides(context: click.Context, __: click.Parameter, value: tuple[str
         if key.strip().endswith("password"):
             hide_argument(setting, f"{key}={'*' * len(secret)}")
         elif "://" in secret:
-            from serd.config.address import blanked
+            from serd.config.secrets import blanked
 
             hide_argument(setting, f"{key}={blanked(secret)}")
 

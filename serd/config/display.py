@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import yaml
 
-from serd.config.address import masked as masked_url
-from serd.config.address import scrubbed
+from serd.config.checks import value_of
 from serd.config.keys import KEYS, SECTIONS
-from serd.config.limits import MASK
-from serd.config.relations import value_of
+from serd.config.secrets import MASK, scrubbed
+from serd.config.secrets import masked as masked_url
 
 if TYPE_CHECKING:
     from serd.config.loading import Loaded

@@ -14,10 +14,10 @@ import msgspec
 import msgspec.inspect as mi
 from msgspec import Struct
 
-from serd.config.address import holds_secret
+from serd.config.checks import inherit, problems_between, problems_of_sources, value_of
 from serd.config.convert import INVALID, Converter
-from serd.config.defaults import default_journal_path
-from serd.config.document import DocumentError, Mapping, Node, Scalar, parse
+from serd.config.document import DocumentError, Mapping, Node, Scalar, parse, read
+from serd.config.fields import default_journal_path
 from serd.config.keys import KEYS, SECTIONS, Key, Section, join
 from serd.config.problems import (
     allowed,
@@ -27,10 +27,8 @@ from serd.config.problems import (
     unknown_key,
     without_passwords,
 )
-from serd.config.reading import read
-from serd.config.relations import problems_between, value_of
 from serd.config.schema import Config
-from serd.config.sources import inherit, problems_of_sources
+from serd.config.secrets import holds_secret
 from serd.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import difflib
 import re
-import unicodedata
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec.inspect as mi
 
-from serd.config.address import scrubbed
 from serd.config.document import Mapping, Node, Scalar
+from serd.config.fields import MAX_TEXT, node_name_from
 from serd.config.keys import KEYS, SECTIONS, join
-from serd.config.limits import LONGEST_TEXT, MASK
+from serd.config.secrets import MASK, scrubbed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,16 +24,6 @@ _LONGEST_SHOWN: Final = 60
 
 _RUN_ON: Final = re.compile(r"(?i)(passw\w*['\"]?:)\S.*")
 """``password:secret``, which YAML takes for one word."""
-
-
-_SPELT: Final = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "æ": "ae", "ø": "o"})
-
-
-def as_node(text: str) -> str:
-    """A name that a node may have, made of what people call a place: kueche of Küche."""
-    spelt = unicodedata.normalize("NFC", text).lower().translate(_SPELT)
-    plain = unicodedata.normalize("NFKD", spelt).encode("ascii", "ignore").decode()
-    return re.sub(r"[^a-z0-9_-]+", "-", plain).strip("-")[:64]
 
 
 def place(origin: str, line: int) -> str:
@@ -126,7 +115,7 @@ def allowed(kind: mi.Type, words: str | None = None) -> str:
                 phrase += f" from {kind.ge:.9g} to {kind.le:.9g}"
         case mi.StrType():
             phrase = words or "a line of text"
-            if kind.max_length is not None and kind.max_length < LONGEST_TEXT:
+            if kind.max_length is not None and kind.max_length < MAX_TEXT:
                 phrase += f", at most {kind.max_length} characters"
         case mi.VarTupleType():
             some = f"at least {kind.min_length}" if kind.min_length else "any number"
@@ -152,7 +141,9 @@ def not_allowed(name: str, value: Node, kind: mi.Type, extra: dict[str, Any]) ->
     shown = quoted(value, secret=bool(extra.get("secret")))
     sentence = f"{name} = {shown} is not allowed; allowed: {allowed(kind, extra.get('allowed'))}"
     if name.rpartition(".")[2] == "node" and isinstance(value, Scalar) and not value.null:
-        node = as_node(value.text) if value.text.isprintable() and len(value.text) <= 64 else ""
+        node = (
+            node_name_from(value.text) if value.text.isprintable() and len(value.text) <= 64 else ""
+        )
         return f"{sentence}; write node: {node}, and name: {shown} for people" if node else sentence
     meant = nearest(value.text, choices(kind)) if isinstance(value, Scalar) else None
     return f"{sentence}; did you mean {meant}?" if meant else sentence

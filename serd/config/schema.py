@@ -14,9 +14,18 @@ import msgspec.json
 from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
-from serd.config.address import is_url, scrubbed
-from serd.config.defaults import default_journal_path, default_node
-from serd.config.limits import MASK, between, clock, node_name, text, title, topic
+from serd.config.fields import (
+    between,
+    clock,
+    default_journal_path,
+    default_node,
+    language_tag,
+    node_name,
+    text,
+    title,
+    topic,
+)
+from serd.config.secrets import MASK, is_url, scrubbed
 from serd.errors import UsageError
 
 
@@ -475,12 +484,10 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     language: (
         Annotated[
             str,
-            Meta(
-                pattern="^[a-zA-Z]{2,3}([_-][a-zA-Z0-9]{2,8})?$",
-                description="Language of emotions and states where people read them, such as de: "
+            language_tag(
+                "Language of emotions and states where people read them, such as de: "
                 "on the terminal and in Home Assistant. Topics and JSON stay English. null: as "
                 "the environment says (LANG).",
-                extra={"allowed": "a language such as en or de"},
             ),
         ]
         | None

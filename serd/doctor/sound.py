@@ -17,7 +17,7 @@ from serd.audio.meter import LevelMeter, Reading
 from serd.audio.open import make_source
 from serd.audio.source import EndOfSource, SourceStats
 from serd.audio.stream import read_password
-from serd.config.address import masked
+from serd.config.secrets import masked
 from serd.doctor.finding import Finding, fail, failed, ok, skip, warn
 from serd.doctor.loudness import NOTABLE_OFFSET, advise, advise_voice
 from serd.errors import SerdError

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from serd.config.address import (
+from serd.config.secrets import (
     blanked,
     holds_secret,
     is_url,

@@ -7,7 +7,7 @@ import yaml
 
 from serd.config.keys import KEYS
 from serd.config.loading import load
-from serd.config.page import markdown
+from tools.docs.configuration import markdown
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 

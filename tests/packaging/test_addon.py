@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from serd.addon.microphone import same_device
-from serd.addon.options import OFFERED, configuration, defaults, option_name, supervisor_schema
+from serd.addon.supervisor import OFFERED, configuration, defaults, option_name, supervisor_schema
 from serd.config.loading import load
 from serd.version import VERSION
 from tests.layer import TREE

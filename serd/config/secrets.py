@@ -6,7 +6,8 @@ import re
 from typing import Final
 from urllib.parse import quote, unquote
 
-from serd.config.limits import MASK
+MASK: Final = "********"
+"""Replaces a secret wherever a configuration is shown."""
 
 SCHEMES: Final = ("rtsp", "rtsps", "http", "https", "udp", "rtp", "srt", "rtmp", "rtmps")
 """Of the URLs that are taken: live streams, and nothing that names a file or a device."""

@@ -1,8 +1,9 @@
-"""The page about the configuration, made of the schema: ``serd config schema --markdown``."""
+"""Prints docs/configuration.md, generated from the schema."""
 
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec.inspect as mi
@@ -169,3 +170,7 @@ quiet_hours:
 
 def _yaml(value: Any) -> str:
     return json.dumps(list(value) if isinstance(value, tuple) else value)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown())

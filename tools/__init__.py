@@ -1,0 +1,1 @@
+"""Programs for working on serd; not part of the package."""
