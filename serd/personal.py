@@ -15,7 +15,7 @@ from serd.events.clock import Clock, parse_rfc3339
 from serd.events.corrections import NOT, REVISION_KEY, Correction, CorrectionStore
 from serd.model.emotions import UNCERTAIN
 from serd.model.personal import PASSED_MOST, Adaptation, Lesson, fit
-from serd.mqtt.correct import LAST, CorrectRequest, CorrectResult, check_emotion
+from serd.mqtt.commands import LAST, CorrectRequest, CorrectResult, check_emotion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from serd.audio.file import FileSource
+from serd.backoff import Backoff
 from serd.config.schema import SpeechConfig
 from serd.daemon.event_writer import EventsRefusedError, EventWriter
 from serd.daemon.pipeline import Pipeline
@@ -18,11 +19,10 @@ from serd.events.journal import Journal
 from serd.events.state import Mood
 from serd.model.classifier import Classifier
 from serd.model.recogniser import Recogniser
-from serd.mqtt.backoff import Backoff
-from serd.mqtt.memory import MemoryPublisher
 from serd.speech import Segmenter, make_vad
 from tests.broker import wait_until
 from tests.events.making import MODEL, event
+from tests.mqtt.memory import MemoryPublisher
 from tests.system.node import SAMPLE
 
 if TYPE_CHECKING:

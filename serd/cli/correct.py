@@ -37,7 +37,7 @@ def correct(invocation: Invocation, words: tuple[str, ...], node: str | None) ->
     which, word = _words(words)
     config = invocation.load().config
     from serd.mqtt.access import Access
-    from serd.mqtt.correct import CorrectRequest, send
+    from serd.mqtt.commands import CorrectRequest, send
     from serd.mqtt.topics import Topics
 
     try:

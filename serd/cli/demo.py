@@ -100,7 +100,7 @@ def _with_broker(config: Config, stack: ExitStack) -> Config:
         if reason is None:
             return config
         _say(f"{reason}; so serd brings its own broker")
-    from serd.mqtt.embedded import EmbeddedBroker
+    from serd.mqtt.broker import EmbeddedBroker
 
     try:
         own = mqtt.host in {"embedded", "localhost", "127.0.0.1"}

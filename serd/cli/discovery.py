@@ -29,7 +29,7 @@ def remove(invocation: Invocation, node: str | None, purge: bool) -> None:
     announces itself again with its next connection.
     """
     config = invocation.load().config
-    from serd.mqtt.forgetting import forget
+    from serd.mqtt.retained import forget
 
     try:
         if node is None and config.sources:

@@ -20,7 +20,7 @@ def forget(invocation: Invocation, node: str) -> None:
     """
     config = invocation.load().config
     from serd.config.problems import nearest
-    from serd.mqtt.forgetting import forget as forget_node
+    from serd.mqtt.retained import forget as forget_node
 
     try:
         done = forget_node(config.mqtt, node)

@@ -430,7 +430,7 @@ def _metrics(daemon: Daemon) -> Iterator[None]:
 @contextmanager
 def _embedded(port: int) -> Iterator[None]:
     """A broker of our own, for as long as the daemon runs."""
-    from serd.mqtt.embedded import EmbeddedBroker  # noqa: PLC0415 (asyncio and amqtt: heavy, optional)
+    from serd.mqtt.broker import EmbeddedBroker  # noqa: PLC0415 (asyncio and amqtt: heavy, optional)
 
     with EmbeddedBroker(port=port) as broker:
         log.info("embedded broker on 127.0.0.1:%d", broker.port)

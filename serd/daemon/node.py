@@ -18,6 +18,7 @@ from serd import language
 from serd.audio.file import FileSource
 from serd.audio.level import FLOOR_DBFS
 from serd.audio.open import make_source
+from serd.backoff import Backoff
 from serd.daemon.mute import MUTE_KEY, QuietTimes, remembered_mute
 from serd.daemon.pipeline import Condition, Pipeline
 from serd.daemon.supervisor import Part
@@ -28,9 +29,7 @@ from serd.events.telemetry import Telemetry
 from serd.model.gathering import Gatherer
 from serd.model.home import SENSITIVITIES
 from serd.model.recogniser import Recogniser
-from serd.mqtt.backoff import Backoff
-from serd.mqtt.commands import Command
-from serd.mqtt.correct import WAITING, encode_result, read_request
+from serd.mqtt.commands import WAITING, Command, encode_result, read_request
 from serd.mqtt.publisher import MqttPublisher
 from serd.mqtt.topics import Topics
 from serd.speech import Segmenter
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
     from serd.events.telemetry import ProcessFigures
     from serd.model.classifier import Classifier
     from serd.model.home import Sensitivity
-    from serd.mqtt.correct import CorrectRequest
+    from serd.mqtt.commands import CorrectRequest
     from serd.personal import Personal
 
 log = logging.getLogger(__name__)

@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from serd.audio.source import Block, Source
+    from serd.backoff import Backoff
     from serd.daemon.event_writer import EventWriter
     from serd.events.state import Mood
     from serd.model.gathering import Gatherer, Told
     from serd.model.recogniser import Recogniser, Recognition
-    from serd.mqtt.backoff import Backoff
     from serd.mqtt.publisher import Publisher
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Final
 
-from serd.mqtt.backoff import Backoff
+from serd.backoff import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,7 +19,7 @@ from serd.events.clock import parse_rfc3339, rfc3339
 from serd.events.history import csv_lines
 from serd.language import accepted, catalogue
 from serd.model.emotions import COORDINATES, EMOTIONS, UNCERTAIN
-from serd.mqtt.correct import CorrectRequest
+from serd.mqtt.commands import CorrectRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from serd.errors import UnavailableError
 from serd.mqtt.access import Access
-from serd.mqtt.commands import encode_switch
-from serd.mqtt.correct import send
-from serd.mqtt.forgetting import forget
+from serd.mqtt.commands import encode_switch, send
 from serd.mqtt.link import Link
+from serd.mqtt.retained import forget
 from serd.mqtt.topics import Topics
 
 if TYPE_CHECKING:
     from serd.config import MqttConfig
-    from serd.mqtt.correct import CorrectRequest, CorrectResult
+    from serd.mqtt.commands import CorrectRequest, CorrectResult
 
 _PATIENCE_S: Final = 5.0
 _AT_ONCE: Final = 4

@@ -19,9 +19,9 @@ from serd.doctor.finding import Finding, fail, failed, ok, skip, warn
 from serd.errors import ConfigError
 from serd.events.state import decode_state, microphone
 from serd.mqtt.access import EMBEDDED, Access
+from serd.mqtt.client import explain
 from serd.mqtt.discovery import discovery_payload
 from serd.mqtt.link import Link, LinkError
-from serd.mqtt.reasons import explain
 from serd.mqtt.topics import Topics
 from serd.version import VERSION
 

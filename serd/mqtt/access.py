@@ -1,52 +1,57 @@
-"""How to reach the broker and log in there: address, TLS and secrets, checked.
+"""Access to the broker: address, TLS and login, validated.
 
-Publisher, follower and doctor share this, so that what one of them can reach the others can too.
+Shared by publisher, follower and doctor, so that they all connect in the same way.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import os
 import stat
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from serd.errors import ConfigError
-from serd.mqtt.credentials import handed_over
-from serd.mqtt.incoming import BoundedClient
+from serd.mqtt.client import BoundedClient
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Mapping
 
     from serd.config import MqttConfig
 
 EMBEDDED: Final = "embedded"
-"""As ``mqtt.host``: serd's own broker on loopback."""
+"""Value of ``mqtt.host`` that selects serd's own broker on loopback."""
 
 LOOPBACK: Final = "127.0.0.1"
 """Where the embedded broker listens."""
 
-_OLD_S: Final = 3600.0
-"""A broker that did not know MQTT 5 may have been renewed after so long."""
+_MQTT311_ONLY_S: Final = 3600.0
+"""How long a broker counts as one that only speaks MQTT 3.1.1; it may be upgraded meanwhile."""
 
-_SECRET_BYTES_MAX = 65_535  # what an MQTT password can hold
+CREDENTIAL_STORE: Final = Path("/etc/credstore")
+"""Where systemd keeps the files named by ``LoadCredential=``."""
+
+_SECRET_BYTES_MAX: Final = 65_535  # what an MQTT password can hold
 
 
 class Access:
-    """A checked way to the broker.
+    """Validated connection settings.
 
-    Password file, certificates and key are read again for each client, so that a renewed
-    certificate or a changed password is used from the next connection on.
+    Password file, certificates and key are read again for each client, so that the next connection
+    uses a renewed certificate or a changed password.
 
     Args:
-        settings: The configuration's ``mqtt`` section. With ``host: embedded`` the client goes to
-            loopback, without login and without TLS.
+        settings: The configuration's ``mqtt`` section. With ``host: embedded`` clients connect to
+            loopback, without login or TLS.
 
     Raises:
-        ConfigError: A file is missing or not what it should be, or settings contradict each
-            other; the message names key and file, never a secret.
+        ConfigError: A file is missing or invalid, or settings contradict each other; the message
+            names the key and the file, never a secret.
     """
 
     def __init__(self, settings: MqttConfig) -> None:
@@ -55,25 +60,25 @@ class Access:
         self.port = settings.port
         self.keepalive_s = settings.keepalive_s
         self.username = None if embedded else settings.username
-        self._settings = handed_over(settings)
+        self._settings = with_credentials(settings)
         self._embedded = embedded
-        self._old_until = 0.0
+        self._mqtt311_until = 0.0
         self.tls = not embedded and settings.tls.active
         """Whether the connection is encrypted."""
         self.warnings = tuple(self._check())
-        """Sentences about what works but should not stay so (who can read a secret)."""
+        """Settings that work but are unwise, such as a secret that everybody can read."""
 
     def __repr__(self) -> str:
         return f"Access({self.address}, tls={self.tls}, login={self.username is not None})"
 
     @property
     def address(self) -> str:
-        """``host:port``, for people."""
+        """``host:port``, for messages."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def local(self) -> bool:
-        """Whether the broker is on this machine, so that nobody between can listen."""
+        """Whether the broker is on this machine, so that no network carries the traffic."""
         name = self.host.lower().rstrip(".")
         if name == "localhost" or name.endswith(".localhost"):
             return True
@@ -83,30 +88,30 @@ class Access:
             return False
 
     def versions(self) -> tuple[MQTTProtocolVersion, ...]:
-        """Versions of MQTT to be tried, in that order."""
-        if self._embedded or time.monotonic() < self._old_until:
+        """MQTT versions to try, in this order."""
+        if self._embedded or time.monotonic() < self._mqtt311_until:
             return (MQTTProtocolVersion.MQTTv311,)
         return MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311
 
-    def speaks_only_old(self) -> None:
-        """The broker knows MQTT 3.1.1 and not 5: spare it the question for a while."""
-        self._old_until = time.monotonic() + _OLD_S
+    def prefer_mqtt311(self) -> None:
+        """Skip MQTT 5 for a while, because the broker does not support it."""
+        self._mqtt311_until = time.monotonic() + _MQTT311_ONLY_S
 
-    def may_speak_new(self) -> None:
-        """Ask it again with the next connection."""
-        self._old_until = 0.0
+    def try_mqtt5(self) -> None:
+        """Try MQTT 5 again at the next connection."""
+        self._mqtt311_until = 0.0
 
     def client(
         self, client_id: str, version: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv5
     ) -> BoundedClient:
-        """A new client, ready to connect.
+        """Make a client that is ready to connect.
 
         Args:
-            client_id: Its name on the broker.
-            version: Of MQTT, see :meth:`versions`.
+            client_id: Its client id.
+            version: MQTT version, see :meth:`versions`.
 
         Raises:
-            ConfigError: As the constructor; files may have changed since.
+            ConfigError: As in the constructor; files may have changed since.
         """
         client = BoundedClient(
             CallbackAPIVersion.VERSION2,
@@ -124,14 +129,14 @@ class Access:
         return client
 
     def tls_context(self) -> ssl.SSLContext | None:
-        """What encrypts a connection and verifies the broker; None without TLS.
+        """The context that encrypts connections and verifies the broker; None without TLS.
 
         Raises:
-            ConfigError: As the constructor; files may have changed since.
+            ConfigError: As in the constructor; files may have changed since.
         """
         if not self.tls:
             return None
-        from serd.mqtt.tls import tls_context  # noqa: PLC0415 - OpenSSL: 4 MB, for who wants it
+        from serd.mqtt.tls import tls_context  # noqa: PLC0415 - OpenSSL takes 4 MB
 
         return tls_context(self._settings.tls)
 
@@ -169,7 +174,7 @@ class Access:
         try:
             with Path(path).open("rb") as file:
                 line = file.readline(_SECRET_BYTES_MAX + 3).rstrip(b"\r\n")
-            password = line.decode("utf-8-sig")  # some editors begin a file with a mark
+            password = line.decode("utf-8-sig")  # some editors write a byte order mark
         except OSError as error:
             denied = isinstance(error, PermissionError)
             raise ConfigError(
@@ -179,7 +184,7 @@ class Access:
                 else None,
             ) from None
         except UnicodeDecodeError:
-            # "from None": the original carries the bytes of the secret.
+            # "from None": the original error contains the secret.
             raise ConfigError(f"mqtt.password_file: {path} is not UTF-8 text") from None
         if not password or len(line) > _SECRET_BYTES_MAX:
             raise ConfigError(f"mqtt.password_file: the first line of {path} holds no password")
@@ -194,3 +199,36 @@ def _readable_by_all(key: str, path: str) -> list[str]:
     if mode & stat.S_IROTH:
         return [f"{key}: everybody on this machine can read {path}; chmod 600 it"]
     return []
+
+
+def with_credentials(settings: MqttConfig, env: Mapping[str, str] | None = None) -> MqttConfig:
+    """Replace paths in systemd's credential store by the copies made for this process.
+
+    The service's user cannot read ``/etc/credstore``. systemd copies each file that the unit names
+    (``LoadCredential=``) into ``$CREDENTIALS_DIRECTORY``, readable for this service only
+    (systemd.exec(5)). Since the configuration names the file in the store, it also works for a
+    command that root runs.
+
+    Args:
+        settings: The configuration's ``mqtt`` section.
+        env: Replaces the process's environment.
+
+    Returns:
+        The settings with a copy's path wherever there is one.
+    """
+    folder = (os.environ if env is None else env).get("CREDENTIALS_DIRECTORY")
+    if not folder:
+        return settings
+
+    def copied(path: str | None) -> str | None:
+        if path is None or Path(path).parent != CREDENTIAL_STORE:
+            return path
+        copy = Path(folder) / Path(path).name
+        return str(copy) if copy.exists() else path
+
+    tls = settings.tls
+    return replace(
+        settings,
+        password_file=copied(settings.password_file),
+        tls=replace(tls, ca=copied(tls.ca), cert=copied(tls.cert), key=copied(tls.key)),
+    )

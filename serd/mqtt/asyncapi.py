@@ -21,7 +21,7 @@ from serd.events.state import TOLD, RoomState
 from serd.events.telemetry import Telemetry
 from serd.model.emotions import EMOTIONS, UNCERTAIN
 from serd.model.home import SENSITIVITIES
-from serd.mqtt.correct import CorrectResult
+from serd.mqtt.commands import CorrectResult
 from serd.mqtt.discovery import discovery_topic
 from serd.mqtt.topics import Topics
 from serd.version import VERSION

@@ -8,21 +8,20 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
+from serd.backoff import Backoff
 from serd.errors import ConfigError
 from serd.logs import RepeatedWarnings
 from serd.mqtt.access import Access
-from serd.mqtt.backoff import Backoff
-from serd.mqtt.incoming import MESSAGE_LIMIT
+from serd.mqtt.client import MESSAGE_LIMIT, Wake
 from serd.mqtt.link import Link, LinkError
 from serd.mqtt.messages import EventMessage, Message, decode_message
 from serd.mqtt.topics import KINDS, Kind, filters
-from serd.mqtt.wake import Wake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from serd.config import MqttConfig
-    from serd.mqtt.incoming import Incoming
+    from serd.mqtt.client import Incoming
 
 _log = logging.getLogger(__name__)
 

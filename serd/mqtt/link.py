@@ -23,8 +23,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from serd.errors import UnavailableError
-from serd.mqtt.incoming import PACKET_LIMIT
-from serd.mqtt.reasons import (
+from serd.mqtt.client import (
+    PACKET_LIMIT,
     explain,
     explain_alert,
     explain_connack,
@@ -41,8 +41,7 @@ if TYPE_CHECKING:
     from paho.mqtt.reasoncodes import ReasonCode
 
     from serd.mqtt.access import Access
-    from serd.mqtt.incoming import Giant, Incoming
-    from serd.mqtt.wake import Wake
+    from serd.mqtt.client import Giant, Incoming, Wake
 
 _CONNECT_TIMEOUT_S: Final = 5.0
 _MISC_INTERVAL_S: Final = 1.0
@@ -197,10 +196,10 @@ class Link:
             found = self._attempt(version, give_up, wake)
             if found is None:
                 if version != versions[0]:
-                    access.speaks_only_old()
+                    access.prefer_mqtt311()
                 return
             failure = found
-        access.may_speak_new()
+        access.try_mqtt5()
         if not failure:
             failure = explain_silence(access, at_once=_hangs_up_unasked(access))
         raise LinkError(failure)

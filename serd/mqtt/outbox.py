@@ -11,7 +11,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from serd.mqtt.acceptance import Echo
+from serd.mqtt.refusals import Echo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
+from serd.backoff import Answer, Backoff
 from serd.errors import ConfigError, SerdError
 from serd.events.event import encode
 from serd.events.state import encode_state
 from serd.histogram import Histogram
 from serd.logs import RepeatedWarnings
-from serd.mqtt.acceptance import Echo, Refusals, Suspicion
 from serd.mqtt.access import EMBEDDED, Access
-from serd.mqtt.backoff import Answer, Backoff
+from serd.mqtt.client import MESSAGE_LIMIT, Wake
 from serd.mqtt.commands import (
     Command,
     Commands,
@@ -34,12 +34,11 @@ from serd.mqtt.commands import (
     sensitivity_command,
 )
 from serd.mqtt.discovery import birth_topic, discovery_payload, discovery_topic
-from serd.mqtt.incoming import MESSAGE_LIMIT
 from serd.mqtt.link import Delivery, Link, LinkError, packet_bytes
 from serd.mqtt.outbox import Board, EventQueue, EventStore
+from serd.mqtt.refusals import Echo, Refusals, Suspicion
 from serd.mqtt.status import OFFLINE, ONLINE, OwnStatus
 from serd.mqtt.topics import Topics
-from serd.mqtt.wake import Wake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -49,7 +48,7 @@ if TYPE_CHECKING:
     from serd.events.state import RoomState
     from serd.language import Catalogue
     from serd.model.home import Sensitivity
-    from serd.mqtt.incoming import Incoming
+    from serd.mqtt.client import Incoming
     from serd.mqtt.link import Limits
 
 _log = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ import math
 import time
 from typing import TYPE_CHECKING, Final
 
-from serd.mqtt.acceptance import ECHO_S, NO_ECHO, Refusals
-from serd.mqtt.backoff import Answer
+from serd.backoff import Answer
+from serd.mqtt.refusals import ECHO_S, NO_ECHO, Refusals
 
 if TYPE_CHECKING:
     from serd.logs import RepeatedWarnings

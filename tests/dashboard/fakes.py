@@ -10,7 +10,7 @@ from serd.dashboard.app import make_app
 from serd.dashboard.settings import Settings
 from serd.dashboard.watch import Watch
 from serd.errors import UnavailableError
-from serd.mqtt.correct import CorrectRequest, CorrectResult
+from serd.mqtt.commands import CorrectRequest, CorrectResult
 from serd.mqtt.messages import ClearedMessage, EventMessage, Message, MuteMessage, StatusMessage
 from tests.dashboard.making import made_event, now_ms
 

@@ -14,7 +14,7 @@ from serd.dashboard.settings import Settings, is_loopback, read_token
 from serd.errors import UsageError
 from serd.events.corrections import Correction, CorrectionStore
 from serd.events.journal import Journal
-from serd.mqtt.correct import CorrectRequest
+from serd.mqtt.commands import CorrectRequest
 from serd.mqtt.messages import StatusMessage
 from tests.dashboard.fakes import TOKEN, World
 from tests.dashboard.making import made_event, now_ms

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from serd.audio.stdin import StdinSource
+from serd.backoff import Backoff
 from serd.config.schema import SpeechConfig
 from serd.daemon.event_writer import EventWriter
 from serd.daemon.pipeline import Pipeline
@@ -21,11 +22,10 @@ from serd.events.journal import Journal
 from serd.events.state import Mood
 from serd.model.classifier import Classifier
 from serd.model.recogniser import Recogniser
-from serd.mqtt.backoff import Backoff
-from serd.mqtt.memory import MemoryPublisher
 from serd.speech import Segmenter, make_vad
 from tests.broker import Recorder, wait_until
 from tests.faults.proof import EMOTION, journalled, prove_delivery
+from tests.mqtt.memory import MemoryPublisher
 from tests.system.node import Node
 
 if TYPE_CHECKING:

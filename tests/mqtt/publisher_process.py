@@ -10,9 +10,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from serd.backoff import Backoff
 from serd.config import MqttConfig
 from serd.events.journal import Journal
-from serd.mqtt.backoff import Backoff
 from serd.mqtt.publisher import MqttPublisher
 from tests.mqtt.samples import NODE, new_event, room
 

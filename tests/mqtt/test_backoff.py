@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from serd.mqtt.backoff import Backoff
+from serd.backoff import Backoff
 
 
 class FakeClock:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from serd.config import MqttConfig, TlsConfig
-from serd.mqtt.access import Access
-from serd.mqtt.credentials import handed_over
+from serd.mqtt.access import Access, with_credentials
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +23,7 @@ def test_a_stored_file_is_read_where_systemd_has_put_it(tmp_path: Path) -> None:
     )
     for name in ("serd.mqtt-password", "key", "ca.pem"):
         (tmp_path / name).touch()
-    handed = handed_over(settings, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    handed = with_credentials(settings, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
     assert handed.password_file == str(tmp_path / "serd.mqtt-password")
     assert handed.tls.key == str(tmp_path / "key")
     assert handed.tls.cert == "/etc/credstore/cert"  # not handed over
@@ -33,7 +32,7 @@ def test_a_stored_file_is_read_where_systemd_has_put_it(tmp_path: Path) -> None:
 
 def test_without_systemd_every_path_is_as_written() -> None:
     settings = MqttConfig(username="serd", password_file=STORED)
-    assert handed_over(settings, {}) == settings
+    assert with_credentials(settings, {}) == settings
 
 
 def test_the_way_to_the_broker_uses_them(

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from serd.backoff import Backoff
 from serd.config import MqttConfig
 from serd.errors import ConfigError, UnavailableError
 from serd.events.event import decode
 from serd.events.journal import Journal
 from serd.mqtt.access import Access
-from serd.mqtt.backoff import Backoff
-from serd.mqtt.embedded import EmbeddedBroker
+from serd.mqtt.broker import EmbeddedBroker
 from serd.mqtt.link import Link
 from serd.mqtt.publisher import MqttPublisher
 from tests.broker import TIMEOUT_S, Recorder, wait_until
@@ -115,7 +115,7 @@ def test_port_taken() -> None:
 
 
 def test_start_failure_of_the_broker_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serd.mqtt.embedded._check_port", lambda _port: None)
+    monkeypatch.setattr("serd.mqtt.broker._check_port", lambda _port: None)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         broker = EmbeddedBroker(taken.getsockname()[1])
         with pytest.raises(UnavailableError, match="cannot listen"):
@@ -166,7 +166,7 @@ import logging, time
 logging.basicConfig(level=logging.INFO)
 from serd.config import MqttConfig
 from serd.mqtt.access import Access
-from serd.mqtt.embedded import EmbeddedBroker
+from serd.mqtt.broker import EmbeddedBroker
 from serd.mqtt.link import Link
 with EmbeddedBroker() as broker:
     polite = Link(Access(MqttConfig(port=broker.port)), "polite"); polite.open(); polite.close()

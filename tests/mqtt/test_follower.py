@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Self
 import pytest
 from msgspec.structs import replace
 
+from serd.backoff import Backoff
 from serd.config import MqttConfig
 from serd.errors import ConfigError
 from serd.events.event import encode
-from serd.mqtt.backoff import Backoff
 from serd.mqtt.follower import Follower
 from serd.mqtt.messages import EventMessage, Message, StatusMessage
 from serd.mqtt.topics import KINDS, Kind

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from serd.backoff import Backoff
 from serd.config import MqttConfig
 from serd.events.event import decode
 from serd.events.journal import Journal
-from serd.mqtt import acceptance, outbox
-from serd.mqtt.acceptance import Suspicion
+from serd.mqtt import outbox, refusals
 from serd.mqtt.access import Access
-from serd.mqtt.backoff import Backoff
+from serd.mqtt.broker import EmbeddedBroker
 from serd.mqtt.discovery import discovery_payload
-from serd.mqtt.embedded import EmbeddedBroker
 from serd.mqtt.link import Limits, Link, LinkError, packet_bytes
 from serd.mqtt.publisher import MqttPublisher
+from serd.mqtt.refusals import Suspicion
 from serd.mqtt.topics import Topics
 from tests.broker import TIMEOUT_S, Mosquitto, Recorder, mosquitto, wait_until
 from tests.mqtt.samples import NODE, journalled, new_event, room
@@ -242,7 +242,7 @@ def test_without_mqtt_5_the_message_that_ends_the_connection_is_found(
 def test_without_mqtt_5_what_does_not_come_back_is_not_delivered(
     tmp_path: Path, start: Start, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(acceptance, "ECHO_S", 0.5)
+    monkeypatch.setattr(refusals, "ECHO_S", 0.5)
     monkeypatch.setattr("serd.mqtt.status.ECHO_S", 0.5)
     rule = tmp_path / "acl"
     rule.write_text("topic read #\n")

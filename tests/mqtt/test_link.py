@@ -12,8 +12,8 @@ import pytest
 
 from serd.config import MqttConfig, TlsConfig
 from serd.mqtt.access import Access
+from serd.mqtt.client import Wake
 from serd.mqtt.link import Link, LinkError
-from serd.mqtt.wake import Wake
 from tests.broker import TIMEOUT_S, Certificates, Mosquitto, Recorder, free_port, mosquitto
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import inspect
 from typing import TYPE_CHECKING
 
 from serd.events.journal import Journal
-from serd.mqtt.memory import MemoryPublisher
 from serd.mqtt.publisher import MqttPublisher, Publisher
+from tests.mqtt.memory import MemoryPublisher
 from tests.mqtt.samples import NODE, new_event, room
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from serd.backoff import Backoff
 from serd.config import MqttConfig, TlsConfig
 from serd.errors import ConfigError, UnavailableError
 from serd.events.event import Event, decode, encode, event_schema
 from serd.events.journal import Journal
-from serd.mqtt.backoff import Backoff
 from serd.mqtt.commands import parse_switch
 from serd.mqtt.discovery import discovery_payload
 from serd.mqtt.publisher import MqttPublisher, Publisher

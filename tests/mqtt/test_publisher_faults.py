@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
+from serd.backoff import Backoff
 from serd.config import MqttConfig
 from serd.events.event import decode
 from serd.events.journal import Journal
-from serd.mqtt.backoff import Backoff
 from serd.mqtt.publisher import MqttPublisher
 from tests.broker import TIMEOUT_S, Mosquitto, Recorder, mosquitto, wait_until
 from tests.mqtt.samples import NODE, journalled, new_event, room

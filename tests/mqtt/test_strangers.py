@@ -17,11 +17,11 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from serd.backoff import Backoff
 from serd.config import MqttConfig
 from serd.events.journal import Journal
 from serd.mqtt.access import Access
-from serd.mqtt.backoff import Backoff
-from serd.mqtt.incoming import PACKET_LIMIT
+from serd.mqtt.client import PACKET_LIMIT
 from serd.mqtt.link import Link
 from serd.mqtt.publisher import MqttPublisher
 from tests.broker import TIMEOUT_S, Mosquitto, Recorder, wait_until

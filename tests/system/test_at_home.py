@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from serd.audio.source import Block, EndOfSource, SourceStats
+from serd.backoff import Backoff
 from serd.daemon.event_writer import EventWriter
 from serd.daemon.pipeline import Pipeline
 from serd.events.clock import parse_rfc3339
@@ -25,11 +26,10 @@ from serd.model.gathering import Gatherer
 from serd.model.home import SENSITIVITIES
 from serd.model.model_file import ModelFile
 from serd.model.recogniser import Recognition
-from serd.mqtt.backoff import Backoff
-from serd.mqtt.memory import MemoryPublisher
 from serd.speech.utterance import Utterance
 from tests.broker import Recorder, mosquitto, wait_until
 from tests.models import HOME, as_at_home, at_home
+from tests.mqtt.memory import MemoryPublisher
 from tests.system.node import SAMPLE, Node, json_lines, run_serd
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from serd.audio.source import EndOfSource, SourceStats
+from serd.backoff import Backoff
 from serd.daemon.event_writer import EventWriter
 from serd.daemon.pipeline import Pipeline
 from serd.events.event import ModelRef
 from serd.events.state import Mood
-from serd.mqtt.backoff import Backoff
-from serd.mqtt.memory import MemoryPublisher
 from tests.broker import wait_until
+from tests.mqtt.memory import MemoryPublisher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -45,11 +45,11 @@ class MemoryPublisher:
         """Begin."""
         self.running = True
 
-    def stop(self, timeout: float = 2.0) -> None:  # noqa: ARG002 - of the protocol
+    def stop(self, timeout: float = 2.0) -> None:
         """End."""
         self.running = False
 
-    def drain(self, timeout: float) -> bool:  # noqa: ARG002 - of the protocol
+    def drain(self, timeout: float) -> bool:
         """Nothing ever waits, unless the broker is away."""
         return self.connected
 
