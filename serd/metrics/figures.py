@@ -1,13 +1,12 @@
 """Every figure that Prometheus is given: name, kind, labels, meaning, and where it is read.
 
 Names follow Prometheus's conventions: base units (seconds, bytes), counters end in ``_total``. The
-table in docs/metrics.md is made of this module (``python -m serd.metrics.figures FILE``).
+table in docs/metrics.md is made from this module by ``tools.docs.metrics``.
 """
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, get_args
 
 from msgspec import Struct
@@ -353,24 +352,3 @@ def rows(figure: NodeFigure | DaemonFigure, daemon: Observed) -> Iterator[tuple[
         for labels, value in figure.read(daemon):
             if value is not None:
                 yield list(labels), value
-
-
-def markdown() -> str:
-    """The table of docs/metrics.md."""
-    lines = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
-    for figure in FIGURES:
-        labels = ", ".join(f"`{label}`" for label in figure.all_labels)
-        lines.append(f"| `{figure.name}` | {figure.kind} | {labels} | {figure.help} |")
-    return "\n".join(lines) + "\n"
-
-
-def written(page: str) -> str:
-    """A page with the table as it is now between the two comments that mark its place."""
-    before, begin, rest = page.partition("<!-- figures: begin (written by `make docs`) -->\n")
-    _, end, after = rest.partition("<!-- figures: end -->")
-    return f"{before}{begin}{markdown()}{end}{after}"
-
-
-if __name__ == "__main__":
-    _file = Path(sys.argv[1])
-    _file.write_text(written(_file.read_text()))

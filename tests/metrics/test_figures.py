@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from serd.histogram import Histogram
-from serd.metrics.figures import FIGURES, written
+from serd.metrics.figures import FIGURES
+from tools.docs.metrics import written
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "examples" / "prometheus"

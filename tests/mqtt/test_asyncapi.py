@@ -13,9 +13,9 @@ import msgspec
 import pytest
 import yaml
 
-from serd.mqtt.asyncapi import document, field_docs, text
 from tests.broker import Recorder, mosquitto
 from tests.system.node import SAMPLE, Node
+from tools.docs.asyncapi import document, field_docs, text
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = document()

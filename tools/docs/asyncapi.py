@@ -1,4 +1,4 @@
-"""What serd says and hears over MQTT, for machines: ``python -m serd.mqtt.asyncapi``.
+"""What serd says and hears over MQTT, for machines: ``python -m tools.docs.asyncapi``.
 
 An AsyncAPI 3.0 document (https://www.asyncapi.com/docs/reference/specification/v3.0.0), made of
 the schema of the event, the structs of the other payloads and the topics, so that it says what the
