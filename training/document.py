@@ -7,14 +7,13 @@ import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
+import yaml
 
-from serd.config.document import DocumentError, List, Mapping, parse
+from serd.config.document import DocumentError, line_of, parse
 from serd.errors import ConfigError, InputError, shown
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from serd.config.document import Node
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -55,7 +54,9 @@ def read_document(file: Path, kind: type[T], what: str) -> T:
         raise ConfigError(f"{name} is not {what}: {error}") from error
 
 
-def _wrong(name: str, kind: type[msgspec.Struct], what: str, tree: Node, error: str) -> ConfigError:
+def _wrong(
+    name: str, kind: type[msgspec.Struct], what: str, tree: yaml.Node, error: str
+) -> ConfigError:
     reason, _, path = error.partition(" - at `")
     of_key = path.startswith("key in ")
     path = path.removeprefix("key in ").strip("`")
@@ -97,17 +98,21 @@ def _plain(reason: str) -> str:
     return said
 
 
-def _place(tree: Node, steps: list[str], reason: str) -> tuple[int, list[str], str | None]:
+def _place(tree: yaml.Node, steps: list[str], reason: str) -> tuple[int, list[str], str | None]:
     """Line, path as written, and value of what a path of msgspec leads to."""
-    node: Node | None = tree
-    line, written = getattr(tree, "line", 0), []
+    node: yaml.Node | None = tree
+    line, written = line_of(tree), []
     for at, step in enumerate(steps):
-        if isinstance(node, List) and step[1:-1].isdigit() and int(step[1:-1]) < len(node.items):
-            node = node.items[int(step[1:-1])]
+        if (
+            isinstance(node, yaml.SequenceNode)
+            and step[1:-1].isdigit()
+            and int(step[1:-1]) < len(node.value)
+        ):
+            node = node.value[int(step[1:-1])]
             written.append(step)
-            line = node.line or line
+            line = line_of(node) or line
             continue
-        if not isinstance(node, Mapping):
+        if not isinstance(node, yaml.MappingNode):
             written.append(step)
             break
         found = _entry(node, step, reason, last=at == len(steps) - 1)
@@ -117,24 +122,31 @@ def _place(tree: Node, steps: list[str], reason: str) -> tuple[int, list[str], s
             break
         key, node, line = found
         written.append(key)
-    return line, written, getattr(node, "text", None)
+    return line, written, _text(node)
 
 
-def _entry(node: Mapping, step: str, reason: str, *, last: bool) -> tuple[str, Node, int] | None:
+def _entry(
+    node: yaml.MappingNode, step: str, reason: str, *, last: bool
+) -> tuple[str, yaml.Node, int] | None:
     """The entry of a mapping that a step means; of ``[...]`` msgspec does not say which it is."""
+    entries = [(str(key.value), value, line_of(key)) for key, value in node.value]
     if step != "[...]":
-        return next((entry for entry in node.items if entry[0] == step), None)
-    if not last or not node.items:
-        return node.items[0] if len(node.items) == 1 else None
+        return next((entry for entry in entries if entry[0] == step), None)
+    if not last or not entries:
+        return entries[0] if len(entries) == 1 else None
     pattern = re.search(r"matching regex '(.+)'", reason)
     words = re.search(r"Invalid enum value '(.*)'", reason)
-    for entry in node.items:
-        text = getattr(entry[1], "text", None)
+    for entry in entries:
+        text = _text(entry[1])
         if pattern is not None and text is not None and not re.search(pattern[1], text):
             return entry
         if words is not None and text == words[1]:
             return entry
-    return node.items[0] if len(node.items) == 1 else None
+    return entries[0] if len(entries) == 1 else None
+
+
+def _text(node: yaml.Node | None) -> str | None:
+    return str(node.value) if isinstance(node, yaml.ScalarNode) else None
 
 
 def _fields(kind: type[Any], steps: list[str]) -> list[str]:

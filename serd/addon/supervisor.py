@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec.inspect as mi
 
-from serd.config.keys import KEYS, bare
+from serd.config.keys import KEYS, inspected, put
 from serd.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -96,17 +96,14 @@ def configuration(options: Mapping[str, Any]) -> dict[str, Any]:
         value = options.get(option_name(name))
         if value is None or value == "":
             continue
-        *sections, last = name.split(".")
-        section = tree
-        for step in sections:
-            section = section.setdefault(step, {})
-        section[last] = _number_or_word(value) if _is_mixed(KEYS[name]) else value
+        put(tree, name, _number_or_word(value) if _is_mixed(KEYS[name]) else value)
     return tree
 
 
 def _is_mixed(key: Key) -> bool:
     """Whether a key accepts a number or a word, which the Supervisor's language cannot express."""
-    kinds = key.type.types if isinstance(key.type, mi.UnionType) else ()
+    kind = inspected(key.type)
+    kinds = kind.types if isinstance(kind, mi.UnionType) else ()
     return sum(not isinstance(one, mi.NoneType) for one in kinds) > 1
 
 
@@ -119,11 +116,12 @@ def _number_or_word(value: Any) -> Any:
 
 def _option_type(key: Key) -> str:
     """An option's type. All are optional, since every key has a default."""
-    kind = key.type
+    kind = inspected(key.type)
     if _is_mixed(key):
         return "str?"
     if isinstance(kind, mi.UnionType):
-        kind = next(bare(one)[0] for one in kind.types if not isinstance(one, mi.NoneType))
+        kind = next(one for one in kind.types if not isinstance(one, mi.NoneType))
+        kind = kind.type if isinstance(kind, mi.Metadata) else kind
     word = "str"
     if choices := _CHOICES.get(key.name) or getattr(kind, "values", None):
         word = f"list({'|'.join(map(str, choices))})"

@@ -62,8 +62,7 @@ def complete_setting(
     """The keys that ``--set`` knows; for those with fixed choices, these too."""
     from click.shell_completion import CompletionItem
 
-    from serd.config.keys import KEYS
-    from serd.config.problems import choices
+    from serd.config.keys import KEYS, choices
 
     name, equals, _ = incomplete.partition("=")
     if not equals:

@@ -19,7 +19,7 @@ def forget(invocation: Invocation, node: str) -> None:
     it first: a node that runs comes back. Past events stay in the journal.
     """
     config = invocation.load().config
-    from serd.config.problems import nearest
+    from serd.config.validation import nearest
     from serd.mqtt.retained import forget as forget_node
 
     try:

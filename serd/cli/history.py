@@ -121,7 +121,7 @@ def history(
 
 def _known(node: str, journalled: list[str], config: Config) -> str:
     """A node's name, if there is such a node."""
-    from serd.config.problems import nearest
+    from serd.config.validation import nearest
 
     nodes = sorted({*journalled, *(single.node for single in config.each())})
     if node in nodes:

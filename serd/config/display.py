@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import yaml
 
-from serd.config.checks import value_of
-from serd.config.keys import KEYS, SECTIONS
+from serd.config.keys import KEYS, SECTIONS, put, value_of
 from serd.config.secrets import MASK, scrubbed
 from serd.config.secrets import masked as masked_url
 
@@ -23,11 +22,7 @@ def masked(config: Config) -> dict[str, Any]:
     tree: dict[str, Any] = msgspec.to_builtins(config)
     for key in KEYS.values():
         if key.secret and value_of(config, key.name) is not None:
-            *sections, leaf = key.name.split(".")
-            section = tree
-            for name in sections:
-                section = section[name]
-            section[leaf] = MASK
+            put(tree, key.name, MASK)
     for audio in (tree["audio"], *(source["audio"] for source in tree["sources"])):
         audio["source"] = masked_url(audio["source"])
         audio["command"] = [scrubbed(word) for word in audio["command"]]

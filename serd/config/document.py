@@ -1,8 +1,8 @@
-"""YAML text as a tree whose every value knows its line.
+"""A YAML file as a tree of nodes that know their lines.
 
-The schema decides later what a value means, so that ``node: no`` is the text "no" and
-``mute: no`` is false. Only mappings, lists and scalars exist here: no tags that build objects, no
-anchors (which a file of a few kilobytes could use to stand for gigabytes).
+The schema decides later what a value means, so that ``node: no`` is the text "no" and ``mute: no``
+is false. Tags and anchors are refused: tags could build objects, and a few kilobytes of anchors can
+stand for gigabytes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import stat
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
-from msgspec import Struct
 
 from serd.errors import ConfigError
 
@@ -21,42 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-LARGEST: Final = 1_000_000
-"""Characters. A configuration is a few thousand."""
+MAX_CHARACTERS: Final = 1_000_000
+"""Longest document. A configuration has a few thousand characters."""
+
+_MAX_BYTES: Final = 4 * MAX_CHARACTERS + 3
+"""The same in UTF-8 at most, with a byte order mark."""
 
 _NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
-
-
-class Scalar(Struct, frozen=True):
-    """One value as it was written."""
-
-    text: str
-    plain: bool = True
-    """Written without quotes, so that it may be a number, truth value or null."""
-    line: int = 0
-
-    @property
-    def null(self) -> bool:
-        """Whether it says "nothing"."""
-        return self.plain and self.text in _NULL
-
-
-class List(Struct, frozen=True):
-    """Values in a row."""
-
-    items: tuple[Node, ...]
-    line: int = 0
-
-
-class Mapping(Struct, frozen=True):
-    """Keys and values in the order of the file; a key may stand there twice."""
-
-    items: tuple[tuple[str, Node, int], ...]
-    """Key, value, line of the key."""
-    line: int = 0
-
-
-Node = Scalar | List | Mapping
 
 
 class DocumentError(Exception):
@@ -73,47 +43,49 @@ class DocumentError(Exception):
         self.line = line
 
 
-class _Loader(yaml.SafeLoader):
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()  # type: ignore[no-untyped-call]
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-            raise DocumentError(
-                "anchors and aliases (& and *) are not used here; put a value that begins so in "
-                "quotes", _line(event)
-            )  # fmt: skip
-        if getattr(event, "tag", None) is not None:
-            # Without the tag itself: it may be a password that begins with an exclamation mark.
-            raise DocumentError(
-                "tags (!) are not used here; put a value that begins with ! in quotes",
-                _line(event),
-            )
-        return super().compose_node(parent, index)
+def scalar(text: str, *, quoted: bool = False) -> yaml.ScalarNode:
+    """A value that does not come from a document.
+
+    Args:
+        text: The value.
+        quoted: Whether it can only be text, never a number, truth value or null.
+    """
+    return yaml.ScalarNode("", text, style='"' if quoted else None)
 
 
-def parse(text: str) -> Node:
+def line_of(node: Any) -> int:
+    """The line where a node (or a parser's event) begins, from 1; 0 if it has none."""
+    return 0 if node.start_mark is None else int(node.start_mark.line) + 1
+
+
+def is_null(node: yaml.Node) -> bool:
+    """Whether a node is null, or empty."""
+    return isinstance(node, yaml.ScalarNode) and node.style is None and node.value in _NULL
+
+
+def parse(text: str) -> yaml.Node:
     """Parse one YAML document.
 
     Args:
-        text: The document; empty gives a null scalar.
+        text: The document; an empty one is null.
 
     Returns:
-        The tree.
+        Its root: a mapping whose keys are scalars (and may be given twice), a sequence or a scalar.
 
     Raises:
-        DocumentError: If it is not YAML, or uses tags or anchors, or is absurdly large or deep.
+        DocumentError: It is not YAML, uses tags or anchors, or is absurdly large or deep.
     """
-    if len(text) > LARGEST:
-        raise DocumentError(f"longer than {LARGEST} characters")
+    if len(text) > MAX_CHARACTERS:
+        raise DocumentError(f"longer than {MAX_CHARACTERS} characters")
     try:
         loader = _Loader(text)
         try:
-            node = loader.get_single_node()
+            return loader.get_single_node() or scalar("")
         finally:
             loader.dispose()
-        return Scalar("") if node is None else _convert(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        reason = _plainly(error.problem or error.context or "unreadable")
+        reason = _plain_reason(error.problem or error.context or "unreadable")
         raise DocumentError(f"not valid YAML: {reason}", mark.line + 1 if mark else 0) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
@@ -123,10 +95,30 @@ def parse(text: str) -> Node:
         raise DocumentError("nested too deeply") from None
 
 
-def _plainly(problem: str) -> str:
-    """Say a parser's complaint in a user's words, and without a letter of what it has read.
+class _Loader(yaml.SafeLoader):
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+            raise DocumentError(
+                "anchors and aliases (& and *) are not used here; put a value that begins so in "
+                "quotes", line_of(event)
+            )  # fmt: skip
+        if getattr(event, "tag", None) is not None:
+            # The tag itself is not shown: it may be a password that begins with "!".
+            raise DocumentError(
+                "tags (!) are not used here; put a value that begins with ! in quotes",
+                line_of(event),
+            )
+        is_key = isinstance(parent, yaml.MappingNode) and index is None
+        if is_key and not isinstance(event, yaml.ScalarEvent):
+            raise DocumentError("a key must be a word", line_of(event))
+        return super().compose_node(parent, index)
 
-    The parser quotes what it met, and that may be part of a password.
+
+def _plain_reason(problem: str) -> str:
+    """A parser's complaint in plain words.
+
+    It must not repeat what the parser has read, which may be part of a password.
     """
     if "cannot start any token" in problem and "'\\t'" in problem:
         return "a line begins with a tab; YAML is indented with spaces"
@@ -140,57 +132,35 @@ def _plainly(problem: str) -> str:
     return re.sub(r"^but found", "found", problem)
 
 
-def _line(event_or_node: Any) -> int:
-    return int(event_or_node.start_mark.line) + 1
-
-
-def _convert(node: yaml.Node) -> Node:
-    line = _line(node)
-    if isinstance(node, yaml.ScalarNode):
-        return Scalar(node.value, node.style is None, line)
-    if isinstance(node, yaml.SequenceNode):
-        return List(tuple(_convert(item) for item in node.value), line)
-    items = []
-    for key, value in node.value:
-        if not isinstance(key, yaml.ScalarNode):
-            raise DocumentError("a key must be a word", _line(key))
-        items.append((str(key.value), _convert(value), _line(key)))
-    return Mapping(tuple(items), line)
-
-
-_LARGEST_BYTES: Final = 4 * LARGEST + 3
-"""Of so many bytes at most are so many characters, and a byte order mark."""
-
-
 def read(path: Path, *, env: Mapping[str, str], named: bool) -> str:
-    """The text of a configuration file.
+    """Read a configuration file.
 
     Args:
         path: The file.
         env: Environment variables.
-        named: Whether somebody has named this very file. One that merely lies in the working
-            directory is obeyed only if nobody but the caller and root can have written it: a
-            configuration names programs to run and files whose content is sent away.
+        named: Whether the user named this file. One that merely lies in the working directory is
+            used only if nobody but the caller and root can have written it, because a configuration
+            can run programs and send files away.
 
     Raises:
-        ConfigError: If it cannot be read, or is not to be obeyed.
-        DocumentError: If it is not text, or absurdly long.
+        ConfigError: It cannot be read, or must not be used.
+        DocumentError: It is not text, or absurdly long.
     """
     try:
-        # Not blocking: what lies there unasked might be a pipe that nobody writes into.
+        # Not blocking: an unnamed file might be a pipe that nobody writes into.
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (0 if named else os.O_NONBLOCK))
         with os.fdopen(handle, "rb") as file:
             if not named:
                 _check_owner(path, os.fstat(handle), env)
-            content = file.read(_LARGEST_BYTES + 1)
+            content = file.read(_MAX_BYTES + 1)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ConfigError(
             f"{path}: the configuration file cannot be read: {reason}",
             remedy="name another with --config, or correct $SERD_CONFIG",
         ) from None
-    if len(content) > _LARGEST_BYTES:
-        raise DocumentError(f"longer than {LARGEST} characters")
+    if len(content) > _MAX_BYTES:
+        raise DocumentError(f"longer than {MAX_CHARACTERS} characters")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -198,32 +168,32 @@ def read(path: Path, *, env: Mapping[str, str], named: bool) -> str:
         raise DocumentError("not UTF-8 text", line) from None
 
 
-def _check_owner(path: Path, opened: os.stat_result, env: Mapping[str, str]) -> None:
-    callers = {0, os.geteuid()}
-    # Who calls sudo in a directory of their own means that directory's file.
+def _check_owner(path: Path, status: os.stat_result, env: Mapping[str, str]) -> None:
+    trusted = {0, os.geteuid()}
+    # Whoever runs sudo in a directory of their own means that directory's file.
     if os.geteuid() == 0 and (caller := env.get("SUDO_UID", "")).isdecimal():
-        callers.add(int(caller))
-    owners = {opened.st_uid, os.lstat(path).st_uid}  # of the file, and of a link to it
+        trusted.add(int(caller))
+    owners = {status.st_uid, os.lstat(path).st_uid}  # of the file, and of a link to it
     reason = None
-    if not stat.S_ISREG(opened.st_mode):
-        reason = "it is no file"
-    elif strangers := owners - callers:
-        reason = f"it belongs to {_name_of(strangers.pop())}"
-    elif opened.st_mode & stat.S_IWOTH:
+    if not stat.S_ISREG(status.st_mode):
+        reason = "it is not a regular file"
+    elif strangers := owners - trusted:
+        reason = f"it belongs to {_user_name(strangers.pop())}"
+    elif status.st_mode & stat.S_IWOTH:
         reason = "every user of this machine can write it"
-    elif opened.st_mode & stat.S_IWGRP and not _private(opened):
+    elif status.st_mode & stat.S_IWGRP and not _has_private_group(status):
         reason = "other users of its group can write it"
     if reason is not None:
         raise ConfigError(
-            f"{path.absolute()} is not obeyed: {reason}, and a configuration can run programs and "
+            f"{path.absolute()} is not used: {reason}, and a configuration can run programs and "
             "send files away",
             remedy=f"if you trust it, name it: --config ./{path}; or make it yours: "
             f"chown and chmod go-w {path}",
         )
 
 
-def _private(status: os.stat_result) -> bool:
-    """Whether a file's group is the one that its owner alone is in, as Debian makes them."""
+def _has_private_group(status: os.stat_result) -> bool:
+    """Whether a file's group has only its owner as a member, as Debian sets users up."""
     import grp  # noqa: PLC0415 - seldom needed
     import pwd  # noqa: PLC0415
 
@@ -234,7 +204,7 @@ def _private(status: os.stat_result) -> bool:
     return group.gr_name == owner.pw_name and not set(group.gr_mem) - {owner.pw_name}
 
 
-def _name_of(user: int) -> str:
+def _user_name(user: int) -> str:
     import pwd  # noqa: PLC0415 - seldom needed
 
     try:

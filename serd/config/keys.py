@@ -1,13 +1,19 @@
-"""The keys of the schema as a flat table: dotted name, type, default, description, marks."""
+"""The keys of the configuration as a flat table: dotted name, type, default and description."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, get_args, get_origin
 
-import msgspec.inspect as mi
-from msgspec import NODEFAULT, Struct
+from msgspec import NODEFAULT, Meta, Struct
+from msgspec.structs import fields
 
+from serd.config.fields import MAX_TEXT
 from serd.config.schema import Config
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import msgspec.inspect as mi
 
 
 class Key(Struct, frozen=True, kw_only=True):
@@ -15,55 +21,38 @@ class Key(Struct, frozen=True, kw_only=True):
 
     name: str
     """Dotted, as in ``mqtt.tls.ca``."""
-    type: mi.Type
-    """What it may hold, without metadata."""
+    type: Any
+    """Its annotation in the schema."""
     description: str
     default: Any
-    """The value, or a callable without arguments that gives it (see ``has_fixed_default``)."""
+    """The value, or a callable without arguments that returns it (see ``has_fixed_default``)."""
     has_fixed_default: bool
     """False where the default depends on the machine."""
-    path: bool = False
-    secret: bool = False
-    allowed: str | None = None
-    """What its pattern means, in words."""
+    secret: bool
+    """Masked wherever it would be shown."""
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it holds several values."""
+        return get_origin(bare(self.type)) is tuple
 
     @property
     def variable(self) -> str:
         """The environment variable that sets it, such as ``SERD_MQTT__TLS__CA``."""
-        return "SERD_" + self.name.upper().replace(".", "__")
-
-    def default_value(self) -> Any:
-        """The default on this machine."""
-        return self.default if self.has_fixed_default else self.default()
+        return variable(self.name)
 
 
 class Section(Struct, frozen=True, kw_only=True):
-    """A group of keys, as in ``mqtt.tls``; the whole file has the empty name."""
+    """A group of keys, such as ``mqtt.tls``; the whole file has the empty name."""
 
     name: str
     description: str
-    type: mi.StructType
+    type: type[Struct]
 
 
-def bare(kind: mi.Type) -> tuple[mi.Type, str, dict[str, Any]]:
-    """Take the metadata off a type.
-
-    Args:
-        kind: A type as ``msgspec.inspect`` describes it.
-
-    Returns:
-        The type itself, its description and its ``extra``; those of the first alternative that
-        has them where it is a union.
-    """
-    if isinstance(kind, mi.Metadata):
-        described = (kind.extra_json_schema or {}).get("description", "")
-        return kind.type, described, kind.extra or {}
-    if isinstance(kind, mi.UnionType):
-        for member in kind.types:
-            if isinstance(member, mi.Metadata):
-                _, described, extra = bare(member)
-                return kind, described, extra
-    return kind, "", {}
+def variable(name: str) -> str:
+    """The environment variable for a key or section."""
+    return "SERD_" + name.upper().replace(".", "__")
 
 
 def join(section: str, name: str) -> str:
@@ -71,27 +60,123 @@ def join(section: str, name: str) -> str:
     return f"{section}.{name}" if section else name
 
 
-def _collect(
-    name: str, kind: mi.StructType, keys: dict[str, Key], sections: dict[str, Section]
-) -> None:
-    description = (kind.cls.__doc__ or "").strip().partition("\n")[0]
-    sections[name] = Section(name=name, description=description, type=kind)
-    for field in kind.fields:
+def value_of(config: Config, name: str) -> Any:
+    """The value of a key by its dotted name."""
+    value: Any = config
+    for step in name.split("."):
+        value = getattr(value, step)
+    return value
+
+
+def put(tree: dict[str, Any], name: str, value: Any) -> None:
+    """Set a key in a configuration of plain types, by its dotted name."""
+    *sections, leaf = name.split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+    tree[leaf] = value
+
+
+def bare(annotation: Any) -> Any:
+    """An annotation without its metadata."""
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+
+
+def notes(annotation: Any) -> Meta:
+    """The metadata of an annotation; in a union, that of the first alternative that has some."""
+    for alternative in (annotation, *get_args(annotation)):
+        for note in getattr(alternative, "__metadata__", ()):
+            if isinstance(note, Meta):
+                return note
+    return Meta()
+
+
+def extra(annotation: Any, name: str) -> Any:
+    """An entry of ``Meta.extra`` (see :mod:`serd.config.fields`); None if there is none."""
+    return (notes(annotation).extra or {}).get(name)
+
+
+def inspected(annotation: Any) -> mi.Type:
+    """An annotation as msgspec describes it, with its bounds, without description and notes."""
+    import msgspec.inspect as mi  # noqa: PLC0415 - not for starting
+
+    kind = mi.type_info(annotation)
+    return kind.type if isinstance(kind, mi.Metadata) else kind
+
+
+def is_section(annotation: Any) -> bool:
+    """Whether a key holds other keys."""
+    return isinstance(annotation, type) and issubclass(annotation, Struct)
+
+
+def allowed(annotation: Any) -> str:
+    """What a key accepts, in words.
+
+    Returns:
+        A noun phrase such as ``a number from 0 to 1, or null``.
+    """
+    import msgspec.inspect as mi  # noqa: PLC0415 - not for starting
+
+    return _allowed(mi.type_info(annotation), None)
+
+
+def _allowed(kind: mi.Type, words: str | None) -> str:
+    import msgspec.inspect as mi  # noqa: PLC0415
+
+    match kind:
+        case mi.Metadata():
+            phrase = _allowed(kind.type, (kind.extra or {}).get("allowed"))
+        case mi.UnionType():
+            phrase = ", or ".join(_allowed(member, words) for member in kind.types)
+        case mi.LiteralType():
+            phrase = alternatives([str(value) for value in kind.values])
+        case mi.IntType() | mi.FloatType():
+            phrase = "a whole number" if isinstance(kind, mi.IntType) else "a number"
+            if kind.ge is not None:
+                phrase += f" from {kind.ge:.9g} to {kind.le:.9g}"
+        case mi.StrType():
+            phrase = words or "a line of text"
+            if kind.max_length is not None and kind.max_length < MAX_TEXT:
+                phrase += f", at most {kind.max_length} characters"
+        case mi.VarTupleType():
+            some = f"at least {kind.min_length}" if kind.min_length else "any number"
+            phrase = f"a list with {some} of: {_allowed(kind.item_type, None)}"
+        case mi.StructType():
+            phrase = "a section with " + ", ".join(field.encode_name for field in kind.fields)
+        case _:
+            phrase = {"BoolType": "true or false", "NoneType": "null"}[type(kind).__name__]
+    return phrase
+
+
+def choices(annotation: Any) -> list[str]:
+    """The fixed words that a key accepts."""
+    import msgspec.inspect as mi  # noqa: PLC0415 - not for starting
+
+    kind = inspected(annotation)
+    members = kind.types if isinstance(kind, mi.UnionType) else (kind,)
+    return [str(word) for one in members if isinstance(one, mi.LiteralType) for word in one.values]
+
+
+def alternatives(words: Sequence[str]) -> str:
+    """Join words as ``a, b or c``."""
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def _collect(name: str, section: type[Struct]) -> None:
+    description = (section.__doc__ or "").strip().partition("\n")[0]
+    SECTIONS[name] = Section(name=name, description=description, type=section)
+    for field in fields(section):
         dotted = join(name, field.encode_name)
-        inner, described, extra = bare(field.type)
-        if isinstance(inner, mi.StructType):
-            _collect(dotted, inner, keys, sections)
+        if is_section(field.type):
+            _collect(dotted, field.type)
             continue
         fixed = field.default is not NODEFAULT
-        keys[dotted] = Key(
+        KEYS[dotted] = Key(
             name=dotted,
-            type=inner,
-            description=described,
+            type=field.type,
+            description=notes(field.type).description or "",
             default=field.default if fixed else field.default_factory,
             has_fixed_default=fixed,
-            path=bool(extra.get("path")),
-            secret=bool(extra.get("secret")),
-            allowed=extra.get("allowed"),
+            secret=bool(extra(field.type, "secret")),
         )
 
 
@@ -101,6 +186,4 @@ KEYS: Final[dict[str, Key]] = {}
 SECTIONS: Final[dict[str, Section]] = {}
 """Every section by dotted name."""
 
-_root = mi.type_info(Config)
-assert isinstance(_root, mi.StructType)  # noqa: S101 - for the type checker
-_collect("", _root, KEYS, SECTIONS)
+_collect("", Config)

@@ -6,9 +6,7 @@ seconds, ``_db`` decibels, ``_hz`` hertz). Constructing a struct in Python check
 :func:`serd.config.loading.load` does.
 """
 
-from __future__ import annotations
-
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import msgspec.json
 from msgspec import Meta, Struct, field
@@ -531,7 +529,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     metrics: MetricsConfig = MetricsConfig()
     log: LogConfig = LogConfig()
 
-    def each(self) -> tuple[Config, ...]:
+    def each(self) -> tuple[Self, ...]:
         """A configuration for each node, as if it were alone: with what holds for it, on top.
 
         Of several, each gets a connection to the broker by a name of its own.
@@ -556,7 +554,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             for source in self.sources
         )
 
-    def of(self, node: str | None) -> Config:
+    def of(self, node: str | None) -> Self:
         """The configuration of one node; of the first, or only one, if none is named.
 
         Raises:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from serd.config import Config
-from serd.config.keys import KEYS, Key
+from serd.config.keys import KEYS, Key, inspected
 from serd.config.loading import load
 
 FILE = Path(__file__).parents[2] / "config.yaml"
@@ -40,7 +40,7 @@ def test_its_commented_keys_are_valid() -> None:
 
 @pytest.mark.parametrize("key", KEYS.values(), ids=list(KEYS))
 def test_the_ranges_it_names_are_those_of_the_schema(key: Key) -> None:
-    kind = key.type
+    kind = inspected(key.type)
     low, high = getattr(kind, "ge", None), getattr(kind, "le", None)
     line = next(iter(_lines_of(key)), "")
     if low is None or " to " not in line:

@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from serd.config import Config
-from serd.config.checks import value_of
 from serd.config.display import as_json, as_yaml
 from serd.config.fields import default_journal_path, default_node
-from serd.config.keys import KEYS
+from serd.config.keys import KEYS, value_of
 from serd.config.loading import Override, load, passed_over
 from serd.config.schema import json_schema
 from serd.config.secrets import MASK

@@ -34,7 +34,7 @@ def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def refusal(env: dict[str, str] | None = None) -> str:
-    with pytest.raises(ConfigError, match="is not obeyed") as caught:
+    with pytest.raises(ConfigError, match="is not used") as caught:
         load(None, env=env or {})
     assert "--config ./config.yaml" in str(caught.value.remedy)
     return caught.value.message
@@ -63,7 +63,7 @@ def test_a_file_of_a_stranger_is_refused(found: Path) -> None:
     assert load(None, env={"SUDO_UID": str(STRANGER)}).config.node == "found"
     done = run_serd("config", "show", home=found.parent)
     assert done.returncode == 78
-    assert "is not obeyed" in done.stderr
+    assert "is not used" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -87,7 +87,7 @@ def test_a_file_that_others_of_its_group_can_write_is_refused(found: Path) -> No
 def test_what_is_no_file_is_refused_and_waited_for_by_nobody(found: Path) -> None:
     found.unlink()
     os.mkfifo(found, 0o600)
-    assert "it is no file" in refusal()
+    assert "it is not a regular file" in refusal()
 
 
 def test_a_pipe_that_is_named_is_read(tmp_path: Path) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
-import msgspec.inspect as mi
+from msgspec import NODEFAULT, Struct
+from msgspec.structs import FieldInfo, fields
 
-from serd.config.keys import KEYS, SECTIONS, Key, bare
-from serd.config.problems import allowed
+from serd.config.keys import KEYS, SECTIONS, Key, allowed, bare, is_section, notes
 from serd.config.schema import Hook, QuietHours, SourceConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _HEAD: Final = """\
 # Configuration
@@ -54,7 +54,7 @@ _DEFAULTS: Final = {
     "node": "the host name",
     "journal.path": "see the text",
 }
-"""What stands for defaults that depend on the machine."""
+"""Shown for defaults that depend on the machine."""
 
 
 def markdown() -> str:
@@ -64,63 +64,50 @@ def markdown() -> str:
 
 def _sections() -> Iterator[str]:
     for name, section in SECTIONS.items():
-        title = f"`{name}`" if name else "At the top"
-        about = "" if not name else f"{section.description}\n"
-        yield f"## {title}\n\n{about}" if about else f"## {title}\n"
+        yield f"## `{name}`\n\n{section.description}\n" if name else "## At the top\n"
         keys = [key for key in KEYS.values() if key.name.rpartition(".")[0] == name]
-        yield "| key | default | allowed | meaning |"
-        yield "|---|---|---|---|"
+        yield from _table(map(_row, keys))
         for key in keys:
-            yield _row(key)
-        yield ""
-        for key in keys:
-            inner = _entries(key.type)
-            if inner is not None:
-                yield from _entry_table(key, inner)
+            if entry := _entry_of(key.type):
+                yield f"Each entry of `{key.name}`:\n"
+                yield from _table(_entry_row(entry, field) for field in fields(entry))
+                yield _EXAMPLES[entry]
 
 
-def _row(key: Key) -> str:
-    default = _DEFAULTS.get(key.name) or f"`{_yaml(key.default)}`"
-    notes = [key.description]
-    if key.secret:
-        notes.append("Masked wherever it would be shown.")
-    cells = (f"`{key.name}`", default, _allowed(key), " ".join(notes))
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
-
-
-def _allowed(key: Key) -> str:
-    if _entries(key.type) is not None:
-        return "a list, see below"
-    return allowed(key.type, key.allowed)
-
-
-def _entries(kind: mi.Type) -> mi.StructType | None:
-    """The struct that a list consists of, if it does."""
-    if isinstance(kind, mi.VarTupleType) and isinstance(kind.item_type, mi.StructType):
-        return kind.item_type
-    return None
-
-
-def _entry_table(key: Key, kind: mi.StructType) -> Iterator[str]:
-    yield f"Each entry of `{key.name}`:\n"
+def _table(rows: Iterable[tuple[str, str, str, str]]) -> Iterator[str]:
     yield "| key | default | allowed | meaning |"
     yield "|---|---|---|---|"
-    for field in kind.fields:
-        inner, described, extra = bare(field.type)
-        default = "must be given" if field.required else _default(kind, field)
-        allowed_values = allowed(inner, extra.get("allowed"))
-        if isinstance(inner, mi.StructType):
-            described = f"What is different from [`{field.encode_name}`](#{field.encode_name})."
-            allowed_values = "any of its keys"
-        elif _entries(inner) is not None:
-            allowed_values = "a list"
-        yield f"| `{field.encode_name}` | {default} | {allowed_values} | {described} |"
+    for row in rows:
+        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"
     yield ""
-    yield _EXAMPLES[kind.cls]
 
 
-def _default(kind: mi.StructType, field: mi.Field) -> str:
-    return "as at the top" if kind.cls is SourceConfig else f"`{_yaml(field.default)}`"
+def _row(key: Key) -> tuple[str, str, str, str]:
+    meaning = key.description + (" Masked wherever it would be shown." if key.secret else "")
+    accepted = "a list, see below" if _entry_of(key.type) else allowed(key.type)
+    return f"`{key.name}`", _DEFAULTS.get(key.name) or _yaml(key.default), accepted, meaning
+
+
+def _entry_of(annotation: Any) -> type[Struct] | None:
+    """The struct of a list's entries, if it is one."""
+    inner = next(iter(get_args(bare(annotation))), None)
+    return inner if is_section(inner) else None
+
+
+def _entry_row(entry: type[Struct], field: FieldInfo) -> tuple[str, str, str, str]:
+    default = "as at the top" if entry is SourceConfig else _yaml(field.default)
+    accepted, meaning = allowed(field.type), notes(field.type).description or ""
+    if is_section(field.type):
+        meaning = f"What is different from [`{field.encode_name}`](#{field.encode_name})."
+        accepted = "any of its keys"
+    elif _entry_of(field.type):
+        accepted = "a list"
+    return (
+        f"`{field.encode_name}`",
+        "must be given" if field.required else default,
+        accepted,
+        meaning,
+    )
 
 
 _EXAMPLES: Final[dict[type[Any], str]] = {
@@ -165,11 +152,12 @@ quiet_hours:
 ```
 """,
 }
-"""An example for each kind of entry."""
+"""An example of each kind of entry."""
 
 
 def _yaml(value: Any) -> str:
-    return json.dumps(list(value) if isinstance(value, tuple) else value)
+    shown = list(value) if isinstance(value, tuple) else value
+    return f"`{'' if value is NODEFAULT else json.dumps(shown)}`"
 
 
 if __name__ == "__main__":
