@@ -399,3 +399,12 @@ def test_a_broker_s_address_as_others_write_it(host: str, write: str) -> None:
 @pytest.mark.parametrize("host", ["hub.lan", "192.168.1.2", "::1", "fd00::2", "embedded"])
 def test_a_broker_s_plain_address(host: str) -> None:
     assert load(None, env={}, overrides=[f"mqtt.host={host}"]).config.mqtt.host == host
+
+
+@pytest.mark.parametrize("host", [" hub.lan", "hub.lan ", "\u00a0hub.lan"])
+def test_spaces_around_a_broker_s_address(host: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(None, env={}, overrides=[f'mqtt.host="{host}"'])
+    assert caught.value.message == (
+        f"mqtt.host = {host} (--set) is more than a name or an address; write mqtt.host: hub.lan"
+    )
