@@ -178,7 +178,9 @@ figures: setup-test ## every picture of figures drawn again, from the committed 
 docs: setup ## the pages that are made of the code: configuration, recipes, MQTT
 	$(BIN)/python -m tools.docs.configuration >docs/configuration.md
 	$(BIN)/serd-train schema >docs/recipe.md
+	$(BIN)/python -m tools.docs.json_schema >serd/events/event.schema.json
 	$(BIN)/python -m tools.docs.asyncapi >docs/asyncapi.yaml
+	$(BIN)/python -m tools.docs.mqtt docs/mqtt.md
 	$(BIN)/python -m tools.docs.metrics docs/metrics.md
 
 check-asyncapi: setup ## let AsyncAPI's own parser judge docs/asyncapi.yaml (needs node and npm)

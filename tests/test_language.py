@@ -9,7 +9,7 @@ import pytest
 
 from serd import language
 from serd.config.fields import node_name_from
-from serd.events.state import TOLD
+from serd.events.state import MICROPHONE_STATES
 from serd.language import accepted, catalogue, chosen, many
 from serd.model.emotions import EMOTIONS, UNCERTAIN
 from serd.mqtt.discovery import discovery_payload
@@ -30,7 +30,7 @@ def test_every_language_has_every_word(name: str) -> None:
     german = catalogue("de").words
     assert words.keys() == german.keys()
     assert all(words.values())
-    assert {*EMOTIONS, UNCERTAIN, *TOLD, "offline", "unknown"} <= words.keys()
+    assert {*EMOTIONS, UNCERTAIN, *MICROPHONE_STATES, "offline", "unknown"} <= words.keys()
 
 
 @pytest.mark.parametrize(

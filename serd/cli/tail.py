@@ -208,12 +208,12 @@ class _Notices:
         _remember(self._online, node, online)
 
     def state(self, node: str, state: RoomState) -> None:
-        from serd.events.state import TOLD
+        from serd.events.state import MICROPHONE_STATES
 
         if state.name:
             _remember(self.titles, node, state.name)
         now = state.microphone
-        if now not in TOLD or not self._online.get(node):
+        if now not in MICROPHONE_STATES or not self._online.get(node):
             return
         # That the microphone is open is no news unless it was not.
         if self._microphones.get(node, "open") != now:

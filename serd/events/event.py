@@ -8,27 +8,35 @@ Figures are rounded once, when the event is made, to what the journal stores. So
 read from the journal and sent again is, byte for byte, the one that was sent before.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 import math
 import re
 import threading
 import time
+from collections.abc import Callable, Mapping, Sequence
 from random import SystemRandom
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
-from serd.events.clock import RFC3339_PATTERN, check_moment, rfc3339
+from serd.events.clock import check_moment, rfc3339
+from serd.events.payload import (
+    Attribute,
+    Axis,
+    EmotionName,
+    GreatestOf,
+    Number,
+    Scores,
+    Share,
+    Timestamp,
+    field,
+)
 from serd.model.emotions import EMOTIONS, UNCERTAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
     from serd.model.decision import Prediction
 
 SCHEMA_VERSION: Final = 1
@@ -54,84 +62,176 @@ _SHOWN: Final = 40
 LEVEL_FLOOR_DBFS: Final = -120.0
 """Digital silence has no level in dB; this stands for it."""
 
-_Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-_Axis = Annotated[float, msgspec.Meta(ge=-1, le=1)]
-_Timestamp = Annotated[str, msgspec.Meta(pattern=RFC3339_PATTERN)]
-
 
 class ModelRef(msgspec.Struct, frozen=True, kw_only=True):
     """Which model made the prediction."""
 
     name: str
     version: str
-    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{12}$")]
-    """First 12 hex digits of the model file's SHA-256."""
+    sha256: Annotated[
+        str,
+        Meta(
+            pattern=r"^[0-9a-f]{12}$",
+            description="First 12 hex digits of the model file's SHA-256.",
+        ),
+    ]
 
 
 class Single(msgspec.Struct, frozen=True, kw_only=True):
-    """What the model makes of one utterance by itself; fields as in `Event`."""
+    """What the model says about one utterance on its own; fields as in `Event`."""
 
-    emotion: str
-    confidence: _Share
-    scores: dict[str, _Share]
+    emotion: EmotionName
+    confidence: Annotated[
+        Share, Meta(description="Calibrated probability of the top class."), GreatestOf("scores")
+    ]
+    scores: Scores
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """What serd says of one utterance. Fields in the order of the JSON text.
+    """What serd says about one utterance.
 
-    Those that are `UNSET` are left out. Of a model that knows of homes, ``emotion``,
-    ``confidence``, ``scores``, ``valence`` and ``arousal`` rest on this utterance and on those
-    before it.
+    The fields are in the order of the JSON text; those that are `UNSET` are left out. With a model
+    that knows of homes, ``emotion``, ``confidence``, ``scores``, ``valence`` and ``arousal`` are
+    based on this utterance and on those before it.
     """
 
-    schema: Annotated[int, msgspec.Meta(ge=1)] = SCHEMA_VERSION
-    """Version of this layout; grows on a breaking change."""
-    id: str
-    """UUIDv7 as text; the same in every redelivery."""
-    node: Annotated[str, msgspec.Meta(min_length=1)]
-    """Name of the node that heard it."""
-    seq: Annotated[int, msgspec.Meta(ge=0)] = UNNUMBERED
-    """Number of the event in its node, from 1, rising by 1, never used twice."""
-    started_at: _Timestamp
-    """When the speech began, RFC 3339 UTC with milliseconds."""
-    ended_at: _Timestamp
-    """When the speech ended, likewise."""
-    duration_s: Annotated[float, msgspec.Meta(ge=0)]
-    """Seconds of audio that were classified, 3 decimals."""
-    emotion: str
-    """One of ``EMOTIONS``, or ``uncertain``."""
-    confidence: _Share
-    """Calibrated probability of the top class: the greatest of ``scores``, also if uncertain."""
-    scores: dict[str, _Share]
-    """Calibrated probability of each of ``EMOTIONS``, in that order; 4 decimals, sum 1."""
-    valence: _Axis
-    """Unpleasant -1 .. 1 pleasant, expectation under the scores, 3 decimals."""
-    arousal: _Axis
-    """Sleepy -1 .. 1 aroused, likewise."""
-    level_dbfs: Annotated[float, msgspec.Meta(ge=LEVEL_FLOOR_DBFS, le=0)]
-    """RMS level of the utterance, 1 decimal."""
-    model: ModelRef
-    """Which model said so."""
-    latency_ms: Annotated[float, msgspec.Meta(ge=0)] | None = None
-    """From the arrival of the last sample to the first hand-over to MQTT, 1 decimal.
-
-    ``None`` (JSON ``null``) only before that hand-over: never in a message, but in a listing of
-    the journal for an event that still waits for the broker.
-    """
-    utterance: Single | UnsetType = UNSET
-    """What this utterance says by itself; only of a model that knows of homes."""
-    gathered: Annotated[int, msgspec.Meta(ge=1)] | UnsetType = UNSET
-    """Number of utterances behind the answer, this one included; likewise."""
-    prior: _Share | UnsetType = UNSET
-    """Share of neutral and calm utterances that the scores assume, 4 decimals; likewise."""
-    adapted: Annotated[int, msgspec.Meta(ge=0)] | UnsetType = UNSET
-    """Number of corrections behind the scores; left out: none."""
-    model_emotion: str | UnsetType = UNSET
-    """What the model says of this utterance by itself, before corrections; only if adapted."""
-    model_confidence: _Share | UnsetType = UNSET
-    """The greatest of ``model_scores``; likewise."""
-    model_scores: dict[str, _Share] | UnsetType = UNSET
-    """Of this utterance by itself, before corrections; as ``scores``; likewise."""
+    schema: Annotated[
+        int,
+        Meta(
+            ge=1,
+            description="Version of this layout; increases on a breaking change.",
+            extra_json_schema={"const": SCHEMA_VERSION},
+        ),
+    ] = SCHEMA_VERSION
+    id: Annotated[
+        str,
+        Meta(
+            description="UUIDv7, unique; the same in every redelivery.",
+            extra_json_schema={"pattern": f"^{_ID.pattern}$"},
+        ),
+        Attribute(),
+    ]
+    node: Annotated[str, Meta(min_length=1, description="Name of the node that heard it.")]
+    seq: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Increases by 1 with each event of the node and is never reused, not even "
+            "after a restart; a gap means that events were lost.",
+            extra_json_schema={"minimum": 1},
+        ),
+        Attribute(),
+    ] = UNNUMBERED
+    started_at: Annotated[
+        Timestamp, Meta(description="When the speech began, RFC 3339 UTC."), Attribute()
+    ]
+    ended_at: Annotated[
+        Timestamp, Meta(description="When the speech ended, RFC 3339 UTC."), Attribute()
+    ]
+    duration_s: Annotated[
+        float,
+        Meta(ge=0, le=DURATION_MAX_S, description="Seconds of audio that were classified."),
+        Number(3, "s"),
+        Attribute(),
+    ]
+    emotion: Annotated[
+        EmotionName, Meta(description="The emotion, or `uncertain` when the model abstains.")
+    ]
+    confidence: Annotated[
+        Share,
+        Meta(description="Calibrated probability of the top class, also when uncertain."),
+        GreatestOf("scores"),
+        Attribute(),
+    ]
+    scores: Annotated[
+        Scores,
+        Meta(description="Calibrated probability of each class; they sum to 1."),
+        Attribute(),
+    ]
+    valence: Annotated[
+        Axis,
+        Meta(description="-1 (unpleasant) to 1 (pleasant): expected value under the scores."),
+        Attribute(),
+    ]
+    arousal: Annotated[
+        Axis,
+        Meta(description="-1 (sleepy) to 1 (aroused): expected value under the scores."),
+        Attribute(),
+    ]
+    level_dbfs: Annotated[
+        float,
+        Meta(
+            ge=LEVEL_FLOOR_DBFS,
+            le=0,
+            description="RMS level of the utterance; -120 stands for digital silence.",
+        ),
+        Number(1, "dBFS"),
+        Attribute(),
+    ]
+    model: Annotated[ModelRef, Meta(description="The model that made the prediction.")]
+    latency_ms: Annotated[
+        Annotated[float, Meta(ge=0)] | None,
+        Meta(
+            description="From the arrival of the utterance's last sample to the first hand-over to "
+            "MQTT.",
+        ),
+        Number(1, "ms"),
+        Attribute(),
+    ] = None
+    """``None`` (JSON ``null``) only before that hand-over: never in a message, but in a listing of
+    the journal for an event that has not been sent yet."""
+    utterance: Annotated[
+        Single | UnsetType,
+        Meta(
+            description="What this utterance says on its own; the fields of the same names outside "
+            "also take into account those before it. Absent unless the model knows of homes."
+        ),
+        Attribute(),
+    ] = UNSET
+    gathered: Annotated[
+        Annotated[int, Meta(ge=1)] | UnsetType,
+        Meta(
+            description="Number of utterances behind the answer, this one included. Absent unless "
+            "the model knows of homes."
+        ),
+        Attribute(),
+    ] = UNSET
+    prior: Annotated[
+        Share | UnsetType,
+        Meta(
+            description="Share of neutral and calm utterances that the scores assume. Absent "
+            "unless the model knows of homes."
+        ),
+    ] = UNSET
+    adapted: Annotated[
+        Annotated[int, Meta(ge=0)] | UnsetType,
+        Meta(description="Number of corrections behind the scores. Absent if there are none."),
+        Attribute(),
+    ] = UNSET
+    model_emotion: Annotated[
+        EmotionName | UnsetType,
+        Meta(
+            description="What the model says about this utterance on its own, before corrections. "
+            "Absent if there are none."
+        ),
+        Attribute(),
+    ] = UNSET
+    model_confidence: Annotated[
+        Share | UnsetType,
+        Meta(
+            description="Calibrated probability of the model's own top class, before corrections. "
+            "Absent if there are none."
+        ),
+        GreatestOf("model_scores"),
+        Attribute(),
+    ] = UNSET
+    model_scores: Annotated[
+        Scores | UnsetType,
+        Meta(
+            description="The model's own probability of each class, before corrections; they sum "
+            "to 1. Absent if there are none."
+        ),
+    ] = UNSET
 
     @property
     def own_scores(self) -> dict[str, float]:
@@ -155,10 +255,10 @@ def make(
     started_ms: int,
     ended_ms: int,
     duration_s: float,
-    prediction: Prediction,
+    prediction: "Prediction",
     level_dbfs: float,
     model: ModelRef,
-    utterance: Prediction | None = None,
+    utterance: "Prediction | None" = None,
     gathered: int | None = None,
     prior: float | None = None,
     event_id: UUID | None = None,
@@ -189,17 +289,17 @@ def make(
         node=node,
         started_at=rfc3339(started_ms),
         ended_at=rfc3339(ended_ms),
-        duration_s=fixed(duration_s, 3),
+        duration_s=_rounded("duration_s", duration_s),
         emotion=told.emotion,
         confidence=told.confidence,
         scores=told.scores,
-        valence=fixed(min(1.0, max(-1.0, prediction.valence)), 3),
-        arousal=fixed(min(1.0, max(-1.0, prediction.arousal)), 3),
-        level_dbfs=fixed(min(0.0, max(LEVEL_FLOOR_DBFS, level_dbfs)), 1),
+        valence=_rounded("valence", min(1.0, max(-1.0, prediction.valence))),
+        arousal=_rounded("arousal", min(1.0, max(-1.0, prediction.arousal))),
+        level_dbfs=_rounded("level_dbfs", min(0.0, max(LEVEL_FLOOR_DBFS, level_dbfs))),
         model=model,
         utterance=UNSET if utterance is None else _single(utterance),
         gathered=UNSET if gathered is None else gathered,
-        prior=UNSET if prior is None else fixed(prior, 4),
+        prior=UNSET if prior is None else _rounded("prior", prior),
         **({} if own is None else _before(own, heard.adapted)),
     )
 
@@ -227,7 +327,7 @@ def _before(own: Single, corrections: int) -> dict[str, Any]:
     }
 
 
-def _single(prediction: Prediction) -> Single:
+def _single(prediction: "Prediction") -> Single:
     return single(prediction.emotion, round_scores(prediction.scores, prefer=prediction.emotion))
 
 
@@ -260,6 +360,13 @@ def round_scores(scores: Mapping[str, float], *, prefer: str = "") -> list[int]:
     for i in by_loss[: SCORE_UNITS - sum(units)]:
         units[i] += 1
     return units
+
+
+def _rounded(name: str, value: float) -> float:
+    """Round to the decimals of an event's field."""
+    number = field(Event, name).get(Number)
+    assert number is not None  # noqa: S101 - for the type checker
+    return fixed(value, number.decimals)
 
 
 def fixed(value: float, decimals: int) -> float:
@@ -319,8 +426,6 @@ def _check_figures(event: Event) -> None:
         raise ValueError(f"not an event: `id` is no UUIDv7: {event.id[:_SHOWN]!a}")
     if event.seq > _SEQ_MAX:
         raise ValueError("not an event: `seq` has more than 63 bits")
-    if event.duration_s > DURATION_MAX_S:
-        raise ValueError(f"not an event: `duration_s` is more than {DURATION_MAX_S}")
     for text in (event.node, event.model.name, event.model.version):
         if len(text) > TEXT_MAX or not text.isprintable():
             raise ValueError(

@@ -1,27 +1,25 @@
 """The state of a room: the mood, and the retained ``state`` message with it."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from serd.events.clock import check_moment
+from serd.events.payload import Axis, EmotionName, Sensor, Share, Timestamp
 from serd.model.emotions import COORDINATES, EMOTIONS, UNCERTAIN
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 REPEAT_S: Final = 30.0
-"""The state is told anew at least this often: in silence, too, the mood changes, for it fades."""
+"""The state is published at least this often, because the mood fades in silence."""
 
 Microphone: TypeAlias = Literal["open", "muted", "quiet", "missing", "offline", "unknown"]
-"""How a room's microphone is: open; closed because somebody muted it; closed in quiet hours; wanted
-but not there; the node is offline; nothing has been heard of it. Every front end shows one of
-these, from :func:`microphone`."""
+"""State of a room's microphone: open; closed by the mute switch; closed in quiet hours; needed but
+missing; the node is offline; nothing is known of the node. Every front end shows one of these, as
+determined by :func:`microphone`."""
 
-TOLD: Final = ("open", "muted", "quiet", "missing")
-"""Those that a node says of itself, in its state."""
+MICROPHONE_STATES: Final = ("open", "muted", "quiet", "missing")
+"""Those that a node reports itself, in its state."""
 
 _BY_CONDITION: Final[dict[str, Microphone]] = {
     "listening": "open", "muted": "muted", "quiet": "quiet", "waiting": "missing",
@@ -30,32 +28,108 @@ _BY_CONDITION: Final[dict[str, Microphone]] = {
 
 
 class RoomState(msgspec.Struct, frozen=True, kw_only=True):
-    """Payload of the ``state`` topic, in the order of the JSON text."""
+    """State of a room.
 
-    emotion: str | None
-    """Of the latest event; ``None`` (JSON ``null``) until there was one."""
-    confidence: float | None
-    """Likewise, 4 decimals."""
-    mood: str
-    """One of ``EMOTIONS``: what the room has sounded like lately."""
-    mood_valence: float
-    """-1 .. 1, 3 decimals."""
-    mood_arousal: float
-    """-1 .. 1, 3 decimals."""
-    speech: bool
-    """Whether someone is speaking now."""
-    muted: bool
-    """Whether the microphone is closed."""
-    updated_at: str
-    """When this was said, RFC 3339 UTC with milliseconds."""
-    microphone: str | None = None
-    """open, muted, quiet (hours) or missing; ``None`` before it is known and after the end."""
-    name: str | None = None
-    """What people call the room (the key ``name``); ``None`` if it has no such name."""
-    event_id: str | None = None
-    """Of the latest event; null until there was one since the start."""
-    corrected: str | None = None
-    """What people said since that it really was: an emotion, or ``not``; null: nothing."""
+    Payload of the ``state`` topic; the fields are in the order of the JSON text.
+    """
+
+    emotion: Annotated[
+        EmotionName | None,
+        Meta(description="That of the latest event; null until there was one."),
+        Sensor(
+            "Emotion",
+            icon="mdi:emoticon-outline",
+            device_class="enum",
+            options=(*EMOTIONS, UNCERTAIN),
+        ),
+    ]
+    confidence: Annotated[
+        Share | None,
+        Meta(description="That of the latest event; null until there was one."),
+        Sensor(
+            "Confidence",
+            icon="mdi:percent",
+            unit="%",
+            measurement=True,
+            precision=0,
+            template="(value_json.confidence * 100) | round(1) "
+            "if value_json.confidence is number else none",
+        ),
+    ]
+    mood: Annotated[
+        str,
+        Meta(
+            description="What the room has sounded like lately: one of the emotions. Each "
+            "utterance counts half after `mood.half_life_s`, and another emotion must lead by "
+            "`mood.margin` before the mood changes.",
+            extra_json_schema={"enum": [*EMOTIONS]},
+        ),
+        Sensor("Mood", icon="mdi:home-heart", device_class="enum", options=EMOTIONS, expires=True),
+    ]
+    mood_valence: Annotated[
+        Axis,
+        Meta(description="-1 (unpleasant) to 1 (pleasant); moves smoothly."),
+        Sensor(
+            "Valence",
+            key="valence",
+            icon="mdi:thumbs-up-down-outline",
+            measurement=True,
+            precision=2,
+            expires=True,
+        ),
+    ]
+    mood_arousal: Annotated[
+        Axis,
+        Meta(description="-1 (sleepy) to 1 (aroused); moves smoothly."),
+        Sensor(
+            "Arousal",
+            key="arousal",
+            icon="mdi:pulse",
+            measurement=True,
+            precision=2,
+            expires=True,
+        ),
+    ]
+    speech: Annotated[bool, Meta(description="Whether someone is speaking now.")]
+    muted: Annotated[bool, Meta(description="Whether the microphone is closed.")]
+    updated_at: Annotated[
+        Timestamp,
+        Meta(
+            description="When this was published, RFC 3339 UTC: every 30 seconds at least, because "
+            "the mood fades in silence."
+        ),
+    ]
+    microphone: Annotated[
+        str | None,
+        Meta(
+            description="`open`, `muted`, `quiet` (quiet hours) or `missing`; null before it is "
+            "known and after a recording has ended.",
+            extra_json_schema={"enum": [*MICROPHONE_STATES]},
+        ),
+        Sensor(
+            "Microphone",
+            icon="mdi:microphone",
+            device_class="enum",
+            options=MICROPHONE_STATES,
+            expires=True,
+        ),
+    ] = None
+    name: Annotated[
+        str | None,
+        Meta(description="What people call the room (the key `name`); null if it has no name."),
+    ] = None
+    event_id: Annotated[
+        str | None,
+        Meta(description="The `id` of the latest event; null until there was one."),
+    ] = None
+    corrected: Annotated[
+        str | None,
+        Meta(
+            description="What people have said since that it really was: an emotion, or `not`; "
+            "null: nothing.",
+            extra_json_schema={"enum": [*EMOTIONS, "not"]},
+        ),
+    ] = None
 
 
 def microphone_in(condition: str | None) -> Microphone | None:
@@ -82,7 +156,7 @@ def microphone(
         return "offline"
     if online is None:
         return "unknown"
-    for said in TOLD:
+    for said in MICROPHONE_STATES:
         if state is not None and state.microphone == said:
             return said
     return "muted" if muted else microphone_in(condition) or "unknown"
@@ -106,9 +180,6 @@ def decode_state(payload: bytes | str) -> RoomState:
         raise ValueError(f"not a room state: {error}") from error
     if state.emotion not in {None, UNCERTAIN, *EMOTIONS} or state.mood not in EMOTIONS:
         raise ValueError("not a room state: unknown emotion")
-    confidence = 0.0 if state.confidence is None else state.confidence
-    if not (0 <= confidence <= 1 and abs(state.mood_valence) <= 1 and abs(state.mood_arousal) <= 1):
-        raise ValueError("not a room state: a figure is out of its range")
     return state
 
 

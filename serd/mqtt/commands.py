@@ -17,9 +17,10 @@ import os
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import msgspec
+from msgspec import Meta
 
 from serd.errors import UnavailableError
 from serd.logs import RepeatedWarnings
@@ -253,18 +254,26 @@ class CorrectRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CorrectResult(msgspec.Struct, frozen=True, kw_only=True):
-    """Payload of ``correct/result``. Fields in the order of the JSON text."""
+    """The answer to a correction.
 
-    id: str
-    """As it was asked; for `LAST` the event's."""
-    ok: bool
-    """Whether the node has taken it."""
-    message: str
-    """One sentence: what was understood, or why it is refused."""
-    corrections: int
-    """How many corrections the node learns from now."""
-    emotion: str | None = None
-    """What is now noted of that utterance: an emotion, or ``not``; None (null): nothing."""
+    Payload of ``correct/result``; the fields are in the order of the JSON text.
+    """
+
+    id: Annotated[
+        str, Meta(description="As in the command; for `last`, the id of the event it stood for.")
+    ]
+    ok: Annotated[bool, Meta(description="Whether the node accepted it.")]
+    message: Annotated[
+        str, Meta(description="One sentence: what was understood, or why it was refused.")
+    ]
+    corrections: Annotated[int, Meta(description="How many corrections the node now learns from.")]
+    emotion: Annotated[
+        str | None,
+        Meta(
+            description="What is now recorded for that utterance: an emotion, or `not`; null: "
+            "nothing."
+        ),
+    ] = None
 
 
 def encode_request(request: CorrectRequest) -> bytes:

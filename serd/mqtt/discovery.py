@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from serd.events.state import REPEAT_S, TOLD
+from serd.events.event import Event
+from serd.events.payload import Attribute, Sensor, fields
+from serd.events.state import REPEAT_S, RoomState
+from serd.events.telemetry import CONDITIONS, Telemetry
 from serd.model.emotions import EMOTIONS, UNCERTAIN
 from serd.model.home import SENSITIVITIES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     from serd.language import Catalogue
     from serd.mqtt.topics import Topics
@@ -25,27 +28,17 @@ if TYPE_CHECKING:
 _STALE: Final = 3
 """What failed to come this often is out of date."""
 
-_EVENT_FIELDS: Final = (
+_ATTRIBUTES: Final = (
     "confidence", "valence", "arousal", "scores", "level_dbfs", "duration_s", "started_at",
     "ended_at", "latency_ms", "seq", "id",
 )  # fmt: skip
-"""What of an event becomes an attribute of Home Assistant's event entity."""
+"""The order in which the event entity has always had these attributes; others follow."""
 
-_SOME_EVENTS_FIELDS: Final = (
-    "utterance", "gathered", "adapted", "model_emotion", "model_confidence",
+_COMPONENTS: Final = (
+    "event", "emotion", "confidence", "mood", "valence", "arousal", "speech", "microphone", "mute",
+    "sensitivity", "condition", "level_dbfs", "latency_ms", "waiting", "version",
 )  # fmt: skip
-"""Likewise, of fields that only some events have."""
-
-_DIAGNOSTICS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
-    ("condition", "Condition", {"icon": "mdi:stethoscope"}),
-    ("level_dbfs", "Level", {"icon": "mdi:microphone", "unit_of_measurement": "dBFS",
-                             "state_class": "measurement", "suggested_display_precision": 0}),
-    ("latency_ms", "Latency", {"device_class": "duration", "unit_of_measurement": "ms",
-                               "state_class": "measurement", "suggested_display_precision": 0}),
-    ("waiting", "Events waiting", {"icon": "mdi:tray-full", "state_class": "measurement"}),
-    ("version", "Version", {"icon": "mdi:tag-outline"}),
-)  # fmt: skip
-"""Key in the telemetry, name for people, and what Home Assistant shall know of it."""
+"""The order in which the device has always had these components; others follow."""
 
 _ABBREVIATED: Final = {
     "command_template": "cmd_tpl",
@@ -70,11 +63,6 @@ _KEPT_LONGEST: Final = (
     "event", "mute", "mood", "speech", "emotion", "confidence", "valence", "arousal",
 )  # fmt: skip
 """Components in the order of their worth, where there is no room for all; others go first."""
-
-_CONDITIONS: Final = (
-    "starting", "listening", "muted", "quiet", "waiting", "ended", "stopped",
-)  # fmt: skip
-"""What the telemetry's ``condition`` may say."""
 
 
 def discovery_topic(topics: Topics, prefix: str) -> str:
@@ -180,7 +168,7 @@ def _translated(key: str, component: dict[str, Any], tr: Callable[[str], str]) -
     Home Assistant has no translations for entities that come over MQTT, so the templates do it.
     """
     said = {**component, "name": tr(component["name"])}
-    states = _CONDITIONS if key == "condition" else component.get("options", ())
+    states = CONDITIONS if key == "condition" else component.get("options", ())
     table = {state: tr(state) for state in states}
     if all(state == word for state, word in table.items()):
         return said
@@ -210,58 +198,22 @@ def _entity_id(device: str, component: dict[str, Any]) -> str:
 def _components(
     topics: Topics, telemetry_s: float, *, sensitivity: bool
 ) -> dict[str, dict[str, Any]]:
-    fields = ", ".join(
-        [f"'{name}': value_json.{name}" for name in _EVENT_FIELDS]
-        + ["'event_id': value_json.id"]
-        + [f"'{name}': value_json.{name} | default(none)" for name in _SOME_EVENTS_FIELDS]
-    )
-    emotions = list(EMOTIONS)
     components: dict[str, dict[str, Any]] = {
         "event": {
             "p": "event",
             "name": "Emotion",
             "icon": "mdi:account-voice",
             "state_topic": topics.emotion,
-            "event_types": [*emotions, UNCERTAIN],
-            "value_template": f"{{{{ {{'event_type': value_json.emotion, {fields}}} | to_json }}}}",
+            "event_types": [*EMOTIONS, UNCERTAIN],
+            "value_template": f"{{{{ {{{_attributes()}}} | to_json }}}}",
         },
-        "emotion": _sensor(
-            topics.state, "emotion", "Emotion", icon="mdi:emoticon-outline",
-            device_class="enum", options=[*emotions, UNCERTAIN],
-        ),
-        "confidence": {
-            **_sensor(topics.state, "confidence", "Confidence", icon="mdi:percent",
-                      unit_of_measurement="%", state_class="measurement",
-                      suggested_display_precision=0),
-            "value_template": "{{ (value_json.confidence * 100) | round(1) "
-                              "if value_json.confidence is number else none }}",
-        },
-        "mood": _sensor(
-            topics.state, "mood", "Mood", icon="mdi:home-heart",
-            device_class="enum", options=emotions,
-            expire_after=round(REPEAT_S * _STALE),
-        ),
-        "valence": _sensor(
-            topics.state, "mood_valence", "Valence", icon="mdi:thumbs-up-down-outline",
-            state_class="measurement", suggested_display_precision=2,
-            expire_after=round(REPEAT_S * _STALE),
-        ),
-        "arousal": _sensor(
-            topics.state, "mood_arousal", "Arousal", icon="mdi:pulse",
-            state_class="measurement", suggested_display_precision=2,
-            expire_after=round(REPEAT_S * _STALE),
-        ),
+        **_sensors(RoomState, topics.state, expire_after=round(REPEAT_S * _STALE)),
         "speech": {
             "p": "binary_sensor",
             "name": "Speech",
             "device_class": "sound",
             "state_topic": topics.speech,
         },
-        "microphone": _sensor(
-            topics.state, "microphone", "Microphone", icon="mdi:microphone",
-            device_class="enum", options=[*TOLD],
-            expire_after=round(REPEAT_S * _STALE),
-        ),
         "mute": {
             "p": "switch",
             "name": "Mute",
@@ -269,7 +221,7 @@ def _components(
             "state_topic": topics.mute,
             "command_topic": topics.mute_set,
         },
-    }  # fmt: skip
+    }
     if sensitivity:
         components["sensitivity"] = {
             "p": "select",
@@ -280,18 +232,78 @@ def _components(
             "state_topic": topics.sensitivity,
             "command_topic": topics.sensitivity_set,
         }
-    for key, name, more in _DIAGNOSTICS:
+    stale_s = round(telemetry_s * _STALE)
+    for key, component in _sensors(Telemetry, topics.telemetry).items():
         components[key] = {
-            **_sensor(topics.telemetry, key, name, **more),
+            **component,
             "entity_category": "diagnostic",
-            "expire_after": round(telemetry_s * _STALE),
+            "expire_after": stale_s,
         }
     components["condition"] |= {
         "json_attributes_topic": topics.telemetry,
         "json_attributes_template": "{{ {'trouble': value_json.trouble | default(none)} "
         "| to_json }}",
     }
-    return components
+    return {key: components[key] for key in _ordered(components, _COMPONENTS)}
+
+
+def _ordered(names: Iterable[str], first: Sequence[str]) -> list[str]:
+    """Those names that are in ``first``, in its order, and then the others."""
+    names = list(names)
+    return [name for name in first if name in names] + [n for n in names if n not in first]
+
+
+def _attributes() -> str:
+    """The event's type and attributes, as the members of a template's mapping."""
+    known = {field.name: field for field in fields(Event) if field.get(Attribute)}
+    members = ["'event_type': value_json.emotion"]
+    members += [
+        f"'{name}': value_json.{name}"
+        for name in _ordered(known, _ATTRIBUTES)
+        if not known[name].optional
+    ]
+    members.append("'event_id': value_json.id")
+    members += [
+        f"'{name}': value_json.{name} | default(none)"
+        for name, field in known.items()
+        if field.optional
+    ]
+    return ", ".join(members)
+
+
+def _sensors(
+    payload: type[msgspec.Struct], topic: str, *, expire_after: int | None = None
+) -> dict[str, dict[str, Any]]:
+    """The sensors of a payload, by the ends of their ids.
+
+    Args:
+        payload: Its fields are annotated with `Sensor`.
+        topic: Where it is published.
+        expire_after: Seconds after which the value of a sensor that expires is unavailable.
+    """
+    found = {}
+    for field in fields(payload):
+        if (sensor := field.get(Sensor)) is None:
+            continue
+        # A value that is missing or null renders as "None", which Home Assistant shows as unknown.
+        value = sensor.template or f"value_json.{field.name} | default(none)"
+        settings = {
+            "icon": sensor.icon,
+            "device_class": sensor.device_class,
+            "options": list(sensor.options) or None,
+            "unit_of_measurement": sensor.unit,
+            "state_class": "measurement" if sensor.measurement else None,
+            "suggested_display_precision": sensor.precision,
+            "expire_after": expire_after if sensor.expires else None,
+        }
+        found[sensor.key or field.name] = {
+            "p": "sensor",
+            "name": sensor.name,
+            "state_topic": topic,
+            "value_template": f"{{{{ {value} }}}}",
+            **{key: setting for key, setting in settings.items() if setting is not None},
+        }
+    return found
 
 
 def _corrections(topics: Topics) -> dict[str, dict[str, Any]]:
@@ -324,15 +336,4 @@ def _corrections(topics: Topics) -> dict[str, dict[str, Any]]:
             "command_template": f"{{{{ {{{which}, 'emotion': none}} | to_json }}}}",
             **event,
         },
-    }
-
-
-def _sensor(topic: str, key: str, name: str, **more: object) -> dict[str, Any]:
-    # A key that is missing or null renders as "None", which Home Assistant shows as unknown.
-    return {
-        "p": "sensor",
-        "name": name,
-        "state_topic": topic,
-        "value_template": f"{{{{ value_json.{key} | default(none) }}}}",
-        **more,
     }

@@ -13,6 +13,7 @@ import pytest
 from serd.events.event import Event, ModelRef, Single, encode, event_schema
 from serd.model.emotions import EMOTIONS, UNCERTAIN
 from tests.events.making import event
+from tools.docs.json_schema import event_schema as derived
 
 VALIDATOR = jsonschema.Draft202012Validator(event_schema())
 
@@ -58,7 +59,8 @@ def test_fields_may_be_added() -> None:
     VALIDATOR.validate(more)
 
 
-def test_the_schema_is_in_step_with_the_struct() -> None:
+def test_the_shipped_file_is_the_schema_of_the_struct() -> None:
+    assert event_schema() == derived(), "run `make docs`"
     schema = event_schema()
     fields = [field.encode_name for field in msgspec.structs.fields(Event)]
     assert list(schema["properties"]) == fields == [*schema["required"], *OPTIONAL]

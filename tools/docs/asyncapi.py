@@ -1,54 +1,48 @@
-"""What serd says and hears over MQTT, for machines: ``python -m tools.docs.asyncapi``.
+"""The MQTT interface for machines: ``python -m tools.docs.asyncapi >docs/asyncapi.yaml``.
 
-An AsyncAPI 3.0 document (https://www.asyncapi.com/docs/reference/specification/v3.0.0), made of
-the schema of the event, the structs of the other payloads and the topics, so that it says what the
-code does.
+An AsyncAPI 3.0 document (https://www.asyncapi.com/docs/reference/specification/v3.0.0), made from
+the structs of the payloads and from the topics.
 """
 
 from __future__ import annotations
 
-import ast
-import inspect
 import sys
-import textwrap
-from typing import TYPE_CHECKING, Any, Final, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from serd.events.clock import RFC3339_PATTERN
-from serd.events.event import event_schema
-from serd.events.state import TOLD, RoomState
+from serd.events.event import Event
+from serd.events.state import RoomState
 from serd.events.telemetry import Telemetry
-from serd.model.emotions import EMOTIONS, UNCERTAIN
+from serd.model.emotions import EMOTIONS
 from serd.model.home import SENSITIVITIES
 from serd.mqtt.commands import CorrectResult
 from serd.mqtt.discovery import discovery_topic
 from serd.mqtt.topics import Topics
 from serd.version import VERSION
+from tools.docs.json_schema import struct_schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import msgspec
-
-_HEAD: Final = "# Made of the code by `make docs`; changes here are overwritten.\n"
+_HEAD: Final = "# Generated from the code by `make docs`; changes here are overwritten.\n"
 _NODE: Final = "NODE"
 _BASE: Final = "BASE"
 _PREFIX: Final = "PREFIX"
 
 _CHANNELS: Final[Mapping[str, tuple[str, str, int, bool]]] = {
-    "status": ("Whether the node is there; the last will says offline.", "Switch", 1, True),
-    "emotion": ("One message for each utterance.", "Event", 1, False),
-    "state": ("How the room is; every 30 s at least.", "RoomState", 1, True),
-    "speech": ("Whether somebody is speaking.", "Switch", 0, True),
+    "status": ("Whether the node is online; its last will says offline.", "Switch", 1, True),
+    "emotion": ("One message per utterance.", "Event", 1, False),
+    "state": ("State of the room; at least every 30 s.", "RoomState", 1, True),
+    "speech": ("Whether someone is speaking.", "Switch", 0, True),
     "mute": ("Whether the microphone is closed.", "Switch", 1, True),
     "sensitivity": (
-        "How readily emotions are told, if the model has sensitivities.",
+        "How readily emotions are reported, if the model has sensitivities.",
         "Switch",
         1,
         True,
     ),
-    "telemetry": ("How the daemon is; every 60 s.", "Telemetry", 0, True),
+    "telemetry": ("Figures about the daemon; every `mqtt.telemetry_s`.", "Telemetry", 0, True),
 }
 """What a node sends: description, payload, quality of service, retained."""
 
@@ -80,21 +74,22 @@ def document() -> dict[str, Any]:
     operations["receiveMuteSet"] = _operation(
         "receive",
         "muteSet",
-        "Closes or opens the microphone; ON or OFF in any case; all else is ignored and logged.",
+        "Closes or opens the microphone: ON or OFF, in any case; anything else is ignored and "
+        "logged.",
         1,
         None,
     )
     operations["receiveSensitivitySet"] = _operation(
         "receive",
         "sensitivitySet",
-        "Sets how readily emotions are told; any other word is ignored, with a warning.",
+        "Sets how readily emotions are reported; any other word is ignored and logged.",
         1,
         None,
     )
     operations["receiveCorrect"] = _operation(
         "receive",
         "correct",
-        "Takes what an utterance really was; each is answered on correct/result.",
+        "Corrects the emotion of an utterance; each is answered on correct/result.",
         1,
         None,
     )
@@ -106,7 +101,7 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "serd",
             "version": VERSION,
-            "description": "A daemon that tells how people sound. Nothing that is received can "
+            "description": "A daemon that recognises emotion in speech. Nothing it receives can "
             "change a path, run a program or stop the daemon.",
             "license": {"name": "Apache-2.0"},
         },
@@ -122,7 +117,7 @@ def document() -> dict[str, Any]:
                 "host": "broker.example:8883",
                 "protocol": "secure-mqtt",
                 "protocolVersion": "3.1.1",
-                "description": "The same with mqtt.tls; user name and password if wanted.",
+                "description": "The same with mqtt.tls; user name and password are optional.",
             },
         },
         "channels": channels,
@@ -180,21 +175,21 @@ def _messages() -> dict[str, Any]:
             }
     messages["muteSet"] = _word("muteSet", "Command: close or open the microphone.", ("ON", "OFF"))
     messages["sensitivitySet"] = _word(
-        "sensitivitySet", "Command: how readily to tell emotions.", SENSITIVITIES
+        "sensitivitySet", "Command: how readily to report emotions.", SENSITIVITIES
     )
     messages["correct"] = {
         "name": "correct",
-        "summary": "Command: what an utterance really was, or that nothing is to be noted of it.",
+        "summary": "Command: what an utterance really was, or that a correction is taken back.",
         "payload": {"$ref": "#/components/schemas/Correct"},
     }
     messages["correctResult"] = {
         "name": "correctResult",
-        "summary": "The answer to a correction, also to a refused one.",
+        "summary": "The answer to a correction, whether accepted or refused.",
         "payload": {"$ref": "#/components/schemas/CorrectResult"},
     }
     messages["discovery"] = {
         "name": "discovery",
-        "summary": "Home Assistant's device-based discovery; empty: the device is removed.",
+        "summary": "Home Assistant's device discovery; an empty message removes the device.",
         "payload": {"type": "object", "required": ["dev", "o", "avty", "cmps"]},
     }
     return messages
@@ -210,18 +205,9 @@ def _word(name: str, about: str, words: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    event = event_schema()
-    inlined = {key: value for key, value in event.items() if key not in {"$schema", "$id", "$defs"}}
-    state = struct_schema(RoomState)
-    emotions = state["properties"]
-    emotions["emotion"]["enum"] = [*EMOTIONS, UNCERTAIN, None]
-    emotions["mood"]["enum"] = [*EMOTIONS]
-    emotions["microphone"]["enum"] = [*TOLD, None]
-    emotions["corrected"]["enum"] = [*EMOTIONS, "not", None]
-    emotions["updated_at"]["pattern"] = RFC3339_PATTERN
     return {
-        "Event": _inline(inlined, event["$defs"]),
-        "RoomState": state,
+        "Event": struct_schema(Event, nulls=False),
+        "RoomState": struct_schema(RoomState),
         "Telemetry": struct_schema(Telemetry),
         "Correct": {
             "title": "Correct",
@@ -229,82 +215,22 @@ def _schemas() -> dict[str, Any]:
             "required": ["id"],
             "properties": {
                 "id": {
-                    "description": "Of the event; or last: the latest of the node.",
+                    "description": "The event's id, or `last` for the node's latest event.",
                     "type": "string",
                 },
                 "emotion": {
-                    "description": "What it really was; null: not what was told.",
+                    "description": "What it really was; null: not what serd said.",
                     "type": ["string", "null"],
                     "enum": [*EMOTIONS, None],
                 },
                 "forget": {
-                    "description": "true: take back what was said of it; no emotion then.",
+                    "description": "true: take back what was said about it; then no emotion.",
                     "type": "boolean",
                 },
             },
         },
         "CorrectResult": struct_schema(CorrectResult),
     }
-
-
-def _inline(schema: Any, definitions: Mapping[str, Any]) -> Any:
-    """Put definitions where they are referred to: beside a ``$ref``, AsyncAPI ignores the rest."""
-    if isinstance(schema, list):
-        return [_inline(item, definitions) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    inner = {key: _inline(value, definitions) for key, value in schema.items() if key != "$ref"}
-    if isinstance(reference := schema.get("$ref"), str):
-        return {**inner, **_inline(definitions[reference.rpartition("/")[2]], definitions)}
-    return inner
-
-
-def struct_schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    """JSON Schema of a payload, described by the docstrings of its fields.
-
-    Args:
-        kind: A struct of simple fields.
-
-    Returns:
-        The schema of an object that may have further fields: later versions may add some.
-    """
-    described = field_docs(kind)
-    properties = {}
-    for name, hint in get_type_hints(kind).items():
-        properties[name] = {
-            "description": described[name],
-            "type": _json_types(hint),
-        }
-    about = inspect.getdoc(kind) or ""
-    return {
-        "title": kind.__name__,
-        "description": " ".join(about.split()),
-        "type": "object",
-        "required": list(properties),
-        "properties": properties,
-    }
-
-
-def _json_types(hint: Any) -> str | list[str]:
-    names = {int: "integer", float: "number", str: "string", bool: "boolean", type(None): "null"}
-    kinds = [names[member] for member in get_args(hint) or (hint,)]
-    return kinds if len(kinds) > 1 else kinds[0]
-
-
-def field_docs(kind: type) -> dict[str, str]:
-    """The docstring below each field of a class, on one line; Python itself forgets them."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
-    assert isinstance(tree, ast.ClassDef)  # noqa: S101 - for the type checker
-    found: dict[str, str] = {}
-    for field, below in zip(tree.body, tree.body[1:], strict=False):
-        if (
-            isinstance(field, ast.AnnAssign)
-            and isinstance(field.target, ast.Name)
-            and isinstance(below, ast.Expr)
-            and isinstance(below.value, ast.Constant)
-        ):
-            found[field.target.id] = " ".join(str(below.value.value).replace("``", "`").split())
-    return found
 
 
 if __name__ == "__main__":
