@@ -162,7 +162,7 @@ def _run(loaded: Loaded) -> int:
         if not connected.wait(_CAUGHT_UP_S):
             raise UnavailableError(f"the broker at {follower.address} does not take subscribers")
         _say(f"live from {config.mqtt.base_topic}/{config.node}/emotion; Ctrl-C ends it")
-        code = run_daemon(loaded, passing="all")
+        code = run_daemon(loaded, temporary="all")
         screen.offline.wait(_CAUGHT_UP_S)  # the node's last word, after its last event
     finally:
         follower.stop()

@@ -44,7 +44,7 @@ def _moment_or_file(
 )
 @click.option(
     "--started-at",
-    "began",
+    "started_at",
     callback=_moment_or_file,
     metavar="TIME|file",
     help="When a recording began, as in 2026-03-01T08:15; or file: it ended at the file's own "
@@ -64,7 +64,7 @@ def run(
     source: str | None,
     rate: int | None,
     pace: str | None,
-    began: int | Literal["file"] | None,
+    started_at: int | Literal["file"] | None,
     keep: bool,
     quiet: bool,
 ) -> int:
@@ -93,8 +93,8 @@ def run(
         return run_daemon(
             loaded,
             reload=lambda: _load(invocation),
-            passing="none" if keep else "recordings",
-            began=began,
+            temporary="none" if keep else "recordings",
+            started_at=started_at,
             on_event=on_event,
         )
 

@@ -1,4 +1,4 @@
-"""Wires the rooms into a running process, and watches over it. Nothing else does.
+"""Wires the rooms into a running daemon and supervises it.
 
 ::
 
@@ -6,9 +6,9 @@
                     ▲                                        │
                     └───────────────── mute ◄────────────────┘
 
-That is a node (:mod:`serd.daemon.node`). A daemon has one for each microphone; all share one
-journal (and its thread) and one model. The main thread supervises the others, reports to the
-service manager and sends telemetry.
+This chain is a node (:mod:`serd.daemon.node`). A daemon has one node per microphone. The nodes
+share one journal, its writer thread and one model. The main thread supervises the other threads,
+reports to the service manager and sends telemetry.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from serd.audio.open import check_source
 from serd.daemon import memory
 from serd.daemon.event_writer import GIVE_UP_S, EventWriter
-from serd.daemon.node import Began, Node
+from serd.daemon.node import Node
 from serd.daemon.notify import Notifier
 from serd.daemon.pipeline import Condition
 from serd.daemon.supervisor import Health, Part, PartFailedError, Supervisor, examine
@@ -45,28 +45,31 @@ if TYPE_CHECKING:
     from serd.config import Config
     from serd.config.loading import Loaded
     from serd.daemon.event_writer import Entry
+    from serd.daemon.node import StartedAt
     from serd.events.event import Event
     from serd.model.model_file import ModelInfo
 
 log = logging.getLogger(__name__)
 
 TICK_S: Final = 1.0
-"""How often the main thread looks after the others."""
+"""Interval at which the main thread checks on the others."""
+
+STARTING_TICK_S: Final = 0.02
+"""The same until every pipeline has started, so that readiness is reported promptly."""
 
 STOP_TIMEOUT_S: Final = 2.0
-"""How long the utterance in flight, its way to the disk and the last messages may take when asked
-to stop: each of them."""
+"""Time limit, when asked to stop, for each of: classifying the utterance in flight, writing it to
+disk, sending the last messages."""
 
-WRITER_PATIENCE_S: Final = 60.0
-"""The journal's thread hangs if it has shown no sign of life for so long: a bad SD card can take
-many seconds for one write. A journal that is locked or refuses is waited for knowingly."""
+WRITER_TIMEOUT_S: Final = 60.0
+"""The journal thread counts as hung after this long without a heartbeat: a bad SD card can take
+many seconds for one write. While it waits for a locked journal, its heartbeat goes on."""
 
 MAINTAIN_S: Final = 60.0
-"""How often old events are removed from the journal."""
+"""Interval at which old events are removed from the journal."""
 
-
-Passing = Literal["recordings", "all", "none"]
-"""Which nodes are only here for a while."""
+Temporary = Literal["recordings", "all", "none"]
+"""Which nodes are temporary: what they retained on the broker is cleared when they end."""
 
 
 class Daemon:
@@ -74,16 +77,15 @@ class Daemon:
 
     Args:
         config: A valid configuration.
-        notifier: The line to the service manager.
-        unwritten: Events that the daemon before it in this process could not write.
-        passing: Which nodes are only here for a while, so that at their end all that is retained
-            of them is cleared: those that play a recording, all, or none.
-        began: When recordings began; see :class:`serd.daemon.node.Node`.
-        on_event: Called with each event that was journalled; must not block.
+        notifier: The connection to the service manager.
+        temporary: Which nodes are temporary: those that play a recording, all, or none.
+        started_at: When the recording started; see :class:`serd.daemon.node.Node`.
+        on_event: Called with each journalled event; must not block.
+        unwritten: Events that the previous daemon in this process could not write.
 
     Raises:
-        ConfigError: The configuration asks for something that is not installed.
-        ModelError: The model file is not one that serd can use.
+        ConfigError: The configuration needs something that is not installed.
+        ModelError: The model file is unusable.
         UnavailableError: The journal cannot be written.
     """
 
@@ -92,31 +94,31 @@ class Daemon:
         config: Config,
         *,
         notifier: Notifier | None = None,
-        passing: Passing = "recordings",
-        began: Began = None,
+        temporary: Temporary = "recordings",
+        started_at: StartedAt = None,
         on_event: Callable[[Event], None] | None = None,
         unwritten: Sequence[Entry] = (),
     ) -> None:
         self.config = config
-        self._passing = passing
+        self._temporary = temporary
         self._on_event = on_event
         self._notifier = notifier or Notifier()
         self._wake = threading.Event()
         self._stopping = False
-        self._reloading = False
-        self._again = False
+        self._reload_requested = False
+        self._restarting = False
         self._ready = False
-        self._began = time.monotonic()
+        self._created = time.monotonic()
         self._processor_s = processor_seconds()
 
         classifier = Classifier.configured(config)
         self.model: ModelInfo = classifier.info
-        """What the model says of itself."""
+        """Metadata of the model in use."""
         log.info("model %s %s", self.model.name, self.model.version)
         self._journal = Journal(Path(config.journal.path))
         self._writer = EventWriter(self._journal, unwritten=unwritten)
         self.unwritten: Sequence[Entry] = ()
-        """Events that could not be written before it began again."""
+        """Events that could not be written before a restart."""
         self._personal = Personal(config.personal, self._journal, classifier.model)
         self.hooks: Hooks = Hooks(config.hooks)
         former = self._former_names([single.node for single in config.each()])
@@ -130,11 +132,11 @@ class Daemon:
                 on_event=self._event,
                 on_end=self._wake.set,
                 alone=not config.sources,
-                began=began,
-                warn=place == 0,
-                former=former if place == 0 else (),
+                started_at=started_at,
+                warn=index == 0,
+                former=former if index == 0 else (),
             )
-            for place, single in enumerate(config.each())
+            for index, single in enumerate(config.each())
         ]
         self._personal.begin()
         self.supervisor: Supervisor = Supervisor(
@@ -143,7 +145,7 @@ class Daemon:
                     name="journal writer",
                     alive=lambda: self._writer.alive,
                     heartbeat=lambda: self._writer.heartbeat,
-                    patience_s=WRITER_PATIENCE_S,
+                    timeout_s=WRITER_TIMEOUT_S,
                     restart=self._writer.start,
                 ),
                 *(part for node in self.nodes for part in node.parts()),
@@ -151,7 +153,7 @@ class Daemon:
         )
 
     def _former_names(self, names: Sequence[str]) -> list[str]:
-        """Nodes that are not called so any more, and whose events the broker has not all got."""
+        """Names of nodes that are no longer configured but still have undelivered events."""
         former = [
             name
             for name in self._journal.nodes()
@@ -159,87 +161,91 @@ class Daemon:
         ]
         for name in former:
             log.info(
-                "%d events of %s, a node that there is no more, are sent under that name",
+                "%d events of %s, a node that is no longer configured, are sent under that name",
                 self._journal.waiting(name),
                 name,
             )
         return former
 
     def _event(self, event: Event) -> None:
-        """An event was journalled."""
+        """An event has been journalled."""
         self.hooks.event(event)
         if self._on_event is not None:
             self._on_event(event)
 
-    # ------------------------------------------------------------------ from anywhere
+    # ------------------------------------------------------------------ from any thread
 
     def stop(self) -> None:
-        """End soon and in good order. Safe in a signal handler."""
+        """Stop cleanly and soon. Safe to call from a signal handler."""
         self._stopping = True
         self._wake.set()
 
     def reload(self) -> None:
-        """End soon, to begin again with a new configuration. Safe in a signal handler."""
-        self._reloading = True
+        """Stop soon in order to restart with a new configuration. Safe in a signal handler."""
+        self._reload_requested = True
         self._wake.set()
 
     def health(self) -> Health:
-        """Whether it is well, and how each node is."""
+        """Whether the daemon is well, and the state of each node."""
         return examine(self.nodes, self.supervisor.standstills(), ready=self._ready)
 
     # ------------------------------------------------------------------ the main thread
 
-    def run(self, reload: Callable[[], Loaded] | None = None) -> bool:
-        """Work until stopped, or until every recording has ended and all of it is delivered.
+    def run(self, reload: Callable[[], Loaded]) -> Loaded | None:
+        """Run until stopped, or until every recording has ended and all of it is delivered.
 
         Args:
-            reload: Called when a reload is asked for. If it raises, that is logged and the daemon
-                goes on as it is.
+            reload: Loads the configuration again when a reload is requested. If that fails, the
+                error is logged and the daemon carries on.
 
         Returns:
-            Whether to begin again, with the configuration that ``reload`` gave.
+            The configuration to restart with; None if the daemon is done.
 
         Raises:
-            ConfigError: The metrics cannot be served where the configuration says.
-            UnavailableError: Events could not be written to the journal.
-            SerdError: A part of the daemon failed.
+            ConfigError: The metrics cannot be served at the configured address.
+            UnavailableError: Events could not be written to the journal, or not delivered.
+            PartFailedError: A part of the daemon hangs, or died and could not be restarted.
+            SerdError: What a node failed with.
         """
-        unwritten = 0
+        successor: Loaded | None = None
+        failed: PartFailedError | None = None
         with ExitStack() as stack:
             self._start(stack)
             try:
-                self._watch(reload)
+                successor = self._watch(reload)
             except PartFailedError as error:
-                if self._failure is None:  # else it has ended, and the others can
-                    self._leave_behind(error)
-                if not isinstance(self._failure, SerdError):
-                    raise  # else what it died of says more, and is raised below
+                failed = error
             finally:
-                if not self._again:
+                self._restarting = successor is not None
+                if failed is not None and self._failure is None:  # a thread hangs: none has ended
+                    self._exit_if_hung(failed)
+                if not self._restarting:
                     self._notifier.stopping()
                 self._stop_pipelines()
+            if failed is not None and not isinstance(self._failure, SerdError):
+                raise failed
             if any(node.alive for node in self.nodes):
-                self._leave_behind(PartFailedError("the pipeline does not stop"))
+                self._exit_if_hung(PartFailedError("the pipeline does not stop"))
             ended = all(node.pipeline.condition is Condition.ENDED for node in self.nodes)
-            unwritten = self._write_the_rest(patient=ended)
+            lost = self._finish_writing(patient=ended)
             if ended:
                 self._deliver()
         if self._failure is not None:
             raise self._failure
-        if unwritten:
+        if lost:
             raise UnavailableError(
-                f"{unwritten} events are lost: {self._writer.trouble or 'the disk is too slow'}"
+                f"{lost} events are lost: {self._writer.trouble or 'the disk is too slow'}"
             )
-        return self._again
+        return successor
 
     def _start(self, stack: ExitStack) -> None:
-        """Start everything; the stack ends it, but for the pipelines, in reverse order."""
+        """Start everything; the stack stops all but the pipelines, in reverse order."""
         stack.callback(self._journal.close)
         stack.callback(self._writer.stop, 0.0)
         if self.config.metrics.port:
             stack.enter_context(_metrics(self))
         if self.config.mqtt.host == EMBEDDED:
-            stack.enter_context(_embedded(self.config.mqtt.port))
+            stack.enter_context(_embedded_broker(self.config.mqtt.port))
         stack.callback(self._stop_publishers)
         for node in self.nodes:
             node.publisher.start()
@@ -249,146 +255,64 @@ class Daemon:
         for node in self.nodes:
             node.start()
 
-    @property
-    def _failure(self) -> BaseException | None:
-        """What the first pipeline that failed died of."""
-        return next((node.failure for node in self.nodes if node.failure is not None), None)
-
-    def _stop_pipelines(self) -> None:
-        for node in self.nodes:
-            node.pipeline.stop()
-        deadline = time.monotonic() + STOP_TIMEOUT_S
-        for node in self.nodes:
-            node.join(max(0.0, deadline - time.monotonic()))
-
-    def _stop_publishers(self) -> None:
-        for node in self.nodes:  # all at once, not one after the other
-            passing = self._passing == "all" or (
-                self._passing == "recordings" and not node.source.live
-            )
-            node.publisher.leave(STOP_TIMEOUT_S, forget=passing and not self._again)
-        for node in self.nodes:
-            node.publisher.stop(STOP_TIMEOUT_S)
-
-    def _write_the_rest(self, *, patient: bool) -> int:
-        """End the journal's thread after what waits for it.
-
-        Args:
-            patient: Whether to wait for a journal that refuses: nobody listens any more, and
-                nobody wants it to end at once.
+    def _watch(self, reload: Callable[[], Loaded]) -> Loaded | None:
+        """Supervise the other threads until there is a reason to leave.
 
         Returns:
-            How many events are lost by that, after it was said.
+            The configuration to restart with; None to stop.
         """
-        give_up = time.monotonic() + GIVE_UP_S
-        while patient and not self._stopping and not self._writer.drain(TICK_S):
-            if (trouble := self._writer.trouble) is not None:
-                self._notifier.status(f"waiting for the journal: {trouble}")
-                if time.monotonic() >= give_up:
-                    break
-        left = self._writer.stop(STOP_TIMEOUT_S)
-        if self._writer.alive:
-            self._leave_behind(PartFailedError("the journal writer hangs"))
-        if self._again:
-            self.unwritten = left
-            return 0
-        if left:
-            log.error("%d events could not be written and are lost", len(left))
-        return len(left)
-
-    def _leave_behind(self, error: PartFailedError) -> None:
-        """End the process in spite of a thread that hangs: it may hold any lock."""
-        self._writer.stop(STOP_TIMEOUT_S)
-        if self._writer.alive or any(node.alive for node in self.nodes):
-            self._notifier.status(error.message)
-            self._stop_publishers()
-            log.critical("%s; leaving with exit code %d", error.message, error.exit_code)
-            os._exit(error.exit_code)
-
-    def _watch(self, reload: Callable[[], Loaded] | None) -> None:
-        """Look after the other threads until there is a reason to leave."""
-        next_maintenance = self._began + MAINTAIN_S
+        next_maintenance = self._created + MAINTAIN_S
         while not self._stopping:
-            if self._reloading:
-                self._reloading = False
-                self._again = self._may_reload(reload)
-                if self._again:
-                    return
+            if self._reload_requested:
+                self._reload_requested = False
+                if (successor := self._reloaded(reload)) is not None:
+                    return successor
             if all(node.ended for node in self.nodes):
-                return
+                break
             now = time.monotonic()
-            if not self._ready and self._all_begun():
+            if not self._ready and self._all_started():
                 self._ready = True
-                log.info("ready after %.2f s", now - self._began)
+                log.info("ready after %.2f s", now - self._created)
                 self._notifier.ready()
             self._personal.look()
             for node in self.nodes:
                 node.tick()
-            sentences = [node.tell(now, self.figures) for node in self.nodes]
-            self._notifier.status(self._sentence(sentences))
+            sentences = [node.report(now, self.figures) for node in self.nodes]
+            self._notifier.status(self._status(sentences))
             if self.supervisor.look() and self._ready:
                 self._notifier.alive()
             if now >= next_maintenance:
                 next_maintenance = now + MAINTAIN_S
                 self._maintain()
-            self._wake.wait(TICK_S if self._ready else 0.02)
-            if not (self._stopping or self._reloading):
+            self._wake.wait(TICK_S if self._ready else STARTING_TICK_S)
+            if not (self._stopping or self._reload_requested):
                 self._wake.clear()
+        return None
 
-    def _all_begun(self) -> bool:
+    def _reloaded(self, reload: Callable[[], Loaded]) -> Loaded | None:
+        """The configuration loaded again; None, after a log message, if it is unusable."""
+        try:
+            loaded = reload()
+            check(loaded.config, running=self.config)
+        except SerdError as error:
+            log.error("%s; going on with the old configuration", error)  # noqa: TRY400 (no bug)
+            return None
+        self._notifier.reloading()
+        return loaded
+
+    def _all_started(self) -> bool:
         return all(node.pipeline.condition is not Condition.STARTING for node in self.nodes)
 
-    def _sentence(self, sentences: list[str]) -> str:
-        """How things are, in words; for `systemctl status`."""
+    def _status(self, sentences: list[str]) -> str:
+        """One line for `systemctl status`."""
         if len(sentences) == 1:
             return sentences[0]
         return " | ".join(
-            f"{node.name}: {said}" for node, said in zip(self.nodes, sentences, strict=True)
+            f"{node.name}: {sentence}" for node, sentence in zip(self.nodes, sentences, strict=True)
         )
 
-    def _may_reload(self, reload: Callable[[], Loaded] | None) -> bool:
-        """Load the configuration again, and see whether a daemon could be made of it."""
-        if reload is None:
-            return True
-        try:
-            check(reload().config, running=self.config)
-        except SerdError as error:
-            log.error("%s; going on with the old configuration", error)  # noqa: TRY400 (no bug)
-            return False
-        self._notifier.reloading()
-        return True
-
-    def _deliver(self) -> None:
-        """Wait until the broker has every event of the recordings.
-
-        Raises:
-            UnavailableError: It is there, but does not take them.
-        """
-        said = False
-        for node in self.nodes:
-            while not self._stopping and not node.publisher.drain(TICK_S):
-                waiting = sum(each.waiting for each in self.nodes)
-                self._notifier.status(f"delivering {many(waiting, 'event', 'events')}")
-                if refused := node.publisher.undelivered:
-                    raise UnavailableError(
-                        f"{many(waiting, 'event is', 'events are')} not delivered: {refused}",
-                        remedy="`serd check` says more; they wait in the journal, and go out with "
-                        "the next run",
-                    )
-                if not said and not node.publisher.connected:
-                    said = True
-                    log.info(
-                        "waiting for the broker to take %s; Ctrl-C to leave",
-                        many(waiting, "event", "events"),
-                    )
-        while not self._stopping and not self.hooks.drain(TICK_S):
-            self._notifier.status("waiting for hooks to end")
-        if left_out := sum(node.events_left_out for node in self.nodes):
-            lost = many(left_out, "event was", "events were")
-            raise UnavailableError(f"{lost} too large for the broker and left out")
-
     def _maintain(self) -> None:
-        memory.give_back()
+        memory.release()
         settings = self.config.journal
         try:
             pruned = self._journal.maintain(
@@ -402,9 +326,9 @@ class Daemon:
                       "journal.max_events", pruned.dropped)  # fmt: skip
 
     def figures(self) -> ProcessFigures:
-        """What all nodes have in common."""
+        """Telemetry that all nodes have in common."""
         hooks = self.hooks.stats()
-        uptime = time.monotonic() - self._began
+        uptime = time.monotonic() - self._created
         processor_s = processor_seconds() - self._processor_s
         return ProcessFigures(
             uptime_s=round(uptime),
@@ -415,11 +339,98 @@ class Daemon:
             cpu_percent=round(100 * processor_s / max(uptime, TICK_S), 2),
         )
 
+    # ------------------------------------------------------------------ the end
+
+    @property
+    def _failure(self) -> BaseException | None:
+        """The exception of the first node that failed."""
+        return next((node.failure for node in self.nodes if node.failure is not None), None)
+
+    def _stop_pipelines(self) -> None:
+        for node in self.nodes:
+            node.pipeline.stop()
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        for node in self.nodes:
+            node.join(max(0.0, deadline - time.monotonic()))
+
+    def _stop_publishers(self) -> None:
+        for node in self.nodes:  # all at once, not one after the other
+            temporary = self._temporary == "all" or (
+                self._temporary == "recordings" and not node.source.live
+            )
+            node.publisher.leave(STOP_TIMEOUT_S, forget=temporary and not self._restarting)
+        for node in self.nodes:
+            node.publisher.stop(STOP_TIMEOUT_S)
+
+    def _finish_writing(self, *, patient: bool) -> int:
+        """Stop the journal thread once it has written what is queued.
+
+        Args:
+            patient: Wait for a journal that refuses writes. True at the end of recordings, when
+                nothing is being heard any more and nobody has asked serd to stop.
+
+        Returns:
+            Number of events lost; they have been logged.
+        """
+        give_up = time.monotonic() + GIVE_UP_S
+        while patient and not self._stopping and not self._writer.drain(TICK_S):
+            if (trouble := self._writer.trouble) is not None:
+                self._notifier.status(f"waiting for the journal: {trouble}")
+                if time.monotonic() >= give_up:
+                    break
+        left = self._writer.stop(STOP_TIMEOUT_S)
+        if self._writer.alive:
+            self._exit_if_hung(PartFailedError("the journal writer hangs"))
+        if self._restarting:
+            self.unwritten = left
+            return 0
+        if left:
+            log.error("%d events could not be written and are lost", len(left))
+        return len(left)
+
+    def _deliver(self) -> None:
+        """Wait until the broker has every event of the recordings.
+
+        Raises:
+            UnavailableError: The broker is there, but does not take them.
+        """
+        told = False
+        for node in self.nodes:
+            while not self._stopping and not node.publisher.drain(TICK_S):
+                waiting = sum(each.waiting for each in self.nodes)
+                self._notifier.status(f"delivering {many(waiting, 'event', 'events')}")
+                if refused := node.publisher.undelivered:
+                    raise UnavailableError(
+                        f"{many(waiting, 'event is', 'events are')} not delivered: {refused}",
+                        remedy="`serd check` says more; they wait in the journal, and go out with "
+                        "the next run",
+                    )
+                if not told and not node.publisher.connected:
+                    told = True
+                    log.info(
+                        "waiting for the broker to take %s; Ctrl-C to leave",
+                        many(waiting, "event", "events"),
+                    )
+        while not self._stopping and not self.hooks.drain(TICK_S):
+            self._notifier.status("waiting for hooks to end")
+        if left_out := sum(node.events_left_out for node in self.nodes):
+            lost = many(left_out, "event was", "events were")
+            raise UnavailableError(f"{lost} too large for the broker and left out")
+
+    def _exit_if_hung(self, error: PartFailedError) -> None:
+        """Exit the process at once if a thread still runs: a hung thread may hold any lock."""
+        self._writer.stop(STOP_TIMEOUT_S)
+        if self._writer.alive or any(node.alive for node in self.nodes):
+            self._notifier.status(error.message)
+            self._stop_publishers()
+            log.critical("%s; leaving with exit code %d", error.message, error.exit_code)
+            os._exit(error.exit_code)
+
 
 @contextmanager
 def _metrics(daemon: Daemon) -> Iterator[None]:
-    """Figures for Prometheus, for as long as the daemon runs."""
-    _check_extra(daemon.config)
+    """Serve the Prometheus metrics while the daemon runs."""
+    _check_metrics_installed(daemon.config)
     from serd.metrics.server import MetricsServer  # noqa: PLC0415 (optional, and not small)
 
     with MetricsServer(daemon, daemon.config.metrics) as server:
@@ -428,8 +439,8 @@ def _metrics(daemon: Daemon) -> Iterator[None]:
 
 
 @contextmanager
-def _embedded(port: int) -> Iterator[None]:
-    """A broker of our own, for as long as the daemon runs."""
+def _embedded_broker(port: int) -> Iterator[None]:
+    """Run serd's own broker while the daemon runs."""
     from serd.mqtt.broker import EmbeddedBroker  # noqa: PLC0415 (asyncio and amqtt: heavy, optional)
 
     with EmbeddedBroker(port=port) as broker:
@@ -438,11 +449,11 @@ def _embedded(port: int) -> Iterator[None]:
 
 
 def check(config: Config, *, running: Config | None = None) -> None:
-    """See whether a daemon could be made of a configuration, as far as that harms nobody.
+    """Check whether a daemon could be started with a configuration, without side effects.
 
     Args:
         config: The configuration.
-        running: That of the daemon that runs in this process: what it occupies is free for its
+        running: That of the daemon running in this process; what it occupies will be free for its
             successor.
 
     Raises:
@@ -454,13 +465,13 @@ def check(config: Config, *, running: Config | None = None) -> None:
         check_source(single.audio)
     Access(config.mqtt)
     if config.metrics.port and (running is None or config.metrics != running.metrics):
-        _check_extra(config)
+        _check_metrics_installed(config)
         from serd.metrics.server import probe  # noqa: PLC0415 (optional, and not small)
 
         probe(config.metrics)
 
 
-def _check_extra(config: Config) -> None:
+def _check_metrics_installed(config: Config) -> None:
     if importlib.util.find_spec("prometheus_client") is None:
         raise ConfigError(
             f"metrics.port = {config.metrics.port}: the package prometheus-client is not installed",

@@ -1,4 +1,4 @@
-"""Keeps the memory of a process that runs for years where it was after an hour."""
+"""Keeps the memory of a process that runs for years from growing."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ _trim: Final[Any] = getattr(ctypes.CDLL(None), "malloc_trim", None)
 """malloc_trim(3) of glibc; other C libraries have none."""
 
 
-def settle() -> None:
-    """Take what start-up left behind out of the collector's sight, for it lives to the end.
+def freeze() -> None:
+    """Exclude everything allocated during start-up from garbage collection.
 
-    The little garbage of each connection is then found soon, and not only when it has become a
-    quarter of all that the imports made.
+    It lives until the end anyway. Without it the little garbage that each connection leaves is
+    collected soon, rather than once it amounts to a quarter of what the imports allocated.
     """
     gc.unfreeze()
     gc.collect()
     gc.freeze()
 
 
-def unsettle() -> None:
-    """Let the collector see everything again, at the end of the process.
+def unfreeze() -> None:
+    """Undo :func:`freeze` at the end of the process.
 
-    Else native libraries find their objects alive at the exit, and complain on standard error.
+    Otherwise native libraries find their objects still alive at exit, and complain on stderr.
     """
     gc.unfreeze()
 
 
-def give_back() -> None:
-    """Return to the system what was freed in the meantime; some milliseconds, once a minute.
+def release() -> None:
+    """Return freed memory to the system. Takes some milliseconds; meant for once a minute.
 
-    Events, pages of the journal and blocks of sound are allocated in turn, so free memory lies
-    scattered between what is in use, and the heap would go on growing slowly for days.
+    Events, journal pages and blocks of sound are allocated in turn, so free memory is scattered
+    between what is in use, and the heap would keep growing slowly for days.
     """
     gc.collect()
     if _trim is not None:

@@ -22,29 +22,29 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MINUTES_A_DAY = 24 * 60
+MINUTES_A_DAY: Final = 24 * 60
 
 _LOCAL: Final = Path("/etc/localtime")
 _ZONES: Final = Path("/usr/share/zoneinfo")
 
 
 class TimeZone:
-    """The machine's time zone, which may be changed while the process runs.
+    """The machine's time zone, which may change while the process runs.
 
-    The C library looks at the zone's file once, and again only when asked to; where ``TZ`` names
-    the file not even then.
+    The C library reads the zone file once, and again only on tzset(3); if ``TZ`` names the file,
+    not even then.
     """
 
     def __init__(self) -> None:
         self._seen: tuple[int, ...] | None = None
 
     def follow(self) -> None:
-        """Take a change over, for the whole process."""
+        """Apply a change, for the whole process."""
         before, self._seen = self._seen, self._file()
         if before == self._seen:
             return
         if (named := os.environ.get("TZ")) is not None:
-            os.environ["TZ"] = "UTC0"  # else it believes that nothing has changed
+            os.environ["TZ"] = "UTC0"  # otherwise the C library sees no change
             time.tzset()
             os.environ["TZ"] = named
         time.tzset()
@@ -52,7 +52,7 @@ class TimeZone:
             log.info("the time zone is now %s (%s)", *time.strftime("%Z %z").split())
 
     def _file(self) -> tuple[int, ...]:
-        """What tells one state of the zone's file from another; empty if there is no file."""
+        """Identity of the zone file's present version; empty if there is no file."""
         named = os.environ.get("TZ", "").removeprefix(":")
         try:
             found = (_ZONES / named if named else _LOCAL).stat()
@@ -65,15 +65,15 @@ _zone: Final = TimeZone()
 
 
 class QuietTimes:
-    """Says whether it is quiet now, by the machine's local time.
+    """Quiet hours, by the machine's local time.
 
-    The clock on the wall decides, as it stands at each question: when it is set, or when summer
-    time begins or ends, or the machine is given another time zone, the next answer is right. A time
-    that ends as it begins lasts all day.
+    Each call of :meth:`now` reads the wall clock, so it stays right when the clock is set, when
+    daylight saving time begins or ends, and when the time zone changes. A span that ends when it
+    begins lasts all day.
 
     Args:
-        hours: As the configuration has them.
-        localtime: For tests: the local time now.
+        hours: As configured.
+        localtime: Returns the local time; replaced in tests.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class QuietTimes:
         self._localtime = localtime
 
     def now(self) -> bool:
-        """Whether the microphone has to be closed at this moment."""
+        """Whether the microphone has to be closed now."""
         _zone.follow()
         if not self._spans:
             return False
@@ -99,26 +99,26 @@ class QuietTimes:
 
 
 def _minutes(clock: str) -> int:
-    """Minutes since midnight of a time like 22:30."""
+    """Minutes since midnight, of a time such as 22:30."""
     hours, _, minutes = clock.partition(":")
     return int(hours) * 60 + int(minutes)
 
 
 MUTE_KEY: Final = "mute"
-"""Under this the journal keeps the mute switch."""
+"""The journal's key for the mute switch."""
 
 
 def remembered_mute(get: Callable[[str], str | None], config: Config, *, alone: bool) -> bool:
-    """The mute switch as it was last set for a node.
+    """Whether a node was last muted.
 
-    A lone node keeps it under a key without its name too, so that it outlives a new name. Of
-    several nodes one that has no switch yet begins muted if the lone one was: rather deaf than
-    open against somebody's will.
+    A single node also stores the switch under a key without its name, so that it survives a
+    rename. When one node becomes several, those without a switch of their own start muted if the
+    single one was: a microphone must not be opened against anyone's will.
 
     Args:
-        get: Reads a value that the journal keeps.
-        config: Of the node.
-        alone: Whether it is the only one of its process.
+        get: Reads a value from the journal.
+        config: Configuration of the node.
+        alone: Whether it is the only node of the process.
     """
     own = get(f"{MUTE_KEY}:{config.node}")
     if own is None:
@@ -132,17 +132,17 @@ def why_closed(config: Config, *, alone: bool = True, live: bool = True) -> str 
     """Why a daemon with this configuration would keep the microphone closed now.
 
     Args:
-        config: Of one node.
-        alone: Whether it is the only one.
-        live: Whether the source is heard now; a recording plays in quiet hours too.
+        config: Configuration of one node.
+        alone: Whether it is the only node.
+        live: Whether the source is live; recordings are played in quiet hours too.
 
     Returns:
-        The end of a sentence that begins with the node's name; None if it may be open, as far as
-        this user can tell.
+        The end of a sentence that begins with the node's name; None if the microphone may be
+        open, as far as this user can see.
     """
     if live and QuietTimes(config.quiet_hours).now():
         return "is in quiet hours"
-    from serd.events.history import History  # noqa: PLC0415 - SQLite, for who asks
+    from serd.events.history import History  # noqa: PLC0415 - loads SQLite
 
     path = Path(config.journal.path)
     try:

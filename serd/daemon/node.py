@@ -1,7 +1,7 @@
-"""Everything that belongs to one microphone: source, recogniser, pipeline and publisher of a node.
+"""One node: the source, recogniser, pipeline and publisher of one microphone.
 
-A daemon has one node or several. They share the model, the journal and the hooks, and nothing else:
-each has its own threads and its own connection to the broker, so that each has its own last will.
+A daemon has one or more nodes. They share the model, the journal and the hooks. Each has its own
+threads and its own connection to the broker, because each needs its own last will.
 """
 
 from __future__ import annotations
@@ -51,47 +51,46 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PIPELINE_PATIENCE_S: Final = 30.0
-"""A pipeline that has neither heard nor knowingly waited for so long hangs."""
+PIPELINE_TIMEOUT_S: Final = 30.0
+"""A pipeline that has neither processed sound nor waited for a known reason for this long hangs."""
 
-PUBLISHER_PATIENCE_S: Final = 180.0
-"""The same for the publisher: looking up the broker's name may take minutes where nobody answers,
-and the absence of a broker is no fault of serd's."""
+PUBLISHER_TIMEOUT_S: Final = 180.0
+"""The same for the publisher. Resolving the broker's name may take minutes where no name server
+answers, and a missing broker is not a fault of serd's."""
 
 LONGEST_RETRY_S: Final = 5.0
-"""Longest wait before a source that is not there is tried again. With the time that it takes to
-connect, a camera that comes back is heard within ten seconds."""
+"""Longest wait before a missing source is tried again. Including the time that it takes to connect,
+a camera that comes back is heard within ten seconds."""
 
 SENSITIVITY_KEY: Final = "sensitivity"
-"""Under this it keeps the sensitivity, with that of the configuration at the time."""
+"""The journal's key for the sensitivity, stored with the one configured at the time."""
 
 
-Began: TypeAlias = int | Literal["file"] | None
-"""When a recording began; see :class:`Node`."""
+StartedAt: TypeAlias = int | Literal["file"] | None
+"""When a recording started; see :class:`Node`."""
 
 
 class Node:
-    """One place that is listened to.
+    """Listens to one microphone, camera or recording.
 
     Args:
-        config: The configuration as it holds for this node (:meth:`serd.config.Config.each`).
-        classifier: The model; may be shared between nodes.
-        journal: May be shared between nodes.
-        writer: Takes events to the journal; may be shared between nodes.
-        personal: Takes corrections; may be shared between nodes.
-        on_event: Called with each event that was journalled, on the writer's thread; must not
-            block.
-        on_end: Called when the pipeline has ended, for whatever reason, on its thread.
+        config: The configuration of this node (:meth:`serd.config.Config.each`).
+        classifier: The model; shared between nodes.
+        journal: Shared between nodes.
+        writer: Writes events to the journal; shared between nodes.
+        personal: Handles corrections; shared between nodes.
+        on_event: Called with each journalled event, on the writer's thread; must not block.
+        on_end: Called on the pipeline's thread when it has ended, for whatever reason.
         alone: Whether it is the only node of the process.
-        began: When a recording began: milliseconds since 1970, or ``file`` for the moment at which
-            the file's own time says that it ended; None: so that it ends now.
-        warn: Whether to log what is unwise in the settings that all nodes share.
-        former: Names of nodes that there are no more, whose waiting events it sends as well.
+        started_at: When a recording started: milliseconds since 1970, or ``file`` if it ended at
+            the file's modification time. None: it ends now.
+        warn: Whether to log warnings about settings that all nodes share.
+        former: Names of nodes no longer configured, whose undelivered events it sends as well.
 
     Raises:
-        ConfigError: The configuration asks for something that is not installed.
+        ConfigError: The configuration needs something that is not installed.
         InputError: The recording cannot be read.
-        UsageError: It would end in the future.
+        UsageError: The recording would end in the future.
     """
 
     def __init__(
@@ -105,7 +104,7 @@ class Node:
         on_event: Callable[[Event], None],
         on_end: Callable[[], object],
         alone: bool = True,
-        began: Began = None,
+        started_at: StartedAt = None,
         warn: bool = True,
         former: Sequence[str] = (),
     ) -> None:
@@ -121,8 +120,10 @@ class Node:
         self.recogniser = Recogniser(Segmenter.of(config.speech), classifier, decision=decision)
         personal.attach(self.name, decision)
         self.source = make_source(config.audio, alone=alone)
-        # Looked at before anybody hears of this node.
-        began_ms = _began_ms(self.source, began) if isinstance(self.source, FileSource) else None
+        # Fails here, before the node is announced to anyone.
+        started_ms = (
+            _started_ms(self.source, started_at) if isinstance(self.source, FileSource) else None
+        )
         self.publisher = MqttPublisher(
             config.mqtt,
             config.node,
@@ -132,7 +133,7 @@ class Node:
             corrections=config.personal.enabled,
             commands=self._commands(),
             version=VERSION,
-            thread_name=self._titled("serd-mqtt"),
+            thread_name=self._labelled("serd-mqtt"),
             warn=warn,
             former=former,
             name=config.name,
@@ -153,22 +154,22 @@ class Node:
             gatherer=Gatherer(decision, config.decision.agree) if decision.home else None,
             muted=remembered_mute(journal.get_meta, config, alone=alone),
             quiet=self._quiet_times.now(),
-            began_ms=began_ms,
+            started_ms=started_ms,
             retry=Backoff(first_s=1.0, longest_s=LONGEST_RETRY_S),
             on_event=on_event,
         )
         self.failure: BaseException | None = None
-        """What the pipeline died of."""
+        """The exception that ended the pipeline."""
         self.level_dbfs: float | None = None
-        """RMS level of the last second or so; None if nothing was heard."""
+        """RMS level of about the last second; None if no sound arrived."""
         self._worker: threading.Thread | None = None
         self._since_tick = _Level()
         self._since_telemetry = _Level()
-        self._told = ""
+        self._reported = ""
         self._next_telemetry = 0.0
 
     def _commands(self) -> list[Command]:
-        """What it can be told to do over MQTT, beside muting."""
+        """Commands that it takes over MQTT, besides mute and sensitivity."""
         topics = Topics(self._config.mqtt.base_topic, self.name)
         return [
             Command(
@@ -181,7 +182,7 @@ class Node:
         ]
 
     def _correct(self, request: CorrectRequest) -> None:
-        """Take what somebody says of an utterance, and answer."""
+        """Handle a correction, and answer it."""
         answer = self._personal.correct(self.name, request, self.pipeline.latest)
         if answer.ok:
             self.pipeline.corrected(answer.id, answer.emotion)
@@ -190,7 +191,7 @@ class Node:
     # ------------------------------------------------------------------ the switch
 
     def mute(self, muted: bool) -> None:
-        """Close the microphone or open it again, and remember that over restarts."""
+        """Close or open the microphone, and remember that across restarts."""
         self.pipeline.mute(muted)
         word = "ON" if muted else "OFF"
         try:
@@ -203,7 +204,7 @@ class Node:
     # ------------------------------------------------------------------ the sensitivity
 
     def set_sensitivity(self, sensitivity: Sensitivity) -> None:
-        """Tell emotions as readily as this from now on, and remember that over restarts."""
+        """Change the sensitivity, and remember it across restarts."""
         self._decision.sensitivity = sensitivity
         self.publisher.sensitivity(sensitivity)
         word = f"{sensitivity} {self._config.decision.sensitivity}"
@@ -214,11 +215,11 @@ class Node:
 
     @property
     def sensitivity(self) -> Sensitivity:
-        """How readily emotions are told."""
+        """How readily emotions are reported."""
         return self._decision.sensitivity
 
     def _remembered_sensitivity(self) -> Sensitivity:
-        """As it was last set for this node, unless the configuration has changed since."""
+        """The sensitivity last set for this node, unless the configured one has changed since."""
         configured = self._config.decision.sensitivity
         known = self._journal.get_meta(f"{SENSITIVITY_KEY}:{self.name}") or ""
         own, _, then = known.partition(" ")
@@ -229,10 +230,10 @@ class Node:
     # ------------------------------------------------------------------ the pipeline's thread
 
     def start(self) -> bool:
-        """Start the pipeline on a thread of its own; True."""
-        # A daemon thread: one that hangs must not keep the process from its end.
+        """Start the pipeline on its own thread. Always returns True."""
+        # A daemon thread: if it hangs, the process can still exit.
         self._worker = threading.Thread(
-            target=self._work, name=self._titled("serd-pipeline"), daemon=True
+            target=self._work, name=self._labelled("serd-pipeline"), daemon=True
         )
         self._worker.start()
         return True
@@ -240,84 +241,84 @@ class Node:
     def _work(self) -> None:
         try:
             self.pipeline.run()
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the main thread must know
+        except BaseException as error:  # noqa: BLE001 - the main thread must learn of it
             self.failure = error
         finally:
             self._on_end()
 
     def _restart(self) -> bool:
-        """Start it again after it died, unless it died for a reason that will not go away."""
+        """Start it again after it died, unless the cause is permanent."""
         error, self.failure = self.failure, None
-        # A recording would begin anew, and all its events would come twice.
+        # A recording would start over, and all its events would come twice.
         if isinstance(error, SerdError) or not self.source.live:
             self.failure = error
             return False
-        log.error("the %s died of %s: %s", self._titled("pipeline"), type(error).__name__, error,
+        log.error("the %s died of %s: %s", self._labelled("pipeline"), type(error).__name__, error,
                   exc_info=error)  # fmt: skip
         return self.start()
 
     @property
     def alive(self) -> bool:
-        """Whether the pipeline's thread runs."""
+        """Whether the pipeline's thread is running."""
         return self._worker is not None and self._worker.is_alive()
 
     @property
     def ended(self) -> bool:
-        """Whether the pipeline has ended, and not of a failure."""
+        """Whether the pipeline has ended without a failure."""
         return self._worker is not None and not self.alive and self.failure is None
 
     def join(self, timeout: float) -> bool:
-        """Wait for the pipeline to end; whether it has."""
+        """Wait for the pipeline to end; returns whether it has."""
         if self._worker is not None:
             self._worker.join(timeout)
         return not self.alive
 
-    # ------------------------------------------------------------------ what the main thread asks
+    # ------------------------------------------------------------------ for the main thread
 
     def parts(self) -> list[Part]:
-        """What the supervisor looks after."""
+        """The threads to supervise."""
         return [
             Part(
-                name=self._titled("pipeline"),
+                name=self._labelled("pipeline"),
                 alive=lambda: self.alive or self.failure is None,
-                # A recording that has ended stands still, and that is well.
+                # A recording that has ended stalls, and that is fine.
                 heartbeat=lambda: time.monotonic() if self.ended else self.pipeline.pulse,
-                patience_s=PIPELINE_PATIENCE_S,
+                timeout_s=PIPELINE_TIMEOUT_S,
                 restart=self._restart,
             ),
             Part(
-                name=self._titled("publisher"),
+                name=self._labelled("publisher"),
                 alive=lambda: self.publisher.alive,
                 heartbeat=lambda: self.publisher.heartbeat,
-                patience_s=PUBLISHER_PATIENCE_S,
+                timeout_s=PUBLISHER_TIMEOUT_S,
                 restart=self.publisher.revive,
             ),
         ]
 
     def tick(self) -> None:
-        """Quiet hours, and the level; about once a second."""
+        """Check quiet hours and measure the level; call it about once a second."""
         self.pipeline.quiet(self._quiet_times.now())
         self.level_dbfs = self._since_tick.read(self.pipeline.stats())
 
-    def tell(self, now: float, process: Callable[[], ProcessFigures]) -> str:
-        """Send telemetry if it is due: now and then, and when something has changed.
+    def report(self, now: float, process: Callable[[], ProcessFigures]) -> str:
+        """Send telemetry if it is due: periodically, and whenever the status changes.
 
         Args:
             now: Monotonic seconds.
-            process: Gives the figures of the whole process.
+            process: Returns the figures of the whole process.
 
         Returns:
-            How things are, in words.
+            The status, in words.
         """
-        sentence = self.sentence()
-        if now >= self._next_telemetry or sentence != self._told:
-            self._told = sentence
+        sentence = self.status()
+        if now >= self._next_telemetry or sentence != self._reported:
+            self._reported = sentence
             self._next_telemetry = now + self._config.mqtt.telemetry_s
             self.publisher.telemetry(msgspec.structs.asdict(self.telemetry(process())))
         return sentence
 
-    def sentence(self) -> str:
-        """How things are, in words."""
+    def status(self) -> str:
+        """The node's status in words, for `systemctl status`."""
         broker = "" if self.publisher.connected else "the broker does not answer"
         conflict = self.publisher.conflict
         condition = self.pipeline.condition.value
@@ -327,12 +328,12 @@ class Node:
 
     @property
     def trouble(self) -> str | None:
-        """What is wrong with the source, the journal, or what the broker takes; None if nothing."""
+        """What is wrong with the source, the journal or the broker; None if nothing is."""
         return "; ".join(filter(None, (self.pipeline.trouble, self.publisher.trouble))) or None
 
     @property
     def state(self) -> str:
-        """In one word: as the telemetry's ``condition``, or ``dead`` for an open, dead stream."""
+        """The telemetry's ``condition``; ``dead`` if the stream is open but delivers nothing."""
         condition = self.pipeline.condition
         if condition is Condition.LISTENING and self.pipeline.dead:
             return "dead"
@@ -340,21 +341,21 @@ class Node:
 
     @property
     def waiting(self) -> int:
-        """Events that the broker has not acknowledged."""
+        """Number of events that the broker has not acknowledged."""
         return self._journal.waiting(self.name)
 
     @property
     def events_dropped(self) -> int:
-        """Events that the journal dropped before the broker had them."""
+        """Number of events that the journal dropped before the broker had them."""
         return self._journal.dropped[self.name]
 
     @property
     def events_left_out(self) -> int:
-        """Events that the broker cannot take: they are too large for it."""
+        """Number of events that are too large for the broker."""
         return self.publisher.counters()["left_out"]
 
     def telemetry(self, process: ProcessFigures) -> Telemetry:
-        """What the telemetry topic says now."""
+        """The present payload of the telemetry topic."""
         speech = self.recogniser.counters
         source = self.source.stats
         pipeline = self.pipeline.stats()
@@ -389,36 +390,39 @@ class Node:
             cpu_percent=process.cpu_percent,
         )
 
-    def _titled(self, part: str) -> str:
-        """A part's name; with the node's where there are several."""
+    def _labelled(self, part: str) -> str:
+        """A part's name, with the node's name where there are several nodes."""
         return part if self._alone else f"{part} of {self.name}"
 
 
-def _began_ms(source: FileSource, began: Began) -> int | None:
-    """When a recording began, as somebody says; looks whether there is one in any case."""
+def _started_ms(source: FileSource, started_at: StartedAt) -> int | None:
+    """When a recording started, milliseconds since 1970; None if it ends now.
+
+    Reads the file's length in any case, so that a missing file is noticed here.
+    """
     length = source.length_s()
-    if began is None:
+    if started_at is None:
         return None
     length_ms = math.ceil(1000 * (length or 0.0))
-    if began == "file":
+    if started_at == "file":
         return source.path.stat().st_mtime_ns // 1_000_000 - length_ms
-    if began + length_ms > time.time_ns() // 1_000_000:
+    if started_at + length_ms > time.time_ns() // 1_000_000:
         raise UsageError(
             f"{source.path} would end in the future",
             remedy="correct --started-at: it is when the recording begins",
         )
-    return began
+    return started_at
 
 
 class _Level:
-    """The level of what was heard since it was last asked for."""
+    """The level of the sound since the previous reading."""
 
     def __init__(self) -> None:
         self._energy = 0.0
         self._samples = 0
 
     def read(self, stats: PipelineStats) -> float | None:
-        """RMS, dBFS with one decimal; None if nothing was heard."""
+        """RMS level in dBFS, one decimal; None if no sound arrived."""
         energy, samples = stats.energy - self._energy, stats.energy_samples - self._samples
         self._energy, self._samples = stats.energy, stats.energy_samples
         if samples <= 0:

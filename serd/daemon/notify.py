@@ -1,8 +1,8 @@
-"""Tells systemd how the daemon is: ready, working, waiting, stopping.
+"""Reports the daemon's state to systemd: ready, alive, reloading, stopping.
 
 The protocol is one datagram of ``KEY=VALUE`` lines to the UNIX socket that systemd names in
 ``$NOTIFY_SOCKET`` (sd_notify(3)); a leading ``@`` stands for the abstract namespace. Without that
-variable nothing is sent and nothing fails, so the daemon behaves the same in a terminal.
+variable nothing is sent, so the daemon behaves the same in a terminal.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 
 class Notifier:
-    """The daemon's line to the service manager; silent where there is none.
+    """The connection to the service manager; does nothing where there is none.
 
     Args:
-        environ: Where ``NOTIFY_SOCKET`` and ``WATCHDOG_USEC`` are looked up.
+        environ: Where to look up ``NOTIFY_SOCKET`` and ``WATCHDOG_USEC``; the process's own
+            environment if None.
     """
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
@@ -30,18 +31,18 @@ class Notifier:
         self._socket: socket.socket | None = None
         self._status = ""
         self.watchdog_s = _watchdog_seconds(environ)
-        """Seconds within which systemd wants to hear from us; None when it does not care."""
+        """Interval at which systemd expects a keep-alive; None if it expects none."""
         if address.startswith(("/", "@")):
             self._address = "\0" + address[1:] if address.startswith("@") else address
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
             self._socket.setblocking(False)
 
     def ready(self) -> None:
-        """The pipeline truly runs."""
+        """Every pipeline is running."""
         self._send("READY=1")
 
     def status(self, sentence: str) -> None:
-        """What `systemctl status` shows; repeated sentences are sent once."""
+        """Set the line that `systemctl status` shows; sent only when it changes."""
         if sentence != self._status:
             self._status = sentence
             self._send(f"STATUS={sentence}")
@@ -52,16 +53,16 @@ class Notifier:
             self._send("WATCHDOG=1")
 
     def reloading(self) -> None:
-        """The daemon begins again with a new configuration; :meth:`ready` ends that."""
+        """The daemon restarts with a new configuration; :meth:`ready` ends the reload."""
         usec = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._send(f"RELOADING=1\nMONOTONIC_USEC={usec}")
 
     def stopping(self) -> None:
-        """The daemon is on its way out."""
+        """The daemon is stopping."""
         self._send("STOPPING=1")
 
     def close(self) -> None:
-        """Give the socket back."""
+        """Close the socket."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -69,13 +70,13 @@ class Notifier:
     def _send(self, text: str) -> None:
         if self._socket is None:
             return
-        # A full or vanished socket is the manager's trouble; listening goes on.
+        # A full or missing socket must not stop the daemon.
         with contextlib.suppress(OSError):
             self._socket.sendto(text.encode(), self._address)
 
 
 def _watchdog_seconds(environ: Mapping[str, str]) -> float | None:
-    """WATCHDOG_USEC as seconds, if it is meant for this process (sd_watchdog_enabled(3))."""
+    """WATCHDOG_USEC in seconds, if it is meant for this process (sd_watchdog_enabled(3))."""
     usec = environ.get("WATCHDOG_USEC", "")
     pid = environ.get("WATCHDOG_PID", "")
     if not usec.isdecimal() or int(usec) == 0 or (pid and pid != str(os.getpid())):

@@ -1,8 +1,8 @@
-"""The way from a source to events, as one thread: read, recognise, journal, hand over.
+"""From source to event, on one thread: read, recognise, hand over to the journal.
 
-The pipeline owns the source: nobody else opens, reads or reopens it. It waits neither for the
-network nor for the disk: events are journalled on a thread of their own
-(:mod:`serd.daemon.event_writer`), which tells the pipeline of each that is on the disk.
+The pipeline owns the source: nothing else opens or reads it. It waits for neither the network nor
+the disk. Events are journalled on another thread (:mod:`serd.daemon.event_writer`), which calls
+the pipeline back for each event that is on disk.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 READ_TIMEOUT_S: Final = 0.5
-"""How long one read may wait: the longest that a command to mute or stop goes unnoticed."""
+"""Time limit of one read, and so the longest that a command to mute or stop goes unnoticed."""
 
 OPEN_S: Final = 20.0
-"""The longest that a source may take to open: a camera has to be called first."""
+"""The longest that a source may take to open: a network camera has to answer first."""
 
-CARE_S: Final = 1.0
-"""How often the pipeline looks whether its source is well."""
+CHECK_S: Final = 1.0
+"""Interval at which the pipeline checks its source."""
 
 
 class Condition(Enum):
-    """What the pipeline is doing, in words that `systemctl status` shows."""
+    """What the pipeline is doing, in the words of `systemctl status`."""
 
     STARTING = "starting"
     LISTENING = "listening"
@@ -63,44 +63,43 @@ class Condition(Enum):
 
 
 class PipelineStats(msgspec.Struct, frozen=True, kw_only=True):
-    """What the pipeline has counted since it was made."""
+    """Counters since the pipeline was created."""
 
     events: int = 0
     """Events journalled."""
     events_lost: int = 0
-    """Events that never got a number because the journal could not be written for long."""
+    """Events lost because the journal could not be written for too long."""
     lost_samples: int = 0
-    """Samples at 16 kHz that were lost before the segmenter saw them."""
+    """Samples at 16 kHz lost before they reached the segmenter."""
     emotions: dict[str, int] = {}
     """Events journalled, by emotion."""
     waiting: int = 0
-    """Events that wait in memory because the journal cannot be written."""
+    """Events waiting in memory for the journal."""
     energy: float = 0.0
-    """Sum of the squares of all samples heard."""
+    """Sum of the squares of all samples."""
     energy_samples: int = 0
     """Number of these samples."""
 
 
 class Pipeline:
-    """Runs a source through the recogniser, for as long as it lasts.
+    """Feeds a source to the recogniser until it ends, and makes events of the results.
 
     Args:
-        node: Name of the node, for the events.
-        name: What people call it, for the state.
-        source: Where the audio comes from.
+        node: The node's name, for events.
+        name: Its friendly name, for the state.
+        source: The audio source.
         recogniser: Segmenter, front end and classifier.
-        writer: Takes events to the journal, which is where they go first.
+        writer: Writes events to the journal, where they go first.
         publisher: Where they go next; none of its methods may block.
         mood: The room's mood.
-        model: The model behind the recogniser, for the events.
-        gatherer: Adds up evidence over utterances; None: each is told by itself.
-        muted: Whether to begin with the microphone closed.
-        quiet: Whether to begin in quiet hours.
-        began_ms: When a recording began, milliseconds since 1970; None: so that it ends now.
-        retry: Waits between attempts to open a source that is not there.
-        on_event: Called with each event that was journalled, on the writer's thread; must not
-            block.
-        health: Keeps what is wrong with the source.
+        model: Identifies the recogniser's model in events.
+        gatherer: Accumulates evidence over utterances; None: each is judged by itself.
+        muted: Whether to start with the microphone closed.
+        quiet: Whether to start in quiet hours.
+        started_ms: When a recording started, milliseconds since 1970; None: it ends now.
+        retry: Delays between attempts to open a missing source.
+        on_event: Called with each journalled event, on the writer's thread; must not block.
+        health: Tracks what is wrong with the source.
         clock: Wall and monotonic time.
     """
 
@@ -118,7 +117,7 @@ class Pipeline:
         gatherer: Gatherer | None = None,
         muted: bool,
         quiet: bool = False,
-        began_ms: int | None = None,
+        started_ms: int | None = None,
         retry: Backoff,
         on_event: Callable[[events.Event], None] | None = None,
         health: SourceHealth | None = None,
@@ -142,25 +141,25 @@ class Pipeline:
         self._changed = threading.Condition()
         self._muted = muted
         self._quiet = quiet
-        self._began_ms = began_ms
+        self._started_ms = started_ms
         self._stopping = False
         self._interrupted = False
         self._shown_mute: bool | None = None
         self.condition = Condition.STARTING
         self.heartbeat = time.monotonic()
-        """When the pipeline last took a block and worked on it, or knowingly waited."""
+        """When the pipeline last processed a block or waited for a known reason (monotonic)."""
 
         self._opening_until = 0.0
         self._announced = 0.0
         self._announced_condition: Condition | None = None
-        self._cared = 0.0
-        # Mood, latest event and what is shown of them: also the writer's thread changes them.
+        self._checked = 0.0
+        # Guards mood, latest event and their publication: the writer's thread changes them, too.
         self._showing = threading.Lock()
         self._latest: events.Event | None = None
         self._corrected: str | None = None
         self._speaking = False
-        self._fresh = True
-        self._hears = False
+        self._reopened = True
+        self._receiving = False
         self._anchor_ms: int | None = None
         self._events = 0
         self._emotions: dict[str, int] = {}
@@ -171,7 +170,7 @@ class Pipeline:
     # ------------------------------------------------------------------ from other threads
 
     def mute(self, muted: bool) -> None:
-        """Close the microphone, or open it again; returns at once, and is kept over restarts."""
+        """Close the microphone or open it again; returns at once."""
         with self._changed:
             if muted == self._muted:
                 return
@@ -180,7 +179,7 @@ class Pipeline:
         self._source.close()
 
     def quiet(self, quiet: bool) -> None:
-        """Quiet hours begin or end; a source that is no live one plays on."""
+        """Quiet hours begin or end; a recording plays on."""
         with self._changed:
             if quiet == self._quiet:
                 return
@@ -192,11 +191,11 @@ class Pipeline:
 
     @property
     def latest(self) -> events.Event | None:
-        """The latest event since the start."""
+        """The latest event since the start; None if there was none."""
         return self._latest
 
     def corrected(self, event_id: str, word: str | None) -> None:
-        """Somebody said what an event really was: an emotion or ``not``; None: took that back."""
+        """Record the correction of an event: an emotion or ``not``; None withdraws it."""
         with self._showing:
             if self._latest is None or self._latest.id != event_id:
                 return
@@ -204,7 +203,7 @@ class Pipeline:
         self._announce()
 
     def stop(self) -> None:
-        """End soon: what was being said is still classified, journalled and handed over."""
+        """Stop soon; the utterance in progress is still classified and journalled."""
         with self._changed:
             self._stopping = True
             self._interrupt()
@@ -216,31 +215,31 @@ class Pipeline:
 
     @property
     def pulse(self) -> float:
-        """The heartbeat, which goes on while a source is being opened, for as long as it may."""
+        """The heartbeat; it also advances while a source is opening, up to the time limit."""
         return max(self.heartbeat, min(time.monotonic(), self._opening_until))
 
     @property
     def muted(self) -> bool:
-        """Whether the microphone is, or is about to be, closed on request."""
+        """Whether the microphone is muted."""
         return self._muted
 
     @property
     def speaking(self) -> bool:
-        """Whether somebody speaks."""
+        """Whether somebody is speaking."""
         return self._speaking
 
     @property
     def dead(self) -> bool:
-        """Whether the source is open but delivers nothing but one value."""
+        """Whether the source is open but delivers one constant value."""
         return self._health.flat
 
     @property
     def trouble(self) -> str | None:
-        """What is wrong with source or journal, for people; None while all is well."""
+        """What is wrong with the source or the journal, in words; None if nothing is."""
         return "; ".join(filter(None, (self._health.trouble, self._writer.trouble))) or None
 
     def stats(self) -> PipelineStats:
-        """The counters, at this moment."""
+        """A snapshot of the counters."""
         return PipelineStats(
             events=self._events,
             events_lost=self._writer.lost[self._node],
@@ -254,19 +253,19 @@ class Pipeline:
     # ------------------------------------------------------------------ the thread
 
     def run(self) -> None:
-        """Work until the source ends or `stop` is called. Run it on a thread of its own.
+        """Run until the source ends or :meth:`stop` is called; meant for a thread of its own.
 
         Raises:
             InputError: The recording cannot be read.
             EventsRefusedError: The journal refuses the events of a recording.
-            ModelError: The model failed on what it was given.
+            ModelError: The model failed on an utterance.
         """
         self._show_mute()
         self._publisher.speech(False)
         self._announce()
         try:
             while not self._stopping:
-                if self._shut:
+                if self._closed:
                     self._stay_closed()
                 elif self._open():
                     self._listen()
@@ -278,21 +277,21 @@ class Pipeline:
                 self.condition = Condition.STOPPED
 
     @property
-    def _shut(self) -> bool:
-        """Whether somebody wants the microphone closed."""
+    def _closed(self) -> bool:
+        """Whether the microphone has to be closed: muted, or quiet hours."""
         return self._muted or (self._quiet and self._source.live)
 
     def _open(self) -> bool:
-        """Open the source; wait a while if that fails."""
+        """Open the source; wait for a while if that fails. Returns whether it is open."""
         with self._changed:
-            if self._stopping or self._shut:
+            if self._stopping or self._closed:
                 return False
             self._interrupted = False
         self._opening_until = time.monotonic() + OPEN_S
         try:
             self._source.open()
         except UnavailableError as error:
-            if self._interrupted:  # somebody has closed it while it was opened
+            if self._interrupted:  # it was closed while being opened
                 return False
             self._health.failed(error)
             self._pause(max(self._retry.next(), error.retry_s))
@@ -300,43 +299,44 @@ class Pipeline:
         finally:
             self.heartbeat = time.monotonic()
             self._opening_until = 0.0
-        if self._interrupted:  # the close() meant for this open() may have come before it
+        if self._interrupted:  # that close() may have come before this open()
             self._source.close()
             return False
         self._anchor_ms = None if self._source.live else self._anchored()
-        self._fresh = True
-        self._hears = False
-        # A microphone may be open and deaf, as one that its sound server has suspended.
+        self._reopened = True
+        self._receiving = False
+        # A microphone can be open and silent, for example one that its sound server has suspended.
         if not self._source.steady:
             self._begin()
         return True
 
     def _begin(self) -> None:
-        """It is open, and sound comes in where it always has to."""
-        self._hears = True
+        """The source is open, and sound arrives if it is a source that always delivers."""
+        self._receiving = True
         self._retry.connected()
         self.condition = Condition.LISTENING
         self._health.opened(self._source.name, self._source.stats.rate)
         self._announce()
 
     def _anchored(self) -> int:
-        """When a recording began, milliseconds since 1970: as somebody says, or to end now.
+        """When a recording started, milliseconds since 1970: as given, or so that it ends now.
 
-        One that is played as it sounds ends in the future; what of it was heard did so just now.
+        A recording played in real time ends in the future; what has been played of it so far ended
+        just now.
         """
-        if self._began_ms is not None:
-            return self._began_ms
+        if self._started_ms is not None:
+            return self._started_ms
         now = self._clock.now_ms()
         if not isinstance(self._source, FileSource) or self._source.pace == "real":
             return now
         return now - math.ceil(1000 * (self._source.length_s() or 0.0))
 
     def _listen(self) -> None:
-        """Read until the source ends, fails, or somebody closes it."""
+        """Read until the source ends, fails or is closed."""
         last: Block | None = None
         wait_s = 0.0
         try:
-            while not self._care():
+            while not self._check():
                 block = self._source.read(READ_TIMEOUT_S, self._recogniser.patience)
                 if block is not None:
                     self._hear(block)
@@ -361,12 +361,12 @@ class Pipeline:
             self._pause(max(self._retry.next(), wait_s))
 
     def _hear(self, block: Block) -> None:
-        if not self._hears:
+        if not self._receiving:
             self._begin()
-        if block.lost and not self._fresh:
+        if block.lost and not self._reopened:
             self._lost_samples += block.lost
-        if block.lost or self._fresh:
-            self._fresh = False
+        if block.lost or self._reopened:
+            self._reopened = False
             self._conclude(self._recogniser.reset(block.position), block)
         # Not np.dot: BLAS would spread it over threads, and wait for them.
         self._energy += float(np.einsum("i,i->", block.samples, block.samples))
@@ -376,16 +376,16 @@ class Pipeline:
         self._show_speech(speaking=self._recogniser.speaking)
 
     def _conclude(self, recognitions: Iterable[Recognition], block: Block) -> None:
-        """Make events of what was recognised when a block came in."""
+        """Make events of the recognitions that a block brought."""
         for recognition in recognitions:
             event = self._event(recognition, block)
             self._wait_for_room()
             self._writer.put(event, block.arrived)
 
     def _wait_for_room(self) -> None:
-        """Hold up what can be held up while many events wait for the disk.
+        """Pause a recording while too many events wait for the disk.
 
-        A microphone goes on, and the oldest of its events are lost if the journal refuses for long.
+        A microphone cannot pause: its oldest events are lost if the journal refuses for long.
 
         Raises:
             EventsRefusedError: The journal refuses the events of a recording.
@@ -397,16 +397,16 @@ class Pipeline:
                 return
             if trouble is not None and time.monotonic() >= give_up:
                 raise EventsRefusedError(trouble, remedy="the rest of the recording was not heard")
-            self._writer.wait_for_room(self._node, CARE_S)
+            self._writer.wait_for_room(self._node, CHECK_S)
             self.heartbeat = time.monotonic()
 
     def _event(self, recognition: Recognition, block: Block) -> events.Event:
         utterance = recognition.utterance
         if self._anchor_ms is None:
-            # What is live ends now: drift of the sound card's clock does not add up.
+            # Live sound ends now, so drift of the sound card's clock does not accumulate.
             end_ms = self._clock.wall_ms_at(block.arrived) - _ms(block.end - utterance.end)
         else:
-            # A header may say less than there is, but nothing was said in the future.
+            # A file header may state too short a length, but no event may lie in the future.
             end_ms = min(self._anchor_ms + _ms(utterance.end), self._clock.now_ms())
         single = recognition.prediction
         told = self._gather(recognition, block)
@@ -424,29 +424,29 @@ class Pipeline:
         )
 
     def _gather(self, recognition: Recognition, block: Block) -> Told | None:
-        """What is told with the utterances before; None if each is told by itself."""
+        """The answer including earlier utterances; None if each is judged by itself."""
         if self._gatherer is None:
             return None
         utterance = recognition.utterance
-        # By the clock that no one sets, where sound is live: what was not heard counts as silence.
+        # Live sound is timed by the monotonic clock, so that a gap in it counts as silence.
         end_s = utterance.end / SAMPLE_RATE
         if self._anchor_ms is None:
             end_s = block.arrived - (block.end - utterance.end) / SAMPLE_RATE
         return self._gatherer.hear(recognition.prediction, end_s - utterance.duration_s, end_s)
 
     def _journalled(self, event: events.Event) -> None:
-        """Hand over an event that is on the disk now; on the writer's thread."""
+        """Publish an event that is on disk now; called on the writer's thread."""
         with self._showing:
             self._events += 1
             self._emotions[event.emotion] = self._emotions.get(event.emotion, 0) + 1
             self._latest = event
             self._corrected = None
-            # The utterance's own scores: the mood adds up by itself, nothing is to count twice.
+            # The utterance's own scores: the mood accumulates evidence by itself.
             self._mood.update(event.single_scores, self._clock.monotonic())
         self._publisher.event_journalled(event)
         if self._on_event is not None:
             self._on_event(event)
-        # Not at level info: how people sound does not belong in the system's log by default.
+        # Not at level info: by default, how people sound does not belong in the system log.
         log.debug(
             "%s %.0f %%, %.1f s at %.0f dBFS",
             event.emotion,
@@ -458,25 +458,25 @@ class Pipeline:
 
     # ------------------------------------------------------------------ faults
 
-    def _care(self) -> bool:
-        """Now and then, look whether all is well; whether the source is to be opened anew."""
+    def _check(self) -> bool:
+        """Check the source periodically; returns whether it has to be reopened."""
         now = time.monotonic()
         self._repeat()
-        if now - self._cared < CARE_S:
+        if now - self._checked < CHECK_S:
             return False
-        self._cared = now
+        self._checked = now
         self._show_mute()
         return self._health.look(self._source.stats, self._source.name)
 
     # ------------------------------------------------------------------ waiting
 
     def _stay_closed(self) -> None:
-        """Keep the source closed for as long as somebody wants it so."""
+        """Keep the source closed while muted or in quiet hours."""
         self._source.close()
         self._health.closed()
         if self._gatherer is not None:
             self._gatherer.reset()
-        while self._shut and not self._stopping:
+        while self._closed and not self._stopping:
             condition = Condition.MUTED if self._muted else Condition.QUIET
             if condition is not self.condition:
                 self.condition = condition
@@ -489,7 +489,7 @@ class Pipeline:
             log.info("the microphone may be opened again")
 
     def _pause(self, seconds: float) -> None:
-        """Wait before the next attempt, unless something changes."""
+        """Wait before the next attempt to open the source, unless something changes."""
         self.condition = Condition.WAITING
         if self._announced_condition is not Condition.WAITING:
             self._announce()
@@ -498,7 +498,7 @@ class Pipeline:
             self._wait(min(left, 1.0))
 
     def _wait(self, seconds: float, *, as_muted: bool | None = None) -> None:
-        """Knowingly do nothing for a moment, unless something changes or has just changed."""
+        """Wait, unless something changes or has just changed; the heartbeat advances."""
         with self._changed:
             changed = self._interrupted if as_muted is None else self._muted != as_muted
             if not (changed or self._stopping):
@@ -506,7 +506,7 @@ class Pipeline:
         self.heartbeat = time.monotonic()
         self._repeat()
 
-    # ------------------------------------------------------------------ what others are shown
+    # ------------------------------------------------------------------ announcements
 
     def _show_speech(self, *, speaking: bool) -> None:
         if speaking != self._speaking:
@@ -521,19 +521,19 @@ class Pipeline:
             self._publisher.muted(muted)
 
     def _repeat(self) -> None:
-        """Tell the state anew if that is due: in silence the mood fades."""
+        """Publish the state again if that is due: in silence the mood fades."""
         if self._clock.monotonic() - self._announced >= REPEAT_S:
             self._announce()
 
     def _announce(self) -> None:
-        """Replace the retained state by the present one."""
-        with self._showing:  # else an older one might replace a newer one
+        """Publish the present state."""
+        with self._showing:  # otherwise an older state could replace a newer one
             self._announced = self._clock.monotonic()
             self._announced_condition = self.condition
             self._publisher.state(self._state())
 
     def _state(self) -> RoomState:
-        """What the state topic shall say now."""
+        """The present payload of the state topic."""
         mood = self._mood.read(self._clock.monotonic())
         latest = self._latest
         return RoomState(
@@ -543,7 +543,7 @@ class Pipeline:
             mood_valence=events.fixed(mood.valence, 3),
             mood_arousal=events.fixed(mood.arousal, 3),
             speech=self._speaking,
-            muted=self._shut,
+            muted=self._closed,
             updated_at=self._clock.timestamp(),
             microphone=microphone_in(self.condition.name.lower()),
             name=self._name,

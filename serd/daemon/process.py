@@ -1,4 +1,4 @@
-"""The daemon as a process: its signals, and one daemon after another when it is reloaded."""
+"""The daemon as a process: signals, and a new daemon after each reload."""
 
 from __future__ import annotations
 
@@ -16,28 +16,85 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from serd.config.loading import Loaded
-    from serd.daemon.daemon import Passing
+    from serd.daemon.daemon import Temporary
     from serd.daemon.event_writer import Entry
-    from serd.daemon.node import Began
+    from serd.daemon.node import StartedAt
     from serd.events.event import Event
 
 log = logging.getLogger(__name__)
 
 
+def run_daemon(
+    loaded: Loaded,
+    *,
+    reload: Callable[[], Loaded] | None = None,
+    temporary: Temporary = "recordings",
+    started_at: StartedAt = None,
+    on_event: Callable[[Event], None] | None = None,
+) -> int:
+    """Run the daemon until its end, handling signals.
+
+    SIGTERM and SIGINT stop it cleanly. SIGHUP loads the configuration again; if that is invalid,
+    the daemon carries on with the old one.
+
+    Args:
+        loaded: The initial configuration.
+        reload: Loads the configuration again; None: a reload restarts with ``loaded``.
+        temporary: See :class:`Daemon`.
+        started_at: See :class:`Daemon`.
+        on_event: See :class:`Daemon`.
+
+    Returns:
+        The exit code: 0.
+
+    Raises:
+        SerdError: The daemon could not start, or a part of it failed.
+    """
+    if reload is None:
+        unchanged = loaded
+
+        def reload() -> Loaded:
+            return unchanged
+
+    notifier = Notifier()
+    unwritten: Sequence[Entry] = ()
+    with ExitStack() as stack:
+        stack.callback(memory.unfreeze)
+        signals = stack.enter_context(Signals())
+        while True:
+            daemon = Daemon(
+                loaded.config,
+                notifier=notifier,
+                temporary=temporary,
+                started_at=started_at,
+                on_event=on_event,
+                unwritten=unwritten,
+            )
+            memory.freeze()
+            signals.send_to(daemon)
+            successor = daemon.run(reload)
+            if successor is None:
+                notifier.close()
+                return 0
+            loaded, unwritten = successor, daemon.unwritten
+            log.info("configuration loaded again")
+
+
 class Target(Protocol):
-    """What can be told to stop or to begin again; both safe in a signal handler."""
+    """Receives the signals. Both methods are safe in a signal handler."""
 
     def stop(self) -> None:
-        """End soon."""
+        """Stop soon."""
 
     def reload(self) -> None:
-        """Begin again with a new configuration."""
+        """Restart with a new configuration soon."""
 
 
 class Signals:
-    """SIGTERM and SIGINT stop, SIGHUP reloads; also while one daemon follows another.
+    """SIGTERM and SIGINT stop the daemon, SIGHUP reloads it; also between two daemons.
 
-    A context manager for the main thread: while it lasts no such signal ends the process.
+    A context manager for the main thread. While it is active none of these signals ends the
+    process.
     """
 
     def __init__(self) -> None:
@@ -46,12 +103,12 @@ class Signals:
         self._before: dict[signal.Signals, Any] = {}
 
     def send_to(self, target: Target) -> None:
-        """From now on this one is told; also of a stop that came before it."""
+        """Send signals to this daemon from now on, including a stop that has already come."""
         self._target = target
         if self._stop:
             target.stop()
 
-    def _take(self, number: int, _frame: FrameType | None) -> None:
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
         if number != signal.SIGHUP:
             self._stop = True
             if self._target is not None:
@@ -61,75 +118,9 @@ class Signals:
 
     def __enter__(self) -> Self:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            self._before[number] = signal.signal(number, self._take)
+            self._before[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-
-
-def run_daemon(
-    loaded: Loaded,
-    *,
-    reload: Callable[[], Loaded] | None = None,
-    passing: Passing = "recordings",
-    began: Began = None,
-    on_event: Callable[[Event], None] | None = None,
-) -> int:
-    """Run the daemon as a process: with its signals, until its end.
-
-    SIGTERM and SIGINT end it in good order; SIGHUP loads the configuration again, and goes on with
-    the old one if the new one is wrong.
-
-    Args:
-        loaded: The configuration to begin with.
-        reload: Loads it again.
-        passing: See :class:`Daemon`.
-        began: Likewise.
-        on_event: Likewise.
-
-    Returns:
-        The exit code: 0.
-
-    Raises:
-        SerdError: It could not start, or a part of it failed.
-    """
-    notifier = Notifier()
-    with ExitStack() as stack:
-        stack.callback(memory.unsettle)
-        signals = stack.enter_context(Signals())
-        unwritten: Sequence[Entry] = ()
-        while True:
-            fresh: list[Loaded] = []
-            daemon = Daemon(
-                loaded.config,
-                notifier=notifier,
-                passing=passing,
-                began=began,
-                on_event=on_event,
-                unwritten=unwritten,
-            )
-            memory.settle()
-            signals.send_to(daemon)
-            if not daemon.run(_keeping(reload, fresh)):
-                notifier.close()
-                return 0
-            unwritten = daemon.unwritten
-            if fresh:
-                loaded = fresh[-1]
-                log.info("configuration loaded again")
-
-
-def _keeping(
-    reload: Callable[[], Loaded] | None, kept: list[Loaded]
-) -> Callable[[], Loaded] | None:
-    """A ``reload`` that also keeps what it gave."""
-    if reload is None:
-        return None
-
-    def keep() -> Loaded:
-        kept.append(reload())
-        return kept[-1]
-
-    return keep

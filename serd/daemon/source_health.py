@@ -1,6 +1,6 @@
-"""How a source is: absent, dead though open, losing sound. Says each change once.
+"""Tracks what is wrong with a source: missing, open but dead, losing sound. Logs each change once.
 
-The pipeline asks; nothing here touches the source.
+The pipeline calls this; nothing here touches the source.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FLAT_S: Final = 30.0
-"""A device that has delivered one and the same value for so long is called dead."""
+"""A device that has delivered one constant value for this long is considered dead."""
 
 LONGEST_REVIVAL_S: Final = 600.0
-"""A stream that stays dead is opened anew at least this often."""
+"""Longest interval between attempts to revive a dead stream by reopening it."""
 
 OVERFLOW_WARNING_S: Final = 60.0
-"""Warnings of lost sound are at least so far apart; each gives the totals."""
+"""Minimum interval between warnings about lost sound; each gives the totals."""
 
 
 class SourceHealth:
-    """Keeps what is wrong with one source. For one thread.
+    """The health of one source. Not thread-safe.
 
     Args:
-        revive: Waits between attempts to bring a dead stream to life by opening it anew.
+        revive: Delays between attempts to revive a dead stream by reopening it.
         clock: Monotonic time in seconds.
     """
 
@@ -50,12 +50,12 @@ class SourceHealth:
         self._overflows = (0, 0)
         self._warned_at = -math.inf
         self.trouble: str | None = None
-        """What is wrong, for people; None while all is well."""
+        """What is wrong, in words; None if nothing is."""
         self.flat = False
         """Whether the stream is open but dead."""
 
     def failed(self, error: UnavailableError) -> None:
-        """It could not be opened, or ended by itself."""
+        """The source could not be opened, or ended by itself."""
         self.flat = False
         sentence = str(error)
         if sentence != self.trouble:
@@ -63,7 +63,7 @@ class SourceHealth:
             log.warning("%s; trying again until it works", sentence)
 
     def opened(self, name: str, rate: int) -> None:
-        """It was opened. A dead stream is not alive because it was opened anew."""
+        """The source was opened. A dead stream is not alive merely because it was reopened."""
         if self.flat:
             return
         if self.trouble is not None:
@@ -72,18 +72,18 @@ class SourceHealth:
         log.info("listening to %s at %d Hz", name, rate)
 
     def closed(self) -> None:
-        """It was closed because somebody wants it so."""
+        """The source was closed on request."""
         self.flat, self.trouble = False, None
 
     def look(self, stats: SourceStats, name: str) -> bool:
-        """Look at what it counts; about once a second.
+        """Check the counters; call it about once a second.
 
         Args:
-            stats: Its counters now.
-            name: What it is called, for people.
+            stats: The source's present counters.
+            name: The source's name, for messages.
 
         Returns:
-            Whether it is dead and now to be opened anew.
+            True if the source is dead and should be reopened now.
         """
         now = self._clock()
         self._warn_of_overflow(stats, now)

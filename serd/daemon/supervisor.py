@@ -1,16 +1,16 @@
-"""Watches over the parts of the daemon that must not stop quietly.
+"""Supervises the parts of the daemon that must not stop unnoticed, and judges its health.
 
-A part is a thread with a name and a heartbeat. The heartbeat is any value that moves on while the
-part does its work, or while it waits and knows why: the pipeline's moves with every block that it
-has taken *and worked on*, so it stands still when no samples arrive as well as when nobody consumes
-them. (The thread that captures is PortAudio's and has no other sign of life than its samples.)
+A part is a thread with a name and a heartbeat. The heartbeat is any value that changes while the
+part works, or while it waits for a known reason. The pipeline's changes with every block that it
+has received *and processed*, so it stalls when no samples arrive as well as when nothing consumes
+them. (The capturing thread belongs to PortAudio; its samples are its only sign of life.)
 
-How long a part stands still is counted in looks that were taken at it, not in time that has passed:
-a machine that was suspended, or a process that was stopped, is not taken for a part that hangs.
+A stall is measured in checks made, not in time passed: a machine that was suspended, or a process
+that was stopped, does not count as hung.
 
-The watchdog, the metrics and ``/healthz`` share one verdict (:class:`Health`). The daemon is well
-if every part works, or waits for a known reason: muted, quiet hours, a microphone that is missing
-and retried. It is not well if it is deaf without a reason: no sound arrives, or nothing
+The watchdog, the metrics and ``/healthz`` share one verdict (:class:`Health`). The daemon is
+healthy if every part works or waits for a known reason: muted, quiet hours, a microphone that is
+missing and retried. It is unhealthy if it is deaf without a reason: no sound arrives, or nothing
 processes it.
 """
 
@@ -20,7 +20,6 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
-import msgspec
 from msgspec import Struct
 
 from serd.errors import SerdError
@@ -32,42 +31,42 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-QUIET_S: Final = 10.0
-"""A part that has stood still for so long no longer vouches for the daemon."""
+STALL_S: Final = 10.0
+"""After stalling for this long, a part is unhealthy and the watchdog is no longer fed."""
 
-LOOK_S: Final = 2.0
-"""The most that one look counts for, however long ago the last one was."""
+CHECK_MAX_S: Final = 2.0
+"""The most that one check adds to a stall, however long ago the previous check was."""
 
-FORGIVEN_S: Final = 3600.0
-"""A part that has worked for so long since it was restarted may be restarted again."""
+RESTART_INTERVAL_S: Final = 3600.0
+"""A part that died may be restarted again once it has worked for this long."""
 
 
 class PartFailedError(SerdError):
-    """A part of the daemon died or hangs, and could not be brought back: a bug, exit code 70."""
+    """A part of the daemon hangs, or died and could not be restarted: a bug, exit code 70."""
 
 
 class Part(Struct, frozen=True, kw_only=True):
-    """One thing that must go on."""
+    """One thread to supervise."""
 
     name: str
     """For people."""
     alive: Callable[[], bool]
-    """Whether its thread runs."""
+    """Whether the thread is running."""
     heartbeat: Callable[[], float]
-    """A value that moves on while it works, or knowingly waits."""
-    patience_s: float
-    """Standing still for so long is hanging."""
+    """A value that changes while it works, or waits for a known reason."""
+    timeout_s: float
+    """After stalling for this long, it counts as hung."""
     restart: Callable[[], bool] | None = None
-    """Starts it again after its thread has ended; says whether that is possible."""
+    """Starts it again after its thread has ended; returns whether that was possible."""
 
 
 class Standstill(Struct, frozen=True, kw_only=True):
-    """How long a part has stood still, as far as the supervisor has seen."""
+    """How long a part has stalled, as far as the supervisor has seen."""
 
     name: str
     seconds: float
     well: bool
-    """Whether it still vouches for the daemon."""
+    """Whether that is still acceptable."""
 
 
 class _Watched:
@@ -81,14 +80,14 @@ class _Watched:
 
     @property
     def well(self) -> bool:
-        return self.still_s < min(QUIET_S, self.part.patience_s)
+        return self.still_s < min(STALL_S, self.part.timeout_s)
 
 
 class Supervisor:
-    """Looks after parts; its own heartbeat is the service manager's watchdog.
+    """Checks on parts and restarts those that died.
 
     Args:
-        parts: What to look after.
+        parts: What to supervise.
         clock: Monotonic time in seconds.
     """
 
@@ -99,39 +98,39 @@ class Supervisor:
         self._clock = clock
         self._looked_at = clock()
         self.restarts = 0
-        """Parts that were started again."""
+        """Number of parts restarted."""
 
     def look(self) -> bool:
-        """Look after every part once; call it about every second.
+        """Check every part once; call it about every second.
 
         Returns:
-            Whether the watchdog may be fed: every part lives, and none stands still.
+            True if the watchdog may be fed: every part is alive and none has stalled.
 
         Raises:
-            PartFailedError: A part hangs, or has died and cannot be started again.
+            PartFailedError: A part hangs, or died and cannot be restarted.
         """
         now = self._clock()
-        seconds = min(now - self._looked_at, LOOK_S)
+        seconds = min(now - self._looked_at, CHECK_MAX_S)
         self._looked_at = now
         well = True
         for watched in self._watched:
-            well = self._look_at(watched, now, seconds) and well
+            well = self._check(watched, now, seconds) and well
         return well
 
     def standstills(self) -> list[Standstill]:
-        """What the last look has found, and how long ago that was; from any thread.
+        """The result of the latest check, and how long ago it was; from any thread.
 
-        The watchdog is fed exactly if all of it is well. The last entry is the one who looks: if
-        the main thread hangs, nobody feeds the watchdog, and what the others did last says nothing.
+        The watchdog is fed if and only if all of it is well. The last entry is the main thread,
+        which does the checking: if it hangs, the other entries are out of date.
         """
         found = [
             Standstill(name=watched.part.name, seconds=watched.still_s, well=watched.well)
             for watched in self._watched
         ]
         ago = max(0.0, self._clock() - self._looked_at)
-        return [*found, Standstill(name="main thread", seconds=ago, well=ago < QUIET_S)]
+        return [*found, Standstill(name="main thread", seconds=ago, well=ago < STALL_S)]
 
-    def _look_at(self, watched: _Watched, now: float, seconds: float) -> bool:
+    def _check(self, watched: _Watched, now: float, seconds: float) -> bool:
         part = watched.part
         if not part.alive():
             self._restart(watched, now)
@@ -141,14 +140,16 @@ class Supervisor:
             watched.beat, watched.still_s = beat, 0.0
             return True
         watched.still_s += seconds
-        if watched.still_s >= part.patience_s:
+        if watched.still_s >= part.timeout_s:
             raise PartFailedError(f"the {part.name} hangs: no sign of life for "
                                   f"{watched.still_s:.0f} s")  # fmt: skip
         return watched.well
 
     def _restart(self, watched: _Watched, now: float) -> None:
         part = watched.part
-        recently = watched.restarted_at is not None and now - watched.restarted_at < FORGIVEN_S
+        recently = watched.restarted_at is not None and (
+            now - watched.restarted_at < RESTART_INTERVAL_S
+        )
         if recently or part.restart is None or not part.restart():
             raise PartFailedError(f"the {part.name} has died" + (" again" if recently else ""))
         log.error("the %s had died and was started again", part.name)
@@ -156,28 +157,28 @@ class Supervisor:
         watched.restarted_at, watched.still_s = now, 0.0
 
 
-class NodeHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """How one node is."""
+class NodeHealth(Struct, frozen=True, kw_only=True):
+    """The state of one node."""
 
     state: str
     """starting, listening, dead, muted, quiet, waiting, ended or stopped."""
     said: str
     """The same in words, with what is wrong."""
     trouble: str | None
-    """What is wrong with its microphone, the journal, or what the broker takes of it; or null."""
+    """What is wrong with its microphone, the journal or its broker; null if nothing is."""
     connected: bool
-    """Whether its broker listens."""
+    """Whether it is connected to its broker."""
 
 
-class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """How the daemon is; the body of ``/healthz``."""
+class Health(Struct, frozen=True, kw_only=True):
+    """The state of the daemon; the body of ``/healthz``."""
 
     status: str
     """``ok``, ``starting``, or what is wrong."""
     nodes: dict[str, NodeHealth]
     """By name."""
     parts: list[Standstill]
-    """Of every part, how long it has stood still."""
+    """For each part, how long it has stalled."""
 
     @property
     def well(self) -> bool:
@@ -186,15 +187,15 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def examine(nodes: Sequence[Node], parts: list[Standstill], *, ready: bool) -> Health:
-    """Judge.
+    """Judge the daemon's health.
 
     Args:
-        nodes: All of the daemon.
+        nodes: All nodes of the daemon.
         parts: The supervisor's findings (:meth:`Supervisor.standstills`).
-        ready: Whether every pipeline has begun.
+        ready: Whether every pipeline has started.
     """
-    still = [part for part in parts if not part.well]
-    status = "; ".join(f"{part.name}: no sign of life for {part.seconds:.0f} s" for part in still)
+    stalled = [part for part in parts if not part.well]
+    status = "; ".join(f"{part.name}: no sign of life for {part.seconds:.0f} s" for part in stalled)
     if not status:
         status = "ok" if ready else "starting"
     return Health(
@@ -202,7 +203,7 @@ def examine(nodes: Sequence[Node], parts: list[Standstill], *, ready: bool) -> H
         nodes={
             node.name: NodeHealth(
                 state=node.state,
-                said=node.sentence(),
+                said=node.status(),
                 trouble=node.trouble,
                 connected=node.publisher.connected,
             )

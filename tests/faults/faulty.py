@@ -60,9 +60,9 @@ def main() -> int:
     from serd.daemon.supervisor import Supervisor
     from serd.mqtt.publisher import MqttPublisher
 
-    setattr(supervisor, "QUIET_S", 1.5)  # noqa: B010 - they are Final
-    setattr(node, "PIPELINE_PATIENCE_S", 4.0)  # noqa: B010
-    setattr(node, "PUBLISHER_PATIENCE_S", 4.0)  # noqa: B010
+    setattr(supervisor, "STALL_S", 1.5)  # noqa: B010 - they are Final
+    setattr(node, "PIPELINE_TIMEOUT_S", 4.0)  # noqa: B010
+    setattr(node, "PUBLISHER_TIMEOUT_S", 4.0)  # noqa: B010
     setattr(source_health, "FLAT_S", 2.0)  # noqa: B010
     setattr(daemon, "GIVE_UP_S", 2.0)  # noqa: B010
     setattr(daemon, "MAINTAIN_S", 1.0)  # noqa: B010
@@ -80,7 +80,7 @@ def main() -> int:
         case "source-stalls":
             # A pipe that has promised to deliver always, as a microphone does, and does not.
             setattr(StdinSource, "steady", True)  # noqa: B010
-            setattr(node, "PIPELINE_PATIENCE_S", 600.0)  # noqa: B010 - nobody leaves meanwhile
+            setattr(node, "PIPELINE_TIMEOUT_S", 600.0)  # noqa: B010 - nobody leaves meanwhile
         case "none":
             pass
         case _:

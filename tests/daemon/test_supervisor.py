@@ -10,7 +10,7 @@ from serd.daemon.supervisor import Part, PartFailedError, Supervisor
 class Machine:
     """One part, and time."""
 
-    def __init__(self, *, patience_s: float = 30.0, restartable: bool = True) -> None:
+    def __init__(self, *, timeout_s: float = 30.0, restartable: bool = True) -> None:
         self.now = 1000.0
         self.alive = True
         self.beat = 0.0
@@ -22,7 +22,7 @@ class Machine:
                     name="pipeline",
                     alive=lambda: self.alive,
                     heartbeat=lambda: self.beat,
-                    patience_s=patience_s,
+                    timeout_s=timeout_s,
                     restart=self._restart,
                 )
             ],
@@ -46,7 +46,7 @@ def test_a_part_that_goes_on_is_well_for_ever() -> None:
 
 
 def test_standing_still_ends_the_watchdog_first_and_the_process_then() -> None:
-    machine = Machine(patience_s=30.0)
+    machine = Machine(timeout_s=30.0)
     assert [machine.look() for _ in range(29)] == [True] * 9 + [False] * 20
     with pytest.raises(PartFailedError, match="pipeline hangs: no sign of life for 30 s") as caught:
         machine.look()
@@ -54,7 +54,7 @@ def test_standing_still_ends_the_watchdog_first_and_the_process_then() -> None:
 
 
 def test_one_beat_makes_all_good_again() -> None:
-    machine = Machine(patience_s=30.0)
+    machine = Machine(timeout_s=30.0)
     for _ in range(29):
         machine.look()
     assert machine.look(beating=True)
@@ -62,7 +62,7 @@ def test_one_beat_makes_all_good_again() -> None:
 
 
 def test_a_process_that_was_held_up_does_not_blame_its_parts() -> None:
-    machine = Machine(patience_s=30.0)
+    machine = Machine(timeout_s=30.0)
     assert machine.look(3600.0)  # suspended for an hour; the others have not run yet either
     assert machine.look(3600.0, beating=True)
 

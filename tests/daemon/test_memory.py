@@ -20,9 +20,9 @@ def _as_before() -> Iterator[None]:
 
 def test_what_start_up_left_is_out_of_the_collectors_sight() -> None:
     kept = [[number] for number in range(10_000)]
-    memory.settle()
+    memory.freeze()
     assert gc.get_freeze_count() >= len(kept)
-    memory.settle()  # a reload: what the first daemon left can be collected again
+    memory.freeze()  # a reload: what the first daemon left can be collected again
     assert gc.get_freeze_count() >= len(kept)
 
 
@@ -37,7 +37,7 @@ def test_giving_back_frees_circles_and_harms_nothing() -> None:
     try:
         del circle
         assert alive() is not None
-        memory.give_back()
+        memory.release()
         assert alive() is None
     finally:
         gc.enable()
