@@ -51,11 +51,11 @@ $(VENV)/.setup-run: pyproject.toml packaging/requirements.lock packaging/build.l
 # pip leaves what is installed as it is where that will do, so the pinned versions are tested.
 $(VENV)/.setup-test: $(VENV)/.setup-run
 	@$(call apt,$(APT_TEST))
-	$(PIP) install --no-build-isolation --editable '.[dev,embedded,metrics,silero,train]'
+	$(PIP) install --no-build-isolation --editable '.[dev,test,train]'
 	@touch $@
 
 $(VENV)/.setup-bench: $(VENV)/.setup-test
-	$(PIP) install --no-build-isolation --editable '.[dev,embedded,metrics,silero,train,bench]'
+	$(PIP) install --no-build-isolation --editable '.[dev,test,train,bench]'
 	@touch $@
 
 # Installs only what is missing, so that a machine that has everything is never asked for sudo.

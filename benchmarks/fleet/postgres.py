@@ -10,9 +10,10 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
-import psycopg
+if TYPE_CHECKING:
+    import psycopg
 
 SCHEMA: Final = Path(__file__).parents[2] / "examples" / "fleet" / "schema.sql"
 """What the consumer writes to."""
@@ -83,10 +84,14 @@ class Cluster:
 
     def connect(self) -> psycopg.Connection:
         """A connection of its owner; commits by itself."""
+        import psycopg
+
         return psycopg.connect(self.dsn, autocommit=True, connect_timeout=10)
 
     def start(self) -> None:
         """Start it and wait until it answers."""
+        import psycopg
+
         settings = ["listen_addresses=", f"unix_socket_directories={self.folder}",
                     "unix_socket_permissions=0700", "max_connections=40"]  # fmt: skip
         if not self._durable:

@@ -9,7 +9,6 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import signal
 
 from serd.audio.file import read_mono16k
 from serd.audio.highpass import CUTOFF_HZ, HighPass
@@ -41,6 +40,7 @@ def filtered(samples: NDArray[Any], sizes: list[int] | None = None) -> NDArray[A
 
 
 def test_it_is_the_filter_of_scipy() -> None:
+    signal = pytest.importorskip("scipy.signal")
     samples = np.cumsum(CHANCE.uniform(-0.01, 0.01, 100_000))  # a walk: nearly all of it is low
     sections = signal.butter(2, CUTOFF_HZ, "highpass", fs=16_000, output="sos")
     np.testing.assert_allclose(filtered(samples), signal.sosfilt(sections, samples), atol=1e-6)

@@ -15,11 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.common.by import By
-from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.broker import TIMEOUT_S
 from tests.system.node import environment, serd_command
@@ -27,6 +22,7 @@ from tests.system.node import environment, serd_command
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from selenium.webdriver import Chrome
     from selenium.webdriver.remote.webelement import WebElement
 
 PATIENCE_S = 90.0
@@ -112,7 +108,7 @@ def find_chromium() -> tuple[str, str]:
 class Browser:
     """One Chromium window."""
 
-    def __init__(self, driver: webdriver.Chrome) -> None:
+    def __init__(self, driver: Chrome) -> None:
         self.driver = driver
 
     def size(self, width: int, height: int) -> None:
@@ -140,11 +136,11 @@ class Browser:
 
     def find(self, selector: str) -> WebElement:
         """The first element that a selector finds."""
-        return self.driver.find_element(By.CSS_SELECTOR, selector)
+        return self.driver.find_element("css selector", selector)
 
     def all(self, selector: str) -> list[WebElement]:
         """All that a selector finds."""
-        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+        return self.driver.find_elements("css selector", selector)
 
     def text(self, selector: str) -> str:
         """The text of an element, also of a hidden one."""
@@ -154,6 +150,8 @@ class Browser:
 
     def wait(self, script: str, *arguments: object) -> Any:
         """Wait until an expression of the page is true; what it was then."""
+        from selenium.webdriver.support.wait import WebDriverWait
+
         return WebDriverWait(self.driver, PATIENCE_S, poll_frequency=0.1).until(
             lambda _: self.run(f"return ({script})", *arguments),
             f"never so: {script} {arguments}",
@@ -202,7 +200,8 @@ def axe_script() -> str:
 def chromium(folder: Path) -> Iterator[Browser]:
     """A headless Chromium for the time of a ``with`` block."""
     program, driver = find_chromium()
-    options = Options()
+    webdriver = pytest.importorskip("selenium.webdriver")
+    options = webdriver.ChromeOptions()
     options.binary_location = program
     for argument in (
         "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu",
@@ -212,7 +211,7 @@ def chromium(folder: Path) -> Iterator[Browser]:
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     env = {**os.environ, "HOME": str(folder), "LANGUAGE": "en_GB"}
-    service = Service(executable_path=driver, env=env)
+    service = webdriver.ChromeService(executable_path=driver, env=env)
     with webdriver.Chrome(options=options, service=service) as started:
         started.set_script_timeout(60)
         started.execute_cdp_cmd("Emulation.setLocaleOverride", {"locale": "en-GB"})

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from msgspec.structs import replace
-from selenium.webdriver.common.keys import Keys
 
 from serd.events.corrections import CorrectionStore
 from serd.events.event import encode
@@ -32,7 +31,9 @@ if TYPE_CHECKING:
 
     from tests.broker import Mosquitto, Recorder
 
-pytestmark = [pytest.mark.broker, pytest.mark.slow]
+Keys = pytest.importorskip("selenium.webdriver.common.keys").Keys
+
+pytestmark = [pytest.mark.broker, pytest.mark.browser, pytest.mark.slow]
 
 
 def test_a_live_event_appears(

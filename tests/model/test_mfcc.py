@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import librosa
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -44,6 +43,7 @@ SETTINGS: Final[dict[str, dict[str, Any]]] = {
 
 
 def librosa_log_mel(samples: npt.NDArray[np.float32], p: FeatureParameters) -> Any:
+    librosa = pytest.importorskip("librosa")
     power = librosa.feature.melspectrogram(
         y=samples,
         sr=p.rate,
@@ -66,6 +66,7 @@ def librosa_log_mel(samples: npt.NDArray[np.float32], p: FeatureParameters) -> A
 @pytest.mark.filterwarnings("ignore:n_fft=:UserWarning")  # some signals are shorter: on purpose
 @pytest.mark.parametrize("name", SETTINGS)
 def test_log_mel_and_mfcc_are_librosas(name: str) -> None:
+    librosa = pytest.importorskip("librosa")
     params = FeatureParameters(**SETTINGS[name])
     front_end = MfccFrontEnd(params)
     for signal, samples in signals().items():
@@ -81,6 +82,7 @@ def test_log_mel_and_mfcc_are_librosas(name: str) -> None:
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_any_parameters_agree_with_librosa(data: st.DataObject) -> None:
+    librosa = pytest.importorskip("librosa")
     fft = 2 * data.draw(st.integers(32, 600), label="fft / 2")
     low = data.draw(st.floats(0.0, 1000.0), label="f_min_hz")
     # Bands narrower than the distance between bins stay empty, of which librosa warns.
@@ -107,6 +109,7 @@ def test_any_parameters_agree_with_librosa(data: st.DataObject) -> None:
 
 def test_input_of_the_network_is_librosas_peak_relative_mfcc() -> None:
     """With the clamp, the silence around and the normalisation, done by hand."""
+    librosa = pytest.importorskip("librosa")
     rng = np.random.default_rng(1)
     mean, sd = rng.normal(0, 20, 64), rng.uniform(5, 30, 64)
     params = FeatureParameters(mean=tuple(mean), sd=tuple(sd))
@@ -126,6 +129,7 @@ def test_input_of_the_network_is_librosas_peak_relative_mfcc() -> None:
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_filterbank_is_librosas(name: str) -> None:
+    librosa = pytest.importorskip("librosa")
     p = FeatureParameters(**SETTINGS[name])
     ours = mel_filterbank(
         rate=p.rate, fft=p.fft, bands=p.mel_bands, f_min_hz=p.f_min_hz, f_max_hz=p.f_max_hz,
@@ -140,6 +144,7 @@ def test_filterbank_is_librosas(name: str) -> None:
 
 @pytest.mark.parametrize("scale", ["slaney", "htk"])
 def test_mel_scale_is_librosas_and_inverts(scale: Any) -> None:
+    librosa = pytest.importorskip("librosa")
     hertz = np.array([0.0, 60.0, 999.9, 1000.0, 1000.1, 4000.0, 8000.0])
     mels = hz_to_mel(hertz, scale)
     assert np.allclose(mels, librosa.hz_to_mel(hertz, htk=scale == "htk"), rtol=1e-12)

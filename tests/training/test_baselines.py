@@ -42,6 +42,7 @@ from training.folds import load_folds
 pytest.importorskip("tensorflow")
 pytest.importorskip("librosa")
 pytest.importorskip("sklearn")
+pytestmark = pytest.mark.tensorflow
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -6,6 +6,9 @@ import pytest
 from training.muon import muon, orthogonal
 from training.train import set_up_tensorflow
 
+pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.tensorflow
+
 
 @pytest.fixture(autouse=True, scope="module")
 def _tensorflow() -> None:

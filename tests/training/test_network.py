@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from training.recipe import Recipe
 
 pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.tensorflow
 
 
 def test_the_first_layer_begins_as_the_way_back_to_mel_bands() -> None:

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from click.testing import Result
 
 pytest.importorskip("tensorflow")
-pytestmark = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs espeak-ng")
+pytestmark = [
+    pytest.mark.tensorflow,
+    pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs espeak-ng"),
+]
 
 ROOT = Path(__file__).parents[2]
 VOICES = {"anna": "en-us+f3", "bert": "en-gb+m3", "jürgen": "de+m2"}

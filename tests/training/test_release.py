@@ -17,6 +17,7 @@ from tests.training.synthetic import RATE, voice
 from training.report import card, load_sources
 
 pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.tensorflow
 
 
 @pytest.fixture(scope="module")

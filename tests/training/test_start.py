@@ -15,6 +15,7 @@ from training.recipe import Network
 from training.start import mixed, recalled, start_model, start_weights
 
 pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.tensorflow
 
 SAMPLE = Path(__file__).parents[2] / "serd" / "audio" / "data" / "sample.ogg"
 

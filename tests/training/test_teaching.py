@@ -151,6 +151,7 @@ def test_nobody_is_taught_who_is_not_trained_on(
         np.testing.assert_array_equal(again.answers[path], row)
 
 
+@pytest.mark.tensorflow
 def test_a_run_with_a_teacher_trains_and_says_so(
     material: materials.Material, recipe: Recipe, encoder: Path, tmp_path: Path
 ) -> None:
@@ -167,6 +168,7 @@ def test_a_run_with_a_teacher_trains_and_says_so(
     assert "torch" in run.read("run.json")["versions"]
 
 
+@pytest.mark.tensorflow
 def test_hints_are_of_every_copy_and_teach_besides(
     material: materials.Material, recipe: Recipe, encoder: Path, tmp_path: Path
 ) -> None:
