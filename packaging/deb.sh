@@ -13,6 +13,8 @@ bookworm) release=12 python=3.11 next=3.12 ;;
 trixie) release=13 python=3.13 next=3.14 ;;
 *) echo "deb.sh: no such release: $suite (bookworm or trixie)" >&2; exit 2 ;;
 esac
+# Two builds of one revision are the same: the date is the commit's, not today's.
+export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat -c %Y pyproject.toml)}"
 version=$(sed -n 's/^VERSION: Final = "\(.*\)"/\1/p' serd/version.py)-1+deb$release
 cache=$(realpath -m "${SERD_CACHE:-.cache/system}")
 mkdir -p "$cache/pip" dist
@@ -55,7 +57,7 @@ echo /etc/serd/config.yaml >"$tree/DEBIAN/conffiles"
 doc=/usr/share/doc/serd
 put packaging/debian/copyright $doc/copyright
 put packaging/debian/lintian-overrides /usr/share/lintian/overrides/serd
-date=$(date -R -d "@${SOURCE_DATE_EPOCH:-$(stat -c %Y pyproject.toml)}")
+date=$(date -uR -d "@$SOURCE_DATE_EPOCH")
 {
     printf 'serd (%s) unstable; urgency=medium\n\n  * See changelog.gz beside this file.\n\n' "$version"
     printf ' -- The serd authors <serd@serd.invalid>  %s\n' "$date"
