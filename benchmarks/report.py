@@ -102,7 +102,7 @@ def draw(result: dict[str, Any], path: Path) -> list[Path]:
     Returns:
         The files written, PNG and SVG.
     """
-    from training.pictures import INK, OTHERS, SERD, figure, save, style
+    from training.plots import INK, OTHERS, SERD, figure, save, style
 
     rounds = result["rounds"]
     names = {

@@ -1,8 +1,13 @@
-"""Rooms, microphones and voices, put onto the mel power of a batch.
+"""Augmentation of mel power: rooms, microphones, noise, and other voices and paces.
 
-Everything works on power ``float32[batch, frames, bands]``: there a room is a decaying tail, noise
-is addition, a microphone is a gain for each band. That is cheap enough to be drawn anew for every
-clip of every batch. What cannot be done there (playing faster or slower) was done in preparation.
+Everything works on power ``float32[batch, frames, bands]``: a room is a decaying tail, noise is
+addition, a microphone is a gain for each band. That is cheap enough to be drawn afresh for every
+clip of every batch. Only speed perturbation, which resamples the audio, is done in preparation.
+
+Noise may also be recorded: the sounds of :mod:`training.corpora.esc10`. A batch contains some of
+these sounds without speech, with all classes equally right (outlier exposure: Hendrycks, Mazeika
+and Dietterich, 2019, arXiv:1812.04606). A network that has only ever heard voices is as confident
+about a chainsaw as about a person; after outlier exposure the daemon reports ``uncertain``.
 """
 
 from __future__ import annotations
@@ -15,10 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serd.model.mel import hz_to_mel, mel_to_hz
-from training.sounds import noise_field
+from serd.model.mfcc import MfccFrontEnd
+from training.corpora.esc10 import TRAINING_FOLDS, read_sounds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from serd.model.features import FeatureParameters
     from training.recipe import (
@@ -277,3 +284,53 @@ def _log_uniform(span: Span, count: int, random: np.random.Generator) -> NDArray
 
 def _decibel_factors(decibels: NDArray[np.float64]) -> NDArray[np.float32]:
     return (10.0 ** (decibels / 10.0)).astype(np.float32)
+
+
+def training_sounds(root: Path, features: FeatureParameters) -> list[Power]:
+    """Mel power ``[n, bands]`` of every sound that may be heard in training.
+
+    Args:
+        root: Folder of the corpora.
+        features: Of the front end; mean and sd play no part.
+
+    Raises:
+        InputError: The sounds are not there or cannot be read.
+    """
+    import msgspec
+
+    from serd.audio.file import read_mono16k
+
+    front_end = MfccFrontEnd(msgspec.structs.replace(features, mean=(), sd=()))
+    return [
+        front_end.mel_power(read_mono16k(sound.path)).astype(np.float32)
+        for sound in read_sounds(root, TRAINING_FOLDS)
+    ]
+
+
+def excerpt(
+    sounds: Sequence[Power], shortest: int, longest: int, random: np.random.Generator
+) -> Power:
+    """A piece of one sound, ``shortest`` to ``longest`` frames, of where something is heard.
+
+    Args:
+        sounds: To choose from; each ``[n, bands]``.
+        shortest: Frames.
+        longest: Frames.
+        random: Source of everything random.
+    """
+    sound = sounds[int(random.integers(len(sounds)))]
+    wanted = min(len(sound), int(random.integers(shortest, longest + 1)))
+    # The daemon is woken by what is loud: three places are drawn, the loudest is taken.
+    places = random.integers(0, len(sound) - wanted + 1, size=3)
+    loudness = [float(sound[place : place + wanted].sum()) for place in places]
+    place = int(places[int(np.argmax(loudness))])
+    return sound[place : place + wanted]
+
+
+def noise_field(
+    sounds: Sequence[Power], frames: int, random: np.random.Generator
+) -> NDArray[np.float32]:
+    """``frames`` frames of one sound, repeated if it is shorter: ``[frames, bands]``."""
+    sound = sounds[int(random.integers(len(sounds)))]
+    first = int(random.integers(len(sound)))
+    return np.asarray(sound[(first + np.arange(frames)) % len(sound)], dtype=np.float32)

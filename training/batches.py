@@ -15,8 +15,7 @@ import numpy as np
 
 from serd.model.emotions import EMOTIONS
 from serd.model.mfcc import MfccFrontEnd
-from training.augment import augment, warp
-from training.sounds import excerpt
+from training.augment import augment, excerpt, warp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -42,7 +41,7 @@ class Batch(NamedTuple):
     """``[batch, classes]``: a teacher's answers at the recipe's temperature; rows sum to 1, or to 0
     where nobody teaches."""
     hints: NDArray[np.float32]
-    """``[batch, components]``: what the teacher hears (:mod:`training.hints`)."""
+    """``[batch, components]``: what the teacher hears (:mod:`training.teach`)."""
     hinted: NDArray[np.float32]
     """``[batch]``: 0 where there is no hint, else 1."""
 

@@ -1,44 +1,49 @@
 """Cross-validation: one recipe trained and measured for each fold and each seed.
 
-Every pair of fold and seed is an ordinary run in a folder of its own, made by the stages that
-``serd-train release`` goes through::
+Every pair of fold and seed is an ordinary run in a folder of its own, with the same stages as
+``serd-train release``::
 
     runs/NAME-folds/
-        fold1-seed1/      as training.runs describes it, and beside that
-            log.txt       what was done when
+        fold1-seed1/      as training.run describes it, and beside that
+            log.txt       progress with times
             times.json    seconds of each stage, and of one inference
-            probes.json   if it was asked for: training.probes
+            probes.json   if requested: training.probes
         fold2-seed1/ ...
 
-A run whose figures are there is not made again, and one that was broken off goes on from its
+A run that has its figures is not repeated, and one that was interrupted resumes from its
 checkpoint. Runs share nothing but the caches, so they can be made anywhere in any order: by
 processes of this machine, or by the workers of a Dask cluster that see the same folders.
 
-Each run is a process of its own (:mod:`training.crossval_run`). TensorFlow's threads and the seeds
-of everything random belong to the process: a worker that had made another run before, or whose
-other threads draw random numbers as Dask's do, would not give the same figures.
+Each run is a process of its own (``python -m training.crossval``: a :class:`Task` on stdin, exit
+code 0 when done; an error is one line on stdout, with its traceback in ``log.txt``). TensorFlow's
+threads and all random seeds belong to the process: a worker that had made another run before, or
+whose other threads draw random numbers as Dask's do, would not give the same figures.
 """
 
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import os
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from serd.errors import UsageError
+from serd.config import SpeechConfig
+from serd.errors import SerdError, UsageError
 from training.recipe import Recipe  # noqa: TC001 - msgspec reads the annotation
+from training.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from training.material import Progress
+    from training.dataset import Progress
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,8 +105,8 @@ def plan(recipe: Recipe, *, folds: Sequence[int], seeds: Sequence[int], home: Pa
     Raises:
         UsageError: A corpus has no such fold, or ``home`` holds runs of another recipe.
     """
-    from training.folds import load_folds
-    from training.runs import Run
+    from training.dataset import load_folds
+    from training.run import Run
 
     for name in recipe.corpora:
         if most := [fold for fold in folds if not 1 <= fold <= len(load_folds(name))]:
@@ -128,9 +133,8 @@ def warm_up(tasks: Sequence[Task], *, jobs: int, progress: Progress) -> None:
         jobs: Processes.
         progress: Hears of it.
     """
-    from training.folds import make_split
-    from training.material import gather
-    from training.refit import listened_speeds
+    from training.dataset import gather, make_split
+    from training.recipe import listened_speeds
     from training.teacher import Teacher, find_teacher
 
     seen = set()
@@ -249,7 +253,7 @@ def run_task(task: Task) -> Outcome:
         Path(task.folder).mkdir(parents=True, exist_ok=True)
         with (Path(task.folder) / "log.txt").open("ab") as log:
             done = subprocess.run(
-                [sys.executable, "-m", "training.crossval_run"],
+                [sys.executable, "-m", "training.crossval"],
                 input=msgspec.json.encode(task),
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -283,11 +287,11 @@ def settle_all(
         UsageError: There is but one fold, so that nothing can be chosen on others.
     """
     from training.corpora import Clip
-    from training.evaluate import Answer, figures
-    from training.heard import Heard
-    from training.home import answer_of, decision_of, fit, household, measured
-    from training.material import gather
-    from training.runs import Run
+    from training.dataset import gather
+    from training.evaluate.classification import Answer, figures
+    from training.evaluate.household import answer_of, decision_of, fit, household, measured
+    from training.evaluate.predictions import Heard
+    from training.run import Run
 
     if len({recipe.fold for recipe in planned}) < 2:
         raise UsageError("One fold cannot be calibrated by others", remedy="name several: --folds")
@@ -361,3 +365,145 @@ def _mean_points(results: Sequence[dict[str, Any]]) -> dict[Any, Any]:
             },
         }
     return points
+
+
+_STAGES = ("train", "quantise", "refit", "evaluate")
+
+
+def main() -> int:
+    """Do the task and say how it went."""
+    task = msgspec.json.decode(sys.stdin.buffer.read(), type=Task)
+    try:
+        _make(task)
+    except SerdError as error:
+        sys.stdout.write(error.message)
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001 - the other runs go on, this one's log has it all
+        traceback.print_exc()
+        sys.stdout.write(f"{type(error).__name__}: {error}")
+        return 1
+    return 0
+
+
+def _make(task: Task) -> None:
+    from training.run import do
+
+    run = Run(Path(task.folder), task.recipe)
+    clock = _Clock(run.folder)
+    clock("begin", 0, 1)
+    if not task.trained:
+        do(
+            run,
+            _STAGES,
+            Path(task.root),
+            cache=Path(task.cache),
+            teacher=task.teacher,
+            jobs=1,
+            threads=task.threads,
+            progress=clock,
+        )
+        clock("done", 1, 1)
+        clock.keep(inference_ms(run.model))
+    if task.unprobed:
+        _probe(run, task, clock)
+
+
+def _probe(run: Run, task: Task, clock: _Clock) -> None:
+    from training.probes import PARTS, try_model
+
+    file = run.folder / "probes.json"
+    for part in PARTS:
+        if part not in task.unprobed:
+            continue
+        found = try_model(
+            run.model,
+            run.recipe,
+            Path(task.root),
+            parts=[part],
+            # The detector that the daemon has unless it is told otherwise.
+            engines=(SpeechConfig().engine,),
+            cache=Path(task.cache),
+            progress=clock,
+        )
+        before = msgspec.json.decode(file.read_bytes()) if file.is_file() else {}
+        unfinished = file.with_suffix(".part")
+        unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(before | found)) + b"\n")
+        unfinished.replace(file)
+
+
+class _Clock:
+    """Hears of progress: writes it down, and adds up the seconds of each stage.
+
+    A run that was broken off and gone on with has the seconds of both times.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file = folder / "times.json"
+        self._known: dict[str, Any] = {}
+        if self._file.is_file():
+            self._known = msgspec.json.decode(self._file.read_bytes())
+        self._seconds: dict[str, float] = self._known.get("seconds", {})
+        self._stage = ""
+        self._last = time.monotonic()
+        self._tenth = -1
+        self._parent = os.getppid()
+
+    def __call__(self, what: str, done: int, whole: int) -> None:
+        if os.getppid() != self._parent:
+            raise SystemExit("who asked for this run is gone")
+        stage = what.split(" ", maxsplit=1)[0]
+        now = time.monotonic()
+        # What passes until a stage first speaks is its own work.
+        self._seconds[stage] = self._seconds.get(stage, 0.0) + now - self._last
+        self._last = now
+        tenth = 10 * done // max(1, whole)
+        if stage != self._stage or tenth != self._tenth:
+            self._stage, self._tenth = stage, tenth
+            _log(self._folder, f"{what}: {done} of {whole}")
+            self._write({})
+
+    def keep(self, milliseconds: float) -> None:
+        """Write the seconds down with the time of one inference."""
+        self._write({"inference_ms": round(milliseconds, 3)})
+
+    def _write(self, content: dict[str, Any]) -> None:
+        seconds = {stage: round(value, 2) for stage, value in self._seconds.items()}
+        self._known |= content | {"seconds": seconds}
+        part = self._file.with_suffix(".part")
+        part.write_bytes(msgspec.json.format(msgspec.json.encode(self._known)) + b"\n")
+        part.replace(self._file)
+
+
+def inference_ms(model: Path, *, rounds: int = 200) -> float:
+    """Median milliseconds of one inference on one thread of this machine.
+
+    Args:
+        model: A packed model.
+        rounds: Inferences that are timed.
+    """
+    import numpy as np
+
+    from serd.model.interpreter import Interpreter
+    from serd.model.model_file import ModelFile
+
+    file = ModelFile.load(str(model))
+    interpreter = Interpreter(file, threads=1)
+    shape = (1, file.info.features.frames, file.info.features.coefficients)
+    nothing = np.zeros(shape, dtype=np.int8)
+    times = []
+    for _ in range(rounds):
+        began = time.perf_counter_ns()
+        interpreter.run_int8(nothing)
+        times.append(time.perf_counter_ns() - began)
+    return float(np.median(times)) / 1e6
+
+
+def _log(folder: Path, text: str) -> None:
+    now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
+    with contextlib.suppress(OSError), (folder / "log.txt").open("a", encoding="utf-8") as file:
+        file.write(f"{now} {text}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from training import metrics
 from training.crossval import folder_of
+from training.evaluate import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -1,20 +1,31 @@
 """The network: a linear map back to mel bands, then a plain stack of convolutions.
 
-MFCCs are what the daemon computes, but a convolution over frequency wants neighbouring bands side
-by side. So the first layer is a 1 x 1 convolution over the coefficients that begins as the inverse
-cosine transform (with the normalisation of the features undone) and is trained with the rest.
-Everything in it has a built-in int8 kernel in TFLite; batch normalisation is folded away.
+MFCCs are what the daemon computes, but a convolution over frequency needs neighbouring bands side
+by side. So the first layer is a 1 x 1 convolution over the coefficients, initialised as the inverse
+cosine transform (with the normalisation of the features undone) and trained with the rest.
+Every layer has a built-in int8 kernel in TFLite; batch normalisation is folded away.
+
+Training may start from a packed model instead of random weights. A model file holds int8 weights
+with batch normalisation folded into them. :func:`start_weights` makes them float again and restores
+the normalisation: each channel's mean and variance are measured on training clips, and scale and
+offset are set so that the network computes what the packed one does. The speakers that the packed
+model was trained on stay out of the test set.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from serd.errors import UsageError
 from serd.model.mel import cosine_matrix
+from serd.model.model_file import ModelFile
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
     from serd.model.features import FeatureParameters
@@ -92,3 +103,164 @@ def _convolution(x: Any, channels: int, size: int, *, strides: int = 1) -> Any:
     x = layers.Conv2D(channels, size, strides=strides, padding="same", use_bias=False)(x)
     x = layers.BatchNormalization(momentum=0.9, epsilon=1e-3)(x)
     return layers.ReLU()(x)
+
+
+_FOLDER = Path(__file__).parent / "starts"
+_EPSILON = 1e-3
+"""Of batch normalisation, as in :mod:`training.network`."""
+
+
+def start_model(name_or_path: str) -> ModelFile:
+    """The model to begin with.
+
+    Args:
+        name_or_path: A packed model, or the name of one in ``training/starts`` without its ending.
+
+    Raises:
+        ModelError: There is no such model.
+    """
+    beside = _FOLDER / f"{name_or_path}.tflite"
+    return ModelFile.load(beside if beside.is_file() else name_or_path)
+
+
+def start_weights(
+    model: ModelFile, settings: Network, examples: NDArray[np.float32]
+) -> list[NDArray[np.float32]]:
+    """Weights of :func:`training.network.build_network` that compute what a packed model does.
+
+    Args:
+        model: The packed model.
+        settings: Sizes of the network; the model's must be the same.
+        examples: Features ``[clips, frames, coefficients]`` to measure means and variances on.
+
+    Returns:
+        As ``set_weights`` takes them.
+
+    Raises:
+        UsageError: The model's network has other sizes.
+    """
+    import keras
+
+    from training.network import TRANSFORM, build_network
+
+    network = build_network(settings, model.info.features, len(model.labels))
+    folded = _folded(model)
+    convolutions = [layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
+    normalisations = [
+        layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    plain = [layer for layer in convolutions if layer.name != TRANSFORM]
+    try:
+        for layer in convolutions:
+            kernel, bias = folded[tuple(layer.kernel.shape)]
+            layer.set_weights([kernel, bias] if layer.name == TRANSFORM else [kernel])
+        dense = network.get_layer("logits")
+        dense.set_weights(list(folded[tuple(dense.kernel.shape)]))
+        biases = [folded[tuple(layer.kernel.shape)][1] for layer in plain]
+    except KeyError as error:
+        raise UsageError(
+            f"{model.source} has a network of other sizes than the recipe's",
+            remedy="begin with a model of the same stem and widths",
+        ) from error
+    for layer, bias in zip(normalisations, biases, strict=True):
+        one = np.ones_like(bias)
+        layer.set_weights([one, bias, 0.0 * one, (1.0 - _EPSILON) * one])
+    watched = keras.Model(network.inputs[0], [layer.output for layer in plain])
+    sums: list[list[Any]] = [[] for _ in plain]
+    for first in range(0, len(examples), 32):
+        for place, output in enumerate(watched(examples[first : first + 32], training=False)):
+            values = np.asarray(output).reshape(-1, output.shape[-1]).astype(np.float64)
+            sums[place].append((len(values), values.sum(axis=0), np.square(values).sum(axis=0)))
+    for layer, bias, parts in zip(normalisations, biases, sums, strict=True):
+        count = sum(part[0] for part in parts)
+        mean = sum(part[1] for part in parts) / count
+        variance = np.maximum(sum(part[2] for part in parts) / count - mean * mean, 1e-6)
+        layer.set_weights([np.sqrt(variance + _EPSILON), bias + mean, mean, variance])
+    return [np.asarray(weight) for weight in network.get_weights()]
+
+
+def sizes_of(model: ModelFile) -> Network:
+    """Sizes of a packed model's network, with the default dropout.
+
+    Raises:
+        UsageError: Its network is not of serd's kind.
+    """
+    from training.recipe import Network as Sizes
+
+    shapes = sorted((shape for shape in _folded(model) if len(shape) == 4), key=lambda one: one[2:])
+    stem = [shape[3] for shape in shapes if shape[:3] == (5, 5, 1)]
+    widths, last = [], stem[0] if stem else 0
+    while found := [shape[3] for shape in shapes if shape[:3] == (3, 3, last)]:
+        widths.append(found[0])
+        last = found[0]
+        if len(widths) > len(shapes):
+            break
+    if not stem or len(widths) != len(shapes) - 2:
+        raise UsageError(
+            f"{model.source} has a network of another kind than serd's, so it cannot be trained on",
+            remedy="begin with default, permissive, or a model that serd-train made",
+        )
+    return Sizes(stem=stem[0], widths=tuple(widths))
+
+
+def _folded(
+    model: ModelFile,
+) -> Mapping[tuple[int, ...], tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Kernel and bias of each layer, float again, by the shape of the kernel in Keras."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=model.network)
+    interpreter.allocate_tensors()
+    kernels: list[NDArray[np.float32]] = []
+    biases: dict[int, NDArray[np.float32]] = {}
+    for detail in interpreter.get_tensor_details():
+        scales = detail["quantization_parameters"]["scales"]
+        shape = tuple(int(size) for size in detail["shape"])
+        if len(shape) in (2, 4) and shape[0] > 1 and detail["dtype"] is np.int8:
+            values = interpreter.get_tensor(detail["index"]).astype(np.float32)
+            values *= scales.reshape(-1, *(1,) * (len(shape) - 1))
+            kernels.append(np.moveaxis(values, 0, -1))
+        elif len(shape) == 1 and detail["dtype"] is np.int32 and len(scales):
+            values = interpreter.get_tensor(detail["index"]).astype(np.float32) * scales
+            biases[shape[0]] = values
+    return {kernel.shape: (kernel, biases[kernel.shape[-1]]) for kernel in kernels}
+
+
+def recalled(
+    answers: NDArray[np.float32], truths: NDArray[np.int64], temperature: float
+) -> NDArray[np.float32]:
+    """What a network that is trained on is to remember: its own answers where they are right.
+
+    Args:
+        answers: Logits ``[clips, classes]`` before the training.
+        truths: The right class of each clip, -1 where nothing is to be remembered.
+        temperature: Of the model, that makes probabilities of the logits.
+
+    Returns:
+        Probabilities ``[clips, classes]``; a row of zeros where there is nothing to remember.
+    """
+    from training.evaluate import metrics
+
+    right = answers.argmax(axis=1) == truths
+    return np.asarray(
+        metrics.softmax(answers, temperature) * right[:, np.newaxis], dtype=np.float32
+    )
+
+
+def mixed(
+    before: Sequence[NDArray[np.float32]], after: Sequence[NDArray[np.float32]], keep: float
+) -> list[NDArray[np.float32]]:
+    """Weights between those before and those after training.
+
+    A network between the two keeps more of what it could do on recordings unlike those that it was
+    trained on last, and loses little of what it learned (Wortsman et al., 2022, arXiv:2109.01903).
+
+    Args:
+        before: What training began with.
+        after: What came of it.
+        keep: Share of the former, 0..1.
+    """
+    return [
+        (keep * old + (1.0 - keep) * new).astype(np.float32)
+        for old, new in zip(before, after, strict=True)
+    ]

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from training.network import build_network
-from training.quiet import without_chatter
-from training.train import set_up_tensorflow
+from training.train import set_up_tensorflow, without_chatter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from msgspec import Meta, Struct
@@ -12,6 +12,9 @@ from serd.errors import InputError, shown
 from serd.model.features import FeatureParameters
 from serd.model.home import Gathering, Sensitivity  # noqa: TC001 - msgspec reads the annotation
 from training.document import read_document
+
+if TYPE_CHECKING:
+    from training.dataset import Split
 
 OWN = "recipe.yaml"
 """The recipe's name in a folder that ``serd-train new`` wrote."""
@@ -101,7 +104,7 @@ class Head(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Hints(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the teacher hears itself, for the pupil to tell as well (:mod:`training.hints`)."""
+    """What the teacher hears itself, for the pupil to tell as well (:mod:`training.teach`)."""
 
     components: Count = 64
     """Principal components of what it hears."""
@@ -110,7 +113,7 @@ class Hints(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Teaching(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Distillation from a larger network (:mod:`training.teaching`)."""
+    """Distillation from a larger network (:mod:`training.teach`)."""
 
     teacher: str
     """A speech encoder of Whisper's family, by its name on the model hub."""
@@ -153,7 +156,7 @@ class Optimiser(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     label_smoothing: Share = 0.1
     """Share of the target that is spread over all classes."""
     method: Annotated[str, Meta(pattern="^(adamw|muon)$")] = "adamw"
-    """For the convolutions' kernels (:mod:`training.muon`); all else is trained by AdamW."""
+    """For the convolutions' kernels (:mod:`training.train`); all else is trained by AdamW."""
     averaging: Share = 0.998
     """Decay of the running mean of all weights, which is what is shipped."""
     precision: Annotated[str, Meta(pattern="^(float32|mixed_bfloat16)$")] = "float32"
@@ -248,7 +251,7 @@ class Augmentation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Sounds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Recordings of no speech, from ESC-10's training folds (:mod:`training.sounds`)."""
+    """Recordings of no speech, from ESC-10's training folds (:mod:`training.augment`)."""
 
     share: Share
     """Of the clips in a batch: heard alone, all classes equally right."""
@@ -259,7 +262,7 @@ class Sounds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Refit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A last stretch of training that hears the validation speakers too (:mod:`training.refit`)."""
+    """A last stage of training that includes the validation speakers (:func:`stretch`)."""
 
     steps: Count
     """Batches."""
@@ -274,7 +277,7 @@ class Refit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Start(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Begin with a packed model's network, and do not forget what it knew (:mod:`training.start`).
+    """Start from a packed model's network without forgetting what it knew.
 
     What it knew are its answers to clips of the corpora that it was trained on, where they are
     right; they stand beside the labels as a teacher's would (learning without forgetting: Li and
@@ -296,7 +299,7 @@ class Start(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class HomeUse(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is assumed of a home, and wished for (:mod:`training.home`)."""
+    """What is assumed of a home, and wished for (:mod:`training.evaluate.household`)."""
 
     corpora: tuple[str, ...]
     """Acted corpora by which temperature and bias are fitted."""
@@ -329,8 +332,8 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     seed: int
     """Of everything random."""
     fold: Annotated[int, Meta(ge=0)]
-    """Fold whose test speakers are held out, in every corpus (:mod:`training.folds`); 0: nobody is,
-    for a model whose figures come from a cross-validation of the same recipe."""
+    """Fold whose test speakers are held out, in every corpus; 0: none, for a model whose
+    figures come from a cross-validation of the same recipe."""
     corpora: dict[str, CorpusUse]
     """What is trained on."""
     optimiser: Optimiser
@@ -412,3 +415,36 @@ def _placed(use: CorpusUse, beside: Path) -> CorpusUse:
         return None if name is None else str((beside / Path(name).expanduser()).resolve())
 
     return msgspec.structs.replace(use, folder=placed(use.folder), folds=placed(use.folds))
+
+
+def rejoined(split: Split) -> Split:
+    """The same people, with nobody set aside to choose by."""
+    return msgspec.structs.replace(split, train=(*split.train, *split.validation), validation=())
+
+
+def stretch(recipe: Recipe) -> Recipe:
+    """What the last stretch of a run does, as a recipe of its own.
+
+    Args:
+        recipe: Of the run; its ``refit`` says how.
+    """
+    assert recipe.refit is not None
+    optimiser = msgspec.structs.replace(
+        recipe.optimiser, steps=recipe.refit.steps, peak_rate=recipe.refit.peak_rate
+    )
+    return msgspec.structs.replace(
+        recipe,
+        optimiser=optimiser,
+        augmentation=recipe.refit.augmentation or recipe.augmentation,
+        sounds=recipe.refit.sounds or recipe.sounds,
+        teaching=recipe.refit.teaching or recipe.teaching,
+        refit=None,
+    )
+
+
+def listened_speeds(recipe: Recipe) -> tuple[float, ...]:
+    """At which speeds a teacher listens in a run: all if it ever gives hints, else 1 alone."""
+    whole = recipe if recipe.refit is None else stretch(recipe)
+    lessons = (recipe.teaching, whole.teaching)
+    hinting = any(lesson is not None and lesson.hints is not None for lesson in lessons)
+    return recipe.preparation.speeds if hinting else (1.0,)

@@ -2,7 +2,7 @@
 
 A network that was trained to write down speech has, in its middle layers, much of how it was said.
 Of each of these layers the mean and the standard deviation over time are kept, by the clip's
-content; :mod:`training.teaching` learns emotions from them. The encoder is any of Whisper's family
+content; :mod:`training.teach` learns emotions from them. The encoder is any of Whisper's family
 that ``transformers`` loads (Radford and others, 2022, arXiv:2212.04356). It is needed in training
 alone, and nothing of it is shipped.
 

@@ -1,7 +1,13 @@
-"""Training: AdamW under a one-cycle rate, a running mean of the weights, and checkpoints.
+"""The training loop: AdamW or Muon under a one-cycle rate, averaged weights, and checkpoints.
 
-TensorFlow computes on one thread unless told otherwise: two runs side by side get more done than
-one run on two cores, and the same seed on the same machine then gives the same numbers.
+TensorFlow computes on one thread by default: two runs side by side get more done than one run on
+two cores, and the same seed on the same machine then gives the same weights.
+
+Muon (Jordan and others, 2024, https://kellerjordan.github.io/posts/muon/) replaces the momentum of
+a weight matrix by the nearest orthogonal matrix, found by a few Newton-Schulz steps, so that all
+directions of the matrix learn at the same pace. It is used for the kernels of convolutions, AdamW
+for everything else. Its step is scaled to the root mean square of AdamW's (Liu and others, 2025,
+arXiv:2502.16982), so that learning rate and weight decay keep their meaning.
 """
 
 from __future__ import annotations
@@ -10,18 +16,19 @@ import contextlib
 import json
 import math
 import os
+import re
+import sys
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from training.batches import Batches, labels_of, plain_features
-from training.hints import Guess, errors
-from training.muon import muon
 from training.network import TRANSFORM, build_network
-from training.quiet import without_chatter
+from training.teach import Guess, errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -316,3 +323,80 @@ def with_teacher(
     silenced = (logits - 1e9 * (1.0 - heard)) / teaching.temperature
     soft = tf.nn.softmax_cross_entropy_with_logits(labels=taught, logits=silenced)
     return (1.0 - share) * losses + share * teaching.gain * soft
+
+
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+"""Of the quintic Newton-Schulz iteration, as published."""
+_ITERATIONS = 5
+_MOMENTUM = 0.95
+_LIKE_ADAM = 0.2
+"""Root mean square of AdamW's steps, of which this is to have the same."""
+
+
+def orthogonal(matrix: Any) -> Any:
+    """The nearest orthogonal matrix, nearly: singular values between about 0.7 and 1.2.
+
+    Args:
+        matrix: A tensor ``[m, n]``.
+    """
+    import tensorflow as tf
+
+    a, b, c = _COEFFICIENTS
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = tf.transpose(matrix) if tall else matrix
+    x /= tf.norm(x) + 1e-7
+    for _ in range(_ITERATIONS):
+        square = tf.matmul(x, x, transpose_b=True)
+        x = a * x + tf.matmul(b * square + c * tf.matmul(square, square), x)
+    return tf.transpose(x) if tall else x
+
+
+def muon() -> Any:
+    """The optimiser's class, a ``keras.optimizers.AdamW``."""
+    import keras
+    import tensorflow as tf
+
+    class Muon(keras.optimizers.AdamW):  # type: ignore[misc]
+        """AdamW but for kernels of four axes."""
+
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            """Move one variable."""
+            if len(variable.shape) != 4:
+                super().update_step(gradient, variable, learning_rate)
+                return
+            # Of Adam's two means the first serves as momentum, the second stays unused.
+            momentum = self._momentums[self._get_variable_index(variable)]
+            moved = tf.convert_to_tensor(momentum) * _MOMENTUM + gradient
+            self.assign(momentum, moved)
+            rows, columns = math.prod(variable.shape[:3]), variable.shape[3]
+            step = orthogonal(tf.reshape(gradient + _MOMENTUM * moved, (rows, columns)))
+            scale = _LIKE_ADAM * max(rows, columns) ** 0.5
+            self.assign_sub(variable, learning_rate * scale * tf.reshape(step, variable.shape))
+
+    return Muon
+
+
+# Native code announces, on file descriptor 2 and past every setting that Python could reach, which
+# instructions it uses and how many operations it has counted.
+_CHATTER = re.compile(
+    rb"[IW]\d{4} \d\d:|\d{4}-\d\d-\d\d \S+ [IW] |WARNING: All log messages before absl|"
+    rb"INFO: |To enable the following instructions|fully_quantize: "
+)
+
+
+@contextlib.contextmanager
+def without_chatter() -> Iterator[None]:
+    """Keep native code's notes off stderr; anything else comes out when the block ends."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            caught.seek(0)
+            rest = b"".join(line for line in caught if not _CHATTER.match(line))
+            os.write(2, rest)

@@ -22,7 +22,10 @@ def main() -> int:
     """Run ``serd-train``; 69 where there is no training code."""
     tree = Path(serd.__file__).parents[1]
     # Not any package of that name: ours lies beside serd, in a source tree.
-    if not (tree / "pyproject.toml").is_file() or not (tree / "training" / "cli.py").is_file():
+    if (
+        not (tree / "pyproject.toml").is_file()
+        or not (tree / "training" / "cli" / "main.py").is_file()
+    ):
         error = UnavailableError(
             "serd-train works in serd's source tree only: the installed package has no "
             "training code",
@@ -32,5 +35,5 @@ def main() -> int:
         return error.exit_code
     if str(tree) not in sys.path:
         sys.path.append(str(tree))
-    status: int | None = importlib.import_module("training.cli").main()
+    status: int | None = importlib.import_module("training.cli.main").main()
     return status or 0

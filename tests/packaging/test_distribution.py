@@ -113,8 +113,8 @@ def test_the_wheel_works_where_there_is_no_source(installed: Path, tmp_path: Pat
 
 
 def test_serd_train_says_where_it_works(installed: Path, tmp_path: Path) -> None:
-    (tmp_path / "training").mkdir()  # somebody else's
-    (tmp_path / "training" / "cli.py").write_text("raise SystemExit('not ours')\n")
+    (tmp_path / "training" / "cli").mkdir(parents=True)  # somebody else's
+    (tmp_path / "training" / "cli" / "main.py").write_text("raise SystemExit('not ours')\n")
     done = _python(installed, tmp_path, str(installed / "bin" / "serd-train"), "--help")
     assert done.returncode == 69
     assert "source tree" in done.stderr

@@ -16,12 +16,9 @@ from serd.errors import UsageError
 from serd.model.emotions import EMOTIONS
 from tests.training.recipes import tiny_recipe
 from training.baselines import SYSTEMS, ciutacu
-from training.baselines.ann import Ann
-from training.baselines.cnn1d_augmented import Cnn1dAugmented, augmented, mask
-from training.baselines.cnn1d_mfcc import Cnn1dMfcc
-from training.baselines.cnn2d import Cnn2d
-from training.baselines.majority import Majority
-from training.baselines.mlp_mfcc import MlpMfcc
+from training.baselines.ciutacu import Cnn1dMfcc, MlpMfcc
+from training.baselines.hoopes import Ann, Cnn1dAugmented, Cnn2d, Majority, augmented, mask
+from training.baselines.page import CLOSE, render
 from training.baselines.results import Figures, read_figures, write_figures
 from training.baselines.runner import (
     Result,
@@ -30,14 +27,14 @@ from training.baselines.runner import (
     corpus_of,
     kept,
     make_tasks,
+    random_split,
     run_all,
     run_one,
+    speaker_split,
 )
-from training.baselines.splits import random_split, speaker_split
 from training.baselines.system import Baseline, Source, settings_of
-from training.baselines.table import CLOSE, render
 from training.corpora import Clip, Corpus, read_corpus
-from training.folds import load_folds
+from training.dataset import load_folds
 
 pytest.importorskip("tensorflow")
 pytest.importorskip("librosa")
@@ -116,7 +113,7 @@ def test_the_transfer_system_listens_with_a_frozen_encoder(
     from transformers import WhisperConfig
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-    from training.baselines.transfer import Transfer
+    from training.baselines.hoopes import Transfer
 
     torch.manual_seed(0)
     config = WhisperConfig(
@@ -372,7 +369,7 @@ def test_the_command_trains_goes_on_and_writes_page_and_pictures(
 ) -> None:
     from click.testing import CliRunner
 
-    from training.cli import main
+    from training.cli.main import main
 
     places: list[str | Path] = [
         "--run",

@@ -16,18 +16,11 @@ import pytest
 from serd.model.emotions import EMOTIONS
 from serd.model.model_file import ModelFile
 from training.corpora import read_corpus
-from training.folds import held_out
-from training.report import (
-    QUOTE_BEGIN,
-    QUOTE_END,
-    Sources,
-    card,
-    load_sources,
-    quote,
-    write_quote,
-)
-from training.report.drawing import digest
-from training.runs import summary
+from training.dataset import held_out
+from training.packing import summary
+from training.report import QUOTE_BEGIN, QUOTE_END, Sources, card, load_sources, write_quote
+from training.report.plots import digest
+from training.report.readme import quote
 
 REPOSITORY = Path(__file__).parents[2]
 RESULTS = REPOSITORY / "training" / "results"

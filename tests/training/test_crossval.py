@@ -15,10 +15,10 @@ from click.testing import CliRunner
 
 from serd.errors import UsageError
 from tests.training.recipes import tiny_recipe
-from training.cli import main
+from training.cli.main import main
 from training.crossval import Task, folder_of, plan, run_all
 from training.crossval_summary import SCALARS, spread, spread_tree, summarise, write_summary
-from training.runs import Run
+from training.run import Run
 
 if TYPE_CHECKING:
     from training.crossval import Outcome

@@ -7,7 +7,7 @@ import pytest
 import training
 from serd.errors import UsageError
 from training.corpora import Clip, Corpus, read_corpus
-from training.folds import Split, draw_folds, load_folds, make_split
+from training.dataset import Split, draw_folds, load_folds, make_split
 from training.recipe import load_recipe
 
 

@@ -19,17 +19,17 @@ from serd.model.home import Gathering
 from serd.model.model_file import ModelFile
 from tests.training.recipes import tiny_recipe
 from tests.training.synthetic import RATE, voice, write_ravdess
-from training.heard import Heard, HeardClip, HeardRecording, HeardUtterance
-from training.home import (
+from training.evaluate.calibration import fit_calibration
+from training.evaluate.household import (
     answer_of,
     decision_of,
     events_of,
     fit,
-    fit_calibration,
     household,
     make_home,
     threshold_for,
 )
+from training.evaluate.predictions import Heard, HeardClip, HeardRecording, HeardUtterance
 from training.recipe import CorpusUse, HomeUse, Sounds
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from tests.training.recipes import tiny_recipe
 from tests.training.synthetic import RATE
-from training.cli import main
-from training.inspect_clip import chromagram, look
+from training.cli.main import main
+from training.inspection import chromagram, look
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +87,7 @@ def test_a_corpus_is_drawn(synthetic_corpora: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_is_drawn_with_its_confusions_once_it_has_them(tmp_path: Path) -> None:
-    from training.runs import Run
+    from training.run import Run
 
     run = Run(tmp_path / "run", tiny_recipe())
     points = [{"step": 20 * n, "loss": 2.0 / n, "rate": 0.001 * n} for n in (1, 2, 3)]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training import metrics
+from training.evaluate import metrics
 
 TRUTH = ["sad", "sad", "sad", "sad", "happy", "happy", "calm"]
 SAID = ["sad", "sad", "sad", "calm", "happy", "sad", "sad"]

@@ -3,8 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.muon import muon, orthogonal
-from training.train import set_up_tensorflow
+from training.train import muon, orthogonal, set_up_tensorflow
 
 pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.tensorflow

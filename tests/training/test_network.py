@@ -12,10 +12,10 @@ from serd.model.mfcc import MfccFrontEnd
 from tests.training.recipes import tiny_recipe
 from training import train
 from training.batches import measure_features, plain_features
-from training.hints import errors
 from training.network import TRANSFORM, build_network, inverse_transform
 from training.prepare import prepare
 from training.recipe import Hints, Network, Teaching
+from training.teach import errors
 from training.train import Trainer, masked_losses, one_cycle, set_up_tensorflow, with_teacher
 
 if TYPE_CHECKING:

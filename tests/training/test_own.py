@@ -20,11 +20,11 @@ from click.testing import CliRunner
 
 from serd import Classifier
 from serd.model.home import SENSITIVITIES
-from training.cli import main
-from training.heard import HeardClip, HeardRecording, HeardUtterance
+from training.cli.main import main
+from training.evaluate.predictions import HeardClip, HeardRecording, HeardUtterance
+from training.network import start_model
+from training.own.tune import settle
 from training.recipe import load_recipe
-from training.start import start_model
-from training.tune import settle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -298,7 +298,7 @@ def test_a_missing_package_is_a_sentence_with_the_remedy(
     # What is None in sys.modules cannot be imported.
     code = (
         f"import sys; sys.modules[{missing!r}] = None\n"
-        f"from training.cli import main; main({arguments!r})"
+        f"from training.cli.main import main; main({arguments!r})"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

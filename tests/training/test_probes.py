@@ -16,14 +16,24 @@ from serd.speech import make_vad
 from tests.training.synthetic import RATE, voice
 from training.corpora import Clip, read_corpus
 from training.corpora.esc10 import TEST_FOLDS, TRAINING_FOLDS, read_sounds
-from training.evaluate import classify_clips, figures
+from training.evaluate.classification import classify_clips, figures
 from training.prepare import file_digest
 from training.probes import CONDITIONS, probe
-from training.probes.conditions import apply_condition
-from training.probes.hearing import Hearing, Judge
-from training.probes.noise import add_noise, excerpt, pink, speech_power, white
-from training.probes.rooms import ROOMS, add_room, room_response
-from training.probes.telephone import BAND_HZ, mu_law, opus, telephone
+from training.probes.conditions import Hearing, Judge, apply_condition
+from training.probes.distortion import (
+    BAND_HZ,
+    ROOMS,
+    add_noise,
+    add_room,
+    excerpt,
+    mu_law,
+    opus,
+    pink,
+    room_response,
+    speech_power,
+    telephone,
+    white,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,9 +15,9 @@ from click.testing import CliRunner
 from serd.model.model_file import ModelFile
 from tests.training.recipes import tiny_recipe
 from tests.training.synthetic import RATE
-from training import cli
+from training.cli.main import main
 from training.corpora import read_corpus
-from training.folds import make_split
+from training.dataset import make_split
 from training.probes.adaptation import (
     HEARD,
     NEUTRAL_SHARE,
@@ -215,7 +215,7 @@ def test_the_command_measures_what_it_is_asked_for_and_keeps_the_rest(
     ]
 
     def run(*more: str) -> str:
-        done = CliRunner().invoke(cli.main, ["probe", *options, *more])
+        done = CliRunner().invoke(main, ["probe", *options, *more])
         assert done.exit_code == 0, done.output
         return done.output
 
@@ -234,6 +234,6 @@ def test_the_command_measures_what_it_is_asked_for_and_keeps_the_rest(
 
     info = ModelFile.load(tiny_model_path).info
     assert second["model"]["version"] == info.version
-    wrong = CliRunner().invoke(cli.main, ["probe", "--run", str(tmp_path / "none"), *options])
+    wrong = CliRunner().invoke(main, ["probe", "--run", str(tmp_path / "none"), *options])
     assert wrong.exit_code != 0
     assert "--run and --model" in wrong.output

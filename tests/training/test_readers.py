@@ -10,7 +10,7 @@ from tests.training.test_corpora import touch
 from training.corpora import content_duplicates, read_corpus
 from training.corpora.folders import WORDS
 from training.corpora.ordinary import read_recordings
-from training.folds import held_out, make_split
+from training.dataset import held_out, make_split
 from training.recipe import load_recipe
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def test_a_corpus_without_speakers_is_a_cross_corpus_test(tmp_path: Path) -> Non
     import msgspec
 
     from tests.training.recipes import tiny_recipe
-    from training.material import gather
+    from training.dataset import gather
 
     write_ravdess(tmp_path / "ravdess", actors=range(1, 7))
     source = next((tmp_path / "ravdess").rglob("03-01-05-*.wav"))

@@ -7,11 +7,20 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tests.training.recipes import tiny_recipe
-from training import material
-from training.console import changed
-from training.folds import Split
-from training.recipe import Augmentation, Hints, Refit, Reverb, Sounds, Teaching
-from training.refit import listened_speeds, rejoined, stretch
+from training import dataset as material
+from training.cli.console import changed
+from training.dataset import Split
+from training.recipe import (
+    Augmentation,
+    Hints,
+    Refit,
+    Reverb,
+    Sounds,
+    Teaching,
+    listened_speeds,
+    rejoined,
+    stretch,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,8 +11,9 @@ import pytest
 
 from serd.errors import InputError
 from training.crossval_summary import SCALARS, spread, spread_tree
-from training.report import Sources, card, load_sources, quote, write_card
+from training.report import Sources, card, load_sources, write_card
 from training.report.goals import verdicts
+from training.report.readme import quote
 
 RESULTS = Path(__file__).parents[2] / "training" / "results"
 HEARD = [0, 5, 20, 50]

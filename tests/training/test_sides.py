@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from tests.training.recipes import tiny_recipe
-from training import evaluate, runs, train
-from training import material as materials
+from training import dataset as materials
+from training import run as runs
+from training import train
 from training.batches import measure_features, plain_features
-from training.heard import listen as heard_by
-from training.provenance import provenance
+from training.evaluate import classification as evaluate
+from training.evaluate.predictions import listen as heard_by
+from training.packing import provenance
 from training.quantise import representative_clips
 
 if TYPE_CHECKING:
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
 
     from tests.models import Network
     from training.corpora import Clip
-    from training.evaluate import Answer
-    from training.heard import Ask, Heard
+    from training.evaluate.classification import Answer
+    from training.evaluate.predictions import Ask, Heard
     from training.prepare import Prepared
     from training.recipe import Recipe
 

@@ -9,11 +9,10 @@ import soundfile
 
 from serd.model.features import FeatureParameters
 from tests.training.test_batches import prepared
-from training.augment import record_over
+from training.augment import excerpt, noise_field, record_over, training_sounds
 from training.batches import Batches, measure_features
 from training.corpora.esc10 import TEST_FOLDS, TRAINING_FOLDS
 from training.recipe import Sounds, load_recipe
-from training.sounds import excerpt, noise_field, training_sounds
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,8 +11,8 @@ from serd.audio.file import read_mono16k
 from serd.errors import UsageError
 from serd.model.interpreter import Interpreter
 from serd.model.mfcc import MfccFrontEnd
+from training.network import mixed, recalled, start_model, start_weights
 from training.recipe import Network
-from training.start import mixed, recalled, start_model, start_weights
 
 pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.tensorflow

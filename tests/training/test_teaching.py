@@ -12,8 +12,9 @@ import pytest
 
 from serd.errors import InputError, UsageError
 from tests.training.recipes import tiny_recipe
-from training import material as materials
-from training import runs, teaching
+from training import dataset as materials
+from training import run as runs
+from training import teach as teaching
 from training.corpora import Clip
 from training.prepare import Prepared
 from training.recipe import Head, Hints, Recipe, Teaching
@@ -213,7 +214,7 @@ def test_hints_are_of_every_copy_and_teach_besides(
 
 def test_components_tell_clips_apart_and_copies_alike() -> None:
     pytest.importorskip("torch", reason="needs PyTorch (the extra `teacher`)")
-    from training.hints import components
+    from training.teach import components
 
     random = np.random.default_rng(5)
     # Of forty figures only three are free, one of them loud; a copy is its clip, slightly moved.

@@ -9,18 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from training.baselines.ann import Ann
-from training.baselines.cnn1d_augmented import Cnn1dAugmented
-from training.baselines.cnn1d_mfcc import Cnn1dMfcc
-from training.baselines.cnn2d import Cnn2d
-from training.baselines.dense7 import Dense7
-from training.baselines.lstm_mfcc import LstmMfcc
-from training.baselines.majority import Majority
-from training.baselines.mlp3 import Mlp3
-from training.baselines.mlp_mfcc import MlpMfcc
-from training.baselines.own import Own
-from training.baselines.transfer import Transfer
-from training.baselines.tree import Tree
+from training.baselines.ciutacu import Cnn1dMfcc, LstmMfcc, MlpMfcc
+from training.baselines.hoopes import Ann, Cnn1dAugmented, Cnn2d, Majority, Transfer, Tree
+from training.baselines.serd_network import Own
+from training.baselines.tutorials import Dense7, Mlp3
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -40,10 +40,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 import numpy as np
 
-from training import metrics
-from training.evaluate import said
+from training.evaluate import metrics
+from training.evaluate.classification import said
 from training.prepare import CACHE
-from training.probes.hearing import Hearing, Judge
+from training.probes.conditions import Hearing, Judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

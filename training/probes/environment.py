@@ -35,14 +35,14 @@ from serd.model.emotions import UNCERTAIN
 from serd.model.recogniser import Recogniser, Recognition
 from serd.speech import Segmenter
 from training.corpora.esc10 import TEST_FOLDS, Sound
-from training.probes.noise import pink
+from training.probes.distortion import pink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from training.corpora import Clip
-    from training.probes.noise import Samples
+    from training.probes.distortion import Samples
 
 PAUSE_S = 2.0
 """Longer than any hang-over, so that no utterance goes on from one sound into the next."""

@@ -38,8 +38,8 @@ from serd.model.emotions import EMOTIONS, UNCERTAIN
 from serd.model.model_file import ModelFile
 from serd.model.personal import PASSED_MOST, Adaptation, Lesson, Standard, fit, log_scores
 from serd.offline import examine_all
-from training import metrics
 from training.corpora import Clip
+from training.evaluate import metrics
 from training.prepare import CACHE, file_digest
 
 if TYPE_CHECKING:
@@ -629,7 +629,7 @@ def draw(found: dict[str, Any], path: Path) -> list[Path]:
     Returns:
         The files written, PNG and SVG.
     """
-    from training.pictures import (
+    from training.plots import (
         HARMFUL,
         HELPFUL,
         INK,

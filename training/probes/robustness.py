@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from training.evaluate import Answer, figures
+from training.evaluate.classification import Answer, figures
 from training.prepare import CACHE
-from training.probes.conditions import CONDITIONS
-from training.probes.hearing import Hearing, Judge
+from training.probes.conditions import CONDITIONS, Hearing, Judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from training.corpora import Clip
 
 KEPT = ("accuracy", "uar", "accuracy_at_coverage", "four_groups_accuracy", "ece", "recall")
-"""What is kept of :func:`training.evaluate.figures` for each condition."""
+"""What is kept of :func:`training.evaluate.classification.figures` for each condition."""
 
 
 def _silent(_what: str, _done: int, _all: int) -> None:

@@ -14,7 +14,7 @@ Nothing is computed here but means and differences; what was not measured yet is
 from __future__ import annotations
 
 from training.report.card import card, write_card
-from training.report.quote import QUOTE_BEGIN, QUOTE_END, quote, write_quote
+from training.report.readme import QUOTE_BEGIN, QUOTE_END, quote, write_quote
 from training.report.sources import Measured, Sources, load_sources
 
 __all__ = [

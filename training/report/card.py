@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from serd.model.emotions import EMOTIONS
 from serd.model.model_file import PACKAGED
-from training.report import household, sections, trials
-from training.report.tables import figures_folder, number, paragraph, table, title
+from training.report import household, sections
+from training.report.markdown import figures_folder, number, paragraph, table, title
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -41,7 +41,7 @@ def write_card(sources: Sources, out: Path) -> Path:
     Returns:
         ``out``.
     """
-    from training.report.drawing import draw_all
+    from training.report.plots import draw_all
 
     out.parent.mkdir(parents=True, exist_ok=True)
     draw_all(sources, out.parent / figures_folder(sources.name))
@@ -71,10 +71,10 @@ def card(sources: Sources) -> str:
         sections.quantised(sources),
         sections.class_by_class(sources),
         sections.confidence(sources),
-        trials.hardship(sources),
-        trials.habituation(sources),
-        trials.no_speech(sources),
-        trials.baselines(sources),
+        sections.hardship(sources),
+        sections.habituation(sources),
+        sections.no_speech(sources),
+        sections.baselines(sources),
         _limits(figures),
         _ETHICS,
         _reproduction(figures),

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from training.report import household
+from training.report.markdown import NOT_YET, table
 from training.report.sources import Measured, measured
-from training.report.tables import NOT_YET, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable

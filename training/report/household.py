@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from serd.model.home import SENSITIVITIES
+from training.report.markdown import missing, number, paragraph, picture, table, title, with_spread
 from training.report.sources import Measured, measured
-from training.report.tables import missing, number, paragraph, picture, table, title, with_spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -69,7 +69,7 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
         return dict((self.folds or {}).get("corpora", {}).get(corpus, {}))
 
     def figure(self, corpus: str, key: str) -> Measured | None:
-        """A figure by its name in :func:`training.evaluate.figures`."""
+        """A figure by its name in :func:`training.evaluate.classification.figures`."""
         found = measured(self.crossed(corpus).get("figures", {}).get(key))
         if found is None and (value := self.shipped(corpus).get(key)) is not None:
             found = Measured(value=value)

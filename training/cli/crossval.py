@@ -1,0 +1,169 @@
+"""``serd-train folds``: see :mod:`training.crossval`."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from serd.errors import SerdError
+from training import REPOSITORY, RESULTS
+from training.cli.console import Meter, changed, plain_errors, shared_options, training_options
+from training.corpora import corpora_root
+from training.prepare import CACHE
+from training.recipe import load_recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from training.crossval import Outcome, Task
+
+_PARTS = ("robustness", "environment", "adaptation")
+
+
+def _numbers(_context: click.Context, _option: click.Parameter, value: str) -> tuple[int, ...]:
+    """``1-5`` or ``1,2,3`` or ``1,3-5``, each number once."""
+    found: list[int] = []
+    try:
+        for part in value.split(","):
+            first, dash, last = part.partition("-")
+            found += range(int(first), int(last if dash else first) + 1)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is not like 1-5 or 1,2,3") from error
+    if not found:
+        raise click.BadParameter(f"{value!r} names none")
+    return tuple(dict.fromkeys(found))
+
+
+@click.command()
+@click.option("--folds", callback=_numbers, default="1-5", show_default=True, help="Which.")
+@click.option("--seeds", callback=_numbers, default="1,2,3", show_default=True, help="Which.")
+@click.option(
+    "--probe",
+    "probes",
+    multiple=True,
+    type=click.Choice(_PARTS),
+    help="Then put each model through this part of `serd-train probe`; may be repeated.",
+)
+@click.option("--cluster", help="Address of a Dask scheduler (tcp://...) whose workers do it.")
+@click.option(
+    "--runs", "home", type=click.Path(path_type=Path), help="Folder of the runs.  [runs/NAME-folds]"
+)
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path),
+    default=REPOSITORY,
+    help="Put the figures below this folder.  [default: the repository]",
+)
+@shared_options
+@training_options
+@plain_errors
+def folds(
+    *,
+    folds: tuple[int, ...],
+    seeds: tuple[int, ...],
+    probes: tuple[str, ...],
+    cluster: str | None,
+    home: Path | None,
+    into: Path,
+    **options: Any,
+) -> None:
+    """Cross-validate: train and measure each fold with each seed, and write what they say together.
+
+    What is done is not done again, and what was broken off goes on. After each run the figures of
+    all that are finished are in training/results/NAME-folds.json.
+    """
+    from training.crossval import Task, folder_of, plan, run_all, warm_up
+    from training.crossval_summary import summarise, write_summary
+
+    recipe = changed(load_recipe(options["recipe"]), options)
+    home = (home or Path("runs") / f"{recipe.name}-folds").absolute()
+    planned = plan(recipe, folds=folds, seeds=seeds, home=home)
+    tasks = [
+        Task(
+            recipe=one,
+            folder=str(folder_of(home, one)),
+            root=str(corpora_root(options["corpora"]).absolute()),
+            cache=str((options["cache"] or CACHE).absolute()),
+            teacher=_whereabouts(options["teacher"]),
+            threads=options["threads"],
+            probes=probes,
+        )
+        for one in planned
+    ]
+    written = into / RESULTS / f"{recipe.name}-folds.json"
+    waiting = [task for task in tasks if not task.done]
+    failed: list[Outcome] = []
+
+    def finished(outcome: Outcome) -> None:
+        if outcome.error:
+            failed.append(outcome)
+        done = sum(task.done for task in tasks)
+        what = outcome.error or f"{outcome.seconds:.0f} s"
+        click.echo(f"{Path(outcome.folder).name}: {what} ({done} of {len(tasks)} done)", err=True)
+        write_summary(summarise(planned, home), written)
+
+    with Meter().running() as meter:
+        if untrained := [task for task in waiting if not task.trained]:
+            warm_up(untrained, jobs=options["jobs"], progress=meter)
+        with _watching(tasks, meter):
+            run_all(waiting, jobs=options["jobs"], cluster=cluster, finished=finished)
+    settled: dict[str, Any] = {}
+    if recipe.home is not None and all(task.trained for task in tasks):
+        from training.crossval import settle_all
+
+        with Meter().running() as meter:
+            settled = settle_all(
+                planned,
+                home,
+                corpora_root(options["corpora"]),
+                cache=options["cache"] or CACHE,
+                progress=meter,
+            )
+    write_summary(summarise(planned, home, settled), written)
+    click.echo(written)
+    if failed:
+        raise SerdError(
+            f"{len(failed)} of {len(waiting)} runs failed: "
+            + ", ".join(Path(outcome.folder).name for outcome in failed),
+            remedy=f"why is in each one's log.txt in {home}; call again to go on",
+        )
+
+
+def _whereabouts(teacher: str | None) -> str | None:
+    """A folder by its full name, for workers that stand elsewhere; a name on the hub as it is."""
+    return str(Path(teacher).absolute()) if teacher and Path(teacher).is_dir() else teacher
+
+
+@contextmanager
+def _watching(tasks: Sequence[Task], meter: Meter) -> Iterator[None]:
+    """Show how many steps of all runs are done, from the curves that they write."""
+    stop = threading.Event()
+    whole = sum(task.recipe.optimiser.steps for task in tasks)
+
+    def watch() -> None:
+        while not stop.wait(2.0):
+            meter("folds", sum(_steps_done(task) for task in tasks), whole)
+
+    watcher = threading.Thread(target=watch, daemon=True, name="watch folds")
+    watcher.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        watcher.join()
+
+
+def _steps_done(task: Task) -> int:
+    import msgspec
+
+    if task.trained:
+        return task.recipe.optimiser.steps
+    try:
+        curves = msgspec.json.decode((Path(task.folder) / "curves.json").read_bytes())
+        return int(curves[-1]["step"])
+    except (OSError, ValueError, IndexError):
+        return 0

@@ -1,0 +1,242 @@
+"""``serd-train probe``: see :mod:`training.probes`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from serd.errors import UsageError
+from training import REPOSITORY
+from training.cli.console import Meter, plain_errors, shared_options
+from training.corpora import corpora_root
+from training.prepare import CACHE
+from training.probes.conditions import CONDITIONS
+from training.recipe import load_recipe
+
+if TYPE_CHECKING:
+    from training.probes import Part
+    from training.recipe import Recipe
+
+_PARTS: tuple[Part, ...] = ("robustness", "environment", "adaptation")
+_ENGINES = ("webrtc", "silero")
+
+
+@click.command()
+@click.option("--model", help="This packed model, or `default`.  [default: default]")
+@click.option(
+    "--run", "folder", type=click.Path(path_type=Path), help="The model of this run's folder."
+)
+@click.option(
+    "--only", multiple=True, type=click.Choice(_PARTS), help="Only this part; may be repeated."
+)
+@click.option(
+    "--engine",
+    "engines",
+    multiple=True,
+    type=click.Choice(_ENGINES),
+    help="Only this voice detector for the everyday sounds.  [default: both]",
+)
+@click.option(
+    "--condition",
+    "conditions",
+    multiple=True,
+    type=click.Choice(tuple(CONDITIONS)),
+    help="Only this hardship, besides the clean clips; may be repeated.  [default: all]",
+)
+@click.option(
+    "--personal",
+    is_flag=True,
+    help="Households that correct it, and nothing else; figures and a picture of their own.",
+)
+@click.option(
+    "--table",
+    is_flag=True,
+    help="With --personal: measure nothing; write the table and the picture of what is measured.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Where the figures go, as JSON.")
+@shared_options
+@plain_errors
+def probe(
+    *,
+    model: str | None,
+    folder: Path | None,
+    only: tuple[str, ...],
+    engines: tuple[str, ...],
+    conditions: tuple[str, ...],
+    personal: bool,
+    table: bool,
+    out: Path | None,
+    recipe: str,
+    corpora: Path | None,
+    cache: Path | None,
+    jobs: int,
+) -> None:
+    """Try a finished model: noise, rooms, telephone; sounds without speech; getting used to voices.
+
+    The figures go to probes.json in the run's folder, those of a packed model to
+    training/results/NAME-probes.json. Parts that are not measured again stay as they are there.
+    """
+    from training.probes import try_model
+
+    if folder is not None and model is not None:
+        raise UsageError("--run and --model both name a model", remedy="leave one of them out")
+    chosen: Path | str
+    wanted: Recipe
+    if folder is not None:
+        from training.run import Run
+
+        run = Run.open(folder)
+        chosen, wanted, target = run.model, run.recipe, folder / "probes.json"
+        if not run.model.is_file():
+            raise UsageError(f"{folder} holds no model yet", remedy="serd-train quantise")
+    else:
+        from serd.model.model_file import ModelFile
+
+        chosen, wanted = model or "default", load_recipe(recipe)
+        name = ModelFile.load(chosen).info.name
+        target = REPOSITORY / "training" / "results" / f"{name}-probes.json"
+    if table and not personal:
+        raise UsageError("--table goes with --personal", remedy="serd-train report draws the rest")
+    if table:
+        _write_personal(_measured_personal(target))
+        return
+    if personal:
+        _probe_personal(
+            chosen, wanted, corpora_root(corpora), out=out, cache=cache or CACHE, jobs=jobs
+        )
+        return
+    target = out or target
+    with Meter().running() as meter:
+        found = try_model(
+            chosen,
+            wanted,
+            corpora_root(corpora),
+            parts=[part for part in _PARTS if part in only or not only],
+            conditions=conditions or tuple(CONDITIONS),
+            engines=engines or _ENGINES,
+            cache=cache or CACHE,
+            jobs=jobs,
+            progress=meter,
+        )
+    found = _kept(target, found) | found
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.part")
+    part.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
+    part.replace(target)
+    for line in _lines(found):
+        click.echo(line)
+    click.echo(target, err=True)
+
+
+def _probe_personal(
+    model: Path | str, recipe: Recipe, root: Path, *, out: Path | None, cache: Path, jobs: int
+) -> None:
+    """Simulate households, and write what came of it."""
+    from serd.model.model_file import ModelFile
+    from training.corpora import read_corpora
+    from training.dataset import make_split
+    from training.probes import personal
+
+    file = ModelFile.load(model)
+    corpora = read_corpora(recipe.corpora, root)
+    cross = read_corpora(recipe.cross_corpora, root)
+    validation = {name: use.validation_speakers for name, use in recipe.corpora.items()}
+    split = make_split(corpora, fold=recipe.fold, validation=validation)
+    sides = {
+        side: [
+            clip
+            for name, one in corpora.items()
+            if name != "ordinary"  # nobody acts there: it has a row of its own
+            for clip in split.side(one.clips, side)
+        ]
+        for side in ("validation", "test")
+    }
+    test = sides["test"] + [clip for one in cross.values() for clip in one.clips]
+    if not any(clip.corpus == "nemo" for clip in test):
+        test += personal.polish(root)
+    ordinary = root / "ordinary"
+    with Meter().running() as meter:
+        found = personal.probe_personal(
+            model,
+            validation=sides["validation"],
+            test=test,
+            ordinary=ordinary if (ordinary / "manifest.csv").is_file() else None,
+            cache=cache,
+            jobs=jobs,
+            progress=meter,
+        )
+    found = {
+        "model": {
+            "name": file.info.name,
+            "version": file.info.version,
+            "network_sha256": hashlib.sha256(file.network).hexdigest(),
+        },
+        "fold": recipe.fold,
+        **found,
+    }
+    target = out or REPOSITORY / "training" / "results" / f"{file.info.name}-personal.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
+    for line in personal.lines(found):
+        click.echo(line)
+    click.echo(target, err=True)
+    if out is None:
+        _write_personal(found)
+
+
+def _measured_personal(probes: Path) -> dict[str, Any]:
+    """What `--personal` measured of a released model, from beside its probes."""
+    path = probes.with_name(probes.name.replace("-probes", "-personal"))
+    if not path.is_file():
+        raise UsageError(f"{path} is not there yet", remedy="leave out --table")
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def _write_personal(found: dict[str, Any]) -> None:
+    """The table and the picture of docs/personal.md."""
+    from training.probes import personal
+
+    page = REPOSITORY / "docs" / "personal.md"
+    page.write_text(personal.in_page(page.read_text("utf-8"), found), "utf-8")
+    for path in (page, *personal.draw(found, page.parent / "figures" / "personal")):
+        click.echo(path, err=True)
+
+
+def _kept(target: Path, found: dict[str, Any]) -> dict[str, Any]:
+    """What the file says already of the same network and speakers."""
+    try:
+        before: dict[str, Any] = json.loads(target.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    same = all(before.get(key) == found[key] for key in ("model", "fold"))
+    return before if same else {}
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    """The figures that one wants to see at once."""
+    lines = []
+    for corpus, of_corpus in found.get("robustness", {}).get("corpora", {}).items():
+        for name, figures in of_corpus["conditions"].items():
+            lines.append(
+                f"{corpus}, {name}: accuracy {figures['accuracy']:.4f}, UAR {figures['uar']:.4f}"
+            )
+    for engine, counts in found.get("environment", {}).get("engines", {}).items():
+        lines += [
+            f"{engine}, {words}, {which.replace('_', ' ')}: {figures['events']} events"
+            f" in {figures['seconds']:.0f} s, {figures['events_per_hour']:.0f} an hour"
+            for sums, words in (("sounds", "things and animals"), ("human", "crying and sneezing"))
+            for which in ("all", "held_out")
+            if (figures := counts[which].get(sums))
+        ]
+    for method, of_method in found.get("adaptation", {}).get("methods", {}).items():
+        for situation, by_corpus in of_method["test"].items():
+            for corpus, figures in by_corpus.items():
+                curve = " ".join(f"{value:.3f}" for value in figures["uar"])
+                lines.append(f"{corpus}, adapted {method}, {situation}: UAR {curve}")
+    return lines

@@ -1,0 +1,365 @@
+"""The data set of a run: its corpora, prepared, and split by speaker.
+
+Speakers never cross: whoever is heard in a test is never heard in training or in the choice of
+anything. The test speakers of each fold are fixed, as JSON in ``training/folds``. The folds of
+RAVDESS are those that several papers share; those of CREMA-D were drawn once (:func:`draw_folds`),
+balanced by sex.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import msgspec
+
+from serd.errors import InputError, UsageError, shown
+from serd.model.emotions import EMOTIONS
+from training.augment import training_sounds
+from training.batches import labels_of
+from training.corpora import Corpus, corpora_root, folders, read_corpora, read_corpus
+from training.document import read_document
+from training.prepare import CACHE, Prepared, prepare, usable
+from training.recipe import rejoined
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from training.corpora import Clip, Corpus
+    from training.recipe import Recipe
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+
+def silent(_what: str, _done: int, _all: int) -> None:
+    """Nobody hears of progress."""
+
+
+class Material(msgspec.Struct, frozen=True, kw_only=True):
+    """The corpora of a recipe, ready and split."""
+
+    corpora: dict[str, Corpus]
+    """Those that are trained on, by name."""
+    cross: dict[str, Corpus]
+    """Those that are only tested on."""
+    split: Split
+    prepared: list[Prepared]
+    """Clips of ``corpora``, of every side."""
+    sounds: list[Any] = []
+    """Mel power of sounds that are no speech, for training."""
+    root: Path
+    """Folder of the corpora."""
+
+    def side(self, name: str) -> list[Prepared]:
+        """The prepared clips of ``train``, ``validation`` or ``test``."""
+        voices = set(getattr(self.split, name))
+        return [one for one in self.prepared if self.split.has(one.clip, name, voices)]
+
+    def rejoined(self) -> Material:
+        """The same with the validation speakers among those who are trained on."""
+        return msgspec.structs.replace(self, split=rejoined(self.split))
+
+
+def gather(
+    recipe: Recipe,
+    root: Path,
+    *,
+    cache: Path = CACHE,
+    jobs: int = 2,
+    progress: Progress = silent,
+) -> Material:
+    """Read, prepare, clean and split the corpora that a recipe trains on.
+
+    Args:
+        recipe: Names them.
+        root: Folder of the corpora.
+        cache: Folder of the cache.
+        jobs: Processes.
+        progress: Hears of it.
+    """
+    labels = labels_of(recipe)
+    corpora, cross = (
+        {name: _heard(corpus.of_classes(labels), recipe) for name, corpus in found.items()}
+        for found in (read_own(recipe, root), read_corpora(recipe.cross_corpora, root))
+    )
+    prepared: list[Prepared] = []
+    for name, corpus in corpora.items():
+        done = 0
+
+        def step(count: int, corpus: Corpus = corpus) -> None:
+            nonlocal done
+            done += count
+            progress(f"prepare {corpus.title}", done, len(corpus.clips))
+
+        ready = prepare(
+            corpus.clips, recipe.preparation, recipe.features, cache=cache, jobs=jobs, progress=step
+        )
+        corpora[name], kept = usable(corpus, ready)
+        prepared += kept
+    validation = {name: use.validation_speakers for name, use in recipe.corpora.items()}
+    within = {name: use.within for name, use in recipe.corpora.items() if use.within}
+    own = {
+        name: load_own_folds(Path(use.folds))
+        for name, use in recipe.corpora.items()
+        if use.folds is not None
+    }
+    split = make_split(corpora, fold=recipe.fold, validation=validation, within=within, own=own)
+    listens = recipe.sounds or (recipe.refit and recipe.refit.sounds)
+    sounds = training_sounds(root, recipe.features) if listens else []
+    return Material(
+        corpora=corpora, cross=cross, split=split, prepared=prepared, sounds=sounds, root=root
+    )
+
+
+def read_own(recipe: Recipe, root: Path) -> dict[str, Corpus]:
+    """The corpora that a recipe trains on: from the folders that it names, or below ``root``."""
+    return {
+        name: read_corpus(name, root) if use.folder is None else own_corpus(name, Path(use.folder))
+        for name, use in recipe.corpora.items()
+    }
+
+
+def own_corpus(name: str, folder: Path) -> Corpus:
+    """Somebody's own recordings, those of more than a sentence to be cut into utterances.
+
+    Raises:
+        InputError: There is no such folder, or it holds no recording of a known emotion.
+    """
+    if not folder.is_dir():
+        raise InputError(
+            f"There is no folder {shown(folder)}",
+            remedy="name the folder in which the recordings are; a recipe says it in `folder`",
+        )
+    corpus = folders.read(folder, name)
+    if not corpus.clips:
+        raise InputError(_nothing_found(folder, corpus), remedy=_LAYOUT)
+    cut = tuple(msgspec.structs.replace(clip, cut="auto") for clip in corpus.clips)
+    return msgspec.structs.replace(corpus, clips=cut)
+
+
+def _nothing_found(folder: Path, corpus: Corpus) -> str:
+    found = ", ".join(f"{count} {reason}" for reason, count in corpus.left_out.items())
+    words = f"{shown(folder)} holds no recording in a folder that is named after an emotion"
+    return f"{words} (found: {found})" if found else words
+
+
+_LAYOUT = (
+    "put them into folders such as FOLDER/angry/one.wav or FOLDER/anna/angry/one.wav; names are"
+    f" {', '.join(EMOTIONS)}, or what `emotions` in FOLDER/corpus.yaml says"
+)
+
+
+def corpora_for(recipe: Recipe, chosen: str | Path | None) -> Path:
+    """The folder of the corpora, if a recipe needs any that is not its own.
+
+    Raises:
+        InputError: It does, and there is no such folder.
+    """
+    owns = all(use.folder is not None for use in recipe.corpora.values())
+    if owns and not recipe.cross_corpora and recipe.sounds is None and recipe.refit is None:
+        return Path(chosen or ".")
+    return corpora_root(chosen)
+
+
+def _heard(corpus: Corpus, recipe: Recipe) -> Corpus:
+    """The corpus less the speakers that the recipe does not want to hear."""
+    use = recipe.corpora.get(corpus.name)
+    if use is None or not use.speakers:
+        return corpus
+    return corpus.without(
+        {
+            clip.name: f"{clip.speaker}: not in this recipe"
+            for clip in corpus.clips
+            if clip.speaker not in use.speakers
+        }
+    )
+
+
+_FOLDS = Path(__file__).parent / "folds"
+
+
+class Split(msgspec.Struct, frozen=True, kw_only=True):
+    """The voices (``corpus/speaker``) of each side of a split."""
+
+    train: tuple[str, ...]
+    """Trained on; the only source of representative data and of feature statistics."""
+    validation: tuple[str, ...]
+    """Used to choose: temperature, abstain threshold, anything else."""
+    test: tuple[str, ...]
+    """Looked at once, at the end."""
+    clips: dict[str, str] = {}
+    """Side of single clips (``corpus/name``), where clips are held out and not speakers."""
+
+    def __post_init__(self) -> None:
+        sides = [set(self.train), set(self.validation), set(self.test)]
+        if len(set().union(*sides)) != sum(len(side) for side in sides):
+            raise UsageError("A speaker is on two sides of a split")
+
+    def side(self, clips: Iterable[Clip], name: str) -> list[Clip]:
+        """The clips whose speakers are on one side (``train``, ``validation`` or ``test``)."""
+        voices = set(getattr(self, name))
+        return [clip for clip in clips if self.has(clip, name, voices)]
+
+    def has(self, clip: Clip, name: str, voices: Collection[str]) -> bool:
+        """Whether a clip is on one side, whose voices are given."""
+        # What a long recording was cut into stays on the recording's side.
+        side = (
+            self.clips.get(f"{clip.corpus}/{clip.name.partition('#')[0]}") if self.clips else None
+        )
+        return clip.voice in voices if side is None else side == name
+
+
+class OwnFolds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The folds of somebody's own recordings, in a file beside the recipe: one of the two lists."""
+
+    about: str = ""
+    """How they were made."""
+    test_speakers: tuple[tuple[str, ...], ...] = ()
+    """The speakers whom each fold holds out."""
+    test_clips: tuple[tuple[str, ...], ...] = ()
+    """The clips that each fold holds out, by their path below the corpus's folder, without ending;
+    for recordings of too few speakers."""
+
+
+def load_own_folds(file: Path) -> OwnFolds:
+    """Read a file of folds.
+
+    Raises:
+        InputError: It is not there.
+        ConfigError: It holds no folds; the message names line and key.
+    """
+    return read_document(file, OwnFolds, "a file of folds")
+
+
+def load_folds(corpus: str) -> tuple[tuple[str, ...], ...]:
+    """The test speakers of each fold of a corpus.
+
+    Raises:
+        UsageError: No folds are kept for that corpus.
+    """
+    file = _FOLDS / f"{corpus}.json"
+    if not file.is_file():
+        raise UsageError(f"There are no folds for the corpus {corpus!r}")
+    folds = json.loads(file.read_text(encoding="utf-8"))["test_speakers"]
+    return tuple(tuple(fold) for fold in folds)
+
+
+def make_split(
+    corpora: Mapping[str, Corpus],
+    *,
+    fold: int,
+    validation: Mapping[str, int],
+    within: Mapping[str, int] | None = None,
+    own: Mapping[str, OwnFolds] | None = None,
+) -> Split:
+    """Split several corpora by speaker.
+
+    Args:
+        corpora: By name; a corpus without kept folds is refused.
+        fold: 1-based; held out as test in each corpus. 0: nobody is held out.
+        within: For a corpus the fold (1-based) whose test speakers are dealt into shares, one of
+            which each fold holds out, instead of all of a fold's.
+        validation: How many of the remaining speakers of each corpus are set aside to choose with.
+        own: Folds of corpora for which none are kept here.
+
+    Raises:
+        UsageError: There is no such fold, or too few speakers are left to train.
+    """
+    train: list[str] = []
+    inner: list[str] = []
+    test: list[str] = []
+    clips: dict[str, str] = {}
+    for name, corpus in corpora.items():
+        folds = (own or {}).get(name)
+        if folds is not None and folds.test_clips:
+            train += [f"{name}/{speaker}" for speaker in corpus.speakers]
+            clips |= {f"{name}/{clip}": "test" for clip in _of_fold(name, folds.test_clips, fold)}
+            continue
+        if not corpus.knows_speakers:
+            raise UsageError(
+                f"Nobody knows who speaks in {name}, so it cannot be split by speaker",
+                remedy="name it under cross_corpora, to be tested on only",
+            )
+        if folds is not None:
+            tested = _of_fold(name, folds.test_speakers, fold)
+        else:
+            tested = held_out(name, fold=fold, within=(within or {}).get(name))
+        rest = [speaker for speaker in corpus.speakers if speaker not in tested]
+        chosen = set(choose_speakers(corpus, rest, validation.get(name, 0), salt=f"fold {fold}"))
+        if len(chosen) >= len(rest):
+            raise UsageError(f"{name}: no speaker is left to train on in fold {fold}")
+        test += [f"{name}/{speaker}" for speaker in corpus.speakers if speaker in tested]
+        inner += [f"{name}/{speaker}" for speaker in rest if speaker in chosen]
+        train += [f"{name}/{speaker}" for speaker in rest if speaker not in chosen]
+    return Split(train=tuple(train), validation=tuple(inner), test=tuple(test), clips=clips)
+
+
+def _of_fold(name: str, folds: Sequence[Sequence[str]], fold: int) -> frozenset[str]:
+    """What one fold holds out; 0: nothing."""
+    if not 0 <= fold <= len(folds):
+        raise UsageError(f"{name} has folds 1 to {len(folds)}, not {fold}")
+    return frozenset(folds[fold - 1]) if fold else frozenset()
+
+
+def held_out(name: str, *, fold: int, within: int | None = None) -> frozenset[str]:
+    """The test speakers of a corpus in one fold.
+
+    Args:
+        name: Of the corpus.
+        fold: 1-based; 0: nobody.
+        within: See :func:`make_split`.
+
+    Raises:
+        UsageError: There is no such fold.
+    """
+    folds = load_folds(name)
+    if within is not None:
+        dealt = folds[within - 1]
+        folds = tuple(dealt[first :: len(folds)] for first in range(len(folds)))
+    return _of_fold(name, folds, fold)
+
+
+def choose_speakers(
+    corpus: Corpus, candidates: Sequence[str], count: int, *, salt: str
+) -> list[str]:
+    """Pick speakers, women and men in turn, always the same ones for the same question.
+
+    The order comes from a hash of name and salt, not from a random generator whose stream another
+    library version may change.
+    """
+    sex = {clip.speaker: clip.sex or "?" for clip in corpus.clips}
+    queues = {
+        letter: sorted(
+            (speaker for speaker in candidates if sex[speaker] == letter),
+            key=lambda speaker: hashlib.sha256(
+                f"{salt}/{corpus.name}/{speaker}".encode()
+            ).hexdigest(),
+        )
+        for letter in sorted({sex[speaker] for speaker in candidates})
+    }
+    picked: list[str] = []
+    while len(picked) < count and any(queues.values()):
+        picked += [queue.pop(0) for queue in queues.values() if queue]
+    return sorted(picked[:count])
+
+
+def draw_folds(sexes: Mapping[str, str], *, folds: int, seed: int) -> list[list[str]]:
+    """Deal speakers out to folds, each sex shuffled and dealt in turn.
+
+    How ``crema_d.json`` was made: ``draw_folds(sexes, folds=5, seed=2026)``.
+    """
+    dealer = random.Random(seed)
+    hands: list[list[str]] = [[] for _ in range(folds)]
+    deck: list[str] = []
+    for sex in sorted(set(sexes.values())):
+        same = sorted(speaker for speaker, value in sexes.items() if value == sex)
+        dealer.shuffle(same)
+        deck += same
+    for place, speaker in enumerate(deck):
+        hands[place % folds].append(speaker)
+    return [sorted(hand) for hand in hands]

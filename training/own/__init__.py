@@ -1,0 +1,1 @@
+"""Models of somebody's own recordings."""

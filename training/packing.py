@@ -1,0 +1,106 @@
+"""What travels in a model file beside the network: corpora, provenance, and key figures."""
+
+from __future__ import annotations
+
+import datetime as dt
+import platform
+import subprocess
+from collections import Counter, defaultdict
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from serd.model.model_file import Corpus as CorpusEntry
+from training import REPOSITORY
+from training.corpora import corpus_folder
+from training.corpora.ordinary import Recording, read_recordings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from training.corpora import Clip
+    from training.dataset import Material
+    from training.recipe import Recipe
+
+
+def provenance(recipe: Recipe, material: Material) -> dict[str, Any]:
+    """Where a run comes from: date, code, versions, seed, and who was on which side."""
+    packages = ["tensorflow_cpu", "tensorflow", "keras", "numpy", "soxr", "webrtcvad-wheels"]
+    if recipe.teaching is not None:
+        packages += ["torch", "transformers"]
+    versions = {}
+    for name in packages:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
+        "git": _git("rev-parse", "HEAD"),
+        "git_clean": not _git("status", "--porcelain", "--", "serd", "training"),
+        "seed": recipe.seed,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "versions": versions,
+        "split": msgspec.to_builtins(material.split),
+        "clips": {side: len(material.side(side)) for side in ("train", "validation", "test")},
+    }
+
+
+def _git(*command: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", *command], cwd=REPOSITORY, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()
+
+
+def corpus_entries(material: Material) -> tuple[CorpusEntry, ...]:
+    """What a model was trained on, as its metadata says it; ordinary speech source by source."""
+    entries = []
+    for name, corpus in material.corpora.items():
+        clips = material.split.side(corpus.clips, "train")
+        if name == "ordinary":
+            entries += _source_entries(material.root, clips)
+        elif clips:
+            entries.append(
+                CorpusEntry(
+                    name=corpus.title,
+                    licence=corpus.licence,
+                    speakers=len({clip.speaker for clip in clips}),
+                    clips=len(clips),
+                )
+            )
+    return tuple(entries)
+
+
+def _source_entries(root: Path, clips: Sequence[Clip]) -> list[CorpusEntry]:
+    heard = Counter(clip.speaker for clip in clips)
+    of_source: dict[str, list[Recording]] = defaultdict(list)
+    for recording in read_recordings(corpus_folder("ordinary", root)):
+        of_source[recording.source].append(recording)
+    return [
+        CorpusEntry(
+            name=f"{source} ({', '.join(sorted({one.origin for one in of_source[source]}))})",
+            licence=", ".join(sorted({one.licence for one in of_source[source]})),
+            speakers=len({one.speaker for one in of_source[source]}),
+            clips=count,
+        )
+        for source, count in sorted(heard.items())
+    ]
+
+
+def summary(result: dict[str, Any]) -> dict[str, Any]:
+    """The figures that travel in the model file: a few for each corpus, to four digits."""
+    kept = ("accuracy", "uar", "ece", "accuracy_at_coverage", "decided_share", "decided_accuracy")
+    return {
+        name: {"clips": of_corpus["clips"], "speakers": len(of_corpus["speakers"])}
+        | {key: round(of_corpus[key], 4) for key in kept if of_corpus[key] is not None}
+        for place in ("test", "cross_corpus")
+        for name, of_corpus in result[place].items()
+    }
