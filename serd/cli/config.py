@@ -33,8 +33,8 @@ def validate(invocation: Invocation) -> None:
     loaded = invocation.load()
     from serd.mqtt.access import Access
 
-    warnings = [*loaded.warnings, *Access(loaded.config.mqtt).warnings]
-    for warning in warnings:
+    Access(loaded.config.mqtt)  # are the files there that it names?
+    for warning in loaded.warnings:
         echo(f"serd: warning: {warning}", err=True)
     where = str(loaded.path) if loaded.path else "the defaults (there is no configuration file)"
     echo(f"valid: {where}")

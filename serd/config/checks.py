@@ -11,9 +11,11 @@ from serd.config.secrets import (
     has_password,
     holds_secret,
     is_url,
+    readable_by_all,
     scrubbed,
     trouble,
 )
+from serd.network import host_port, is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -129,7 +131,7 @@ def _between_keys(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
     if meant := _address_settings(mqtt.host):
         host = f"mqtt.host = {scrubbed(mqtt.host)} ({origins['mqtt.host']})"
         yield f"{host} is more than a name or an address; write {meant}"
-    if mqtt.host == "embedded" and mqtt.tls.active:
+    if mqtt.embedded and mqtt.tls.active:
         yield f"{shown('mqtt.host')}: the broker inside serd speaks no TLS; unset mqtt.tls"
 
 
@@ -188,8 +190,17 @@ def warnings(config: Config, path: Path | None, origins: Mapping[str, str]) -> I
     for name, remedy in _secrets_in(config):
         if origins[name].startswith("--"):
             yield f"{origins[name]} {name}: every user of this machine can see it; use {remedy}"
-        elif path is not None and origins[name].startswith(str(path)) and _open_to_all(path):
+        elif path is not None and origins[name].startswith(str(path)) and readable_by_all(path):
             yield f"{path}: holds {name} and can be read by every user; chmod 600 {path}"
+    for name, file in _secret_files(config).items():
+        if readable_by_all(file):
+            yield f"{name}: {file} can be read by every user; chmod 600 {file}"
+    mqtt = config.mqtt
+    if mqtt.username and not (mqtt.embedded or mqtt.tls.active or is_loopback(mqtt.host)):
+        yield (
+            f"user name and password go unencrypted to {host_port(mqtt.host, mqtt.port)}; "
+            "set mqtt.tls.ca to encrypt the connection"
+        )
 
 
 def _secrets_in(config: Config) -> Iterator[tuple[str, str]]:
@@ -206,8 +217,10 @@ def _secrets_in(config: Config) -> Iterator[tuple[str, str]]:
         yield "sources", "audio.password_file"
 
 
-def _open_to_all(path: Path) -> bool:
-    try:
-        return bool(path.stat().st_mode & 0o004)
-    except OSError:
-        return False
+def _secret_files(config: Config) -> dict[str, str]:
+    """The files that contain secrets, by the key that names them."""
+    files = {"mqtt.password_file": config.mqtt.password_file, "mqtt.tls.key": config.mqtt.tls.key}
+    for index, single in enumerate(config.each()):
+        within = f"sources[{index}]." if config.sources else ""
+        files[f"{within}audio.password_file"] = single.audio.password_file
+    return {key: path for key, path in files.items() if path is not None}

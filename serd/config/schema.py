@@ -367,6 +367,11 @@ class MqttConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     telemetry_s: Annotated[int, between(1, 86_400, "Seconds between two telemetry messages.")] = 60
     tls: TlsConfig = TlsConfig()
 
+    @property
+    def embedded(self) -> bool:
+        """Whether the broker runs inside serd."""
+        return self.host == "embedded"
+
     def __repr__(self) -> str:
         """As msgspec writes it, but with the password masked."""
         return _without_secrets(self)

@@ -1,10 +1,14 @@
-"""URLs as sources: which are taken, the login in them, and how they are shown without it."""
+"""Secrets: passwords in files and in URLs, and how both are shown without them."""
 
 from __future__ import annotations
 
 import re
+import stat
+from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote
+
+from serd.errors import ConfigError
 
 MASK: Final = "********"
 """Replaces a secret wherever a configuration is shown."""
@@ -179,3 +183,47 @@ def with_login(url: str, username: str | None, password: str | None) -> str:
     if password is not None:
         return f"{kind}://{name}:{coded}@{host}{after}"
     return f"{kind}://{name}@{host}{after}" if name else url
+
+
+# ---------------------------------------------------------------------- files
+
+_MAX_PASSWORD: Final = 65_535
+"""Bytes of the longest password that MQTT can carry."""
+
+
+def read_password(key: str, path: str) -> str:
+    """Read the first line of a password file.
+
+    Args:
+        key: The key that names it.
+        path: The file.
+
+    Raises:
+        ConfigError: It cannot be read, or contains no password.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            line = file.readline(_MAX_PASSWORD + 3).rstrip(b"\r\n")
+        password = line.decode("utf-8-sig")  # some editors write a byte order mark
+    except OSError as error:
+        denied = isinstance(error, PermissionError)
+        raise ConfigError(
+            f"{key}: cannot read {path}: {error.strerror or error}",
+            remedy="the service's password is for root alone: run the command with sudo"
+            if denied
+            else None,
+        ) from None
+    except UnicodeDecodeError:
+        # "from None": the original error contains the secret.
+        raise ConfigError(f"{key}: {path} is not UTF-8 text") from None
+    if not password or len(line) > _MAX_PASSWORD:
+        raise ConfigError(f"{key}: the first line of {path} holds no password")
+    return password
+
+
+def readable_by_all(path: str | Path) -> bool:
+    """Whether every user of this machine can read a file."""
+    try:
+        return bool(Path(path).stat().st_mode & stat.S_IROTH)
+    except OSError:
+        return False

@@ -6,6 +6,7 @@ A problem is a sentence such as ``mqtt.port = 0 is not allowed; allowed: a whole
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
@@ -45,6 +46,9 @@ _TRUTH: Final = dict.fromkeys(("true", "yes", "on"), True) | dict.fromkeys(
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 """Has no place in names, topics or paths: control characters, and halves of surrogate pairs."""
 
+CREDENTIAL_STORE: Final = Path("/etc/credstore")
+"""Where systemd keeps the secrets of its services."""
+
 _MAX_SHOWN: Final = 60
 
 
@@ -72,7 +76,7 @@ def convert(
             value = msgspec_convert(reading, annotation)
         except ValidationError:
             continue
-        return _expanded(value) if isinstance(value, str) and extra(annotation, "path") else value
+        return _resolved(value) if isinstance(value, str) and extra(annotation, "path") else value
     report(node, not_allowed(name, node, annotation))
     return INVALID
 
@@ -131,11 +135,20 @@ def _entry(
     return INVALID if INVALID in values.values() else values
 
 
-def _expanded(path: str) -> str:
-    if not path.startswith("~"):
-        return path
+def _resolved(path: str) -> str:
+    """A path with ``~`` expanded; one in systemd's credential store becomes this service's copy.
+
+    A service's user cannot read ``/etc/credstore``. systemd copies each file that the unit names
+    (``LoadCredential=``) into ``$CREDENTIALS_DIRECTORY``, readable for that service only
+    (systemd.exec(5)). The configuration names the file in the store, so that it also works for a
+    command that root runs.
+    """
+    copies = os.environ.get("CREDENTIALS_DIRECTORY")
+    if copies and Path(path).parent == CREDENTIAL_STORE:
+        copy = Path(copies) / Path(path).name
+        return str(copy) if copy.exists() else path
     try:
-        return str(Path(path).expanduser())
+        return str(Path(path).expanduser()) if path.startswith("~") else path
     except RuntimeError:  # no such user: whoever opens the file will say so
         return path
 

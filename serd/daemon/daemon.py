@@ -35,7 +35,7 @@ from serd.events.telemetry import ProcessFigures, processor_seconds, resident_by
 from serd.hooks import Hooks
 from serd.language import many
 from serd.model.classifier import Classifier
-from serd.mqtt.access import EMBEDDED, Access
+from serd.mqtt.access import Access
 from serd.personal import Personal
 from serd.speech import Segmenter
 
@@ -133,7 +133,6 @@ class Daemon:
                 on_end=self._wake.set,
                 alone=not config.sources,
                 started_at=started_at,
-                warn=index == 0,
                 former=former if index == 0 else (),
             )
             for index, single in enumerate(config.each())
@@ -244,7 +243,7 @@ class Daemon:
         stack.callback(self._writer.stop, 0.0)
         if self.config.metrics.port:
             stack.enter_context(_metrics(self))
-        if self.config.mqtt.host == EMBEDDED:
+        if self.config.mqtt.embedded:
             stack.enter_context(_embedded_broker(self.config.mqtt.port))
         stack.callback(self._stop_publishers)
         for node in self.nodes:

@@ -84,7 +84,6 @@ class Node:
         alone: Whether it is the only node of the process.
         started_at: When a recording started: milliseconds since 1970, or ``file`` if it ended at
             the file's modification time. None: it ends now.
-        warn: Whether to log warnings about settings that all nodes share.
         former: Names of nodes no longer configured, whose undelivered events it sends as well.
 
     Raises:
@@ -105,7 +104,6 @@ class Node:
         on_end: Callable[[], object],
         alone: bool = True,
         started_at: StartedAt = None,
-        warn: bool = True,
         former: Sequence[str] = (),
     ) -> None:
         self.name = config.node
@@ -134,7 +132,6 @@ class Node:
             commands=self._commands(),
             version=VERSION,
             thread_name=self._labelled("serd-mqtt"),
-            warn=warn,
             former=former,
             name=config.name,
             words=language.chosen(config.language),

@@ -18,11 +18,12 @@ import msgspec
 from serd.doctor.finding import Finding, fail, failed, ok, skip, warn
 from serd.errors import ConfigError
 from serd.events.state import decode_state, microphone
-from serd.mqtt.access import EMBEDDED, Access
+from serd.mqtt.access import Access
 from serd.mqtt.client import explain
 from serd.mqtt.discovery import discovery_payload
 from serd.mqtt.link import Link, LinkError
 from serd.mqtt.topics import Topics
+from serd.network import LOOPBACK, is_loopback, why_port_is_taken
 from serd.version import VERSION
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def closed_by_broker(config: Config) -> str | None:
     The end of a sentence that begins with the node's name. A broker that cannot be reached is no
     finding here: the way to it is checked later.
     """
-    if config.mqtt.host == EMBEDDED:
+    if config.mqtt.embedded:
         return None
     link: Link | None = None
     try:
@@ -109,7 +110,7 @@ def check_broker(config: Config, *, running_here: bool = False) -> Iterator[Find
         running_here: Whether a daemon is known to run on this machine, so that a node of this
             name on the broker is no surprise.
     """
-    if config.mqtt.host == EMBEDDED:
+    if config.mqtt.embedded:
         yield _embedded(running_here=running_here, port=config.mqtt.port)
         if not running_here:
             return
@@ -139,19 +140,14 @@ def _embedded(*, running_here: bool, port: int) -> Finding:
         )
     if running_here:
         return ok("broker", "serd runs its own, for this machine only")
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            return fail(
-                "broker",
-                f"mqtt.host is embedded, but port {port} is taken: {error.strerror}",
-                "a broker is running there already: set mqtt.host: localhost; or set another "
-                "mqtt.port",
-                configured=True,
-            )
-    return ok("broker", f"serd will bring its own, on 127.0.0.1:{port}, for this machine only")
+    if reason := why_port_is_taken(port):
+        return fail(
+            "broker",
+            f"mqtt.host is embedded, but port {port} is taken: {reason}",
+            "a broker is running there already: set mqtt.host: localhost; or set another mqtt.port",
+            configured=True,
+        )
+    return ok("broker", f"serd will bring its own, on {LOOPBACK}:{port}, for this machine only")
 
 
 def _name(access: Access) -> Finding:
@@ -180,7 +176,7 @@ def _tcp(access: Access) -> Finding:
         here = "`systemctl status mosquitto`"
         remedy = (
             f"start the broker ({here}), or correct mqtt.port"
-            if access.local
+            if is_loopback(access.host)
             else f"on that machine, look at {here}; mosquitto listens to other machines only with "
             "a line `listener 1883` in its configuration; or correct mqtt.port"
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from serd.doctor.finding import Finding, fail, failed, ok, warn
 from serd.errors import ConfigError
+from serd.network import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +33,7 @@ def check_metrics(config: Config, *, running_here: bool) -> Iterator[Finding]:
             configured=True,
         )
         return
-    from serd.metrics.server import is_loopback, probe  # noqa: PLC0415 - optional
+    from serd.metrics.server import probe  # noqa: PLC0415 - optional
 
     try:
         if not running_here:

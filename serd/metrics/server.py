@@ -9,7 +9,6 @@ loses its own.
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import logging
 import socket
 import threading
@@ -33,6 +32,7 @@ from prometheus_client.registry import Collector
 
 from serd.errors import ConfigError
 from serd.metrics.figures import FIGURES, rows
+from serd.network import is_loopback
 from serd.version import VERSION
 
 if TYPE_CHECKING:
@@ -135,14 +135,6 @@ def probe(settings: MetricsConfig) -> None:
         ConfigError: It cannot.
     """
     _bind(settings).server_close()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens there."""
-    try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _bind(settings: MetricsConfig) -> _Server:
@@ -258,13 +250,9 @@ class _Handler(BaseHTTPRequestHandler):
         if not self.server.loopback:
             return True
         host = self.headers.get("Host", "localhost")
-        name = host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.split(":")[0]
-        if name.rstrip(".").lower() == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(name).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(
+            host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.split(":")[0]
+        )
 
     def _answer(self, status: HTTPStatus, kind: str, body: bytes) -> None:
         self.send_response(status)

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import threading
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from serd.errors import ConfigError, UnavailableError
-from serd.mqtt.access import LOOPBACK
+from serd.network import LOOPBACK, free_port, why_port_is_taken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +69,7 @@ class EmbeddedBroker:
         broker_type = _import_broker()
         for attempt in range(1, _PORTS_TRIED + 1):
             if self._any_port:
-                self.port = _free_port()
+                self.port = free_port()
             try:
                 self._start(broker_type)
             except UnavailableError:
@@ -92,7 +91,11 @@ class EmbeddedBroker:
             _log.warning("the embedded broker does not end; it is left to the end of the process")
 
     def _start(self, broker_type: type[Any]) -> None:
-        _check_port(self.port)
+        if reason := why_port_is_taken(self.port):
+            raise UnavailableError(
+                f"the embedded broker cannot listen on {LOOPBACK}:{self.port}: {reason}",
+                remedy="another broker may be running there; set mqtt.port, or use that broker",
+            )
         self._started.clear()
         self._failure = None
         self._thread = threading.Thread(
@@ -249,24 +252,3 @@ def _import_broker() -> type[Any]:
                 writer.close()
 
     return TidyBroker
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _check_port(port: int) -> None:
-    """Say in words what the broker would say in a stack trace."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except (OSError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise UnavailableError(
-                f"the embedded broker cannot listen on {LOOPBACK}:{port}: {reason}",
-                remedy="another broker may be running there; set mqtt.port, or use that broker",
-            ) from None

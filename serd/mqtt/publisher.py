@@ -24,7 +24,7 @@ from serd.events.event import encode
 from serd.events.state import encode_state
 from serd.histogram import Histogram
 from serd.logs import RepeatedWarnings
-from serd.mqtt.access import EMBEDDED, Access
+from serd.mqtt.access import Access
 from serd.mqtt.client import MESSAGE_LIMIT, Wake
 from serd.mqtt.commands import (
     Command,
@@ -119,7 +119,6 @@ class MqttPublisher:
         backoff: Waits between attempts.
         version: Of serd, for Home Assistant.
         thread_name: Of its thread; what follows " of " begins its messages in the log.
-        warn: Whether to log what is unwise in the settings; once is enough for several nodes.
         former: Names of nodes that there are no more, whose waiting events it sends as well.
         name: What people call the node, for Home Assistant.
         words: In whose language Home Assistant is told.
@@ -142,16 +141,13 @@ class MqttPublisher:
         backoff: Backoff | None = None,
         version: str = "unknown",
         thread_name: str = "serd-mqtt",
-        warn: bool = True,
         former: Sequence[str] = (),
         name: str | None = None,
         words: Catalogue | None = None,
     ) -> None:
         self.topics = Topics(settings.base_topic, node)
         self._access = Access(settings)
-        for warning in self._access.warnings if warn else ():
-            _log.warning("%s", warning)
-        self._embedded = settings.host == EMBEDDED
+        self._embedded = settings.embedded
         self._client_id = settings.client_id or f"serd-{node}"
         self._birth = birth_topic(settings.discovery_prefix) if settings.discovery else None
         self._store = store

@@ -20,6 +20,7 @@ from __future__ import annotations
 import re
 from typing import Final, Literal, TypeAlias, get_args
 
+from serd.config.fields import MAX_TOPIC, NODE_NAME, NODE_NAME_WORDS, TOPIC, TOPIC_WORDS
 from serd.errors import ConfigError
 
 Kind: TypeAlias = Literal[
@@ -29,8 +30,8 @@ Kind: TypeAlias = Literal[
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
-_NODE = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_BASE_LIMIT = 200  # far below MQTT's 65535 bytes, and brokers often set lower limits
+_NODE: Final = re.compile(NODE_NAME)
+_BASE: Final = re.compile(TOPIC)
 
 
 class Topics:
@@ -53,7 +54,7 @@ class Topics:
         if not _NODE.fullmatch(node):
             raise ConfigError(
                 f"node: {node!r} cannot be part of a topic",
-                remedy="use 1 to 64 of the characters a-z A-Z 0-9 _ -",
+                remedy=f"use {NODE_NAME_WORDS}",
             )
         self.base = base
         self.node = node
@@ -98,12 +99,8 @@ def parse(base: str, topic: str) -> tuple[str, Kind] | None:
 
 
 def _check_base(base: str) -> None:
-    reason = None
-    if not base or len(base.encode()) > _BASE_LIMIT:
-        reason = f"must have 1 to {_BASE_LIMIT} bytes"
-    elif not base.isprintable() or any(sign in base for sign in "+#"):
-        reason = "must not contain + or # or unprintable characters"
-    elif base.startswith("$") or "" in base.split("/"):
-        reason = "must not begin with $, nor begin or end with /, nor have an empty level"
-    if reason:
-        raise ConfigError(f"mqtt.base_topic: {base!r} {reason}", remedy='the default is "serd"')
+    if len(base) > MAX_TOPIC or not _BASE.fullmatch(base):
+        raise ConfigError(
+            f"mqtt.base_topic: {base!r} cannot begin a topic",
+            remedy=f"use {TOPIC_WORDS}, at most {MAX_TOPIC} characters",
+        )

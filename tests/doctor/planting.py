@@ -185,7 +185,7 @@ def a_password_for_all_to_read(garden: Garden) -> None:
     garden.file("config.yaml", yaml.safe_dump(garden.settings), 0o644)
 
 
-@fault("secrets", "warn", "everybody on this machine can read", "chmod 600", 0)
+@fault("secrets", "warn", "can be read by every user", "chmod 600", 0)
 def a_password_file_for_all_to_read(garden: Garden) -> None:
     garden.broker(password="hush")
     path = garden.file("password", "hush\n", 0o644)

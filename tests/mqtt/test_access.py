@@ -32,7 +32,6 @@ def test_password_is_the_first_line_of_its_file(tmp_path: Path, content: bytes) 
     path = write(tmp_path / "secret", content)
     access = Access(MqttConfig(username="serd", password_file=path))
     assert access.client("x").password == SECRET
-    assert access.warnings == ()
 
 
 def test_password_file_is_read_again_for_each_client(tmp_path: Path) -> None:
@@ -64,46 +63,6 @@ def test_password_file_missing(tmp_path: Path) -> None:
     path = str(tmp_path / "nowhere")
     with pytest.raises(ConfigError, match=r"mqtt\.password_file: .*nowhere: No such file"):
         Access(MqttConfig(username="serd", password_file=path))
-
-
-def test_password_without_user() -> None:
-    with pytest.raises(ConfigError, match=r"mqtt\.username is missing"):
-        Access(MqttConfig(password=SECRET))
-
-
-def test_two_passwords(tmp_path: Path) -> None:
-    path = write(tmp_path / "secret", b"x\n")
-    with pytest.raises(ConfigError, match="keep one"):
-        Access(MqttConfig(username="serd", password=SECRET, password_file=path))
-
-
-def test_world_readable_password_file_is_warned_about(tmp_path: Path) -> None:
-    path = write(tmp_path / "secret", SECRET.encode(), mode=0o644)
-    (warning,) = Access(MqttConfig(username="serd", password_file=path)).warnings
-    assert path in warning
-    assert "chmod 600" in warning
-    assert SECRET not in warning
-
-
-@pytest.mark.parametrize("host", ["broker.lan", "192.168.1.5", "2001:db8::5", "localhost.lan"])
-def test_login_in_plain_text_to_another_machine_is_warned_about(host: str) -> None:
-    (warning,) = Access(MqttConfig(host=host, username="serd", password=SECRET)).warnings
-    assert "unencrypted" in warning
-    assert host in warning
-    assert SECRET not in warning
-
-
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.9.9.9", "::1", "LOCALHOST."])
-def test_login_in_plain_text_on_this_machine_is_fine(host: str) -> None:
-    assert Access(MqttConfig(host=host, username="serd", password=SECRET)).warnings == ()
-
-
-def test_login_over_tls_is_fine(certificates: Certificates) -> None:
-    tls = TlsConfig(ca=str(certificates.ca))
-    settings = MqttConfig(host="broker.lan", username="serd", password=SECRET, tls=tls)
-    access = Access(settings)
-    assert access.tls
-    assert access.warnings == ()
 
 
 def test_embedded_is_loopback_without_login_and_tls() -> None:
@@ -143,11 +102,6 @@ def test_tls_files_of_the_wrong_kind(certificates: Certificates, tmp_path: Path)
                 tls=TlsConfig(cert=str(certificates.client), key=str(certificates.server_key))
             )
         )
-
-
-def test_key_without_certificate(certificates: Certificates) -> None:
-    with pytest.raises(ConfigError, match="come together"):
-        Access(MqttConfig(tls=TlsConfig(ca=str(certificates.ca), key=str(certificates.client_key))))
 
 
 def test_secret_is_in_no_repr() -> None:

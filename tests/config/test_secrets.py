@@ -1,18 +1,25 @@
+"""Logins in URLs and in files: shown to nobody, and handed to those who need them."""
+
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
+from serd.config.loading import load
 from serd.config.secrets import (
     blanked,
     holds_secret,
     is_url,
     masked,
+    read_password,
     scrubbed,
     trouble,
     with_login,
 )
 
 STARS = "********"
+SECRET = "correct horse battery"
 
 
 @pytest.mark.parametrize(
@@ -78,3 +85,66 @@ def test_a_login_that_is_kept_elsewhere(
     url: str, name: str | None, password: str | None, whole: str
 ) -> None:
     assert with_login(url, name, password) == whole
+
+
+def warnings(*overrides: str) -> tuple[str, ...]:
+    return load(Path("/dev/null"), env={}, overrides=overrides).warnings
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("mqtt.username=u", "mqtt.password_file={}"),
+        ("mqtt.tls.cert=/c", "mqtt.tls.key={}"),
+        ("audio.source=rtsp://cam/x", "audio.username=u", "audio.password_file={}"),
+        ("sources=[{{node: a, audio: {{source: 'rtsp://cam/x', password_file: '{}'}}}}]",),
+    ],
+)
+def test_a_secret_s_file_that_everybody_can_read_is_warned_about(
+    tmp_path: Path, settings: tuple[str, ...]
+) -> None:
+    path = tmp_path / "secret"
+    path.write_text(SECRET)
+    path.chmod(0o644)
+    overrides = [setting.format(path) for setting in settings]
+    (warning,) = warnings(*overrides)
+    assert warning.endswith(f": {path} can be read by every user; chmod 600 {path}")
+    path.chmod(0o640)
+    assert warnings(*overrides) == ()
+
+
+@pytest.mark.parametrize("host", ["broker.lan", "192.168.1.5", "2001:db8::5", "localhost.lan"])
+def test_login_in_plain_text_to_another_machine_is_warned_about(host: str) -> None:
+    (warning,) = warnings(f"mqtt.host={host}", "mqtt.username=serd")
+    assert "unencrypted" in warning
+    assert host in warning
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1", "LOCALHOST.", "embedded"])
+def test_login_in_plain_text_on_this_machine_is_fine(host: str) -> None:
+    assert warnings(f"mqtt.host={host}", "mqtt.username=serd") == ()
+
+
+def test_login_over_tls_is_fine() -> None:
+    assert warnings("mqtt.host=broker.lan", "mqtt.username=serd", "mqtt.tls.enabled=yes") == ()
+
+
+def test_a_secret_in_systemd_s_store_is_read_where_systemd_has_put_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = [
+        "mqtt.username=serd",
+        "mqtt.password_file=/etc/credstore/serd.mqtt-password",
+        "mqtt.tls={ca: /etc/ssl/ca.pem, cert: /etc/credstore/cert, key: /etc/credstore/key}",
+    ]
+    as_written = load(Path("/dev/null"), env={}, overrides=settings).config.mqtt
+    assert as_written.password_file == "/etc/credstore/serd.mqtt-password"
+    for name in ("serd.mqtt-password", "key", "ca.pem"):
+        (tmp_path / name).write_text("from systemd\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    mqtt = load(Path("/dev/null"), env={}, overrides=settings).config.mqtt
+    assert mqtt.password_file == str(tmp_path / "serd.mqtt-password")
+    assert mqtt.tls.key == str(tmp_path / "key")
+    assert mqtt.tls.cert == "/etc/credstore/cert"  # not handed over
+    assert mqtt.tls.ca == "/etc/ssl/ca.pem"  # not of the store
+    assert read_password("mqtt.password_file", mqtt.password_file) == "from systemd"
