@@ -20,9 +20,8 @@ if TYPE_CHECKING:
         UnavailableError,
         UsageError,
     )
-    from serd.model.classifier import Classifier, SamplesError
+    from serd.model.classifier import Classifier, SamplesError, Stream
     from serd.model.decision import Prediction
-    from serd.model.stream import Stream
 
     __version__: str
 
@@ -44,7 +43,7 @@ _ROOMS = {
     "Classifier": "serd.model.classifier",
     "Prediction": "serd.model.decision",
     "SamplesError": "serd.model.classifier",
-    "Stream": "serd.model.stream",
+    "Stream": "serd.model.classifier",
 }
 """Where a name comes from, if not from ``serd.errors``."""
 

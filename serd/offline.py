@@ -50,7 +50,7 @@ _FILES_PER_JOB: Final = 32
 """Files that make another worker worth its start (about half a second)."""
 
 _PRELOADED: Final = (
-    "serd.offline", "serd.audio.file", "serd.model.recogniser", "serd.model.classifier",
+    "serd.offline", "serd.audio.file", "serd.model.classifier",
     "serd.speech", "soundfile", "_webrtcvad", "ai_edge_litert.interpreter",
 )  # fmt: skip
 """What every worker needs; one that is not installed is passed over."""
@@ -112,8 +112,7 @@ class Examiner:
     """
 
     def __init__(self, config: Config, *, whole: bool = False, personal: bool = False) -> None:
-        from serd.model.classifier import Classifier  # noqa: PLC0415
-        from serd.model.recogniser import Recogniser  # noqa: PLC0415
+        from serd.model.classifier import Classifier, Recogniser  # noqa: PLC0415
         from serd.speech import Segmenter, make_vad  # noqa: PLC0415
 
         self._audio = config.audio
@@ -144,8 +143,8 @@ class Examiner:
         return Examination(path=path, findings=tuple(findings), warnings=tuple(warnings))
 
     def _source(self, path: Path, tell: Callable[[str], None]) -> Source:
+        from serd.audio.factory import make_source  # noqa: PLC0415
         from serd.audio.file import FileSource  # noqa: PLC0415
-        from serd.audio.open import make_source  # noqa: PLC0415
 
         if path == STDIN:
             piped = msgspec.structs.replace(self._audio, source="-", command=(), on_end="stop")

@@ -18,9 +18,15 @@ import pytest
 
 from serd.model.decision import Decision, softmax
 from serd.model.emotions import EMOTIONS
-from serd.model.features import FeatureParameters
-from serd.model.home import Gathering, Home, OperatingPoint
-from serd.model.model_file import Corpus, ModelFile, ModelInfo, pack
+from serd.model.metadata import (
+    Corpus,
+    FeatureParameters,
+    Gathering,
+    Home,
+    ModelInfo,
+    OperatingPoint,
+)
+from serd.model.model_file import ModelFile, pack
 
 SIX = ("neutral", "happy", "sad", "angry", "fearful", "disgust")
 """The classes of the network ``six``."""

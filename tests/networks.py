@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from serd.model.features import FeatureParameters
+from serd.model.metadata import FeatureParameters
 from serd.model.mfcc import MfccFrontEnd
 from tests.model.signals import voice
 

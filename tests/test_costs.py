@@ -15,8 +15,7 @@ import pytest
 
 from serd.benchmark.material import silence, speech, write
 from serd.config import SpeechConfig
-from serd.model.classifier import Classifier
-from serd.model.recogniser import Recogniser
+from serd.model.classifier import Classifier, Recogniser
 from serd.speech import Segmenter, make_vad
 from tests.broker import mosquitto
 from tests.system.node import Node

@@ -19,15 +19,14 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from serd.model.mel import hz_to_mel, mel_to_hz
-from serd.model.mfcc import MfccFrontEnd
+from serd.model.mfcc import MfccFrontEnd, hz_to_mel, mel_to_hz
 from training.corpora.esc10 import TRAINING_FOLDS, read_sounds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from serd.model.features import FeatureParameters
+    from serd.model.metadata import FeatureParameters
     from training.recipe import (
         Augmentation,
         BandLimit,

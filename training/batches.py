@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from serd.model.features import FeatureParameters
+    from serd.model.metadata import FeatureParameters
     from training.augment import Power
     from training.prepare import Prepared
     from training.recipe import Recipe

@@ -12,7 +12,7 @@ from numpy.typing import NDArray  # noqa: TC002 - the type of a struct's field
 from serd.audio.format import FRAME_SAMPLES, SAMPLE_RATE
 from serd.errors import InputError
 from serd.model.emotions import EMOTIONS
-from serd.model.features import FeatureParameters  # noqa: TC001 - the type of a struct's field
+from serd.model.metadata import FeatureParameters  # noqa: TC001 - the type of a struct's field
 from training.plots import (
     COLOURS,
     INK,
@@ -219,8 +219,7 @@ def _waveform(axes: Any, view: View) -> None:
 
 
 def _spectra(rows: Any, view: View) -> None:
-    from serd.model.mel import cosine_matrix
-    from serd.model.mfcc import MfccFrontEnd
+    from serd.model.mfcc import MfccFrontEnd, cosine_matrix
 
     front_end = MfccFrontEnd(view.features)
     params = front_end.params

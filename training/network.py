@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from serd.errors import UsageError
-from serd.model.mel import cosine_matrix
+from serd.model.mfcc import cosine_matrix
 from serd.model.model_file import ModelFile
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from serd.model.features import FeatureParameters
+    from serd.model.metadata import FeatureParameters
     from training.recipe import Network
 
 Model: TypeAlias = Any

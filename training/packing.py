@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from serd.model.model_file import Corpus as CorpusEntry
+from serd.model.metadata import Corpus as CorpusEntry
 from training import REPOSITORY
 from training.corpora import corpus_folder
 from training.corpora.ordinary import Recording, read_recordings

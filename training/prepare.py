@@ -23,7 +23,7 @@ import numpy as np
 
 from serd.audio.format import SAMPLE_RATE
 from serd.errors import InputError
-from serd.model.features import FeatureParameters
+from serd.model.metadata import FeatureParameters
 from serd.model.mfcc import MfccFrontEnd
 from training.corpora import Clip, Corpus, content_duplicates
 
@@ -40,15 +40,14 @@ CACHE = Path(".cache") / "training"
 _CODE = (
     "serd.audio.autogain",
     "serd.audio.channels",
+    "serd.audio.container",
     "serd.audio.file",
     "serd.audio.highpass",
     "serd.audio.intake",
-    "serd.audio.layout",
+    "serd.audio.recording",
     "serd.audio.resample",
-    "serd.audio.sndfile",
-    "serd.speech.trim",
+    "serd.speech.utterance",
     "serd.speech.vad",
-    "serd.model.mel",
     "serd.model.mfcc",
     "training.prepare",
 )

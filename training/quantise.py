@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from serd.model.features import FeatureParameters
+    from serd.model.metadata import FeatureParameters
     from training.network import Model
     from training.prepare import Prepared
     from training.recipe import Network

@@ -9,8 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from serd.errors import InputError, shown
-from serd.model.features import FeatureParameters
-from serd.model.home import Gathering, Sensitivity  # noqa: TC001 - msgspec reads the annotation
+from serd.model.metadata import FeatureParameters, Gathering, Sensitivity
 from training.document import read_document
 
 if TYPE_CHECKING:

@@ -28,10 +28,9 @@ import msgspec
 import numpy as np
 
 from serd.errors import UsageError
-from serd.model.features import FeatureParameters
-from serd.model.home import Home
-from serd.model.model_file import Corpus as CorpusEntry
-from serd.model.model_file import ModelInfo, pack
+from serd.model.metadata import Corpus as CorpusEntry
+from serd.model.metadata import FeatureParameters, Home, ModelInfo
+from serd.model.model_file import pack
 from training import REPOSITORY, RESULTS
 from training.batches import labels_of, measure_features, plain_features
 from training.dataset import gather, silent

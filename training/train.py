@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from serd.model.features import FeatureParameters
+    from serd.model.metadata import FeatureParameters
     from training.augment import Power
     from training.batches import Batch
     from training.network import Model

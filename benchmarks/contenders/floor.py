@@ -20,8 +20,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from serd.audio.format import FRAME_SAMPLES, SAMPLE_RATE
 from serd.benchmark.material import speech
-from serd.model.mel import mel_filterbank
-from serd.model.mfcc import BLOCK_FRAMES, band_parts
+from serd.model.mfcc import BLOCK_FRAMES, band_parts, mel_filterbank
 from serd.model.model_file import ModelFile
 
 UTTERANCE_S = 3

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING
 
 from serd.benchmark.material import speech
 from serd.config import SpeechConfig
-from serd.model.classifier import Classifier
-from serd.model.recogniser import Recogniser
+from serd.model.classifier import Classifier, Recogniser
 from serd.speech import Segmenter, make_vad
 
 if TYPE_CHECKING:

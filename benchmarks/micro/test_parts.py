@@ -16,11 +16,10 @@ from serd.config import SpeechConfig
 from serd.events.event import encode, make, model_ref
 from serd.events.journal import Journal
 from serd.events.state import Mood
-from serd.model.classifier import Classifier
+from serd.model.classifier import Classifier, Recogniser
 from serd.model.mfcc import BLOCK_FRAMES
-from serd.model.recogniser import Recogniser
 from serd.speech import Segmenter, make_vad
-from serd.speech.evidence import objection
+from serd.speech.voice import objection
 
 if TYPE_CHECKING:
     from pathlib import Path

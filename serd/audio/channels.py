@@ -58,7 +58,7 @@ BAND_HZ: Final = (250.0, 4000.0)
 """Where speech is looked for, by `auto`: above hum, below hiss."""
 
 SPEECH_DB: Final = 8.0
-"""So far above its own quietest moment a channel may be speech (as in `serd.speech.floor`)."""
+"""So far above its own quietest moment a channel may be speech (as in `serd.speech.vad`)."""
 
 FLOOR_CHUNKS: Final = 4
 """Chunks whose quietest is kept as one figure."""

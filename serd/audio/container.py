@@ -1,11 +1,25 @@
-"""What kind of recording some bytes are the beginning of."""
+"""Container formats: recognised by their first bytes, and searched for the audio in them.
+
+Files are joined with ``cat``, recorders lose power before they write their header, radio streams
+are saved link by link. A decoder reads the first part and calls it the end. :func:`parts` looks
+through a file without decoding it: where its parts begin, and how much each of them promises.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import mmap
+import struct
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from typing_extensions import Buffer
 
 NEEDED: Final = 4096
 """Bytes with which everything is recognised that can be; with fewer, most of it."""
@@ -111,3 +125,289 @@ def _mpeg_length(frame: bytes) -> int:
         return (12 * bits // hertz + padding) * 4
     samples = 72 if layer == 3 and version != 3 else 144
     return samples * bits // hertz + padding
+
+
+_UNKNOWN_SIZE: Final = 0x7FFF_F000
+"""What a recorder that writes into a pipe puts for the size it does not know, or more."""
+
+_SAMPLE_BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}  # AU's encodings
+_PLAIN: Final = (1, 3, 6, 7, 0xFFFE)  # WAV formats in which all frames have one size
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """A stretch of a file that can be decoded by itself."""
+
+    start: int
+    """Where it begins, in bytes."""
+    end: int
+    """One past its last byte."""
+    head: bytes = b""
+    """To be put before it."""
+    frames: int | None = None
+    """How many it should have, as its header says; None if it does not."""
+    mpeg: bool = False
+    """Whether it is MP3, which libsndfile decodes only from a file that has a name."""
+    open_ended: bool = False
+    """Whether it lacks the mark that its format puts at the end."""
+
+
+def parts(path: Path) -> list[Part]:
+    """The parts of a recording, in order.
+
+    Args:
+        path: A regular file, not empty.
+
+    Returns:
+        One part that is all of the file where nothing is known of its format, or nothing is odd.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        look = _FORMATS.get(data[:4]) or (_mp3 if _begins_mp3(data, 0) else None)
+        found: list[Part] = []
+        if look is not None:
+            # A header that breaks off promises nothing; the decoder will say what is wrong.
+            with contextlib.suppress(struct.error, IndexError):
+                found += look(data)
+        return found or [Part(start=0, end=len(data))]
+
+
+def _chunks(data: mmap.mmap, at: int, order: str) -> Iterator[tuple[bytes, int, int]]:
+    """Name, begin and size of each chunk, until what follows is none."""
+    while at + 8 <= len(data):
+        name = data[at : at + 4]
+        if not name.isascii() or not name.decode("ascii").isprintable():
+            # Some writers forget the byte that makes a chunk's length even.
+            at -= 1
+            name = data[at : at + 4]
+            if at < 12 or not name.isascii() or not name.decode("ascii").isprintable():
+                return
+        size = struct.unpack(order + "I", data[at + 4 : at + 8])[0]
+        yield name, at + 8, size
+        at += 8 + size + size % 2
+
+
+def _wav(data: mmap.mmap) -> Iterator[Part]:
+    """Each ``data`` chunk is a part, with a header of its own."""
+    at: int | None = 0
+    while at is not None:
+        order = ">" if data[at : at + 4] == b"RIFX" else "<"
+        about: dict[bytes, bytes] = {}
+        following = None
+        for name, begin, size in _chunks(data, at + 12, order):
+            if _begins_wav(data, begin - 8):
+                following = begin - 8
+                break
+            if name in (b"fmt ", b"fact", b"ds64"):
+                about[name] = data[begin : begin + size]
+            elif name == b"data" and len(about.get(b"fmt ", b"")) >= 16:
+                part = _data(data, (begin, size), order, about)
+                if part is not None:
+                    yield part
+                    if part.end >= len(data):
+                        return
+                    if _begins_wav(data, part.end):  # the size of a long one is elsewhere
+                        following = part.end
+                        break
+        at = following
+
+
+def _begins_wav(data: mmap.mmap, at: int) -> bool:
+    magic = data[at : at + 4] in (b"RIFF", b"RIFX", b"RF64", b"BW64")
+    return magic and data[at + 8 : at + 12] == b"WAVE"
+
+
+def _data(
+    data: mmap.mmap, place: tuple[int, int], order: str, about: dict[bytes, bytes]
+) -> Part | None:
+    """The part that a ``data`` chunk at a place (begin and size) is; None if there is none."""
+    begin, size = place
+    if size == 0xFFFF_FFFF and len(about.get(b"ds64", b"")) >= 16:
+        size = struct.unpack("<Q", about[b"ds64"][8:16])[0]
+    unknown = size >= _UNKNOWN_SIZE and begin + size > len(data)
+    if size == 0:
+        # Nothing, or a size that was never filled in: then what follows is no chunk.
+        if begin >= len(data) or next(_chunks(data, begin, order), None) is not None:
+            return None
+        unknown = True
+    form = about[b"fmt "]
+    kind, align = struct.unpack(f"{order}H10xH", form[:14])
+    plain = kind in _PLAIN
+    end = len(data) if unknown else min(begin + size, len(data))
+    length = min(end - begin, 0xFFFF_FF00)
+    inner = b"WAVE" + _chunk(b"fmt ", form, order)
+    if b"fact" in about and not plain:
+        inner += _chunk(b"fact", about[b"fact"], order)
+    inner += b"data" + struct.pack(order + "I", length)
+    head = (b"RIFX" if order == ">" else b"RIFF") + struct.pack(order + "I", len(inner) + length)
+    return Part(
+        start=begin,
+        end=end,
+        head=head + inner,
+        frames=size // align if align and plain and not unknown else None,
+    )
+
+
+def _chunk(name: bytes, content: bytes, order: str) -> bytes:
+    return name + struct.pack(order + "I", len(content)) + content + b"\0" * (len(content) % 2)
+
+
+def _aiff(data: mmap.mmap) -> Iterator[Part]:
+    at = 0
+    while data[at : at + 4] == b"FORM" and data[at + 8 : at + 11] == b"AIF":
+        end = at + 8 + struct.unpack(">I", data[at + 4 : at + 8])[0]
+        frames = None
+        for name, begin, size in _chunks(data, at + 12, ">"):
+            if name == b"COMM" and size >= 18:
+                frames = struct.unpack(">I", data[begin + 2 : begin + 6])[0] or None
+                break
+        yield Part(start=at, end=min(end, len(data)), frames=frames)
+        at = end + end % 2 if data[end : end + 4] != b"FORM" else end
+
+
+def _au(data: mmap.mmap) -> Iterator[Part]:
+    at = 0
+    while data[at : at + 4] == b".snd" and at + 24 <= len(data):
+        head, size, encoding, _, channels = struct.unpack(">5I", data[at + 4 : at + 24])
+        frames, end = None, len(data)
+        width = _SAMPLE_BYTES.get(encoding, 0) * channels
+        if 0 < size < _UNKNOWN_SIZE:
+            frames = size // width if width else None
+            end = at + head + size
+        yield Part(start=at, end=min(end, len(data)), frames=frames)
+        at = end
+
+
+def _ogg(data: mmap.mmap) -> Iterator[Part]:
+    """Each link of a chain is a part: it begins with a page that begins a stream."""
+    at = start = 0
+    begun, ended = False, True  # whether the headers are over, and the last page was a last page
+    while at < len(data):
+        if data[at : at + 4] != b"OggS":
+            lost = data.find(b"OggS", at)
+            if lost < 0:
+                break
+            at = lost
+        flags, segments = data[at + 5 : at + 6], data[at + 26 : at + 27]
+        if not segments:
+            ended = False
+            break
+        length = 27 + segments[0] + sum(data[at + 27 : at + 27 + segments[0]])
+        first = bool(flags[0] & 2)
+        if first and begun:
+            yield Part(start=start, end=at, open_ended=not ended)
+            start = at
+        begun = not first
+        ended = bool(flags[0] & 4) and at + length <= len(data)
+        at += length
+    yield Part(start=start, end=len(data), open_ended=not ended)
+
+
+def _flac(data: mmap.mmap) -> Iterator[Part]:
+    start = 0
+    while start >= 0:
+        following = start
+        while (following := data.find(b"fLaC", following + 4)) >= 0:
+            # A stream begins with 34 bytes of STREAMINFO; the same by chance is 1 in 2^60.
+            if data[following + 4 : following + 8] in (b"\0\0\0\x22", b"\x80\0\0\x22"):
+                break
+        yield Part(start=start, end=following if following >= 0 else len(data))
+        start = following
+
+
+def _mp3(data: mmap.mmap) -> Iterator[Part]:
+    """Where a Xing header says how long a part is, another may follow it."""
+    at = 0
+    while at < len(data):
+        start = at
+        while data[at : at + 3] == b"ID3":
+            at += 10 + sum(
+                (byte & 0x7F) << shift
+                for byte, shift in zip(data[at + 6 : at + 10], (21, 14, 7, 0), strict=False)
+            )
+        head = data[at : at + 200]
+        tag = max(head.find(b"Xing"), head.find(b"Info"))
+        flags = struct.unpack(">I", head[tag + 4 : tag + 8])[0] if 0 < tag < 180 else 0
+        end, frames = len(data), None
+        if flags & 1:
+            samples = 1152 if head[1] & 8 else 576
+            frames = samples * struct.unpack(">I", head[tag + 8 : tag + 12])[0]
+        if flags & 3 == 3:
+            end = at + struct.unpack(">I", head[tag + 12 : tag + 16])[0]
+        # What may follow: the tags of this part, then perhaps another.
+        following = end
+        while data[following : following + 3] == b"TAG":
+            following += 128
+        if len(data) - following < 400 or not _begins_mp3(data, following):
+            yield Part(start=start, end=len(data), frames=frames, mpeg=True)
+            return
+        yield Part(start=start, end=following, frames=frames, mpeg=True)
+        at = following
+
+
+def _begins_mp3(data: mmap.mmap, at: int) -> bool:
+    """Whether a tag or a frame begins there."""
+    head = data[at : at + 3]
+    return head == b"ID3" or (len(head) == 3 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0)
+
+
+_FORMATS: Final[dict[bytes, Callable[[mmap.mmap], Iterator[Part]]]] = {
+    b"RIFF": _wav, b"RIFX": _wav, b"RF64": _wav, b"BW64": _wav,
+    b"FORM": _aiff, b".snd": _au, b"OggS": _ogg, b"fLaC": _flac,
+}  # fmt: skip
+"""By their first four bytes."""
+
+
+class View(io.RawIOBase):
+    """A part as a file of its own.
+
+    Args:
+        path: The file.
+        part: Which part of it.
+    """
+
+    def __init__(self, path: Path, part: Part) -> None:
+        self._file = path.open("rb")
+        self._part = part
+        self._at = 0
+        self._length = len(part.head) + part.end - part.start
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """As :meth:`io.IOBase.seek`."""
+        base = (0, self._at, self._length)[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def tell(self) -> int:
+        """Where it is."""
+        return self._at
+
+    def readinto(self, buffer: Buffer) -> int:
+        """As :meth:`io.RawIOBase.readinto`."""
+        wanted = memoryview(buffer).cast("B")
+        head = self._part.head
+        if self._at < len(head):
+            piece = head[self._at : self._at + len(wanted)]
+        else:
+            inside = self._at - len(head)
+            self._file.seek(self._part.start + inside)
+            left = self._part.end - self._part.start - inside
+            piece = self._file.read(max(0, min(len(wanted), left)))
+        wanted[: len(piece)] = piece
+        self._at += len(piece)
+        return len(piece)
+
+    def close(self) -> None:
+        """Close the file."""
+        if not self.closed:
+            self._file.close()
+        super().close()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from serd.audio.pcm import NotPcmError, PcmStream, read_header
+from serd.audio.format import NotPcmError, PcmStream, read_header
 from serd.config.secrets import scheme, scrubbed
 from serd.errors import InputError, UnavailableError
 from serd.program import PATH, PIECE, Child, environment
@@ -197,7 +197,7 @@ _MEANINGS: Final = (
 class FfmpegFile:
     """A recording that ffmpeg decodes: its first sound track, at its own rate and channels.
 
-    Like :class:`serd.audio.file.AudioFile`. Never whole in memory. For one thread.
+    Like :class:`serd.audio.recording.AudioFile`. Never whole in memory. For one thread.
 
     Args:
         path: The file; any name, also one that is not UTF-8.

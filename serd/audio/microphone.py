@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import logging
+import os
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from serd.audio import devices, portaudio
 from serd.audio.channels import channel_figures, lacking
-from serd.audio.flatline import FlatLine
 from serd.audio.format import BLOCK_S, SAMPLE_RATE
 from serd.audio.intake import Intake
-from serd.audio.priority import back_to_normal
+from serd.audio.level import FlatLine
 from serd.audio.ring import Chunk, RingBuffer
 from serd.audio.source import Block, EndOfSource, SourceContext, SourceStats
 from serd.errors import UnavailableError
@@ -37,6 +38,10 @@ CLOSE_S = 2.0
 
 OTHER_RATES = (48_000, 44_100, 32_000, 16_000, 96_000, 22_050, 8_000)
 """Hertz, tried in this order where a device refuses the rate that it calls its own."""
+
+
+NORMAL: Final = 0
+"""The nice value that a program has if nobody says otherwise (nice(2))."""
 
 
 class Capture:
@@ -306,3 +311,18 @@ def formats(device: devices.Device, channel: Choice = "mix") -> list[tuple[int, 
     counts = [device.channels, *(n for n in (2, 1) if least <= n < device.channels)]
     counts = list(dict.fromkeys(counts))
     return [(rate, channels) for rate in rates for channels in counts]
+
+
+def back_to_normal() -> None:
+    """Undo a lowered priority for the calling thread, if that is allowed; never fails.
+
+    The service runs below normal priority (``Nice=`` in its unit), so that the rest of the machine
+    goes first. The driver's thread is the exception: what it does not fetch in time is lost. The
+    unit allows it to go back to normal (``LimitNICE=``); elsewhere nothing was lowered.
+
+    On Linux a nice value belongs to a thread, and 0 as its number means the calling one
+    (setpriority(2), "C library/kernel differences").
+    """
+    with contextlib.suppress(OSError):
+        if os.getpriority(os.PRIO_PROCESS, 0) > NORMAL:
+            os.setpriority(os.PRIO_PROCESS, 0, NORMAL)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from serd.audio.pcm import PcmFormat
+from serd.audio.format import PcmFormat
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

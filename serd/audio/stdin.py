@@ -19,9 +19,16 @@ from typing import TYPE_CHECKING, Final
 from serd.audio.channels import channel_figures
 from serd.audio.container import NEEDED, recognise
 from serd.audio.ffmpeg import PipeDecoder
-from serd.audio.format import MAX_RATE, MIN_RATE, SAMPLE_RATE
+from serd.audio.format import (
+    MAX_RATE,
+    MIN_RATE,
+    SAMPLE_RATE,
+    NotPcmError,
+    PcmFormat,
+    PcmStream,
+    read_header,
+)
 from serd.audio.intake import Intake
-from serd.audio.pcm import NotPcmError, PcmFormat, PcmStream, read_header
 from serd.audio.rawcheck import RawCheck
 from serd.audio.source import Block, EndOfSource, SourceContext, SourceStats
 from serd.errors import InputError, UnavailableError, UsageError

@@ -18,8 +18,7 @@ from serd.benchmark.sink import Sink
 from serd.config import SpeechConfig
 from serd.errors import UnavailableError
 from serd.language import many
-from serd.model.classifier import Classifier
-from serd.model.recogniser import Recogniser
+from serd.model.classifier import Classifier, Recogniser
 from serd.speech import Segmenter
 
 if TYPE_CHECKING:

@@ -14,11 +14,10 @@ import msgspec
 
 from serd.audio.format import SAMPLE_RATE
 from serd.audio.source import EndOfSource
-from serd.model.classifier import Classifier
+from serd.model.classifier import Classifier, Recogniser
 from serd.model.emotions import UNCERTAIN
 from serd.model.gathering import Gatherer
-from serd.model.home import ORDINARY, SENSITIVITIES
-from serd.model.recogniser import Recogniser
+from serd.model.metadata import ORDINARY, SENSITIVITIES
 from serd.speech import Segmenter
 
 if TYPE_CHECKING:
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
 
     from serd.audio.source import Source
     from serd.config import Config
+    from serd.model.classifier import Recognition
     from serd.model.decision import Decision
-    from serd.model.recogniser import Recognition
 
 _READ_S: Final = 0.5
 

@@ -91,7 +91,7 @@ def _ordinary(
     invocation.override("audio.pace", "fast", "--ordinary")
     loaded = invocation.load().config
     config = loaded.of(node)
-    from serd.audio.open import make_source
+    from serd.audio.factory import make_source
     from serd.benchmark.ordinary import listen, page
     from serd.daemon.mute import why_closed
 

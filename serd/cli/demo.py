@@ -48,7 +48,7 @@ def demo(invocation: Invocation) -> int:
     told of it, no hook runs, and at the end nothing of it stays on the broker.
     """
     loaded = invocation.load()
-    from serd.audio.open import check_source
+    from serd.audio.factory import check_source
 
     with ExitStack() as stack:
         config = _passing(loaded.config)
@@ -212,7 +212,7 @@ def _say(sentence: str) -> None:
 
 def _no_microphone(config: Config) -> str | None:
     """Why the microphone cannot be used, or must not be; None if it may and can."""
-    from serd.audio.open import make_source
+    from serd.audio.factory import make_source
     from serd.daemon.mute import why_closed
     from serd.doctor.broker import closed_by_broker
 

@@ -65,7 +65,7 @@ def devices(invocation: Invocation, as_json: bool, listen: float | None) -> None
 
 def _elsewhere(config: Config) -> dict[str, object]:
     """A source that is no device of this machine, like one as far as that goes."""
-    from serd.audio.open import make_source
+    from serd.audio.factory import make_source
 
     return {
         "id": None,

@@ -16,7 +16,7 @@ from serd.errors import UnavailableError
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from serd.audio.meter import Reading
+    from serd.audio.level import Reading
     from serd.audio.source import Source
     from serd.config import Config
     from serd.doctor.loudness import Advice
@@ -67,7 +67,7 @@ def meter(
     invocation.listen_to(source)
     loaded = invocation.load().config
     config = loaded.of(node)
-    from serd.audio.open import make_source
+    from serd.audio.factory import make_source
     from serd.daemon.mute import why_closed
 
     if not listen and config.audio.kind != "stdin" and make_source(config.audio).live:
@@ -108,7 +108,7 @@ class Display(Protocol):
 
 def _measure(config: Config, source: Source, display: Display, seconds: float | None) -> None:
     from serd.audio.format import SAMPLE_RATE
-    from serd.audio.meter import LevelMeter
+    from serd.audio.level import LevelMeter
     from serd.audio.source import EndOfSource
     from serd.doctor.loudness import advise
     from serd.speech import Segmenter, make_vad

@@ -17,7 +17,7 @@ from serd.language import many
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from serd.model.home import Home
+    from serd.model.metadata import Home
     from serd.model.model_file import ModelFile
 
 
@@ -137,7 +137,7 @@ def _home(home: Home | None) -> Iterator[tuple[str, str]]:
     fades = f"half after {gathering.half_life_s:g} s, {gathering.weight:g} at each further one"
     forgets = f"none after a pause of {gathering.pause_s:g} s; {home.agree} must agree"
     yield "evidence", f"adds up over utterances: {fades}, {forgets}"
-    from serd.model.home import SENSITIVITIES
+    from serd.model.metadata import SENSITIVITIES
 
     for name in SENSITIVITIES:
         point = home.sensitivity[name]

@@ -22,7 +22,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from serd.audio.open import check_source
+from serd.audio.factory import check_source
 from serd.daemon import memory
 from serd.daemon.event_writer import GIVE_UP_S, EventWriter
 from serd.daemon.node import Node
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from serd.daemon.event_writer import Entry
     from serd.daemon.node import StartedAt
     from serd.events.event import Event
-    from serd.model.model_file import ModelInfo
+    from serd.model.metadata import ModelInfo
 
 log = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 import msgspec
 
 from serd import language
+from serd.audio.factory import make_source
 from serd.audio.file import FileSource
 from serd.audio.level import FLOOR_DBFS
-from serd.audio.open import make_source
 from serd.backoff import Backoff
 from serd.daemon.mute import MUTE_KEY, QuietTimes, remembered_mute
 from serd.daemon.pipeline import Condition, Pipeline
@@ -26,9 +26,9 @@ from serd.errors import SerdError, UnavailableError, UsageError
 from serd.events.event import model_ref
 from serd.events.state import Mood
 from serd.events.telemetry import Telemetry
+from serd.model.classifier import Recogniser
 from serd.model.gathering import Gatherer
-from serd.model.home import SENSITIVITIES
-from serd.model.recogniser import Recogniser
+from serd.model.metadata import SENSITIVITIES
 from serd.mqtt.commands import WAITING, Command, encode_result, read_request
 from serd.mqtt.publisher import MqttPublisher
 from serd.mqtt.topics import Topics
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from serd.events.journal import Journal
     from serd.events.telemetry import ProcessFigures
     from serd.model.classifier import Classifier
-    from serd.model.home import Sensitivity
+    from serd.model.metadata import Sensitivity
     from serd.mqtt.commands import CorrectRequest
     from serd.personal import Personal
 

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from serd.backoff import Backoff
     from serd.daemon.event_writer import EventWriter
     from serd.events.state import Mood
+    from serd.model.classifier import Recogniser, Recognition
     from serd.model.gathering import Gatherer, Told
-    from serd.model.recogniser import Recogniser, Recognition
     from serd.mqtt.publisher import Publisher
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from serd.audio.open import make_source
+from serd.audio.factory import make_source
 from serd.daemon.mute import why_closed
 from serd.doctor.broker import WAY, check_broker, closed_by_broker
 from serd.doctor.configuration import check_configuration, check_hooks, check_quiet_hours

@@ -9,7 +9,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from serd.audio.meter import Reading
+    from serd.audio.level import Reading
 
 CLIPPED_SHARE: Final = 0.001
 """Share of clipped samples from which it is too loud: a few milliseconds in every second."""

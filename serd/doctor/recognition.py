@@ -11,9 +11,8 @@ from serd.audio.file import read_mono16k
 from serd.audio.format import SAMPLE_RATE
 from serd.doctor.finding import Finding, fail, failed, ok, warn
 from serd.errors import SerdError
-from serd.model.classifier import Classifier
-from serd.model.home import SENSITIVITIES
-from serd.model.recogniser import Recogniser
+from serd.model.classifier import Classifier, Recogniser
+from serd.model.metadata import SENSITIVITIES
 from serd.speech import Segmenter, make_vad
 from serd.speech.vad import make_confirmer
 

@@ -12,11 +12,11 @@ import msgspec
 
 from serd.audio import ffmpeg
 from serd.audio.devices import list_devices, pick
+from serd.audio.factory import make_source
 from serd.audio.format import SAMPLE_RATE
-from serd.audio.meter import LevelMeter, Reading
-from serd.audio.open import make_source
+from serd.audio.level import LevelMeter, Reading
+from serd.audio.process import read_password
 from serd.audio.source import EndOfSource, SourceStats
-from serd.audio.stream import read_password
 from serd.config.secrets import masked
 from serd.doctor.finding import Finding, fail, failed, ok, skip, warn
 from serd.doctor.loudness import NOTABLE_OFFSET, advise, advise_voice

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from serd.daemon.node import Node
     from serd.daemon.supervisor import Health, Supervisor
     from serd.hooks import Hooks
-    from serd.model.model_file import ModelInfo
+    from serd.model.metadata import ModelInfo
 
 Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
 Value: TypeAlias = float | Counts | None

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+import time
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from serd.audio.format import MAX_RATE, MIN_RATE, SAMPLE_RATE
+from serd.audio.intake import Intake
+from serd.audio.source import EndOfSource
+from serd.config import SpeechConfig
 from serd.errors import InputError
-from serd.model.decision import Decision
+from serd.histogram import Histogram
+from serd.model.decision import Decision, Prediction
 from serd.model.interpreter import Interpreter
 from serd.model.mfcc import MfccFrontEnd
 from serd.model.model_file import ModelFile
+from serd.speech import Begin, End, Extend, Segmenter, Utterance, make_vad, whole
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from serd.audio.channels import Choice
-    from serd.config import Config, SpeechConfig
-    from serd.model.decision import Prediction
-    from serd.model.home import Sensitivity
-    from serd.model.model_file import ModelInfo
-    from serd.model.stream import Stream
+    from serd.audio.source import Source
+    from serd.config import Config
+    from serd.model.metadata import ModelInfo, Sensitivity
+    from serd.speech import Counters, SegmentEvent
+
+
+INFERENCE_S: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1)
+"""Buckets of the network's time, seconds: around a Pi 5 (0.5 ms) and a Pi Zero 2 W (some ms)."""
 
 
 class SamplesError(InputError, ValueError):
@@ -172,10 +182,6 @@ class Classifier:
             SamplesError: If there are no samples, or they are not mono audio of those types, or
                 the rate is out of range. It is a ``ValueError``.
         """
-        from serd.audio.intake import Intake  # noqa: PLC0415 - soxr: a daemon may never need it
-        from serd.config import SpeechConfig as Settings  # noqa: PLC0415
-        from serd.speech import make_vad, whole  # noqa: PLC0415 - loads the detector
-
         frames = mono(samples)
         if not MIN_RATE <= rate <= MAX_RATE:
             msg = f"a rate of {rate} Hz is not within {MIN_RATE} .. {MAX_RATE}"
@@ -185,7 +191,7 @@ class Classifier:
         blocks = (intake.push(frames, 0.0), intake.finish(0.0))
         heard = [block.samples for block in blocks if block is not None]
         audio = np.concatenate(heard) if heard else np.zeros(0, dtype=np.float32)
-        settings = speech or Settings()
+        settings = speech or SpeechConfig()
         _, utterance = whole(audio, settings, make_vad(settings))
         return self.classify_utterance(utterance)
 
@@ -214,20 +220,10 @@ class Classifier:
             InputError: The file is missing, unreadable, not audio, or holds no audio.
         """
         from serd.audio.file import FileSource  # noqa: PLC0415 - a daemon may never need it
-        from serd.config import SpeechConfig as Settings  # noqa: PLC0415
-        from serd.model.recogniser import Recogniser  # noqa: PLC0415 - it imports this module
-        from serd.speech import Segmenter, make_vad  # noqa: PLC0415 - loads the detector
 
-        settings = speech or Settings()
+        settings = speech or SpeechConfig()
         recogniser = Recogniser(Segmenter(settings, make_vad(settings)), self)
-        return [
-            msgspec.structs.replace(
-                found.prediction,
-                start_s=found.utterance.start / SAMPLE_RATE,
-                end_s=found.utterance.end / SAMPLE_RATE,
-            )
-            for found in recogniser.through(FileSource(path, pace="fast", channel=channel))
-        ]
+        return _timed(recogniser.through(FileSource(path, pace="fast", channel=channel)))
 
     def stream(self, rate: int, *, speech: SpeechConfig | None = None) -> Stream:
         """Hear a live stream block by block: see `Stream`.
@@ -242,9 +238,7 @@ class Classifier:
         Raises:
             SamplesError: If the rate is out of range. It is a ``ValueError``.
         """
-        from serd.model.stream import Stream as New  # noqa: PLC0415 - it imports this module
-
-        return New(self, rate, speech=speech)
+        return Stream(self, rate, speech=speech)
 
     def classify_utterance(self, samples: npt.NDArray[np.float32]) -> Prediction:
         """Classify an utterance as it is: nothing is trimmed.
@@ -301,3 +295,228 @@ def mono(samples: npt.ArrayLike) -> npt.NDArray[np.float32]:
             return array.astype(np.float32)[:, np.newaxis]
     msg = f"samples of type {array.dtype} are neither int16 nor float"
     raise SamplesError(msg, remedy="convert them to int16, or to float32 in [-1, 1]")
+
+
+class Recognition(msgspec.Struct, frozen=True, kw_only=True):
+    """An utterance and what the model makes of it."""
+
+    utterance: Utterance
+    """When it was, in samples of the stream, and how loud."""
+    prediction: Prediction
+    """The model's answer."""
+
+
+class Recogniser:
+    """Listens to one stream.
+
+    Features are computed while somebody speaks, so that at the end of an utterance only its last
+    frames and the network are left. For one thread; several streams need one each.
+
+    Args:
+        segmenter: Cuts the stream into utterances.
+        classifier: Tells their emotions.
+        decision: Instead of the classifier's own, whose sensitivity all its users share.
+    """
+
+    def __init__(
+        self, segmenter: Segmenter, classifier: Classifier, *, decision: Decision | None = None
+    ) -> None:
+        self._segmenter = segmenter
+        self._classifier = classifier
+        self.decision = decision or classifier.decision
+        """What is made of the network's output."""
+        self._front_end = classifier.front_end()
+        self.inference = Histogram(INFERENCE_S)
+        """Seconds that the network and the decision took, for each utterance."""
+
+    @property
+    def speaking(self) -> bool:
+        """Whether somebody is speaking at the end of what was fed."""
+        return self._segmenter.speaking
+
+    @property
+    def patience(self) -> int:
+        """Samples that may be collected before they are fed without an utterance ending later."""
+        return self._segmenter.patience
+
+    @property
+    def counters(self) -> Counters:
+        """Utterances heard and dropped."""
+        return self._segmenter.counters
+
+    @property
+    def position(self) -> int:
+        """Position of the next sample to be fed."""
+        return self._segmenter.position
+
+    def feed(self, samples: npt.NDArray[np.float32]) -> list[Recognition]:
+        """Take the next samples.
+
+        Args:
+            samples: float32 ``[n]``, mono, 16 kHz, any ``n``.
+
+        Returns:
+            The utterances that ended within them, in order.
+        """
+        return self._follow(self._segmenter.feed(samples))
+
+    def flush(self) -> list[Recognition]:
+        """End the stream: whatever was being said ends here.
+
+        Returns:
+            The last utterance, if there is one.
+        """
+        return self._follow(self._segmenter.flush())
+
+    def through(
+        self, source: Source, progress: Callable[[Source], None] = lambda _: None
+    ) -> Iterator[Recognition]:
+        """Hear a source that ends, from its beginning to its end.
+
+        Args:
+            source: Not yet opened; it is closed afterwards.
+            progress: Called now and then with it.
+
+        Yields:
+            Its utterances, in order.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        # What was heard before may have been broken off and have left something behind.
+        self.flush()
+        self.reset(0)
+        try:
+            source.open()
+            while True:
+                try:
+                    block = source.read(1.0)
+                except EndOfSource:
+                    break
+                if block is not None:
+                    yield from self.feed(block.samples)
+                    progress(source)
+        finally:
+            source.close()
+        yield from self.flush()
+
+    def reset(self, position: int) -> list[Recognition]:
+        """Go on after audio was lost.
+
+        Args:
+            position: Position of the next sample to be fed.
+
+        Returns:
+            The utterance that the loss cut off, if there was enough of it.
+        """
+        return self._follow(self._segmenter.reset(position))
+
+    def _follow(self, events: Iterable[SegmentEvent]) -> list[Recognition]:
+        recognised: list[Recognition] = []
+        for event in events:
+            match event:
+                case Extend():
+                    self._front_end.push(event.samples)
+                case Begin():
+                    self._front_end.start()
+                case End():
+                    utterance = event.utterance
+                    features = self._front_end.finish(utterance.end - utterance.start)
+                    begun = time.perf_counter()
+                    prediction = self._classifier.classify_features(features, self.decision)
+                    self.inference.observe(time.perf_counter() - begun)
+                    recognised.append(Recognition(utterance=utterance, prediction=prediction))
+                case _:  # discarded: the next Begin starts afresh
+                    pass
+        return recognised
+
+
+class Stream:
+    """Hears one stream of samples and tells the emotion of each utterance as it ends.
+
+    >>> stream = Classifier.load().stream(48_000)
+    >>> for block in blocks:
+    ...     for prediction in stream.feed(block):
+    ...         print(prediction.start_s, prediction.emotion)
+    >>> stream.finish()
+    []
+
+    It needs no thread and no device, and does nothing between two calls. It belongs to one thread;
+    streams of several threads may share a classifier.
+
+    Args:
+        classifier: Tells the emotions.
+        rate: Samples per second, 2000 to 768 000.
+        speech: How speech is found and cut; None: serd's defaults.
+
+    Raises:
+        SamplesError: If the rate is out of range. It is a ``ValueError``.
+    """
+
+    def __init__(
+        self, classifier: Classifier, rate: int, *, speech: SpeechConfig | None = None
+    ) -> None:
+        if not MIN_RATE <= rate <= MAX_RATE:
+            msg = f"a rate of {rate} Hz is not within {MIN_RATE} .. {MAX_RATE}"
+            raise SamplesError(msg)
+        settings = speech or SpeechConfig()
+        self._rate = int(rate)
+        self._recogniser = Recogniser(Segmenter(settings, make_vad(settings)), classifier)
+        self._begin()
+
+    @property
+    def speaking(self) -> bool:
+        """Whether somebody is speaking at the end of what was fed."""
+        return self._recogniser.speaking
+
+    @property
+    def position_s(self) -> float:
+        """Seconds of the stream that were heard."""
+        return self._recogniser.position / SAMPLE_RATE
+
+    def feed(self, samples: npt.ArrayLike) -> list[Prediction]:
+        """Take the next samples.
+
+        Args:
+            samples: Mono, shape ``[n]`` or ``[n, 1]``, any ``n``: int16, or float in [-1, 1].
+                Samples beyond are clipped; NaN and infinities become 0.
+
+        Returns:
+            The utterances that ended within them, in order, with `Prediction.start_s` and
+            `Prediction.end_s` in seconds from the beginning of the stream. As a rule none.
+
+        Raises:
+            SamplesError: If they are not mono audio of those types. It is a ``ValueError``.
+        """
+        if not np.size(samples):
+            return []
+        block = self._intake.push(mono(samples), 0.0)
+        return [] if block is None else _timed(self._recogniser.feed(block.samples))
+
+    def finish(self) -> list[Prediction]:
+        """End the stream: whatever was being said ends here. What is fed next is a new one.
+
+        Returns:
+            The last utterance, if there is one.
+        """
+        block = self._intake.finish(0.0)
+        ended = [] if block is None else self._recogniser.feed(block.samples)
+        predictions = _timed([*ended, *self._recogniser.flush()])
+        self._recogniser.reset(0)
+        self._begin()
+        return predictions
+
+    def _begin(self) -> None:
+        self._intake = Intake()
+        self._intake.start(rate=self._rate, channels=1)
+
+
+def _timed(recognised: Iterable[Recognition]) -> list[Prediction]:
+    return [
+        msgspec.structs.replace(
+            one.prediction,
+            start_s=one.utterance.start / SAMPLE_RATE,
+            end_s=one.utterance.end / SAMPLE_RATE,
+        )
+        for one in recognised
+    ]

@@ -5,10 +5,10 @@ probabilities; `Decision.tell` says what is to be told of such. Between the two 
 the log scores or put others in their place: corrections do, and evidence gathered over several
 utterances does (`serd.model.gathering`).
 
-Where the model knows of homes (`serd.model.home.Home`), the log scores hold its class bias and the
-share of ordinary speech that it assumes, and an emotion has to reach a threshold, while neutral and
-calm have not: to say that somebody speaks as people do alarms nobody. They are told where the two
-together are at least as likely as all emotions.
+Where the model knows of homes (`serd.model.metadata.Home`), the log scores hold its class bias and
+the share of ordinary speech that it assumes, and an emotion has to reach a threshold, while neutral
+and calm have not: to say that somebody speaks as people do alarms nobody. They are told where the
+two together are at least as likely as all emotions.
 """
 
 from __future__ import annotations
@@ -21,13 +21,12 @@ import numpy as np
 import numpy.typing as npt
 
 from serd.model.emotions import COORDINATES, EMOTIONS, UNCERTAIN
-from serd.model.home import ORDINARY, SENSITIVITIES
+from serd.model.metadata import ORDINARY, SENSITIVITIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from serd.model.home import Sensitivity
-    from serd.model.model_file import ModelInfo
+    from serd.model.metadata import ModelInfo, Sensitivity
     from serd.model.personal import Adaptation
 
 SMALLEST_PROBABILITY: Final = 1.0 / 512.0

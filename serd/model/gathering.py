@@ -27,7 +27,7 @@ import msgspec
 import numpy as np
 
 from serd.model.decision import Prediction, ordinary
-from serd.model.home import ORDINARY
+from serd.model.metadata import ORDINARY
 
 if TYPE_CHECKING:
     from serd.model.decision import Decision

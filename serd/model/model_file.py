@@ -14,20 +14,17 @@ from __future__ import annotations
 
 import hashlib
 import io
-import re
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
 from serd.audio.format import SAMPLE_RATE
 from serd.errors import ModelError
 from serd.model.emotions import EMOTIONS
-from serd.model.features import FeatureParameters  # noqa: TC001 - msgspec looks types up
-from serd.model.home import ORDINARY, Home
-from serd.model.personal import Standard  # noqa: TC001 - msgspec looks types up
+from serd.model.metadata import ORDINARY, Home, ModelInfo, Standard
 
 PACKAGED: Final = ("default", "permissive")
 """Names of the models that come with serd."""
@@ -43,68 +40,8 @@ _DIRECTORY_64: Final = b"PK\x06\x07"
 _LABELS: Final = "labels.txt"
 _INFO: Final = "serd.json"
 _IDENTIFIER: Final = b"TFL3"
-_PRINTABLE: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 _HINT: Final = "a model for serd is one that `serd-train` packed"
-
-
-class Corpus(msgspec.Struct, frozen=True, kw_only=True):
-    """Speech that a model was trained on."""
-
-    name: str
-    """What it is called."""
-    licence: str
-    """Its licence, as an SPDX identifier where there is one."""
-    speakers: int = 0
-    """Speakers used."""
-    clips: int = 0
-    """Clips used."""
-
-
-class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model says of itself, but for its labels."""
-
-    name: str
-    """Short, printable ASCII; goes into every event."""
-    version: str
-    """Its version, any scheme; goes into every event."""
-    features: FeatureParameters
-    """How its input is computed from audio."""
-    output: Literal["logits", "probabilities"] = "logits"
-    """What its output is, before calibration."""
-    temperature: float = 1.0
-    """Calibration: logits are divided by it before the softmax."""
-    abstain_threshold: float = 0.0
-    """Below this confidence the decision is ``uncertain``; where there is a ``home``, its
-    thresholds count instead."""
-    home: Home | None = None
-    """What it assumes of speech in a home; None: nothing, every class is told alike."""
-    personal: Standard | None = None
-    """By what its scores are measured when they are corrected; None: by those of another
-    model."""
-    corpora: tuple[Corpus, ...] = ()
-    """What it was trained on."""
-    licence: str = ""
-    """Under which it may be used."""
-    evaluation: dict[str, Any] = {}
-    """Figures measured on speakers that it never heard, by name."""
-    created: str = ""
-    """Date, ISO 8601."""
-
-    def __post_init__(self) -> None:
-        """Check what types cannot say."""
-        msgspec.structs.force_setattr(self, "corpora", tuple(self.corpora))
-        for field, longest in (("name", 64), ("version", 32)):
-            text = getattr(self, field)
-            if len(text) > longest or not _PRINTABLE.fullmatch(text):
-                msg = f"{field} is not 1 to {longest} printable ASCII characters"
-                raise ValueError(msg)
-        if not 0.01 <= self.temperature <= 100.0:
-            msg = f"temperature is {self.temperature}, not within 0.01 .. 100"
-            raise ValueError(msg)
-        if not 0.0 <= self.abstain_threshold <= 1.0:
-            msg = f"abstain_threshold is {self.abstain_threshold}, not within 0 .. 1"
-            raise ValueError(msg)
 
 
 class _Network(msgspec.Struct, frozen=True, kw_only=True):

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from serd.model.metadata import Standard
+
     Floats = npt.NDArray[np.float64]
 
 FLOOR: Final = 0.001
@@ -62,33 +64,6 @@ _USUAL: Final = {
     "surprised": (-1.93, 1.4),
 }
 """Mean and spread where the model file says nothing: those of the default model 1.4."""
-
-
-class Standard(msgspec.Struct, frozen=True, kw_only=True):
-    """How a model's log scores (floored and centred) lie over people it was not trained on."""
-
-    mean: dict[str, float]
-    """Of each of the model's classes."""
-    spread: dict[str, float]
-    """Standard deviation, likewise."""
-
-    def check(self, labels: Sequence[str]) -> None:
-        """See that it fits a model.
-
-        Args:
-            labels: The model's classes.
-
-        Raises:
-            ValueError: It has other classes, or figures that make no sense.
-        """
-        for name, figures, low in (("mean", self.mean, -20.0), ("spread", self.spread, 0.01)):
-            if figures.keys() != set(labels):
-                msg = f"personal.{name} does not have exactly the classes of the model"
-                raise ValueError(msg)
-            for label, figure in figures.items():
-                if not low <= figure <= 20.0:
-                    msg = f"personal.{name}.{label} is {figure}, not within {low} .. 20"
-                    raise ValueError(msg)
 
 
 class Lesson(msgspec.Struct, frozen=True, kw_only=True):

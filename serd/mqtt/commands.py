@@ -25,12 +25,12 @@ from msgspec import Meta
 from serd.errors import UnavailableError
 from serd.logs import RepeatedWarnings
 from serd.model.emotions import EMOTIONS
-from serd.model.home import SENSITIVITIES
+from serd.model.metadata import SENSITIVITIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from serd.model.home import Sensitivity
+    from serd.model.metadata import Sensitivity
     from serd.mqtt.access import Access
     from serd.mqtt.topics import Topics
 

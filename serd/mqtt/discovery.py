@@ -17,7 +17,7 @@ from serd.events.payload import Attribute, Sensor, fields
 from serd.events.state import REPEAT_S, RoomState
 from serd.events.telemetry import CONDITIONS, Telemetry
 from serd.model.emotions import EMOTIONS, UNCERTAIN
-from serd.model.home import SENSITIVITIES
+from serd.model.metadata import SENSITIVITIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -8,7 +8,7 @@ import msgspec
 
 from serd.events.event import TEXT_MAX, UNNUMBERED, Event, decode
 from serd.events.state import RoomState, decode_state
-from serd.model.home import Sensitivity  # noqa: TC001 - msgspec looks types up
+from serd.model.metadata import Sensitivity  # noqa: TC001 - msgspec looks types up
 from serd.mqtt.commands import parse_sensitivity, parse_switch
 from serd.mqtt.topics import Kind, parse
 

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from serd.events.event import Event
     from serd.events.state import RoomState
     from serd.language import Catalogue
-    from serd.model.home import Sensitivity
+    from serd.model.metadata import Sensitivity
     from serd.mqtt.client import Incoming
     from serd.mqtt.link import Limits
 

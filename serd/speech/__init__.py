@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from serd.speech.segmenter import Counters, Segmenter
-from serd.speech.trim import whole
-from serd.speech.utterance import Begin, Discard, End, Extend, SegmentEvent, Utterance
+from serd.speech.utterance import Begin, Discard, End, Extend, SegmentEvent, Utterance, whole
 from serd.speech.vad import Vad, make_vad
 
 __all__ = [

@@ -23,8 +23,8 @@ the hang-over: that is the hysteresis.
   none and nothing was dropped.
 * It is dropped, and counted, if it is shorter than ``min_speech_s``, if its level is below
   ``min_level_dbfs``, if less than ``min_voiced_share`` of its samples lie in voiced frames, if
-  there is no evidence of a voice in it (`serd.speech.evidence`), or if a second detector does not
-  confirm it (`serd.speech.silero.SileroConfirmer`).
+  there is no evidence of a voice in it (`serd.speech.voice`), or if a second detector does not
+  confirm it (`serd.speech.vad.SileroConfirmer`).
 
 Decisions fall only at the ends of whole frames, counted from the start of the stream, so the sizes
 of the blocks fed make no difference. What is left at the end of the stream, less than a frame, is
@@ -41,8 +41,6 @@ import numpy as np
 
 from serd.audio.format import FRAME_SAMPLES, SAMPLE_RATE
 from serd.audio.level import rms_dbfs
-from serd.speech.evidence import objection
-from serd.speech.floor import EnergyFloor
 from serd.speech.utterance import (
     REASONS,
     Begin,
@@ -53,7 +51,8 @@ from serd.speech.utterance import (
     SegmentEvent,
     Utterance,
 )
-from serd.speech.vad import make_confirmer, make_vad
+from serd.speech.vad import EnergyFloor, make_confirmer, make_vad
+from serd.speech.voice import objection
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

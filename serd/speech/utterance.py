@@ -8,12 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 import msgspec
+import numpy as np
 
-from serd.audio.format import SAMPLE_RATE
+from serd.audio.format import FRAME_SAMPLES, SAMPLE_RATE
+from serd.audio.level import rms_dbfs
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
+
+    from serd.config import SpeechConfig
+    from serd.speech.vad import Vad
 
 DiscardReason: TypeAlias = Literal[
     "short", "quiet", "unvoiced", "steady", "unpitched", "unconfirmed"
@@ -79,3 +83,63 @@ class Discard(msgspec.Struct, frozen=True):
 
 
 SegmentEvent: TypeAlias = Begin | Extend | End | Discard
+
+
+PEAK = 0.5
+"""Peak to which the detector's copy is scaled: it depends on the level, a recording's is any."""
+
+
+def whole(
+    samples: NDArray[np.float32], settings: SpeechConfig, vad: Vad
+) -> tuple[Utterance, NDArray[np.float32]]:
+    """Trim a recording to its speech and take at most one window of it.
+
+    From ``preroll_s`` before the first voiced frame to as much after the last, and of that the
+    first ``window_s``. If nothing is voiced, the first ``window_s`` of the recording as they are.
+    For the detector alone the recording is scaled to a peak of 0.5; onset, hang-over and energy
+    floor play no part, because that there is one utterance is known.
+
+    Args:
+        samples: float32[n], mono, 16 kHz.
+        settings: The ``speech`` section of the configuration.
+        vad: The detector; it is reset before and after.
+
+    Returns:
+        The utterance, in positions of ``samples``, and its audio: a view, float32[k].
+        ``voiced_share`` is 0 if nothing was voiced.
+    """
+    window = round(settings.window_s * SAMPLE_RATE)
+    preroll = round(settings.preroll_s * SAMPLE_RATE)
+    voiced = _voiced_frames(samples, vad)
+    start, stop = 0, len(samples)
+    if voiced:
+        start = max(0, voiced[0] - preroll)
+        stop = min(len(samples), voiced[-1] + FRAME_SAMPLES + preroll)
+    end = min(stop, start + window)
+    covered = sum(max(0, min(at + FRAME_SAMPLES, end) - at) for at in voiced)
+    audio = samples[start:end]
+    utterance = Utterance(
+        start=start,
+        end=end,
+        level_dbfs=rms_dbfs(audio),
+        voiced_share=covered / (end - start) if covered else 0.0,
+        cut=end < stop,
+    )
+    return utterance, audio
+
+
+def _voiced_frames(samples: NDArray[np.float32], vad: Vad) -> list[int]:
+    """Where the voiced frames begin; a partial last frame is filled with zeros."""
+    peak = float(np.abs(samples).max(initial=0.0))
+    if peak == 0.0:
+        return []
+    pcm = np.zeros(-(-len(samples) // FRAME_SAMPLES) * FRAME_SAMPLES, np.int16)
+    pcm[: len(samples)] = np.rint(samples * np.float32(PEAK * 32767 / peak))
+    vad.reset()
+    voiced = [
+        at
+        for at in range(0, len(pcm), FRAME_SAMPLES)
+        if vad.is_speech(pcm[at : at + FRAME_SAMPLES])
+    ]
+    vad.reset()
+    return voiced

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serd.audio import file as module
-from serd.audio.file import AudioFile, FileSource, read_mono16k
+from serd.audio.file import FileSource, read_mono16k
+from serd.audio.recording import AudioFile
 from serd.audio.source import Block, EndOfSource
 from serd.errors import InputError
 from tests.audio.reference import high_passed

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serd.audio.flatline import FlatLine
+from serd.audio.level import FlatLine
 
 RATE = 48_000
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from serd.audio.format import SAMPLE_RATE
-from serd.audio.meter import FALL_DB_PER_S, HOLD_S, LevelMeter
+from serd.audio.level import FALL_DB_PER_S, HOLD_S, LevelMeter
 
 
 def sine(amplitude: float, seconds: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:

@@ -11,7 +11,7 @@ import pytest
 
 SCRIPT = """
 import os, sys, threading
-from serd.audio.priority import back_to_normal
+from serd.audio.microphone import back_to_normal
 
 os.nice(5)
 if sys.argv[1] == "unprivileged":

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from serd.audio import file as module
-from serd.audio.file import AudioFile, FileSource, read_mono16k
-from serd.audio.layout import parts
+from serd.audio import recording
+from serd.audio.container import parts
+from serd.audio.file import FileSource, read_mono16k
+from serd.audio.recording import AudioFile
 from serd.audio.source import EndOfSource
 from serd.errors import InputError, shown
 from tests.system.node import SAMPLE
@@ -194,7 +195,7 @@ def test_other_containers_are_read_through_ffmpeg(tmp_path: Path, kind: str) -> 
 def test_without_ffmpeg_they_are_refused_by_name_with_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, head: bytes, kind: str
 ) -> None:
-    monkeypatch.setattr(module, "installed", lambda: False)
+    monkeypatch.setattr(recording, "installed", lambda: False)
     (path := tmp_path / name).write_bytes(head + bytes(5_000))
     with pytest.raises(InputError, match=f"{kind}.*ffmpeg, which is not installed") as caught:
         heard(path)

@@ -14,7 +14,7 @@ from serd.audio.file import FileSource
 from serd.benchmark.material import SAMPLE
 from serd.benchmark.ordinary import Evening, listen, page
 from serd.config import Config, DecisionConfig, ModelConfig
-from serd.model.home import SENSITIVITIES
+from serd.model.metadata import SENSITIVITIES
 from tests.models import HOME, at_home
 from tests.system.node import json_lines, run_serd
 

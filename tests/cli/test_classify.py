@@ -212,7 +212,7 @@ def test_a_file_called_dash_is_a_file(serd: Serd, home: Path) -> None:
 def test_what_takes_ffmpeg_is_counted_in_folders(
     serd: Serd, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serd.audio.file.installed", lambda: False)
+    monkeypatch.setattr("serd.audio.recording.installed", lambda: False)
     (home / "in").mkdir()
     (home / "in" / "a.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(999))
     shutil.copy(SAMPLE, home / "in" / "b.ogg")

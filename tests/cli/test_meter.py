@@ -9,7 +9,7 @@ import soundfile as sf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serd.audio.meter import LevelMeter, Reading
+from serd.audio.level import LevelMeter, Reading
 from serd.cli.meter import picture
 from serd.doctor.loudness import advise
 from tests.system.node import SAMPLE

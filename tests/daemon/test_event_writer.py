@@ -17,8 +17,7 @@ from serd.daemon.event_writer import EventsRefusedError, EventWriter
 from serd.daemon.pipeline import Pipeline
 from serd.events.journal import Journal
 from serd.events.state import Mood
-from serd.model.classifier import Classifier
-from serd.model.recogniser import Recogniser
+from serd.model.classifier import Classifier, Recogniser
 from serd.speech import Segmenter, make_vad
 from tests.broker import wait_until
 from tests.events.making import MODEL, event

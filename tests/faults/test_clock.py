@@ -20,8 +20,7 @@ from serd.events.clock import Clock, parse_rfc3339
 from serd.events.event import model_ref
 from serd.events.journal import Journal
 from serd.events.state import Mood
-from serd.model.classifier import Classifier
-from serd.model.recogniser import Recogniser
+from serd.model.classifier import Classifier, Recogniser
 from serd.speech import Segmenter, make_vad
 from tests.broker import Recorder, wait_until
 from tests.faults.proof import EMOTION, journalled, prove_delivery

@@ -35,7 +35,7 @@ from serd.errors import ConfigError, UsageError
 from serd.events.event import decode, encode
 from serd.events.state import encode_state
 from serd.model.emotions import EMOTIONS
-from serd.model.model_file import ModelInfo, pack
+from serd.model.model_file import pack
 from serd.mqtt.access import Access
 from serd.mqtt.commands import Commands, mute_command
 from serd.mqtt.follower import Follower
@@ -50,6 +50,8 @@ from tests.mqtt.test_follower import varint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from serd.model.metadata import ModelInfo
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "300"))
 FOUND = Path(__file__).with_name("found")

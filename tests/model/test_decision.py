@@ -11,8 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from serd.model.decision import Decision, softmax
 from serd.model.emotions import COORDINATES, EMOTIONS, UNCERTAIN
-from serd.model.features import FeatureParameters
-from serd.model.model_file import ModelInfo
+from serd.model.metadata import FeatureParameters, ModelInfo
 from serd.model.personal import Lesson, fit
 from tests.models import SIX
 

@@ -13,10 +13,8 @@ from hypothesis import strategies as st
 
 from serd.model.decision import Decision, Prediction
 from serd.model.emotions import EMOTIONS, UNCERTAIN
-from serd.model.features import FeatureParameters
 from serd.model.gathering import Gatherer
-from serd.model.home import Gathering, Home
-from serd.model.model_file import ModelInfo
+from serd.model.metadata import FeatureParameters, Gathering, Home, ModelInfo
 from tests.models import HOME, SIX
 
 

@@ -16,9 +16,15 @@ from serd.errors import ModelError
 from serd.model.classifier import Classifier
 from serd.model.decision import Decision
 from serd.model.emotions import EMOTIONS, UNCERTAIN
-from serd.model.features import FeatureParameters
-from serd.model.home import SENSITIVITIES, Gathering, Home, OperatingPoint
-from serd.model.model_file import ModelFile, ModelInfo
+from serd.model.metadata import (
+    SENSITIVITIES,
+    FeatureParameters,
+    Gathering,
+    Home,
+    ModelInfo,
+    OperatingPoint,
+)
+from serd.model.model_file import ModelFile
 from tests.models import HOME, SIX, at_home
 
 OUTPUTS = arrays(np.float32, 8, elements=st.floats(-20, 20, width=32))

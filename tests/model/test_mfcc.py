@@ -10,9 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serd.model.features import FeatureParameters
-from serd.model.mel import cosine_matrix, hz_to_mel, mel_filterbank, mel_to_hz
-from serd.model.mfcc import BLOCK_FRAMES, MfccFrontEnd
+from serd.model.metadata import FeatureParameters
+from serd.model.mfcc import (
+    BLOCK_FRAMES,
+    MfccFrontEnd,
+    cosine_matrix,
+    hz_to_mel,
+    mel_filterbank,
+    mel_to_hz,
+)
 from tests.model.signals import signals, voice
 
 TOLERANCE_DB: Final = 1e-3

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from serd.errors import ModelError
 from serd.model.classifier import Classifier
 from serd.model.emotions import EMOTIONS
-from serd.model.features import FeatureParameters
-from serd.model.model_file import LARGEST_FILE, ModelFile, ModelInfo, pack, resolve
+from serd.model.metadata import FeatureParameters, ModelInfo
+from serd.model.model_file import LARGEST_FILE, ModelFile, pack, resolve
 from tests.models import SIX, Network
 
 
@@ -349,8 +349,9 @@ DAMAGED = """
 import random, sys
 from serd.errors import ModelError
 from serd.model.classifier import Classifier
-from serd.model.features import FeatureParameters
-from serd.model.model_file import ModelFile, ModelInfo, pack
+from serd.model.metadata import FeatureParameters
+from serd.model.model_file import ModelFile, pack
+from serd.model.metadata import ModelInfo
 from serd.model.emotions import EMOTIONS
 import numpy as np
 

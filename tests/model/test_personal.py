@@ -11,12 +11,12 @@ import numpy.typing as npt
 import pytest
 
 from serd.model.emotions import EMOTIONS
+from serd.model.metadata import Standard
 from serd.model.personal import (
     FLOOR,
     MOST,
     Adaptation,
     Lesson,
-    Standard,
     fit,
     log_scores,
     strength,

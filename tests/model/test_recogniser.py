@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 import serd.audio
 from serd.audio.file import read_mono16k
 from serd.config import SpeechConfig
-from serd.model.classifier import Classifier
-from serd.model.recogniser import Recogniser, Recognition
+from serd.model.classifier import Classifier, Recogniser, Recognition
 from serd.speech import Segmenter, make_vad
 
 Samples = npt.NDArray[np.float32]

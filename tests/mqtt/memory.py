@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from serd.events.event import Event
     from serd.events.state import RoomState
-    from serd.model.home import Sensitivity
+    from serd.model.metadata import Sensitivity
     from serd.mqtt.outbox import EventStore
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from serd.audio.level import rms_dbfs
-from serd.speech.evidence import objection
+from serd.speech.voice import objection
 
 if TYPE_CHECKING:
     from serd.config import SpeechConfig

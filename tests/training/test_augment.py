@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serd.model.features import FeatureParameters
+from serd.model.metadata import FeatureParameters
 from training.augment import (
     add_room,
     augment,

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from serd.model.emotions import EMOTIONS
-from serd.model.home import Gathering
+from serd.model.metadata import Gathering
 from serd.model.model_file import ModelFile
 from tests.training.recipes import tiny_recipe
 from tests.training.synthetic import RATE, voice, write_ravdess

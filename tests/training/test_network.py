@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from serd.model.emotions import EMOTIONS
-from serd.model.features import FeatureParameters
+from serd.model.metadata import FeatureParameters
 from serd.model.mfcc import MfccFrontEnd
 from tests.training.recipes import tiny_recipe
 from training import train

@@ -19,7 +19,7 @@ import soundfile
 from click.testing import CliRunner
 
 from serd import Classifier
-from serd.model.home import SENSITIVITIES
+from serd.model.metadata import SENSITIVITIES
 from training.cli.main import main
 from training.evaluate.predictions import HeardClip, HeardRecording, HeardUtterance
 from training.network import start_model

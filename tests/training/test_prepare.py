@@ -10,7 +10,7 @@ import soundfile
 from serd.audio.file import read_mono16k
 from serd.config import SpeechConfig
 from serd.errors import InputError
-from serd.model.features import FeatureParameters
+from serd.model.metadata import FeatureParameters
 from serd.model.mfcc import MfccFrontEnd
 from serd.speech import make_vad, whole
 from training.batches import plain_features

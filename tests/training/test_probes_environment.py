@@ -13,9 +13,8 @@ import soundfile
 from serd.audio.highpass import HighPass
 from serd.config import SpeechConfig
 from serd.errors import InputError
-from serd.model.classifier import Classifier
+from serd.model.classifier import Classifier, Recogniser
 from serd.model.emotions import UNCERTAIN
-from serd.model.recogniser import Recogniser
 from serd.speech import Segmenter
 from tests.broker import Recorder, mosquitto
 from tests.system.node import SAMPLE, Node

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from serd.model.features import FeatureParameters
+from serd.model.metadata import FeatureParameters
 from tests.training.test_batches import prepared
 from training.augment import excerpt, noise_field, record_over, training_sounds
 from training.batches import Batches, measure_features

@@ -15,7 +15,7 @@ from serd.events.event import Event
 from serd.events.state import RoomState
 from serd.events.telemetry import Telemetry
 from serd.model.emotions import EMOTIONS
-from serd.model.home import SENSITIVITIES
+from serd.model.metadata import SENSITIVITIES
 from serd.mqtt.commands import CorrectResult
 from serd.mqtt.discovery import discovery_topic
 from serd.mqtt.topics import Topics

@@ -27,10 +27,15 @@ import numpy as np
 
 from serd.model.decision import Decision
 from serd.model.emotions import EMOTIONS
-from serd.model.features import FeatureParameters
 from serd.model.gathering import Gatherer
-from serd.model.home import ORDINARY, SENSITIVITIES, Home, OperatingPoint
-from serd.model.model_file import ModelInfo
+from serd.model.metadata import (
+    ORDINARY,
+    SENSITIVITIES,
+    FeatureParameters,
+    Home,
+    ModelInfo,
+    OperatingPoint,
+)
 from training.evaluate.calibration import MOST_BIAS, TemperatureAndBias, fit_calibration
 
 if TYPE_CHECKING:
@@ -39,7 +44,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from serd.model.decision import Prediction
-    from serd.model.home import Sensitivity
+    from serd.model.metadata import Sensitivity
     from training.evaluate.predictions import Heard, HeardClip, HeardRecording
     from training.recipe import HomeUse
 

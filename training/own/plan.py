@@ -26,8 +26,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from serd.errors import InputError, UsageError, shown
-from serd.model.features import FeatureParameters
-from serd.model.home import ORDINARY
+from serd.model.metadata import ORDINARY, FeatureParameters
 from serd.model.model_file import PACKAGED, ModelFile
 from training.corpora import Corpus  # noqa: TC001 - msgspec reads the annotation
 from training.corpora.clip import UNKNOWN_SPEAKER

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from serd.model.home import SENSITIVITIES
+from serd.model.metadata import SENSITIVITIES
 from training.report.markdown import table
 
 if TYPE_CHECKING:

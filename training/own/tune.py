@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from serd.model.home import ORDINARY, SENSITIVITIES, Home
 from serd.model.interpreter import Interpreter
-from serd.model.model_file import ModelFile, ModelInfo, pack
+from serd.model.metadata import ORDINARY, SENSITIVITIES, Home, ModelInfo
+from serd.model.model_file import ModelFile, pack
 from training.batches import labels_of, plain_features
 from training.dataset import Material, load_own_folds, make_split, silent
 from training.evaluate.calibration import fit_calibration

@@ -25,7 +25,7 @@ import numpy as np
 from serd.audio.file import read_mono16k
 from serd.config import SpeechConfig
 from serd.model.classifier import Classifier
-from serd.model.features import FeatureParameters
+from serd.model.metadata import FeatureParameters
 from serd.model.mfcc import MfccFrontEnd
 from serd.speech import make_vad, whole
 from training.prepare import CACHE, file_digest
@@ -161,12 +161,12 @@ _CODE = (
     "serd.audio.file",
     "serd.audio.highpass",
     "serd.audio.intake",
-    "serd.audio.layout",
+    "serd.audio.container",
     "serd.audio.resample",
-    "serd.audio.sndfile",
-    "serd.speech.trim",
+    "serd.audio.recording",
+    "serd.speech.utterance",
     "serd.speech.vad",
-    "serd.model.mel",
+    "serd.model.mfcc",
     "serd.model.mfcc",
     "training.probes.conditions",
     "training.probes.conditions",

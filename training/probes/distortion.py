@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from serd.audio.format import FRAME_SAMPLES, SAMPLE_RATE
 from serd.config import SpeechConfig
 from serd.speech import make_vad
-from serd.speech.trim import PEAK
+from serd.speech.utterance import PEAK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

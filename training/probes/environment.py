@@ -1,6 +1,6 @@
 """Not speech, not emotion: how often a room without anybody's voice makes an emotion event.
 
-The stream goes through the daemon's own :class:`serd.model.recogniser.Recogniser` with the default
+The stream goes through the daemon's own :class:`serd.model.classifier.Recogniser` with the default
 configuration: energy floor, detector, segmenter, evidence of a voice, network, threshold. What is
 made up is the stream:
 
@@ -30,9 +30,8 @@ import numpy as np
 from serd.audio.file import read_mono16k
 from serd.audio.format import SAMPLE_RATE
 from serd.config import SpeechConfig
-from serd.model.classifier import Classifier
+from serd.model.classifier import Classifier, Recogniser, Recognition
 from serd.model.emotions import UNCERTAIN
-from serd.model.recogniser import Recogniser, Recognition
 from serd.speech import Segmenter
 from training.corpora.esc10 import TEST_FOLDS, Sound
 from training.probes.distortion import pink

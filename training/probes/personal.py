@@ -35,8 +35,9 @@ import numpy as np
 from serd.config import Config, ModelConfig
 from serd.model.decision import Decision
 from serd.model.emotions import EMOTIONS, UNCERTAIN
+from serd.model.metadata import Standard
 from serd.model.model_file import ModelFile
-from serd.model.personal import PASSED_MOST, Adaptation, Lesson, Standard, fit, log_scores
+from serd.model.personal import PASSED_MOST, Adaptation, Lesson, fit, log_scores
 from serd.offline import examine_all
 from training.corpora import Clip
 from training.evaluate import metrics

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from serd.model.home import SENSITIVITIES
+from serd.model.metadata import SENSITIVITIES
 from training.report.markdown import missing, number, paragraph, picture, table, title, with_spread
 from training.report.sources import Measured, measured
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from serd.audio.pcm import NotPcmError, PcmFormat, PcmStream, Sample, read_header
+from serd.audio.format import NotPcmError, PcmFormat, PcmStream, Sample, read_header
 
 TONE = np.sin(np.arange(600, dtype=np.float64) / 9) * 0.7
 STEREO = np.stack([TONE, -TONE / 2], axis=1)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serd.speech.evidence import FRAME, objection
+from serd.speech.voice import FRAME, objection
 from tests.speech.signals import (
     RATE,
     Samples,

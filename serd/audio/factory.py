@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from serd.audio.file import FileSource
 from serd.audio.microphone import Microphone
+from serd.audio.process import NetworkSource, ProgramSource
 from serd.audio.stdin import StdinSource
-from serd.audio.stream import NetworkSource, ProgramSource
 
 if TYPE_CHECKING:
     from serd.audio.source import Source

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from serd.audio import stream
-from serd.audio.open import make_source
+from serd.audio import process as stream
+from serd.audio.factory import make_source
+from serd.audio.process import NetworkSource, ProgramSource
 from serd.audio.source import EndOfSource
-from serd.audio.stream import NetworkSource, ProgramSource
 from serd.config import AudioConfig
 from serd.errors import UnavailableError
 from tests import streams

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from serd.audio.factory import make_source
 from serd.audio.file import FileSource
 from serd.audio.microphone import Microphone
-from serd.audio.open import make_source
 from serd.audio.stdin import StdinSource
 from serd.config import AudioConfig
 
@@ -30,7 +30,8 @@ def test_the_configuration_names_the_source() -> None:
 def test_making_a_source_opens_nothing(source: str) -> None:
     """Neither PortAudio nor libsndfile is loaded before a source is opened."""
     code = (
-        "import sys; from serd.audio.open import make_source; from serd.config import AudioConfig;"
+        "import sys; from serd.audio.factory import make_source\n"
+        "from serd.config import AudioConfig;"
         f"make_source(AudioConfig(source={source!r}));"
         "print(sorted({'sounddevice', 'soundfile'} & set(sys.modules)))"
     )

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from serd.model.emotions import COORDINATES, EMOTIONS, UNCERTAIN
-from serd.model.features import FeatureParameters
+from serd.model.metadata import FeatureParameters
 
 
 def test_the_default_input_holds_three_seconds() -> None:

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Final
 from serd.audio import ffmpeg
 from serd.audio.channels import channel_figures
 from serd.audio.container import recognise
-from serd.audio.flatline import FlatLine
-from serd.audio.format import SAMPLE_RATE
+from serd.audio.format import SAMPLE_RATE, NotPcmError, PcmFormat, PcmStream, read_header
 from serd.audio.intake import Intake
-from serd.audio.pcm import NotPcmError, PcmFormat, PcmStream, read_header
+from serd.audio.level import FlatLine
 from serd.audio.rawcheck import RawCheck
 from serd.audio.source import Block, EndOfSource, SourceContext, SourceStats
 from serd.config.secrets import masked, scrubbed, with_login

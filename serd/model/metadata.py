@@ -1,0 +1,321 @@
+"""What a model says of itself: the structs behind ``serd.json`` in its file.
+
+`ModelInfo` is the whole of it. `FeatureParameters` say how its input is computed, `Home` how its
+answers are to be read in a household, `Standard` how its scores are distributed. All figures are
+bounded, because a model file is input like any other.
+
+A network learns from recordings of which a quarter or so is neutral or calm; in a home it is far
+more. A model may therefore say what share it assumes at home, from which probability an emotion is
+reported at each sensitivity, how well that did when it was measured, and how evidence adds up over
+several utterances. `serd.model.decision` and `serd.model.gathering` act on it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Sensitivity: TypeAlias = Literal["low", "normal", "high"]
+"""How readily an emotion is told."""
+
+SENSITIVITIES: Final[tuple[Sensitivity, ...]] = get_args(Sensitivity)
+"""All of them, the most reserved first."""
+
+ORDINARY: Final = ("neutral", "calm")
+"""The classes that ordinary speech belongs to; all others are emotional."""
+
+MOST_AGREEING: Final = 5
+"""More utterances than this are never asked to agree."""
+
+_LARGEST_FFT = 8192
+_LARGEST_FRAMES = 4096
+_LARGEST_BANDS = 512
+_PRINTABLE: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+
+
+class FeatureParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How MFCCs are computed from audio.
+
+    The defaults are those of the shipped model. They are bounded, so that no model file can ask for
+    absurd amounts of memory.
+
+    Raises:
+        ValueError: If values are out of range or contradict each other (``msgspec`` reports it as
+            a ``ValidationError`` when decoding).
+    """
+
+    rate: int = 16_000
+    """Samples per second, hertz."""
+    window: int = 512
+    """Length of the periodic Hann window in samples; centred in the FFT if shorter than it."""
+    hop: int = 256
+    """Samples from one frame to the next."""
+    fft: int = 512
+    """Length of the FFT in samples; even."""
+    mel_bands: int = 64
+    """Bands of the mel filterbank."""
+    f_min_hz: float = 40.0
+    """Lower edge of the lowest band, hertz."""
+    f_max_hz: float = 7600.0
+    """Upper edge of the highest band, hertz; at most half the rate."""
+    mel_scale: Literal["slaney", "htk"] = "slaney"
+    """Formula of the mel scale."""
+    mel_norm: Literal["slaney", "none"] = "slaney"
+    """``slaney``: each band is scaled to the same area; ``none``: each peaks at 1."""
+    amin: float = 1e-10
+    """Floor of mel power before the logarithm; in [1e-30, 1]."""
+    reference: Literal["utterance-max", "absolute"] = "utterance-max"
+    """What 0 dB is: the loudest mel band of the utterance, or power 1."""
+    range_db: float = 70.0
+    """Everything more than this below 0 dB is clamped to it."""
+    coefficients: int = 64
+    """Cosine coefficients (orthonormal DCT-II) that are kept, from the 0th on."""
+    frames: int = 188
+    """Frames of the network's input. 188 are 3.0 s at the default rate and hop."""
+    mean: tuple[float, ...] = ()
+    """Subtracted from each coefficient, one figure for each; empty: nothing is."""
+    sd: tuple[float, ...] = ()
+    """Divides each coefficient after that, one figure for each; empty: nothing does."""
+
+    def __post_init__(self) -> None:
+        """Check each value by itself, then those that depend on each other."""
+        for name in ("mean", "sd"):  # also from lists and arrays, so that the struct stays frozen
+            values = tuple(float(v) for v in getattr(self, name))
+            msgspec.structs.force_setattr(self, name, values)
+        for name, low, high in (
+            ("rate", 1000, 384_000),
+            ("fft", 2, _LARGEST_FFT),
+            ("window", 1, self.fft),
+            ("hop", 1, self.fft),
+            ("mel_bands", 1, _LARGEST_BANDS),
+            ("coefficients", 1, self.mel_bands),
+            ("frames", 1, _LARGEST_FRAMES),
+            ("f_min_hz", 0.0, self.rate / 2),
+            ("f_max_hz", self.f_min_hz, self.rate / 2),
+            ("amin", 1e-30, 1.0),
+            ("range_db", 1.0, 300.0),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                msg = f"features.{name} is {value}, not within {low} .. {high}"
+                raise ValueError(msg)
+        if self.fft % 2:
+            msg = f"features.fft is {self.fft}, not even"
+            raise ValueError(msg)
+        if self.f_max_hz <= self.f_min_hz:
+            msg = f"features.f_max_hz {self.f_max_hz} is not above f_min_hz {self.f_min_hz}"
+            raise ValueError(msg)
+        for name in ("mean", "sd"):
+            values = getattr(self, name)
+            if values and len(values) != self.coefficients:
+                msg = (
+                    f"features.{name} has {len(values)} figures for "
+                    f"{self.coefficients} coefficients"
+                )
+                raise ValueError(msg)
+            if not all(map(math.isfinite, values)):
+                msg = f"features.{name} has a figure that is not finite"
+                raise ValueError(msg)
+        if any(not 1e-6 <= value <= 1e6 for value in self.sd):
+            msg = "features.sd has a figure outside 1e-6 .. 1e6"
+            raise ValueError(msg)
+
+    @property
+    def bins(self) -> int:
+        """Bins of the power spectrum: ``fft // 2 + 1``."""
+        return self.fft // 2 + 1
+
+    @property
+    def longest(self) -> int:
+        """Samples that the last frame reaches to: audio beyond them changes nothing."""
+        return (self.frames - 1) * self.hop + self.fft // 2
+
+    def frames_of(self, samples: int) -> int:
+        """Frames that audio of this many samples gives: ``1 + samples // hop``, 0 for none."""
+        return 1 + samples // self.hop if samples > 0 else 0
+
+
+class Gathering(msgspec.Struct, frozen=True, kw_only=True):
+    """How evidence adds up over utterances, and fades."""
+
+    half_life_s: float
+    """Seconds between two utterances that halve what was gathered before."""
+    weight: float = 1.0
+    """What was gathered counts this much (0..1) at each further utterance: those of one speaker are
+    not independent. 0: every utterance stands alone."""
+    pause_s: float
+    """A silence longer than this forgets everything, seconds."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _within(self.half_life_s, 0.1, 86_400.0, "gathering.half_life_s")
+        _within(self.weight, 0.0, 1.0, "gathering.weight")
+        _within(self.pause_s, 0.0, 86_400.0, "gathering.pause_s")
+
+
+class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A sensitivity, and what was measured at it."""
+
+    threshold: float
+    """Probability from which an emotional class is told, 0..1."""
+    events_per_hour: float | None
+    """Emotional events in an hour of ordinary speech: all of them false. None: not measured."""
+    recall: float | None
+    """Share of emotional utterances that is told, and rightly, 0..1. None: not measured."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _within(self.threshold, 0.0, 1.0, "threshold")
+        if self.events_per_hour is not None:
+            _within(self.events_per_hour, 0.0, 100_000.0, "events_per_hour")
+        if self.recall is not None:
+            _within(self.recall, 0.0, 1.0, "recall")
+
+    @property
+    def measured(self) -> str:
+        """What was measured, in words."""
+        rate = "an unmeasured number of"
+        if self.events_per_hour is not None:
+            rate = f"about {self.events_per_hour:.3g}"
+        told = "an unmeasured share" if self.recall is None else f"{self.recall:.0%}"
+        return (
+            f"{rate} false emotional events in an hour of ordinary speech, "
+            f"{told} of emotional utterances told rightly"
+        )
+
+    @property
+    def measured_in_short(self) -> str:
+        """The same in two figures."""
+        rate = "?" if self.events_per_hour is None else f"{self.events_per_hour:.3g}"
+        return f"{rate} and {'?' if self.recall is None else f'{self.recall:.0%}'}"
+
+
+class Home(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model assumes of speech in a home."""
+
+    ordinary_share: float
+    """Share of utterances in a home that is neutral or calm, 0 to 1, both exclusive."""
+    trained_share: float = 0.25
+    """The same share as the network's training implies."""
+    bias: dict[str, float] = {}
+    """Log-odds added to classes after calibration, -10 .. 10; a class that is missing gets none."""
+    gathering: Gathering
+    """How evidence adds up."""
+    agree: int = 1
+    """Utterances that must agree before an emotion is told, 1 .. `MOST_AGREEING`."""
+    sensitivity: dict[Sensitivity, OperatingPoint]
+    """All of `SENSITIVITIES`; the threshold of one is never above that of a more reserved one."""
+
+    def __post_init__(self) -> None:
+        """Check what types cannot say."""
+        for field in ("ordinary_share", "trained_share"):
+            share = getattr(self, field)
+            if not 0.0 < share < 1.0:
+                raise ValueError(f"home.{field} is {share}, not between 0 and 1")
+        for name, odds in self.bias.items():
+            _within(odds, -10.0, 10.0, f"home.bias of {name[:32]!a}")
+        if not 1 <= self.agree <= MOST_AGREEING:
+            raise ValueError(f"home.agree is {self.agree}, not within 1 .. {MOST_AGREEING}")
+        missing = [name for name in SENSITIVITIES if name not in self.sensitivity]
+        if missing:
+            raise ValueError(f"home.sensitivity lacks {', '.join(missing)}")
+        thresholds = [self.sensitivity[name].threshold for name in SENSITIVITIES]
+        if sorted(thresholds, reverse=True) != thresholds:
+            raise ValueError("home.sensitivity: a threshold is above that of a lower sensitivity")
+
+
+class Standard(msgspec.Struct, frozen=True, kw_only=True):
+    """How a model's log scores (floored and centred) lie over people it was not trained on."""
+
+    mean: dict[str, float]
+    """Of each of the model's classes."""
+    spread: dict[str, float]
+    """Standard deviation, likewise."""
+
+    def check(self, labels: Sequence[str]) -> None:
+        """See that it fits a model.
+
+        Args:
+            labels: The model's classes.
+
+        Raises:
+            ValueError: It has other classes, or figures that make no sense.
+        """
+        for name, figures, low in (("mean", self.mean, -20.0), ("spread", self.spread, 0.01)):
+            if figures.keys() != set(labels):
+                msg = f"personal.{name} does not have exactly the classes of the model"
+                raise ValueError(msg)
+            for label, figure in figures.items():
+                if not low <= figure <= 20.0:
+                    msg = f"personal.{name}.{label} is {figure}, not within {low} .. 20"
+                    raise ValueError(msg)
+
+
+class Corpus(msgspec.Struct, frozen=True, kw_only=True):
+    """Speech that a model was trained on."""
+
+    name: str
+    """What it is called."""
+    licence: str
+    """Its licence, as an SPDX identifier where there is one."""
+    speakers: int = 0
+    """Speakers used."""
+    clips: int = 0
+    """Clips used."""
+
+
+class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model says of itself, but for its labels."""
+
+    name: str
+    """Short, printable ASCII; goes into every event."""
+    version: str
+    """Its version, any scheme; goes into every event."""
+    features: FeatureParameters
+    """How its input is computed from audio."""
+    output: Literal["logits", "probabilities"] = "logits"
+    """What its output is, before calibration."""
+    temperature: float = 1.0
+    """Calibration: logits are divided by it before the softmax."""
+    abstain_threshold: float = 0.0
+    """Below this confidence the decision is ``uncertain``; where there is a ``home``, its
+    thresholds count instead."""
+    home: Home | None = None
+    """What it assumes of speech in a home; None: nothing, every class is told alike."""
+    personal: Standard | None = None
+    """By what its scores are measured when they are corrected; None: by those of another
+    model."""
+    corpora: tuple[Corpus, ...] = ()
+    """What it was trained on."""
+    licence: str = ""
+    """Under which it may be used."""
+    evaluation: dict[str, Any] = {}
+    """Figures measured on speakers that it never heard, by name."""
+    created: str = ""
+    """Date, ISO 8601."""
+
+    def __post_init__(self) -> None:
+        """Check what types cannot say."""
+        msgspec.structs.force_setattr(self, "corpora", tuple(self.corpora))
+        for field, longest in (("name", 64), ("version", 32)):
+            text = getattr(self, field)
+            if len(text) > longest or not _PRINTABLE.fullmatch(text):
+                msg = f"{field} is not 1 to {longest} printable ASCII characters"
+                raise ValueError(msg)
+        if not 0.01 <= self.temperature <= 100.0:
+            msg = f"temperature is {self.temperature}, not within 0.01 .. 100"
+            raise ValueError(msg)
+        if not 0.0 <= self.abstain_threshold <= 1.0:
+            msg = f"abstain_threshold is {self.abstain_threshold}, not within 0 .. 1"
+            raise ValueError(msg)
+
+
+def _within(value: float, least: float, most: float, what: str) -> None:
+    if not (math.isfinite(value) and least <= value <= most):
+        raise ValueError(f"{what} is {value}, not within {least:g} .. {most:g}")
