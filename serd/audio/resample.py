@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import soxr
 
 from serd.audio.format import SAMPLE_RATE
 
@@ -65,11 +64,13 @@ class StreamResampler:
             raise ValueError(f"no audio has {rate} Hz and {channels} channels")
         self.rate = rate
         self.channels = channels
-        self._stream: Any = (
-            None
-            if rate == SAMPLE_RATE
-            else soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality=QUALITY)
-        )
+        self._stream: Any = None
+        if rate != SAMPLE_RATE:
+            import soxr  # noqa: PLC0415 - at 16 kHz there is nothing to resample
+
+            self._stream = soxr.ResampleStream(
+                rate, SAMPLE_RATE, 1, dtype="float32", quality=QUALITY
+            )
         self._pushed = 0
         self._emitted = 0
 

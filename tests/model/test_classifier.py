@@ -193,7 +193,7 @@ def loaded():
     return {name.split(".")[0] for name in sys.modules}
 import serd
 assert "numpy" not in loaded(), "import serd"
-import serd.model, serd.model.classifier, serd.model.classifier
+import serd.model, serd.model.classifier
 rooms = loaded()
 for heavy in ("ai_edge_litert", "tflite_runtime", "soundfile", "sounddevice", "soxr"):
     assert heavy not in rooms, heavy
