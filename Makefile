@@ -189,7 +189,7 @@ check-asyncapi: setup ## let AsyncAPI's own parser judge docs/asyncapi.yaml (nee
 	NODE_PATH=.cache/asyncapi/node_modules node tests/mqtt/asyncapi_check.cjs docs/asyncapi.yaml
 
 man: setup ## manual pages, made of the help, into man/
-	$(BIN)/python -m serd.cli.manual man
+	$(BIN)/python -m tools.docs.manual man
 
 screenshots: setup-test ## pictures of the dashboard into docs/figures (needs chromium)
 	$(BIN)/python -m tests.dashboard.screenshots docs/figures

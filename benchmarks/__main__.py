@@ -18,7 +18,7 @@ import msgspec
 from benchmarks import compare, report
 from benchmarks.rounds import Bench, Sizes
 from benchmarks.size import environment_mb
-from serd.benchmark.machine import describe
+from serd.benchmark.figures import describe
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from serd.benchmark import material
+from serd.benchmark.daemon import Cost, Sink, run, run_daemon
 from serd.benchmark.figures import timed
-from serd.benchmark.process import Cost, run, run_daemon
-from serd.benchmark.sink import Sink
 from serd.model.classifier import Classifier
 from serd.model.model_file import resolve
 

@@ -25,8 +25,8 @@ import msgspec
 from benchmarks.goals import Value, over
 from benchmarks.report import insert, number
 from serd.benchmark import material
-from serd.benchmark.machine import describe
-from serd.benchmark.process import Cost, run
+from serd.benchmark.daemon import Cost, run
+from serd.benchmark.figures import describe
 from serd.errors import UnavailableError
 
 if TYPE_CHECKING:

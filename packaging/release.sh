@@ -65,7 +65,7 @@ for suite in ${DEB_SUITES-bookworm trixie}; do
             skip "the package for $suite $arch: needs qemu-user-static and binfmt-support"
         else
             echo "==> Debian package for $suite $arch"
-            (cd "$work/serd" && PYTHONPATH=$PWD "$python" -m serd.cli.manual man &&
+            (cd "$work/serd" && PYTHONPATH=$PWD "$python" -m tools.docs.manual man &&
                 SERD_CACHE=${SERD_CACHE:-$OLDPWD/.cache/system} packaging/deb.sh "$suite" "$arch")
             mv "$work"/serd/dist/*.deb "$out/"
         fi

@@ -2,7 +2,7 @@
 
 A node's name in a message, a file's name, a key of a configuration: whoever chose them may have put
 in what moves a terminal's cursor, changes its title, or looks like another line of ours. There is
-one rule for all of it, and all commands and the log print by it (:func:`serd.cli.colour.echo`,
+one rule for all of it, and all commands and the log print by it (:func:`serd.cli.terminal.echo`,
 :mod:`serd.logs`).
 """
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import serd
 from serd import logs
-from serd.cli.lines import EventLines
+from serd.cli.terminal import EventFormatter
 from serd.config.schema import LogConfig
 from serd.harmless import harmless
 from tests.events.making import event
@@ -48,10 +48,10 @@ def test_what_people_write_stays_as_it_is() -> None:
 
 
 def test_an_event_of_a_hostile_node() -> None:
-    lines = EventLines()
-    lines.expect("kitchen")
+    lines = EventFormatter()
+    lines.add_node("kitchen")
     hostile = msgspec.structs.replace(event(), node=EVIL, emotion="sad\x1b[8m")
-    assert not COMMANDS.search(lines.line(hostile, 120).plain)
+    assert not COMMANDS.search(lines.format_event(hostile, 120).plain)
 
 
 def test_files_with_names_that_are_no_names(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from benchmarks.fleet.flood import flood
 from benchmarks.fleet.postgres import Cluster
 from benchmarks.fleet.processes import allow_files
 from benchmarks.fleet.steady import Load, pace, stored
-from serd.benchmark.machine import describe
+from serd.benchmark.figures import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import tempfile
 import time
 from pathlib import Path
@@ -12,14 +14,13 @@ import numpy as np
 
 from serd.audio.format import SAMPLE_RATE
 from serd.benchmark import material
-from serd.benchmark.machine import Machine, describe
-from serd.benchmark.process import run_daemon
-from serd.benchmark.sink import Sink
+from serd.benchmark.daemon import Sink, run_daemon
 from serd.config import SpeechConfig
 from serd.errors import UnavailableError
 from serd.language import many
 from serd.model.classifier import Classifier, Recogniser
 from serd.speech import Segmenter
+from serd.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,6 +32,31 @@ SHARE: Final = 0.5
 
 BLOCK: Final = 1920
 """Samples fed at a time where the pace of a machine is measured: 120 ms."""
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """The machine that figures were measured on."""
+
+    model: str
+    """As a Raspberry Pi calls itself; elsewhere the processor's name."""
+    architecture: str
+    """Such as aarch64 or x86_64."""
+    cores: int
+    """That this process may use."""
+    memory_mb: int
+    """Of the whole machine."""
+    system: str
+    """Name and version of the operating system."""
+    kernel: str
+    """Release of the kernel."""
+    python: str
+    """Version of Python."""
+    numpy: str
+    """Version of numpy."""
+    runtime: str
+    """TFLite runtime and its version."""
+    serd: str
+    """Version of serd."""
 
 
 class Percentiles(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,3 +204,54 @@ def one_line(figures: Figures) -> str:
         f"{figures.peak_rss_mb:.0f} MB; Python {machine.python}, numpy {machine.numpy}, "
         f"{machine.runtime}"
     )
+
+
+def describe() -> Machine:
+    """Describe this machine; what cannot be found out is an empty text."""
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
+
+    def installed(*packages: str) -> str:
+        for package in packages:
+            try:
+                return f"{package} {version(package)}"
+            except PackageNotFoundError:
+                continue
+        return ""
+
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return Machine(
+        model=_model(),
+        architecture=platform.machine(),
+        cores=len(os.sched_getaffinity(0)),
+        memory_mb=round(pages / 1e6),
+        system=_system(),
+        kernel=platform.release(),
+        python=platform.python_version(),
+        numpy=installed("numpy").partition(" ")[2],
+        runtime=installed("ai-edge-litert", "tflite-runtime"),
+        serd=VERSION,
+    )
+
+
+def _model() -> str:
+    if model := _read("/proc/device-tree/model").strip("\0 \n"):
+        return model
+    for line in _read("/proc/cpuinfo").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            return " ".join(value.split())
+    return platform.processor()
+
+
+def _system() -> str:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", "")
+    except OSError:
+        return platform.system()
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-import textwrap
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from serd.cli.colour import colour_wanted, echo
-from serd.cli.invocation import Command, Invocation, pass_invocation
+from serd.cli.command import Command, Invocation, pass_invocation
+from serd.cli.terminal import colour_wanted, echo, wrapped
 from serd.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from serd.doctor.finding import Finding
+    from serd.doctor.result import Finding
 
 _COLOURS: Final = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "bright_black"}
 _INDENT: Final = 22
@@ -43,7 +41,7 @@ def check(invocation: Invocation, as_json: bool, listen: float | None) -> int:
 
     Exit code: 0 if nothing failed; 78 if the configuration or the model is a cause; else 69.
     """
-    from serd.doctor.finding import exit_code
+    from serd.doctor.result import exit_code
 
     findings = []
     for finding in _findings(invocation, listen):
@@ -87,18 +85,10 @@ def _print(finding: Finding) -> None:
     status = f"{finding.status:<4}"
     if colour_wanted():
         status = click.style(status, fg=_COLOURS[finding.status], bold=True)
-    message, *more = _wrapped(finding.message)
+    message, *more = wrapped(finding.message, _INDENT, least=40)
     echo(f"  {finding.check:<14}  {message}", lead=status)
-    for line in [*more, *_wrapped(finding.remedy or "")]:
+    for line in [*more, *wrapped(finding.remedy or "", _INDENT, least=40)]:
         echo(" " * _INDENT + line)
-
-
-def _wrapped(text: str) -> list[str]:
-    """A sentence in lines that fit the terminal; as it is where there is none."""
-    if not sys.stdout.isatty():
-        return [text] if text else []
-    columns = max(40, shutil.get_terminal_size().columns - _INDENT)
-    return textwrap.wrap(text, columns, break_long_words=False, break_on_hyphens=False)
 
 
 def _print_json(findings: list[Finding], code: int) -> None:

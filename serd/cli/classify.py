@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from serd.cli.colour import echo
-from serd.cli.invocation import Command, Invocation, pass_invocation
+from serd.cli.command import Command, Invocation, pass_invocation
+from serd.cli.terminal import echo
 from serd.errors import InputError, UsageError, shown
 from serd.harmless import harmless
 
@@ -139,11 +139,12 @@ def _lines_for(files: Sequence[Path], config: Config) -> Callable[[Finding], str
     from rich.console import Console
 
     from serd import language
-    from serd.cli.colour import colour_wanted
-    from serd.cli.lines import Lines, cut
+    from serd.cli.terminal import LineFormatter, colour_wanted, cut
 
     screen = Console(highlight=False)
-    lines = Lines(ascii_only=screen.options.ascii_only, words=language.chosen(config.language))
+    lines = LineFormatter(
+        ascii_only=screen.options.ascii_only, words=language.chosen(config.language)
+    )
     names = {
         path: shown(name) for path, name in _short_names([str(path) for path in files]).items()
     }
@@ -157,7 +158,7 @@ def _lines_for(files: Sequence[Path], config: Config) -> Callable[[Finding], str
             file=buffer, width=screen.width, highlight=False, force_terminal=colour_wanted(),
             no_color=not colour_wanted(), legacy_windows=False,
         )  # fmt: skip
-        console.print(lines.judged(head, finding, screen.width), end="")
+        console.print(lines.format(head, finding, screen.width), end="")
         return buffer.getvalue()
 
     return line

@@ -6,8 +6,8 @@ import json
 
 import click
 
-from serd.cli.colour import echo
-from serd.cli.invocation import Group, Invocation, pass_invocation
+from serd.cli.command import Group, Invocation, pass_invocation
+from serd.cli.terminal import echo
 
 
 @click.group(cls=Group)

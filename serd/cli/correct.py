@@ -8,8 +8,8 @@ from uuid import UUID
 
 import click
 
-from serd.cli.colour import echo
-from serd.cli.invocation import Command, Invocation, pass_invocation
+from serd.cli.command import Command, Invocation, pass_invocation
+from serd.cli.terminal import echo
 from serd.config.schema import Emotion
 from serd.errors import ConfigError, SerdError, UsageError
 

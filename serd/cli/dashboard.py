@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from serd.cli.colour import echo
-from serd.cli.invocation import Command, Invocation, pass_invocation
+from serd.cli.command import Command, Invocation, pass_invocation
+from serd.cli.terminal import echo
 from serd.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def dashboard(
 
 def _journals(config: Config, named: tuple[Path, ...]) -> tuple[Path, ...]:
     """Those that were named, which must be readable, or the configured one, which need not be."""
-    from serd.dashboard.past import readable
+    from serd.dashboard.history import readable
 
     for path in named:
         if (error := readable(path)) is not None:
@@ -135,9 +135,8 @@ def _journals(config: Config, named: tuple[Path, ...]) -> tuple[Path, ...]:
 
 def _serve(config: Config, settings: Settings) -> None:
     from serd.dashboard.app import make_app
+    from serd.dashboard.broker import MqttSwitch, Watch
     from serd.dashboard.server import bind, serve, url
-    from serd.dashboard.switch import MqttSwitch
-    from serd.dashboard.watch import Watch
     from serd.mqtt.follower import Follower
 
     watch = Watch(

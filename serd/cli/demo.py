@@ -15,8 +15,8 @@ import click
 from msgspec.structs import replace
 
 from serd import language
-from serd.cli.colour import echo
-from serd.cli.invocation import Command, Invocation, pass_invocation
+from serd.cli.command import Command, Invocation, pass_invocation
+from serd.cli.terminal import EventPrinter, echo
 from serd.config.schema import AudioConfig, MetricsConfig, MqttConfig
 from serd.errors import ConfigError, SerdError, UnavailableError
 from serd.language import many
@@ -77,7 +77,7 @@ def _passing(config: Config) -> Config:
 
 def _with_sound(config: Config, reason: str | None, stack: ExitStack) -> Config:
     """Let it hear the microphone, or the sample if there is a reason against that."""
-    from serd.doctor.storage import journal_in_use
+    from serd.doctor.machine import journal_in_use
 
     journal = Path(config.journal.path)
     folder = ""
@@ -155,46 +155,42 @@ def _run(loaded: Loaded) -> int:
         kinds=("status", "emotion"),
         on_connection=lambda there, _reason: connected.set() if there else None,
     )
-    screen = _Screen(follower, language.chosen(config.language))
-    thread = threading.Thread(target=screen.run, name="serd-demo", daemon=True)
+    subscriber = _Subscriber(follower, language.chosen(config.language))
+    thread = threading.Thread(target=subscriber.run, name="serd-demo", daemon=True)
     thread.start()
     try:
         if not connected.wait(_CAUGHT_UP_S):
             raise UnavailableError(f"the broker at {follower.address} does not take subscribers")
         _say(f"live from {config.mqtt.base_topic}/{config.node}/emotion; Ctrl-C ends it")
         code = run_daemon(loaded, temporary="all")
-        screen.offline.wait(_CAUGHT_UP_S)  # the node's last word, after its last event
+        subscriber.offline.wait(_CAUGHT_UP_S)  # the node's last word, after its last event
     finally:
         follower.stop()
         thread.join(_CAUGHT_UP_S)
-    _say(f"{many(screen.shown, 'event', 'events')} shown")
+    _say(f"{many(subscriber.shown, 'event', 'events')} shown")
     return code
 
 
-class _Screen:
-    """Prints the events that a follower receives."""
+class _Subscriber:
+    """Prints the events that a follower receives, until the node has gone offline."""
 
     def __init__(self, follower: Follower, words: Catalogue) -> None:
         self._follower = follower
         self._words = words
         self._online: set[str] = set()
         self.offline = threading.Event()
-        """Set when every node that has been online has said goodbye."""
+        """Set when every node that was online has gone offline."""
         self.shown = 0
         """Events printed."""
 
     def run(self) -> None:
         """Print until the follower is stopped."""
-        from rich.console import Console
-
-        from serd.cli.lines import EventLines
         from serd.mqtt.messages import EventMessage, StatusMessage
 
-        console = Console(highlight=False)
-        lines = EventLines(ascii_only=console.options.ascii_only, words=self._words)
+        printer = EventPrinter(self._words, {})
         for message in self._follower:
             if isinstance(message, EventMessage):
-                console.print(lines.line(message.event, console.width))
+                printer.event(message.event)
                 self.shown += 1
             elif isinstance(message, StatusMessage):
                 if message.online:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from serd.cli.colour import echo
-from serd.cli.invocation import Command, Invocation, pass_invocation
+from serd.cli.command import Command, Invocation, pass_invocation
+from serd.cli.terminal import echo
 from serd.errors import UnavailableError
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import Final
 
 import click
 
-from serd.cli.colour import echo
-from serd.cli.invocation import Command, Invocation, pass_invocation
+from serd.cli.command import Command, Invocation, pass_invocation
+from serd.cli.terminal import echo
 from serd.errors import UnavailableError
 
 _ANSWER_MAX: Final = 65_536

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Final, get_args
 import click
 
 from serd import language
-from serd.cli.colour import echo
-from serd.cli.invocation import Command, Invocation, pass_invocation
-from serd.cli.moments import as_milliseconds
+from serd.cli.command import Command, Invocation, as_milliseconds, pass_invocation
+from serd.cli.terminal import echo
 from serd.config.schema import Emotion
 from serd.errors import UsageError
 from serd.language import many
@@ -160,18 +159,18 @@ def _print_csv(events: Iterable[Event]) -> None:
 def _print_lines(events: Iterable[Event], config: Config, nodes: list[str]) -> None:
     from rich.console import Console
 
-    from serd.cli.lines import EventLines
+    from serd.cli.terminal import EventFormatter
 
     terminal = sys.stdout.isatty()
     console = Console(highlight=False, width=None if terminal else _PIPE_WIDTH)
     words = language.chosen(config.language)
-    lines = EventLines(dates=True, ascii_only=console.options.ascii_only, words=words)
+    lines = EventFormatter(dates=True, ascii_only=console.options.ascii_only, words=words)
     titles = {single.node: single.name for single in config.each()}
     for node in nodes:
-        lines.expect(node, titles.get(node))
+        lines.add_node(node, titles.get(node))
     count = 0
     for event in events:
-        console.print(lines.line(event, console.width))
+        console.print(lines.format_event(event, console.width))
         count += 1
     if not count:
         echo("serd: no events in that time", err=True)

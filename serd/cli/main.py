@@ -1,44 +1,36 @@
-"""``serd``: the group of commands, and the way from an error to an exit code.
+"""Entry points: ``serd`` with its commands, from an error to an exit code, and ``serd-train``.
 
 Data goes to standard output, everything else to standard error.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from serd.cli.colour import echo
-from serd.cli.commands import Commands
-from serd.cli.completion import complete
-from serd.cli.invocation import Group, Invocation
-from serd.errors import SerdError
+import serd
+from serd.cli.command import Invocation, LazyGroup
+from serd.cli.completion import VARIABLE
+from serd.cli.terminal import echo
+from serd.errors import SerdError, UnavailableError
 from serd.interruption import INTERRUPTED, begin, interruptible
 from serd.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PIPE_CLOSED = 141
-"""128 + SIGPIPE: whoever read standard output has gone."""
+PIPE_CLOSED: Final = 141
+"""128 + SIGPIPE: the reader of standard output has gone."""
 
-
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(VERSION, message="serd %(version)s")
-def cli() -> None:
-    """Hear how people sound: a speech-emotion daemon that talks MQTT and records nothing.
-
-    Exit codes: 0 fine, 2 wrong usage, 66 an input file cannot be read, 69 something needed is
-    unavailable, 70 a bug, 78 configuration or model invalid.
-    """
-
-
-cli.commands = Commands(
-    (
+_COMMANDS: Final = {
+    name: f"serd.cli.{name}:{name}"
+    for name in (
         "run",
         "demo",
         "tail",
@@ -58,7 +50,21 @@ cli.commands = Commands(
         "bench",
         "completion",
     )
+} | {"discovery": "serd.cli.forget:discovery"}
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy_subcommands=_COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+@click.version_option(VERSION, message="serd %(version)s")
+def cli() -> None:
+    """Hear how people sound: a speech-emotion daemon that talks MQTT and records nothing.
+
+    Exit codes: 0 fine, 2 wrong usage, 66 an input file cannot be read, 69 something needed is
+    unavailable, 70 a bug, 78 configuration or model invalid.
+    """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,31 +76,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    # Before numpy is loaded, and only here, so that a program that uses serd as a library decides
-    # for itself: the products on the hot path are so small that threads only make them wait.
+    # Set before numpy is loaded, and only here, so that programs using serd as a library decide
+    # for themselves. The products on the hot path are so small that threads only slow them down.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a name that the terminal cannot show is no reason
-            stream.reconfigure(errors="backslashreplace")  # to fail
+        if hasattr(stream, "reconfigure"):  # a name the terminal cannot show must not be an error
+            stream.reconfigure(errors="backslashreplace")
     invocation = Invocation()
     if arguments is None:
         begin()
-    ours = interruptible() if arguments is None else nullcontext()
+    interruption = interruptible() if arguments is None else nullcontext()
     try:
-        if arguments is None and (asked := complete(cli)) is not None:
-            return asked
-        # Not cli.main(): it makes exit code 1 of a closed pipe.
+        if arguments is None and (instruction := os.environ.get(VARIABLE)):
+            from click.shell_completion import shell_complete
+
+            return shell_complete(cli, {}, "serd", VARIABLE, instruction)
+        # Not cli.main(), which turns a closed pipe into exit code 1.
         words = sys.argv[1:] if arguments is None else [*arguments]
-        with ours, cli.make_context("serd", words, obj=invocation) as context:
+        with interruption, cli.make_context("serd", words, obj=invocation) as context:
             result = cli.invoke(context)
             sys.stdout.flush()
     except BaseException as error:  # noqa: BLE001 - the one place where all errors end
-        return _end(error, invocation)
+        return _exit_code(error, invocation)
     return result if isinstance(result, int) else 0
 
 
-def _end(error: BaseException, invocation: Invocation) -> int:
-    """Say what went wrong, and give the exit code."""
+def _exit_code(error: BaseException, invocation: Invocation) -> int:
+    """Report an error on standard error and return its exit code."""
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
     if isinstance(error, SystemExit):
@@ -122,7 +130,7 @@ def _end(error: BaseException, invocation: Invocation) -> int:
 
 
 def report(error: SerdError) -> None:
-    """Write an error to standard error: what is wrong, then what to do about it."""
+    """Print an error to standard error: what is wrong, then what to do about it."""
     for line in error.message.splitlines():
         echo(f"serd: {line}", err=True)
     if error.remedy:
@@ -135,6 +143,33 @@ def _silence(stream: object) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # type: ignore[attr-defined]
     except (OSError, ValueError, AttributeError):
         return
+
+
+def train() -> int:
+    """Run ``serd-train``, which works in the source tree only.
+
+    The wheel and the Debian package leave ``training`` out: training needs a clone, and in
+    site-packages that name belongs to others. The command is installed all the same, to say so.
+
+    Returns:
+        The exit code; 69 where there is no training code.
+    """
+    tree = Path(serd.__file__).parents[1]
+    # Not any package of that name, but the one beside serd in a source tree.
+    needed = (tree / "pyproject.toml", tree / "training" / "cli" / "main.py")
+    if not all(path.is_file() for path in needed):
+        error = UnavailableError(
+            "serd-train works in serd's source tree only: the installed package has no "
+            "training code",
+            remedy="get the source (a clone, or an unpacked sdist of serd-emotion), and there: "
+            "make setup-test",
+        )
+        print(f"serd-train: {error.message}\n      {error.remedy}", file=sys.stderr)
+        return error.exit_code
+    if str(tree) not in sys.path:
+        sys.path.append(str(tree))
+    status: int | None = importlib.import_module("training.cli.main").main()
+    return status or 0
 
 
 if __name__ == "__main__":

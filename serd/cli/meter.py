@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import click
 
-from serd.cli.colour import echo
-from serd.cli.invocation import Command, Invocation, pass_invocation
+from serd.cli.command import Command, Invocation, pass_invocation
+from serd.cli.terminal import echo
 from serd.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from serd.audio.level import Reading
     from serd.audio.source import Source
     from serd.config import Config
-    from serd.doctor.loudness import Advice
+    from serd.doctor.sound import Advice
 
 _LOWEST_DBFS: Final = -60
 """Left end of the bar."""
@@ -64,7 +64,7 @@ def meter(
     good are peaks between -30 and -6 dBFS, and a room (the level between the words) at least 20 dB
     below. "voice" is shown where the daemon would hear speech. Into a pipe, a line each second.
     """
-    invocation.listen_to(source)
+    invocation.override_source(source)
     loaded = invocation.load().config
     config = loaded.of(node)
     from serd.audio.factory import make_source
@@ -110,7 +110,7 @@ def _measure(config: Config, source: Source, display: Display, seconds: float | 
     from serd.audio.format import SAMPLE_RATE
     from serd.audio.level import LevelMeter
     from serd.audio.source import EndOfSource
-    from serd.doctor.loudness import advise
+    from serd.doctor.sound import advise
     from serd.speech import Segmenter, make_vad
 
     segmenter = Segmenter(config.speech, make_vad(config.speech))

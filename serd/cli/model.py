@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sys
-import textwrap
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from serd.cli.colour import echo
-from serd.cli.invocation import Group, Invocation, pass_invocation
+from serd.cli.command import Group, Invocation, pass_invocation
+from serd.cli.terminal import echo, wrapped
 from serd.language import many
 
 if TYPE_CHECKING:
@@ -120,11 +117,8 @@ def _sentence(figures: dict[str, Any]) -> str:
 
 
 def _wrapped(head: str, text: str, width: int) -> list[str]:
-    """A row in lines that fit the terminal; in one where there is none."""
-    if not sys.stdout.isatty():
-        return [f"{head:<{width}}  {text}"]
-    columns = max(30, shutil.get_terminal_size().columns - width - 2)
-    first, *more = textwrap.wrap(text, columns) or [""]
+    """A row in lines that fit the terminal."""
+    first, *more = wrapped(text, width + 2, least=30) or [""]
     return [f"{head:<{width}}  {first}", *(" " * (width + 2) + line for line in more)]
 
 

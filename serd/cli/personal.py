@@ -9,10 +9,10 @@ from uuid import UUID
 
 import click
 
-from serd.cli.colour import echo
-from serd.cli.invocation import Group, Invocation, pass_invocation
-from serd.cli.moments import parse_moment
+from serd.cli.command import Group, Invocation, parse_moment, pass_invocation
+from serd.cli.terminal import echo
 from serd.errors import InputError, UsageError
+from serd.language import many
 
 if TYPE_CHECKING:
     from serd.config import Config
@@ -66,23 +66,19 @@ def _lines(config: Config, summary: Summary) -> list[str]:
             "`serd correct not` that it was not what serd said."
         )
         return [text]
-    count = _many(summary.corrections, "correction")
+    count = many(summary.corrections, "correction", "corrections")
     since = f", {summary.first_at} to {summary.last_at}" if summary.first_at else ""
     lines = [f"{count}{since}"]
     lines += [f"  {number:5}  {words}" for words, number in summary.emotions.items()]
     if len(summary.nodes) > 1:
         nodes = ", ".join(f"{name} {number}" for name, number in summary.nodes.items())
         lines.append(f"Heard by: {nodes}")
-    if summary.other_model:
-        lines.append(
-            f"{_many(summary.other_model, 'correction')} set aside: another model than the present "
-            "one heard these utterances. With that model they count again."
-        )
-    if summary.other_class:
-        lines.append(
-            f"{_many(summary.other_class, 'correction')} set aside: the present model has no such "
-            "emotion."
-        )
+    for number, reason in (
+        (summary.other_model, "made with another model. With that model they count again."),
+        (summary.other_class, "the current model has no such emotion."),
+    ):
+        if number:
+            lines.append(f"{many(number, 'correction', 'corrections')} set aside: {reason}")
     if not config.personal.enabled:
         lines.append("They change nothing now: personal.enabled is false.")
     elif summary.used:
@@ -158,7 +154,7 @@ def forget(
     if as_json:
         echo(f'{{"forgotten":{count},"left":{left}}}')
     else:
-        echo(f"{_many(count, 'correction')} forgotten, {left} left")
+        echo(f"{many(count, 'correction', 'corrections')} forgotten, {left} left")
 
 
 @personal.command()
@@ -180,7 +176,7 @@ def export(invocation: Invocation, file: Path | None, as_json: bool) -> None:  #
         file.write_bytes(text)
     except OSError as error:
         raise InputError(f"{file} cannot be written: {error.strerror or error}") from None
-    echo(f"{file}: {_many(len(corrections), 'correction')}")
+    echo(f"{file}: {many(len(corrections), 'correction', 'corrections')}")
 
 
 @personal.command(name="import")
@@ -202,7 +198,7 @@ def import_(invocation: Invocation, file: Path, as_json: bool) -> None:
     if as_json:
         echo(f'{{"read":{len(found)},"taken":{changed}}}')
     else:
-        echo(f"{_many(changed, 'correction')} taken of {len(found)} in {file}")
+        echo(f"{many(changed, 'correction', 'corrections')} taken of {len(found)} in {file}")
 
 
 def _read(file: Path) -> list[Correction]:
@@ -248,7 +244,3 @@ def _store(config: Config) -> CorrectionStore:
     from serd.events.corrections import CorrectionStore
 
     return CorrectionStore(Path(config.journal.path))
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

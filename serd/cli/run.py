@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from serd.cli import lean
-from serd.cli.invocation import Command, Invocation, pass_invocation
-from serd.cli.moments import as_milliseconds
+from serd.cli.command import Command, Invocation, as_milliseconds, pass_invocation
 
 if TYPE_CHECKING:
     from serd.config.loading import Loaded
@@ -75,7 +74,7 @@ def run(
     needs ffmpeg. With - serd reads raw 16-bit little-endian mono samples, or a recording, from
     standard input.
     """
-    invocation.listen_to(source)
+    invocation.override_source(source)
     invocation.override("audio.rate_hz", rate, "--rate")
     invocation.override("audio.pace", pace, "--pace")
     loaded = _load(invocation)
@@ -87,9 +86,9 @@ def run(
     with ExitStack() as stack:
         on_event = None
         if sys.stdout.isatty() and not quiet:
-            from serd.cli.live import Live
+            from serd.cli.terminal import BackgroundPrinter
 
-            on_event = stack.enter_context(Live(loaded.config))
+            on_event = stack.enter_context(BackgroundPrinter(loaded.config))
         return run_daemon(
             loaded,
             reload=lambda: _load(invocation),

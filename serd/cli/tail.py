@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 import click
 
 from serd import language
-from serd.cli.colour import echo
-from serd.cli.invocation import Command, Invocation, pass_invocation
+from serd.cli.command import Command, Invocation, pass_invocation
+from serd.cli.terminal import EventPrinter, echo
 from serd.errors import SerdError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from serd.config import Config
     from serd.events.event import Event
@@ -61,40 +61,40 @@ def tail(invocation: Invocation, node: str, as_json: bool, no_history: bool) -> 
     )
     words = language.chosen(config.language)
     if as_json or not sys.stdout.isatty():
-        screen: Screen = _Objects()
+        output: Output = _JsonLines()
     else:
         titles = {single.node: single.name for single in config.each()}
-        screen = TerminalLines(words, titles, correctable=config.personal.enabled)
+        output = EventPrinter(words, titles, correctable=config.personal.enabled)
     try:
         if not no_history:
             for event in _latest(config, None if node == "+" else node):
-                screen.past(event)
-        follow(follower, screen, words)
+                output.past(event)
+        follow(follower, output, words)
     except KeyboardInterrupt:  # the way to end it, and so no failure
         echo(err=True)
     return 0
 
 
-class Screen(Protocol):
-    """Where events are shown."""
+class Output(Protocol):
+    """Where events are printed."""
 
     def past(self, event: Event) -> None:
-        """Show an event of the past."""
+        """Print an event from the journal."""
 
     def event(self, event: Event) -> None:
-        """Show an event that has just come."""
+        """Print a new event."""
 
-    def expect(self, node: str, title: str | None = None) -> None:
-        """Know that there is such a node, and what people call it."""
+    def add_node(self, node: str, title: str | None = None) -> None:
+        """Learn of a node and its friendly name."""
 
 
-class _Objects:
-    """JSON for programs, which want what is new and nothing else."""
+class _JsonLines:
+    """JSON for programs: new events only."""
 
     def past(self, event: Event) -> None:
         pass
 
-    def expect(self, node: str, title: str | None = None) -> None:
+    def add_node(self, node: str, title: str | None = None) -> None:
         pass
 
     def event(self, event: Event) -> None:
@@ -103,54 +103,12 @@ class _Objects:
         echo(encode(event).decode())
 
 
-class TerminalLines:
-    """Coloured lines for people.
-
-    Args:
-        words: In whose language emotions are told.
-        titles: The nodes of this machine's configuration, and what people call them.
-        correctable: After the first event it says how to correct it.
-    """
-
-    def __init__(
-        self, words: Catalogue, titles: Mapping[str, str | None], *, correctable: bool = False
-    ) -> None:
-        from rich.console import Console
-
-        from serd.cli.lines import EventLines
-
-        self._console = Console(highlight=False)
-        self._lines = EventLines(ascii_only=self._console.options.ascii_only, words=words)
-        self._titles = titles
-        self._correctable = correctable
-
-    def past(self, event: Event) -> None:
-        """See :class:`Screen`."""
-        self.expect(event.node)
-        self._console.print(self._lines.line(event, self._console.width, dim=True))
-
-    def expect(self, node: str, title: str | None = None) -> None:
-        """See :class:`Screen`."""
-        self._lines.expect(node, title or self._titles.get(node))
-
-    def event(self, event: Event) -> None:
-        """See :class:`Screen`."""
-        self._console.print(self._lines.line(event, self._console.width))
-        if self._correctable:
-            self._correctable = False
-            where = "" if event.node in self._titles else f" --node {event.node}"
-            text = (
-                f"serd: wrong? `serd correct happy{where}` or `serd correct not{where}` teaches it"
-            )
-            echo(text, err=True)
-
-
-def follow(messages: Iterable[Message], screen: Screen, words: Catalogue | None = None) -> None:
+def follow(messages: Iterable[Message], output: Output, words: Catalogue | None = None) -> None:
     """Show events, and say on standard error which nodes go and come back, and what was missed.
 
     Args:
         messages: What a follower hands out.
-        screen: Where to show the events.
+        output: Where to print the events.
         words: In whose language the nodes' states are told.
     """
     from serd.mqtt.messages import ClearedMessage, EventMessage, StateMessage, StatusMessage
@@ -161,10 +119,10 @@ def follow(messages: Iterable[Message], screen: Screen, words: Catalogue | None 
             continue
         if isinstance(message, StateMessage):
             notices.state(message.node, message.state)
-        screen.expect(message.node, notices.titles.get(message.node))
+        output.add_node(message.node, notices.titles.get(message.node))
         if isinstance(message, EventMessage):
             notices.event(message.event)
-            screen.event(message.event)
+            output.event(message.event)
         elif isinstance(message, StatusMessage):
             notices.status(message.node, online=message.online)
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from serd.dashboard import past
-from serd.dashboard.background import in_background
+from serd.dashboard import history as past
 from serd.dashboard.guard import refuse
 from serd.errors import SerdError
 from serd.events.clock import parse_rfc3339, rfc3339
@@ -22,14 +22,13 @@ from serd.model.emotions import COORDINATES, EMOTIONS, UNCERTAIN
 from serd.mqtt.commands import CorrectRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from starlette.requests import Request
 
-    from serd.dashboard.rooms import Room
-    from serd.dashboard.switch import Switch
-    from serd.dashboard.watch import Watch
+    from serd.dashboard.broker import Switch, Watch
+    from serd.dashboard.nodes import Room
 
 CONFIRM_S: Final = 5.0
 """How long a node has to confirm a mute command."""
@@ -43,6 +42,8 @@ _BODY_MAX: Final = 1024
 _RANGE_MAX_MS: Final = 366 * 86_400_000
 _DAY_MS: Final = 86_400_000
 _READERS: Final = 2
+
+_T = TypeVar("_T")
 
 
 class _MuteCommand(msgspec.Struct, forbid_unknown_fields=True):
@@ -315,3 +316,36 @@ def _whole(request: Request, name: str, default: int, most: int) -> int:
     if not (text.isdecimal() and text.isascii() and len(text) < 9 and 1 <= int(text) <= most):
         raise ValueError(f"{name}: write a whole number from 1 to {most}")
     return int(text)
+
+
+async def in_background(work: Callable[..., _T], *arguments: Any) -> _T:
+    """Run a function on a thread of its own and wait for what it returns or raises.
+
+    The thread is a daemon: one that waits for a dead network does not keep the process from
+    ending, as those of the loop's own executor would.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[_T] = loop.create_future()
+
+    def settle(result: _T | None, error: BaseException | None) -> None:
+        if done.cancelled():
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(result)  # type: ignore[arg-type] # None only where _T is None
+
+    def run() -> None:
+        result, failure = None, None
+        try:
+            result = work(*arguments)
+        except Exception as error:  # noqa: BLE001 - handed to whoever waits
+            failure = error
+        if not loop.is_closed():
+            try:
+                loop.call_soon_threadsafe(settle, result, failure)
+            except RuntimeError:  # it was closed meanwhile: nobody waits any more
+                return
+
+    threading.Thread(target=run, name="serd-dashboard-work", daemon=True).start()
+    return await done

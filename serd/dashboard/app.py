@@ -14,15 +14,22 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from serd.dashboard.api import CONFIRM_S, Api, answer, body_of
-from serd.dashboard.guard import Guard, client_of, cookie_name, refuse, sessions_of
-from serd.dashboard.sessions import SESSION_S, Sessions, Throttle
+from serd.dashboard.guard import (
+    SESSION_S,
+    Guard,
+    Sessions,
+    Throttle,
+    client_of,
+    cookie_name,
+    refuse,
+    sessions_of,
+)
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from serd.dashboard.broker import Switch, Watch
     from serd.dashboard.settings import Settings
-    from serd.dashboard.switch import Switch
-    from serd.dashboard.watch import Watch
 
 _log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from serd.dashboard.rooms import Rooms
+    from serd.dashboard.nodes import Rooms
     from serd.events.event import Event
 
 EVENTS_MAX: Final = 500

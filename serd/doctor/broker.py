@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from serd.doctor.finding import Finding, fail, failed, ok, skip, warn
+from serd.doctor.result import Finding, fail, failed, ok, skip, warn
 from serd.errors import ConfigError
 from serd.events.state import decode_state, microphone
 from serd.mqtt.access import Access

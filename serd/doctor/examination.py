@@ -10,13 +10,16 @@ from msgspec.structs import replace
 from serd.audio.factory import make_source
 from serd.daemon.mute import why_closed
 from serd.doctor.broker import WAY, check_broker, closed_by_broker
-from serd.doctor.configuration import check_configuration, check_hooks, check_quiet_hours
-from serd.doctor.finding import Finding, ok, skip, warn
-from serd.doctor.machine import check_clock, check_unit, daemons
-from serd.doctor.metrics import check_metrics
+from serd.doctor.configuration import (
+    check_configuration,
+    check_hooks,
+    check_metrics,
+    check_quiet_hours,
+)
+from serd.doctor.machine import check_clock, check_journal, check_unit, daemons, journal_in_use
 from serd.doctor.recognition import check_recognition, check_sensitivity, load_detector, load_model
+from serd.doctor.result import Finding, ok, skip, warn
 from serd.doctor.sound import check_device, check_permission, check_same_device, check_sound
-from serd.doctor.storage import check_journal, journal_in_use
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

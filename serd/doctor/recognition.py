@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import serd
 from serd.audio.file import read_mono16k
 from serd.audio.format import SAMPLE_RATE
-from serd.doctor.finding import Finding, fail, failed, ok, warn
+from serd.doctor.result import Finding, fail, failed, ok, warn
 from serd.errors import SerdError
 from serd.model.classifier import Classifier, Recogniser
 from serd.model.metadata import SENSITIVITIES

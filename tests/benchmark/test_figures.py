@@ -6,8 +6,7 @@ import msgspec
 import pytest
 
 from serd.benchmark import figures, material
-from serd.benchmark.figures import Figures, Percentiles, measure, one_line, percentiles
-from serd.benchmark.machine import describe
+from serd.benchmark.figures import Figures, Percentiles, describe, measure, one_line, percentiles
 from serd.config import SpeechConfig
 from serd.errors import UnavailableError
 from serd.speech import End, Segmenter, make_vad

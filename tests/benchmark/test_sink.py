@@ -8,7 +8,7 @@ import threading
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from serd.benchmark.sink import Sink
+from serd.benchmark.daemon import Sink
 
 WAIT_S = 20.0
 

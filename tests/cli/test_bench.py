@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from serd.benchmark.figures import Figures, Percentiles
-from serd.benchmark.machine import describe
+from serd.benchmark.figures import Figures, Percentiles, describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serd.cli.lines import STYLES, EventLines, bar, height
+from serd.cli.terminal import STYLES, EventFormatter, bar, height
 from serd.events.event import Event, make, model_ref
 from serd.model.decision import Prediction
 from serd.model.emotions import EMOTIONS, UNCERTAIN
@@ -42,7 +42,7 @@ def event(
 
 
 def test_line_on_a_narrow_terminal() -> None:
-    line = EventLines().line(event(), 80)
+    line = EventFormatter().format_event(event(), 80)
     assert line.plain == (
         "08:15:00  angry      83% █████   neutral    2  calm       2               -23 dB"
     )
@@ -50,7 +50,7 @@ def test_line_on_a_narrow_terminal() -> None:
 
 
 def test_line_on_a_wide_terminal() -> None:
-    line = EventLines(dates=True).line(event(), 110)
+    line = EventFormatter(dates=True).format_event(event(), 110)
     assert line.plain == (
         "2026-03-01 08:15:00  angry      83% ██████████    neutral   ▏      2  calm      ▏      2"
         "             ▅  -23 dB"
@@ -59,20 +59,20 @@ def test_line_on_a_wide_terminal() -> None:
 
 def test_line_on_a_terminal_that_has_only_ascii() -> None:
     for width in (80, 140):
-        line = EventLines(ascii_only=True).line(event(), width)
+        line = EventFormatter(ascii_only=True).format_event(event(), width)
         assert line.plain.isascii()
         assert line.cell_len == width
     assert (
-        EventLines(ascii_only=True)
-        .line(event(), 80)
+        EventFormatter(ascii_only=True)
+        .format_event(event(), 80)
         .plain.startswith("08:15:00  angry      83% #####   neutral ")
     )
 
 
 def test_the_others_do_not_repeat_the_emotion() -> None:
-    assert EventLines().line(event(), 140).plain.count("angry") == 1
+    assert EventFormatter().format_event(event(), 140).plain.count("angry") == 1
     # Where it abstains, all that could have been are others.
-    assert " sad " in EventLines().line(event(emotion="uncertain"), 80).plain
+    assert " sad " in EventFormatter().format_event(event(emotion="uncertain"), 80).plain
 
 
 @pytest.mark.parametrize(
@@ -83,11 +83,11 @@ def test_height(level: float, drawn: str) -> None:
 
 
 def test_nodes_are_shown_where_there_are_several() -> None:
-    lines = EventLines()
-    lines.expect("den")
-    assert "den" not in lines.line(event(), 80).plain
-    lines.expect("kitchen")
-    assert lines.line(event(), 80).plain.startswith("08:15:00  den      angry ")
+    lines = EventFormatter()
+    lines.add_node("den")
+    assert "den" not in lines.format_event(event(), 80).plain
+    lines.add_node("kitchen")
+    assert lines.format_event(event(), 80).plain.startswith("08:15:00  den      angry ")
 
 
 def test_every_emotion_has_its_colour() -> None:
@@ -113,10 +113,10 @@ def test_bar(share: float, drawn: str) -> None:
 def test_lines_fit_and_align(
     width: int, share: float, emotion: str, node: str, level: float
 ) -> None:
-    lines = EventLines()
-    lines.expect("another")
-    one = lines.line(event(node, emotion, share, level), width)
-    two = lines.line(event("another", "sad", 0.9), width)
+    lines = EventFormatter()
+    lines.add_node("another")
+    one = lines.format_event(event(node, emotion, share, level), width)
+    two = lines.format_event(event("another", "sad", 0.9), width)
     assert one.cell_len <= width
     assert one.plain.count("\n") == 0
     if width >= 60:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     Serd = Callable[..., Outcome]
 
+COMMANDS = cli.list_commands(click.Context(cli))
+
 
 def failing_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     @click.command()
@@ -91,11 +93,11 @@ def test_help_lists_every_command(serd: Serd) -> None:
     assert (code, err) == (0, "")
     rows = out.partition("Commands:\n")[2].splitlines()
     listed = [row.split()[0] for row in rows if row[2] != " "]
-    assert listed == list(cli.commands)
+    assert listed == COMMANDS
     assert "..." not in "".join(rows)  # whole sentences
 
 
-@pytest.mark.parametrize("name", [*cli.commands])
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_explains_itself(serd: Serd, name: str) -> None:
     code, out, _ = serd(name, "--help")
     assert code == 0
@@ -110,7 +112,7 @@ def test_every_command_explains_itself(serd: Serd, name: str) -> None:
         (["run", "--pace", "slow"], "Error: Invalid value for '--pace': 'slow' is not one of"),
         (["run", "--rate", "0"], "Error: Invalid value for '--rate': 0 is not in the range"),
         (["classify"], "Error: Missing argument 'PATH...'"),
-        (["history", "--since", "soon"], "Error: Invalid value for '--since': 'soon' is no moment"),
+        (["history", "--since", "soon"], "Invalid value for '--since': 'soon' is not a time"),
         (["config", "show", "--set", "x"], "serd: --set 'x' is not of the form KEY=VALUE"),
         (["history", "--json", "--csv"], "serd: --json, --csv and --plot exclude each other"),
         ([], "Usage: serd [OPTIONS] COMMAND"),

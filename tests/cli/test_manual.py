@@ -10,7 +10,7 @@ import click
 import pytest
 
 from serd.cli.main import cli
-from serd.cli.manual import pages, write
+from tools.docs.manual import pages, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 def commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
     yield name, command
     if isinstance(command, click.Group):
-        for sub_name, sub in command.commands.items():
+        context = click.Context(command)
+        for sub_name in command.list_commands(context):
+            sub = command.get_command(context, sub_name)
+            assert sub is not None
             yield from commands(sub, f"{name}-{sub_name}")
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from serd.audio.level import LevelMeter, Reading
 from serd.cli.meter import picture
-from serd.doctor.loudness import advise
+from serd.doctor.sound import advise
 from tests.system.node import SAMPLE
 from tests.terminal import terminal
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from serd.cli.moments import parse_moment
+from serd.cli.command import parse_moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,5 +57,5 @@ def test_moments(text: str, moment: str) -> None:
     "text", ["", "soon", "24", "h", "-3h", "25:00", "12:60", "2026-02-30", "2026", "999999999w"]
 )
 def test_no_moments(text: str) -> None:
-    with pytest.raises(ValueError, match="is no moment; write 24h, 7d, 14:30, yesterday,"):
+    with pytest.raises(ValueError, match="is not a time; write 24h, 7d, 14:30, yesterday,"):
         parse_moment(text, NOW)

@@ -7,8 +7,8 @@ import queue
 from typing import TYPE_CHECKING
 
 from serd.dashboard.app import make_app
+from serd.dashboard.broker import Watch
 from serd.dashboard.settings import Settings
-from serd.dashboard.watch import Watch
 from serd.errors import UnavailableError
 from serd.mqtt.commands import CorrectRequest, CorrectResult
 from serd.mqtt.messages import ClearedMessage, EventMessage, Message, MuteMessage, StatusMessage

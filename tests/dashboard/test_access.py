@@ -8,8 +8,16 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from serd.dashboard.guard import HEADERS, host_name
-from serd.dashboard.sessions import ATTEMPTS, REFILL_S, SESSION_S, SESSIONS_MAX, Sessions, Throttle
+from serd.dashboard.guard import (
+    ATTEMPTS,
+    HEADERS,
+    REFILL_S,
+    SESSION_S,
+    SESSIONS_MAX,
+    Sessions,
+    Throttle,
+    host_name,
+)
 from serd.dashboard.settings import Settings, is_loopback, read_token
 from serd.errors import UsageError
 from serd.events.corrections import Correction, CorrectionStore

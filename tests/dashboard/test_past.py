@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from serd.dashboard import past
-from serd.dashboard.past import Query, Seen, find, timeline
+from serd.dashboard import history as past
+from serd.dashboard.history import Query, Seen, find, timeline
 from serd.events.journal import Journal
 from tests.dashboard.making import made_day, made_event
 

@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 from starlette.testclient import TestClient
 
-from serd.dashboard.watch import Watch
+from serd.dashboard.broker import Watch
 from serd.events.event import encode
 from serd.mqtt.messages import StatusMessage
 from tests.broker import TIMEOUT_S, Mosquitto, Recorder, mosquitto, wait_until

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from serd.dashboard import rooms as rooms_module
+from serd.dashboard import nodes as rooms_module
 from serd.dashboard import stream as stream_module
-from serd.dashboard.rooms import Rooms
+from serd.dashboard.nodes import Rooms
 from serd.dashboard.stream import EVENTS_MAX, Hub
 from serd.events.event import encode
 from serd.mqtt.messages import (

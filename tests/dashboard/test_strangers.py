@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from serd.dashboard.connections import IDLE_MAX, IDLE_PER_ADDRESS, REQUEST_S
+from serd.dashboard.server import IDLE_MAX, IDLE_PER_ADDRESS, REQUEST_S
 from tests.broker import TIMEOUT_S, Mosquitto, mosquitto, wait_until
 from tests.dashboard.fakes import TOKEN
 from tests.dashboard.running import Dashboard

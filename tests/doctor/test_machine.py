@@ -120,7 +120,7 @@ def test_daemons_by_their_command_lines(
 @pytest.mark.broker
 @pytest.mark.slow
 def test_a_real_daemon_is_seen(tmp_path: Path) -> None:
-    from serd.doctor.storage import journal_in_use
+    from serd.doctor.machine import journal_in_use
 
     journal = tmp_path / "journal.db"
     assert not journal_in_use(journal)

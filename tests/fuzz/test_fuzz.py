@@ -27,10 +27,10 @@ from msgspec.structs import replace
 from paho.mqtt.enums import MQTTProtocolVersion
 from starlette.testclient import TestClient
 
-from serd.cli.lines import EventLines
+from serd.cli.terminal import EventFormatter
 from serd.config import MqttConfig
 from serd.config.loading import load
-from serd.dashboard.rooms import Rooms
+from serd.dashboard.nodes import Rooms
 from serd.errors import ConfigError, UsageError
 from serd.events.event import decode, encode
 from serd.events.state import encode_state
@@ -232,7 +232,7 @@ def packets(draw: st.DrawFn) -> bytes:
 def test_everything_a_follower_receives(version: MQTTProtocolVersion, stream: bytes) -> None:
     """Bytes on any topic, from the socket to the dashboard's rooms and the lines of `serd tail`."""
     follower = Follower(MqttConfig())
-    rooms, lines = Rooms(), EventLines()
+    rooms, lines = Rooms(), EventFormatter()
     link = Link(Access(MqttConfig()), "fuzz")
     link._begin(version)
     ours, theirs = socket.socketpair()
@@ -250,7 +250,7 @@ def test_everything_a_follower_receives(version: MQTTProtocolVersion, stream: by
                 continue
             msgspec.json.encode(taken[0].as_dict())
             if isinstance(message, EventMessage):
-                assert "\x1b" not in lines.line(message.event, 120).plain
+                assert "\x1b" not in lines.format_event(message.event, 120).plain
 
 
 # ---------------------------------------------------------------------------- native code

@@ -12,8 +12,7 @@ import pytest
 
 from serd.config import Hook
 from serd.events.event import decode
-from serd.hooks import Hooks
-from serd.hooks.hooks import WAITING_MAX
+from serd.hooks import QUEUE_MAX, Hooks
 from tests.broker import wait_until
 from tests.mqtt.samples import new_event
 
@@ -31,7 +30,7 @@ def appending(path: Path) -> tuple[str, ...]:
 
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    with caplog.at_level(logging.DEBUG, "serd.hooks.hooks"):
+    with caplog.at_level(logging.DEBUG, "serd.hooks"):
         yield caplog
 
 
@@ -69,10 +68,10 @@ def test_a_hook_that_hangs_blocks_nobody(tmp_path: Path, log: pytest.LogCaptureF
     # Of what the hanging one could not take, the newest waited until the end and were dropped too.
     assert stats.dropped >= 1000
     told = [sentence for sentence in warnings(log) if "hook 1 (sleep)" in sentence]
-    slow = "it is too slow for what it is asked to do; further ones are only counted"
+    slow = "its program is too slow for so many events; further ones are only counted"
     assert told == [
         f"hook 1 (sleep) missed an event: {slow}",
-        "hook 1 (sleep) was ended: serd ends",
+        "hook 1 (sleep) was ended: serd is stopping",
     ]
 
 
@@ -85,7 +84,7 @@ def test_the_oldest_are_dropped(tmp_path: Path) -> None:
     hooks.start()
     hooks.event(new_event(0))
     wait_until(lambda: not hooks._workers[0]._waiting)  # the first runs
-    events = [new_event(number) for number in range(WAITING_MAX + 3)]
+    events = [new_event(number) for number in range(QUEUE_MAX + 3)]
     for event in events:
         hooks.event(event)
     gate.touch()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from serd.hooks.process import KEPT_OUTPUT, run
+from serd.hooks import OUTPUT_MAX, run_program
 from serd.program import environment
 from tests.broker import wait_until
 
@@ -35,40 +35,40 @@ def alive(pid: int) -> bool:
 def test_the_payload_comes_on_standard_input(tmp_path: Path) -> None:
     out = tmp_path / "out"
     code = "import sys, pathlib; pathlib.Path(sys.argv[1]).write_bytes(sys.stdin.buffer.read())"
-    outcome = run(python(code, str(out)), PAYLOAD, timeout_s=30)
-    assert (outcome.trouble, outcome.output) == (None, "")
+    result = run_program(python(code, str(out)), PAYLOAD, timeout_s=30)
+    assert (result.failure, result.output) == (None, "")
     assert out.read_bytes() == PAYLOAD
 
 
 def test_arguments_are_no_shell_script(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     words = [f"$(touch {victim})", f"; touch {victim}", "`id`", "*"]
-    outcome = run(["/bin/echo", *words], PAYLOAD, timeout_s=30)
-    assert outcome.output == " ".join(words)
+    result = run_program(["/bin/echo", *words], PAYLOAD, timeout_s=30)
+    assert result.output == " ".join(words)
     assert not victim.exists()
 
 
 def test_a_program_that_does_not_read() -> None:
     begun = time.monotonic()
-    outcome = run(["/bin/true"], b"x" * 60_000, timeout_s=30)
-    assert outcome.trouble is None
+    result = run_program(["/bin/true"], b"x" * 60_000, timeout_s=30)
+    assert result.failure is None
     assert time.monotonic() - begun < 30
 
 
 def test_a_program_that_closes_its_input_at_once() -> None:
     code = "import os, time; os.close(0); time.sleep(0.2)"
-    assert run(python(code), PAYLOAD, timeout_s=30).trouble is None
+    assert run_program(python(code), PAYLOAD, timeout_s=30).failure is None
 
 
 @pytest.mark.parametrize("code", [1, 42])
 def test_exit_codes(code: int) -> None:
-    outcome = run(python(f"print('sorry'); raise SystemExit({code})"), PAYLOAD, timeout_s=30)
-    assert (outcome.trouble, outcome.output) == (f"left with {code}", "sorry")
+    result = run_program(python(f"print('sorry'); raise SystemExit({code})"), PAYLOAD, timeout_s=30)
+    assert (result.failure, result.output) == (f"left with {code}", "sorry")
 
 
 def test_a_crash() -> None:
-    outcome = run(python("import os; os.kill(os.getpid(), 11)"), PAYLOAD, timeout_s=30)
-    assert outcome.trouble == "was killed by SIGSEGV"
+    result = run_program(python("import os; os.kill(os.getpid(), 11)"), PAYLOAD, timeout_s=30)
+    assert result.failure == "was killed by SIGSEGV"
 
 
 @pytest.mark.parametrize(
@@ -81,22 +81,22 @@ def test_a_crash() -> None:
     ],
 )
 def test_what_cannot_be_started(name: str, reason: str) -> None:
-    assert run([name], PAYLOAD, timeout_s=30).trouble == f"cannot be started: {reason}"
+    assert run_program([name], PAYLOAD, timeout_s=30).failure == f"cannot be started: {reason}"
 
 
 def test_a_slow_program_is_ended() -> None:
     begun = time.monotonic()
-    outcome = run(python("print('begun', flush=True); import time; time.sleep(600)"), PAYLOAD,
-                  timeout_s=1.5)  # fmt: skip
-    assert outcome.trouble == "was ended: it took longer than 1.5 s"
-    assert outcome.output == "begun"
+    code = "print('begun', flush=True); import time; time.sleep(600)"
+    result = run_program(python(code), PAYLOAD, timeout_s=1.5)
+    assert result.failure == "was ended: it took longer than 1.5 s"
+    assert result.output == "begun"
     assert time.monotonic() - begun >= 1.5
 
 
 def test_a_program_that_will_not_go_is_killed() -> None:
     code = "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True)"
-    outcome = run(python(f"{code}; time.sleep(600)"), PAYLOAD, timeout_s=1.5)
-    assert outcome.trouble == "was ended: it took longer than 1.5 s"
+    result = run_program(python(f"{code}; time.sleep(600)"), PAYLOAD, timeout_s=1.5)
+    assert result.failure == "was ended: it took longer than 1.5 s"
 
 
 def test_a_polite_program_may_tidy_up() -> None:
@@ -106,8 +106,8 @@ def test_a_polite_program_may_tidy_up() -> None:
         "print('ready', flush=True)\n"
         "time.sleep(600)"
     )
-    outcome = run(python(code), PAYLOAD, timeout_s=3)
-    assert outcome.output == "ready tidy"
+    result = run_program(python(code), PAYLOAD, timeout_s=3)
+    assert result.output == "ready tidy"
 
 
 @pytest.mark.parametrize("wait", [True, False], ids=["out of time", "leaves it behind"])
@@ -124,44 +124,46 @@ def test_what_it_forks_ends_with_it(wait: bool, tmp_path: Path) -> None:
         f"time.sleep({600 if wait else 0})"
     )
     # The child holds the output pipe open: whoever waited for its end would wait ten minutes.
-    outcome = run(python(code, str(note)), PAYLOAD, timeout_s=3 if wait else 60)
-    assert (outcome.trouble is not None) is wait
+    result = run_program(python(code, str(note)), PAYLOAD, timeout_s=3 if wait else 60)
+    assert (result.failure is not None) is wait
     child = int(note.read_text())
     wait_until(lambda: not alive(child))
 
 
 def test_endless_output_is_read_and_thrown_away() -> None:
     code = "import sys\nfor _ in range(4000): sys.stdout.write('spam ' * 100)"
-    outcome = run(python(code), PAYLOAD, timeout_s=60)
-    assert outcome.trouble is None
-    assert outcome.output.startswith("spam spam")
-    assert len(outcome.output) <= KEPT_OUTPUT
+    result = run_program(python(code), PAYLOAD, timeout_s=60)
+    assert result.failure is None
+    assert result.output.startswith("spam spam")
+    assert len(result.output) <= OUTPUT_MAX
 
 
 def test_output_cannot_write_to_the_terminal() -> None:
-    outcome = run(python(r"print('a\x1b[31mb\nc')"), PAYLOAD, timeout_s=30)
-    assert outcome.output == "a?[31mb c"
+    result = run_program(python(r"print('a\x1b[31mb\nc')"), PAYLOAD, timeout_s=30)
+    assert result.output == "a?[31mb c"
 
 
-def test_giving_up_ends_it() -> None:
+def test_cancelling_ends_it() -> None:
     stop = threading.Event()
     threading.Timer(0.3, stop.set).start()
-    outcome = run(["/bin/sleep", "600"], PAYLOAD, timeout_s=300, give_up=stop.is_set)
-    assert (outcome.abandoned, outcome.trouble) == (True, "was ended: serd ends")
+    result = run_program(["/bin/sleep", "600"], PAYLOAD, timeout_s=300, cancelled=stop.is_set)
+    assert (result.cancelled, result.failure) == (True, "was ended: serd is stopping")
 
 
 def test_it_has_a_session_of_its_own() -> None:
-    outcome = run(python("import os; print(os.getsid(0), os.getpid())"), PAYLOAD, timeout_s=30)
-    session, pid = outcome.output.split()
+    result = run_program(
+        python("import os; print(os.getsid(0), os.getpid())"), PAYLOAD, timeout_s=30
+    )
+    session, pid = result.output.split()
     assert session == pid != str(os.getsid(0))
 
 
 def test_the_environment_holds_no_setting_and_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERD_MQTT__PASSWORD", "hush")
     monkeypatch.setenv("LANG", "C.UTF-8")
-    outcome = run(["/usr/bin/env"], PAYLOAD, timeout_s=30)
-    assert "hush" not in outcome.output
-    assert "LANG=C.UTF-8" in outcome.output
+    result = run_program(["/usr/bin/env"], PAYLOAD, timeout_s=30)
+    assert "hush" not in result.output
+    assert "LANG=C.UTF-8" in result.output
     assert environment({}) == {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     }
@@ -177,16 +179,16 @@ def children() -> set[str]:
 
 
 def test_no_handles_or_children_are_left() -> None:
-    run(["/bin/true"], PAYLOAD, timeout_s=30)
+    run_program(["/bin/true"], PAYLOAD, timeout_s=30)
     before = sorted(Path("/proc/self/fd").iterdir()), children()
     for command in (["/bin/true"], ["no-such-program"], ["/bin/sleep", "9"]):
-        run(command, PAYLOAD, timeout_s=0.2)
+        run_program(command, PAYLOAD, timeout_s=0.2)
     assert (sorted(Path("/proc/self/fd").iterdir()), children()) == before
 
 
 def test_the_signal_names() -> None:
     code = f"import os; os.kill(os.getpid(), {int(signal.SIGRTMIN) + 1})"
     assert (
-        run(python(code), PAYLOAD, timeout_s=30).trouble
+        run_program(python(code), PAYLOAD, timeout_s=30).failure
         == f"was killed by signal {int(signal.SIGRTMIN) + 1}"
     )

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from serd.config import Hook
-from serd.hooks.rule import Rule
+from serd.hooks import Rule
 from tests.mqtt.samples import new_event
 
 HAPPY = new_event()  # happy, confidence 0.3
@@ -28,25 +28,25 @@ def test_emotion_and_confidence(
     settings = msgspec.convert(
         {"command": ["x"], "emotion": emotion, "min_confidence": min_confidence}, Hook
     )
-    assert Rule(settings).wants(HAPPY, 0.0) is wanted
+    assert Rule(settings).matches(HAPPY, 0.0) is wanted
 
 
 def test_uncertain_is_an_emotion_of_its_own() -> None:
     uncertain = msgspec.structs.replace(HAPPY, emotion="uncertain")
-    assert not Rule(Hook(command=("x",), emotion=("happy",))).wants(uncertain, 0.0)
-    assert Rule(Hook(command=("x",), emotion=("uncertain",))).wants(uncertain, 0.0)
-    assert Rule(Hook(command=("x",))).wants(uncertain, 0.0)
+    assert not Rule(Hook(command=("x",), emotion=("happy",))).matches(uncertain, 0.0)
+    assert Rule(Hook(command=("x",), emotion=("uncertain",))).matches(uncertain, 0.0)
+    assert Rule(Hook(command=("x",))).matches(uncertain, 0.0)
 
 
 def test_cooldown_begins_with_a_run_and_not_with_what_was_not_wanted() -> None:
     rule = Rule(Hook(command=("x",), emotion=("happy",), cooldown_s=10))
     sad = msgspec.structs.replace(HAPPY, emotion="sad")
     wanted = [
-        rule.wants(event, now)
+        rule.matches(event, now)
         for event, now in [(sad, 0.0), (HAPPY, 1.0), (HAPPY, 10.9), (HAPPY, 11.0), (HAPPY, 20.9)]
     ]
     assert wanted == [False, True, False, True, False]
 
 
 def test_the_first_event_is_wanted_however_young_the_clock() -> None:
-    assert Rule(Hook(command=("x",), cooldown_s=86_400)).wants(HAPPY, 0.0)
+    assert Rule(Hook(command=("x",), cooldown_s=86_400)).matches(HAPPY, 0.0)

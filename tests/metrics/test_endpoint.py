@@ -18,7 +18,7 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_fd_to_metric_families
 
 from serd.config.loading import load
-from serd.doctor.metrics import check_metrics
+from serd.doctor.configuration import check_metrics
 from serd.metrics.figures import FIGURES
 from tests.broker import Recorder, free_port, mosquitto, wait_until
 from tests.faults.talk import Talk

@@ -285,8 +285,8 @@ def test_corrections_of_another_model_are_set_aside(
         shown = run_serd(
             *here(tmp_path), "--set", "model.path=permissive", "personal", "show", home=tmp_path
         )
-        assert "2 corrections set aside: another model" in shown.stdout
-        assert "1 correction set aside: the present model has no such emotion" in shown.stdout
+        assert "2 corrections set aside: made with another model" in shown.stdout
+        assert "1 correction set aside: the current model has no such emotion" in shown.stdout
 
 
 def test_corrections_are_taken_to_another_machine(

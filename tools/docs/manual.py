@@ -1,6 +1,6 @@
-"""Manual pages made of the help: ``python -m serd.cli.manual FOLDER`` writes one for each command.
+"""Manual pages made from ``--help``: ``python -m tools.docs.manual FOLDER``, one per command.
 
-The markup is that of man(7). Nothing is written twice: what a page says is what ``--help`` says.
+The markup is that of man(7).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _pages(command: click.Command, context: click.Context) -> Iterator[tuple[str
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
             sub = command.get_command(context, name)
-            assert sub is not None  # noqa: S101 - it is in the list
+            assert sub is not None
             with click.Context(sub, info_name=name, parent=context) as inner:
                 yield from _pages(sub, inner)
 
@@ -84,7 +84,7 @@ def _page(command: click.Command, context: click.Context, title: str) -> str:
         lines.append(".SH COMMANDS")
         for name in command.list_commands(context):
             sub = command.get_command(context, name)
-            assert sub is not None  # noqa: S101
+            assert sub is not None
             see = f"{title}-{name}"
             lines += [".TP", f".BR {_roff(see)} (1)", _roff(sub.get_short_help_str(200))]
     lines.append(".SH OPTIONS")
