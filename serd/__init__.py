@@ -4,7 +4,7 @@
 >>> Classifier.load().classify(samples, 16_000).emotion
 'happy'
 
-``import serd`` itself loads nothing; what is named here comes when it is first used.
+``import serd`` loads nothing; each name below is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ __all__ = [
     "__version__",
 ]
 
-_ROOMS = {
+_MODULES = {
     "Classifier": "serd.model.classifier",
     "Prediction": "serd.model.decision",
     "SamplesError": "serd.model.classifier",
     "Stream": "serd.model.classifier",
 }
-"""Where a name comes from, if not from ``serd.errors``."""
+"""The module of each name that is not in ``serd.errors``."""
 
 
 def __getattr__(name: str) -> object:
@@ -57,7 +57,7 @@ def __getattr__(name: str) -> object:
     if name == "__version__":
         value: object = importlib.import_module("serd.version").VERSION
     else:
-        value = getattr(importlib.import_module(_ROOMS.get(name, "serd.errors")), name)
+        value = getattr(importlib.import_module(_MODULES.get(name, "serd.errors")), name)
     globals()[name] = value
     return value
 

@@ -1,4 +1,4 @@
-"""The program ``serd``, and ``python -m serd``: its first line takes Ctrl-C."""
+"""Entry point of ``serd`` and ``python -m serd``; handles Ctrl-C from its first line."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import sys
 
 
 def main() -> int:
-    """Run the command line of this process; the exit code."""
-    # What serd.interruption.begin() does, before even that is imported.
+    """Run the command line; returns the exit code."""
+    # As serd.interruption.begin(), before even that is imported.
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     from serd.cli.main import main as run  # noqa: PLC0415 - after the line above
 

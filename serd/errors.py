@@ -1,17 +1,17 @@
-"""The errors that serd raises on purpose, as a tree.
+"""The exceptions that serd raises deliberately.
 
 ::
 
-    SerdError                 exit 70   a bug, unless a subclass says otherwise
-    ├── UsageError            exit 2    the command line asks for something that makes no sense
+    SerdError                 exit 70   a bug, unless a subclass states otherwise
+    ├── UsageError            exit 2    the command line makes no sense
     ├── InputError            exit 66   an input file is missing or cannot be read
-    ├── UnavailableError      exit 69   a device, broker or disk that is needed is not there
-    ├── ConfigError           exit 78   the configuration is wrong
-    └── ModelError            exit 78   the model file is not one that serd can use
+    ├── UnavailableError      exit 69   a device, broker or disk is missing
+    ├── ConfigError           exit 78   the configuration is invalid
+    └── ModelError            exit 78   the model file is unusable
 
-Each carries a sentence for a person and, where there is one, a remedy. The command line prints
-both on stderr and leaves with ``exit_code`` (the numbers are those of BSD's ``sysexits.h``); a
-traceback is shown only with ``--debug``.
+Each carries a sentence for the user and, if there is one, a remedy. The command line prints both on
+stderr and exits with ``exit_code`` (numbers from BSD's ``sysexits.h``); tracebacks appear only with
+``--debug``.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from __future__ import annotations
 import os
 from typing import ClassVar
 
-from serd.harmless import harmless
+from serd.escaping import escape_controls
 
 
 def shown(name: str | os.PathLike[str]) -> str:
-    """A file's name for people: what would not print, or would move a terminal, is escaped."""
-    return harmless(os.fspath(name))
+    """A file name for messages, with unprintable characters escaped."""
+    return escape_controls(os.fspath(name))
 
 
 class SerdError(Exception):
-    """Base of every error that serd raises on purpose.
+    """Base class of the exceptions that serd raises deliberately.
 
     Args:
-        message: One sentence that says what is wrong, naming file, key or device and the value.
-        remedy: What the person can do about it, if that is known.
+        message: One sentence that says what is wrong, naming the file, key or device and the value.
+        remedy: What the user can do about it, if known.
     """
 
     exit_code: ClassVar[int] = 70
@@ -47,24 +47,24 @@ class SerdError(Exception):
 
 
 class UsageError(SerdError):
-    """The command line asks for something that makes no sense."""
+    """The command line makes no sense."""
 
     exit_code = 2
 
 
 class InputError(SerdError):
-    """An input file is missing, empty or not readable as audio."""
+    """An input file is missing, empty or unreadable."""
 
     exit_code = 66
 
 
 class UnavailableError(SerdError):
-    """Something outside serd that is needed is not there: device, broker, disk.
+    """A resource outside serd is not available: a device, broker or disk.
 
     Args:
         message: See :class:`SerdError`.
         remedy: See :class:`SerdError`.
-        retry_s: Seconds before which another attempt makes no sense, or does harm.
+        retry_s: Seconds to wait before another attempt; an earlier one is pointless or does harm.
     """
 
     exit_code = 69
@@ -75,12 +75,12 @@ class UnavailableError(SerdError):
 
 
 class ConfigError(SerdError):
-    """The configuration is wrong: the message names file, key, value and what is allowed."""
+    """The configuration is invalid; the message names file, key, value and what is allowed."""
 
     exit_code = 78
 
 
 class ModelError(SerdError):
-    """The model file is not one that serd can use; the message says what is wrong with it."""
+    """The model file is unusable; the message says what is wrong with it."""
 
     exit_code = 78

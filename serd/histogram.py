@@ -1,4 +1,4 @@
-"""Counts values by size: what a Prometheus histogram shows, without its library."""
+"""A histogram as Prometheus shows it, without its library."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a histogram has counted."""
+    """A snapshot of a histogram."""
 
     bounds: tuple[float, ...]
-    """Upper bounds of the buckets, rising; a last bucket without a bound follows."""
+    """Upper bounds of the buckets, ascending; a last, unbounded bucket follows."""
     cumulative: tuple[int, ...]
-    """For each bucket, the values up to its bound; the last is the number of all values."""
+    """Number of values up to each bound; the last is the number of all values."""
     total: float
     """The sum of all values."""
 
 
 class Histogram:
-    """A histogram that one thread fills and another reads; an observation costs a microsecond.
+    """A thread-safe histogram; an observation costs about a microsecond.
 
     Args:
-        bounds: Upper bounds of the buckets, rising, each belonging to its own bucket.
+        bounds: Upper bounds of the buckets, ascending and inclusive.
     """
 
     __slots__ = ("_bounds", "_counts", "_lock", "_total")
@@ -47,7 +47,7 @@ class Histogram:
             self._total += value
 
     def counts(self) -> Counts:
-        """What has been counted so far."""
+        """A snapshot."""
         with self._lock:
             counts, total = tuple(self._counts), self._total
         return Counts(bounds=self._bounds, cumulative=tuple(accumulate(counts)), total=total)

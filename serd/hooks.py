@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from serd.child_process import ending, environment, signal_group
 from serd.events.event import encode
-from serd.program import ending, environment, signal_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

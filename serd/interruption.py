@@ -1,11 +1,11 @@
-"""Ctrl-C, from the first line of serd to its last: exit code 130, and no traceback.
+"""Ctrl-C at any moment: exit code 130, and no traceback.
 
-Before a command begins and after it has ended there is nothing to clean up, so the process leaves
-at once. In between, the first Ctrl-C is a ``KeyboardInterrupt``, so that temporary folders go and
-the terminal is as it was; the second leaves at once. Commands that run until they are stopped take
-the signal themselves (:mod:`serd.daemon.process`).
+Before a command starts and after it has ended there is nothing to clean up, so the process exits at
+once. In between, the first Ctrl-C raises ``KeyboardInterrupt``, so that temporary folders are
+removed and the terminal is restored; the second exits at once. Commands that run until they are
+stopped handle the signal themselves (:mod:`serd.daemon.process`).
 
-Only programs use this; whoever imports serd as a library keeps the signals.
+Only the command line uses this; importing serd as a library changes no signal handler.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ if TYPE_CHECKING:
     from types import FrameType
 
 INTERRUPTED: Final = 130
-"""128 + SIGINT, as a shell says it."""
+"""128 + SIGINT, as shells report it."""
 
 _AGAIN_S: Final = 0.02
 
 
 def leave_at_once(_number: int = 0, _frame: FrameType | None = None) -> None:
-    """End the process without a word; what is in its buffers stays there."""
+    """Exit the process silently, without flushing buffers."""
     os._exit(INTERRUPTED)
 
 
 def begin() -> None:
-    """From now on Ctrl-C leaves at once. For the main thread, before anything is imported."""
+    """Make Ctrl-C exit at once. For the main thread, before anything is imported."""
     signal.signal(signal.SIGINT, leave_at_once)
 
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """While it lasts, the first Ctrl-C is a ``KeyboardInterrupt``."""
+    """Inside, the first Ctrl-C raises ``KeyboardInterrupt``."""
     ignored = sys.unraisablehook
 
     def again(unraisable: Any) -> None:
-        # Raised where Python cannot hand it on (a callback from C, a destructor): it would print
-        # it and forget it. A moment later it comes where it can be raised.
+        # Raised where Python cannot propagate it (a callback from C, a destructor): Python would
+        # print and drop it. Sent again a moment later, it is raised where it can propagate.
         if not issubclass(unraisable.exc_type, KeyboardInterrupt):
             ignored(unraisable)
             return
@@ -66,7 +66,7 @@ def interruptible() -> Iterator[None]:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """While it lasts, Ctrl-C waits; processes started meanwhile never get it at all."""
+    """Inside, Ctrl-C is held back; processes started meanwhile never receive it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -1,9 +1,8 @@
-"""Words for people in their language: emotions, states, and a few sentences.
+"""Translations of what people see: emotions, states and a few sentences.
 
-Topics, events and JSON stay English. A language is one file, ``serd/locale/LANGUAGE.po``, in the
-format of gettext, which every translation editor reads; what it lacks is shown in English. Which
-one holds is said by the key ``language``, else by the environment (``LC_ALL``, ``LC_MESSAGES``,
-``LANG``), as gettext does it.
+Topics, events and JSON stay English. Each language is one gettext file,
+``serd/locale/LANGUAGE.po``; messages missing from it appear in English. The language is set by the
+key ``language``, or else by the environment (``LC_ALL``, ``LC_MESSAGES``, ``LANG``) as in gettext.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 FOLDER: Final = Path(__file__).parent / "locale"
-"""Where the languages lie."""
+"""Folder of the translations."""
 
 ENGLISH: Final = "en"
 
@@ -29,11 +28,11 @@ _QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 class Catalogue(gettext.NullTranslations):
-    """The words of one language, read from its file.
+    """The messages of one language.
 
     Args:
-        words: English to that language.
-        language: Its name, such as ``de``.
+        words: English message to translation.
+        language: Language code, such as ``de``.
     """
 
     def __init__(self, words: Mapping[str, str], language: str) -> None:
@@ -42,23 +41,23 @@ class Catalogue(gettext.NullTranslations):
         self.language = language
 
     def gettext(self, message: str) -> str:
-        """The message in that language; as it is where the file lacks it."""
+        """The translation of a message; the message itself if there is none."""
         return self.words.get(message) or message
 
 
 def many(count: int, one: str, more: str) -> str:
-    """A number of things, in the singular or the plural."""
+    """A count with its noun in the singular or plural."""
     return f"{count:,} {one if count == 1 else more}"
 
 
 def languages() -> list[str]:
-    """Those that there are, English first."""
+    """Codes of all available languages, English first."""
     return [ENGLISH, *sorted(path.stem for path in FOLDER.glob("*.po"))]
 
 
 @lru_cache(maxsize=8)
 def catalogue(language: str) -> Catalogue:
-    """The words of a language; English ones if there is no such language."""
+    """The catalogue of a language; English if it is not available."""
     path = FOLDER / f"{language}.po"
     if language == ENGLISH or language not in languages():
         return Catalogue({}, ENGLISH)
@@ -66,10 +65,10 @@ def catalogue(language: str) -> Catalogue:
 
 
 def chosen(setting: str | None, env: Mapping[str, str] | None = None) -> Catalogue:
-    """The words that somebody wants.
+    """The catalogue to use.
 
     Args:
-        setting: The key ``language``; None: as the environment says.
+        setting: The key ``language``; None: by the environment.
         env: Environment variables; the process's own if None.
     """
     env = os.environ if env is None else env
@@ -78,7 +77,7 @@ def chosen(setting: str | None, env: Mapping[str, str] | None = None) -> Catalog
 
 
 def best(wanted: Iterable[str]) -> str:
-    """The first of some languages that there is, as ``de`` for ``de_AT.UTF-8`` or ``de-CH``."""
+    """The first available language: ``de`` for ``de_AT.UTF-8`` or ``de-CH``."""
     there = languages()
     for name in wanted:
         short = re.split(r"[_.@-]", name.strip().lower())[0]
@@ -88,7 +87,7 @@ def best(wanted: Iterable[str]) -> str:
 
 
 def accepted(header: str) -> str:
-    """The language of an ``Accept-Language`` header that there is and is liked best."""
+    """The preferred available language of an ``Accept-Language`` header."""
     weighed = []
     for place, part in enumerate(header[:500].split(",")):
         name, _, quality = part.partition(";q=")
@@ -101,7 +100,7 @@ def accepted(header: str) -> str:
 
 
 def _read(text: str) -> dict[str, str]:
-    """The messages of a .po file without plurals and contexts; fuzzy ones are left out."""
+    """Parse a .po file without plurals and contexts; fuzzy messages are left out."""
     words: dict[str, str] = {}
     for block in re.split(r"\n\s*\n", text):
         if "#, fuzzy" in block:

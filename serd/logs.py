@@ -1,7 +1,7 @@
-"""Where log messages go: standard error, as lines for people, for systemd's journal, or as JSON.
+"""Logging to standard error: as lines for people, for systemd's journal, or as JSON.
 
-Under systemd a message begins with ``<N>``, its syslog priority, which the journal takes off again
-(sd-daemon(3)), and has no time, because the journal has its own.
+Under systemd a message starts with ``<N>``, its syslog priority, which the journal strips
+(sd-daemon(3)). It has no time stamp, because the journal adds its own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from serd.harmless import harmless
+from serd.escaping import escape_controls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,22 +31,22 @@ _PRIORITIES: Final = {
 }
 
 REPEAT_S: Final = 60.0
-"""A warning that others can provoke is repeated at most so often."""
+"""Minimum interval between repetitions of a warning that others can provoke."""
 
 _KEYS_MAX: Final = 64
 _OTHERS: Final = ""
 
 
 class RepeatedWarnings:
-    """Warnings that somebody else can provoke ten thousand times a second.
+    """Rate-limited warnings, for what an outsider can provoke ten thousand times a second.
 
-    The first of a kind is logged at once. Further ones are counted; the next line, a minute later
-    at the earliest, says how many there were. Kinds are bounded: what comes of further ones counts
-    as one kind. For one thread.
+    The first warning of a kind is logged at once. Further ones are counted, and the next line, a
+    minute later at the earliest, gives their number. The number of kinds is bounded; any further
+    ones share one kind. Not thread-safe.
 
     Args:
         logger: Where to log.
-        repeat_s: Seconds between two lines of one kind.
+        repeat_s: Minimum seconds between two lines of one kind.
         clock: Monotonic time in seconds.
     """
 
@@ -63,11 +63,11 @@ class RepeatedWarnings:
         self._kinds: dict[str, _Kind] = {}
 
     def warn(self, kind: str, text: str) -> None:
-        """Log a sentence, or count it if one of its kind was logged within the last minute.
+        """Log a warning, or count it if one of its kind was logged within the last minute.
 
         Args:
             kind: What it is about, for example a topic.
-            text: The sentence; printable, and without a full stop.
+            text: One printable sentence without a full stop.
         """
         now = self._clock()
         if kind not in self._kinds and len(self._kinds) >= _KEYS_MAX:
@@ -81,21 +81,21 @@ class RepeatedWarnings:
             return
         known.text = text
         known.count += 1
-        self._tell(known, now)
+        self._log_count(known, now)
 
     def flush(self) -> None:
-        """Say how many there were where a minute has passed; call it now and then."""
+        """Log the counts of kinds whose minute has passed; call it periodically."""
         now = self._clock()
         for known in self._kinds.values():
             if known.count:
-                self._tell(known, now)
+                self._log_count(known, now)
 
-    def _tell(self, known: _Kind, now: float) -> None:
-        since = now - known.told_at
+    def _log_count(self, known: _Kind, now: float) -> None:
+        since = now - known.logged_at
         if since < self._repeat_s:
             return
         text, count = known.text, known.count
-        known.told_at, known.count = now, 0
+        known.logged_at, known.count = now, 0
         if count == 1:
             self._logger.warning("%s", text)
         else:
@@ -105,17 +105,17 @@ class RepeatedWarnings:
         idle = [
             kind
             for kind, known in self._kinds.items()
-            if not known.count and now - known.told_at >= self._repeat_s
+            if not known.count and now - known.logged_at >= self._repeat_s
         ]
         for kind in idle:
             del self._kinds[kind]
 
 
 class _Kind:
-    __slots__ = ("count", "text", "told_at")
+    __slots__ = ("count", "logged_at", "text")
 
-    def __init__(self, told_at: float) -> None:
-        self.told_at = told_at
+    def __init__(self, logged_at: float) -> None:
+        self.logged_at = logged_at
         self.text = ""
         self.count = 0
 
@@ -127,12 +127,12 @@ def configure(
     stream: TextIO | None = None,
     env: Mapping[str, str] | None = None,
 ) -> None:
-    """Send the log of this process to standard error; earlier handlers are replaced.
+    """Log to standard error; replaces earlier handlers.
 
     Args:
-        settings: Level and format. The level is for serd's own messages; libraries speak up from
-            warnings on.
-        debug: Write everything, with tracebacks, whatever the level.
+        settings: Level and format. The level applies to serd's own messages; libraries log from
+            level warning.
+        debug: Log everything, with tracebacks, whatever the level.
         stream: Instead of standard error.
         env: Instead of the process's environment.
     """
@@ -146,7 +146,7 @@ def configure(
         handler.setFormatter(_LineFormatter(tracebacks=debug))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("serd").setLevel("DEBUG" if debug else settings.level.upper())
-    # A log that cannot be written (standard error closed) must not disturb the work.
+    # Failing to log (standard error is closed) must not disturb the work.
     logging.raiseExceptions = False
 
 
@@ -160,25 +160,25 @@ def connected_to_journal(stream: TextIO, env: Mapping[str, str]) -> bool:
 
 
 def node_of(record: logging.LogRecord) -> str:
-    """Whose message it is where one process has several nodes, by its thread; else empty."""
+    """The node that a message belongs to, by its thread; empty if the process has one node."""
     return (record.threadName or "").partition(" of ")[2]
 
 
 def _indented(text: str) -> str:
-    """What follows the first line shall not pass for a message of its own."""
+    """Indent all lines but the first, so that they do not look like messages of their own."""
     return text.replace("\n", "\n  ")
 
 
 class _Formatter(logging.Formatter):
-    """Adds what was raised to the message: its name in the same line, or all of it."""
+    """Appends the exception to the message: on the same line, or with its traceback."""
 
     def __init__(self, *, tracebacks: bool) -> None:
         super().__init__()
         self._tracebacks = tracebacks
 
     def text(self, record: logging.LogRecord) -> str:
-        # What is from outside shall neither command the terminal nor pass for a line of ours.
-        text = harmless(record.getMessage(), lines=True)
+        # Text from outside must not control the terminal or imitate a log line.
+        text = escape_controls(record.getMessage(), lines=True)
         if node := node_of(record):
             text = f"{node}: {text}"
         if record.exc_info and record.exc_info[1] is not None:
@@ -186,7 +186,7 @@ class _Formatter(logging.Formatter):
             if self._tracebacks:
                 text += "\n" + self.formatException(record.exc_info)
             else:
-                text += harmless(f": {type(error).__name__}: {error}")
+                text += escape_controls(f": {type(error).__name__}: {error}")
         return text
 
 

@@ -1,7 +1,7 @@
-"""The version of serd. It has no other home: pyproject.toml and the packages read it from here.
+"""The version of serd; pyproject.toml and the packages read it from here.
 
-A constant, because `importlib.metadata` would load 30 modules to find it: 13 ms of a start and half
-a megabyte; and because a clone may run in an environment that was set up for an earlier one.
+A constant, because `importlib.metadata` would load 30 modules to find it (13 ms and half a megabyte
+at start-up), and because a clone may run in an environment set up for an earlier version.
 """
 
 from __future__ import annotations

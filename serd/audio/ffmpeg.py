@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from serd.audio.format import NotPcmError, PcmStream, read_header
+from serd.child_process import PATH, PIECE, Child, environment
 from serd.config.secrets import scheme, scrubbed
 from serd.errors import InputError, UnavailableError
-from serd.program import PATH, PIECE, Child, environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -343,7 +343,7 @@ class PipeDecoder:
             os.close(self._writing)
 
     def read(self, timeout: float) -> bytes | None:
-        """As :meth:`serd.program.Child.read`."""
+        """As :meth:`serd.child_process.Child.read`."""
         return self._child.read(timeout)
 
     def end(self) -> str | None:

@@ -74,7 +74,7 @@ class PcmFormat(msgspec.Struct, frozen=True, kw_only=True):
         return WIDTHS[self.sample] * self.channels
 
     @property
-    def harmless(self) -> bool:
+    def escape_controls(self) -> bool:
         """Whether every sample is finite and within [-1, 1], because it was an integer."""
         return not self.sample.startswith("f")
 

@@ -17,9 +17,9 @@ from serd.audio.intake import Intake
 from serd.audio.level import FlatLine
 from serd.audio.rawcheck import RawCheck
 from serd.audio.source import Block, EndOfSource, SourceContext, SourceStats
+from serd.child_process import Child, ending, environment
 from serd.config.secrets import masked, scrubbed, with_login
 from serd.errors import UnavailableError
-from serd.program import Child, ending, environment
 
 if TYPE_CHECKING:
     from serd.config import AudioConfig

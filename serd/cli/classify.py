@@ -15,7 +15,7 @@ import click
 from serd.cli.command import Command, Invocation, pass_invocation
 from serd.cli.terminal import echo
 from serd.errors import InputError, UsageError, shown
-from serd.harmless import harmless
+from serd.escaping import escape_controls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -120,13 +120,13 @@ def _complain(error: InputError) -> None:
 def _json_line(finding: Finding) -> str:
     import msgspec
 
-    return harmless(json.dumps(msgspec.to_builtins(finding), ensure_ascii=False))
+    return escape_controls(json.dumps(msgspec.to_builtins(finding), ensure_ascii=False))
 
 
 def _plain(finding: Finding) -> str:
     """A line for pipes and files: the whole path, every score."""
     scores = " ".join(f"{name}={score:.2f}" for name, score in finding.scores.items())
-    return harmless(
+    return escape_controls(
         f"{finding.path}  {finding.start_s:8.2f} {finding.end_s:8.2f}  "
         f"{finding.emotion:<9} {finding.confidence:.2f}  {scores}"
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import click
 
-from serd.harmless import harmless
+from serd.escaping import escape_controls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,7 +76,7 @@ def echo(
         nl: End with a line feed.
         lead: Printed first and unchanged, for coloured words of our own.
     """
-    click.echo(lead + harmless(text, lines=lines), err=err, nl=nl)
+    click.echo(lead + escape_controls(text, lines=lines), err=err, nl=nl)
 
 
 def wrapped(text: str, indent: int, *, least: int) -> list[str]:
@@ -164,7 +164,7 @@ class LineFormatter:
         line.append(head)
         emotion, widest = result.emotion, self._widest
         style = STYLES.get(emotion, "")
-        line.append(f"  {self._tr(harmless(emotion)):<{widest}}", style)
+        line.append(f"  {self._tr(escape_controls(emotion)):<{widest}}", style)
         line.append(f" {result.confidence:4.0%} ")
         line.append(self._bar(result.confidence, 12 if wide else 6), style)
         level = f" {result.level_dbfs:4.0f} dB"
@@ -177,7 +177,7 @@ class LineFormatter:
         for name, score in others[:4]:
             if line.cell_len + widest + (11 if wide else 5) + len(level) > width:
                 break
-            line.append(f"  {self._tr(harmless(name)):<{widest}} ", "dim")
+            line.append(f"  {self._tr(escape_controls(name)):<{widest}} ", "dim")
             if wide:
                 line.append(self._bar(score, 5) + " ", STYLES.get(name, "") if not dim else "")
             line.append(f"{min(99, 100 * score):2.0f}", "dim")
@@ -229,7 +229,7 @@ class EventFormatter(LineFormatter):
         head = moment.strftime("%Y-%m-%d %H:%M:%S" if self._dates else "%H:%M:%S")
         if len(self._nodes) > 1:
             widest = min(max(map(len, self._nodes.values())), 16 if width >= _WIDE else 12)
-            title = harmless(self._nodes.get(event.node, event.node))
+            title = escape_controls(self._nodes.get(event.node, event.node))
             head += f"  {cut(title, widest):<{widest}}"
         return self.format(head, event, width, dim=dim)
 

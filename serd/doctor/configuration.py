@@ -7,12 +7,12 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from serd.child_process import environment
 from serd.daemon.mute import QuietTimes
 from serd.doctor.result import Finding, fail, failed, ok, warn
 from serd.errors import ConfigError
 from serd.mqtt.access import Access
 from serd.network import is_loopback
-from serd.program import environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,10 +17,10 @@ from serd.audio.format import SAMPLE_RATE
 from serd.audio.level import LevelMeter, Reading
 from serd.audio.process import read_password
 from serd.audio.source import EndOfSource, SourceStats
+from serd.child_process import environment
 from serd.config.secrets import masked
 from serd.doctor.result import Finding, fail, failed, ok, skip, warn
 from serd.errors import SerdError
-from serd.program import environment
 from serd.speech import End, Segmenter, Utterance
 
 if TYPE_CHECKING:

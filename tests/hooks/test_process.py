@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from serd.child_process import environment
 from serd.hooks import OUTPUT_MAX, run_program
-from serd.program import environment
 from tests.broker import wait_until
 
 PYTHON = sys.executable

@@ -1,8 +1,8 @@
-"""Other programs that serd starts: what they are given, how they are listened to and ended.
+"""Child processes: their environment, reading their output, ending them.
 
-A program never runs through a shell. It runs in a session of its own, so that Ctrl-C on the
-terminal of serd is not for it, and so that whatever it starts can be ended with it. (A process that
-leaves its group with ``setsid`` is on its own.)
+Children never run through a shell. Each runs in a session of its own, so that Ctrl-C in serd's
+terminal does not reach it, and so that whatever it starts can be ended with it. (A process that
+leaves its group with ``setsid`` escapes.)
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 PASSED_ON: Final = (
     "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR",
-    "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS",  # without these nothing reaches a desktop
+    "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS",  # needed to reach a desktop session
 )  # fmt: skip
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 GRACE_S: Final = 0.5
-"""Between the polite signal and the other one."""
+"""Time between SIGTERM and SIGKILL."""
 
 KEPT_ERRORS: Final = 4000
-"""Bytes of what a program says on standard error that are kept, the newest."""
+"""Bytes of standard error that are kept: the newest."""
 
 PIECE: Final = 65_536
-"""Bytes that are read at once: what a pipe holds."""
+"""Bytes read at once: the capacity of a pipe."""
 
 _LOOK_S: Final = 0.01
 
@@ -40,11 +40,11 @@ _LOOK_S: Final = 0.01
 def environment(
     env: Mapping[str, str] | None = None, *, more: Sequence[str] = ()
 ) -> dict[str, str]:
-    """The environment of a program: a few plain variables, and no setting or secret of serd's.
+    """The environment for a child: a few plain variables, none of serd's settings or secrets.
 
     Args:
         env: Where to take them from; this process's environment if None.
-        more: Beginnings of further variables' names that are passed on.
+        more: Prefixes of further variables to pass on.
     """
     env = os.environ if env is None else env
     kept = {name: env[name] for name in PASSED_ON if name in env}
@@ -53,14 +53,14 @@ def environment(
 
 
 def signal_group(pid: int, number: signal.Signals) -> None:
-    """Send a signal to a program and to all that it has started."""
-    # ProcessLookupError: all have gone. PermissionError: one has become another user (sudo).
+    """Send a signal to a child and everything it has started."""
+    # ProcessLookupError: all are gone. PermissionError: one has changed user (sudo).
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
 
 
 def ending(code: int) -> str:
-    """How a program ended, as the end of a sentence, from its return code."""
+    """How a process ended, as the end of a sentence, from its return code."""
     if code >= 0:
         return f"left with {code}"
     try:
@@ -70,19 +70,19 @@ def ending(code: int) -> str:
 
 
 class Child:
-    """A running program whose standard output is read, as it comes, by one thread.
+    """A running child whose standard output is read by one thread as it arrives.
 
-    Its standard error is kept, the newest of it, and never fills up.
+    The newest part of its standard error is kept, and its pipe never fills up.
 
     Args:
-        command: The program and its arguments.
+        command: Program and arguments.
         env: Its environment.
-        stdin: A file descriptor for its standard input; nothing to read if None.
-        pass_fds: File descriptors that it inherits beside the three.
+        stdin: File descriptor for its standard input; None: empty.
+        pass_fds: Further file descriptors that it inherits.
 
     Raises:
         OSError: It cannot be started.
-        ValueError: An argument holds a null character.
+        ValueError: An argument contains a null character.
     """
 
     def __init__(
@@ -118,20 +118,22 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Its process number, which is also its group's."""
+        """Its process id, which is also its group id."""
         return self._process.pid
 
     @property
     def said(self) -> str:
-        """The newest of what it wrote to standard error."""
+        """The newest part of what it wrote to standard error."""
         return self._said.decode(errors="replace")
 
     def read(self, timeout: float) -> bytes | None:
-        """Wait at most so many seconds for the next bytes of its standard output.
+        """Wait for the next bytes of its standard output.
+
+        Args:
+            timeout: Seconds.
 
         Returns:
-            Some bytes; none at all (``b""``) at the end of the output, or when :meth:`end` was
-            called; None if nothing came.
+            Some bytes; ``b""`` at the end of the output or after :meth:`end`; None on time-out.
         """
         deadline = time.monotonic() + timeout
         while True:
@@ -157,16 +159,16 @@ class Child:
         del self._said[:-KEPT_ERRORS]
 
     def wait(self, timeout: float) -> int | None:
-        """Its return code once it has ended; None if it has not ended in so many seconds."""
+        """Wait for it to end; returns its return code, or None after ``timeout`` seconds."""
         deadline = time.monotonic() + timeout
         while (code := self._code()) is None and time.monotonic() < deadline:
             time.sleep(_LOOK_S)
-        with contextlib.suppress(KeyError):  # what it said last
+        with contextlib.suppress(KeyError):  # its last words on standard error
             self._hear_errors()
         return code
 
     def _code(self) -> int | None:
-        """Its return code if it has ended, without reaping it: its number stays its own."""
+        """Its return code if it has ended, without reaping it, so that its id is not reused."""
         if self._process.returncode is not None:
             return self._process.returncode
         try:
@@ -178,14 +180,14 @@ class Child:
         return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
     def interrupt(self) -> None:
-        """Let a :meth:`read` that waits in another thread return, now and from now on."""
+        """Make :meth:`read` return, in another thread too, now and from now on."""
         with self._lock:
             self._ending = True
-            if not self._ended:  # else the descriptor may be another's by now
+            if not self._ended:  # otherwise the descriptor may be reused by now
                 os.write(self._waker, b"x")
 
     def end(self) -> None:
-        """End it and all that it has started: politely, then not. Not while another reads."""
+        """End it and everything it has started: SIGTERM, then SIGKILL. Not during a read."""
         self.interrupt()
         with self._lock:
             if self._ended:
@@ -193,7 +195,7 @@ class Child:
             self._ended = True
         signal_group(self.pid, signal.SIGTERM)
         self.wait(GRACE_S)
-        # Not reaped yet, so its number cannot be another's: what it left behind ends now.
+        # Not reaped yet, so its id cannot have been reused.
         signal_group(self.pid, signal.SIGKILL)
         self._process.wait()
         for stream in (self._process.stdout, self._process.stderr):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from serd.program import Child, ending, environment
+from serd.child_process import Child, ending, environment
 
 SLEEPS = "import time; time.sleep(600)"
 

@@ -19,7 +19,7 @@ import serd
 from serd import logs
 from serd.cli.terminal import EventFormatter
 from serd.config.schema import LogConfig
-from serd.harmless import harmless
+from serd.escaping import escape_controls
 from tests.events.making import event
 from tests.system.node import SAMPLE, run_serd
 
@@ -34,17 +34,17 @@ COMMANDS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]")
 
 @given(st.text())
 def test_nothing_is_left_that_a_terminal_obeys(text: str) -> None:
-    said = harmless(text)
+    said = escape_controls(text)
     assert said.isprintable() or not COMMANDS.search(said)
     assert "\n" not in said
-    assert harmless(said) == said
-    assert not COMMANDS.search(harmless(text, lines=True).replace("\t", ""))
-    assert json.loads(harmless(json.dumps(text, ensure_ascii=False))) == text
+    assert escape_controls(said) == said
+    assert not COMMANDS.search(escape_controls(text, lines=True).replace("\t", ""))
+    assert json.loads(escape_controls(json.dumps(text, ensure_ascii=False))) == text
 
 
 def test_what_people_write_stays_as_it_is() -> None:
     for text in ("Küche", "寝室", "Ванная 🛁", "a\\u001b", "it's 20 °C"):
-        assert harmless(text) == text
+        assert escape_controls(text) == text
 
 
 def test_an_event_of_a_hostile_node() -> None:
