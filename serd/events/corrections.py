@@ -139,7 +139,7 @@ class CorrectionStore:
             if row is None:
                 return None
             found = connection.execute(
-                f"{rows.SELECT} WHERE e.key > ? AND e.key < ? {condition} "
+                f"{rows.select(connection)} WHERE e.key > ? AND e.key < ? {condition} "
                 "ORDER BY e.key DESC LIMIT 1",
                 (rows.key(row[0], 0), rows.key(row[0] + 1, 0), *values),
             ).fetchone()

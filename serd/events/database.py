@@ -11,12 +11,15 @@ what is written.
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import sqlite3
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
+
+import msgspec
 
 from serd.errors import ConfigError, SerdError, UnavailableError
 from serd.events import rows
@@ -26,8 +29,9 @@ from serd.events.retention import NodeRun
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-SCHEMA_VERSION: Final = 3
-"""``user_version`` of the files that this version writes."""
+SCHEMA_VERSION: Final = 4
+"""``user_version`` of the files that this version writes. A column that is only added does not
+raise it: see :func:`serd.events.rows.missing_columns`."""
 
 APPLICATION_ID: Final = 0x73657264
 """``application_id`` of a journal: "serd" in ASCII, which tells it from other SQLite files."""
@@ -80,30 +84,36 @@ CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE events (
-    key        INTEGER PRIMARY KEY, -- node << 40 | seq
-    id         BLOB NOT NULL,       -- UUIDv7, 16 bytes
-    started_ms INTEGER NOT NULL,    -- since 1970, UTC
-    length_ms  INTEGER NOT NULL,    -- ended - started
-    audio_ms   INTEGER NOT NULL,    -- duration_s
-    emotion    INTEGER NOT NULL,    -- index in EMOTIONS; behind the last: uncertain
-    scores     BLOB NOT NULL,       -- 8 x uint16, little-endian, 1/10000 each
-    valence    INTEGER NOT NULL,    -- 1/1000
-    arousal    INTEGER NOT NULL,    -- 1/1000
-    level      INTEGER NOT NULL,    -- 1/10 dBFS
-    model      INTEGER NOT NULL,    -- models.id
-    latency    INTEGER,             -- 1/10 ms; null until the first hand-over to MQTT
-    extra      BLOB,                -- fields that only some events have, MessagePack; see rows.py
-    node       INTEGER GENERATED ALWAYS AS (key >> 40) VIRTUAL,  -- nodes.id
-    seq        INTEGER GENERATED ALWAYS AS (key & 0xFFFFFFFFFF) VIRTUAL
-) STRICT;
 """
 
 _MIGRATIONS: Final[dict[int, str]] = {
     1: "ALTER TABLE events ADD COLUMN extra BLOB;",
     2: _CORRECTIONS,
+    3: """
+ALTER TABLE events RENAME COLUMN audio_ms TO duration_s;
+ALTER TABLE events RENAME COLUMN level TO level_dbfs;
+ALTER TABLE events RENAME COLUMN latency TO latency_ms;
+ALTER TABLE events ADD COLUMN utterance_emotion INTEGER;
+ALTER TABLE events ADD COLUMN utterance_scores BLOB;
+ALTER TABLE events ADD COLUMN gathered INTEGER;
+ALTER TABLE events ADD COLUMN prior INTEGER;
+ALTER TABLE events ADD COLUMN adapted INTEGER;
+ALTER TABLE events ADD COLUMN model_emotion INTEGER;
+ALTER TABLE events ADD COLUMN model_scores BLOB;
+UPDATE events SET
+    utterance_emotion = extra(extra, 'u', 0),
+    utterance_scores = extra(extra, 'u', 1),
+    gathered = extra(extra, 'g', 0),
+    prior = extra(extra, 'p', 0),
+    adapted = extra(extra, 'a', 0),
+    model_emotion = extra(extra, 'a', 1),
+    model_scores = extra(extra, 'a', 2)
+WHERE extra IS NOT NULL;
+ALTER TABLE events DROP COLUMN extra;
+""",
 }
-"""SQL that turns a file of the version that is the key into one of the next version."""
+"""SQL that turns a file of the version that is the key into one of the next version. None of it may
+derive from the code: it is about what earlier versions wrote."""
 
 
 _SUDO: Final = "run as the user that the daemon runs as; if it is the service's: with sudo"
@@ -135,7 +145,7 @@ class JournalLock:
             os.close(self._handle)
             raise UnavailableError(
                 f"the journal {journal} is in use by another serd",
-                remedy="stop the other one, or give this one its own journal.path",
+                remedy="stop or restart the other one, or give this one its own journal.path",
             ) from error
 
     def release(self) -> None:
@@ -161,13 +171,18 @@ def prepare(path: Path) -> None:
         raise _unwritable(path, error.strerror or str(error)) from error
 
 
-def open_for_writing(path: Path) -> sqlite3.Connection:
-    """Open a journal, making or migrating its tables.
+def open_for_writing(path: Path, *, locked: bool = False) -> sqlite3.Connection:
+    """Open a journal, creating or migrating its tables.
 
     Every commit is synced to the disk (``synchronous=FULL``) unless the caller says otherwise.
     In write-ahead-log mode SQLite's usual advice is NORMAL, which after a power cut may lose the
     last transactions. Here a lost one would be an event that subscribers have and the journal has
     not, whose ``seq`` would then be given to another event.
+
+    Args:
+        path: The journal's file, which exists.
+        locked: Whether the caller holds the `JournalLock`. Otherwise an older layout is migrated
+            only if nobody does, because a running daemon of that version could not write any more.
 
     Raises:
         UnavailableError: If it cannot be written.
@@ -188,7 +203,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         connection.execute(f"PRAGMA wal_autocheckpoint={_AUTOCHECKPOINT_PAGES}")
         connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
         connection.execute(f"PRAGMA journal_size_limit={_KEPT_LOG_BYTES}")
-        _migrate(connection)
+        _migrate(connection, path, locked=locked)
     except (sqlite3.Error, SerdError) as error:
         if connection is not None:
             connection.close()
@@ -349,28 +364,51 @@ def _check_identity(connection: sqlite3.Connection, path: Path) -> int:
     return int(version)
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
+def _migrate(connection: sqlite3.Connection, path: Path, *, locked: bool) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    while version < SCHEMA_VERSION:
-        script = _TABLES + _CORRECTIONS if version == 0 else _MIGRATIONS[version]
-        version = SCHEMA_VERSION if version == 0 else version + 1
-        try:
-            # One transaction: a crash leaves the old layout or the new one, nothing between.
-            connection.executescript(
-                f"BEGIN IMMEDIATE;{script}"
-                f"PRAGMA application_id={APPLICATION_ID};PRAGMA user_version={version};COMMIT;"
-            )
-        except sqlite3.Error:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
+    if version == SCHEMA_VERSION and not rows.missing_columns(connection):
+        return
+    lock = None if locked else JournalLock(path)
+    try:
+        connection.create_function("extra", 3, _extra, deterministic=True)
+        while version < SCHEMA_VERSION:
+            script = _TABLES + rows.TABLE + _CORRECTIONS if version == 0 else _MIGRATIONS[version]
+            version = SCHEMA_VERSION if version == 0 else version + 1
+            _run(connection, f"{script}PRAGMA application_id={APPLICATION_ID};", version)
+        missing = rows.missing_columns(connection)
+        _run(connection, "".join(f"{rows.add_column(column)};" for column in missing), version)
+    finally:
+        if lock is not None:
+            lock.release()
+
+
+def _run(connection: sqlite3.Connection, script: str, version: int) -> None:
+    """Change the layout in one transaction: a crash leaves the old one or the new one."""
+    try:
+        connection.executescript(f"BEGIN IMMEDIATE;{script}PRAGMA user_version={version};COMMIT;")
+    except sqlite3.Error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@functools.lru_cache(maxsize=1)  # asked for each part of a row
+def _decode_extra(packed: bytes) -> dict[str, Any]:
+    extra: dict[str, Any] = msgspec.msgpack.decode(packed)
+    return extra
+
+
+def _extra(packed: bytes | None, name: str, place: int) -> Any:
+    """Part of the column in which layouts 2 and 3 kept the optional fields, as MessagePack."""
+    found = None if packed is None else _decode_extra(packed).get(name)
+    return found[place] if isinstance(found, list) else found
 
 
 _SEQS: Final = "SELECT seq FROM events WHERE key > ? AND key < ? ORDER BY key"
 
 
 class JournalWriter:
-    """One connection, used by one thread at a time; the caller holds a lock.
+    """One connection, used by one thread at a time; the caller holds a lock and the `JournalLock`.
 
     Args:
         path: The journal's file, which exists.
@@ -382,7 +420,7 @@ class JournalWriter:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.connection = open_for_writing(path)
+        self.connection = open_for_writing(path, locked=True)
         self.connection.execute(f"PRAGMA busy_timeout={round(WRITER_BUSY_S * 1000)}")
         self.commits = 0
         """Transactions so far."""
@@ -473,8 +511,9 @@ class JournalWriter:
         Raises:
             UnavailableError: If it cannot be read.
         """
-        found = self._fetch("SELECT latency FROM events WHERE key = ?", (run.key(seq),))
-        return None if not found or found[0][0] is None else found[0][0] / 10
+        found = self._fetch("SELECT latency_ms FROM events WHERE key = ?", (run.key(seq),))
+        value = found[0][0] if found else None
+        return None if value is None else float(rows.unpack("latency_ms", value))
 
     def date_of(self, run: NodeRun, seq: int) -> int | None:
         """When an event began, ms since 1970; None if it is not there; errors as above."""
@@ -484,8 +523,8 @@ class JournalWriter:
     def stamp(self, run: NodeRun, seq: int, latency_ms: float) -> None:
         """Write an event's latency."""
         self.connection.execute(
-            "UPDATE events SET latency = ? WHERE key = ?",
-            (rows.latency_units(latency_ms), run.key(seq)),
+            "UPDATE events SET latency_ms = ? WHERE key = ?",
+            (rows.pack("latency_ms", latency_ms), run.key(seq)),
         )
 
     def set_acked(self, runs: Collection[NodeRun]) -> None:

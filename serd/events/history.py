@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from msgspec import UNSET
 
 from serd.events.database import explain, open_for_reading
-from serd.events.event import Event
-from serd.events.rows import SELECT, Row, emotion_code, key, to_event
+from serd.events.event import Event, ModelRef, Single
+from serd.events.payload import Definition, Field, fields
+from serd.events.rows import NODE, SEQ, STARTED_MS, Row, emotion_code, key, select, to_event
 from serd.model.emotions import EMOTIONS
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class History:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection = open_for_reading(path)
+        self._select = select(self._connection)
 
     def __enter__(self) -> Self:
         return self
@@ -100,7 +102,7 @@ class History:
                 raise ValueError(f"there is no emotion {emotion!r}") from None
             terms.append("e.emotion = :emotion")
         order = "DESC" if newest_first else "ASC"
-        sql = f"{SELECT} WHERE {' AND '.join(terms)} ORDER BY e.key {order} LIMIT :chunk"
+        sql = f"{self._select} WHERE {' AND '.join(terms)} ORDER BY e.key {order} LIMIT :chunk"
         streams = [
             self._stream(sql, {**values, "above": key(row, 0), "below": key(row + 1, 0)}, order)
             for row, name in self._node_rows()
@@ -117,7 +119,7 @@ class History:
         newest_first: bool,
     ) -> Iterator[Event]:
         left = limit
-        for row in heapq.merge(*streams, key=lambda row: row[3], reverse=newest_first):
+        for row in heapq.merge(*streams, key=lambda row: row[STARTED_MS], reverse=newest_first):
             if left == 0:
                 return
             event = to_event(row)
@@ -132,7 +134,7 @@ class History:
             yield from rows
             if len(rows) < _CHUNK:
                 return
-            values[bound] = key(rows[-1][15], rows[-1][1])
+            values[bound] = key(rows[-1][NODE], rows[-1][SEQ])
 
     def _node_rows(self) -> list[Row]:
         return self._fetch("SELECT id, name FROM nodes ORDER BY name", {})
@@ -144,9 +146,11 @@ class History:
             raise explain(error, self._path, reading=True) from error
 
 
-_NESTED: Final = frozenset({"schema", "scores", "model", "utterance", "model_scores"})
-_OPTIONAL: Final = ("gathered", "prior", "adapted", "model_emotion", "model_confidence")
-"""Fields that not every event has."""
+_ORDER: Final = (
+    "gathered", "prior", "adapted", "model_emotion", "model_confidence", "utterance",
+)  # fmt: skip
+"""The order in which the optional columns have always stood; new ones follow, so that whatever
+reads the table by position keeps working."""
 
 
 def csv_lines(events: Iterable[Event]) -> Iterator[str]:
@@ -161,17 +165,36 @@ def csv_lines(events: Iterable[Event]) -> Iterator[str]:
 
 
 def _rows(events: Iterable[Event]) -> Iterator[list[Any]]:
-    fields = [name for name in Event.__struct_fields__ if name not in _NESTED]
-    simple = [name for name in fields if name not in _OPTIONAL]
-    models = ("name", "version", "sha256")
-    head = [*simple, *EMOTIONS, *(f"model_{name}" for name in models)]
-    # New columns come last, so that what reads the table by place goes on working.
-    yield [*head, *_OPTIONAL, "utterance_emotion", "utterance_confidence"]
+    paths = _csv_columns()
+    yield [path[-1] if path[0] == "scores" else "_".join(path) for path in paths]
     for event in events:
-        cells = [getattr(event, name) for name in simple]
-        scores = [event.scores[name] for name in EMOTIONS]
-        optional = [getattr(event, name) for name in _OPTIONAL]
-        single = event.utterance
-        optional += [UNSET, UNSET] if single is UNSET else [single.emotion, single.confidence]
-        extra = [None if value is UNSET else value for value in optional]
-        yield [*cells, *scores, *(getattr(event.model, name) for name in models), *extra]
+        yield [_cell(event, path) for path in paths]
+
+
+def _csv_columns() -> list[tuple[str, ...]]:
+    """Where in an event each column is: the path of its names."""
+    required = [field for field in fields(Event) if not field.optional and field.name != "schema"]
+    plain = [(field.name,) for field in required if field.name not in {"scores", "model"}]
+    scores = [("scores", name) for name in EMOTIONS]
+    model = [("model", name) for name in ModelRef.__struct_fields__]
+    optional = {field.name: field for field in fields(Event) if field.optional}
+    rest: list[tuple[str, ...]] = []
+    for name in [*_ORDER, *(name for name in optional if name not in _ORDER)]:
+        field = optional[name]
+        nested = fields(Single) if Single in field.types else [field]
+        rest += [
+            (name,) if one is field else (name, one.name) for one in nested if not _is_scores(one)
+        ]
+    return [*plain, *scores, *model, *rest]
+
+
+def _is_scores(field: Field) -> bool:
+    definition = field.get(Definition)
+    return definition is not None and definition.name == "scores"
+
+
+def _cell(event: Event, path: tuple[str, ...]) -> Any:
+    value: Any = event
+    for name in path:
+        value = value[name] if isinstance(value, dict) else getattr(value, name, None)
+    return None if value is UNSET else value

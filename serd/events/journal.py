@@ -142,7 +142,8 @@ class Journal:
             undo.callback(self._writer.close)
             self._runs = self._writer.load_runs()
             self._models = self._writer.load_models()
-            self._reader = open_for_writing(self.path)
+            self._reader = open_for_writing(self.path, locked=True)
+            self._select = rows.select(self._reader)
             undo.pop_all()
 
     def _remember_clock(self) -> Dating:
@@ -266,7 +267,7 @@ class Journal:
         with self._read_lock:
             try:
                 found = self._reader.execute(
-                    f"{rows.SELECT} WHERE e.key > ? AND e.key < ? ORDER BY e.key LIMIT ?",
+                    f"{self._select} WHERE e.key > ? AND e.key < ? ORDER BY e.key LIMIT ?",
                     (run.key(floor), run.key(run.last + 1), limit),
                 ).fetchall()
             except sqlite3.Error as error:

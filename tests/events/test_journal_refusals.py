@@ -134,55 +134,6 @@ def test_a_journal_of_a_later_version_is_refused_and_left_alone(path: Path) -> N
     assert path.read_bytes() == before
 
 
-def test_an_older_journal_is_migrated_in_steps(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Journal(path) as journal:
-        appended = journal.append(event())
-    now = journal_file.SCHEMA_VERSION
-    monkeypatch.setattr(journal_file, "SCHEMA_VERSION", now + 2)
-    steps = {
-        now: "ALTER TABLE events ADD COLUMN two INTEGER;",
-        now + 1: "ALTER TABLE events RENAME COLUMN two TO three;",
-    }
-    monkeypatch.setattr(journal_file, "_MIGRATIONS", steps)
-    with pytest.raises(ConfigError, match="older version"):
-        History(path)
-    with Journal(path) as journal:
-        assert journal.unacked("kitchen") == [appended]
-    connection = sqlite3.connect(path)
-    assert connection.execute("PRAGMA user_version").fetchone() == (now + 2,)
-    assert connection.execute("SELECT three FROM events").fetchall() == [(None,)]
-    connection.close()
-
-
-def test_a_journal_of_the_first_layout_is_brought_up_to_date(path: Path) -> None:
-    with Journal(path) as journal:
-        appended = journal.append(event())
-    connection = sqlite3.connect(path)
-    connection.executescript(
-        "ALTER TABLE events DROP COLUMN extra; DROP TABLE corrections; PRAGMA user_version=1;"
-    )
-    connection.close()
-    with Journal(path) as journal:
-        gathered = journal.append(event(1, home=True, corrections=4))
-        assert journal.unacked("kitchen") == [appended, gathered]
-
-
-def test_a_migration_that_fails_leaves_the_old_journal(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with Journal(path) as journal:
-        appended = journal.append(event())
-    with monkeypatch.context() as patch:
-        now = journal_file.SCHEMA_VERSION
-        patch.setattr(journal_file, "SCHEMA_VERSION", now + 1)
-        broken = "ALTER TABLE events ADD COLUMN two INTEGER; DROP TABLE nothing;"
-        patch.setattr(journal_file, "_MIGRATIONS", {now: broken})
-        with pytest.raises(UnavailableError):
-            Journal(path)
-    with Journal(path) as journal:
-        assert journal.unacked("kitchen") == [appended]
-
-
 def test_a_second_daemon_is_refused_while_the_first_has_the_journal(path: Path) -> None:
     with Journal(path) as journal:
         journal.append(event())
