@@ -103,7 +103,7 @@ def test_the_log(kind: str, written: io.StringIO) -> None:
 
 
 def test_commands_print_in_one_place() -> None:
-    """Whatever a command prints goes through `echo`, which makes it harmless."""
+    """Whatever a command prints goes through `echo`, which escapes it."""
     folder = Path(serd.__file__).parent / "cli"
     for path in folder.glob("*.py"):
         if path.name != "colour.py":

@@ -74,7 +74,7 @@ class PcmFormat(msgspec.Struct, frozen=True, kw_only=True):
         return WIDTHS[self.sample] * self.channels
 
     @property
-    def escape_controls(self) -> bool:
+    def in_range(self) -> bool:
         """Whether every sample is finite and within [-1, 1], because it was an integer."""
         return not self.sample.startswith("f")
 
@@ -101,7 +101,7 @@ class PcmFormat(msgspec.Struct, frozen=True, kw_only=True):
             samples = np.frombuffer(data, np.uint8).astype(np.float32)
             samples -= np.float32(128.0)
             samples *= np.float32(2.0**-7)
-        elif self.harmless:
+        elif self.in_range:
             bits = 8 * WIDTHS[self.sample]
             samples = np.frombuffer(data, f"{order}i{bits // 8}").astype(np.float32)
             samples *= np.float32(2.0 ** (1 - bits))

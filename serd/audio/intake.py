@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def clean(frames: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Make samples harmless: NaN and infinities become 0, the rest is clipped to [-1, 1].
+    """Sanitise samples: NaN and infinities become 0, the rest is clipped to [-1, 1].
 
     One NaN would otherwise stay in the resampler's filter and in every mean after it.
 
@@ -149,20 +149,20 @@ class Intake:
         self._lost += samples
 
     def push(
-        self, frames: NDArray[np.float32], arrived: float, *, harmless: bool = False
+        self, frames: NDArray[np.float32], arrived: float, *, in_range: bool = False
     ) -> Block | None:
         """Take the next frames.
 
         Args:
             frames: float32[n, channels]; may be changed.
             arrived: ``time.monotonic()`` when the last of them was delivered.
-            harmless: They are known to be finite and within [-1, 1]: they were integers.
+            in_range: They are known to be finite and within [-1, 1]: they were integers.
 
         Returns:
             A block, or None while the resampler has nothing ready.
         """
         assert self._resampler is not None  # noqa: S101 - start() comes first
-        if not harmless:
+        if not in_range:
             frames = clean(frames)
         if not len(frames):
             return None

@@ -264,7 +264,7 @@ class ChildSource(SourceContext):
                 self._intake.skip(max(1, round(unheard)))
         self._arrived = now
         self._flat.feed(frames, pcm.rate)
-        return self._intake.push(frames, now, harmless=pcm.harmless)
+        return self._intake.push(frames, now, in_range=pcm.in_range)
 
     def close(self) -> None:
         """End the program, and with it the connection. A waiting ``read()`` ends."""

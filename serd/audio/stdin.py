@@ -201,7 +201,7 @@ class StdinSource(SourceContext):
             self._check = None
         frames = pcm.push(data)
         self._heard += len(frames)
-        return self._intake.push(frames, now, harmless=pcm.format.harmless)
+        return self._intake.push(frames, now, in_range=pcm.format.in_range)
 
     def _next(self, give_up: float) -> tuple[PcmStream, bytes | None]:
         """The next bytes, and what they are; as :meth:`_bytes`."""

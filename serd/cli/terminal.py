@@ -65,7 +65,7 @@ def colour_wanted() -> bool:
 def echo(
     text: str = "", *, err: bool = False, lines: bool = False, nl: bool = True, lead: str = ""
 ) -> None:
-    """Print text, with control characters in it made harmless.
+    """Print text, with its control characters escaped.
 
     Every command prints with this, or with `rich` text made by the classes below.
 
