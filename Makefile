@@ -18,7 +18,7 @@ APT_TEST := mosquitto mosquitto-clients pulseaudio pulseaudio-utils libasound2-p
             chromium chromium-driver ffmpeg \
             python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-good
 
-.PHONY: help run setup setup-test lint types test test-homeassistant test-fleet audit fuzz soak bench bench-micro bench-instructions bench-report bench-fleet train docs check-asyncapi man screenshots figures sample clean
+.PHONY: help run setup setup-test lint types test test-quick test-homeassistant test-fleet audit fuzz soak bench bench-micro bench-instructions bench-report bench-fleet train docs check-asyncapi man screenshots figures sample clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -49,7 +49,11 @@ $(VENV)/.setup-run: pyproject.toml packaging/requirements.lock packaging/build.l
 	@touch $@
 
 # pip leaves what is installed as it is where that will do, so the pinned versions are tested.
-$(VENV)/.setup-test: $(VENV)/.setup-run
+$(VENV)/.setup-dev: $(VENV)/.setup-run
+	$(PIP) install --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.setup-test: $(VENV)/.setup-dev
 	@$(call apt,$(APT_TEST))
 	$(PIP) install --no-build-isolation --editable '.[dev,test,train]'
 	@touch $@
@@ -83,6 +87,12 @@ TEST_JOBS ?= $(shell echo $$(($$(nproc) + 1)))
 
 test: lint types ## lint, types and every test, in TEST_JOBS processes
 	$(BIN)/pytest -n $(TEST_JOBS) --dist loadfile
+
+# What the quick suite leaves out, by the markers of pyproject.toml.
+QUICK := not (slow or broker or pulse or browser or tensorflow or corpora or postgres)
+
+test-quick: $(VENV)/.setup-dev ## every test that needs only the extra `dev`: under two minutes
+	$(BIN)/pytest -n $(shell nproc) --dist loadfile -m "$(QUICK)"
 
 test-homeassistant: setup-test ## the tests with a real Home Assistant (needs Python 3.13: HA_PYTHON)
 	$(BIN)/python -m tests.homeassistant.environment --venv $(HA_VENV) \

@@ -167,6 +167,7 @@ def test_wrong_usage(wrong: tuple[str, ...], says: str, serd: Serd, journal: Pat
     ("name", "begins"), [("a.png", b"\x89PNG"), ("b.svg", b"<?xml"), ("c.PDF", b"%PDF")]
 )
 def test_plot(name: str, begins: bytes, serd: Serd, journal: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
     code, out, err = serd("history", "--since", "7d", "--plot", tmp_path / name)
     assert (code, out) == (0, "")
     assert err.endswith(f"{name} shows 50 events\n")
@@ -178,6 +179,7 @@ def test_plot(name: str, begins: bytes, serd: Serd, journal: Path, tmp_path: Pat
 
 
 def test_plot_of_one_event_and_of_none(serd: Serd, journal: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
     assert serd("history", "--limit", "1", "--plot", tmp_path / "one.png").code == 0
     assert (tmp_path / "one.png").stat().st_size > 5000
     code, _, err = serd("history", "--emotion", "angry", "--plot", tmp_path / "none.png")
@@ -187,6 +189,7 @@ def test_plot_of_one_event_and_of_none(serd: Serd, journal: Path, tmp_path: Path
 
 
 def test_plot_where_nothing_can_be_written(serd: Serd, journal: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
     code, _, err = serd("history", "--plot", tmp_path / "no" / "such" / "folder" / "a.png")
     assert code == 69
     assert "cannot be written: No such file or directory" in err

@@ -22,6 +22,7 @@ def running_cluster() -> Iterator[Cluster]:
     """A PostgreSQL for all tests of this folder."""
     if find_postgres() is None:
         pytest.skip("PostgreSQL is not installed (`make test-fleet` installs it)")
+    pytest.importorskip("psycopg")
     with Cluster(durable=False) as cluster:
         yield cluster
 

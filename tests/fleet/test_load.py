@@ -107,6 +107,7 @@ def test_the_limit_of_files_is_raised_as_far_as_needed(monkeypatch: pytest.Monke
     assert asked == [(1200, 20_000)]
 
 
+@pytest.mark.postgres
 def test_the_cluster_is_gone_afterwards(cluster: Cluster) -> None:
     """The folder is private to its owner while it runs; nobody else may connect."""
     assert cluster.folder.stat().st_mode & 0o077 == 0

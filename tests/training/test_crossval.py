@@ -253,6 +253,7 @@ def test_a_cluster_that_is_not_there_is_named() -> None:
 
 
 def test_a_run_that_cannot_begin_says_why(tmp_path: Path) -> None:
+    pytest.importorskip("joblib")
     (recipe,) = plan(tiny_recipe(), folds=[1], seeds=[1], home=tmp_path)
     task = Task(
         recipe=recipe,

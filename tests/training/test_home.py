@@ -35,6 +35,8 @@ from training.recipe import CorpusUse, HomeUse, Sounds
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+pytest.importorskip("scipy")
+
 USE = HomeUse(
     corpora=("acted",),
     ordinary_share=0.6,

@@ -21,6 +21,8 @@ from training.recipe import Preparation
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytest.importorskip("joblib")
+
 FEATURES = FeatureParameters()
 SETTINGS = Preparation(speeds=(1.0, 0.88, 1.12))
 

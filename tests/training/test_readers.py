@@ -179,6 +179,7 @@ def test_every_word_stands_for_one_of_the_eight_classes() -> None:
 
 
 def test_a_corpus_without_speakers_is_a_cross_corpus_test(tmp_path: Path) -> None:
+    pytest.importorskip("joblib")
     import msgspec
 
     from tests.training.recipes import tiny_recipe

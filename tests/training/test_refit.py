@@ -64,6 +64,7 @@ def test_its_teacher_may_give_hints() -> None:
 def test_sounds_are_gathered_for_it_alone(
     synthetic_corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("joblib")
     monkeypatch.setattr(material, "training_sounds", lambda *_: ["rain"])
     recipe = tiny_recipe()
     sounds = Sounds(share=0.5, as_noise=0.0)

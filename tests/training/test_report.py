@@ -203,6 +203,7 @@ def test_probes_of_the_shipped_file_do_without_folds(alone: Sources) -> None:
 
 
 def test_the_same_figures_make_the_same_files(sources: Sources, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
     first, second = (write_card(sources, tmp_path / name / "card.md") for name in ("a", "b"))
     assert first.read_bytes() == second.read_bytes()
     drawn = sorted((tmp_path / "a" / "figures" / "model").iterdir())

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from training.prepare import Prepared
     from training.recipe import Recipe
 
+pytest.importorskip("joblib")
 
 TESTED = {1: ["02", "05"], 2: ["03", "06"], 5: ["01", "04"]}
 """The made-up speakers that the folds hold out; the other folds have none."""
