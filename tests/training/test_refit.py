@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+import pytest
 
 from tests.training.recipes import tiny_recipe
 from training import dataset as material
@@ -24,8 +25,6 @@ from training.recipe import (
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def test_everybody_but_the_test_speakers_is_trained_on() -> None:
