@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from serd.model.classifier import Classifier
-    from serd.offline import Finding
+    from serd.recordings import ClassifiedUtterance
     from training.corpora import Corpus
     from training.run import Run
 
@@ -51,7 +51,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     """``[n]``, mono, 16 kHz."""
     voiced: NDArray[np.bool_]
     """For each frame of 30 ms, whether the detector heard a voice."""
-    findings: tuple[Finding, ...]
+    utterances: tuple[ClassifiedUtterance, ...]
     """Utterances as `serd classify` finds them, in seconds of the recording."""
     times: NDArray[np.float64]
     """Middles of the sliding windows, seconds of the recording."""
@@ -84,13 +84,13 @@ def look(path: Path, model: str, *, start_s: float = 0.0, end_s: float | None = 
     from serd.audio.file import read_mono16k
     from serd.config import Config, ModelConfig
     from serd.model.classifier import Classifier
-    from serd.offline import Examiner
+    from serd.recordings import RecordingClassifier
 
     config = Config(model=ModelConfig(path=model))
     classifier = Classifier.load(model)
-    examination = Examiner(config).examine(path)
-    if examination.error is not None:
-        raise examination.error
+    result = RecordingClassifier(config).classify(path)
+    if result.error is not None:
+        raise result.error
     whole = read_mono16k(path)
     first = round(start_s * SAMPLE_RATE)
     last = len(whole) if end_s is None else min(len(whole), round(end_s * SAMPLE_RATE))
@@ -105,9 +105,9 @@ def look(path: Path, model: str, *, start_s: float = 0.0, end_s: float | None = 
         start_s=first / SAMPLE_RATE,
         samples=whole[first:last],
         voiced=voiced_frames(whole[first:last]),
-        findings=tuple(
+        utterances=tuple(
             one
-            for one in examination.findings
+            for one in result.utterances
             if one.end_s > first / SAMPLE_RATE and one.start_s < last / SAMPLE_RATE
         ),
         times=times,
@@ -204,7 +204,7 @@ def _waveform(axes: Any, view: View) -> None:
     for begin, end in edges.reshape(-1, 2):
         axes.axvspan(*(view.start_s + np.array([begin, end]) * FRAME_SAMPLES / SAMPLE_RATE),
                      color="#a9c4dd", alpha=0.5, lw=0)  # fmt: skip
-    for one in view.findings:
+    for one in view.utterances:
         axes.hlines(1.2 * highest, one.start_s, one.end_s, color=COLOURS[one.emotion], lw=2)
         axes.text((one.start_s + one.end_s) / 2, 1.25 * highest,
                   f"{one.emotion} {one.confidence:.2f}", ha="center", va="bottom", fontsize=6.5,
@@ -287,7 +287,7 @@ def _answers(axes: Any, view: View) -> None:
     )
     # Between utterances the daemon says nothing: there the answers are pale.
     quiet = np.ones(len(view.samples), dtype=bool)
-    for one in view.findings:
+    for one in view.utterances:
         first = max(0, round((one.start_s - view.start_s) * SAMPLE_RATE))
         quiet[first : max(0, round((one.end_s - view.start_s) * SAMPLE_RATE))] = False
     edges = np.flatnonzero(np.diff(np.concatenate([[0], quiet.astype(int), [0]])))

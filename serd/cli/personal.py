@@ -17,7 +17,7 @@ from serd.language import many
 if TYPE_CHECKING:
     from serd.config import Config
     from serd.events.corrections import Correction, CorrectionStore
-    from serd.personal import Summary
+    from serd.events.personalisation import Summary
 
 _FORMAT: Final = "serd-corrections"
 _LARGEST: Final = 64 * 1024 * 1024
@@ -42,8 +42,8 @@ def show(invocation: Invocation, as_json: bool) -> None:
     import msgspec
 
     from serd.events.history import History
+    from serd.events.personalisation import summarise
     from serd.model.model_file import ModelFile
-    from serd.personal import summarise
 
     corrections = _store(config).all()
     model = ModelFile.load(config.model.path)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from serd.audio.factory import check_source
 from serd.daemon import memory
+from serd.daemon.corrections import CorrectionHandler
 from serd.daemon.event_writer import GIVE_UP_S, EventWriter
 from serd.daemon.node import Node
 from serd.daemon.notify import Notifier
@@ -36,7 +37,6 @@ from serd.hooks import Hooks
 from serd.language import many
 from serd.model.classifier import Classifier
 from serd.mqtt.access import Access
-from serd.personal import Personal
 from serd.speech import Segmenter
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Daemon:
         self._writer = EventWriter(self._journal, unwritten=unwritten)
         self.unwritten: Sequence[Entry] = ()
         """Events that could not be written before a restart."""
-        self._personal = Personal(config.personal, self._journal, classifier.model)
+        self._corrections = CorrectionHandler(config.personal, self._journal, classifier.model)
         self.hooks: Hooks = Hooks(config.hooks)
         former = self._former_names([single.node for single in config.each()])
         self.nodes: Sequence[Node] = [
@@ -128,7 +128,7 @@ class Daemon:
                 classifier=classifier,
                 journal=self._journal,
                 writer=self._writer,
-                personal=self._personal,
+                corrections=self._corrections,
                 on_event=self._event,
                 on_end=self._wake.set,
                 alone=not config.sources,
@@ -137,7 +137,7 @@ class Daemon:
             )
             for index, single in enumerate(config.each())
         ]
-        self._personal.begin()
+        self._corrections.start()
         self.supervisor: Supervisor = Supervisor(
             [
                 Part(
@@ -273,7 +273,7 @@ class Daemon:
                 self._ready = True
                 log.info("ready after %.2f s", now - self._created)
                 self._notifier.ready()
-            self._personal.look()
+            self._corrections.refresh()
             for node in self.nodes:
                 node.tick()
             sentences = [node.report(now, self.figures) for node in self.nodes]

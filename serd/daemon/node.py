@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from serd.config import Config
+    from serd.daemon.corrections import CorrectionHandler
     from serd.daemon.event_writer import EventWriter
     from serd.daemon.pipeline import PipelineStats
     from serd.events.event import Event
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from serd.model.classifier import Classifier
     from serd.model.metadata import Sensitivity
     from serd.mqtt.commands import CorrectRequest
-    from serd.personal import Personal
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class Node:
         classifier: The model; shared between nodes.
         journal: Shared between nodes.
         writer: Writes events to the journal; shared between nodes.
-        personal: Handles corrections; shared between nodes.
+        corrections: Handles corrections; shared between nodes.
         on_event: Called with each journalled event, on the writer's thread; must not block.
         on_end: Called on the pipeline's thread when it has ended, for whatever reason.
         alone: Whether it is the only node of the process.
@@ -99,7 +99,7 @@ class Node:
         classifier: Classifier,
         journal: Journal,
         writer: EventWriter,
-        personal: Personal,
+        corrections: CorrectionHandler,
         on_event: Callable[[Event], None],
         on_end: Callable[[], object],
         alone: bool = True,
@@ -110,13 +110,13 @@ class Node:
         self._config = config
         self._alone = alone
         self._journal = journal
-        self._personal = personal
+        self._corrections = corrections
         self._on_end = on_end
         self._quiet_times = QuietTimes(config.quiet_hours)
         decision = self._decision = classifier.decision.like()
         decision.sensitivity = self._remembered_sensitivity()
         self.recogniser = Recogniser(Segmenter.of(config.speech), classifier, decision=decision)
-        personal.attach(self.name, decision)
+        corrections.attach(self.name, decision)
         self.source = make_source(config.audio, alone=alone)
         # Fails here, before the node is announced to anyone.
         started_ms = (
@@ -180,7 +180,7 @@ class Node:
 
     def _correct(self, request: CorrectRequest) -> None:
         """Handle a correction, and answer it."""
-        answer = self._personal.correct(self.name, request, self.pipeline.latest)
+        answer = self._corrections.correct(self.name, request, self.pipeline.latest)
         if answer.ok:
             self.pipeline.corrected(answer.id, answer.emotion)
         self.publisher.answer(self.publisher.topics.correct_result, encode_result(answer))

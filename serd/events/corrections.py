@@ -24,8 +24,8 @@ from serd.events import rows
 from serd.events.clock import parse_rfc3339, rfc3339
 from serd.events.database import explain, open_for_reading, open_for_writing
 from serd.events.event import Event, ModelRef
+from serd.model.adaptation import MOST
 from serd.model.emotions import EMOTIONS, UNCERTAIN
-from serd.model.personal import MOST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from serd.model.adaptation import Example, fit
 from serd.model.decision import Decision, softmax
 from serd.model.emotions import COORDINATES, EMOTIONS, UNCERTAIN
 from serd.model.metadata import FeatureParameters, ModelInfo
-from serd.model.personal import Lesson, fit
 from tests.models import SIX
 
 
@@ -111,8 +111,8 @@ def test_corrections_come_between_the_model_and_the_threshold() -> None:
     alone = decision.decide(output)
     assert (alone.own, alone.adapted) == (None, 0)
     scores = tuple(alone.scores[label] for label in SIX)
-    lesson = Lesson(scores=scores, emotion=SIX.index("happy"), denied=SIX.index("angry"))
-    decision.adaptation = fit([lesson] * 30, SIX, None)
+    example = Example(scores=scores, emotion=SIX.index("happy"), denied=SIX.index("angry"))
+    decision.adaptation = fit([example] * 30, SIX, None)
     after = decision.decide(output)
     assert after.own == alone
     assert after.adapted == 30

@@ -11,7 +11,7 @@ import soundfile
 
 from serd.audio.file import read_mono16k
 from serd.config import Config
-from serd.offline import examine_all
+from serd.recordings import classify_all
 from serd.speech import make_vad
 from tests.training.synthetic import RATE, voice
 from training.corpora import Clip, read_corpus
@@ -245,10 +245,10 @@ def test_in_memory_is_what_serd_classify_says_of_a_file(
     config = Config()
     config = type(config)(model=type(config.model)(path=str(tiny_model_path)))
     judge = Judge(tiny_model_path)
-    for clip, examined in zip(clips, examine_all(written, config, whole=True), strict=True):
+    for clip, result in zip(clips, classify_all(written, config, whole=True), strict=True):
         prediction = judge.judge(hearing.power(clip, condition))
         # A written file goes through the high-pass once more.
-        assert prediction.scores == pytest.approx(examined.findings[0].scores, abs=0.05)
+        assert prediction.scores == pytest.approx(result.utterances[0].scores, abs=0.05)
 
 
 def test_a_probe_counts_each_corpus_and_its_clean_figures_are_those_of_the_card(

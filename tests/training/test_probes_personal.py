@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from serd.model.adaptation import Example, fit
 from serd.model.emotions import EMOTIONS
-from serd.model.personal import Lesson, fit
 from training.corpora import Clip
 from training.probes.personal import (
     Heard,
@@ -84,7 +84,7 @@ def test_another_temperature_changes_no_order() -> None:
     voices = heard(shift=2.0)
     one = Household(voices, None, 4, "all", np.random.default_rng(1))
     assert one.corrections > 5
-    taught = fit([Lesson(scores=tuple(voices.scores[0]), emotion=2)], EMOTIONS, None)
+    taught = fit([Example(scores=tuple(voices.scores[0]), emotion=2)], EMOTIONS, None)
     assert taught is not None
     plain, flat = shares(taught, voices.scores), shares(taught, voices.scores, temperature=3.0)
     assert (plain.argmax(1) == flat.argmax(1)).all()

@@ -37,7 +37,7 @@ from msgspec import Meta
 
 from serd.errors import ConfigError
 from serd.model.emotions import EMOTIONS
-from serd.offline import SUFFIXES
+from serd.recordings import SUFFIXES
 from training.corpora.clip import UNKNOWN_SPEAKER, Clip, Corpus
 from training.document import read_document
 

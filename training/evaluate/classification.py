@@ -1,7 +1,7 @@
 """Evaluation of a packed model, by the very code of ``serd classify --whole``.
 
-Clips go through :func:`serd.offline.examine_all`, which is all that the command does with a file.
-So anybody can get the figures of a model card from that command's output, to the last digit.
+Clips go through :func:`serd.recordings.classify_all`, which is all that the command does with a
+file. So anybody can get the figures of a model card from that command's output, to the last digit.
 
 What counts as right: the label with the highest score of all that the model has. A corpus without
 calm cannot tell calm from neutral, so there calm counts as neutral. Any other class that a corpus
@@ -59,16 +59,16 @@ def classify_clips(
         InputError: A clip cannot be read.
     """
     from serd.config import Config, ModelConfig
-    from serd.offline import examine_all
+    from serd.recordings import classify_all
 
     config = Config(model=ModelConfig(path=str(model)))
     answers: list[Answer] = []
-    examined = examine_all([clip.path for clip in clips], config, whole=True, jobs=jobs)
-    for clip, examination in zip(clips, examined, strict=True):
-        if examination.error is not None:
-            raise examination.error
-        finding = examination.findings[0]
-        answers.append(Answer(clip=clip, scores=finding.scores, told=finding.emotion))
+    results = classify_all([clip.path for clip in clips], config, whole=True, jobs=jobs)
+    for clip, result in zip(clips, results, strict=True):
+        if result.error is not None:
+            raise result.error
+        utterance = result.utterances[0]
+        answers.append(Answer(clip=clip, scores=utterance.scores, told=utterance.emotion))
         progress(1)
     return answers
 

@@ -124,7 +124,7 @@ def of_folder(folder: Path) -> list[Ask]:
     """
     from serd.audio.file import read_mono16k
     from serd.audio.format import SAMPLE_RATE
-    from serd.offline import recordings
+    from serd.recordings import find_recordings
 
     return [
         Ask(
@@ -134,7 +134,7 @@ def of_folder(folder: Path) -> list[Ask]:
             language="-",
             duration_s=len(read_mono16k(path)) / SAMPLE_RATE,
         )
-        for path in recordings(folder)
+        for path in find_recordings(folder)
     ]
 
 
@@ -177,7 +177,7 @@ def listen(
         InputError: A file cannot be read.
     """
     from serd.config import Config, ModelConfig
-    from serd.offline import examine_all
+    from serd.recordings import classify_all
 
     labels = ModelFile.load(model).labels
     config = Config(model=ModelConfig(path=str(model)))
@@ -186,25 +186,25 @@ def listen(
         return tuple(round(math.log(max(scores[label], _LEAST)), 4) for label in labels)
 
     heard_clips = []
-    examined = examine_all([clip.path for clip in clips], config, whole=True, jobs=jobs)
-    for clip, examination in zip(clips, examined, strict=True):
-        if examination.error is not None:
-            raise examination.error
+    results = classify_all([clip.path for clip in clips], config, whole=True, jobs=jobs)
+    for clip, result in zip(clips, results, strict=True):
+        if result.error is not None:
+            raise result.error
         heard_clips.append(
             HeardClip(
                 corpus=clip.corpus,
                 name=clip.name,
                 speaker=clip.speaker,
                 emotion=clip.emotion,
-                logs=logs(examination.findings[0].scores),
+                logs=logs(result.utterances[0].scores),
             )
         )
         progress(1)
     recordings = []
-    examined = examine_all([one.path for one in asked], config, jobs=jobs)
-    for one, examination in zip(asked, examined, strict=True):
-        if examination.error is not None:
-            raise examination.error
+    results = classify_all([one.path for one in asked], config, jobs=jobs)
+    for one, result in zip(asked, results, strict=True):
+        if result.error is not None:
+            raise result.error
         recordings.append(
             HeardRecording(
                 source=one.source,
@@ -214,9 +214,11 @@ def listen(
                 duration_s=one.duration_s,
                 utterances=tuple(
                     HeardUtterance(
-                        start_s=finding.start_s, end_s=finding.end_s, logs=logs(finding.scores)
+                        start_s=utterance.start_s,
+                        end_s=utterance.end_s,
+                        logs=logs(utterance.scores),
                     )
-                    for finding in examination.findings
+                    for utterance in result.utterances
                 ),
             )
         )

@@ -19,8 +19,9 @@ Ordinary speech is a row of its own: nobody acts, so every emotional event is fa
 household says "neutral" to it. Counted are the emotional events in an hour of other recordings of
 the same source, before and after 5 and 20 corrections.
 
-By how much adapted scores are divided to stay calibrated (:func:`serd.model.personal.temperature`)
-is looked for on households of validation speakers; ``temperature`` says what is best there.
+By how much adapted scores are divided to stay calibrated
+(:func:`serd.model.adaptation.temperature`) is looked for on households of validation speakers;
+``temperature`` says what is best there.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from serd.config import Config, ModelConfig
+from serd.model.adaptation import PASSED_MOST, Adaptation, Example, fit, log_scores
 from serd.model.decision import Decision
 from serd.model.emotions import EMOTIONS, UNCERTAIN
 from serd.model.metadata import Standard
 from serd.model.model_file import ModelFile
-from serd.model.personal import PASSED_MOST, Adaptation, Lesson, fit, log_scores
-from serd.offline import examine_all
+from serd.recordings import classify_all
 from training.corpora import Clip
 from training.evaluate import metrics
 from training.prepare import CACHE, file_digest
@@ -130,14 +131,14 @@ def listen(
     progress(len(paths) - len(missing))
     folder.mkdir(parents=True, exist_ok=True)
     config = Config(model=ModelConfig(path=str(model)))
-    for examination in examine_all(missing, config, whole=whole, jobs=jobs):
-        if examination.error is not None:
-            raise examination.error
+    for result in classify_all(missing, config, whole=whole, jobs=jobs):
+        if result.error is not None:
+            raise result.error
         told = [
             {"emotion": one.emotion, "scores": one.scores, "seconds": one.end_s - one.start_s}
-            for one in examination.findings
+            for one in result.utterances
         ]
-        entry = folder / f"{file_digest(examination.path)}.json"
+        entry = folder / f"{file_digest(result.path)}.json"
         part = entry.with_suffix(".part")
         part.write_text(json.dumps(told))
         part.replace(entry)
@@ -284,7 +285,7 @@ class Household:
 
     def _live(self, stream: NDArray[np.int_]) -> None:
         heard, rng = self._heard, self._rng
-        lessons: list[Lesson] = []
+        examples: list[Example] = []
         adaptation: Adaptation | None = None
         passed = 0
         for place in stream:
@@ -301,21 +302,21 @@ class Household:
                 wanted = int(rng.choice(self._present))
             if self._situation == "not":
                 wanted = None
-            lessons.append(
-                Lesson(
+            examples.append(
+                Example(
                     scores=tuple(own), emotion=wanted, denied=told, passed=min(passed, PASSED_MOST)
                 )
             )
             passed = 0
-            count = self.corrections = len(lessons)
+            count = self.corrections = len(examples)
             if count <= 5 or count % 5 == 0:
-                adaptation = fit(lessons, heard.labels, self._standard)
+                adaptation = fit(examples, heard.labels, self._standard)
             if count in CORRECTIONS and adaptation is not None:
                 self.answers[count] = shares(adaptation, heard.scores[self.tested])
             if count == CORRECTIONS[-1] + 35:
                 break
-        if lessons:
-            adaptation = fit(lessons, heard.labels, self._standard)
+        if examples:
+            adaptation = fit(examples, heard.labels, self._standard)
         if adaptation is not None:
             self.answers["end"] = shares(adaptation, heard.scores[self.tested])
 
@@ -395,7 +396,7 @@ def best_temperatures(
 
 
 def _applied(one: Household, key: int | str) -> float:
-    from serd.model.personal import temperature
+    from serd.model.adaptation import temperature
 
     return temperature(one.corrections if key == "end" else int(key))
 
@@ -459,7 +460,7 @@ def ordinary_speech(
         for _ in range(ORDINARY_HOUSEHOLDS):
             order = rng.permutation(len(scores))
             taught, tested = order[: len(order) // 2], order[len(order) // 2 :]
-            lessons: list[Lesson] = []
+            examples: list[Example] = []
             states: dict[int, Adaptation | None] = {0: None}
             passed = 0
             adaptation: Adaptation | None = None
@@ -468,17 +469,17 @@ def ordinary_speech(
                 if emotion in _ORDINARY or emotion == UNCERTAIN:
                     passed += 1
                     continue
-                lessons.append(
-                    Lesson(
+                examples.append(
+                    Example(
                         scores=tuple(scores[place]), emotion=neutral,
                         denied=file.labels.index(emotion), passed=min(passed, PASSED_MOST),
                     )
                 )  # fmt: skip
                 passed = 0
-                adaptation = fit(lessons, file.labels, standard)
-                if len(lessons) in ORDINARY_CORRECTIONS:
-                    states[len(lessons)] = adaptation
-                if len(lessons) == ORDINARY_CORRECTIONS[-1]:
+                adaptation = fit(examples, file.labels, standard)
+                if len(examples) in ORDINARY_CORRECTIONS:
+                    states[len(examples)] = adaptation
+                if len(examples) == ORDINARY_CORRECTIONS[-1]:
                     break
             for count, of_count in rates.items():
                 # Whoever has nothing left to correct has come to the end of what can be learned.

@@ -10,18 +10,18 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from serd.model.emotions import EMOTIONS
-from serd.model.metadata import Standard
-from serd.model.personal import (
+from serd.model.adaptation import (
     FLOOR,
     MOST,
     Adaptation,
-    Lesson,
+    Example,
     fit,
     log_scores,
     strength,
     temperature,
 )
+from serd.model.emotions import EMOTIONS
+from serd.model.metadata import Standard
 
 Floats = npt.NDArray[np.float64]
 
@@ -37,33 +37,33 @@ def some_scores(seed: int, count: int) -> Floats:
     return rng.dirichlet(np.full(CLASSES, 0.4), count)
 
 
-def some_lessons(seed: int, count: int, *, unnamed: float = 0.3) -> list[Lesson]:
+def some_examples(seed: int, count: int, *, unnamed: float = 0.3) -> list[Example]:
     rng = np.random.default_rng(seed + 1)
-    lessons = []
+    examples = []
     for scores in some_scores(seed, count):
         told = int(scores.argmax())
         wanted = int(rng.choice([place for place in range(CLASSES) if place != told]))
         nameless = rng.random() < unnamed
-        lessons.append(
-            Lesson(
+        examples.append(
+            Example(
                 scores=tuple(scores),
                 emotion=None if nameless else wanted,
                 denied=told,
                 passed=int(rng.integers(5)),
             )
         )
-    return lessons
+    return examples
 
 
-def by_descent(lessons: list[Lesson], held: float, steps: int = 20_000) -> Floats:
+def by_descent(examples: list[Example], held: float, steps: int = 20_000) -> Floats:
     """The same optimum by the plainest way: small steps down the gradient of the loss, as written
     in the module's docstring."""
     mean = np.array([STANDARD.mean[name] for name in EMOTIONS])
     spread = np.array([STANDARD.spread[name] for name in EMOTIONS])
     delta = np.zeros((CLASSES + 1, CLASSES))
     inputs = []
-    for lesson in lessons:
-        logs = np.array([math.log(max(score, FLOOR)) for score in lesson.scores])
+    for example in examples:
+        logs = np.array([math.log(max(score, FLOOR)) for score in example.scores])
         logs -= logs.mean()
         phi = np.append((logs - mean) / (spread * math.sqrt(CLASSES)), 1.0)
         inputs.append((logs, phi))
@@ -73,26 +73,26 @@ def by_descent(lessons: list[Lesson], held: float, steps: int = 20_000) -> Float
         odds = np.exp(logs + phi @ delta)
         now = odds / odds.sum(axis=1, keepdims=True)
         slope = np.empty_like(now)
-        for row, lesson in enumerate(lessons):
-            if lesson.emotion is not None:
+        for row, example in enumerate(examples):
+            if example.emotion is not None:
                 slope[row] = now[row]
-                slope[row, lesson.emotion] -= 1.0
+                slope[row, example.emotion] -= 1.0
             else:
                 # Of -log(1 - p[denied]).
-                share = now[row, lesson.denied] / (1.0 - now[row, lesson.denied])
+                share = now[row, example.denied] / (1.0 - now[row, example.denied])
                 slope[row] = -now[row] * share
-                slope[row, lesson.denied] = now[row, lesson.denied]
+                slope[row, example.denied] = now[row, example.denied]
         delta -= 0.02 * (phi.T @ slope + held * delta)
     return delta
 
 
 @pytest.mark.parametrize("count", [1, 7, 40])
 def test_the_fit_is_that_of_plain_gradient_descent(count: int) -> None:
-    lessons = some_lessons(3, count)
-    fitted = fit(lessons, EMOTIONS, STANDARD, held=4.0)
+    examples = some_examples(3, count)
+    fitted = fit(examples, EMOTIONS, STANDARD, held=4.0)
     assert fitted is not None
     assert fitted.corrections == count
-    assert np.abs(fitted.delta - by_descent(lessons, 4.0)).max() < 2e-3
+    assert np.abs(fitted.delta - by_descent(examples, 4.0)).max() < 2e-3
 
 
 def test_nothing_teaches_nothing() -> None:
@@ -107,8 +107,8 @@ def test_a_corrected_utterance_is_heard_better_and_a_far_one_hardly_changes(
     told[4], told[2] = 0.6, 0.26  # angry, happy
     far = np.full(CLASSES, 0.004)
     far[3] = 0.972  # sad
-    lesson = Lesson(scores=tuple(told), emotion=2, denied=4)
-    fitted = fit([lesson] * 5, EMOTIONS, standard)
+    example = Example(scores=tuple(told), emotion=2, denied=4)
+    fitted = fit([example] * 5, EMOTIONS, standard)
     assert fitted is not None
     assert probabilities(fitted, told).argmax() == 2
     assert probabilities(fitted, far)[3] > 0.9
@@ -116,7 +116,7 @@ def test_a_corrected_utterance_is_heard_better_and_a_far_one_hardly_changes(
 
 def test_not_that_lowers_what_was_told_and_names_nothing_else() -> None:
     told = np.array([0.1, 0.02, 0.12, 0.1, 0.5, 0.1, 0.04, 0.02])
-    fitted = fit([Lesson(scores=tuple(told), emotion=None, denied=4)] * 8, EMOTIONS, STANDARD)
+    fitted = fit([Example(scores=tuple(told), emotion=None, denied=4)] * 8, EMOTIONS, STANDARD)
     assert fitted is not None
     after = probabilities(fitted, told)
     assert after[4] < 0.3
@@ -129,8 +129,8 @@ def test_no_score_is_beyond_learning() -> None:
     edge[0] = 1.0
     fitted = fit(
         [
-            Lesson(scores=tuple(edge), emotion=4, denied=0),
-            Lesson(scores=tuple(edge), emotion=None, denied=0),
+            Example(scores=tuple(edge), emotion=4, denied=0),
+            Example(scores=tuple(edge), emotion=None, denied=0),
         ],
         EMOTIONS,
         STANDARD,
@@ -143,7 +143,7 @@ def test_no_score_is_beyond_learning() -> None:
 
 
 def test_many_answers_at_once_are_shifted_as_one_by_one() -> None:
-    fitted = fit(some_lessons(5, 12), EMOTIONS, STANDARD)
+    fitted = fit(some_examples(5, 12), EMOTIONS, STANDARD)
     assert fitted is not None
     logs = np.log(some_scores(9, 6) + 1e-6)
     together = fitted.shift(logs)
@@ -152,7 +152,7 @@ def test_many_answers_at_once_are_shifted_as_one_by_one() -> None:
 
 def test_the_model_is_held_on_to_the_more_is_let_pass() -> None:
     def taught(count: int, passed: int) -> float:
-        return strength([Lesson(scores=(1.0,), emotion=0, passed=passed)] * count)
+        return strength([Example(scores=(1.0,), emotion=0, passed=passed)] * count)
 
     assert taught(20, 1) == pytest.approx(2 * 40 / 30)
     assert taught(100, 0) == 2.0  # not below
@@ -162,18 +162,18 @@ def test_the_model_is_held_on_to_the_more_is_let_pass() -> None:
 
 
 def test_forgetting_leaves_no_trace() -> None:
-    lessons = some_lessons(7, 30)
-    some, again = fit(lessons[:10], EMOTIONS, STANDARD), fit(lessons[:10], EMOTIONS, STANDARD)
+    examples = some_examples(7, 30)
+    some, again = fit(examples[:10], EMOTIONS, STANDARD), fit(examples[:10], EMOTIONS, STANDARD)
     assert some is not None
     assert again is not None
     assert (some.delta == again.delta).all()
 
 
 def test_ten_thousand_corrections_are_learned_in_little_memory() -> None:
-    lessons = some_lessons(1, MOST + 5)
+    examples = some_examples(1, MOST + 5)
     tracemalloc.start()
     begun = time.process_time()
-    fitted = fit(lessons, EMOTIONS, STANDARD)
+    fitted = fit(examples, EMOTIONS, STANDARD)
     took = time.process_time() - begun
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

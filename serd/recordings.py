@@ -1,6 +1,7 @@
-"""Recordings instead of a stream: the utterances of many files, on as many cores as wanted.
+"""Classifying recordings: the utterances of many files, on as many cores as there are.
 
-The same reader, segmenter, front end and model as the daemon's, so that the answers are the same.
+Recordings go through the same reader, segmenter, front end and model as the daemon's live audio, so
+they get the same answers.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 import numpy as np
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 
     from serd.audio.source import Source
     from serd.config import Config
+    from serd.model.adaptation import Adaptation
     from serd.model.decision import Prediction
     from serd.model.model_file import ModelFile
-    from serd.model.personal import Adaptation
     from serd.speech.utterance import Utterance
 
 SUFFIXES: Final = (
@@ -34,38 +35,38 @@ SUFFIXES: Final = (
     ".ogx", ".opus", ".rf64", ".snd", ".spx", ".voc", ".w64", ".wav", ".wave",
     *FFMPEG_SUFFIXES,
 )  # fmt: skip
-"""Files that are taken from a folder; a file named by itself may be called anything."""
+"""Suffixes of the files that are taken from a folder. A file given by name may have any suffix."""
 
 STDIN: Final = Path("-")
 """Stands for standard input."""
 
 LONGEST_WHOLE_S: Final = 600.0
-"""Of a recording that is taken as one utterance, so many seconds are looked at: with 3 s of it
-wanted, more would only take memory."""
+"""With ``whole``, at most this many seconds of a recording are read. The model takes 3 s of them,
+so reading more would only cost memory."""
 
 _CHUNK: Final = 8
-"""Files that a worker is given at a time."""
+"""Files handed to a worker at a time."""
 
 _FILES_PER_JOB: Final = 32
-"""Files that make another worker worth its start (about half a second)."""
+"""Files that make starting another worker worthwhile (it takes about half a second)."""
 
 _PRELOADED: Final = (
-    "serd.offline", "serd.audio.file", "serd.model.classifier",
-    "serd.speech", "soundfile", "_webrtcvad", "ai_edge_litert.interpreter",
+    "serd.recordings", "serd.audio.file", "serd.model.classifier", "serd.speech", "soundfile",
+    "_webrtcvad", "ai_edge_litert.interpreter",
 )  # fmt: skip
-"""What every worker needs; one that is not installed is passed over."""
+"""Modules that every worker needs; those that are not installed are skipped."""
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One utterance of a recording."""
+class ClassifiedUtterance(msgspec.Struct, frozen=True, kw_only=True):
+    """One utterance of a recording, with its emotion: what ``serd classify --json`` prints."""
 
     path: str
-    """The recording, as it was named. Bytes of its name that are not UTF-8 are lone surrogates
+    """The recording, as it was given. Bytes of its name that are not UTF-8 are lone surrogates
     (U+DC80 to U+DCFF), as ``os.fsdecode`` makes them."""
     start_s: float
-    """Seconds from its beginning."""
+    """Start, in seconds from the beginning of the recording."""
     end_s: float
-    """Likewise."""
+    """End, in seconds from the beginning of the recording."""
     emotion: str
     """One of the eight emotions, or ``uncertain``."""
     confidence: float
@@ -79,35 +80,58 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     level_dbfs: float
     """RMS level."""
     adapted: int | UnsetType = UNSET
-    """Number of corrections behind the scores; left out: none."""
+    """Number of corrections behind the scores; left out if there are none."""
     model_emotion: str | UnsetType = UNSET
-    """What the model says before corrections; only if adapted."""
+    """The model's answer before corrections; only if there are any."""
     model_confidence: float | UnsetType = UNSET
-    """Likewise."""
+    """The model's confidence before corrections; only if there are any."""
+
+    @classmethod
+    def of(cls, path: Path, utterance: Utterance, prediction: Prediction) -> Self:
+        """Combine an utterance and its prediction, rounded for output."""
+        before: dict[str, Any] = {}
+        if prediction.own is not None:
+            before = {
+                "adapted": prediction.adapted,
+                "model_emotion": prediction.own.emotion,
+                "model_confidence": round(prediction.own.confidence, 6),
+            }
+        return cls(
+            path=str(path),
+            start_s=round(utterance.start / SAMPLE_RATE, 4),
+            end_s=round(utterance.end / SAMPLE_RATE, 4),
+            emotion=prediction.emotion,
+            confidence=round(prediction.confidence, 6),
+            scores={name: round(score, 6) for name, score in prediction.scores.items()},
+            valence=round(prediction.valence, 4),
+            arousal=round(prediction.arousal, 4),
+            level_dbfs=round(utterance.level_dbfs, 1),
+            **before,
+        )
 
 
-class Examination(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of one recording."""
+class RecordingResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The outcome for one recording."""
 
     path: Path
-    findings: tuple[Finding, ...] = ()
-    """Its utterances in order; there may be none."""
+    utterances: tuple[ClassifiedUtterance, ...] = ()
+    """In order; empty if nobody speaks in it."""
     error: InputError | None = None
     """Why it could not be read."""
     warnings: tuple[str, ...] = ()
-    """What else is to be said: what of it is missing or damaged."""
+    """What is missing from it, or damaged."""
 
 
-class Examiner:
-    """Finds and classifies the utterances of recordings, one after the other.
+class RecordingClassifier:
+    """Finds and classifies the utterances of recordings, one recording after the other.
 
     Args:
         config: Which model, how speech is found, and the gain.
         whole: Take each recording as one utterance: trimmed to its speech, the first 3 seconds.
-        personal: Hear with the corrections that are kept on this machine.
+        personal: Apply the corrections stored on this machine.
 
     Raises:
-        ModelError: If the model is none that serd can use.
+        ModelError: If the model cannot be used.
         ConfigError: If the detector or the TFLite runtime is not installed.
     """
 
@@ -120,27 +144,27 @@ class Examiner:
         self._whole = whole
         self._classifier = Classifier.configured(config, stated="even")
         if personal:
-            self._classifier.decision.adaptation = _learned(config, self._classifier.model)
+            self._classifier.decision.adaptation = _adaptation(config, self._classifier.model)
         self._vad = make_vad(config.speech)
         self._recogniser = Recogniser(Segmenter.of(config.speech, self._vad), self._classifier)
 
-    def examine(
+    def classify(
         self, path: Path, progress: Callable[[float], None] = lambda _: None
-    ) -> Examination:
-        """Examine one recording; one that cannot be read is reported, not raised.
+    ) -> RecordingResult:
+        """Classify one recording. If it cannot be read, the result says so; nothing is raised.
 
         Args:
             path: The file, or ``-`` for standard input.
-            progress: Called now and then with the share of it that was heard, 0..1.
+            progress: Called now and then with the share that has been read, 0..1.
         """
         warnings: list[str] = []
-        examine = self._as_one if self._whole else self._in_order
+        utterances = self._as_one if self._whole else self._one_by_one
         try:
             source = self._source(path, warnings.append)
-            findings = examine(path, source, lambda: progress(_share(source)))
+            found = utterances(path, source, lambda: progress(_share(source)))
         except InputError as error:
-            return Examination(path=path, error=error, warnings=tuple(warnings))
-        return Examination(path=path, findings=tuple(findings), warnings=tuple(warnings))
+            return RecordingResult(path=path, error=error, warnings=tuple(warnings))
+        return RecordingResult(path=path, utterances=tuple(found), warnings=tuple(warnings))
 
     def _source(self, path: Path, tell: Callable[[str], None]) -> Source:
         from serd.audio.factory import make_source  # noqa: PLC0415
@@ -157,7 +181,9 @@ class Examiner:
             tell=tell,
         )
 
-    def _as_one(self, path: Path, source: Source, progress: Callable[[], None]) -> list[Finding]:
+    def _as_one(
+        self, path: Path, source: Source, progress: Callable[[], None]
+    ) -> list[ClassifiedUtterance]:
         from serd.audio.source import EndOfSource  # noqa: PLC0415
         from serd.speech import whole  # noqa: PLC0415
 
@@ -176,12 +202,15 @@ class Examiner:
         finally:
             source.close()
         utterance, audio = whole(np.concatenate(heard), self._speech, self._vad)
-        return [describe(path, utterance, self._classifier.classify_utterance(audio))]
+        prediction = self._classifier.classify_utterance(audio)
+        return [ClassifiedUtterance.of(path, utterance, prediction)]
 
-    def _in_order(self, path: Path, source: Source, progress: Callable[[], None]) -> list[Finding]:
+    def _one_by_one(
+        self, path: Path, source: Source, progress: Callable[[], None]
+    ) -> list[ClassifiedUtterance]:
         return [
-            describe(path, found.utterance, found.prediction)
-            for found in self._recogniser.through(source, lambda _: progress())
+            ClassifiedUtterance.of(path, one.utterance, one.prediction)
+            for one in self._recogniser.through(source, lambda _: progress())
         ]
 
 
@@ -190,41 +219,15 @@ def _share(source: Source) -> float:
     return share or 0.0
 
 
-def describe(path: Path, utterance: Utterance, prediction: Prediction) -> Finding:
-    """Put together what is said of an utterance, rounded as it is printed."""
-    return Finding(
-        path=str(path),
-        start_s=round(utterance.start / SAMPLE_RATE, 4),
-        end_s=round(utterance.end / SAMPLE_RATE, 4),
-        emotion=prediction.emotion,
-        confidence=round(prediction.confidence, 6),
-        scores={name: round(score, 6) for name, score in prediction.scores.items()},
-        valence=round(prediction.valence, 4),
-        arousal=round(prediction.arousal, 4),
-        level_dbfs=round(utterance.level_dbfs, 1),
-        **_before(prediction),
-    )
-
-
-def _before(prediction: Prediction) -> dict[str, Any]:
-    if prediction.own is None:
-        return {}
-    return {
-        "adapted": prediction.adapted,
-        "model_emotion": prediction.own.emotion,
-        "model_confidence": round(prediction.own.confidence, 6),
-    }
-
-
-def _learned(config: Config, model: ModelFile) -> Adaptation | None:
-    """What the corrections on this machine have taught.
+def _adaptation(config: Config, model: ModelFile) -> Adaptation | None:
+    """The adaptation learned from the corrections on this machine.
 
     Raises:
-        UsageError: They are switched off.
+        UsageError: Corrections are switched off.
         UnavailableError: There is no journal, or it cannot be read.
     """
     from serd.events.corrections import CorrectionStore  # noqa: PLC0415
-    from serd.personal import learn  # noqa: PLC0415
+    from serd.events.personalisation import learn  # noqa: PLC0415
 
     if not config.personal.enabled:
         raise UsageError("corrections are switched off here (personal.enabled)")
@@ -233,12 +236,12 @@ def _learned(config: Config, model: ModelFile) -> Adaptation | None:
     return learn(corrections, model, node=node).adaptation
 
 
-def recordings(path: Path) -> list[Path]:
-    """The recordings that a path stands for.
+def find_recordings(path: Path) -> list[Path]:
+    """The recordings at a path.
 
     Args:
-        path: A file, whatever its name; or a folder, which is searched to the bottom for files
-            with one of `SUFFIXES`, in the order of their names.
+        path: A file, whatever its name; or a folder, which is searched recursively for files with
+            one of `SUFFIXES`, in the order of their names.
 
     Raises:
         InputError: It is a folder without recordings, or one that cannot be read.
@@ -253,7 +256,7 @@ def recordings(path: Path) -> list[Path]:
 
     for folder, folders, names in os.walk(path, onerror=refuse):
         folders.sort()
-        found += [named(f"{folder}/{name}") for name in sorted(names) if _is_recording(name)]
+        found += [path_of(f"{folder}/{name}") for name in sorted(names) if _is_recording(name)]
     if not found:
         raise InputError(
             f"there are no recordings in {shown(path)}",
@@ -262,22 +265,23 @@ def recordings(path: Path) -> list[Path]:
     return found
 
 
-def named(path: str) -> Path:
-    """A path that somebody gave: ``-`` is standard input, ``./-`` a file."""
-    return Path(path).absolute() if path != "-" and Path(path) == STDIN else Path(path)
+def path_of(argument: str) -> Path:
+    """The path that a command-line argument means: ``-`` is standard input, ``./-`` a file."""
+    path = Path(argument)
+    return path.absolute() if argument != "-" and path == STDIN else path
 
 
 def _is_recording(name: str) -> bool:
     return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
-def sensible_jobs(files: int) -> int:
-    """How many processes are worth starting for so many files on this machine."""
+def default_jobs(files: int) -> int:
+    """The number of processes worth starting on this machine for this many files."""
     cores = len(os.sched_getaffinity(0))
     return max(1, min(cores, files // _FILES_PER_JOB))
 
 
-def examine_all(
+def classify_all(
     paths: Sequence[Path],
     config: Config,
     *,
@@ -285,41 +289,41 @@ def examine_all(
     personal: bool = False,
     jobs: int = 1,
     progress: Callable[[float], None] = lambda _: None,
-) -> Iterator[Examination]:
-    """Examine recordings, in their order.
+) -> Iterator[RecordingResult]:
+    """Classify recordings, in their order.
 
     Args:
         paths: The files.
-        config: See `Examiner`.
-        whole: See `Examiner`.
-        personal: Likewise.
+        config: See `RecordingClassifier`.
+        whole: See `RecordingClassifier`.
+        personal: See `RecordingClassifier`.
         jobs: Processes; 1 uses this one.
-        progress: With one job, called with the share of the present recording that was heard.
+        progress: With one job, called with the share of the current recording that has been read.
 
     Raises:
-        ModelError: As `Examiner` does.
-        ConfigError: Likewise.
+        ModelError: See `RecordingClassifier`.
+        ConfigError: See `RecordingClassifier`.
     """
     if jobs <= 1:
-        examiner = Examiner(config, whole=whole, personal=personal)
+        classifier = RecordingClassifier(config, whole=whole, personal=personal)
         for path in paths:
-            yield examiner.examine(path, progress)
+            yield classifier.classify(path, progress)
         return
     from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415
     from multiprocessing import forkserver, get_context, resource_tracker  # noqa: PLC0415
 
-    # The server from which the workers fork imports everything once, while the model is looked at
-    # here; not the model itself, whose runtime may have threads.
+    # The server that the workers fork from imports everything once, while the model is checked
+    # here. It does not load the model itself, whose runtime may start threads.
     context = get_context("forkserver")
     context.set_forkserver_preload([*_PRELOADED])
     resource_tracker.ensure_running()  # it would undo what follows
-    with deferred():  # Ctrl-C is this process's business, and none of its workers'
+    with deferred():  # Ctrl-C concerns this process and none of its workers
         forkserver.ensure_running()
-    # What is wrong with model or detector is said once and here, not by each worker.
-    Examiner(config, whole=whole, personal=personal)
+    # A fault in the model or the detector is reported once, here, and not by every worker.
+    RecordingClassifier(config, whole=whole, personal=personal)
     chunks = deque(paths[at : at + _CHUNK] for at in range(0, len(paths), _CHUNK))
-    pending: deque[Future[list[Examination]]] = deque()
-    # Not fork: this process has threads by now, and a forked child would hold their locks.
+    pending: deque[Future[list[RecordingResult]]] = deque()
+    # Not fork: this process has threads by now, and a forked child would inherit their locks.
     pool = ProcessPoolExecutor(
         jobs,
         mp_context=context,
@@ -329,7 +333,7 @@ def examine_all(
     with pool:
         try:
             while chunks or pending:
-                # Some more than there are workers, so that none waits; not all, for memory.
+                # A few more than there are workers, so that none waits; not all, to save memory.
                 while chunks and len(pending) < 3 * jobs:
                     pending.append(pool.submit(_work, chunks.popleft()))
                 yield from pending.popleft().result()
@@ -337,18 +341,18 @@ def examine_all(
             pool.shutdown(cancel_futures=True)
 
 
-_examiner: Examiner | None = None  # of a worker process
+_worker: RecordingClassifier | None = None  # in a worker process
 
 
 def _begin_work(config: Config, whole: bool, personal: bool) -> None:
     import signal  # noqa: PLC0415
 
-    global _examiner  # noqa: PLW0603 - a worker process has one
+    global _worker  # noqa: PLW0603 - a worker process has one
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
-    _examiner = Examiner(config, whole=whole, personal=personal)
+    _worker = RecordingClassifier(config, whole=whole, personal=personal)
 
 
-def _work(paths: Sequence[Path]) -> list[Examination]:
-    if _examiner is None:
+def _work(paths: Sequence[Path]) -> list[RecordingResult]:
+    if _worker is None:
         raise RuntimeError("a worker was given work before it began")
-    return [_examiner.examine(path) for path in paths]
+    return [_worker.classify(path) for path in paths]

@@ -66,7 +66,7 @@ _USUAL: Final = {
 """Mean and spread where the model file says nothing: those of the default model 1.4."""
 
 
-class Lesson(msgspec.Struct, frozen=True, kw_only=True):
+class Example(msgspec.Struct, frozen=True, kw_only=True):
     """One correction, as far as learning is concerned."""
 
     scores: tuple[float, ...]
@@ -123,19 +123,19 @@ def temperature(corrections: int) -> float:
     return 1.0 - 0.2 * corrections / (corrections + 40.0)
 
 
-def strength(lessons: Sequence[Lesson]) -> float:
+def strength(examples: Sequence[Example]) -> float:
     """How strongly the model is held on to.
 
     Corrections come where the model was wrong, so they make it look worse than it is. The more was
     heard and let pass beside them, the more the model is worth keeping.
     """
-    passed = sum(min(lesson.passed, PASSED_MOST) for lesson in lessons)
+    passed = sum(min(example.passed, PASSED_MOST) for example in examples)
     low, high = _STRENGTH
-    return min(high, max(low, 2.0 * (passed + 20) / (len(lessons) + 10)))
+    return min(high, max(low, 2.0 * (passed + 20) / (len(examples) + 10)))
 
 
 def fit(
-    lessons: Sequence[Lesson],
+    examples: Sequence[Example],
     labels: Sequence[str],
     standard: Standard | None,
     *,
@@ -144,7 +144,7 @@ def fit(
     """Learn from corrections.
 
     Args:
-        lessons: Those of one model, the oldest first; more than `MOST`: the newest of them.
+        examples: Those of one model, the oldest first; more than `MOST`: the newest of them.
         labels: The model's classes, in the order of all scores.
         standard: How the model's log scores usually lie; None: the model file does not say, and
             the figures of another model do instead.
@@ -153,22 +153,22 @@ def fit(
     Returns:
         What was learned; None if there is nothing to learn from.
     """
-    lessons = lessons[-MOST:]
-    if not lessons:
+    examples = examples[-MOST:]
+    if not examples:
         return None
-    scores = np.array([lesson.scores for lesson in lessons], dtype=np.float64)
+    scores = np.array([example.scores for example in examples], dtype=np.float64)
     count, classes = scores.shape
     if standard is None:
         mean, spread = np.array([_USUAL[label] for label in labels]).T
     else:
         mean = np.array([standard.mean[label] for label in labels])
         spread = np.array([standard.spread[label] for label in labels])
-    held = strength(lessons) if held is None else held
+    held = strength(examples) if held is None else held
     logs = log_scores(scores)
     phi = np.ones((count, classes + 1))
     phi[:, :-1] = (logs - mean) / (spread * math.sqrt(classes))
-    told = np.array([-1 if one.emotion is None else one.emotion for one in lessons])
-    denied = np.array([-1 if one.denied is None else one.denied for one in lessons])
+    told = np.array([-1 if one.emotion is None else one.emotion for one in examples])
+    denied = np.array([-1 if one.denied is None else one.denied for one in examples])
     target = np.zeros((count, classes))
     named = np.flatnonzero(told >= 0)
     target[named, told[named]] = 1.0

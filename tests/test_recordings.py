@@ -16,7 +16,13 @@ import serd
 from serd.config import Config
 from serd.errors import InputError
 from serd.model.decision import Prediction
-from serd.offline import Examiner, describe, examine_all, recordings, sensible_jobs
+from serd.recordings import (
+    ClassifiedUtterance,
+    RecordingClassifier,
+    classify_all,
+    default_jobs,
+    find_recordings,
+)
 from serd.speech import Utterance
 
 SAMPLE = Path(serd.__file__).parent / "audio" / "data" / "sample.ogg"
@@ -28,28 +34,26 @@ def test_processes_give_the_same_in_the_same_order(tmp_path: Path) -> None:
         paths.append(tmp_path / f"{number}.ogg")
         if number not in (0, 4, 10):
             shutil.copy(SAMPLE, paths[-1])
-    alone, together = (list(examine_all(paths, Config(), jobs=jobs)) for jobs in (1, 3))
-    assert [examination.path for examination in together] == paths
-    assert [examination.findings for examination in together] == [
-        examination.findings for examination in alone
-    ]
-    missing = [examination for examination in together if examination.error]
-    assert [examination.path.name for examination in missing] == ["0.ogg", "4.ogg", "10.ogg"]
+    alone, together = (list(classify_all(paths, Config(), jobs=jobs)) for jobs in (1, 3))
+    assert [result.path for result in together] == paths
+    assert [result.utterances for result in together] == [result.utterances for result in alone]
+    missing = [result for result in together if result.error]
+    assert [result.path.name for result in missing] == ["0.ogg", "4.ogg", "10.ogg"]
     assert str(missing[0].error) == f"{tmp_path}/0.ogg does not exist"
 
 
 def test_a_recording_is_judged_alike_whatever_came_before(tmp_path: Path) -> None:
-    used = Examiner(Config())
-    used.examine(SAMPLE)
-    used.examine(tmp_path / "gone.wav")
-    assert used.examine(SAMPLE) == Examiner(Config()).examine(SAMPLE)
+    used = RecordingClassifier(Config())
+    used.classify(SAMPLE)
+    used.classify(tmp_path / "gone.wav")
+    assert used.classify(SAMPLE) == RecordingClassifier(Config()).classify(SAMPLE)
 
 
 def test_leaving_early_ends_the_processes() -> None:
-    examinations = examine_all([SAMPLE] * 100, Config(), whole=True, jobs=2)
-    assert next(iter(examinations)).findings
+    results = classify_all([SAMPLE] * 100, Config(), whole=True, jobs=2)
+    assert next(iter(results)).utterances
     assert len(multiprocessing.active_children()) == 2
-    examinations.close()  # type: ignore[attr-defined]
+    results.close()  # type: ignore[attr-defined]
     assert multiprocessing.active_children() == []
 
 
@@ -59,19 +63,19 @@ def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr("os.scandir", refuse)
     with pytest.raises(InputError, match="cannot be read: Permission denied"):
-        recordings(tmp_path)
+        find_recordings(tmp_path)
 
 
 def test_few_files_are_not_worth_a_process() -> None:
-    assert sensible_jobs(0) == sensible_jobs(1) == sensible_jobs(40) == 1
-    assert sensible_jobs(10**6) == len(os.sched_getaffinity(0))
+    assert default_jobs(0) == default_jobs(1) == default_jobs(40) == 1
+    assert default_jobs(10**6) == len(os.sched_getaffinity(0))
 
 
 def test_a_name_that_is_not_utf_8_is_kept_in_json() -> None:
     path = Path(os.fsdecode(b"s\xff.ogg"))
     prediction = Prediction(emotion="sad", confidence=1, scores={"sad": 1}, valence=0, arousal=0)
     utterance = Utterance(start=0, end=8000, level_dbfs=-20, voiced_share=1, cut=False)
-    finding = describe(path, utterance, prediction)
-    line = json.dumps(msgspec.to_builtins(finding))
+    classified = ClassifiedUtterance.of(path, utterance, prediction)
+    line = json.dumps(msgspec.to_builtins(classified))
     line.encode("utf-8")
     assert os.fsencode(json.loads(line)["path"]) == b"s\xff.ogg"
