@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from serd.config import Config
-    from serd.offline import Finding
+    from serd.recordings import ClassifiedUtterance
 
 _LARGE = 5_000_000
 """Bytes from which a single file is worth a bar."""
@@ -69,7 +69,7 @@ def classify(
     WebM and other containers take ffmpeg.
     """
     config = invocation.load().config
-    from serd import offline
+    from serd import recordings
 
     if paths.count("-") > 1:
         raise UsageError("standard input (-) can be read only once")
@@ -77,16 +77,16 @@ def classify(
     files: list[Path] = []
     for path in paths:
         try:
-            files += offline.recordings(offline.named(path))
+            files += recordings.find_recordings(recordings.path_of(path))
         except InputError as error:
             complaints.append(error)
             _complain(error)
     drawn = sys.stdout.isatty()
     line = _json_line if as_json else _lines_for(files, config) if drawn else _plain
     # Another process has no standard input.
-    jobs = 1 if "-" in paths else jobs or offline.sensible_jobs(len(files))
+    jobs = 1 if "-" in paths else jobs or recordings.default_jobs(len(files))
     with _progress(files) as progress:
-        examinations = offline.examine_all(
+        results = recordings.classify_all(
             files,
             config,
             whole=whole,
@@ -94,19 +94,19 @@ def classify(
             jobs=jobs,
             progress=progress.within,
         )
-        for examination in examinations if files else ():
+        for result in results if files else ():
             progress.advance()
-            silent = examination.findings and not examination.warnings
+            silent = result.utterances and not result.warnings
             with nullcontext() if silent and not drawn else progress.aside():
-                for warning in examination.warnings:
+                for warning in result.warnings:
                     echo(f"serd: {warning}", err=True)
-                if examination.error is not None:
-                    complaints.append(examination.error)
-                    _complain(examination.error)
-                elif not examination.findings:
-                    echo(f"serd: {shown(examination.path)}: nothing spoken", err=True)
-                for finding in examination.findings:
-                    echo(lead=line(finding))
+                if result.error is not None:
+                    complaints.append(result.error)
+                    _complain(result.error)
+                elif not result.utterances:
+                    echo(f"serd: {shown(result.path)}: nothing spoken", err=True)
+                for utterance in result.utterances:
+                    echo(lead=line(utterance))
     if len(files) > len(paths) and complaints:
         echo(f"serd: {len(complaints)} of {len(files)} recordings were not read", err=True)
     return InputError.exit_code if complaints else 0
@@ -117,22 +117,22 @@ def _complain(error: InputError) -> None:
     echo(f"serd: {error.message}{remedy}", err=True)
 
 
-def _json_line(finding: Finding) -> str:
+def _json_line(utterance: ClassifiedUtterance) -> str:
     import msgspec
 
-    return escape_controls(json.dumps(msgspec.to_builtins(finding), ensure_ascii=False))
+    return escape_controls(json.dumps(msgspec.to_builtins(utterance), ensure_ascii=False))
 
 
-def _plain(finding: Finding) -> str:
+def _plain(utterance: ClassifiedUtterance) -> str:
     """A line for pipes and files: the whole path, every score."""
-    scores = " ".join(f"{name}={score:.2f}" for name, score in finding.scores.items())
+    scores = " ".join(f"{name}={score:.2f}" for name, score in utterance.scores.items())
     return escape_controls(
-        f"{finding.path}  {finding.start_s:8.2f} {finding.end_s:8.2f}  "
-        f"{finding.emotion:<9} {finding.confidence:.2f}  {scores}"
+        f"{utterance.path}  {utterance.start_s:8.2f} {utterance.end_s:8.2f}  "
+        f"{utterance.emotion:<9} {utterance.confidence:.2f}  {scores}"
     )
 
 
-def _lines_for(files: Sequence[Path], config: Config) -> Callable[[Finding], str]:
+def _lines_for(files: Sequence[Path], config: Config) -> Callable[[ClassifiedUtterance], str]:
     """Lines for people: as `serd history` prints events, with the file's name and seconds."""
     import io
 
@@ -150,15 +150,15 @@ def _lines_for(files: Sequence[Path], config: Config) -> Callable[[Finding], str
     }
     widest = min(max(map(len, names.values()), default=0), max(12, screen.width // 4))
 
-    def line(finding: Finding) -> str:
-        name = cut(names.get(finding.path, shown(finding.path)), widest, front=True)
-        head = f"{name:<{widest}} {finding.start_s:7.2f}-{finding.end_s:<7.2f}"
+    def line(utterance: ClassifiedUtterance) -> str:
+        name = cut(names.get(utterance.path, shown(utterance.path)), widest, front=True)
+        head = f"{name:<{widest}} {utterance.start_s:7.2f}-{utterance.end_s:<7.2f}"
         buffer = io.StringIO()
         console = Console(
             file=buffer, width=screen.width, highlight=False, force_terminal=colour_wanted(),
             no_color=not colour_wanted(), legacy_windows=False,
         )  # fmt: skip
-        console.print(lines.format(head, finding, screen.width), end="")
+        console.print(lines.format(head, utterance, screen.width), end="")
         return buffer.getvalue()
 
     return line
