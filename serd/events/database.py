@@ -27,7 +27,7 @@ from serd.events.event import Event, ModelRef
 from serd.events.retention import NodeRun
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 SCHEMA_VERSION: Final = 4
 """``user_version`` of the files that this version writes. A column that is only added does not
@@ -520,12 +520,30 @@ class JournalWriter:
         found = self._fetch("SELECT started_ms FROM events WHERE key = ?", (run.key(seq),))
         return int(found[0][0]) if found else None
 
-    def stamp(self, run: NodeRun, seq: int, latency_ms: float) -> None:
+    def set_latency(self, run: NodeRun, seq: int, latency_ms: float) -> None:
         """Write an event's latency."""
         self.connection.execute(
             "UPDATE events SET latency_ms = ? WHERE key = ?",
             (rows.pack("latency_ms", latency_ms), run.key(seq)),
         )
+
+    def restore_latencies(self, saved: Iterable[tuple[int, bytes, float]]) -> None:
+        """Write latencies that a process had no time to write.
+
+        Args:
+            saved: Key, id and latency (ms) of events; unknown ones, and those that have one, are
+                ignored.
+
+        Raises:
+            UnavailableError: If SQLite could not write.
+            ConfigError: If the file is damaged.
+        """
+        with self.transaction(synced=False):
+            self.connection.executemany(
+                "UPDATE events SET latency_ms = ?3 "
+                "WHERE key = ?1 AND id = ?2 AND latency_ms IS NULL",
+                [(key, name, rows.pack("latency_ms", value)) for key, name, value in saved],
+            )
 
     def set_acked(self, runs: Collection[NodeRun]) -> None:
         """Write how far the broker has acknowledged each node's events."""

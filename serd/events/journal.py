@@ -9,10 +9,10 @@ What it promises:
 - What the broker has not acknowledged comes again in order from :meth:`Journal.unacked`, also in
   the next process. Acknowledgements are kept in memory and written now and then; losing some
   costs a redelivery with the same ``id``.
-- The same bytes in every redelivery. ``latency_ms`` is only known when an event is handed over,
-  after it was written; :meth:`Journal.hand_over` writes it then, so ``kill -9`` does not change
-  what comes again. That write is not synced to the disk (it would double the wear): an event that
-  was in flight during a power cut may come again with a latency measured anew, all else equal.
+- The same bytes in every redelivery, also after ``kill -9``. ``latency_ms`` is only known when an
+  event is handed over, after it was written. It goes into the event's row with the next write and
+  waits for that in a file of its own (:mod:`serd.events.latency`), which is not synced: an event
+  that was in flight during a power cut may come again with a new latency, all else equal.
 
 Disk: only ``append`` and ``append_many`` wait for the disk, and ``set_meta`` for the mark's file,
 where a switch is found also while another program has locked the journal. Everything else is
@@ -45,7 +45,7 @@ from serd.events.database import (
     prepare,
     read_switch,
 )
-from serd.events.latency import Key, Latencies
+from serd.events.latency import SLOTS, Key, Latencies
 from serd.events.recovery import JournalMark, mending, quarantine
 from serd.events.retention import (
     JUMP_MS,
@@ -67,7 +67,7 @@ log = logging.getLogger(__name__)
 
 _DAY_MS: Final = 86_400_000
 _CHECKPOINT_EVERY: Final = 500
-_STAMPS_KEPT: Final = 4096
+_LATENCIES_KEPT: Final = 4096
 _RETRY_S: Final = 1.0
 _THOROUGH_S: Final = 3600.0
 _CLOCK_KEY: Final = "clock"
@@ -109,6 +109,8 @@ class Journal:
         with ExitStack() as undo:
             undo.callback(self._file_lock.release)
             self._mark = JournalMark(path)
+            self._latencies = Latencies(path, self._clock)
+            undo.callback(self._latencies.close)
             try:
                 self._open()
             except JournalDamagedError as error:
@@ -123,7 +125,6 @@ class Journal:
         self._read_lock = threading.Lock()
         self.generation = 0
         """How often this journal was found damaged and begun anew."""
-        self._latencies = Latencies(self._clock)
         self._acks_waiting = 0
         self._flushed_at = self._clock.monotonic()
         self._checkpoint_at = 0
@@ -140,6 +141,7 @@ class Journal:
         with ExitStack() as undo:
             self._writer = JournalWriter(self.path)
             undo.callback(self._writer.close)
+            self._writer.restore_latencies(self._latencies.saved())
             self._runs = self._writer.load_runs()
             self._models = self._writer.load_models()
             self._reader = open_for_writing(self.path, locked=True)
@@ -173,7 +175,7 @@ class Journal:
             self._open()
             salvage(aside, self.path)
             self.generation += 1
-            self._latencies.stamps.clear()
+            self._latencies.unwritten.clear()
             self._acks_waiting = 0
             with self._writer.transaction(synced=True):
                 for node in known:
@@ -233,12 +235,11 @@ class Journal:
                     self._writer.insert_event(event, run=run, seq=seq, model=model)
                     numbered.append(msgspec.structs.replace(event, seq=seq))
                 self._mark.cover(heads)
-                flushed = self._flush_is_due()
-                if flushed:
-                    self._write_waiting()
+                # Half the time: in lively speech acknowledgements never need a write of their own.
+                acks = self._flush_is_due(self._flush_every_s / 2)
+                self._write_waiting(acks=acks)
             # Only now that it is on the disk: a refused write leaves nothing behind in memory.
-            if flushed:
-                self._written()
+            self._written(acks=acks)
             self._models.update(fresh_models)
             self._runs.update(fresh_runs)
             for name, seq in heads.items():
@@ -264,6 +265,8 @@ class Journal:
         floor = max(run.acked, after_seq)
         if floor >= run.last:
             return []
+        # Copied first: what the appending thread writes meanwhile is in the rows.
+        unwritten = dict(self._latencies.unwritten)
         with self._read_lock:
             try:
                 found = self._reader.execute(
@@ -272,18 +275,23 @@ class Journal:
                 ).fetchall()
             except sqlite3.Error as error:
                 raise explain(error, self.path, reading=True) from error
-        return [rows.to_event(row) for row in found]
+        return [
+            event
+            if (latency_ms := unwritten.get((node, event.seq))) is None
+            else msgspec.structs.replace(event, latency_ms=latency_ms)
+            for event in map(rows.to_event, found)
+        ]
 
     @mending
     def hand_over(self, event: Event, *, now: float | None = None) -> Event:
-        """Stamp an event's latency; call it at the hand-over to MQTT and publish what it returns.
+        """Measure an event's latency; call it at the hand-over to MQTT and publish what it returns.
 
-        Only the first call for an event measures; later ones, also in a later process, give the
-        same. If the disk refuses the write, the figure is kept in memory and written later.
-        ``now`` is a moment of the monotonic clock.
+        Only the first call for an event measures; later ones, also in a later process, return the
+        same. It is written into the event's row with the next write. ``now`` is a moment of the
+        monotonic clock.
 
         Raises:
-            UnavailableError: So many figures wait in memory that no more are taken.
+            UnavailableError: So many latencies wait for a locked journal that no more are taken.
         """
         if event.latency_ms is not None:
             return event
@@ -291,10 +299,12 @@ class Journal:
         with self._write_lock:
             latency_ms = self._known_latency(key)
             if latency_ms is None:
-                if len(self._latencies.stamps) >= _STAMPS_KEPT:
+                if len(self._latencies.unwritten) >= _LATENCIES_KEPT:
                     self._write_waiting_unsynced(acks=False)
-                latency_ms = self._latencies.measure(event, now)
-                self._try_to_write_waiting(acks=False)
+                elif len(self._latencies.unwritten) >= SLOTS:
+                    self._try_to_write_waiting(acks=False)
+                row = self._runs[event.node].key(event.seq)
+                latency_ms = self._latencies.measure(event, row, now)
         return msgspec.structs.replace(event, latency_ms=latency_ms)
 
     @mending
@@ -459,6 +469,7 @@ class Journal:
             self._closed = True
             with ExitStack() as after:
                 after.callback(self._file_lock.release)
+                after.callback(self._latencies.close)
                 after.callback(self._writer.close)
                 after.callback(self._reader.close)
                 try:
@@ -482,28 +493,29 @@ class Journal:
     def _known_latency(self, key: Key) -> float | None:
         """The latency that an event was given earlier, be it in memory or in the file."""
         run = self._runs.get(key[0])
-        if run is None or key in self._latencies.stamps:
-            return self._latencies.stamps.get(key)
+        if run is None or key in self._latencies.unwritten:
+            return self._latencies.unwritten.get(key)
         if self._latencies.unmeasured(key):  # nothing in the file either: spare looking
             return None
         return self._writer.latency_of(run, key[1])
 
-    def _flush_is_due(self) -> bool:
+    def _flush_is_due(self, after_s: float | None = None) -> bool:
         age = self._clock.monotonic() - self._flushed_at
-        due = self._acks_waiting > 0 and age >= self._flush_every_s
+        after_s = self._flush_every_s if after_s is None else after_s
+        due = self._acks_waiting > 0 and age >= after_s
         return due or self._acks_waiting >= self._flush_after
 
     def _write_waiting(self, *, acks: bool = True) -> None:
         """Write what memory is ahead of the file; inside a transaction."""
-        for (name, seq), latency_ms in self._latencies.stamps.items():
-            self._writer.stamp(self._runs[name], seq, latency_ms)
+        for (name, seq), latency_ms in self._latencies.unwritten.items():
+            self._writer.set_latency(self._runs[name], seq, latency_ms)
         for key, value in self._notes.items():
             self._writer.set_meta(key, value)
         if acks:
             self._writer.set_acked(self._runs.values())
 
     def _written(self, *, acks: bool = True) -> None:
-        self._latencies.stamps.clear()
+        self._latencies.unwritten.clear()
         self._notes.clear()
         if acks:
             self._acks_waiting = 0

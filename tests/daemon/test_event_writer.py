@@ -186,7 +186,7 @@ def test_a_recording_gives_up_on_a_journal_that_refuses_for_long(
 def test_what_is_noted_of_deliveries_is_bounded_while_the_journal_is_locked(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serd.events.journal._STAMPS_KEPT", 10)
+    monkeypatch.setattr("serd.events.journal._LATENCIES_KEPT", 10)
     appended = journal.append_many([event(n) for n in range(11)], arrived=[0.0] * 11)
     with locked(journal):
         stamped: list[Any] = [journal.hand_over(each) for each in appended[:10]]

@@ -108,6 +108,7 @@ def test_an_event_that_waits_for_the_broker_has_no_latency_yet(path: Path) -> No
         with History(path) as history:
             assert [e.latency_ms for e in history.query()] == [None]
             stamped = journal.hand_over(made)
+            journal.flush()
             assert list(history.query()) == [stamped]
 
 

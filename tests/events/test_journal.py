@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import threading
 from contextlib import closing
@@ -132,7 +133,9 @@ def test_what_must_survive_a_power_cut_is_synced_and_nothing_else(path: Path) ->
             writer.set_trace_callback(statements.append)
             action()
             writer.set_trace_callback(None)
-            assert ("PRAGMA synchronous=NORMAL" not in statements) == synced or not statements
+            assert (
+                "PRAGMA synchronous=NORMAL" not in statements
+            ) == synced or "COMMIT" not in statements
             assert writer.execute("PRAGMA synchronous").fetchone() == (full,)
 
 
@@ -241,6 +244,49 @@ def test_an_event_of_an_earlier_process_is_measured_by_the_wall_clock(path: Path
     hands.wall -= 86_400  # set back behind the event: no negative latencies
     with Journal(path, clock=hands.clock) as journal:
         assert journal.hand_over(journal.append(event(1))).latency_ms == 0
+
+
+def test_a_hand_over_costs_no_commit_and_the_next_write_takes_the_latency_along(path: Path) -> None:
+    hands = ManualClock()
+    with Journal(path, clock=hands.clock) as journal, History(path) as history:
+        first = journal.append(event(0), arrived=hands.monotonic)
+        commits = journal._writer.commits
+        first = journal.hand_over(first)
+        assert journal._writer.commits == commits
+        assert [e.latency_ms for e in history.query()] == [None]
+        second = journal.hand_over(journal.append(event(1), arrived=hands.monotonic))
+        assert journal._writer.commits == commits + 1
+        assert next(history.query()) == first
+        journal.ack("kitchen", 2)
+        journal.flush()
+        assert list(history.query()) == [first, second]
+
+
+def test_latencies_that_a_kill_left_unwritten_are_found_by_the_next_process(path: Path) -> None:
+    hands = ManualClock()
+    killed = path.parent.parent
+    with Journal(path, clock=hands.clock) as journal:
+        made = [journal.append(event(i), arrived=hands.monotonic) for i in range(300)]
+        hands.advance(0.0123)
+        handed = [journal.hand_over(each) for each in made]
+        for suffix in ("", "-wal", "-latency"):  # as kill -9 leaves them
+            shutil.copy(path.with_name(path.name + suffix), killed)
+    hands.advance(60)
+    with Journal(killed / path.name, clock=hands.clock) as journal:
+        assert journal.unacked("kitchen", limit=999) == handed
+
+
+def test_latencies_of_another_journal_are_not_taken(path: Path) -> None:
+    hands = ManualClock()
+    with Journal(path, clock=hands.clock) as journal:
+        journal.hand_over(journal.append(event(0), arrived=hands.monotonic))
+    for file in path.parent.iterdir():
+        if not file.name.endswith("-latency"):
+            file.unlink()
+    with Journal(path, clock=hands.clock) as journal:
+        journal.append(event(1))
+    with Journal(path, clock=hands.clock) as journal:
+        assert [e.latency_ms for e in journal.unacked("kitchen")] == [None]
 
 
 def test_arrivals_of_a_long_outage_are_bounded(path: Path) -> None:

@@ -126,6 +126,7 @@ def test_what_was_published_is_what_the_journal_has(
         again = [event for event in journal.unacked(NODE) if event.latency_ms is None]
         assert publisher.drain(TIMEOUT_S)
         assert again == []
+    journal.flush()
     from serd.events.history import History
 
     with History(tmp_path / "journal.db") as history:
