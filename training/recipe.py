@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from serd.config import Sensitivity  # noqa: TC001 - msgspec looks types up
 from serd.errors import InputError, shown
-from serd.model.metadata import FeatureParameters, Gathering, Sensitivity
+from serd.model.metadata import FeatureParameters, Gathering
 from training.document import read_document
 
 if TYPE_CHECKING:

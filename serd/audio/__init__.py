@@ -2,3 +2,8 @@
 
 Importing this package loads neither PortAudio nor libsndfile; opening a source does.
 """
+
+from typing import Final
+
+FLOOR_DBFS: Final = -120.0
+"""The level of silence, because JSON has no minus infinity. 24 bits end at -144 dBFS."""

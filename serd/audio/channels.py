@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 
-from serd.audio.level import FLOOR_DBFS
+from serd.audio import FLOOR_DBFS
 
 if TYPE_CHECKING:
     from typing import Any

@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import numpy as np
 
+from serd.audio import FLOOR_DBFS
 from serd.audio.format import FRAME_SAMPLES, SAMPLE_RATE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-FLOOR_DBFS: Final = -120.0
-"""What silence is given instead of minus infinity, which JSON cannot say. 24 bits end at -144."""
 
 CLIPPED: Final = 0.998
 """Amplitude from which a sample counts as clipped: a little below full scale, because converters

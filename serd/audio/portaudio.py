@@ -18,14 +18,14 @@ import logging
 import os
 import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
+from serd import stderr
 from serd.errors import UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any
 
     import numpy as np
@@ -131,7 +131,8 @@ def answered(call: Callable[[], R], *, late: Callable[[R], object] | None = None
         before.join(max(0.2, _asked_at + ANSWER_S - time.monotonic()))
         if before.is_alive():
             raise _silent()
-    with _standard_error():
+    # sounddevice redirects standard error while PortAudio starts, and with it our log.
+    with stderr.kept():
         asking.start()
         asking.join(ANSWER_S)
         with _answering:
@@ -143,21 +144,6 @@ def answered(call: Callable[[], R], *, late: Callable[[R], object] | None = None
     if failed:
         raise failed[0]
     return done[0]
-
-
-@contextmanager
-def _standard_error() -> Iterator[None]:
-    """Bring it back: sounddevice turns it off while PortAudio starts, and with it our log."""
-    try:
-        kept = os.dup(2)
-    except OSError:  # it is closed
-        yield
-        return
-    try:
-        yield
-        os.dup2(kept, 2)
-    finally:
-        os.close(kept)
 
 
 def _silent() -> UnavailableError:

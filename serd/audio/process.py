@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from serd.audio import ffmpeg
@@ -18,8 +16,9 @@ from serd.audio.level import FlatLine
 from serd.audio.rawcheck import RawCheck
 from serd.audio.source import Block, EndOfSource, SourceContext, SourceStats
 from serd.child_process import Child, ending, environment
+from serd.config import secrets
 from serd.config.secrets import masked, scrubbed, with_login
-from serd.errors import UnavailableError
+from serd.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
     from serd.config import AudioConfig
@@ -42,9 +41,6 @@ recording that comes all at once is heard at its own pace after that."""
 
 LOGIN_S: Final = 60.0
 """Seconds until a login that was refused is tried again: many cameras lock out who tries often."""
-
-CREDENTIALS: Final = Path("/etc/credstore")
-"""Where systemd looks for a service's secrets."""
 
 SOUND_VARIABLES: Final = ("ALSA_", "PULSE_", "PIPEWIRE_", "JACK_")
 """Beginnings of environment variables by which programs find the sound system."""
@@ -335,30 +331,14 @@ def read_password(settings: AudioConfig) -> str | None:
     """The password for the URL; None if there is none.
 
     Raises:
-        UnavailableError: Its file cannot be read, or is empty.
+        UnavailableError: Its file cannot be read, or contains no password.
     """
     if settings.password_file is None:
         return settings.password
-    path = Path(settings.password_file)
-    # systemd hands secrets over as copies (LoadCredential=); the original only root can read.
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    if folder and path.parent == CREDENTIALS:
-        handed = Path(folder) / path.name
-        path = handed if handed.exists() else path
     try:
-        with path.open(encoding="utf-8") as file:
-            password = file.readline().rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise UnavailableError(
-            f"audio.password_file: {path} cannot be read: {why}",
-            remedy="the user that serd runs as must be able to read it",
-        ) from error
-    if not password:
-        raise UnavailableError(
-            f"audio.password_file: {path} is empty", remedy="its first line is the password"
-        )
-    return password
+        return secrets.read_password("audio.password_file", settings.password_file)
+    except ConfigError as error:  # it may be corrected while serd waits
+        raise UnavailableError(error.message, remedy=error.remedy) from None
 
 
 class ProgramSource(ChildSource):

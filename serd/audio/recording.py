@@ -10,13 +10,13 @@ import contextlib
 import logging
 import os
 import re
-import threading
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from serd import stderr
 from serd.audio.container import NEEDED, Part, View, parts, recognise
 from serd.audio.ffmpeg import REMEDY as FFMPEG_REMEDY
 from serd.audio.ffmpeg import FfmpegFile, installed
@@ -24,7 +24,7 @@ from serd.audio.format import FFMPEG_SUFFIXES, MAX_RATE, MIN_RATE
 from serd.errors import InputError, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any
 
     from numpy.typing import NDArray
@@ -129,7 +129,7 @@ class AudioFile:
         """Open a part; None: the file as it is."""
         plain = part is None or (self._alone and (not part.head or part.frames is not None))
         try:
-            with hushed():
+            with stderr.filtered(_mpg123_noise):
                 sound = Sound(self.path, None if plain else part, part)
         except InputError:
             raise
@@ -324,7 +324,7 @@ class Sound:
 
     def read(self, frames: int) -> NDArray[np.float32]:
         """Give the next frames, at most ``frames``, float32[n, channels]; none at the end."""
-        with hushed() if self._mpeg else contextlib.nullcontext():
+        with stderr.filtered(_mpg123_noise) if self._mpeg else contextlib.nullcontext():
             block: NDArray[np.float32] = self._file.read(frames, dtype="float32", always_2d=True)
         return block
 
@@ -349,36 +349,12 @@ class Sound:
             self._copy = -1
 
 
-_stderr = threading.Lock()
-
-
-@contextlib.contextmanager
-def hushed() -> Iterator[None]:
-    """Keep what libmpg123 says from standard error, to which it writes by itself.
-
-    What others write meanwhile comes out afterwards.
-    """
-    with _stderr:
-        try:
-            kept, caught = os.dup(2), os.memfd_create("stderr")
-        except OSError:  # there is no standard error
-            yield
-            return
-        try:
-            os.dup2(caught, 2)
-            try:
-                yield
-            finally:
-                os.dup2(kept, 2)
-                said = os.pread(caught, os.fstat(caught).st_size, 0)
-                for line in said.splitlines(keepends=True):
-                    if _MPG123.search(line):
-                        log.debug("libmpg123: %s", line.decode("utf-8", "replace").strip())
-                    else:
-                        os.write(2, line)
-        finally:
-            os.close(kept)
-            os.close(caught)
+def _mpg123_noise(line: bytes) -> bool:
+    """Whether libmpg123, which writes to standard error by itself, wrote a line."""
+    if not _MPG123.search(line):
+        return False
+    log.debug("libmpg123: %s", line.decode("utf-8", "replace").strip())
+    return True
 
 
 def decoder_error() -> type[Exception]:

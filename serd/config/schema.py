@@ -6,7 +6,7 @@ seconds, ``_db`` decibels, ``_hz`` hertz). Constructing a struct in Python check
 :func:`serd.config.loading.load` does.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 import msgspec.json
 from msgspec import Meta, Struct, field
@@ -44,10 +44,13 @@ def _without_secrets(settings: Struct) -> str:
     return f"{type(settings).__name__}({', '.join(shown)})"
 
 
-Emotion = Literal[
+Sensitivity: TypeAlias = Literal["low", "normal", "high"]
+"""How readily an emotion is reported, the most reserved first."""
+
+Emotion: TypeAlias = Literal[
     "neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised", "uncertain"
 ]
-"""What an event may say, as the configuration spells it."""
+"""What an event may say: the emotions in the order of their scores, and ``uncertain``."""
 
 
 class AudioConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -244,7 +247,7 @@ class DecisionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """When an emotion is told. Only for models that know of homes."""
 
     sensitivity: Annotated[
-        Literal["low", "normal", "high"],
+        Sensitivity,
         Meta(
             description="How readily an emotion is told; `serd model info` says what each costs "
             "in false events. A choice made in Home Assistant or over MQTT holds until this "

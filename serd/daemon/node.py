@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 import msgspec
 
 from serd import language
+from serd.audio import FLOOR_DBFS
 from serd.audio.factory import make_source
 from serd.audio.file import FileSource
-from serd.audio.level import FLOOR_DBFS
 from serd.backoff import Backoff
 from serd.daemon.mute import MUTE_KEY, QuietTimes, remembered_mute
 from serd.daemon.pipeline import Condition, Pipeline
@@ -38,7 +38,7 @@ from serd.version import VERSION
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from serd.config import Config
+    from serd.config import Config, Sensitivity
     from serd.daemon.corrections import CorrectionHandler
     from serd.daemon.event_writer import EventWriter
     from serd.daemon.pipeline import PipelineStats
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from serd.events.journal import Journal
     from serd.events.telemetry import ProcessFigures
     from serd.model.classifier import Classifier
-    from serd.model.metadata import Sensitivity
     from serd.mqtt.commands import CorrectRequest
 
 log = logging.getLogger(__name__)

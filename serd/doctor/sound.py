@@ -121,9 +121,6 @@ def _check_network(audio: AudioConfig) -> Iterator[Finding]:
         yield failed("device", error, ffmpeg.REMEDY)
         return
     yield ok("device", f"{name}, through {program}")
-    path = audio.password_file
-    if path is not None and Path(path).stat().st_mode & 0o004:
-        yield warn("secrets", f"{path}: can be read by every user", f"chmod 600 {path}")
 
 
 def _check_program(audio: AudioConfig) -> Iterator[Finding]:

@@ -22,6 +22,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from serd.audio import FLOOR_DBFS
 from serd.events.clock import check_moment, rfc3339
 from serd.events.payload import (
     Attribute,
@@ -58,9 +59,6 @@ _ID: Final = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-
 _SEQ_MAX: Final = 2**63 - 1
 _SUM_TOLERANCE: Final = 0.01
 _SHOWN: Final = 40
-
-LEVEL_FLOOR_DBFS: Final = -120.0
-"""Digital silence has no level in dB; this stands for it."""
 
 
 class ModelRef(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,7 +159,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     level_dbfs: Annotated[
         float,
         Meta(
-            ge=LEVEL_FLOOR_DBFS,
+            ge=FLOOR_DBFS,
             le=0,
             description="RMS level of the utterance; -120 stands for digital silence.",
         ),
@@ -295,7 +293,7 @@ def make(
         scores=told.scores,
         valence=_rounded("valence", min(1.0, max(-1.0, prediction.valence))),
         arousal=_rounded("arousal", min(1.0, max(-1.0, prediction.arousal))),
-        level_dbfs=_rounded("level_dbfs", min(0.0, max(LEVEL_FLOOR_DBFS, level_dbfs))),
+        level_dbfs=_rounded("level_dbfs", min(0.0, max(FLOOR_DBFS, level_dbfs))),
         model=model,
         utterance=UNSET if utterance is None else _single(utterance),
         gathered=UNSET if gathered is None else gathered,

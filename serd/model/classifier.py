@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from serd.audio.channels import Choice
     from serd.audio.source import Source
-    from serd.config import Config
-    from serd.model.metadata import ModelInfo, Sensitivity
+    from serd.config import Config, Sensitivity
+    from serd.model.metadata import ModelInfo
     from serd.speech import Counters, SegmentEvent
 
 

@@ -26,8 +26,9 @@ from serd.model.metadata import ORDINARY, SENSITIVITIES
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from serd.config import Sensitivity
     from serd.model.adaptation import Adaptation
-    from serd.model.metadata import ModelInfo, Sensitivity
+    from serd.model.metadata import ModelInfo
 
 SMALLEST_PROBABILITY: Final = 1.0 / 512.0
 """Stands for 0 where a network gives probabilities: half a step of int8."""

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, get_args
 
-EMOTIONS: Final[tuple[str, ...]] = (
-    "neutral",
-    "calm",
-    "happy",
-    "sad",
-    "angry",
-    "fearful",
-    "disgust",
-    "surprised",
-)
-"""The classes of every event, in the order of their scores (those of RAVDESS)."""
+from serd.config import Emotion
 
 UNCERTAIN: Final = "uncertain"
 """What an event says instead of an emotion when the decision abstains."""
+
+EMOTIONS: Final[tuple[str, ...]] = tuple(word for word in get_args(Emotion) if word != UNCERTAIN)
+"""The classes of every event, in the order of their scores (those of RAVDESS)."""
 
 COORDINATES: Final[dict[str, tuple[float, float]]] = {
     "neutral": (0.0, 0.0),

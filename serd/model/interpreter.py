@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +14,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from serd import stderr
 from serd.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 INT8_MIN: Final = -128
 INT8_MAX: Final = 127
-
-_STDERR: Final = threading.Lock()
 
 
 class Quantisation(msgspec.Struct, frozen=True):
@@ -135,7 +133,8 @@ def _runtime() -> Any:
 def _open(network: bytes, threads: int) -> tuple[Any, list[dict[str, Any]], list[dict[str, Any]]]:
     """The runtime's interpreter, and what it says of the inputs and the outputs."""
     native = _runtime()
-    with _without_chatter():
+    # It writes INFO lines to standard error, and offers Python no setting for that.
+    with stderr.filtered(lambda line: line.startswith(b"INFO: ")):
         interpreter = native(model_content=network, num_threads=threads)
         interpreter.allocate_tensors()
     return interpreter, interpreter.get_input_details(), interpreter.get_output_details()
@@ -173,31 +172,3 @@ def _checked(
         msg = f"the {role} of the network of {source} has no usable quantisation"
         raise ModelError(msg)
     return Quantisation(float(scales[0]), int(zero_points[0]))
-
-
-@contextlib.contextmanager
-def _without_chatter() -> Iterator[None]:
-    """Keep the native runtime's INFO lines off stderr; anything else is passed on.
-
-    It writes them to file descriptor 2 and offers Python no setting. Others' lines may fall into
-    the same moment: they come out after it.
-    """
-    if not hasattr(os, "memfd_create"):  # not on Linux: a line too many does no harm
-        yield
-        return
-    with _STDERR:
-        try:
-            stderr = os.dup(2)
-        except OSError:  # closed: nobody is listening anyway
-            yield
-            return
-        with os.fdopen(os.memfd_create("stderr"), "w+b", buffering=0) as caught:
-            os.dup2(caught.fileno(), 2)
-            try:
-                yield
-            finally:
-                os.dup2(stderr, 2)
-                caught.seek(0)
-                rest = [line for line in caught if not line.startswith(b"INFO: ")]
-                os.write(stderr, b"".join(rest))
-                os.close(stderr)

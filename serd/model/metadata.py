@@ -14,15 +14,14 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import msgspec
 
+from serd.config import Sensitivity
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-Sensitivity: TypeAlias = Literal["low", "normal", "high"]
-"""How readily an emotion is told."""
 
 SENSITIVITIES: Final[tuple[Sensitivity, ...]] = get_args(Sensitivity)
 """All of them, the most reserved first."""

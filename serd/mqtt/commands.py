@@ -30,7 +30,7 @@ from serd.model.metadata import SENSITIVITIES
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from serd.model.metadata import Sensitivity
+    from serd.config import Sensitivity
     from serd.mqtt.access import Access
     from serd.mqtt.topics import Topics
 

@@ -6,9 +6,9 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from serd.config import Sensitivity  # noqa: TC001 - msgspec looks types up
 from serd.events.event import TEXT_MAX, UNNUMBERED, Event, decode
 from serd.events.state import RoomState, decode_state
-from serd.model.metadata import Sensitivity  # noqa: TC001 - msgspec looks types up
 from serd.mqtt.commands import parse_sensitivity, parse_switch
 from serd.mqtt.topics import Kind, parse
 

@@ -43,11 +43,10 @@ from serd.mqtt.topics import Topics
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from serd.config import MqttConfig
+    from serd.config import MqttConfig, Sensitivity
     from serd.events.event import Event
     from serd.events.state import RoomState
     from serd.language import Catalogue
-    from serd.model.metadata import Sensitivity
     from serd.mqtt.client import Incoming
     from serd.mqtt.link import Limits
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serd.audio.level import FLOOR_DBFS, dbfs, peak_dbfs, rms_dbfs
+from serd.audio import FLOOR_DBFS
+from serd.audio.level import dbfs, peak_dbfs, rms_dbfs
 
 
 def test_levels_of_known_signals() -> None:

@@ -201,7 +201,7 @@ def test_a_login_is_in_no_command_line_and_in_no_message(tmp_path: Path) -> None
         NetworkSource(AudioConfig(source=url, password_file=str(secret))).open()
     assert "wr0ng" not in str(absent.value)
     secret.write_text("")
-    with pytest.raises(UnavailableError, match=r"password_file: .* is empty"):
+    with pytest.raises(UnavailableError, match=r"password_file: .* holds no password"):
         NetworkSource(AudioConfig(source=url, password_file=str(secret))).open()
 
 

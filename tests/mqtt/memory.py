@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from serd.config import Sensitivity
     from serd.events.event import Event
     from serd.events.state import RoomState
-    from serd.model.metadata import Sensitivity
     from serd.mqtt.outbox import EventStore
 
 

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from serd.config import Sensitivity
     from serd.model.decision import Prediction
-    from serd.model.metadata import Sensitivity
     from training.evaluate.predictions import Heard, HeardClip, HeardRecording
     from training.recipe import HomeUse
 
