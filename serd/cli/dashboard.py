@@ -39,7 +39,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "--token-file",
     type=_FILE,
     metavar="FILE",
-    help="File whose first line is the token that visitors must know (at least 16 characters). "
+    help="File whose first line is the token for visitors (at least 16 characters). "
     "Default: $SERD_DASHBOARD_TOKEN, if set.",
 )
 @click.option(
@@ -47,23 +47,23 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "allowed_hosts",
     multiple=True,
     metavar="NAME",
-    help="Another name by which browsers may call it, besides this machine's; may be repeated.",
+    help="Another host name browsers may use, besides this machine's; may be repeated.",
 )
 @click.option(
-    "--tls-cert", type=_FILE, metavar="FILE", help="Speak TLS with this certificate chain (PEM)."
+    "--tls-cert", type=_FILE, metavar="FILE", help="Serve TLS with this certificate chain (PEM)."
 )
 @click.option("--tls-key", type=_FILE, metavar="FILE", help="The certificate's key (PEM).")
 @click.option(
     "--behind-proxy",
     is_flag=True,
-    help="A proxy on this machine speaks TLS for it: cookies are for TLS only, and visitors' "
-    "addresses are those that the proxy tells.",
+    help="A proxy on this machine terminates TLS: cookies are sent over TLS only, and visitors' "
+    "addresses are those the proxy reports.",
 )
 @click.option(
     "--ingress",
     metavar="ADDRESS",
-    help="Answer Home Assistant's ingress proxy at this address and nobody else; its login stands "
-    "for the token. The add-on uses it.",
+    help="Answer only Home Assistant's ingress proxy at this address, whose login replaces the "
+    "token. Used by the add-on.",
 )
 @click.option(
     "--journal",
@@ -88,10 +88,10 @@ def dashboard(
     ingress: str | None,
     journals: tuple[Path, ...],
 ) -> None:
-    """Show all nodes as a web page: live, the day, and history.
+    """Show all rooms on a web page: live, today, and history.
 
-    It follows the broker of the configuration like any other subscriber. By default only this
-    machine can see it; beyond that everybody has to give the token, once.
+    It follows the configured broker like any other subscriber. By default it is reachable from this
+    machine only; otherwise visitors have to enter the token once.
     """
     loaded = invocation.load().config
     for module in ("starlette", "uvicorn"):
@@ -119,30 +119,30 @@ def dashboard(
 
 
 def _journals(config: Config, named: tuple[Path, ...]) -> tuple[Path, ...]:
-    """Those that were named, which must be readable, or the configured one, which need not be."""
-    from serd.dashboard.history import readable
+    """The given journals, which must be readable, or the configured one, which need not be."""
+    from serd.dashboard.history import why_unreadable
 
     for path in named:
-        if (error := readable(path)) is not None:
+        if (error := why_unreadable(path)) is not None:
             raise error
     if named:
         return named
     configured = Path(config.journal.path)
-    if (error := readable(configured)) is not None:
-        echo(f"serd: history begins now, with what is seen from here: {error.message}", err=True)
+    if (error := why_unreadable(configured)) is not None:
+        echo(f"serd: history starts now, with events seen from here on: {error.message}", err=True)
     return (configured,)
 
 
 def _serve(config: Config, settings: Settings) -> None:
     from serd.dashboard.app import make_app
-    from serd.dashboard.broker import MqttSwitch, Watch
+    from serd.dashboard.broker import Monitor, MqttNodeCommands
     from serd.dashboard.server import bind, serve, url
     from serd.mqtt.follower import Follower
 
-    watch = Watch(
+    monitor = Monitor(
         lambda tell: Follower(config.mqtt, on_connection=tell), base=config.mqtt.base_topic
     )
-    app = make_app(settings, watch, MqttSwitch(config.mqtt))
+    app = make_app(settings, monitor, MqttNodeCommands(config.mqtt))
     listening = bind(settings)
     where = url(settings, listening)
 
@@ -150,9 +150,9 @@ def _serve(config: Config, settings: Settings) -> None:
         echo(f"serd: dashboard at {where}; Ctrl-C ends it", err=True)
         if settings.token is not None and not settings.https:
             echo(
-                "serd: the token goes over the network unencrypted; --tls-cert or a proxy "
-                "(--behind-proxy) helps",
+                "serd: the token crosses the network unencrypted; use --tls-cert or a proxy "
+                "(--behind-proxy)",
                 err=True,
             )
 
-    serve(app, watch, settings, listening, on_ready=ready)
+    serve(app, monitor, settings, listening, on_ready=ready)

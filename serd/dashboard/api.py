@@ -1,4 +1,4 @@
-"""The JSON interface: what the page asks for, and what programs may."""
+"""The JSON API, for the page and for other programs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from msgspec import UNSET, UnsetType
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from serd.dashboard import history as past
-from serd.dashboard.guard import refuse
+from serd.dashboard import history
+from serd.dashboard.guard import error_response
 from serd.errors import SerdError
 from serd.events.clock import parse_rfc3339, rfc3339
 from serd.events.history import csv_lines
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from serd.dashboard.broker import Switch, Watch
-    from serd.dashboard.nodes import Room
+    from serd.dashboard.broker import Monitor, NodeCommands
+    from serd.dashboard.nodes import KnownNode
 
 CONFIRM_S: Final = 5.0
 """How long a node has to confirm a mute command."""
@@ -60,24 +60,24 @@ class Api:
     """Answers below ``/api/``.
 
     Args:
-        watch: What is known of the nodes.
-        switch: Sends mute commands.
+        monitor: What is known of the nodes.
+        commands: Sends commands to nodes.
         journals: To read history from.
         login: Whether visitors have to log in.
-        confirm_s: How long a node has to confirm a mute command.
+        confirm_s: Seconds a node has to confirm a mute command.
     """
 
     def __init__(
         self,
-        watch: Watch,
-        switch: Switch,
+        monitor: Monitor,
+        commands: NodeCommands,
         journals: Sequence[Path] = (),
         *,
         login: bool = False,
         confirm_s: float = CONFIRM_S,
     ) -> None:
-        self._watch = watch
-        self._switch = switch
+        self._monitor = monitor
+        self._commands = commands
         self._journals = tuple(journals)
         self._login = login
         self._confirm_s = confirm_s
@@ -100,14 +100,14 @@ class Api:
         ]
 
     async def _info(self, _: Request) -> Response:
-        sources = await in_background(past.describe, self._journals, len(self._watch.seen))
+        sources = await in_background(history.sources, self._journals, len(self._monitor.recent))
         classes = [
             {"name": name, "valence": COORDINATES[name][0], "arousal": COORDINATES[name][1]}
             for name in EMOTIONS
         ]
-        return answer(
+        return json_response(
             {
-                **self._watch.info(),
+                **self._monitor.info(),
                 "login": self._login,
                 "history": sources,
                 "emotions": classes,
@@ -115,110 +115,112 @@ class Api:
         )
 
     async def _nodes(self, _: Request) -> Response:
-        return answer({"nodes": [room.as_dict() for room in self._watch.rooms]})
+        return json_response({"nodes": [node.as_dict() for node in self._monitor.nodes]})
 
     async def _node(self, request: Request) -> Response:
-        room = self._watch.rooms.get(request.path_params["name"])
-        if room is None:
-            return refuse(404, "no such node has been heard of")
-        return answer(room.as_dict())
+        node = self._monitor.nodes.get(request.path_params["name"])
+        if node is None:
+            return error_response(404, "no such node is known")
+        return json_response(node.as_dict())
 
     async def _forget(self, request: Request) -> Response:
-        """Clear what a node has left on the broker; one that runs would only come back."""
-        room = self._watch.rooms.get(request.path_params["name"])
-        if room is None:
-            return refuse(404, "no such node has been heard of")
-        if room.online:
-            return refuse(409, f"{room.name} is online and would come back; stop it first")
+        """Clear what a node left on the broker; a running one would only come back."""
+        node = self._monitor.nodes.get(request.path_params["name"])
+        if node is None:
+            return error_response(404, "no such node is known")
+        if node.online:
+            return error_response(409, f"{node.name} is online and would come back; stop it first")
         try:
-            await in_background(self._switch.forget, room.name)
+            await in_background(self._commands.forget, node.name)
         except SerdError as error:
-            return refuse(502, error.message)
-        gone = await self._watch.hub.until(
-            lambda: self._watch.rooms.get(room.name) is None, self._confirm_s
+            return error_response(502, error.message)
+        gone = await self._monitor.hub.until(
+            lambda: self._monitor.nodes.get(node.name) is None, self._confirm_s
         )
         if gone:
-            return answer({"node": room.name, "forgotten": True})
-        return refuse(504, f"the broker has not confirmed within {self._confirm_s:g} s")
+            return json_response({"node": node.name, "forgotten": True})
+        return error_response(504, f"the broker has not confirmed within {self._confirm_s:g} s")
 
     async def _mute(self, request: Request) -> Response:
         name = request.path_params["name"]
-        body = await body_of(request, _BODY_MAX)
+        body = await read_body(request, _BODY_MAX)
         if not request.headers.get("content-type", "").startswith("application/json"):
-            return refuse(415, "send application/json")
+            return error_response(415, "send application/json")
         try:
             wanted = msgspec.json.decode(body or b"", type=_MuteCommand).muted
         except (msgspec.DecodeError, UnicodeDecodeError):
-            return refuse(400, 'send {"muted": true} or {"muted": false}')
-        room = self._watch.rooms.get(name)
-        if room is None:
-            return refuse(404, "no such node has been heard of")
-        return await self._switch_over(room, wanted)
+            return error_response(400, 'send {"muted": true} or {"muted": false}')
+        node = self._monitor.nodes.get(name)
+        if node is None:
+            return error_response(404, "no such node is known")
+        return await self._set_mute(node, wanted)
 
-    async def _switch_over(self, room: Room, wanted: bool) -> Response:
-        """Send the command and wait for the node to say that it has obeyed."""
-        if room.online is False:
-            return refuse(409, f"{room.name} is offline and would not hear the command")
+    async def _set_mute(self, node: KnownNode, wanted: bool) -> Response:
+        """Send the command and wait until the node confirms it."""
+        if node.online is False:
+            return error_response(409, f"{node.name} is offline and would not hear the command")
         try:
-            await in_background(self._switch.send, room.name, wanted)
+            await in_background(self._commands.mute, node.name, wanted)
         except SerdError as error:
-            return refuse(502, error.message)
-        if await self._watch.hub.until(lambda: room.muted is wanted, self._confirm_s):
-            return answer({"node": room.name, "muted": wanted})
-        return refuse(504, f"{room.name} has not confirmed within {self._confirm_s:g} s")
+            return error_response(502, error.message)
+        if await self._monitor.hub.until(lambda: node.muted is wanted, self._confirm_s):
+            return json_response({"node": node.name, "muted": wanted})
+        return error_response(504, f"{node.name} has not confirmed within {self._confirm_s:g} s")
 
     async def _correct(self, request: Request) -> Response:
-        """Tell a node what an utterance really was; the node's own answer comes back."""
-        body = await body_of(request, _BODY_MAX)
+        """Pass a correction to a node and return the node's answer."""
+        body = await read_body(request, _BODY_MAX)
         if not request.headers.get("content-type", "").startswith("application/json"):
-            return refuse(415, "send application/json")
+            return error_response(415, "send application/json")
         try:
-            said = msgspec.json.decode(body or b"", type=_CorrectCommand)
+            command = msgspec.json.decode(body or b"", type=_CorrectCommand)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            said = None
-        if said is None or (said.emotion is UNSET) is not said.forget:
-            return refuse(400, 'send {"id": EVENT_ID, "emotion": "happy"}; null is "not that"')
-        room = self._watch.rooms.get(request.path_params["name"])
-        if room is None:
-            return refuse(404, "no such node has been heard of")
+            command = None
+        if command is None or (command.emotion is UNSET) is not command.forget:
+            return error_response(
+                400, 'send {"id": EVENT_ID, "emotion": "happy"}; null means "not that"'
+            )
+        node = self._monitor.nodes.get(request.path_params["name"])
+        if node is None:
+            return error_response(404, "no such node is known")
         wanted = CorrectRequest(
-            id=said.id.strip().lower(),
-            emotion=None if said.emotion is UNSET else said.emotion,
-            forget=said.forget,
+            id=command.id.strip().lower(),
+            emotion=None if command.emotion is UNSET else command.emotion,
+            forget=command.forget,
         )
-        return await self._pass_on(room, wanted)
+        return await self._send_correction(node, wanted)
 
-    async def _pass_on(self, room: Room, wanted: CorrectRequest) -> Response:
-        """Send a correction, and give the node's answer."""
-        if room.online is False:
-            return refuse(409, f"{room.name} is offline and would not hear the correction")
+    async def _send_correction(self, node: KnownNode, wanted: CorrectRequest) -> Response:
+        """Send a correction and return the node's answer."""
+        if node.online is False:
+            return error_response(409, f"{node.name} is offline and would not hear the correction")
         try:
-            result = await in_background(self._switch.correct, room.name, wanted)
+            result = await in_background(self._commands.correct, node.name, wanted)
         except SerdError as error:
-            return refuse(502, error.message)
+            return error_response(502, error.message)
         if not result.ok:
-            return refuse(422, result.message)
-        self._watch.said(result.id, result.emotion)
-        return answer(result)
+            return error_response(422, result.message)
+        self._monitor.add_correction(result.id, result.emotion)
+        return json_response(result)
 
     async def _events(self, request: Request) -> Response:
         try:
             query = read_query(request)
-            limit = _whole(request, "limit", EVENTS_DEFAULT, EVENTS_MAX)
+            limit = _integer(request, "limit", EVENTS_DEFAULT, EVENTS_MAX)
         except ValueError as error:
-            return refuse(400, str(error))
+            return error_response(400, str(error))
         wanted = request.query_params.get("format", "json")
         if wanted not in {"json", "csv"}:
-            return refuse(400, "format: write json or csv")
+            return error_response(400, "format: write json or csv")
         async with self._readers:
-            seen = self._watch.seen.newest_first()
-            found = await in_background(past.find, self._journals, seen, query, limit)
+            recent = self._monitor.recent.newest_first()
+            found = await in_background(history.find, self._journals, recent, query, limit)
             if wanted == "csv":
                 return Response("".join(csv_lines(found.events)), media_type="text/csv")
             corrections = await in_background(
-                past.corrections, self._journals, found.events, self._watch.corrections
+                history.corrections, self._journals, found.events, self._monitor.corrections
             )
-        return answer(
+        return json_response(
             {
                 "events": found.events,
                 "truncated": found.truncated,
@@ -229,43 +231,43 @@ class Api:
     async def _timeline(self, request: Request) -> Response:
         try:
             query = read_query(request)
-            bins = _whole(request, "bins", BINS_DEFAULT, BINS_MAX)
+            bins = _integer(request, "bins", BINS_DEFAULT, BINS_MAX)
         except ValueError as error:
-            return refuse(400, str(error))
-        return await self._read(past.timeline, query, bins)
+            return error_response(400, str(error))
+        return await self._read(history.timeline, query, bins)
 
-    async def _read(self, work: Any, query: past.Query, number: int) -> Response:
-        # Reading is work; a hundred browsers that ask at once must not starve the live view.
+    async def _read(self, work: Any, query: history.Query, number: int) -> Response:
+        # Reading takes time; a hundred browsers at once must not starve the live view.
         async with self._readers:
-            seen = self._watch.seen.newest_first()
-            return answer(await in_background(work, self._journals, seen, query, number))
+            recent = self._monitor.recent.newest_first()
+            return json_response(await in_background(work, self._journals, recent, query, number))
 
     async def _stream(self, _: Request) -> Response:
-        if self._watch.hub.full:
-            return refuse(503, "too many browsers are connected", {"retry-after": "30"})
+        if self._monitor.hub.full:
+            return error_response(503, "too many browsers are connected", {"retry-after": "30"})
         return StreamingResponse(
-            self._watch.hub.stream(),
+            self._monitor.hub.stream(),
             media_type="text/event-stream",
             headers={"x-accel-buffering": "no"},
         )
 
 
 async def _words(request: Request) -> Response:
-    """Emotions and states in the language that a browser likes best; what is missing is English."""
-    return answer(catalogue(accepted(request.headers.get("accept-language", ""))).words)
+    """Translations in the browser's preferred language; what is missing stays English."""
+    return json_response(catalogue(accepted(request.headers.get("accept-language", ""))).words)
 
 
 async def _nothing(_: Request) -> Response:
-    return refuse(404, "there is nothing of that name; see docs/dashboard.md")
+    return error_response(404, "no such endpoint; see docs/dashboard.md")
 
 
-def answer(content: object, *, status: int = 200) -> Response:
-    """Something as JSON."""
+def json_response(content: object, *, status: int = 200) -> Response:
+    """A JSON response."""
     return Response(msgspec.json.encode(content), status, media_type="application/json")
 
 
-async def body_of(request: Request, most: int) -> bytes | None:
-    """What was sent; None if it is more than ``most`` bytes, of which the rest is not read."""
+async def read_body(request: Request, most: int) -> bytes | None:
+    """The request's body; None if it is longer than ``most`` bytes, without reading the rest."""
     body = b""
     async for chunk in request.stream():
         body += chunk
@@ -274,21 +276,21 @@ async def body_of(request: Request, most: int) -> bytes | None:
     return body
 
 
-def read_query(request: Request) -> past.Query:
-    """Which events a request asks for.
+def read_query(request: Request) -> history.Query:
+    """Read the selection of events from a request.
 
     Raises:
         ValueError: With a sentence that names the parameter.
     """
     now = time.time_ns() // 1_000_000
-    until = _moment(request, "until", now + 60_000)  # clocks of nodes may be a little ahead
+    until = _moment(request, "until", now + 60_000)  # nodes' clocks may be a little fast
     since = _moment(request, "since", until - _DAY_MS)
     if not 0 <= until - since <= _RANGE_MAX_MS:
         raise ValueError("since must be before until, and at most 366 days")
     emotions = frozenset(request.query_params.getlist("emotion"))
     if wrong := emotions - {*EMOTIONS, UNCERTAIN}:
         raise ValueError(f"emotion: there is no {min(wrong)!a}")
-    return past.Query(
+    return history.Query(
         since_ms=since,
         until_ms=until,
         node=request.query_params.get("node") or None,
@@ -309,7 +311,7 @@ def _moment(request: Request, name: str, default: int) -> int:
     return ms
 
 
-def _whole(request: Request, name: str, default: int, most: int) -> int:
+def _integer(request: Request, name: str, default: int, most: int) -> int:
     text = request.query_params.get(name)
     if not text:
         return default
@@ -319,10 +321,10 @@ def _whole(request: Request, name: str, default: int, most: int) -> int:
 
 
 async def in_background(work: Callable[..., _T], *arguments: Any) -> _T:
-    """Run a function on a thread of its own and wait for what it returns or raises.
+    """Run a blocking function on a thread of its own; returns or raises what it does.
 
-    The thread is a daemon: one that waits for a dead network does not keep the process from
-    ending, as those of the loop's own executor would.
+    The thread is a daemon thread: unlike those of the loop's own executor, it does not keep the
+    process alive while it waits for a dead network.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[_T] = loop.create_future()
@@ -339,12 +341,12 @@ async def in_background(work: Callable[..., _T], *arguments: Any) -> _T:
         result, failure = None, None
         try:
             result = work(*arguments)
-        except Exception as error:  # noqa: BLE001 - handed to whoever waits
+        except Exception as error:  # noqa: BLE001 - raised in the caller
             failure = error
         if not loop.is_closed():
             try:
                 loop.call_soon_threadsafe(settle, result, failure)
-            except RuntimeError:  # it was closed meanwhile: nobody waits any more
+            except RuntimeError:  # the loop was closed meanwhile
                 return
 
     threading.Thread(target=run, name="serd-dashboard-work", daemon=True).start()

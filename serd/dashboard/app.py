@@ -13,7 +13,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from serd.dashboard.api import CONFIRM_S, Api, answer, body_of
+from serd.dashboard.api import CONFIRM_S, Api, json_response, read_body
 from serd.dashboard.guard import (
     SESSION_S,
     Guard,
@@ -21,39 +21,39 @@ from serd.dashboard.guard import (
     Throttle,
     client_of,
     cookie_name,
-    refuse,
+    error_response,
     sessions_of,
 )
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from serd.dashboard.broker import Switch, Watch
+    from serd.dashboard.broker import Monitor, NodeCommands
     from serd.dashboard.settings import Settings
 
 _log = logging.getLogger(__name__)
 
 STATIC: Final = Path(__file__).parent / "static"
-"""Where the page's files lie."""
+"""Folder of the page's files."""
 
 _FORM_MAX: Final = 4096
 
 
 def make_app(
-    settings: Settings, watch: Watch, switch: Switch, *, confirm_s: float = CONFIRM_S
+    settings: Settings, monitor: Monitor, commands: NodeCommands, *, confirm_s: float = CONFIRM_S
 ) -> Starlette:
-    """The application.
+    """Build the application.
 
     Args:
         settings: How the page is served.
-        watch: What is known of the nodes.
-        switch: Sends mute commands.
-        confirm_s: How long a node has to confirm a mute command.
+        monitor: What is known of the nodes.
+        commands: Sends commands to nodes.
+        confirm_s: Seconds a node has to confirm a mute command.
     """
     sessions = None if settings.token is None else Sessions(settings.token)
     throttle = Throttle()
-    pages = _Pages(settings, sessions, throttle, watch)
-    api = Api(watch, switch, settings.journals, login=sessions is not None, confirm_s=confirm_s)
+    pages = _Pages(settings, sessions, throttle, monitor)
+    api = Api(monitor, commands, settings.journals, login=sessions is not None, confirm_s=confirm_s)
     return Starlette(
         routes=[
             Route("/", pages.index),
@@ -69,24 +69,24 @@ def make_app(
 
 
 class _Pages:
-    """What is not the API."""
+    """Everything but the API."""
 
     def __init__(
-        self, settings: Settings, sessions: Sessions | None, throttle: Throttle, watch: Watch
+        self, settings: Settings, sessions: Sessions | None, throttle: Throttle, monitor: Monitor
     ) -> None:
         self._settings = settings
         self._sessions = sessions
         self._throttle = throttle
-        self._watch = watch
+        self._monitor = monitor
 
     async def index(self, _: Request) -> Response:
         return FileResponse(STATIC / "index.html")
 
     async def health(self, _: Request) -> Response:
-        """For supervisors; tells strangers no more than that it works, or that it does not."""
-        trouble = self._watch.trouble
-        told = {"status": trouble or "ok", "broker": self._watch.connected}
-        return answer(told, status=503 if trouble else 200)
+        """For supervisors; reveals no more than whether it works."""
+        failure = self._monitor.failure
+        health = {"status": failure or "ok", "broker": self._monitor.connected}
+        return json_response(health, status=503 if failure else 200)
 
     async def login(self, request: Request) -> Response:
         sessions = self._sessions
@@ -94,12 +94,12 @@ class _Pages:
             return RedirectResponse("./", status_code=303)
         if request.method != "POST":
             return FileResponse(STATIC / "login.html")
-        body = await body_of(request, _FORM_MAX)
+        body = await read_body(request, _FORM_MAX)
         address = client_of(request.scope)
         if self._throttle.wait_s(address):
             return self._login_again("slow", 429)
         fields = parse_qs((body or b"").decode("ascii", "replace"), max_num_fields=10)
-        if not sessions.right(fields.get("token", [""])[0].strip()):
+        if not sessions.is_token(fields.get("token", [""])[0].strip()):
             self._throttle.failed(address)
             _log.warning("a wrong token from %s", address)
             return self._login_again("wrong", 401)
@@ -116,7 +116,7 @@ class _Pages:
         return response
 
     def _login_again(self, why: str, status: int) -> Response:
-        """The login page with its reason shown: without scripts, by a class of the page."""
+        """The login page with a reason, shown by an attribute that CSS selects: no script runs."""
         page = (
             (STATIC / "login.html").read_text("utf-8").replace('data-why=""', f'data-why="{why}"')
         )
@@ -136,13 +136,13 @@ class _Pages:
 
 
 async def _missing(_: Request, __: Exception) -> Response:
-    return refuse(404, "there is no such page")
+    return error_response(404, "no such page")
 
 
 async def _wrong_method(_: Request, __: Exception) -> Response:
-    return refuse(405, "not with this method")
+    return error_response(405, "method not allowed")
 
 
 async def _bug(_: Request, error: Exception) -> Response:
     _log.error("a bug in serd dashboard: %s: %s", type(error).__name__, error)
-    return refuse(500, "a bug in serd dashboard; its log says more")
+    return error_response(500, "a bug in serd dashboard; its log says more")

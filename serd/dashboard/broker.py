@@ -1,4 +1,4 @@
-"""The thread that follows the broker, and the way of its messages into the event loop."""
+"""The broker as the dashboard uses it: follows all nodes, and sends commands to one of them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from serd.dashboard.history import Seen
-from serd.dashboard.nodes import Rooms
+from serd.dashboard.history import RecentEvents
+from serd.dashboard.nodes import KnownNodes
 from serd.dashboard.stream import Hub
 from serd.errors import UnavailableError
 from serd.mqtt.access import Access
@@ -31,25 +31,27 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-WAITING_MAX: Final = 20_000
-"""Messages that wait for the event loop; when there are more, the oldest go."""
+QUEUE_MAX: Final = 20_000
+"""Messages that wait for the event loop; when there are more, the oldest are dropped."""
 
-PATIENCE_S: Final = 180.0
-"""The thread that follows may be silent for so long: looking up a name may take minutes where
-nobody answers."""
+SILENCE_MAX_S: Final = 180.0
+"""Seconds without a sign of life from the follower's thread that are still healthy: resolving a
+name may take minutes where no name server answers."""
 
 CORRECTIONS_MAX: Final = 10_000
 """Corrections that are remembered."""
 
-_ONCE: Final = 500  # messages taken before others have their turn
-_AGAIN_S: Final = 1.0
+_BATCH: Final = 500
+"""Messages handled before other tasks of the event loop have their turn."""
 
-_PATIENCE_S: Final = 5.0
-_AT_ONCE: Final = 4
+_RETRY_S: Final = 1.0
+_COMMAND_TIMEOUT_S: Final = 5.0
+_COMMANDS_MAX: Final = 4
+"""Commands sent at the same time."""
 
 
-class Messages(Protocol):
-    """What is followed; :class:`serd.mqtt.follower.Follower` is one."""
+class MessageSource(Protocol):
+    """Where messages come from; :class:`serd.mqtt.follower.Follower` is one."""
 
     @property
     def address(self) -> str:
@@ -63,46 +65,46 @@ class Messages(Protocol):
         """Messages until :meth:`stop`."""
 
     def stop(self) -> None:
-        """End the iteration, soon, from any thread."""
+        """End the iteration soon; callable from any thread."""
 
 
-class Watch:
-    """What is known of the nodes, kept up to date while :meth:`start` to :meth:`stop`.
+class Monitor:
+    """What is known of all nodes, kept up to date from :meth:`start` to :meth:`stop`.
 
     Args:
-        follow: Makes what is followed; it is given the callback for changes of the connection.
-        base: The topics' base, to be shown.
+        follow: Makes the message source; it is given the callback for connection changes.
+        base: Base topic, to be shown.
     """
 
     def __init__(
-        self, follow: Callable[[Callable[[bool, str], None]], Messages], *, base: str = "serd"
+        self, follow: Callable[[Callable[[bool, str], None]], MessageSource], *, base: str = "serd"
     ) -> None:
-        self.rooms = Rooms()
-        self.seen = Seen()
+        self.nodes = KnownNodes()
+        self.recent = RecentEvents()
         self.corrections: dict[str, str | None] = {}
-        """What was said by this dashboard, by event: an emotion, ``not``, or None: taken back."""
-        self.hub = Hub(self.rooms, self.info)
+        """Corrections made in this dashboard, by event: an emotion, ``not``, or None: withdrawn."""
+        self.hub = Hub(self.nodes, self.info)
         self._base = base
-        self._messages = follow(self._tell_connection)
-        self._waiting: deque[Message] = deque(maxlen=WAITING_MAX)
+        self._messages = follow(self._on_connection)
+        self._queue: deque[Message] = deque(maxlen=QUEUE_MAX)
         self._scheduled = False
         self._stopping = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="serd-dashboard-mqtt", daemon=True)
-        self.stumbled = 0
-        """Messages that a bug in the dashboard kept from being taken."""
+        self.errors = 0
+        """Messages lost to a bug in the dashboard."""
         self.connected = False
-        """Whether the broker is there."""
+        """Whether the broker is connected."""
         self.reason = "connecting"
         """Why it is not."""
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to follow; messages are taken on this loop."""
+        """Start following; messages are handled on this loop."""
         self._loop = loop
         self._thread.start()
 
     def stop(self, timeout: float = 0.3) -> None:
-        """End it; does not wait long for a broker that does not answer."""
+        """Stop following, without waiting long for a broker that does not answer."""
         self._stopping.set()
         self.hub.close()
         self._messages.stop()
@@ -110,47 +112,47 @@ class Watch:
             self._thread.join(timeout)
 
     def info(self) -> dict[str, Any]:
-        """What is said of the dashboard itself."""
+        """The state of the dashboard itself."""
         return {
             "version": VERSION,
             "broker": self._messages.address,
             "base_topic": self._base,
             "connected": self.connected,
             "reason": self.reason,
-            "nodes": len(self.rooms),
+            "nodes": len(self.nodes),
             "browsers": len(self.hub),
             "dropped": self.hub.dropped,
-            "ignored": self.rooms.ignored + self.stumbled,
+            "ignored": self.nodes.ignored + self.errors,
         }
 
     @property
-    def trouble(self) -> str:
-        """Why what is shown may be old, though nobody says so; empty while all is well.
+    def failure(self) -> str:
+        """Why the page may silently show old data; empty while all is well.
 
-        A broker that is away is not meant: that is shown.
+        A broker that is away is no failure: the page shows it.
         """
         if self._loop is None or self._stopping.is_set():
             return ""
         if not self._thread.is_alive():
             return "the thread that follows the broker has died"
-        silent = time.monotonic() - self._messages.heartbeat
-        if silent > PATIENCE_S:
-            return f"the thread that follows the broker has been silent for {silent:.0f} s"
+        silence = time.monotonic() - self._messages.heartbeat
+        if silence > SILENCE_MAX_S:
+            return f"the thread that follows the broker has been silent for {silence:.0f} s"
         return ""
 
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
                 self._follow()
-            except Exception:  # noqa: BLE001 - a thread that dies unseen shows old rooms for ever
-                _log.exception("following the broker stumbled and begins anew")
-                self._stopping.wait(_AGAIN_S)
+            except Exception:  # noqa: BLE001 - if the thread died, the page would show old data
+                _log.exception("following the broker failed; starting again")
+                self._stopping.wait(_RETRY_S)
             else:
                 return
 
     def _follow(self) -> None:
         for message in self._messages:
-            self._waiting.append(message)
+            self._queue.append(message)
             if not self._scheduled:
                 self._scheduled = True
                 self._call(self._drain)
@@ -160,48 +162,48 @@ class Watch:
             return
         try:
             self._loop.call_soon_threadsafe(work, *arguments)
-        except RuntimeError:  # the loop has ended before us
+        except RuntimeError:  # the loop is already closed
             self._stopping.set()
             self._messages.stop()
 
     def _drain(self) -> None:
-        # Cleared first: a message that comes while these are taken schedules the next round.
+        # Cleared first: a message that arrives in the meantime schedules the next round.
         self._scheduled = False
-        for _ in range(min(_ONCE, len(self._waiting))):
-            message = self._waiting.popleft()
+        for _ in range(min(_BATCH, len(self._queue))):
+            message = self._queue.popleft()
             try:
-                self.take(message)
-            except Exception:  # noqa: BLE001 - the next one may be of another room
-                self.stumbled += 1
-                _log.exception("a message of %s could not be taken", message.node)
-        if self._waiting:
+                self.handle(message)
+            except Exception:  # noqa: BLE001 - the next message may be another node's
+                self.errors += 1
+                _log.exception("a message of %s could not be handled", message.node)
+        if self._queue:
             self._scheduled = True
             self._call(self._drain)
 
-    def said(self, event_id: str, word: str | None) -> None:
-        """Remember what somebody said of an event by this dashboard; the oldest is given up."""
+    def add_correction(self, event_id: str, emotion: str | None) -> None:
+        """Remember a correction made in this dashboard; beyond the limit the oldest is dropped."""
         self.corrections.pop(event_id, None)
-        self.corrections[event_id] = word
+        self.corrections[event_id] = emotion
         if len(self.corrections) > CORRECTIONS_MAX:
             del self.corrections[next(iter(self.corrections))]
 
-    def take(self, message: Message) -> None:
-        """Take one message, on the loop's thread."""
+    def handle(self, message: Message) -> None:
+        """Handle one message, on the loop's thread."""
         if isinstance(message, ClearedMessage):
-            if self.rooms.clear(message):
-                self.hub.room_changed(message.node)
+            if self.nodes.clear(message):
+                self.hub.node_changed(message.node)
                 self.hub.info_changed()
             return
-        changed = self.rooms.take(message)
+        changed = self.nodes.update(message)
         if changed is None:
             return
-        room, event = changed
+        node, event = changed
         if event is not None:
-            self.seen.add(event)
-            self.hub.event_came(event)
-        self.hub.room_changed(room.name)
+            self.recent.add(event)
+            self.hub.add_event(event)
+        self.hub.node_changed(node.name)
 
-    def _tell_connection(self, connected: bool, reason: str) -> None:
+    def _on_connection(self, connected: bool, reason: str) -> None:
         self._call(self._set_connection, connected, reason)
 
     def _set_connection(self, connected: bool, reason: str) -> None:
@@ -213,33 +215,33 @@ class Watch:
         self.hub.info_changed()
 
 
-class Switch(Protocol):
-    """Sends commands."""
+class NodeCommands(Protocol):
+    """Sends commands to nodes."""
 
-    def send(self, node: str, on: bool) -> None:
+    def mute(self, node: str, on: bool) -> None:
         """Tell a node to close (``on``) or open its microphone; blocks until the broker has it.
 
         Raises:
-            SerdError: The broker cannot be reached, or does not take it.
+            SerdError: The broker cannot be reached, or refuses the command.
         """
 
     def correct(self, node: str, request: CorrectRequest) -> CorrectResult:
-        """Tell a node what an utterance really was; blocks until it answers.
+        """Send a node a correction; blocks until the node answers.
 
         Raises:
-            SerdError: As :meth:`send`, or the node does not answer.
+            SerdError: As :meth:`mute`, or the node does not answer.
         """
 
     def forget(self, node: str) -> None:
-        """Clear what a node has left on the broker; blocks until that is done.
+        """Clear everything a node left on the broker; blocks until that is done.
 
         Raises:
-            SerdError: As :meth:`send`.
+            SerdError: As :meth:`mute`.
         """
 
 
-class MqttSwitch:
-    """Sends commands to the broker of the configuration.
+class MqttNodeCommands:
+    """Sends each command over a connection of its own to the configured broker.
 
     Args:
         settings: The configuration's ``mqtt`` section.
@@ -252,33 +254,33 @@ class MqttSwitch:
         self._access = Access(settings)
         self._settings = settings
         self._base = settings.base_topic
-        self._at_once = threading.BoundedSemaphore(_AT_ONCE)
+        self._slots = threading.BoundedSemaphore(_COMMANDS_MAX)
 
     def correct(self, node: str, request: CorrectRequest) -> CorrectResult:
-        """As the protocol says."""
-        with self._at_once:
+        """See :meth:`NodeCommands.correct`."""
+        with self._slots:
             return send(self._access, Topics(self._base, node), request)
 
     def forget(self, node: str) -> None:
-        """As the protocol says."""
-        with self._at_once:
+        """See :meth:`NodeCommands.forget`."""
+        with self._slots:
             forget(self._settings, node)
 
-    def send(self, node: str, on: bool) -> None:
-        """As the protocol says."""
+    def mute(self, node: str, on: bool) -> None:
+        """See :meth:`NodeCommands.mute`."""
         topic = Topics(self._base, node).mute_set
-        with self._at_once:
+        with self._slots:
             link = Link(self._access, f"serd-dashboard-{secrets.token_hex(4)}")
             link.open()
             try:
-                # Not retained: a node ignores retained commands, which a broker would repeat.
+                # Not retained: the broker would repeat it, and nodes ignore retained commands.
                 receipt = link.publish(topic, encode_switch(on), qos=1, retain=False)
-                deadline = time.monotonic() + _PATIENCE_S
+                deadline = time.monotonic() + _COMMAND_TIMEOUT_S
                 while not receipt.is_published():
                     if receipt.refusal is not None:
                         raise UnavailableError(f"{topic} {receipt.refusal.reason}")
                     if time.monotonic() > deadline:
                         raise UnavailableError("the broker does not acknowledge the command")
-                    link.step(_PATIENCE_S)
+                    link.step(_COMMAND_TIMEOUT_S)
             finally:
                 link.close()

@@ -1,9 +1,9 @@
-"""What every request has to pass before anything looks at it, and what every answer carries.
+"""Access control: checks on every request, sessions, and security headers on every response.
 
-In this order: the ``Host`` must be one of ours (against DNS rebinding), what changes something
-must come from a page of ours (against forged requests), and with a token the visitor must have
-shown it. Behind Home Assistant's ingress the address of the proxy stands for the first and the last
-of these: it comes from where nobody else can, and whoever it asks for has logged in there.
+In this order: ``Host`` must be one of the dashboard's names (against DNS rebinding), requests that
+change something must come from its own page (against cross-site request forgery), and if there is
+a token the visitor must have presented it. Behind Home Assistant's ingress the proxy's address
+replaces the first and the last check: only the proxy has it, and its users have logged in there.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 
-from serd.dashboard.settings import is_loopback, own_names
+from serd.dashboard.settings import own_names
+from serd.network import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,7 @@ POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""Content-Security-Policy of every answer."""
+"""Content-Security-Policy of every response."""
 
 HEADERS: Final = {
     "content-security-policy": POLICY,
@@ -50,17 +51,17 @@ _IN_HOME_ASSISTANT: Final = {
     "content-security-policy": POLICY.replace("frame-ancestors 'none'", "frame-ancestors 'self'"),
     "x-frame-options": "SAMEORIGIN",
 }
-"""What differs behind ingress: Home Assistant shows the page in a frame of its own."""
+"""Behind ingress Home Assistant shows the page in a frame of its own."""
 
 _OPEN: Final = ("/static/", "/login", "/healthz")
 _SESSIONS_TRIED: Final = 8
 _CHANGING: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 SESSION_S: Final = 7 * 86_400
-"""Seconds after which somebody has to log in again."""
+"""Seconds until a visitor has to log in again."""
 
 SESSIONS_MAX: Final = 256
-"""Sessions at a time; the oldest ends when there is one more."""
+"""Sessions at a time; a further one ends the oldest."""
 
 ATTEMPTS: Final = 5
 """Wrong tokens at once from one address; then one for every :data:`REFILL_S` seconds."""
@@ -71,16 +72,16 @@ _ADDRESSES_MAX: Final = 1024
 
 
 def cookie_name(settings: Settings) -> str:
-    """Of the session; with TLS the prefix keeps other hosts and plain HTTP from setting it."""
+    """Name of the session cookie; with TLS its prefix stops others and plain HTTP setting it."""
     return "__Host-serd" if settings.https else "serd"
 
 
 def sessions_of(headers: Headers, settings: Settings) -> list[str]:
-    """Ids of sessions in the request's cookies, the likeliest first.
+    """Session ids in the request's cookies, the likeliest first.
 
-    Cookies of a host are shared by all programs on it, whatever their port: others' are skipped,
-    however they are written (RFC 6265, 5.4: names and values are what stands between ``;`` and
-    ``=``). Of ours there may be several, one of them left over from before.
+    All programs on a host share its cookies, whatever their port: those of others are skipped,
+    however malformed (RFC 6265, 5.4: names and values are separated by ``;`` and ``=``). There may
+    be several of ours, some of them stale.
     """
     name = cookie_name(settings)
     pairs = (part.partition("=") for line in headers.getlist("cookie") for part in line.split(";"))
@@ -89,7 +90,7 @@ def sessions_of(headers: Headers, settings: Settings) -> list[str]:
 
 
 def client_of(scope: Scope) -> str:
-    """The visitor's address, for the limit on attempts."""
+    """The client's address, for the limit on attempts."""
     client = scope.get("client")
     return client[0] if client else "?"
 
@@ -98,10 +99,10 @@ class Guard:
     """ASGI middleware; see the module.
 
     Args:
-        app: What is guarded.
+        app: The application behind it.
         settings: How the page is served.
-        sessions: Who has shown the token; None if none is needed.
-        throttle: Who has tried too often.
+        sessions: Sessions of visitors; None if no token is needed.
+        throttle: Limits attempts to log in.
     """
 
     def __init__(
@@ -131,22 +132,22 @@ class Guard:
 
         headers = Headers(scope=scope)
         refusal = (
-            self._judge_caller(scope)
-            or self._judge_host(headers)
-            or self._judge_origin(scope, headers)
-            or self._judge_visitor(scope, headers)
+            self._check_client(scope)
+            or self._check_host(headers)
+            or self._check_origin(scope, headers)
+            or self._check_session(scope, headers)
         )
         await (refusal or self._app)(scope, receive, send_with_headers)
 
-    def _judge_caller(self, scope: Scope) -> Response | None:
+    def _check_client(self, scope: Scope) -> Response | None:
         ingress = self._settings.ingress
         if ingress is None or _same_address(client_of(scope), ingress):
             return None
         if scope["path"] == "/healthz" and is_loopback(client_of(scope)):  # our own health check
             return None
-        return refuse(403, "this dashboard is reached through Home Assistant alone")
+        return error_response(403, "this dashboard can only be reached through Home Assistant")
 
-    def _judge_host(self, headers: Headers) -> Response | None:
+    def _check_host(self, headers: Headers) -> Response | None:
         if self._settings.ingress is not None:  # whatever name Home Assistant is reached by
             return None
         hosts = headers.getlist("host")
@@ -155,75 +156,77 @@ class Guard:
         if name is not None and (name in self._names or _is_address(name)):
             return None
         return PlainTextResponse(
-            "This name is not one of this dashboard's. Start it with --allow-host NAME to allow "
-            "another.\n",
+            "This dashboard does not answer to that host name. Start it with --allow-host NAME to "
+            "allow another.\n",
             status_code=421,
         )
 
-    def _judge_origin(self, scope: Scope, headers: Headers) -> Response | None:
+    def _check_origin(self, scope: Scope, headers: Headers) -> Response | None:
         if scope["method"] not in _CHANGING:
             return None
         origin = headers.get("origin")
         scheme = "https" if self._settings.https else "http"
         if origin is None:
-            # A program. Browsers always say where a POST comes from; none may rely on a cookie.
-            ours = headers.get("sec-fetch-site") in {None, "same-origin", "none"} and (
+            # A program, which may not use a cookie: browsers always say where a POST comes from.
+            same_origin = headers.get("sec-fetch-site") in {None, "same-origin", "none"} and (
                 self._sessions is None or "cookie" not in headers
             )
         elif self._settings.ingress is not None:
             # Proxies before Home Assistant may speak TLS for it, or be called by another name.
             named = (headers.get("host", ""), headers.get("x-forwarded-host", ""))
-            ours = origin.partition("://")[2].lower() in {name.lower() for name in named if name}
+            same_origin = origin.partition("://")[2].lower() in {
+                name.lower() for name in named if name
+            }
         else:
-            ours = origin.lower() == f"{scheme}://{headers.get('host', '').lower()}"
-        if ours:
+            same_origin = origin.lower() == f"{scheme}://{headers.get('host', '').lower()}"
+        if same_origin:
             return None
         page = f"{scheme}://{headers.get('host', '')[:100]}"
         came = "a page of another address" if origin is None else origin[:100]
-        return refuse(
+        return error_response(
             403,
-            f"this request comes from {came}, and this dashboard is {page}; a proxy in between "
-            "must pass on the header Host (nginx: proxy_set_header Host $http_host), and if it "
-            "speaks HTTPS the dashboard must know (--behind-proxy)",
+            f"this request comes from {came}, but this dashboard is {page}; a proxy between them "
+            "must pass on the Host header (nginx: proxy_set_header Host $http_host), and if it "
+            "serves HTTPS, start the dashboard with --behind-proxy",
         )
 
-    def _judge_visitor(self, scope: Scope, headers: Headers) -> Response | None:
+    def _check_session(self, scope: Scope, headers: Headers) -> Response | None:
         path: str = scope["path"]
         sessions = self._sessions
         if sessions is None or path.startswith(_OPEN):
             return None
         bearer = headers.get("authorization")
         if bearer is not None:
-            return self._judge_bearer(sessions, scope, bearer)
+            return self._check_bearer(sessions, scope, bearer)
         if any(sessions.valid(session) for session in sessions_of(headers, self._settings)):
             return None
         if path.startswith("/api/"):
-            return refuse(
+            return error_response(
                 401, "log in, or send the header Authorization: Bearer TOKEN",
                 {"www-authenticate": "Bearer"},
             )  # fmt: skip
         return RedirectResponse("login", status_code=303)
 
-    def _judge_bearer(self, sessions: Sessions, scope: Scope, bearer: str) -> Response | None:
+    def _check_bearer(self, sessions: Sessions, scope: Scope, bearer: str) -> Response | None:
         address = client_of(scope)
         if wait := self._throttle.wait_s(address):
             return too_many(wait)
         kind, _, token = bearer.partition(" ")
-        if kind.lower() == "bearer" and sessions.right(token.strip()):
+        if kind.lower() == "bearer" and sessions.is_token(token.strip()):
             return None
         self._throttle.failed(address)
-        return refuse(401, "this is not the token", {"www-authenticate": "Bearer"})
+        return error_response(401, "wrong token", {"www-authenticate": "Bearer"})
 
 
-def refuse(status: int, reason: str, headers: dict[str, str] | None = None) -> Response:
-    """An error as JSON."""
+def error_response(status: int, reason: str, headers: dict[str, str] | None = None) -> Response:
+    """A JSON response with an error."""
     return JSONResponse({"error": reason}, status_code=status, headers=headers)
 
 
 def too_many(wait_s: float) -> Response:
-    """The answer to somebody who has guessed too often."""
+    """The response after too many wrong tokens."""
     seconds = math.ceil(wait_s)
-    return refuse(
+    return error_response(
         429, f"too many wrong tokens; try again in {seconds} s", {"retry-after": str(seconds)}
     )
 
@@ -261,10 +264,10 @@ def _is_address(name: str) -> bool:
 
 
 class Sessions:
-    """The token and the sessions of those who knew it. In memory: a restart ends them all.
+    """The token, and the sessions of visitors who knew it. In memory: a restart ends them all.
 
     Args:
-        token: What a visitor must know.
+        token: The token.
         clock: Seconds of a monotonic clock.
     """
 
@@ -276,12 +279,12 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._ends)
 
-    def right(self, token: str) -> bool:
-        """Whether this is the token; takes as long for a nearly right one as for a wrong one."""
+    def is_token(self, token: str) -> bool:
+        """Whether this is the token; compared in constant time."""
         return hmac.compare_digest(_digest(token), self._token)
 
     def begin(self) -> str:
-        """Begin a session; its id is for the cookie and is kept here only as a digest."""
+        """Start a session and return its id, of which only a digest is kept."""
         session = secrets.token_urlsafe(32)
         self._ends[_digest(session)] = self._clock() + SESSION_S
         while len(self._ends) > SESSIONS_MAX:
@@ -300,14 +303,14 @@ class Sessions:
         return True
 
     def end(self, session: str) -> None:
-        """End a session, if there is such a one."""
+        """End a session, if it exists."""
         self._ends.pop(_digest(session), None)
 
 
 class Throttle:
-    """Counts wrong tokens by address (IPv6: by /64), as a bucket of attempts that refills.
+    """Limits wrong tokens by address (IPv6: by /64) with a token bucket.
 
-    While the bucket is empty the right token is refused as well, or guessing would go on unseen.
+    While the bucket is empty the right token is refused as well; otherwise guessing could go on.
 
     Args:
         clock: Seconds of a monotonic clock.
@@ -321,12 +324,12 @@ class Throttle:
 
     def wait_s(self, address: str) -> float:
         """Seconds until this address may try again; 0 if now."""
-        left, _ = self._bucket(group_of(address))
+        left, _ = self._bucket(network_of(address))
         return 0.0 if left >= 1 else (1 - left) * REFILL_S
 
     def failed(self, address: str) -> None:
-        """This address has sent a wrong token."""
-        group = group_of(address)
+        """Count a wrong token from this address."""
+        group = network_of(address)
         left, now = self._bucket(group)
         self.failures += 1
         self._buckets[group] = (max(0.0, left - 1), now)
@@ -344,8 +347,8 @@ def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-def group_of(address: str) -> str:
-    """Whose address it is: itself, or for IPv6 the network that one household has."""
+def network_of(address: str) -> str:
+    """The address itself, or for IPv6 the /64 network, which is what one household has."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Past events: those of the journals that can be read, and those seen since the start, as one."""
+"""Past events: from the readable journals and from MQTT since the start, merged."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-SEEN_MAX: Final = 20_000
-"""Events kept in memory, some 25 MB: a day of a hundred rooms with 200 utterances each."""
+RECENT_MAX: Final = 20_000
+"""Events kept in memory, some 25 MB: a day of a hundred nodes with 200 utterances each."""
 
 SCANNED_MAX: Final = 50_000
-"""Events, from the latest back, that one timeline is made of."""
+"""Latest events that one timeline covers at most."""
 
 
-class Seen:
-    """The latest events that came over MQTT, each once, the oldest given up first."""
+class RecentEvents:
+    """The latest events from MQTT, each once; beyond the limit the oldest are dropped."""
 
-    def __init__(self, most: int = SEEN_MAX) -> None:
+    def __init__(self, most: int = RECENT_MAX) -> None:
         self._most = most
         self._events: OrderedDict[str, Event] = OrderedDict()
 
@@ -41,29 +41,29 @@ class Seen:
         return len(self._events)
 
     def add(self, event: Event) -> None:
-        """Keep an event."""
+        """Add an event."""
         self._events[event.id] = event
         if len(self._events) > self._most:
             self._events.popitem(last=False)
 
     def newest_first(self) -> list[Event]:
-        """All of them by the time they began, the latest first."""
+        """All of them, the latest first."""
         return sorted(self._events.values(), key=lambda event: event.started_at, reverse=True)
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
-    """Which events are wanted."""
+    """A selection of events."""
 
     since_ms: int
-    """From when on, milliseconds since 1970."""
+    """Start, milliseconds since 1970."""
     until_ms: int
-    """Before when."""
+    """End, exclusive."""
     node: str | None = None
     emotions: frozenset[str] = frozenset()
-    """Only these; empty means all."""
+    """Only these emotions; empty means all."""
 
-    def fits(self, event: Event) -> bool:
-        """Whether an event is wanted."""
+    def matches(self, event: Event) -> bool:
+        """Whether an event is selected."""
         return (
             self.node in {None, event.node}
             and (not self.emotions or event.emotion in self.emotions)
@@ -71,16 +71,16 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """Events, the oldest first."""
+class EventPage(msgspec.Struct, frozen=True, kw_only=True):
+    """The latest events of a selection, the oldest first."""
 
     events: list[Event]
     truncated: bool
-    """Whether there were more, older ones."""
+    """Whether there are more, older ones."""
 
 
 class Bin(msgspec.Struct, kw_only=True):
-    """What was heard in a stretch of time."""
+    """The utterances of one interval."""
 
     start_ms: int
     count: int = 0
@@ -88,11 +88,11 @@ class Bin(msgspec.Struct, kw_only=True):
     """Mean over the utterances."""
     arousal: float = 0.0
     emotions: dict[str, int] = {}
-    """How many utterances of each."""
+    """Number of utterances by emotion."""
 
 
 class Timeline(msgspec.Struct, frozen=True, kw_only=True):
-    """A time in stretches of equal length; those in which nobody spoke are left out."""
+    """A period in intervals of equal length, without the empty ones."""
 
     since_ms: int
     until_ms: int
@@ -102,68 +102,73 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     bins: list[Bin]
 
 
-def find(journals: Sequence[Path], seen: Sequence[Event], query: Query, limit: int) -> Found:
-    """The latest events that fit. Blocks while it reads.
+def find(journals: Sequence[Path], recent: Sequence[Event], query: Query, limit: int) -> EventPage:
+    """Find the latest events of a selection. Blocks while it reads.
 
     Args:
-        journals: Files to read; what cannot be read is left out.
-        seen: Events in memory, the latest first.
-        query: Which are wanted.
-        limit: At most this many.
+        journals: Files to read; unreadable ones are skipped.
+        recent: Events in memory, the latest first.
+        query: The selection.
+        limit: Maximum number of events.
     """
-    newest = list(islice(_newest_first(journals, seen, query), limit + 1))
-    return Found(events=newest[:limit][::-1], truncated=len(newest) > limit)
+    newest = list(islice(_newest_first(journals, recent, query), limit + 1))
+    return EventPage(events=newest[:limit][::-1], truncated=len(newest) > limit)
 
 
 def corrections(
-    journals: Sequence[Path], events: Sequence[Event], said: Mapping[str, str | None]
+    journals: Sequence[Path], events: Sequence[Event], made_here: Mapping[str, str | None]
 ) -> dict[str, str]:
-    """What people said that events really were. Blocks while it reads.
+    """Find the corrections of events. Blocks while it reads.
 
     Args:
-        journals: Files to read; what cannot be read is left out.
-        events: Those that are asked about.
-        said: What went through this dashboard, by event; it counts where no journal of the event's
-            node can be read.
+        journals: Files to read; unreadable ones are skipped.
+        events: The events.
+        made_here: Corrections made in this dashboard, by event; used for nodes whose journal cannot
+            be read.
 
     Returns:
-        By the event's id an emotion, or ``not``; events of which nothing was said are left out.
+        An emotion or ``not`` by event id, for the events that were corrected.
     """
-    covered: set[str] = set()
+    journalled_nodes: set[str] = set()
     known: dict[str, str] = {}
     for path in journals:
         try:
             with History(path) as journal:
-                covered.update(journal.nodes())
+                journalled_nodes.update(journal.nodes())
             known |= {one.id: one.emotion or NOT for one in CorrectionStore(path).all()}
         except SerdError as error:
             _log.debug("%s", error)
-    found = {event.id: (known if event.node in covered else said).get(event.id) for event in events}
+    found = {
+        event.id: (known if event.node in journalled_nodes else made_here).get(event.id)
+        for event in events
+    }
     return {identifier: word for identifier, word in found.items() if word is not None}
 
 
-def timeline(journals: Sequence[Path], seen: Sequence[Event], query: Query, bins: int) -> Timeline:
-    """How a time was, in ``bins`` stretches. Blocks while it reads."""
+def timeline(
+    journals: Sequence[Path], recent: Sequence[Event], query: Query, bins: int
+) -> Timeline:
+    """Summarise a period in ``bins`` intervals. Blocks while it reads."""
     bin_ms = max(1000, -(-(query.until_ms - query.since_ms) // bins))
     found: dict[int, Bin] = {}
     counts: dict[int, Counter[str]] = {}
     total = 0
-    events = _newest_first(journals, seen, query)
+    events = _newest_first(journals, recent, query)
     for event in islice(events, SCANNED_MAX):
         total += 1
         place = (parse_rfc3339(event.started_at) - query.since_ms) // bin_ms
-        one = found.get(place)
-        if one is None:
-            one = found[place] = Bin(start_ms=query.since_ms + place * bin_ms)
+        interval = found.get(place)
+        if interval is None:
+            interval = found[place] = Bin(start_ms=query.since_ms + place * bin_ms)
             counts[place] = Counter()
-        one.count += 1
-        one.valence += event.valence
-        one.arousal += event.arousal
+        interval.count += 1
+        interval.valence += event.valence
+        interval.arousal += event.arousal
         counts[place][event.emotion] += 1
-    for place, one in found.items():
-        one.valence = round(one.valence / one.count, 3)
-        one.arousal = round(one.arousal / one.count, 3)
-        one.emotions = dict(counts[place])
+    for place, interval in found.items():
+        interval.valence = round(interval.valence / interval.count, 3)
+        interval.arousal = round(interval.arousal / interval.count, 3)
+        interval.emotions = dict(counts[place])
     return Timeline(
         since_ms=query.since_ms,
         until_ms=query.until_ms,
@@ -174,7 +179,7 @@ def timeline(journals: Sequence[Path], seen: Sequence[Event], query: Query, bins
     )
 
 
-def readable(path: Path) -> SerdError | None:
+def why_unreadable(path: Path) -> SerdError | None:
     """Why a journal cannot be read now; None if it can."""
     try:
         with History(path):
@@ -183,14 +188,16 @@ def readable(path: Path) -> SerdError | None:
         return error
 
 
-def describe(journals: Sequence[Path], seen: int) -> dict[str, Any]:
-    """Where history comes from, for people."""
-    return {"seen": seen, "journals": sum(readable(path) is None for path in journals)}
+def sources(journals: Sequence[Path], recent: int) -> dict[str, Any]:
+    """Where history comes from: events in memory, and readable journals."""
+    return {"seen": recent, "journals": sum(why_unreadable(path) is None for path in journals)}
 
 
-def _newest_first(journals: Sequence[Path], seen: Iterable[Event], query: Query) -> Iterator[Event]:
+def _newest_first(
+    journals: Sequence[Path], recent: Iterable[Event], query: Query
+) -> Iterator[Event]:
     opened: list[History] = []
-    streams: list[Iterable[Event]] = [(event for event in seen if query.fits(event))]
+    streams: list[Iterable[Event]] = [(event for event in recent if query.matches(event))]
     try:
         for path in journals:
             try:
@@ -223,5 +230,5 @@ def _journalled(journal: History, query: Query) -> Iterator[Event]:
         ):
             if not emotions or event.emotion in emotions:
                 yield event
-    except SerdError as error:  # damaged or deleted under our hands: the rest is still shown
+    except SerdError as error:  # damaged or deleted meanwhile; the rest is still shown
         _log.warning("%s", error)

@@ -1,7 +1,7 @@
-"""All nodes as they are now, made of the messages that came. One thread only, the event loop's.
+"""The current state of every node, built from MQTT messages. Not thread-safe.
 
-What comes over MQTT is written by others: names are checked by the topic's syntax, texts are cut
-to a length, figures to those that telemetry has, and nodes to a number.
+Messages are written by others, so everything kept is limited: names by the syntax of topics, texts
+in length, figures to those of telemetry, and nodes in number.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
     from serd.events.event import Event
     from serd.events.state import Microphone, RoomState
 
-ROOMS_MAX: Final = 2000
-"""Nodes that are kept; what comes of further ones is counted and dropped."""
+NODES_MAX: Final = 2000
+"""Nodes that are kept; messages of further ones are counted and dropped."""
 
 TEXT_MAX: Final = 200
-"""Characters kept of a text."""
+"""Characters kept of any text."""
 
 _ID_MAX: Final = 64
 _FIGURES: Final = frozenset(Telemetry.__struct_fields__)
 
 
-class Room:
-    """One node."""
+class KnownNode:
+    """What is known of one node."""
 
     __slots__ = ("event", "missed", "muted", "name", "online", "seen_ms", "sensitivity",
                  "speech", "state", "telemetry")  # fmt: skip
@@ -50,23 +50,23 @@ class Room:
     def __init__(self, name: str) -> None:
         self.name = name
         self.online: bool | None = None
-        """None until it has said so."""
+        """None until its status arrives."""
         self.speech = False
         self.muted: bool | None = None
         self.sensitivity: str | None = None
-        """None of a node that takes none."""
+        """None if the node has no such setting."""
         self.state: RoomState | None = None
         self.event: Event | None = None
         """The one with the highest ``seq``."""
         self.telemetry: dict[str, Any] | None = None
         self.missed = 0
-        """Events missing between those that came: gaps of ``seq``."""
+        """Events that never arrived: gaps in ``seq``."""
         self.seen_ms = 0
-        """When something came last, milliseconds since 1970."""
+        """When the last message arrived, milliseconds since 1970."""
 
     @property
     def microphone(self) -> Microphone:
-        """How its microphone is, as every front end says it."""
+        """The state of its microphone, as every front end shows it."""
         condition = (self.telemetry or {}).get("condition")
         said = condition if isinstance(condition, str) else None
         return microphone(self.online, self.state, said, muted=self.muted)
@@ -74,7 +74,7 @@ class Room:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         state = self.state
-        # Events are not retained: until one comes, the state tells what the latest said.
+        # Events are not retained: until one arrives, the retained state has the latest emotion.
         latest = self.event or state
         return {
             "name": self.name,
@@ -99,7 +99,7 @@ class Room:
         }
 
 
-class Rooms:
+class KnownNodes:
     """The nodes by name.
 
     Args:
@@ -108,76 +108,76 @@ class Rooms:
 
     def __init__(self, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
         self._now_ms = now_ms
-        self._rooms: dict[str, Room] = {}
+        self._nodes: dict[str, KnownNode] = {}
         self.ignored = 0
-        """Messages that were dropped: of too many nodes, or unusable."""
+        """Messages dropped: invalid, or of nodes beyond the limit."""
 
     def __len__(self) -> int:
-        return len(self._rooms)
+        return len(self._nodes)
 
-    def __iter__(self) -> Iterator[Room]:
-        return iter(self._rooms.values())
+    def __iter__(self) -> Iterator[KnownNode]:
+        return iter(self._nodes.values())
 
-    def get(self, name: str) -> Room | None:
+    def get(self, name: str) -> KnownNode | None:
         """The node of that name."""
-        return self._rooms.get(name)
+        return self._nodes.get(name)
 
     def clear(self, message: ClearedMessage) -> bool:
-        """Take that something retained is gone; whether the node is forgotten with it."""
-        return message.kind == "status" and self._rooms.pop(message.node, None) is not None
+        """Handle a cleared topic; True if the node is forgotten with it."""
+        return message.kind == "status" and self._nodes.pop(message.node, None) is not None
 
-    def take(self, message: Message) -> tuple[Room, Event | None] | None:
-        """Take a message.
+    def update(self, message: Message) -> tuple[KnownNode, Event | None] | None:
+        """Apply a message.
 
         Returns:
-            The node that it changed, and the event if it was one; None if it was dropped.
+            The node it changed, and the event if it was one; None if the message was dropped.
         """
         if isinstance(message, ClearedMessage):
             return None
-        event = _own(message) if isinstance(message, EventMessage) else None
-        room = self._rooms.get(message.node)
-        unusable = isinstance(message, EventMessage) and event is None
-        if unusable or (room is None and len(self._rooms) >= ROOMS_MAX):
+        event = _limited_event(message) if isinstance(message, EventMessage) else None
+        node = self._nodes.get(message.node)
+        invalid = isinstance(message, EventMessage) and event is None
+        if invalid or (node is None and len(self._nodes) >= NODES_MAX):
             self.ignored += 1
             return None
-        if room is None:
-            room = self._rooms[message.node] = Room(message.node)
-        room.seen_ms = self._now_ms()
-        _note(room, message, event)
-        return room, event
+        if node is None:
+            node = self._nodes[message.node] = KnownNode(message.node)
+        node.seen_ms = self._now_ms()
+        _apply(node, message, event)
+        return node, event
 
 
-def _note(room: Room, message: Message, event: Event | None) -> None:
-    """Let a room be as a message says."""
+def _apply(node: KnownNode, message: Message, event: Event | None) -> None:
+    """Apply a message to its node."""
     match message:
         case StatusMessage():
-            room.online = message.online
+            node.online = message.online
         case SpeechMessage():
-            room.speech = message.on
+            node.speech = message.on
         case MuteMessage():
-            room.muted = message.on
+            node.muted = message.on
         case SensitivityMessage():
-            room.sensitivity = message.sensitivity
+            node.sensitivity = message.sensitivity
         case StateMessage():
-            room.state = _own_state(message.state)
+            node.state = _limited_state(message.state)
         case TelemetryMessage():
-            room.telemetry = _own_figures(message.figures)
+            node.telemetry = _limited_figures(message.figures)
         case EventMessage():
-            _count(room, event)
+            _add_event(node, event)
 
 
-def _count(room: Room, event: Event | None) -> None:
+def _add_event(node: KnownNode, event: Event | None) -> None:
     if event is None:
         return
-    before = room.event
+    before = node.event
     if before is not None and event.seq > before.seq + 1:
-        room.missed += event.seq - before.seq - 1
+        node.missed += event.seq - before.seq - 1
     if before is None or event.seq >= before.seq or event.ended_at >= before.ended_at:
-        room.event = event
+        node.event = event
 
 
-def _own(message: EventMessage) -> Event | None:
-    """The event under the name of the topic, which the broker's access rules vouch for."""
+def _limited_event(message: EventMessage) -> Event | None:
+    """The event with its node's name from the topic, which the broker's access rules protect."""
     event = message.event
     if len(event.id) > _ID_MAX:
         return None
@@ -189,7 +189,7 @@ def _own(message: EventMessage) -> Event | None:
     )
 
 
-def _own_state(state: RoomState) -> RoomState:
+def _limited_state(state: RoomState) -> RoomState:
     return replace(
         state,
         emotion=None if state.emotion is None else state.emotion[:TEXT_MAX],
@@ -204,12 +204,12 @@ def _own_state(state: RoomState) -> RoomState:
     )
 
 
-def _own_figures(figures: dict[str, Any]) -> dict[str, Any]:
-    own: dict[str, Any] = {}
+def _limited_figures(figures: dict[str, Any]) -> dict[str, Any]:
+    limited: dict[str, Any] = {}
     for name in _FIGURES & figures.keys():
         value = figures[name]
         if isinstance(value, str):
-            own[name] = value[:TEXT_MAX]
+            limited[name] = value[:TEXT_MAX]
         elif value is None or isinstance(value, int | float):
-            own[name] = value
-    return own
+            limited[name] = value
+    return limited

@@ -1,4 +1,10 @@
-"""Runs the application: one socket, one event loop, until a signal."""
+"""Runs the application on one socket and one event loop, with limits on idle connections.
+
+A connection is idle while it has not sent a whole request, or has no response pending. The server
+(uvicorn) ends connections that stay idle after a response, but would wait for ever for the rest of
+a request; both that time and the number of idle connections are limited here. A new connection is
+always accepted: it replaces the oldest idle one of whoever has the most.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from serd.dashboard.guard import group_of
+from serd.dashboard.guard import network_of
 from serd.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
@@ -21,24 +27,24 @@ if TYPE_CHECKING:
 
     from starlette.applications import Starlette
 
-    from serd.dashboard.broker import Watch
+    from serd.dashboard.broker import Monitor
     from serd.dashboard.settings import Settings
 
 _CONNECTIONS_MAX: Final = 512
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 REQUEST_S: Final = 10.0
-"""Seconds that a request may take to come whole, however slowly somebody writes."""
+"""Seconds within which a whole request has to arrive."""
 
 IDLE_MAX: Final = 128
 """Idle connections at a time."""
 
 IDLE_PER_ADDRESS: Final = 32
-"""Of these, how many from one address (IPv6: from one /64)."""
+"""Idle connections from one address (IPv6: one /64)."""
 
 
 class _Server(uvicorn.Server):
-    """Leaves the signals to :func:`serve`, which has more to end than this."""
+    """Leaves signals to :func:`serve`, which has more to stop than the server."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -64,7 +70,7 @@ def bind(settings: Settings) -> socket.socket:
 
 
 def url(settings: Settings, listening: socket.socket) -> str:
-    """Where browsers find it."""
+    """The URL for browsers."""
     host, port = listening.getsockname()[:2]
     scheme = "https" if settings.cert is not None else "http"
     return f"{scheme}://[{host}]:{port}/" if ":" in host else f"{scheme}://{host}:{port}/"
@@ -72,20 +78,20 @@ def url(settings: Settings, listening: socket.socket) -> str:
 
 def serve(
     app: Starlette,
-    watch: Watch,
+    monitor: Monitor,
     settings: Settings,
     listening: socket.socket,
     *,
     on_ready: Callable[[], None],
 ) -> None:
-    """Serve until SIGINT or SIGTERM; then end at once, also with browsers connected.
+    """Serve until SIGINT or SIGTERM; then stop at once, even with browsers connected.
 
     Args:
         app: From :func:`serd.dashboard.app.make_app`.
-        watch: Is started and stopped with it.
+        monitor: Started and stopped with the server.
         settings: How the page is served.
-        listening: From :func:`bind`; is closed at the end.
-        on_ready: Called when signals are caught and the server is about to accept.
+        listening: From :func:`bind`; closed at the end.
+        on_ready: Called once signals are handled and the server is about to accept connections.
 
     Raises:
         UsageError: Certificate or key cannot be used.
@@ -113,51 +119,51 @@ def serve(
             f"--tls-cert and --tls-key cannot be used: {error.strerror or error}"
         ) from None
     with listening:
-        asyncio.run(_serve(_Server(config), watch, listening, on_ready))
+        asyncio.run(_serve(_Server(config), monitor, listening, on_ready))
 
 
 async def _serve(
-    server: _Server, watch: Watch, listening: socket.socket, on_ready: Callable[[], None]
+    server: _Server, monitor: Monitor, listening: socket.socket, on_ready: Callable[[], None]
 ) -> None:
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
         server.should_exit = True
-        watch.hub.close()  # the streams end, and with them what the server would wait for
+        monitor.hub.close()  # ends the streams, which the server would otherwise wait for
 
     for number in _SIGNALS:
         loop.add_signal_handler(number, stop)
-    watch.start(loop)
+    monitor.start(loop)
     try:
         on_ready()
         await server.serve(sockets=[listening])
     finally:
-        watch.stop()
+        monitor.stop()
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
 
 
 class Connection(H11Protocol):
-    """One connection, with limits; uvicorn makes it."""
+    """One connection with limits; created by uvicorn."""
 
     _idle: Final[dict[Connection, float]] = {}
-    """Connections by when they began to wait for a request, the oldest first."""
+    """Idle connections by the time they became idle, the oldest first."""
 
     _timer: asyncio.TimerHandle | None = None
 
     @property
-    def _waits(self) -> bool:
-        """Whether there is no whole request that is being answered."""
+    def _is_idle(self) -> bool:
+        """Whether no whole request is being answered."""
         cycle = self.cycle
         return cycle is None or cycle.response_complete or cycle.more_body
 
     def connection_made(self, transport: Any) -> None:
-        """Take a new one, and end the oldest idle one of whoever has too many."""
+        """Accept a connection, and end the oldest idle one of a client with too many."""
         super().connection_made(transport)
-        self._begin_to_wait()
+        self._enter_idle()
         address = self.address
         own = [each for each in self._idle if each.address == address]
-        # A proxy speaks for many; what it holds open is its own affair, up to the bound of all.
+        # A proxy speaks for many clients, so only the overall limit applies to it.
         if len(own) > IDLE_PER_ADDRESS and not self.config.proxy_headers:
             own[0].end()
         elif len(self._idle) > IDLE_MAX:
@@ -165,46 +171,46 @@ class Connection(H11Protocol):
             next(each for each in self._idle if each.address == most).end()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It has ended."""
-        self._wait_no_more()
+        """Forget the connection."""
+        self._leave_idle()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Something has come; perhaps a whole request."""
+        """Feed the parser; the request may now be complete."""
         super().data_received(data)
-        if not self._waits:
-            self._wait_no_more()
+        if not self._is_idle:
+            self._leave_idle()
 
     def on_response_complete(self) -> None:
-        """A request was answered; the next may come."""
-        self._begin_to_wait()
+        """Wait for the next request."""
+        self._enter_idle()
         super().on_response_complete()
-        if not self._waits:
-            self._wait_no_more()
+        if not self._is_idle:
+            self._leave_idle()
 
     def end(self) -> None:
-        """End it, whatever it is waiting for."""
-        self._wait_no_more()
+        """End the connection at once."""
+        self._leave_idle()
         self.transport.abort()
 
     @property
     def address(self) -> str:
-        """Whose it is."""
-        return group_of(self.client[0]) if self.client else "?"
+        """The client's address; for IPv6, its network."""
+        return network_of(self.client[0]) if self.client else "?"
 
-    def _begin_to_wait(self) -> None:
-        self._wait_no_more()
+    def _enter_idle(self) -> None:
+        self._leave_idle()
         self._idle[self] = time.monotonic()
-        self._timer = self.loop.call_later(REQUEST_S, self._too_slow)
+        self._timer = self.loop.call_later(REQUEST_S, self._time_out)
 
-    def _wait_no_more(self) -> None:
+    def _leave_idle(self) -> None:
         self._idle.pop(self, None)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _too_slow(self) -> None:
-        if self._waits:
+    def _time_out(self) -> None:
+        if self._is_idle:
             self.end()
         else:
-            self._wait_no_more()
+            self._leave_idle()

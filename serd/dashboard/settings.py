@@ -1,4 +1,4 @@
-"""What a dashboard is started with, and whether that is safe."""
+"""The dashboard's settings, and whether they are safe."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from serd.errors import UsageError
+from serd.network import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +20,7 @@ TOKEN_VARIABLE: Final = "SERD_DASHBOARD_TOKEN"  # noqa: S105 - its name, not its
 """Environment variable that may hold the token."""
 
 TOKEN_MIN: Final = 16
-"""Fewest characters of a token: short ones can be guessed in spite of the limit on attempts."""
+"""Minimum length of a token: short ones can be guessed despite the limit on attempts."""
 
 _TOKEN_MAX: Final = 1024
 
@@ -32,20 +33,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 7373
     """TCP port; 0 picks a free one."""
     token: str | None = None
-    """What a visitor must know; None lets everybody in who gets here."""
+    """What visitors must present; None admits everybody who can connect."""
     allowed_hosts: tuple[str, ...] = ()
-    """Names, besides its own and addresses, by which browsers may call it."""
+    """Host names browsers may use, besides this machine's names and addresses."""
     behind_proxy: bool = False
-    """A proxy on this machine speaks TLS for it and says for whom it asks."""
+    """A proxy on this machine terminates TLS and forwards the client's address."""
     ingress: str | None = None
-    """Address of Home Assistant's ingress proxy, the only one that is answered: whoever comes from
-    there has logged in to Home Assistant. None: there is none."""
+    """Address of Home Assistant's ingress proxy, the only client that is answered: its users have
+    logged in to Home Assistant. None without ingress."""
     cert: Path | None = None
-    """Certificate chain, PEM, to speak TLS itself."""
+    """Certificate chain (PEM), to serve TLS without a proxy."""
     key: Path | None = None
     """The certificate's key, PEM."""
     journals: tuple[Path, ...] = ()
-    """Journals to read history from, where they are there."""
+    """Journals to read history from, if they exist."""
 
     @property
     def https(self) -> bool:
@@ -53,7 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.behind_proxy or self.cert is not None
 
     def check(self) -> None:
-        """Refuse what would let strangers in.
+        """Refuse settings that would let strangers in.
 
         Raises:
             UsageError: With one sentence and a remedy.
@@ -87,28 +88,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ) from None
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server there."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
 def own_names() -> set[str]:
-    """The names by which this machine is called, in lower case."""
+    """The names of this machine, in lower case."""
     name = socket.gethostname().lower()
     return {"localhost", name, name.partition(".")[0], f"{name.partition('.')[0]}.local"}
 
 
 def read_token(path: Path | None, env: Mapping[str, str] | None = None) -> str | None:
-    """The token from a file or the environment; None if there is neither.
+    """Read the token from a file or the environment; None if neither is given.
 
     Args:
-        path: A file whose first line is the token; it wins.
-        env: Instead of the process's environment.
+        path: A file whose first line is the token; takes precedence.
+        env: Replaces the process's environment.
 
     Raises:
         UsageError: The file cannot be read, or the token is too short or not plain text. The

@@ -1,8 +1,8 @@
-"""What every browser is told, without one that is slow holding up the others or filling memory.
+"""Server-sent events for every browser; a slow one holds up no other and fills no memory.
 
-A browser's queue holds the *names* of the rooms that changed (what is told of a room is how it is
-when the browser takes it) and at most so many events; when there are more, the oldest go, and
-the browser is told how many, so that it can ask for the history.
+A browser's queue holds the *names* of nodes that changed (their state is read when the browser
+takes it) and a limited number of events. Beyond that the oldest are dropped, and the browser learns
+how many, so that it can fetch the history.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from serd.dashboard.nodes import Rooms
+    from serd.dashboard.nodes import KnownNodes
     from serd.events.event import Event
 
 EVENTS_MAX: Final = 500
-"""Events that wait for one browser."""
+"""Events queued for one browser."""
 
 BROWSERS_MAX: Final = 64
 """Open streams."""
 
 PING_S: Final = 15.0
-"""A stream on which nothing happens says so at least this often."""
+"""Seconds after which an idle stream sends a sign of life."""
 
-_GATHER_S: Final = 0.05  # changes within this time travel together: a hundred rooms, one message
+_BATCH_S: Final = 0.05
+"""Changes within this time are sent together: a hundred nodes, one message."""
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -39,10 +40,10 @@ def message(kind: str, content: object) -> bytes:
 
 
 class Browser:
-    """One open stream and what waits for it."""
+    """One open stream and its queue."""
 
     def __init__(self) -> None:
-        self.rooms: dict[str, None] = {}
+        self.nodes: dict[str, None] = {}
         self.events: deque[Event] = deque()
         self.info = False
         self.missed = 0
@@ -53,37 +54,37 @@ class Hub:
     """All open streams.
 
     Args:
-        rooms: Where it is read how a room is.
-        info: What is said of the dashboard itself.
+        nodes: The state of every node.
+        info: Returns the state of the dashboard itself.
     """
 
-    def __init__(self, rooms: Rooms, info: Callable[[], dict[str, Any]]) -> None:
-        self._rooms = rooms
+    def __init__(self, nodes: KnownNodes, info: Callable[[], dict[str, Any]]) -> None:
+        self._nodes = nodes
         self._info = info
         self._browsers: set[Browser] = set()
         self._changed: set[asyncio.Event] = set()
         self._closed = False
         self.dropped = 0
-        """Events that a browser was too slow for."""
+        """Events dropped because a browser was too slow."""
 
     def __len__(self) -> int:
         return len(self._browsers)
 
     @property
     def full(self) -> bool:
-        """Whether no further stream is opened."""
+        """Whether no further stream may be opened."""
         return self._closed or len(self._browsers) >= BROWSERS_MAX
 
-    def room_changed(self, name: str) -> None:
-        """A node is no longer as it was."""
+    def node_changed(self, name: str) -> None:
+        """Queue a node's new state."""
         for browser in self._browsers:
-            browser.rooms[name] = None
+            browser.nodes[name] = None
             browser.wake.set()
         for changed in self._changed:
             changed.set()
 
-    def event_came(self, event: Event) -> None:
-        """An utterance was heard."""
+    def add_event(self, event: Event) -> None:
+        """Queue an event."""
         for browser in self._browsers:
             browser.events.append(event)
             if len(browser.events) > EVENTS_MAX:
@@ -93,7 +94,7 @@ class Hub:
             browser.wake.set()
 
     def info_changed(self) -> None:
-        """The dashboard itself is no longer as it was."""
+        """Queue the dashboard's own state."""
         for browser in self._browsers:
             browser.info = True
             browser.wake.set()
@@ -106,12 +107,12 @@ class Hub:
         for changed in self._changed:
             changed.set()
 
-    async def until(self, condition: Callable[[], bool], patience_s: float) -> bool:
-        """Wait until something is so of the rooms; whether it came so in that time."""
+    async def until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait for a condition on the nodes; returns whether it holds in the end."""
         changed = asyncio.Event()
         self._changed.add(changed)
         try:
-            async with asyncio.timeout(patience_s):
+            async with asyncio.timeout(timeout_s):
                 while not condition() and not self._closed:
                     await changed.wait()
                     changed.clear()
@@ -123,11 +124,11 @@ class Hub:
             self._changed.discard(changed)
 
     async def stream(self) -> AsyncIterator[bytes]:
-        """Everything as it is, then what changes, until the browser goes or :meth:`close`."""
+        """The whole state, then its changes, until the browser leaves or :meth:`close`."""
         browser = Browser()
         self._browsers.add(browser)
         try:
-            rooms = [room.as_dict() for room in self._rooms]
+            rooms = [node.as_dict() for node in self._nodes]
             yield b"retry: 2000\n\n" + message("hello", {"info": self._info(), "rooms": rooms})
             while not self._closed:
                 try:
@@ -136,10 +137,10 @@ class Hub:
                 except TimeoutError:
                     yield message("ping", {})
                     continue
-                await asyncio.sleep(0 if self._closed else _GATHER_S)
+                await asyncio.sleep(0 if self._closed else _BATCH_S)
                 browser.wake.clear()
-                if told := self._take(browser):
-                    yield told
+                if data := self._take(browser):
+                    yield data
         finally:
             self._browsers.discard(browser)
 
@@ -151,12 +152,12 @@ class Hub:
         if browser.events:
             parts.append(message("events", list(browser.events)))
             browser.events.clear()
-        if browser.rooms:
-            changed = {name: self._rooms.get(name) for name in browser.rooms}
-            browser.rooms.clear()
-            if there := [room.as_dict() for room in changed.values() if room]:
+        if browser.nodes:
+            changed = {name: self._nodes.get(name) for name in browser.nodes}
+            browser.nodes.clear()
+            if there := [node.as_dict() for node in changed.values() if node]:
                 parts.append(message("rooms", there))
-            if gone := [name for name, room in changed.items() if room is None]:
+            if gone := [name for name, node in changed.items() if node is None]:
                 parts.append(message("gone", gone))
         if browser.missed:
             parts.append(message("missed", {"events": browser.missed}))

@@ -7,7 +7,7 @@ import queue
 from typing import TYPE_CHECKING
 
 from serd.dashboard.app import make_app
-from serd.dashboard.broker import Watch
+from serd.dashboard.broker import Monitor
 from serd.dashboard.settings import Settings
 from serd.errors import UnavailableError
 from serd.mqtt.commands import CorrectRequest, CorrectResult
@@ -45,22 +45,22 @@ class FakeFollower:
         self.queue.put(None)
 
 
-class FakeSwitch:
+class FakeNodeCommands:
     """Notes commands; the node obeys at once, or never, or there is no broker."""
 
     def __init__(self) -> None:
-        self.watch: Watch | None = None
+        self.monitor: Monitor | None = None
         self.sent: list[tuple[str, bool]] = []
         self.corrections: list[tuple[str, CorrectRequest]] = []
         self.obeyed = True
         self.broken = False
 
-    def send(self, node: str, on: bool) -> None:
+    def mute(self, node: str, on: bool) -> None:
         if self.broken:
             raise UnavailableError("connection refused: is a broker running?")
         self.sent.append((node, on))
-        if self.obeyed and self.watch is not None:
-            self.watch.take(MuteMessage(node=node, on=on))
+        if self.obeyed and self.monitor is not None:
+            self.monitor.handle(MuteMessage(node=node, on=on))
 
     def correct(self, node: str, request: CorrectRequest) -> CorrectResult:
         if self.broken:
@@ -78,8 +78,8 @@ class FakeSwitch:
     def forget(self, node: str) -> None:
         if self.broken:
             raise UnavailableError("connection refused: is a broker running?")
-        if self.obeyed and self.watch is not None:
-            self.watch.take(ClearedMessage(node=node, kind="status"))
+        if self.obeyed and self.monitor is not None:
+            self.monitor.handle(ClearedMessage(node=node, kind="status"))
 
 
 class World:
@@ -93,13 +93,13 @@ class World:
         ingress: str | None = None,
     ) -> None:
         self.settings = Settings(token=token, journals=journals, ingress=ingress)
-        self.switch = FakeSwitch()
-        self.watch = Watch(FakeFollower)
-        self.switch.watch = self.watch
-        self.watch.take(StatusMessage(node="attic", online=True))
-        self.app: Starlette = make_app(self.settings, self.watch, self.switch, confirm_s=0.05)
+        self.commands = FakeNodeCommands()
+        self.monitor = Monitor(FakeFollower)
+        self.commands.monitor = self.monitor
+        self.monitor.handle(StatusMessage(node="attic", online=True))
+        self.app: Starlette = make_app(self.settings, self.monitor, self.commands, confirm_s=0.05)
 
     def hear(self, event: Event | None = None, *, node: str = "attic", seq: int = 1) -> Event:
         event = event or made_event(node, seq, now_ms() - 60_000 + seq * 1000)
-        self.watch.take(EventMessage(node=node, event=event))
+        self.monitor.handle(EventMessage(node=node, event=event))
         return event

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from pathlib import Path
 
@@ -18,12 +20,13 @@ from serd.dashboard.guard import (
     Throttle,
     host_name,
 )
-from serd.dashboard.settings import Settings, is_loopback, read_token
+from serd.dashboard.settings import Settings, read_token
 from serd.errors import UsageError
 from serd.events.corrections import Correction, CorrectionStore
 from serd.events.journal import Journal
 from serd.mqtt.commands import CorrectRequest
 from serd.mqtt.messages import StatusMessage
+from serd.network import is_loopback
 from tests.dashboard.fakes import TOKEN, World
 from tests.dashboard.making import made_event, now_ms
 
@@ -118,7 +121,35 @@ def test_commands_come_from_our_own_page(headers: dict[str, str], status: int) -
     world = World()
     answer = client_of(world).post("/api/nodes/attic/mute", json={"muted": True}, headers=headers)
     assert answer.status_code == status
-    assert world.switch.sent == ([("attic", True)] if status == 200 else [])
+    assert world.commands.sent == ([("attic", True)] if status == 200 else [])
+
+
+def test_a_proxy_that_changes_the_host_is_told_which_header_to_pass_on() -> None:
+    world = World(TOKEN)
+    public = {"origin": "https://serd.example.org"}
+    refusal = client_of(world).post("/login", data={"token": TOKEN}, headers=public)
+    assert refusal.status_code == 403
+    for words in (
+        "https://serd.example.org",  # where the request came from
+        HERE,  # what the dashboard takes itself for
+        "Host header (nginx: proxy_set_header Host $http_host)",
+        "--behind-proxy",
+    ):
+        assert words in refusal.json()["error"]
+
+
+def test_events_can_be_downloaded_as_a_table() -> None:
+    world = World()
+    events = [world.hear(seq=seq) for seq in (1, 2)]
+    client = client_of(world)
+    answer = client.get("/api/events?format=csv&node=attic")
+    assert answer.headers["content-type"].startswith("text/csv")
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert [row["id"] for row in rows] == [event.id for event in events]
+    for row, event in zip(rows, events, strict=True):
+        assert row["emotion"] == event.emotion
+        assert float(row["confidence"]) == pytest.approx(event.confidence)
+    assert client.get("/api/events?format=xml").json() == {"error": "format: write json or csv"}
 
 
 def test_without_the_token_there_is_nothing_to_see() -> None:
@@ -182,7 +213,7 @@ def test_behind_tls_the_cookie_is_for_tls_only() -> None:
     world = World(TOKEN)
     from serd.dashboard.app import make_app
 
-    app = make_app(Settings(token=TOKEN, behind_proxy=True), world.watch, world.switch)
+    app = make_app(Settings(token=TOKEN, behind_proxy=True), world.monitor, world.commands)
     client = TestClient(app, base_url="https://localhost", follow_redirects=False)
     answer = client.post("/login", data={"token": TOKEN}, headers={"origin": "https://localhost"})
     assert answer.headers["set-cookie"].startswith("__Host-serd=")
@@ -244,7 +275,7 @@ def test_the_interface_answers_plainly() -> None:
     assert client.get("/api/timeline").json()["total"] == 1
     for path, said in {
         "/api/nodes/cellar": "no such node",
-        "/api/nothing": "nothing of that name",
+        "/api/nothing": "no such endpoint",
         "/api/events?since=yesterday": "since: write",
         "/api/events?since=99999999999999999999": "since: write",
         "/api/events?until=1&since=2": "before until",
@@ -264,15 +295,15 @@ def test_a_mute_command_is_answered_when_the_node_has_obeyed() -> None:
     client = client_of(world)
     path = "/api/nodes/attic/mute"
     assert client.post(path, json={"muted": True}).json() == {"node": "attic", "muted": True}
-    world.switch.obeyed = False
+    world.commands.obeyed = False
     silent = client.post(path, json={"muted": False})
     assert silent.status_code == 504
     assert "not confirmed" in silent.json()["error"]
-    world.switch.broken = True
+    world.commands.broken = True
     assert client.post(path, json={"muted": False}).status_code == 502
     from serd.mqtt.messages import StatusMessage
 
-    world.watch.take(StatusMessage(node="attic", online=False))
+    world.monitor.handle(StatusMessage(node="attic", online=False))
     assert client.post(path, json={"muted": False}).status_code == 409
     assert client.post("/api/nodes/cellar/mute", json={"muted": False}).status_code == 404
     for body in ("", "{}", '{"muted": "yes"}', '{"muted": true, "x": 1}', "x" * 5000):
@@ -280,7 +311,7 @@ def test_a_mute_command_is_answered_when_the_node_has_obeyed() -> None:
         assert client.post(path, content=body, headers=headers).status_code == 400
     form = client.post(path, content=json.dumps({"muted": True}))
     assert form.status_code == 415  # what a foreign page may send without being asked
-    assert world.switch.sent == [("attic", True), ("attic", False)]
+    assert world.commands.sent == [("attic", True), ("attic", False)]
 
 
 OTHERS = (
@@ -331,7 +362,7 @@ def test_a_correction_is_passed_on_and_remembered() -> None:
     assert said() == {}
     answer = client.post(path, json={"id": event.id.upper(), "emotion": "happy"})
     assert (answer.status_code, answer.json()["emotion"]) == (200, "happy")
-    assert world.switch.corrections == [("attic", CorrectRequest(id=event.id, emotion="happy"))]
+    assert world.commands.corrections == [("attic", CorrectRequest(id=event.id, emotion="happy"))]
     assert said() == {event.id: "happy"}
     assert client.post(path, json={"id": event.id, "emotion": None}).json()["emotion"] == "not"
     assert said() == {event.id: "not"}
@@ -347,12 +378,12 @@ def test_a_correction_is_passed_on_and_remembered() -> None:
     assert client.post(path, content=b"{}").status_code == 415
     sad = {"id": event.id, "emotion": "sad"}
     assert client.post("/api/nodes/cellar/correct", json=sad).status_code == 404
-    world.switch.obeyed = False
+    world.commands.obeyed = False
     refused = client.post(path, json=sad)
     assert (refused.status_code, refused.json()) == (422, {"error": "as said"})
-    world.switch.broken = True
+    world.commands.broken = True
     assert client.post(path, json=sad).status_code == 502
-    world.watch.take(StatusMessage(node="attic", online=False))
+    world.monitor.handle(StatusMessage(node="attic", online=False))
     assert client.post(path, json=sad).status_code == 409
 
 

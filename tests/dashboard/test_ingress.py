@@ -45,7 +45,7 @@ def test_nobody_else_is(world: World, address: str) -> None:
         assert answer.status_code == 403, path
         assert "through Home Assistant" in answer.json()["error"]
     assert client.post("/api/nodes/attic/mute", json={"muted": True}).status_code == 403
-    assert world.switch.sent == []
+    assert world.commands.sent == []
 
 
 def test_a_forwarded_address_is_no_pass(world: World) -> None:
@@ -94,7 +94,7 @@ def test_commands_come_from_its_own_page(
         "/api/nodes/attic/mute", json={"muted": True}, headers={"origin": origin, **more}
     )
     assert answer.status_code == status
-    assert len(world.switch.sent) == (status == 200)
+    assert len(world.commands.sent) == (status == 200)
 
 
 def test_settings_that_contradict_each_other() -> None:

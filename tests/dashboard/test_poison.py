@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 from starlette.testclient import TestClient
 
-from serd.dashboard.broker import Watch
+from serd.dashboard.broker import Monitor
 from serd.events.event import encode
 from serd.mqtt.messages import StatusMessage
 from tests.broker import TIMEOUT_S, Mosquitto, Recorder, mosquitto, wait_until
@@ -76,31 +76,31 @@ class Stumbling(FakeFollower):
 
 
 def test_the_thread_that_follows_does_not_die(caplog: pytest.LogCaptureFixture) -> None:
-    watch = Watch(Stumbling)
+    monitor = Monitor(Stumbling)
 
     async def follow() -> None:
-        watch.start(asyncio.get_running_loop())
-        watch._messages.queue.put(StatusMessage(node="attic", online=True))  # type: ignore[attr-defined]
+        monitor.start(asyncio.get_running_loop())
+        monitor._messages.queue.put(StatusMessage(node="attic", online=True))  # type: ignore[attr-defined]
         async with asyncio.timeout(TIMEOUT_S):
-            while watch.rooms.get("attic") is None:  # noqa: ASYNC110 - nothing tells
+            while monitor.nodes.get("attic") is None:  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0.01)
-        assert watch.trouble == ""
-        watch.stop()
+        assert monitor.failure == ""
+        monitor.stop()
 
     asyncio.run(follow())
-    assert "begins anew" in caplog.text
+    assert "starting again" in caplog.text
 
 
-def test_a_message_that_cannot_be_taken_is_counted(
+def test_a_message_that_cannot_be_handled_is_counted(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     world = World()
-    watch = world.watch
-    monkeypatch.setattr(watch, "take", lambda _message: 1 / 0)
-    watch._waiting.append(StatusMessage(node="attic", online=True))
-    watch._drain()
-    assert watch.info()["ignored"] == 1
-    assert "could not be taken" in caplog.text
+    monitor = world.monitor
+    monkeypatch.setattr(monitor, "handle", lambda _message: 1 / 0)
+    monitor._queue.append(StatusMessage(node="attic", online=True))
+    monitor._drain()
+    assert monitor.info()["ignored"] == 1
+    assert "could not be handled" in caplog.text
 
 
 @pytest.mark.parametrize("dead", [False, True])
@@ -113,8 +113,8 @@ def test_health_tells_of_a_thread_that_is_dead_or_hangs(
     ended = threading.Thread(target=lambda: None)
     ended.start()
     ended.join()
-    monkeypatch.setattr(world.watch, "_loop", object())
-    monkeypatch.setattr(world.watch, "_thread", ended if dead else threading.current_thread())
+    monkeypatch.setattr(world.monitor, "_loop", object())
+    monkeypatch.setattr(world.monitor, "_thread", ended if dead else threading.current_thread())
     monkeypatch.setattr(FakeFollower, "heartbeat", 0.0 - 1000)
     answer = client.get("/healthz")
     assert answer.status_code == 503

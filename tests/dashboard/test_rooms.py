@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from serd.dashboard import nodes as rooms_module
+from serd.dashboard import nodes
 from serd.dashboard import stream as stream_module
-from serd.dashboard.nodes import Rooms
+from serd.dashboard.nodes import KnownNodes
 from serd.dashboard.stream import EVENTS_MAX, Hub
 from serd.events.event import encode
 from serd.mqtt.messages import (
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def test_a_room_is_what_its_messages_say() -> None:
-    rooms = Rooms(now_ms=lambda: 5)
+    rooms = KnownNodes(now_ms=lambda: 5)
     event = made_event("attic", 3, 1_700_000_000_000)
     for message in (
         StatusMessage(node="attic", online=True),
@@ -42,10 +42,10 @@ def test_a_room_is_what_its_messages_say() -> None:
         EventMessage(node="attic", event=event),
         SensitivityMessage(node="attic", sensitivity="low"),
     ):
-        assert rooms.take(message)
+        assert rooms.update(message)
     told = decode_message("serd", "serd/attic/state", state(event, mood="sad"))
     assert told
-    assert rooms.take(told)
+    assert rooms.update(told)
     room = rooms.get("attic")
     assert room is not None
     said = room.as_dict()
@@ -56,16 +56,16 @@ def test_a_room_is_what_its_messages_say() -> None:
     assert (said["emotion"], said["confidence"]) == (event.emotion, event.confidence)
     assert said["seen_ms"] == 5
     assert said["sensitivity"] == "low"
-    rooms.take(StatusMessage(node="attic", online=False))
+    rooms.update(StatusMessage(node="attic", online=False))
     assert room.as_dict()["speech"] is False  # it cannot know any more
 
 
 def test_before_the_first_event_the_state_tells_the_emotion() -> None:
-    rooms = Rooms()
+    rooms = KnownNodes()
     event = made_event("attic", 3, 1_700_000_000_000, "sad")
     told = decode_message("serd", "serd/attic/state", state(event))
     assert told
-    rooms.take(told)
+    rooms.update(told)
     room = rooms.get("attic")
     assert room is not None
     said = room.as_dict()
@@ -73,10 +73,10 @@ def test_before_the_first_event_the_state_tells_the_emotion() -> None:
 
 
 def test_gaps_are_counted_and_late_events_do_not_go_back() -> None:
-    rooms = Rooms()
+    rooms = KnownNodes()
     for seq in (4, 5, 9, 6):
         event = made_event("attic", seq, 1_700_000_000_000 + seq * 4000)
-        rooms.take(EventMessage(node="attic", event=event))
+        rooms.update(EventMessage(node="attic", event=event))
     room = rooms.get("attic")
     assert room is not None
     assert room.missed == 3
@@ -85,8 +85,8 @@ def test_gaps_are_counted_and_late_events_do_not_go_back() -> None:
 
 
 def test_an_event_belongs_to_the_topic_on_which_it_came() -> None:
-    rooms = Rooms()
-    rooms.take(EventMessage(node="attic", event=made_event("bedroom", 1, 1_700_000_000_000)))
+    rooms = KnownNodes()
+    rooms.update(EventMessage(node="attic", event=made_event("bedroom", 1, 1_700_000_000_000)))
     assert [room.name for room in rooms] == ["attic"]
     room = rooms.get("attic")
     assert room is not None
@@ -95,22 +95,22 @@ def test_an_event_belongs_to_the_topic_on_which_it_came() -> None:
 
 
 def test_strangers_cannot_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rooms_module, "ROOMS_MAX", 3)
-    rooms = Rooms()
+    monkeypatch.setattr(nodes, "NODES_MAX", 3)
+    rooms = KnownNodes()
     for number in range(5):
-        rooms.take(StatusMessage(node=f"n{number}", online=True))
+        rooms.update(StatusMessage(node=f"n{number}", online=True))
     assert (len(rooms), rooms.ignored) == (3, 2)
     figures = {"condition": "x" * 10_000, "events": 3, "strange": "y" * 10_000, "trouble": [1]}
-    rooms.take(TelemetryMessage(node="n0", figures=figures))
+    rooms.update(TelemetryMessage(node="n0", figures=figures))
     room = rooms.get("n0")
     assert room is not None
-    assert room.telemetry == {"condition": "x" * rooms_module.TEXT_MAX, "events": 3}
+    assert room.telemetry == {"condition": "x" * nodes.TEXT_MAX, "events": 3}
     event = made_event("n0", 1, 1_700_000_000_000)
-    assert rooms.take(EventMessage(node="n0", event=replace(event, id="i" * 1000))) is None
+    assert rooms.update(EventMessage(node="n0", event=replace(event, id="i" * 1000))) is None
     model = replace(event.model, name="m" * 10_000)
-    rooms.take(EventMessage(node="n0", event=replace(event, model=model)))
+    rooms.update(EventMessage(node="n0", event=replace(event, model=model)))
     assert room.event is not None
-    assert len(room.event.model.name) == rooms_module.TEXT_MAX
+    assert len(room.event.model.name) == nodes.TEXT_MAX
 
 
 async def first(stream: AsyncIterator[bytes], count: int) -> list[tuple[str, object]]:
@@ -122,9 +122,9 @@ async def first(stream: AsyncIterator[bytes], count: int) -> list[tuple[str, obj
 
 def test_a_browser_is_told_everything_and_then_what_changes() -> None:
     async def run() -> None:
-        rooms = Rooms()
+        rooms = KnownNodes()
         hub = Hub(rooms, lambda: {"version": "1"})
-        rooms.take(StatusMessage(node="attic", online=True))
+        rooms.update(StatusMessage(node="attic", online=True))
         stream = hub.stream()
         ((kind, hello),) = await first(stream, 1)
         assert kind == "hello"
@@ -133,9 +133,9 @@ def test_a_browser_is_told_everything_and_then_what_changes() -> None:
         event = made_event("attic", 1, 1_700_000_000_000)
         # A hundred changes of one room are one message.
         for _ in range(100):
-            rooms.take(EventMessage(node="attic", event=event))
-            hub.room_changed("attic")
-        hub.event_came(event)
+            rooms.update(EventMessage(node="attic", event=event))
+            hub.node_changed("attic")
+        hub.add_event(event)
         hub.info_changed()
         told = await first(stream, 1)
         assert [kind for kind, _ in told] == ["info", "events", "rooms"]
@@ -149,12 +149,12 @@ def test_a_browser_is_told_everything_and_then_what_changes() -> None:
 
 def test_a_slow_browser_loses_the_oldest_and_is_told() -> None:
     async def run() -> None:
-        hub = Hub(Rooms(), dict)
+        hub = Hub(KnownNodes(), dict)
         slow, quick = hub.stream(), hub.stream()
         for stream in (slow, quick):
             await first(stream, 1)
         for seq in range(EVENTS_MAX + 7):
-            hub.event_came(made_event("attic", seq, 1_700_000_000_000))
+            hub.add_event(made_event("attic", seq, 1_700_000_000_000))
             if seq == EVENTS_MAX - 1:
                 assert len(await first(quick, 1)) == 1
         (kind, events), (last, missed) = await first(slow, 1)
@@ -176,7 +176,7 @@ def test_a_quiet_stream_says_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(stream_module, "PING_S", 0.01)
 
     async def run() -> None:
-        hub = Hub(Rooms(), dict)
+        hub = Hub(KnownNodes(), dict)
         stream = hub.stream()
         assert [kind for kind, _ in await first(stream, 3)] == ["hello", "ping", "ping"]
         hub.close()
@@ -186,12 +186,12 @@ def test_a_quiet_stream_says_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_node_whose_status_is_cleared_is_forgotten() -> None:
-    rooms = Rooms()
-    rooms.take(StatusMessage(node="attic", online=False))
+    rooms = KnownNodes()
+    rooms.update(StatusMessage(node="attic", online=False))
     told = decode_message("serd", "serd/attic/state", b"")
     assert isinstance(told, ClearedMessage)
     assert not rooms.clear(told)  # a value alone says nothing of the node
-    assert rooms.take(told) is None
+    assert rooms.update(told) is None
     cleared = decode_message("serd", "serd/attic/status", b"")
     assert isinstance(cleared, ClearedMessage)
     assert rooms.clear(cleared)

@@ -30,7 +30,7 @@ from starlette.testclient import TestClient
 from serd.cli.terminal import EventFormatter
 from serd.config import MqttConfig
 from serd.config.loading import load
-from serd.dashboard.nodes import Rooms
+from serd.dashboard.nodes import KnownNodes
 from serd.errors import ConfigError, UsageError
 from serd.events.event import decode, encode
 from serd.events.state import encode_state
@@ -232,7 +232,7 @@ def packets(draw: st.DrawFn) -> bytes:
 def test_everything_a_follower_receives(version: MQTTProtocolVersion, stream: bytes) -> None:
     """Bytes on any topic, from the socket to the dashboard's rooms and the lines of `serd tail`."""
     follower = Follower(MqttConfig())
-    rooms, lines = Rooms(), EventFormatter()
+    rooms, lines = KnownNodes(), EventFormatter()
     link = Link(Access(MqttConfig()), "fuzz")
     link._begin(version)
     ours, theirs = socket.socketpair()
@@ -246,7 +246,7 @@ def test_everything_a_follower_receives(version: MQTTProtocolVersion, stream: by
                 link.step(0.0)
         for raw in link.received:
             message = follower._read(raw)
-            if message is None or (taken := rooms.take(message)) is None:
+            if message is None or (taken := rooms.update(message)) is None:
                 continue
             msgspec.json.encode(taken[0].as_dict())
             if isinstance(message, EventMessage):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from serd.dashboard import history as past
-from serd.dashboard.history import Query, Seen, find, timeline
+from serd.dashboard import history
+from serd.dashboard.history import Query, RecentEvents, find, timeline
 from serd.events.journal import Journal
 from tests.dashboard.making import made_day, made_event
 
@@ -28,7 +28,7 @@ def journalled(path: Path, count: int = 40) -> list[str]:
 def test_each_event_once_in_order(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     ids = journalled(path)
-    seen = Seen()
+    seen = RecentEvents()
     for event in find([path], [], WHOLE, 10).events:  # the same that came over MQTT as well
         seen.add(event)
     new = made_event("hall", 1, UNTIL)
@@ -65,14 +65,14 @@ def test_a_timeline_counts_every_event(tmp_path: Path, monkeypatch: pytest.Monke
     weighted = sum(one.valence * one.count for one in drawn.bins) / len(events)
     assert weighted == pytest.approx(mean, abs=0.001)
     assert not drawn.truncated
-    monkeypatch.setattr(past, "SCANNED_MAX", 300)
+    monkeypatch.setattr(history, "SCANNED_MAX", 300)
     few = timeline([path], [], WHOLE, 48)
     assert (few.total, few.truncated) == (300, True)
     assert few.bins[-1] == drawn.bins[-1]  # the latest are those that are shown
 
 
 def test_memory_is_bounded() -> None:
-    seen = Seen(most=3)
+    seen = RecentEvents(most=3)
     events = [made_event("attic", seq, UNTIL + seq) for seq in range(5)]
     for event in [*events, events[4]]:
         seen.add(event)
@@ -82,7 +82,7 @@ def test_memory_is_bounded() -> None:
 def test_a_damaged_journal_does_not_take_the_rest_with_it(tmp_path: Path) -> None:
     bad = tmp_path / "bad.db"
     bad.write_bytes(b"not a journal" * 100)
-    assert past.readable(bad) is not None
+    assert history.why_unreadable(bad) is not None
     event = made_event("attic", 1, UNTIL)
     assert find([bad], [event], WHOLE, 5).events == [event]
-    assert past.describe([bad], 1) == {"seen": 1, "journals": 0}
+    assert history.sources([bad], 1) == {"seen": 1, "journals": 0}
