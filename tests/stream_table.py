@@ -118,8 +118,8 @@ def after_long(sender: Sender) -> None:
 
 def main() -> None:
     """Try all senders, or those whose names contain an argument."""
-    columns = ("sender", "listening", "first event", "killed: told", "back: event",
-               "frozen: told", "thawed: event", "back after long: event")  # fmt: skip
+    columns = ("sender", "listening", "first event", "killed: reported", "back: event",
+               "frozen: reported", "resumed: event", "back after long: event")  # fmt: skip
     print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|", flush=True)
     for name in SENDERS:
         if len(sys.argv) > 1 and not any(word in name for word in sys.argv[1:]):
