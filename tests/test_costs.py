@@ -44,6 +44,7 @@ def hear(recogniser: Recogniser, samples: Samples) -> int:
 
 
 @pytest.mark.parametrize("sound", [speech, silence], ids=["speech", "silence"])
+@pytest.mark.slow
 def test_hearing_on_and_on_needs_no_more_memory(sound: object) -> None:
     samples = sound(30.0)  # type: ignore[operator] # one of the two
     settings = SpeechConfig()

@@ -28,6 +28,7 @@ from serd.speech import Utterance
 SAMPLE = Path(serd.__file__).parent / "audio" / "data" / "sample.ogg"
 
 
+@pytest.mark.slow
 def test_processes_give_the_same_in_the_same_order(tmp_path: Path) -> None:
     paths = []
     for number in range(11):
@@ -49,6 +50,7 @@ def test_a_recording_is_judged_alike_whatever_came_before(tmp_path: Path) -> Non
     assert used.classify(SAMPLE) == RecordingClassifier(Config()).classify(SAMPLE)
 
 
+@pytest.mark.slow
 def test_leaving_early_ends_the_processes() -> None:
     results = classify_all([SAMPLE] * 100, Config(), whole=True, jobs=2)
     assert next(iter(results)).utterances

@@ -68,6 +68,7 @@ def test_it_is_slow_up_and_quick_down() -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(sizes=st.lists(st.integers(1, 5_000), min_size=1, max_size=12))
+@pytest.mark.slow
 def test_however_it_is_cut_the_result_is_the_same_to_the_bit(sizes: list[int]) -> None:
     samples = voice(-25, -80, 4.0)
     whole, _ = amplified(samples)

@@ -221,6 +221,7 @@ def test_gain_is_applied(tmp_path: Path) -> None:
 @settings(max_examples=30, deadline=None)
 @given(sizes=st.lists(st.integers(1, 9_000), min_size=1, max_size=5))
 @pytest.mark.parametrize("suffix", ["wav", "mp3", "ogg", "flac"])
+@pytest.mark.slow
 def test_frames_do_not_depend_on_how_they_are_read(
     tmp_path_factory: pytest.TempPathFactory, suffix: str, sizes: list[int]
 ) -> None:

@@ -211,6 +211,7 @@ def test_an_internet_radio_is_heard(tmp_path: Path, kind: str) -> None:
         assert heard(it, 2.5) > 0.02
 
 
+@pytest.mark.slow
 def test_what_a_web_server_may_send_instead(tmp_path: Path) -> None:
     with streams.http(tmp_path) as radio:
         base = f"http://127.0.0.1:{radio.port}"

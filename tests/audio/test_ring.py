@@ -56,6 +56,7 @@ operations = st.lists(
 
 @settings(max_examples=500, deadline=None)
 @given(capacity=st.integers(1, 20), channels=st.integers(1, 3), steps=operations)
+@pytest.mark.slow
 def test_ring_does_what_a_plain_list_does(
     capacity: int, channels: int, steps: list[tuple[str, int | None]]
 ) -> None:

@@ -47,6 +47,7 @@ def test_a_machine_says_what_it_is() -> None:
     assert machine.runtime
 
 
+@pytest.mark.slow
 def test_everything_is_measured() -> None:
     """With little of everything; whatever the figures are, they must be there and make sense."""
     told: list[tuple[str, float]] = []
@@ -68,6 +69,7 @@ def test_everything_is_measured() -> None:
     assert again == found
 
 
+@pytest.mark.slow
 def test_a_daemon_that_does_not_run_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
     monkeypatch.setattr("sys.executable", "/bin/false")

@@ -366,6 +366,7 @@ def test_a_reader_that_dawdles_holds_nobody_up(path: Path, monkeypatch: pytest.M
 # ---------------------------------------------------------------------- wear
 
 
+@pytest.mark.slow
 def test_an_hour_of_speech_writes_less_than_two_megabytes(path: Path) -> None:
     hands = ManualClock()
 

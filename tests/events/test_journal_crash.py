@@ -9,6 +9,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from serd.events.event import encode
 from serd.events.history import History
 from serd.events.journal import Journal
@@ -59,6 +61,7 @@ def run_and_kill(path: Path, promises: Promises, dice: random.Random) -> None:
     assert writer.returncode == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_and_no_number_is_used_twice(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     dice = random.Random(20260301)

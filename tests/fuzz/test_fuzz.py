@@ -108,6 +108,7 @@ def try_configuration(folder: Path, content: bytes) -> None:
 
 @fuzzed
 @given(content=configurations() | damaged(WHOLE_FILES) | st.binary(max_size=300))
+@pytest.mark.slow
 def test_configuration(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     try_configuration(tmp_path_factory.getbasetemp(), content)
 
@@ -133,6 +134,7 @@ def browser() -> tuple[TestClient, bytes]:
     before=st.lists(damaged(COOKIES) | st.binary(max_size=60), max_size=4),
     after=st.lists(damaged(COOKIES) | st.binary(max_size=60), max_size=4),
 )
+@pytest.mark.slow
 def test_cookies(before: list[bytes], after: list[bytes]) -> None:
     """Whatever other programs have set: who is logged in stays so, and nobody else gets in."""
     client, session = browser()
@@ -198,6 +200,7 @@ def test_commands(topic: str, payload: bytes, retained: bool) -> None:
     payload=damaged(PAYLOADS) | st.binary(max_size=500) | values.map(lambda v: repr(v).encode())
     | values.map(lambda v: json.dumps(v).encode()),
 )  # fmt: skip
+@pytest.mark.slow
 def test_messages_of_others(topic: str, payload: bytes) -> None:
     """What `serd tail` and the dashboard get from whoever may publish."""
     for read in (lambda: decode_message("serd", topic, payload), lambda: decode(payload)):
@@ -229,6 +232,7 @@ def packets(draw: st.DrawFn) -> bytes:
     stream=st.lists(packets(), max_size=5).map(b"".join) | st.binary(max_size=300)
     | st.lists(packets(), min_size=1, max_size=3).flatmap(lambda sent: damaged([b"".join(sent)])),
 )  # fmt: skip
+@pytest.mark.slow
 def test_everything_a_follower_receives(version: MQTTProtocolVersion, stream: bytes) -> None:
     """Bytes on any topic, from the socket to the dashboard's rooms and the lines of `serd tail`."""
     follower = Follower(MqttConfig())
@@ -280,6 +284,7 @@ def audio() -> Iterator[Isolated]:
 
 @fuzzed
 @given(data=st.data())
+@pytest.mark.slow
 def test_audio_files(audio: Isolated, audio_files: list[bytes], data: st.DataObject) -> None:
     audio.run(data.draw(damaged(audio_files)))
 

@@ -181,6 +181,7 @@ ODD: Final = FeatureParameters(
     trimmed=st.floats(0.0, 1.0),
     before=st.integers(0, 20_000),
 )
+@pytest.mark.slow
 def test_streaming_equals_all_at_once_bit_for_bit(
     params: FeatureParameters, blocks: list[int], trimmed: float, before: int
 ) -> None:

@@ -142,6 +142,7 @@ sizes = st.lists(
 
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(samples=streams, config=configurations, falter=st.booleans())
+@pytest.mark.slow
 def test_equals_a_plain_segmenter(samples: Samples, config: SpeechConfig, falter: bool) -> None:
     segmenter = Segmenter(config, PeakVad(falter=falter))
     found = outcomes(listen(segmenter, [samples]), samples)
@@ -157,6 +158,7 @@ def test_equals_a_plain_segmenter(samples: Samples, config: SpeechConfig, falter
 
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(samples=streams, config=configurations, cut=sizes)
+@pytest.mark.slow
 def test_any_blocks_give_the_same(samples: Samples, config: SpeechConfig, cut: list[int]) -> None:
     # One sample at a time is slow, so that only the beginning of a stream is fed that way.
     pieces = blocks(samples[:20000], cut) + blocks(samples[20000:], [max(64, size) for size in cut])
