@@ -69,15 +69,15 @@ def augment(
         as_noise: How often they do.
 
     Returns:
-        An array of the same shape; outside an utterance and its margins it stays silent, as the
-        daemon pads an utterance with silence.
+        An array of the same shape, silent outside an utterance and its margins, as the daemon
+        pads an utterance with silence.
     """
     power = exchange_spectra(power, lengths, settings.exchange, random)
     power = add_room(power, settings.reverb, features, random)
     speech_power = power.sum(axis=(1, 2)) / np.maximum(lengths, 1)
-    noise = noise_like(power, speech_power, settings.noise, random)
+    noise = coloured_noise(power, speech_power, settings.noise, random)
     if recordings:
-        record_over(noise, recordings, as_noise, random)
+        replace_with_recordings(noise, recordings, as_noise, random)
     power = power + noise
     response = microphone(len(power), settings.equaliser, features, random)
     response *= band_limits(len(power), settings.band_limit, features, random)
@@ -165,7 +165,7 @@ def add_room(
     return out
 
 
-def noise_like(
+def coloured_noise(
     power: Power,
     speech_power: NDArray[np.float32],
     settings: Noise,
@@ -196,20 +196,20 @@ def noise_like(
     return noise
 
 
-def record_over(
+def replace_with_recordings(
     noise: Power, recordings: Sequence[Power], share: float, random: np.random.Generator
 ) -> None:
     """Put recorded sounds of the same power in the place of some of the noise.
 
     Args:
-        noise: What :func:`noise_like` made; changed.
+        noise: From :func:`coloured_noise`; changed in place.
         recordings: Mel power of sounds, each ``[n, bands]``.
         share: How often.
         random: Source of everything random.
     """
     chosen = np.flatnonzero(random.random(len(noise)) < share)
     for clip in chosen:
-        field = noise_field(recordings, noise.shape[1], random)
+        field = recorded_noise(recordings, noise.shape[1], random)
         noise[clip] = field * (noise[clip].sum() / max(float(field.sum()), 1e-20))
 
 
@@ -285,7 +285,7 @@ def _decibel_factors(decibels: NDArray[np.float64]) -> NDArray[np.float32]:
     return (10.0 ** (decibels / 10.0)).astype(np.float32)
 
 
-def training_sounds(root: Path, features: FeatureParameters) -> list[Power]:
+def load_training_sounds(root: Path, features: FeatureParameters) -> list[Power]:
     """Mel power ``[n, bands]`` of every sound that may be heard in training.
 
     Args:
@@ -326,7 +326,7 @@ def excerpt(
     return sound[place : place + wanted]
 
 
-def noise_field(
+def recorded_noise(
     sounds: Sequence[Power], frames: int, random: np.random.Generator
 ) -> NDArray[np.float32]:
     """``frames`` frames of one sound, repeated if it is shorter: ``[frames, bands]``."""

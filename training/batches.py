@@ -1,7 +1,7 @@
 """Batches of training clips: drawn, placed, augmented, and finished by the daemon's front end.
 
-Batch number ``step`` of a seed is always the same, whatever was drawn before it. So a run that was
-broken off goes on as if it had not been.
+Batch number ``step`` of a seed does not depend on the batches before it, so a run that resumes
+from a checkpoint gives the same weights as one that was never interrupted.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
 
 
 class Batch(NamedTuple):
-    """What one step of training sees."""
+    """The input of one training step."""
 
     features: NDArray[np.float32]
     """``[batch, frames, coefficients]``."""
     targets: NDArray[np.float32]
     """``[batch, classes]``, rows sum to 1."""
-    heard: NDArray[np.float32]
-    """``[batch, classes]``: 1 where the class takes part in the loss, 0 where it is left out."""
-    taught: NDArray[np.float32]
-    """``[batch, classes]``: a teacher's answers at the recipe's temperature; rows sum to 1, or to 0
-    where nobody teaches."""
+    mask: NDArray[np.float32]
+    """``[batch, classes]``: 1 where the class takes part in the loss, else 0."""
+    soft_targets: NDArray[np.float32]
+    """``[batch, classes]``: probabilities of a teacher at the recipe's temperature; rows sum to 1,
+    or to 0 where there is no teacher."""
     hints: NDArray[np.float32]
-    """``[batch, components]``: what the teacher hears (:mod:`training.teach`)."""
-    hinted: NDArray[np.float32]
+    """``[batch, components]``: of the teacher's embeddings (:mod:`training.teach`)."""
+    hint_mask: NDArray[np.float32]
     """``[batch]``: 0 where there is no hint, else 1."""
 
 
@@ -51,11 +51,11 @@ class Batches:
 
     Args:
         prepared: Training clips.
-        recipe: How to draw and augment.
+        recipe: Sampling and augmentation.
         features: Front end with the measured mean and sd.
-        soft_targets: For a clip's path, a teacher's class probabilities; None: nobody teaches.
-        hints: For a clip's path, what the teacher hears in each copy, ``[copies, components]``.
-        sounds: Mel power of sounds that are no speech, for what the recipe does with them.
+        soft_targets: A teacher's class probabilities by the path of the clip; None: no teacher.
+        hints: ``[copies, components]`` by the path of the clip.
+        sounds: Mel power of sounds without speech, if the recipe uses them.
     """
 
     def __init__(
@@ -72,17 +72,17 @@ class Batches:
         self._clips = list(prepared)
         self._recipe = recipe
         self._front_end = MfccFrontEnd(features)
-        self._chances = np.cumsum(drawing_chances(prepared, recipe))
+        self._chances = np.cumsum(sampling_weights(prepared, recipe))
         self._targets = np.stack([target(one, recipe) for one in prepared])
-        self._heard = np.stack([heard_classes(one, recipe) for one in prepared])
-        self._taught = np.zeros_like(self._targets)
-        if soft_targets is not None and recipe.lesson is not None:
+        self._masks = np.stack([loss_mask(one, recipe) for one in prepared])
+        self._soft_targets = np.zeros_like(self._targets)
+        if soft_targets is not None and recipe.distillation is not None:
             nothing = np.zeros(self._targets.shape[1], dtype=np.float32)
-            taught = np.stack([soft_targets.get(str(one.clip.path), nothing) for one in prepared])
-            self._taught = soften(taught, recipe.lesson.temperature, self._heard)
+            soft = np.stack([soft_targets.get(str(one.clip.path), nothing) for one in prepared])
+            self._soft_targets = soften(soft, recipe.distillation.temperature, self._masks)
         self._hints = [(hints or {}).get(str(one.clip.path)) for one in prepared]
         self.components = next((some.shape[1] for some in self._hints if some is not None), 0)
-        """Of a hint; 0: there are none."""
+        """Of a hint; 0 without hints."""
 
     def batch(self, step: int) -> Batch:
         """Batch number ``step``."""
@@ -92,7 +92,10 @@ class Batches:
         drawn = np.searchsorted(self._chances, random.random(count) * self._chances[-1])
         power = np.zeros((count, params.frames, params.mel_bands), dtype=np.float32)
         starts, lengths = np.zeros((2, count), dtype=np.int64)
-        hints, hinted = np.zeros((count, self.components), np.float32), np.zeros(count, np.float32)
+        hints, hint_mask = (
+            np.zeros((count, self.components), np.float32),
+            np.zeros(count, np.float32),
+        )
         no_speech = np.zeros(count, dtype=np.bool_)
         if self._sounds and recipe.sounds is not None:
             no_speech = random.random(count) < recipe.sounds.share
@@ -104,7 +107,7 @@ class Batches:
                 copy = int(random.integers(len(clip.copies)))
                 spoken = clip.power(copy)
                 if (of_clip := self._hints[number]) is not None:
-                    hints[row], hinted[row] = of_clip[copy], 1.0
+                    hints[row], hint_mask[row] = of_clip[copy], 1.0
             spoken = warp(spoken, recipe.augmentation.warp, random)
             # A long clip is cropped anywhere, a short one placed anywhere.
             surplus = len(spoken) - params.frames
@@ -124,14 +127,14 @@ class Batches:
             as_noise=recipe.sounds.as_noise if recipe.sounds is not None else 0.0,
         )
         finished = [self._front_end.finish_mel(clip, offset=0) for clip in power]
-        targets, heard = self._targets[drawn], self._heard[drawn]
-        taught = self._taught[drawn]
-        # Of a sound that is no speech every class is equally right, and nobody knows better.
-        targets[no_speech], heard[no_speech], taught[no_speech] = 1.0 / targets.shape[1], 1.0, 0.0
-        return Batch(np.stack(finished), targets, heard, taught, hints, hinted)
+        targets, mask = self._targets[drawn], self._masks[drawn]
+        soft = self._soft_targets[drawn]
+        # For a sound without speech all classes are equally right.
+        targets[no_speech], mask[no_speech], soft[no_speech] = 1.0 / targets.shape[1], 1.0, 0.0
+        return Batch(np.stack(finished), targets, mask, soft, hints, hint_mask)
 
     def from_step(self, first: int, last: int) -> Iterator[Batch]:
-        """Batches ``first`` to ``last - 1``, made ahead of time by a thread."""
+        """Batches ``first`` to ``last - 1``, prefetched by a thread."""
         ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=4)
         stop = threading.Event()
 
@@ -167,12 +170,12 @@ def labels_of(recipe: Recipe) -> tuple[str, ...]:
 
 
 def target(one: Prepared, recipe: Recipe, votes_weight: float | None = None) -> NDArray[np.float32]:
-    """What a network should say of a clip, before smoothing: ``[classes]``, sums to 1.
+    """The target of a clip, before label smoothing: ``[classes]``, sums to 1.
 
     Args:
         one: The clip.
-        recipe: Names classes and the weight of votes.
-        votes_weight: Instead of the recipe's.
+        recipe: Classes and weight of the votes.
+        votes_weight: Overrides the recipe's.
     """
     labels = labels_of(recipe)
     if fixed := recipe.corpora[one.clip.corpus].target:
@@ -187,33 +190,33 @@ def target(one: Prepared, recipe: Recipe, votes_weight: float | None = None) -> 
     return wanted
 
 
-def heard_classes(one: Prepared, recipe: Recipe) -> NDArray[np.float32]:
+def loss_mask(one: Prepared, recipe: Recipe) -> NDArray[np.float32]:
     """Which classes take part in the loss of a clip: ``[classes]`` of 0 and 1."""
     left_out = recipe.corpora[one.clip.corpus].masked.get(one.clip.emotion, [])
     return np.array([label not in left_out for label in labels_of(recipe)], dtype=np.float32)
 
 
 def soften(
-    answers: NDArray[np.float32], temperature: float, heard: NDArray[np.float32]
+    probabilities: NDArray[np.float32], temperature: float, mask: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Answers at another temperature, over the classes that take part in a clip's loss.
+    """Probabilities at another temperature, over the classes that take part in a clip's loss.
 
     Args:
-        answers: ``[clips, classes]``; a row of zeros (nobody taught that clip) stays one.
+        probabilities: ``[clips, classes]``; rows of zeros (no soft target) stay zero.
         temperature: Divides their logarithms.
-        heard: ``[clips, classes]`` of 0 and 1.
+        mask: ``[clips, classes]`` of 0 and 1.
     """
-    raised = np.where(answers > 0, answers, 0.0) ** (1.0 / temperature) * heard
+    raised = np.where(probabilities > 0, probabilities, 0.0) ** (1.0 / temperature) * mask
     total = raised.sum(axis=1, keepdims=True)
     return np.asarray(raised / np.where(total > 0, total, 1.0), dtype=np.float32)
 
 
-def drawing_chances(prepared: Sequence[Prepared], recipe: Recipe) -> NDArray[np.float64]:
-    """How likely each clip is to be drawn; sums to 1.
+def sampling_weights(prepared: Sequence[Prepared], recipe: Recipe) -> NDArray[np.float64]:
+    """The probability with which each clip is drawn; sums to 1.
 
     Corpora have the shares that the recipe gives them. Inside a corpus a clip weighs one over how
-    many share its class, to the power of ``balance``: by default half way between all clips alike
-    and all classes alike. Where the recipe gives speakers shares, they have those.
+    many share its class, to the power of ``balance``: by default half way between equally
+    likely clips and equally likely classes. Speakers to whom the recipe gives shares have those.
     """
     counts = Counter((one.clip.corpus, one.clip.emotion) for one in prepared)
     spoken = Counter(one.clip.voice for one in prepared)
@@ -232,10 +235,10 @@ def drawing_chances(prepared: Sequence[Prepared], recipe: Recipe) -> NDArray[np.
     return np.asarray(weights / weights.sum())
 
 
-def plain_features(
+def clean_features(
     prepared: Sequence[Prepared], features: FeatureParameters
 ) -> NDArray[np.float32]:
-    """Clips as the daemon would see them, not augmented: ``[clips, frames, coefficients]``."""
+    """The daemon's features, without augmentation: ``[clips, frames, coefficients]``."""
     front_end = MfccFrontEnd(features)
     return np.stack([front_end.finish_mel(one.power()) for one in prepared])
 
@@ -243,13 +246,13 @@ def plain_features(
 def measure_features(
     prepared: Sequence[Prepared], features: FeatureParameters
 ) -> FeatureParameters:
-    """The features with mean and sd of every coefficient over all frames of the given clips."""
+    """The front end with mean and sd of every coefficient over all frames of the clips."""
     import msgspec
 
     bare = msgspec.structs.replace(features, mean=(), sd=())
     total = np.zeros((2, features.coefficients))
     for one in prepared:
-        values = plain_features([one], bare)[0].astype(np.float64)
+        values = clean_features([one], bare)[0].astype(np.float64)
         total += values.sum(axis=0), np.square(values).sum(axis=0)
     mean, square = total / (len(prepared) * features.frames)
     sd = np.sqrt(np.maximum(square - mean * mean, 1e-6))

@@ -133,8 +133,8 @@ def warm_up(tasks: Sequence[Task], *, jobs: int, progress: Progress) -> None:
         jobs: Processes.
         progress: Hears of it.
     """
-    from training.dataset import gather, make_split
-    from training.recipe import listened_speeds
+    from training.dataset import load_dataset, make_split
+    from training.recipe import embedded_speeds
     from training.teacher import Teacher, find_teacher
 
     seen = set()
@@ -144,7 +144,7 @@ def warm_up(tasks: Sequence[Task], *, jobs: int, progress: Progress) -> None:
         if key in seen:
             continue
         seen.add(key)
-        material = gather(
+        material = load_dataset(
             recipe, Path(task.root), cache=Path(task.cache), jobs=jobs, progress=progress
         )
         alike = [
@@ -161,7 +161,7 @@ def warm_up(tasks: Sequence[Task], *, jobs: int, progress: Progress) -> None:
             split = make_split(material.corpora, fold=fold, validation=validation)
             asked |= {*split.train, *split.validation}
         clips = [one.clip for one in material.prepared if one.clip.voice in asked]
-        speeds = listened_speeds(recipe)
+        speeds = embedded_speeds(recipe)
         done = 0
 
         def step(count: int, whole: int = len(speeds) * len(clips)) -> None:
@@ -173,7 +173,7 @@ def warm_up(tasks: Sequence[Task], *, jobs: int, progress: Progress) -> None:
             find_teacher(recipe.teaching.teacher, task.teacher), recipe.teaching.layers
         )
         for speed in speeds:
-            teacher.listen(
+            teacher.embed(
                 clips,
                 longest_s=recipe.preparation.longest_s,
                 speed=speed,
@@ -266,13 +266,13 @@ def run_task(task: Task) -> Outcome:
     return Outcome(folder=task.folder, seconds=round(time.monotonic() - began, 1), error=error)
 
 
-def settle_all(
+def calibrate_all(
     planned: Sequence[Recipe], home: Path, root: Path, *, cache: Path, progress: Progress
 ) -> dict[str, Any]:
-    """Calibrate every run by what the runs of other folds heard, and measure it so.
+    """Calibrate every run on the predictions of the other folds, and measure it.
 
     Args:
-        planned: The recipe of each run; all have heard what they are tested on.
+        planned: The recipe of each run; every run has its ``heard.json``.
         home: Folder of the runs.
         root: Folder of the corpora.
         cache: Folder of the cache.
@@ -287,17 +287,23 @@ def settle_all(
         UsageError: There is but one fold, so that nothing can be chosen on others.
     """
     from training.corpora import Clip
-    from training.dataset import gather
+    from training.dataset import load_dataset
     from training.evaluate.classification import Answer, figures
-    from training.evaluate.household import answer_of, decision_of, fit, household, measured
-    from training.evaluate.predictions import Heard
+    from training.evaluate.household import (
+        answer_of,
+        decision_of,
+        fit_household,
+        measure_household,
+        with_measurements,
+    )
+    from training.evaluate.predictions import Predictions
     from training.run import Run
 
     if len({recipe.fold for recipe in planned}) < 2:
         raise UsageError("One fold cannot be calibrated by others", remedy="name several: --folds")
-    heard = {
+    predictions = {
         (recipe.fold, recipe.seed): msgspec.json.decode(
-            (folder_of(home, recipe) / "heard.json").read_bytes(), type=Heard
+            (folder_of(home, recipe) / "heard.json").read_bytes(), type=Predictions
         )
         for recipe in planned
     }
@@ -305,13 +311,13 @@ def settle_all(
     for number, recipe in enumerate(planned):
         assert recipe.home is not None
         progress("calibrate", number, len(planned))
-        here = heard[recipe.fold, recipe.seed]
-        others = [one for (fold, _), one in heard.items() if fold != recipe.fold]
-        fitted = fit(others, recipe.home)
+        here = predictions[recipe.fold, recipe.seed]
+        others = [one for (fold, _), one in predictions.items() if fold != recipe.fold]
+        fitted = fit_household(others, recipe.home)
         run = Run.open(folder_of(home, recipe))
         run.settle(fitted)
-        run.evaluate(gather(recipe, root, cache=cache), jobs=1)
-        run.keep_household(household(here, fitted, others, recipe.home.agree))
+        run.evaluate(load_dataset(recipe, root, cache=cache), jobs=1)
+        run.add_household_figures(measure_household(here, fitted, others, recipe.home.agree))
         decision = decision_of(
             here.labels,
             fitted.temperature,
@@ -330,19 +336,19 @@ def settle_all(
                         emotion=clip.emotion,
                     ),
                     scores=said.scores,
-                    told=said.emotion,
+                    decision=said.emotion,
                 )
             )
     first = planned[0]
     assert first.home is not None
-    shipped = fit(list(heard.values()), first.home)
+    shipped = fit_household(list(predictions.values()), first.home)
     points = _mean_points([Run.open(folder_of(home, one)).read("metrics.json") for one in planned])
     return {
         "pooled": {
             corpus: figures(answers, coverage=first.coverage) for corpus, answers in pooled.items()
         },
         "temperature": shipped.temperature,
-        "home": msgspec.to_builtins(measured(shipped.home, points, first.home.corpora)),
+        "home": msgspec.to_builtins(with_measurements(shipped.home, points, first.home.corpora)),
     }
 
 
@@ -409,13 +415,13 @@ def _make(task: Task) -> None:
 
 
 def _probe(run: Run, task: Task, clock: _Clock) -> None:
-    from training.probes import PARTS, try_model
+    from training.probes import PARTS, run_probes
 
     file = run.folder / "probes.json"
     for part in PARTS:
         if part not in task.unprobed:
             continue
-        found = try_model(
+        found = run_probes(
             run.model,
             run.recipe,
             Path(task.root),

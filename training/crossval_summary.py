@@ -62,7 +62,7 @@ def summarise(
     Args:
         planned: The recipe of each run.
         home: Folder of the runs.
-        settled: What :func:`training.crossval.settle_all` gave, kept as it is.
+        settled: What :func:`training.crossval.calibrate_all` gave, kept as it is.
 
     Returns:
         What is kept as ``training/results/NAME-folds.json``.

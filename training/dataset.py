@@ -19,12 +19,12 @@ import msgspec
 
 from serd.errors import InputError, UsageError, shown
 from serd.model.emotions import EMOTIONS
-from training.augment import training_sounds
+from training.augment import load_training_sounds
 from training.batches import labels_of
 from training.corpora import Corpus, corpora_root, folders, read_corpora, read_corpus
 from training.document import read_document
 from training.prepare import CACHE, Prepared, prepare, usable
-from training.recipe import rejoined
+from training.recipe import with_validation_speakers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -36,11 +36,11 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
 
-def silent(_what: str, _done: int, _all: int) -> None:
+def no_progress(_what: str, _done: int, _all: int) -> None:
     """Nobody hears of progress."""
 
 
-class Material(msgspec.Struct, frozen=True, kw_only=True):
+class Dataset(msgspec.Struct, frozen=True, kw_only=True):
     """The corpora of a recipe, ready and split."""
 
     corpora: dict[str, Corpus]
@@ -60,19 +60,19 @@ class Material(msgspec.Struct, frozen=True, kw_only=True):
         voices = set(getattr(self.split, name))
         return [one for one in self.prepared if self.split.has(one.clip, name, voices)]
 
-    def rejoined(self) -> Material:
+    def with_validation_speakers(self) -> Dataset:
         """The same with the validation speakers among those who are trained on."""
-        return msgspec.structs.replace(self, split=rejoined(self.split))
+        return msgspec.structs.replace(self, split=with_validation_speakers(self.split))
 
 
-def gather(
+def load_dataset(
     recipe: Recipe,
     root: Path,
     *,
     cache: Path = CACHE,
     jobs: int = 2,
-    progress: Progress = silent,
-) -> Material:
+    progress: Progress = no_progress,
+) -> Dataset:
     """Read, prepare, clean and split the corpora that a recipe trains on.
 
     Args:
@@ -85,7 +85,7 @@ def gather(
     labels = labels_of(recipe)
     corpora, cross = (
         {name: _heard(corpus.of_classes(labels), recipe) for name, corpus in found.items()}
-        for found in (read_own(recipe, root), read_corpora(recipe.cross_corpora, root))
+        for found in (read_training_corpora(recipe, root), read_corpora(recipe.cross_corpora, root))
     )
     prepared: list[Prepared] = []
     for name, corpus in corpora.items():
@@ -104,27 +104,29 @@ def gather(
     validation = {name: use.validation_speakers for name, use in recipe.corpora.items()}
     within = {name: use.within for name, use in recipe.corpora.items() if use.within}
     own = {
-        name: load_own_folds(Path(use.folds))
+        name: load_held_out_folds(Path(use.folds))
         for name, use in recipe.corpora.items()
         if use.folds is not None
     }
     split = make_split(corpora, fold=recipe.fold, validation=validation, within=within, own=own)
     listens = recipe.sounds or (recipe.refit and recipe.refit.sounds)
-    sounds = training_sounds(root, recipe.features) if listens else []
-    return Material(
+    sounds = load_training_sounds(root, recipe.features) if listens else []
+    return Dataset(
         corpora=corpora, cross=cross, split=split, prepared=prepared, sounds=sounds, root=root
     )
 
 
-def read_own(recipe: Recipe, root: Path) -> dict[str, Corpus]:
+def read_training_corpora(recipe: Recipe, root: Path) -> dict[str, Corpus]:
     """The corpora that a recipe trains on: from the folders that it names, or below ``root``."""
     return {
-        name: read_corpus(name, root) if use.folder is None else own_corpus(name, Path(use.folder))
+        name: read_corpus(name, root)
+        if use.folder is None
+        else read_recordings_folder(name, Path(use.folder))
         for name, use in recipe.corpora.items()
     }
 
 
-def own_corpus(name: str, folder: Path) -> Corpus:
+def read_recordings_folder(name: str, folder: Path) -> Corpus:
     """Somebody's own recordings, those of more than a sentence to be cut into utterances.
 
     Raises:
@@ -214,7 +216,7 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
         return clip.voice in voices if side is None else side == name
 
 
-class OwnFolds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class HeldOutFolds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The folds of somebody's own recordings, in a file beside the recipe: one of the two lists."""
 
     about: str = ""
@@ -226,14 +228,14 @@ class OwnFolds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     for recordings of too few speakers."""
 
 
-def load_own_folds(file: Path) -> OwnFolds:
+def load_held_out_folds(file: Path) -> HeldOutFolds:
     """Read a file of folds.
 
     Raises:
         InputError: It is not there.
         ConfigError: It holds no folds; the message names line and key.
     """
-    return read_document(file, OwnFolds, "a file of folds")
+    return read_document(file, HeldOutFolds, "a file of folds")
 
 
 def load_folds(corpus: str) -> tuple[tuple[str, ...], ...]:
@@ -255,7 +257,7 @@ def make_split(
     fold: int,
     validation: Mapping[str, int],
     within: Mapping[str, int] | None = None,
-    own: Mapping[str, OwnFolds] | None = None,
+    own: Mapping[str, HeldOutFolds] | None = None,
 ) -> Split:
     """Split several corpora by speaker.
 

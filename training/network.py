@@ -110,7 +110,7 @@ _EPSILON = 1e-3
 """Of batch normalisation, as in :mod:`training.network`."""
 
 
-def start_model(name_or_path: str) -> ModelFile:
+def load_start_model(name_or_path: str) -> ModelFile:
     """The model to begin with.
 
     Args:
@@ -226,7 +226,7 @@ def _folded(
     return {kernel.shape: (kernel, biases[kernel.shape[-1]]) for kernel in kernels}
 
 
-def recalled(
+def own_soft_targets(
     answers: NDArray[np.float32], truths: NDArray[np.int64], temperature: float
 ) -> NDArray[np.float32]:
     """What a network that is trained on is to remember: its own answers where they are right.
@@ -247,7 +247,7 @@ def recalled(
     )
 
 
-def mixed(
+def interpolated(
     before: Sequence[NDArray[np.float32]], after: Sequence[NDArray[np.float32]], keep: float
 ) -> list[NDArray[np.float32]]:
     """Weights between those before and those after training.

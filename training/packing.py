@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from training.corpora import Clip
-    from training.dataset import Material
+    from training.dataset import Dataset
     from training.recipe import Recipe
 
 
-def provenance(recipe: Recipe, material: Material) -> dict[str, Any]:
+def provenance(recipe: Recipe, material: Dataset) -> dict[str, Any]:
     """Where a run comes from: date, code, versions, seed, and who was on which side."""
     packages = ["tensorflow_cpu", "tensorflow", "keras", "numpy", "soxr", "webrtcvad-wheels"]
     if recipe.teaching is not None:
@@ -60,7 +60,7 @@ def _git(*command: str) -> str:
     return done.stdout.strip()
 
 
-def corpus_entries(material: Material) -> tuple[CorpusEntry, ...]:
+def corpus_entries(material: Dataset) -> tuple[CorpusEntry, ...]:
     """What a model was trained on, as its metadata says it; ordinary speech source by source."""
     entries = []
     for name, corpus in material.corpora.items():

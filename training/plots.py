@@ -46,7 +46,7 @@ HELPFUL, HARMFUL = ("#3d2080", "#5d3a9b", "#7f5fc0", "#9a7fd6"), ("#b34a00", "#d
 """Corrections that are right, from many to few, and those that are not."""
 
 
-def corpus_look(corpus: str) -> tuple[str, str]:
+def corpus_colour_and_marker(corpus: str) -> tuple[str, str]:
     """A corpus's colour and marker, the same in every picture; an unknown one is grey."""
     return CORPUS_COLOURS.get(corpus, SOFT), CORPUS_MARKERS.get(corpus, "X")
 
@@ -121,7 +121,7 @@ def apart(heights: Sequence[float], least: float) -> list[float]:
     return moved
 
 
-def name_lines(
+def label_lines(
     axes: Any, ends: Sequence[tuple[float, float, str, str]], *, least: float, size: float = 9.0
 ) -> None:
     """Write each line's name beside its end, in its colour, none over another.

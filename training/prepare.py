@@ -131,7 +131,7 @@ def prepare(
 
 
 def unusable(prepared: Iterable[Prepared]) -> dict[str, str]:
-    """Which clips must go, seen from their sound: silent ones, and what is there twice.
+    """Clips that cannot be used: silent ones, and duplicates by content.
 
     Args:
         prepared: Clips of one corpus.

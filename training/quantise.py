@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from training.network import build_network
-from training.train import set_up_tensorflow, without_chatter
+from training.train import quiet_native_code, set_up_tensorflow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -93,7 +93,7 @@ def _quietly() -> Iterator[None]:
         with (
             warnings.catch_warnings(),
             contextlib.redirect_stdout(io.StringIO()),
-            without_chatter(),
+            quiet_native_code(),
         ):
             # It warns that its own default for the input statistics goes unused, and of its age.
             warnings.simplefilter("ignore", UserWarning)

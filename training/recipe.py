@@ -262,7 +262,7 @@ class Sounds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Refit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A last stage of training that includes the validation speakers (:func:`stretch`)."""
+    """A last stage of training that includes the validation speakers (:func:`refit_recipe`)."""
 
     steps: Count
     """Batches."""
@@ -375,8 +375,8 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return tuple(name for name, use in self.corpora.items() if not use.target)
 
     @property
-    def lesson(self) -> Teaching | Start | None:
-        """Whose answers stand beside the labels: a teacher's, or those of the network before."""
+    def distillation(self) -> Teaching | Start | None:
+        """Where soft targets come from: a teacher, or the model that training starts from."""
         return self.teaching or self.start
 
 
@@ -417,13 +417,13 @@ def _placed(use: CorpusUse, beside: Path) -> CorpusUse:
     return msgspec.structs.replace(use, folder=placed(use.folder), folds=placed(use.folds))
 
 
-def rejoined(split: Split) -> Split:
+def with_validation_speakers(split: Split) -> Split:
     """The same people, with nobody set aside to choose by."""
     return msgspec.structs.replace(split, train=(*split.train, *split.validation), validation=())
 
 
-def stretch(recipe: Recipe) -> Recipe:
-    """What the last stretch of a run does, as a recipe of its own.
+def refit_recipe(recipe: Recipe) -> Recipe:
+    """What the refit stage of a run does, as a recipe of its own.
 
     Args:
         recipe: Of the run; its ``refit`` says how.
@@ -442,9 +442,9 @@ def stretch(recipe: Recipe) -> Recipe:
     )
 
 
-def listened_speeds(recipe: Recipe) -> tuple[float, ...]:
+def embedded_speeds(recipe: Recipe) -> tuple[float, ...]:
     """At which speeds a teacher listens in a run: all if it ever gives hints, else 1 alone."""
-    whole = recipe if recipe.refit is None else stretch(recipe)
-    lessons = (recipe.teaching, whole.teaching)
-    hinting = any(lesson is not None and lesson.hints is not None for lesson in lessons)
+    whole = recipe if recipe.refit is None else refit_recipe(recipe)
+    examples = (recipe.teaching, whole.teaching)
+    hinting = any(lesson is not None and lesson.hints is not None for lesson in examples)
     return recipe.preparation.speeds if hinting else (1.0,)

@@ -14,7 +14,7 @@
         calibration.json  temperature and threshold
         heard.json        raw outputs for all test clips (training.evaluate.predictions)
         home.json         prior, bias and thresholds for a household (training.evaluate.household)
-        refit/            the last stretch, if the recipe has one: a run of its own
+        refit/            the refit stage, if the recipe has one: a run of its own
         model.tflite      the packed model
         metrics.json      every figure on the test speakers
 """
@@ -32,17 +32,23 @@ from serd.model.metadata import Corpus as CorpusEntry
 from serd.model.metadata import FeatureParameters, Home, ModelInfo
 from serd.model.model_file import pack
 from training import REPOSITORY, RESULTS
-from training.batches import labels_of, measure_features, plain_features
-from training.dataset import gather, silent
+from training.batches import clean_features, labels_of, measure_features
+from training.dataset import load_dataset, no_progress
 from training.evaluate.calibration import Calibration, calibrate
 from training.evaluate.classification import Answer, classify_clips, figures
-from training.evaluate.household import Fitted, answer_of, decision_of
-from training.evaluate.predictions import Heard, household, listen, ordinary, pack_bare
-from training.network import mixed, recalled, start_model, start_weights
+from training.evaluate.household import HouseholdFit, answer_of, decision_of
+from training.evaluate.predictions import (
+    Predictions,
+    household_sounds,
+    ordinary_recordings,
+    pack_uncalibrated,
+    predict,
+)
+from training.network import interpolated, load_start_model, own_soft_targets, start_weights
 from training.packing import corpus_entries, provenance, summary
 from training.prepare import CACHE
 from training.quantise import convert, representative_clips
-from training.recipe import Recipe, stretch
+from training.recipe import Recipe, refit_recipe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,9 +59,9 @@ if TYPE_CHECKING:
     from serd.model.decision import Decision
     from serd.model.model_file import ModelFile
     from training.corpora import Clip
-    from training.dataset import Material, Progress
+    from training.dataset import Dataset, Progress
     from training.prepare import Prepared
-    from training.teach import Lesson
+    from training.teach import TeacherTargets
 
 
 class Run:
@@ -111,13 +117,13 @@ class Run:
 
     def teach(
         self,
-        material: Material,
+        material: Dataset,
         *,
         source: str | None = None,
         cache: Path = CACHE,
         jobs: int = 2,
-        progress: Progress = silent,
-    ) -> Lesson | None:
+        progress: Progress = no_progress,
+    ) -> TeacherTargets | None:
         """Let the recipe's teacher answer to the training clips; taken from the folder if done.
 
         Args:
@@ -131,8 +137,7 @@ class Run:
         Returns:
             What it teaches, or None if the recipe has no teacher.
         """
-        from training import teach as lesson
-        from training import teach as teaching
+        from training import teach
         from training.teacher import Teacher, find_teacher
 
         wanted = self.recipe.teaching
@@ -154,7 +159,7 @@ class Run:
                 done += count
                 progress("listen", done, whole)
 
-            answers, hints, report = teaching.teach(
+            answers, hints, report = teach.teach(
                 self.recipe,
                 Teacher(find_teacher(wanted.teacher, source), wanted.layers),
                 training,
@@ -164,17 +169,17 @@ class Run:
                 progress=step,
             )
             self._write("teaching.json", report)
-            lesson.keep(kept, training, answers, hints)
-        return lesson.read(kept, training)
+            teach.write_targets(kept, training, answers, hints)
+        return teach.read_targets(kept, training)
 
     def train(
         self,
-        material: Material,
+        material: Dataset,
         *,
         threads: int = 1,
-        taught: Lesson | None = None,
+        taught: TeacherTargets | None = None,
         after: Run | None = None,
-        progress: Progress = silent,
+        progress: Progress = no_progress,
     ) -> None:
         """Train, or go on where it was broken off; does nothing if it is done.
 
@@ -191,7 +196,9 @@ class Run:
             return
         training, validation = material.side("train"), material.side("validation")
         self._write("run.json", provenance(self.recipe, material))
-        began = start_model(self.recipe.start.model) if self.recipe.start and not after else None
+        began = (
+            load_start_model(self.recipe.start.model) if self.recipe.start and not after else None
+        )
         if began is not None:
             features = began.info.features
         else:
@@ -226,7 +233,7 @@ class Run:
         model = trainer.run(watch)
         weights = [np.asarray(weight) for weight in model.get_weights()]
         if began is not None and self.recipe.start is not None:
-            weights = mixed(start, weights, self.recipe.start.keep)
+            weights = interpolated(start, weights, self.recipe.start.keep)
         with (self.folder / "weights.npz").open("wb") as file:
             np.savez(file, *weights)
 
@@ -235,13 +242,13 @@ class Run:
     ) -> tuple[list[NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
         """The weights to begin with, and what that network says of clips that it remembers."""
         from training.network import build_network
-        from training.train import predict, set_up_tensorflow
+        from training.train import logits_of, set_up_tensorflow
 
         assert self.recipe.start is not None
         set_up_tensorflow(self.recipe.seed, 1)
         examples = representative_clips(training, self.recipe.representative_clips)
         weights = start_weights(
-            began, self.recipe.network, plain_features(examples, began.info.features)
+            began, self.recipe.network, clean_features(examples, began.info.features)
         )
         known = [one for one in training if one.clip.corpus in self.recipe.start.remembers]
         if not known:
@@ -249,14 +256,16 @@ class Run:
         labels = labels_of(self.recipe)
         network = build_network(self.recipe.network, began.info.features, len(labels))
         network.set_weights(weights)
-        said = recalled(
-            predict(network, plain_features(known, began.info.features)),
+        said = own_soft_targets(
+            logits_of(network, clean_features(known, began.info.features)),
             np.array([labels.index(one.clip.emotion) for one in known]),
             began.info.temperature,
         )
         return weights, {str(one.clip.path): row for one, row in zip(known, said, strict=True)}
 
-    def quantise(self, material: Material, *, jobs: int = 1, progress: Progress = silent) -> None:
+    def quantise(
+        self, material: Dataset, *, jobs: int = 1, progress: Progress = no_progress
+    ) -> None:
         """Convert to int8, calibrate on validation speakers, and pack, still without figures.
 
         Where the recipe sets no speakers aside the network's answers stay as they are: a
@@ -272,19 +281,19 @@ class Run:
         self._write("calibration.json", calibration)
         self._pack(material, calibration)
         if self.recipe.refit is not None and self._refitted:
-            # What is shipped is the last stretch's network, whichever stage was done again.
+            # What is shipped is the refitted network, whichever stage was done again.
             self._pack_last(material, calibration)
         progress("quantise", 1, 1)
 
     def refit(
         self,
-        material: Material,
+        material: Dataset,
         *,
         source: str | None = None,
         cache: Path = CACHE,
         jobs: int = 2,
         threads: int = 1,
-        progress: Progress = silent,
+        progress: Progress = no_progress,
     ) -> None:
         """Go on training with the validation speakers, and convert and pack what comes of it.
 
@@ -302,7 +311,10 @@ class Run:
         if self.recipe.refit is None:
             return
         calibration = msgspec.convert(self.read("calibration.json"), Calibration)
-        everybody, last = material.rejoined(), Run(self.folder / "refit", stretch(self.recipe))
+        everybody, last = (
+            material.with_validation_speakers(),
+            Run(self.folder / "refit", refit_recipe(self.recipe)),
+        )
         taught = last.teach(everybody, source=source, cache=cache, jobs=jobs, progress=progress)
         last.train(everybody, threads=threads, taught=taught, after=self, progress=progress)
         progress("quantise", 0, 1)
@@ -310,7 +322,7 @@ class Run:
         progress("quantise", 1, 1)
 
     def evaluate(
-        self, material: Material, *, jobs: int = 2, progress: Progress = silent
+        self, material: Dataset, *, jobs: int = 2, progress: Progress = no_progress
     ) -> dict[str, Any]:
         """Measure the packed model on the test speakers, and pack the figures into it.
 
@@ -318,21 +330,21 @@ class Run:
             What ``metrics.json`` holds.
         """
         if self.recipe.refit is not None:
-            material = material.rejoined()
-        heard = self.listen(material, jobs=jobs, progress=progress)
+            material = material.with_validation_speakers()
+        predictions = self.predict(material, jobs=jobs, progress=progress)
         if self.recipe.home is not None and not (self.folder / "home.json").is_file():
             return {}
         calibration = msgspec.convert(self.read("calibration.json"), Calibration)
         decision = decision_of(
-            heard.labels,
+            predictions.labels,
             calibration.temperature,
             self.home(),
             stated="even",
             min_confidence=calibration.abstain_threshold,
         )
-        said = [answer_of(one, decision) for one in heard.clips]
+        said = [answer_of(one, decision) for one in predictions.clips]
         answers = [
-            Answer(clip=clip, scores=one.scores, told=one.emotion)
+            Answer(clip=clip, scores=one.scores, decision=one.emotion)
             for clip, one in zip(self._asked(material), said, strict=True)
         ]
         result = {
@@ -366,7 +378,9 @@ class Run:
         self._write("metrics.json", result)
         return result
 
-    def listen(self, material: Material, *, jobs: int = 2, progress: Progress = silent) -> Heard:
+    def predict(
+        self, material: Dataset, *, jobs: int = 2, progress: Progress = no_progress
+    ) -> Predictions:
         """What the packed network says of all that it is tested on; taken from the folder if done.
 
         Temperature, prior and bias are taken back, so that others can be tried.
@@ -377,7 +391,8 @@ class Run:
             recordings = []
             if self.recipe.home is not None:
                 tested = {voice.split("/")[1] for voice in material.split.test if _nobody(voice)}
-                recordings = ordinary(material.root, tested) + household(material.root)
+                recordings = ordinary_recordings(material.root, tested)
+                recordings += household_sounds(material.root)
             whole = len(clips) + len(recordings)
 
             def step(count: int) -> None:
@@ -386,11 +401,11 @@ class Run:
                 progress("listen", done, whole)
 
             bare = self.folder / "bare.tflite"
-            bare.write_bytes(pack_bare(self.model))
-            heard = listen(bare, clips, recordings, jobs=jobs, progress=step)
+            bare.write_bytes(pack_uncalibrated(self.model))
+            predictions = predict(bare, clips, recordings, jobs=jobs, progress=step)
             bare.unlink()
-            self._write("heard.json", heard)
-        return msgspec.json.decode(kept.read_bytes(), type=Heard)
+            self._write("heard.json", predictions)
+        return msgspec.json.decode(kept.read_bytes(), type=Predictions)
 
     def adopt(self, summary: Path) -> None:
         """Take over what a cross-validation of the same recipe chose, for a model of everybody.
@@ -414,10 +429,10 @@ class Run:
         if not settled:
             raise UsageError(f"{summary} is not complete", remedy=remedy)
         home = msgspec.convert(settled["home"], Home)
-        self.settle(Fitted(temperature=settled["temperature"], home=home))
+        self.settle(HouseholdFit(temperature=settled["temperature"], home=home))
         self._write("crossed.json", settled["pooled"])
 
-    def settle(self, fitted: Fitted) -> None:
+    def settle(self, fitted: HouseholdFit) -> None:
         """Take over what was chosen on other folds."""
         threshold = fitted.home.sensitivity["normal"].threshold
         self._write(
@@ -427,13 +442,13 @@ class Run:
         self._write("home.json", fitted.home)
 
     def _crossed(self) -> dict[str, Any]:
-        """For a model of everybody: what the cross-validation says of speakers not heard."""
+        """For a model of everybody: what the cross-validation says of speakers not predictions."""
         if self.recipe.fold or not (self.folder / "crossed.json").is_file():
             return {}
         pooled: dict[str, Any] = self.read("crossed.json")
         return {name: pooled[name] for name in self.recipe.acted}
 
-    def keep_household(self, figures: dict[str, Any]) -> None:
+    def add_household_figures(self, figures: dict[str, Any]) -> None:
         """Keep what the model does in a home beside its other figures."""
         self._write("metrics.json", self.read("metrics.json") | {"household": figures})
 
@@ -443,7 +458,7 @@ class Run:
             return None
         return msgspec.convert(self.read("home.json"), Home)
 
-    def _asked(self, material: Material) -> list[Clip]:
+    def _asked(self, material: Dataset) -> list[Clip]:
         """The acted clips that the model is tested on."""
         clips = [one.clip for one in material.side("test") if not _nobody(one.clip.voice)]
         for corpus in material.cross.values():
@@ -452,17 +467,15 @@ class Run:
 
     @property
     def last(self) -> Run:
-        """The run whose weights are shipped: that of the last stretch, or this one.
+        """The run whose weights are shipped: that of the refit stage, or this one.
 
         Raises:
-            UsageError: There is to be a last stretch, and it has not been made.
+            UsageError: There is to be a refit stage, and it has not been made.
         """
         if self.recipe.refit is None:
             return self
         if not self._refitted:
-            raise UsageError(
-                f"{self.folder} has not had its last stretch", remedy="serd-train refit"
-            )
+            raise UsageError(f"{self.folder} has not been refitted", remedy="serd-train refit")
         return Run.open(self.folder / "refit")
 
     @property
@@ -485,10 +498,10 @@ class Run:
         with np.load(file) as kept:
             return [kept[name] for name in kept.files]
 
-    def _float_figures(self, material: Material, decision: Decision) -> dict[str, Any]:
+    def _float_figures(self, material: Dataset, decision: Decision) -> dict[str, Any]:
         """Accuracy and UAR of the network before quantisation, on the same clips."""
         from training.network import build_network
-        from training.train import predict, set_up_tensorflow
+        from training.train import logits_of, set_up_tensorflow
 
         set_up_tensorflow(self.recipe.seed, 1)
         labels = labels_of(self.recipe)
@@ -497,12 +510,12 @@ class Run:
         test = [one for one in material.side("test") if not _nobody(one.clip.voice)]
         if not test:
             return {}
-        logits = predict(model, plain_features(test, self.features()))
+        logits = logits_of(model, clean_features(test, self.features()))
         said = [(one.clip, decision.decide(row)) for one, row in zip(test, logits, strict=True)]
         found: dict[str, Any] = {}
         for name in self.recipe.acted:
             answers = [
-                Answer(clip=clip, scores=prediction.scores, told=prediction.emotion)
+                Answer(clip=clip, scores=prediction.scores, decision=prediction.emotion)
                 for clip, prediction in said
                 if clip.corpus == name
             ]
@@ -512,9 +525,9 @@ class Run:
             found[name] = {key: every[key] for key in ("clips", "accuracy", "uar")}
         return found
 
-    def _convert(self, material: Material, weights: Sequence[NDArray[np.float32]]) -> None:
+    def _convert(self, material: Dataset, weights: Sequence[NDArray[np.float32]]) -> None:
         chosen = representative_clips(material.side("train"), self.recipe.representative_clips)
-        examples = plain_features(chosen, self.features())
+        examples = clean_features(chosen, self.features())
         if (most := self.recipe.input_range_sd) is not None:
             examples = np.clip(examples, -most, most)
         network = convert(
@@ -522,14 +535,14 @@ class Run:
         )
         (self.folder / "network.tflite").write_bytes(network)
 
-    def _pack_last(self, material: Material, calibration: Calibration) -> None:
-        everybody = material.rejoined()
+    def _pack_last(self, material: Dataset, calibration: Calibration) -> None:
+        everybody = material.with_validation_speakers()
         self._convert(everybody, self.last.weights())
         self._pack(everybody, calibration)
 
     def _pack(
         self,
-        material: Material,
+        material: Dataset,
         calibration: Calibration,
         evaluation: dict[str, Any] | None = None,
     ) -> None:
@@ -548,17 +561,17 @@ class Run:
         network = (self.folder / "network.tflite").read_bytes()
         self.model.write_bytes(pack(network, labels_of(self.recipe), info))
 
-    def _entries(self, material: Material) -> tuple[CorpusEntry, ...]:
+    def _entries(self, material: Dataset) -> tuple[CorpusEntry, ...]:
         """What the network was trained on: if all of its weights were kept, what it began with."""
         start = self.recipe.start
         if start is not None and start.keep == 1.0:
-            return start_model(start.model).info.corpora
+            return load_start_model(start.model).info.corpora
         entries = corpus_entries(material)
         if start is None:
             return entries
-        # What the network that it began with had heard is still in it.
+        # What the network that it began with had predictions is still in it.
         known = {entry.name for entry in entries}
-        began = start_model(start.model).info.corpora
+        began = load_start_model(start.model).info.corpora
         return (*(entry for entry in began if entry.name not in known), *entries)
 
     def _write(self, name: str, content: Any) -> None:
@@ -583,7 +596,7 @@ def do(
     jobs: int = 2,
     threads: int = 1,
     results: Path = REPOSITORY / RESULTS,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Do some of the stages of a run, in their order.
 
@@ -602,7 +615,7 @@ def do(
     Returns:
         The figures, if they were asked for.
     """
-    material = gather(run.recipe, root, cache=cache, jobs=jobs, progress=progress)
+    material = load_dataset(run.recipe, root, cache=cache, jobs=jobs, progress=progress)
     if "teach" in stages or "train" in stages:
         taught = run.teach(material, source=teacher, cache=cache, jobs=jobs, progress=progress)
     if "train" in stages:

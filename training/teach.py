@@ -11,8 +11,8 @@ teacher's answers at a raised temperature.
 
 Hints are the principal components of the embeddings (FitNets: Romero and others, 2014,
 arXiv:1412.6550). A student that also has to predict these from its pooled features did better on
-speakers that it had never heard (docs/training.md). They need no cross-fitting, because the encoder
-never saw the labels. The layer that predicts them is discarded after training.
+speakers that it had never heard (docs/training.md). They need no cross-fitting, because the
+encoder never saw the labels. The layer that predicts them is discarded after training.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serd.errors import UsageError
-from training.batches import heard_classes, labels_of, target
+from training.batches import labels_of, loss_mask, target
 from training.evaluate import metrics
 from training.network import POOLED
 
@@ -40,12 +40,12 @@ if TYPE_CHECKING:
     from training.recipe import Head, Hints, Recipe
     from training.teacher import Teacher
 
-Answers: TypeAlias = NDArray[np.float32]
+Probabilities: TypeAlias = NDArray[np.float32]
 """Probabilities ``[clips, classes]``."""
-Pupil: TypeAlias = Callable[[NDArray[np.float32]], Answers]
-"""A trained head: from what the teacher hears to probabilities."""
-Fit: TypeAlias = "Callable[[Sequence[Prepared], NDArray[np.float32], Recipe], Pupil]"
-"""Trains a head on clips and what the teacher hears in them."""
+Classify: TypeAlias = Callable[[NDArray[np.float32]], Probabilities]
+"""A trained head: from embeddings to probabilities."""
+Fit: TypeAlias = "Callable[[Sequence[Prepared], NDArray[np.float32], Recipe], Classify]"
+"""Trains a head on clips and their embeddings."""
 
 
 def teach(
@@ -57,62 +57,62 @@ def teach(
     cache: Path,
     jobs: int = 1,
     progress: Callable[[int], None] = lambda _: None,
-) -> tuple[Answers, NDArray[np.float16] | None, dict[str, Any]]:
-    """A teacher's answers to the training clips, what it hears in them, and how good it is.
+) -> tuple[Probabilities, NDArray[np.float16] | None, dict[str, Any]]:
+    """Soft targets and hints for the training clips, and how good the teacher is.
 
     Args:
-        recipe: Its ``teaching`` says how.
-        teacher: Who listens.
-        training: Clips that are taught.
-        validation: Clips by which the teacher is measured.
+        recipe: With ``teaching``.
+        teacher: The encoder.
+        training: Clips that get targets.
+        validation: Clips on which the teacher is measured.
         cache: Folder of the cache.
         jobs: Processes.
-        progress: Called with the number of clips that have become ready.
+        progress: Called with the number of clips that were added.
 
     Returns:
-        Answers ``[clips, classes]``; hints ``[clips, copies, components]``, if the recipe wants
-        them (:mod:`training.teach`); a report.
+        Probabilities ``[clips, classes]``; hints ``[clips, copies, components]`` or None;
+        a report.
     """
     assert recipe.teaching is not None
-    listen = functools.partial(
-        teacher.listen,
+    embed = functools.partial(
+        teacher.embed,
         longest_s=recipe.preparation.longest_s,
         cache=cache,
         jobs=jobs,
         progress=progress,
     )
-    heard = listen([one.clip for one in (*training, *validation)])
-    of_training, of_validation = heard[: len(training)], heard[len(training) :]
+    embeddings = embed([one.clip for one in (*training, *validation)])
+    of_training, of_validation = embeddings[: len(training)], embeddings[len(training) :]
     answers = cross_fit(training, of_training, recipe, fit_head)
     report = {
         "teacher": recipe.teaching.teacher,
         "licence": recipe.teaching.licence,
         "weights_sha256": teacher.sha256,
-        "training": figures(training, answers, recipe),
+        "training": teacher_figures(training, answers, recipe),
     }
     hints = None
     if recipe.teaching.hints is not None:
-        # The first speed is the clip as it is.
+        # The first speed is the clip unchanged.
         copies = [
-            listen([one.clip for one in training], speed=speed)
+            embed([one.clip for one in training], speed=speed)
             for speed in recipe.preparation.speeds[1:]
         ]
-        hints = components([of_training, *copies], recipe.teaching.hints)
+        hints = principal_components([of_training, *copies], recipe.teaching.hints)
     if validation:
         judged = fit_head(training, of_training, recipe)(of_validation)
-        report["validation"] = figures(validation, judged, recipe)
+        report["validation"] = teacher_figures(validation, judged, recipe)
     return answers, hints, report
 
 
-def deal(clips: Sequence[Prepared], count: int) -> dict[str, int]:
-    """Deal voices into groups, each corpus and sex in turn, always in the same way.
+def speaker_groups(clips: Sequence[Prepared], count: int) -> dict[str, int]:
+    """Deal voices into groups, each corpus and sex in turn; the same voices give the same groups.
 
     Args:
-        clips: Whose voices to deal.
+        clips: Their voices are dealt.
         count: Groups.
 
     Returns:
-        For each voice its group.
+        The group of each voice.
 
     Raises:
         UsageError: There are fewer voices than groups.
@@ -128,44 +128,46 @@ def deal(clips: Sequence[Prepared], count: int) -> dict[str, int]:
 
 
 def cross_fit(
-    clips: Sequence[Prepared], heard: NDArray[np.float32], recipe: Recipe, fit: Fit
-) -> Answers:
-    """Answers to training clips by heads that have not heard their speakers.
+    clips: Sequence[Prepared], embeddings: NDArray[np.float32], recipe: Recipe, fit: Fit
+) -> Probabilities:
+    """Probabilities for training clips by heads that were not trained on their speakers.
 
     Args:
-        clips: Clips of the training speakers, and of nobody else.
-        heard: What the teacher hears in them, ``[clips, n]``.
-        recipe: Its ``teaching`` says how many groups.
+        clips: Clips of the training speakers only.
+        embeddings: ``[clips, n]``.
+        recipe: With the number of groups in ``teaching``.
         fit: Trains a head.
     """
     assert recipe.teaching is not None
-    dealt = deal(clips, recipe.teaching.groups)
+    dealt = speaker_groups(clips, recipe.teaching.groups)
     group = np.array([dealt[one.clip.voice] for one in clips])
     answers = np.empty((len(clips), len(labels_of(recipe))), dtype=np.float32)
     for number in range(recipe.teaching.groups):
         asked = np.flatnonzero(group == number)
         others = np.flatnonzero(group != number)
-        head = fit([clips[int(place)] for place in others], heard[others], recipe)
-        answers[asked] = head(heard[asked])
+        head = fit([clips[int(place)] for place in others], embeddings[others], recipe)
+        answers[asked] = head(embeddings[asked])
     return answers
 
 
-def fit_head(clips: Sequence[Prepared], heard: NDArray[np.float32], recipe: Recipe) -> Pupil:
+def fit_head(
+    clips: Sequence[Prepared], embeddings: NDArray[np.float32], recipe: Recipe
+) -> Classify:
     """Train heads of several seeds and average their probabilities; the usual :data:`Fit`."""
     assert recipe.teaching is not None
     settings = recipe.teaching.head
     targets = np.stack(
         [target(one, recipe, settings.votes_weight.get(one.clip.corpus, 0.0)) for one in clips]
     )
-    taking_part = np.stack([heard_classes(one, recipe) for one in clips])
+    included = np.stack([loss_mask(one, recipe) for one in clips])
     repeats = np.array([settings.repeats.get(one.clip.corpus, 1) for one in clips])
     order = np.repeat(np.arange(len(clips)), repeats)
-    mean, sd = heard.mean(axis=0), heard.std(axis=0) + np.float32(1e-3)
+    mean, sd = embeddings.mean(axis=0), embeddings.std(axis=0) + np.float32(1e-3)
     heads = [
         _train(
-            (heard - mean) / sd,
+            (embeddings - mean) / sd,
             targets,
-            taking_part,
+            included,
             order,
             settings=settings,
             seed=recipe.seed + number,
@@ -173,14 +175,16 @@ def fit_head(clips: Sequence[Prepared], heard: NDArray[np.float32], recipe: Reci
         for number in range(settings.heads)
     ]
 
-    def answer(heard: NDArray[np.float32]) -> Answers:
-        return np.asarray(np.mean([head((heard - mean) / sd) for head in heads], axis=0))
+    def answer(embeddings: NDArray[np.float32]) -> Probabilities:
+        return np.asarray(np.mean([head((embeddings - mean) / sd) for head in heads], axis=0))
 
     return answer
 
 
-def figures(clips: Sequence[Prepared], answers: Answers, recipe: Recipe) -> dict[str, Any]:
-    """How good answers are, for each corpus: clips, accuracy, UAR, mean confidence."""
+def teacher_figures(
+    clips: Sequence[Prepared], answers: Probabilities, recipe: Recipe
+) -> dict[str, Any]:
+    """For each corpus: clips, accuracy, UAR, mean confidence."""
     from training.evaluate.classification import said
 
     labels = labels_of(recipe)
@@ -191,28 +195,28 @@ def figures(clips: Sequence[Prepared], answers: Answers, recipe: Recipe) -> dict
     for corpus, places in by_corpus.items():
         truth = [clips[place].clip.emotion for place in places]
         emotions = sorted(set(truth))
-        heard = [
+        predicted = [
             said(dict(zip(labels, answers[place].tolist(), strict=True)), emotions)
             for place in places
         ]
         found[corpus] = {
             "clips": len(places),
-            "accuracy": metrics.accuracy(truth, heard),
-            "uar": metrics.uar(truth, heard),
+            "accuracy": metrics.accuracy(truth, predicted),
+            "uar": metrics.uar(truth, predicted),
             "confidence": float(answers[places].max(axis=1).mean()),
         }
     return found
 
 
 def _train(
-    heard: NDArray[np.float32],
+    embeddings: NDArray[np.float32],
     targets: NDArray[np.float32],
-    taking_part: NDArray[np.float32],
+    included: NDArray[np.float32],
     order: NDArray[np.int64],
     *,
     settings: Head,
     seed: int,
-) -> Pupil:
+) -> Classify:
     import torch
     from torch import nn
 
@@ -220,13 +224,13 @@ def _train(
     random = np.random.default_rng(seed)
     net = nn.Sequential(
         nn.Dropout(settings.dropout[0]),
-        nn.Linear(heard.shape[1], settings.width),
+        nn.Linear(embeddings.shape[1], settings.width),
         nn.BatchNorm1d(settings.width),
         nn.ReLU(),
         nn.Dropout(settings.dropout[1]),
         nn.Linear(settings.width, targets.shape[1]),
     )
-    # The last batch of an epoch is left out if it is not full: of one clip there is no variance.
+    # An incomplete last batch is left out: a single clip has no variance.
     batch = min(settings.batch, len(order))
     steps = len(order) // batch
     optimiser = torch.optim.AdamW(
@@ -235,8 +239,8 @@ def _train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, max_lr=settings.rate, total_steps=steps * settings.epochs
     )
-    x, y = torch.from_numpy(heard.astype(np.float32)), torch.from_numpy(targets)
-    silenced = torch.from_numpy(-1e9 * (1.0 - taking_part))
+    x, y = torch.from_numpy(embeddings.astype(np.float32)), torch.from_numpy(targets)
+    silenced = torch.from_numpy(-1e9 * (1.0 - included))
     for _ in range(settings.epochs):
         shuffled = torch.from_numpy(random.permutation(order))
         for first in range(0, steps * batch, batch):
@@ -248,81 +252,82 @@ def _train(
             schedule.step()
     net.eval()
 
-    def answer(heard: NDArray[np.float32]) -> Answers:
+    def answer(embeddings: NDArray[np.float32]) -> Probabilities:
         with torch.inference_mode():
-            found = net(torch.from_numpy(heard.astype(np.float32))).softmax(dim=1)
+            found = net(torch.from_numpy(embeddings.astype(np.float32))).softmax(dim=1)
         return np.asarray(found.numpy())
 
     return answer
 
 
-class Lesson(NamedTuple):
-    """By a clip's path, what its teacher says of it."""
+class TeacherTargets(NamedTuple):
+    """Soft targets and hints, by the path of the clip."""
 
     answers: dict[str, NDArray[np.float32]]
     """Class probabilities, ``[classes]``."""
     hints: dict[str, NDArray[np.float16]]
-    """What it hears in each copy, ``[copies, components]`` (:mod:`training.teach`); empty if the
-    recipe does without."""
+    """Of each copy, ``[copies, components]``; empty if the recipe uses none."""
 
 
-def keep(
+def write_targets(
     file: Path,
     clips: Sequence[Prepared],
     answers: NDArray[np.float32],
     hints: NDArray[np.float16] | None,
 ) -> None:
-    """Write a lesson.
+    """Write targets to a file.
 
     Args:
-        file: Where.
-        clips: Those that are taught.
+        file: The file.
+        clips: The clips.
         answers: ``[clips, classes]``.
         hints: ``[clips, copies, components]``, if there are any.
     """
     arrays = {} if hints is None else {"hints": hints}
-    names = np.array([_name(one) for one in clips])
+    names = np.array([_key(one) for one in clips])
     with file.open("wb") as opened:
         np.savez(opened, allow_pickle=False, names=names, answers=answers, **arrays)
 
 
-def read(file: Path, clips: Sequence[Prepared]) -> Lesson:
-    """The lesson of some clips; those that the file does not know are not taught."""
+def read_targets(file: Path, clips: Sequence[Prepared]) -> TeacherTargets:
+    """The targets of some clips; clips that the file does not contain get none."""
     with np.load(file) as kept:
         names, answers = kept["names"].tolist(), kept["answers"]
         hints = kept.get("hints")
     places = {name: place for place, name in enumerate(names)}
-    known = {str(one.clip.path): places[_name(one)] for one in clips if _name(one) in places}
-    return Lesson(
+    known = {str(one.clip.path): places[_key(one)] for one in clips if _key(one) in places}
+    return TeacherTargets(
         answers={path: answers[place] for path, place in known.items()},
         hints={} if hints is None else {path: hints[place] for path, place in known.items()},
     )
 
 
-def _name(one: Prepared) -> str:
+def _key(one: Prepared) -> str:
     return f"{one.clip.corpus}/{one.clip.name}"
 
 
 _FARTHEST = 4.0
-"""Standard deviations beyond which a component is cut: a rare clip may not outshout the others."""
+"""Standard deviations at which a component is clipped, so that rare clips do not dominate."""
 _ROUNDS = 4
-"""Of the power iteration by which the components are found."""
+"""Power iterations to find the components."""
 
 
-def components(heard: Sequence[NDArray[np.float32]], settings: Hints) -> NDArray[np.float16]:
-    """Principal components of what a teacher hears, each with a standard deviation of 1.
+def principal_components(
+    embeddings: Sequence[NDArray[np.float32]], settings: Hints
+) -> NDArray[np.float16]:
+    """Principal components of embeddings, each with a standard deviation of 1.
 
     Args:
-        heard: Of each speed ``[clips, n]``; the components are those of the first.
-        settings: How many components; fewer if there are fewer clips or figures.
+        embeddings: For each speed ``[clips, n]``; the components are those of the first.
+        settings: Number of components; fewer if there are fewer clips or dimensions.
 
     Returns:
         ``[clips, speeds, components]``.
     """
     import torch
 
-    mean, sd = heard[0].mean(axis=0), heard[0].std(axis=0) + np.float32(1e-3)
-    original = (heard[0] - mean) / sd
+    mean, sd = embeddings[0].mean(axis=0), embeddings[0].std(axis=0) + np.float32(1e-3)
+    original = (embeddings[0] - mean) / sd
     count = min(settings.components, *original.shape)
     torch.manual_seed(0)
     spare = min(count + 16, *original.shape)
@@ -331,15 +336,15 @@ def components(heard: Sequence[NDArray[np.float32]], settings: Hints) -> NDArray
     )
     turned = directions[:, :count].numpy()
     scale = (original @ turned).std(axis=0) + np.float32(1e-6)
-    found = [((copy - mean) / sd) @ turned / scale for copy in heard]
+    found = [((copy - mean) / sd) @ turned / scale for copy in embeddings]
     return np.stack(found, axis=1).clip(-_FARTHEST, _FARTHEST).astype(np.float16)
 
 
-class Guess:
-    """A linear layer that tells the hints from what the pupil pools; only there in training.
+class HintPredictor:
+    """A linear layer that predicts the hints from the pooled features; used only in training.
 
     Args:
-        model: The pupil.
+        model: The student.
         count: Components.
     """
 
@@ -349,22 +354,22 @@ class Guess:
         pooled = model.get_layer(POOLED).output
         layer = keras.layers.Dense(count, dtype="float32", name="guess")
         self.model: Model = keras.Model(model.input, [model.output, layer(pooled)])
-        """From features to logits and the guessed hints."""
+        """From features to logits and predicted hints."""
         self.variables: list[Any] = layer.trainable_variables
-        """Of the layer alone."""
+        """Of the added layer."""
 
 
-def errors(guessed: Any, hints: Any, hinted: Any) -> Any:
-    """Mean squared errors of the guessed hints.
+def hint_losses(predicted: Any, hints: Any, hint_mask: Any) -> Any:
+    """Mean squared errors of the predicted hints.
 
     Args:
-        guessed: ``[batch, components]``.
-        hints: The same.
-        hinted: ``[batch]``: 0 where there is no hint, else 1.
+        predicted: ``[batch, components]``.
+        hints: Likewise.
+        hint_mask: ``[batch]``: 0 where there is no hint, else 1.
 
     Returns:
         ``[batch]``.
     """
     import tensorflow as tf
 
-    return tf.reduce_mean(tf.square(guessed - hints), axis=1) * hinted
+    return tf.reduce_mean(tf.square(predicted - hints), axis=1) * hint_mask

@@ -69,7 +69,7 @@ class Teacher:
         self.sha256 = digest.hexdigest()
         """Of its weights."""
 
-    def listen(
+    def embed(
         self,
         clips: Sequence[Clip],
         *,

@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from training.batches import Batches, labels_of, plain_features
+from training.batches import Batches, clean_features, labels_of
 from training.network import TRANSFORM, build_network
-from training.teach import Guess, errors
+from training.teach import HintPredictor, hint_losses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,24 +42,24 @@ if TYPE_CHECKING:
 
 CHECKPOINT_EVERY = 500
 """Steps between two checkpoints."""
-WATCH_EVERY = 250
-"""Steps between two looks at the validation speakers, for the curves."""
+VALIDATE_EVERY = 250
+"""Steps between two validations, for the curves."""
 
 
 class Trainer:
     """One training run, resumable.
 
     Args:
-        recipe: What to do.
+        recipe: The training.
         features: Front end with the measured mean and sd.
         training: Clips of the training speakers.
-        validation: Clips of the validation speakers; only watched, nothing is chosen by them here.
-        folder: The run's folder; a checkpoint found there is gone on from.
+        validation: Clips of the validation speakers, for the curves only.
+        folder: The run's folder; training resumes from a checkpoint there.
         threads: Of TensorFlow.
-        soft_targets: A teacher's answers by a clip's path.
-        hints: What it hears, likewise; used if the recipe's teaching wants it.
-        sounds: Mel power of sounds that are no speech.
-        start: Weights to begin with instead of random ones.
+        soft_targets: A teacher's class probabilities by the path of the clip.
+        hints: Likewise ``[copies, components]``; used if the recipe's teaching has hints.
+        sounds: Mel power of sounds without speech.
+        start: Initial weights instead of random ones.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Trainer:
         self._batches = Batches(
             training, recipe, features, soft_targets=soft_targets, hints=hints, sounds=sounds
         )
-        self._watched = plain_features(validation, features) if validation else None
+        self._validation = clean_features(validation, features) if validation else None
         self._truth = np.array(
             [labels_of(recipe).index(one.clip.emotion) for one in validation], dtype=np.int64
         )
@@ -112,14 +112,18 @@ class Trainer:
         self._optimisers[0][0].exclude_from_weight_decay(
             var_list=[variable for variable in others if "kernel" not in variable.path]
         )
-        hinting = recipe.teaching is not None and recipe.teaching.hints is not None
-        self._guess = Guess(self._model, self._batches.components) if hinting and hints else None
-        if self._guess is not None:
-            self._optimisers.append((keras.optimizers.Adam(), self._guess.variables, 1.0))
+        uses_hints = recipe.teaching is not None and recipe.teaching.hints is not None
+        self._hint_predictor = (
+            HintPredictor(self._model, self._batches.components) if uses_hints and hints else None
+        )
+        if self._hint_predictor is not None:
+            self._optimisers.append((keras.optimizers.Adam(), self._hint_predictor.variables, 1.0))
         for optimiser, variables, _ in self._optimisers:
             optimiser.build(variables)
         self._mean = [np.array(weight) for weight in self._model.get_weights()]
-        self._step_function = _compiled_step(self._model, self._optimisers, recipe, self._guess)
+        self._step_function = _compiled_step(
+            self._model, self._optimisers, recipe, self._hint_predictor
+        )
         self.curves: list[dict[str, float]] = []
         """Loss and validation accuracy along the run."""
         self.step = 0
@@ -129,10 +133,10 @@ class Trainer:
         """Train to the last step of the recipe.
 
         Args:
-            progress: Called now and then with the number of steps done and the newest figures.
+            progress: Called after each validation with the steps done and the newest figures.
 
         Returns:
-            The model, its weights replaced by their running mean.
+            The model with the running mean of its weights.
         """
         settings = self._recipe.optimiser
         self._resume()
@@ -144,16 +148,16 @@ class Trainer:
                 optimiser.learning_rate.assign(rate * share)
             losses.append(float(self._step_function(batch)))
             self.step += 1
-            # Early on the mean would mostly remember the random beginning.
+            # Early on the mean would mostly consist of the random initial weights.
             early = min(decay, (1.0 + self.step) / (10.0 + self.step))
             self._mean = [
                 mean + (1.0 - early) * (weight.numpy() - mean)
                 for mean, weight in zip(self._mean, self._model.weights, strict=True)
             ]
             last = self.step == settings.steps
-            if self.step % WATCH_EVERY == 0 or last:
+            if self.step % VALIDATE_EVERY == 0 or last:
                 figures = {"step": self.step, "loss": float(np.mean(losses)), "rate": rate}
-                figures |= self._watch()
+                figures |= self._validate()
                 self.curves.append(figures)
                 losses = []
                 progress(self.step, figures)
@@ -162,12 +166,12 @@ class Trainer:
         self._model.set_weights(self._mean)
         return self._model
 
-    def _watch(self) -> dict[str, float]:
-        if self._watched is None:
+    def _validate(self) -> dict[str, float]:
+        if self._validation is None:
             return {}
         present = self._model.get_weights()
         self._model.set_weights(self._mean)
-        logits = predict(self._model, self._watched)
+        logits = logits_of(self._model, self._validation)
         self._model.set_weights(present)
         right = logits.argmax(axis=1) == self._truth
         recalls = [right[self._truth == label].mean() for label in np.unique(self._truth)]
@@ -183,8 +187,10 @@ class Trainer:
             arrays |= {
                 f"optimiser{number}_{i}": np.asarray(v) for i, v in enumerate(optimiser.variables)
             }
-        if self._guess is not None:
-            arrays |= {f"guess{i}": np.asarray(v) for i, v in enumerate(self._guess.variables)}
+        if self._hint_predictor is not None:
+            arrays |= {
+                f"guess{i}": np.asarray(v) for i, v in enumerate(self._hint_predictor.variables)
+            }
         arrays["step"] = np.array(self.step)
         arrays["curves"] = np.frombuffer(json.dumps(self.curves).encode(), dtype=np.uint8)
         part = self._folder / "checkpoint.part"
@@ -202,7 +208,9 @@ class Trainer:
             for number, (optimiser, _, _) in enumerate(self._optimisers):
                 for i, variable in enumerate(optimiser.variables):
                     variable.assign(kept[f"optimiser{number}_{i}"])
-            for i, variable in enumerate(self._guess.variables if self._guess is not None else ()):
+            for i, variable in enumerate(
+                self._hint_predictor.variables if self._hint_predictor is not None else ()
+            ):
                 variable.assign(kept[f"guess{i}"])
             self._mean = [kept[f"mean{i}"].copy() for i in range(len(self._mean))]
             self.curves = json.loads(kept["curves"].tobytes())
@@ -210,21 +218,21 @@ class Trainer:
 
 
 def set_up_tensorflow(seed: int, threads: int) -> None:
-    """Quiet, seeded, deterministic, and on so many threads."""
+    """Import TensorFlow quietly, seed it, and limit its threads."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    with without_chatter():
+    with quiet_native_code():
         import keras
         import tensorflow as tf
-    # Where it has computed before in this process, it keeps what it then had.
-    with contextlib.suppress(RuntimeError), without_chatter():
+    # Once TensorFlow has computed in this process, its threads cannot be changed.
+    with contextlib.suppress(RuntimeError), quiet_native_code():
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
     keras.utils.set_random_seed(seed)
 
 
 def one_cycle(step: int, steps: int, peak: float, warm_up: float) -> float:
-    """Learning rate: up from a twentieth of the peak, then down a cosine to a 4000th of it."""
+    """Learning rate: linearly up from a twentieth of the peak, then a cosine down to a 4000th."""
     rising = max(1, round(steps * warm_up))
     if step < rising:
         return peak * (0.05 + 0.95 * step / rising)
@@ -233,7 +241,9 @@ def one_cycle(step: int, steps: int, peak: float, warm_up: float) -> float:
     return peak * (floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * place)))
 
 
-def predict(model: Model, features: NDArray[np.float32], *, batch: int = 64) -> NDArray[np.float32]:
+def logits_of(
+    model: Model, features: NDArray[np.float32], *, batch: int = 64
+) -> NDArray[np.float32]:
     """Logits ``[clips, classes]`` of features ``[clips, frames, coefficients]``."""
     parts = [
         np.asarray(model(features[first : first + batch], training=False))
@@ -246,30 +256,30 @@ def _compiled_step(
     model: Model,
     optimisers: list[tuple[Any, Any, float]],
     recipe: Recipe,
-    guess: Guess | None,
+    hint_predictor: HintPredictor | None,
 ) -> Any:
     import tensorflow as tf
 
-    settings, teaching, lesson = recipe.optimiser, recipe.teaching, recipe.lesson
+    settings, teaching, distillation = recipe.optimiser, recipe.teaching, recipe.distillation
     variables = [variable for _, group, _ in optimisers for variable in group]
     own = len(model.trainable_variables)
     weight = teaching.hints.weight if teaching is not None and teaching.hints is not None else 0.0
 
     @tf.function  # type: ignore[untyped-decorator]
     def step(batch: Batch) -> Any:
-        features, targets, heard, taught, hints, hinted = batch
+        features, targets, mask, soft_targets, hints, hint_mask = batch
         with tf.GradientTape() as tape:
-            if guess is None:
-                logits, besides = model(features, training=True), 0.0
+            if hint_predictor is None:
+                logits, hint_loss = model(features, training=True), 0.0
             else:
-                logits, guessed = guess.model(features, training=True)
-                besides = weight * errors(guessed, hints, hinted)
-            losses = masked_losses(logits, targets, heard, settings.label_smoothing)
-            if lesson is not None:
-                losses = with_teacher(losses, logits, heard, taught, lesson)
-            loss = tf.reduce_mean(losses + besides)
+                logits, predicted = hint_predictor.model(features, training=True)
+                hint_loss = weight * hint_losses(predicted, hints, hint_mask)
+            losses = masked_losses(logits, targets, mask, settings.label_smoothing)
+            if distillation is not None:
+                losses = distillation_losses(losses, logits, mask, soft_targets, distillation)
+            loss = tf.reduce_mean(losses + hint_loss)
         gradients = tape.gradient(loss, variables)
-        # The network's own; what guesses may learn as fast as it can.
+        # Only those of the network; the layer that predicts the hints is not clipped.
         clipped, _ = tf.clip_by_global_norm(gradients[:own], settings.clip_norm)
         gradients = [*clipped, *gradients[own:]]
         done = 0
@@ -281,13 +291,13 @@ def _compiled_step(
     return step
 
 
-def masked_losses(logits: Any, targets: Any, heard: Any, smoothing: float) -> Any:
-    """Cross-entropies over the classes that are heard, targets smoothed over the same ones.
+def masked_losses(logits: Any, targets: Any, mask: Any, smoothing: float) -> Any:
+    """Cross-entropies over the classes of the mask, with targets smoothed over the same classes.
 
     Args:
         logits: ``[batch, classes]``.
-        targets: ``[batch, classes]``, 0 where ``heard`` is.
-        heard: ``[batch, classes]`` of 0 and 1.
+        targets: ``[batch, classes]``, 0 outside the mask.
+        mask: ``[batch, classes]`` of 0 and 1.
         smoothing: Share of the target that is spread evenly.
 
     Returns:
@@ -295,34 +305,34 @@ def masked_losses(logits: Any, targets: Any, heard: Any, smoothing: float) -> An
     """
     import tensorflow as tf
 
-    even = heard / tf.reduce_sum(heard, axis=1, keepdims=True)
+    even = mask / tf.reduce_sum(mask, axis=1, keepdims=True)
     wanted = (1.0 - smoothing) * targets + smoothing * even
-    silenced = logits - 1e9 * (1.0 - heard)
-    return tf.nn.softmax_cross_entropy_with_logits(labels=wanted, logits=silenced)
+    masked = logits - 1e9 * (1.0 - mask)
+    return tf.nn.softmax_cross_entropy_with_logits(labels=wanted, logits=masked)
 
 
-def with_teacher(
-    losses: Any, logits: Any, heard: Any, taught: Any, teaching: Teaching | Start
+def distillation_losses(
+    losses: Any, logits: Any, mask: Any, soft_targets: Any, settings: Teaching | Start
 ) -> Any:
-    """Losses of the labels and of a teacher's answers, weighed as the recipe says.
+    """Losses of the labels and of the soft targets, weighted by the recipe.
 
     Args:
         losses: Of the labels, ``[batch]``.
         logits: ``[batch, classes]``.
-        heard: ``[batch, classes]`` of 0 and 1.
-        taught: ``[batch, classes]``, at the teaching's temperature, 0 where ``heard`` is; a row of
-            zeros leaves a clip to its label alone.
-        teaching: Share, temperature and gain.
+        mask: ``[batch, classes]`` of 0 and 1.
+        soft_targets: ``[batch, classes]``, at the temperature of ``settings``, 0 outside the mask;
+            a row of zeros leaves a clip with its label alone.
+        settings: Share, temperature and gain.
 
     Returns:
         ``[batch]``.
     """
     import tensorflow as tf
 
-    share = teaching.share * tf.reduce_sum(taught, axis=1)
-    silenced = (logits - 1e9 * (1.0 - heard)) / teaching.temperature
-    soft = tf.nn.softmax_cross_entropy_with_logits(labels=taught, logits=silenced)
-    return (1.0 - share) * losses + share * teaching.gain * soft
+    share = settings.share * tf.reduce_sum(soft_targets, axis=1)
+    masked = (logits - 1e9 * (1.0 - mask)) / settings.temperature
+    soft = tf.nn.softmax_cross_entropy_with_logits(labels=soft_targets, logits=masked)
+    return (1.0 - share) * losses + share * settings.gain * soft
 
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -378,15 +388,15 @@ def muon() -> Any:
 
 # Native code announces, on file descriptor 2 and past every setting that Python could reach, which
 # instructions it uses and how many operations it has counted.
-_CHATTER = re.compile(
+_NATIVE_LOG = re.compile(
     rb"[IW]\d{4} \d\d:|\d{4}-\d\d-\d\d \S+ [IW] |WARNING: All log messages before absl|"
     rb"INFO: |To enable the following instructions|fully_quantize: "
 )
 
 
 @contextlib.contextmanager
-def without_chatter() -> Iterator[None]:
-    """Keep native code's notes off stderr; anything else comes out when the block ends."""
+def quiet_native_code() -> Iterator[None]:
+    """Drop TensorFlow's native log lines from stderr; other output appears when the block ends."""
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as caught:
@@ -398,5 +408,5 @@ def without_chatter() -> Iterator[None]:
             os.dup2(stderr, 2)
             os.close(stderr)
             caught.seek(0)
-            rest = b"".join(line for line in caught if not _CHATTER.match(line))
+            rest = b"".join(line for line in caught if not _NATIVE_LOG.match(line))
             os.write(2, rest)

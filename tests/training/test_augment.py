@@ -9,8 +9,8 @@ from training.augment import (
     augment,
     band_centres,
     band_limits,
+    coloured_noise,
     exchange_spectra,
-    noise_like,
     warp,
 )
 from training.recipe import Augmentation, BandLimit, Exchange, Noise, Reverb, Warp
@@ -76,7 +76,7 @@ def test_noise_has_the_level_asked_for() -> None:
     power, _, lengths = speech()
     level = power.sum(axis=(1, 2)) / lengths
     settings = Noise(probability=1.0, snr_db=(10.0, 10.0), tilt_db=(-20.0, -20.0))
-    noise = noise_like(power, level, settings, np.random.default_rng(0))
+    noise = coloured_noise(power, level, settings, np.random.default_rng(0))
     ratio = 10 * np.log10(level / noise.sum(axis=2).mean(axis=1))
     np.testing.assert_allclose(ratio, 10.0, atol=0.6)
     assert (noise[:, :, :8].mean(axis=(1, 2)) > noise[:, :, -8:].mean(axis=(1, 2))).all()

@@ -19,10 +19,8 @@ from training.baselines import SYSTEMS, ciutacu
 from training.baselines.ciutacu import Cnn1dMfcc, MlpMfcc
 from training.baselines.hoopes import Ann, Cnn1dAugmented, Cnn2d, Majority, augmented, mask
 from training.baselines.page import CLOSE, render
-from training.baselines.results import Figures, read_figures, write_figures
+from training.baselines.results import Figures, Result, Task, read_figures, write_figures
 from training.baselines.runner import (
-    Result,
-    Task,
     check_names,
     corpus_of,
     kept,
@@ -164,7 +162,7 @@ def test_no_speaker_is_on_two_sides_of_a_fold(
     sides = speaker_split(system, corpus, labels, fold)
     speakers = [
         {corpus.clips[place].speaker for place in side}
-        for side in (sides.train, sides.watched, sides.test)
+        for side in (sides.train, sides.validation, sides.test)
     ]
     assert speakers[2] == set(load_folds("ravdess")[fold - 1])
     assert speakers[0].isdisjoint(speakers[1] | speakers[2])
@@ -192,7 +190,7 @@ def test_the_random_split_is_the_authors(
     assert (first.train.tolist(), first.test.tolist()) == (train.tolist(), test.tolist())
     assert first.test.tolist() != second.test.tolist()
     assert len(first.test) == -(-len(items) * round(10 * share) // 10)
-    assert first.watched.tolist() == first.test.tolist()
+    assert first.validation.tolist() == first.test.tolist()
     # And it does what is wrong with it: everybody is on both sides.
     speakers = [{corpus.clips[p].speaker for p in side} for side in (first.train, first.test)]
     assert speakers[0] >= speakers[1]

@@ -11,10 +11,10 @@ from serd.model.emotions import EMOTIONS
 from serd.model.mfcc import MfccFrontEnd
 from training.batches import (
     Batches,
-    drawing_chances,
-    heard_classes,
+    clean_features,
+    loss_mask,
     measure_features,
-    plain_features,
+    sampling_weights,
     target,
 )
 from training.corpora import Clip
@@ -72,7 +72,7 @@ def test_a_batch_depends_on_seed_and_step_alone(clips: list[Prepared], recipe: R
     batches = Batches(clips, recipe, features)
     first = batches.batch(7)
     assert first.features.shape == (32, 188, 64)
-    assert first.targets.shape == first.heard.shape == (32, 8)
+    assert first.targets.shape == first.mask.shape == (32, 8)
     ahead = list(Batches(clips, recipe, features).from_step(5, 8))
     assert len(ahead) == 3
     np.testing.assert_array_equal(ahead[2].features, first.features)
@@ -86,7 +86,7 @@ def test_unaugmented_features_are_those_of_the_daemon(clips: list[Prepared]) -> 
     features = measure_features(clips, recipe.features)
     front_end = MfccFrontEnd(features)
     wanted = [front_end.finish_mel(clip.power()) for clip in clips]
-    np.testing.assert_array_equal(plain_features(clips, features), np.stack(wanted))
+    np.testing.assert_array_equal(clean_features(clips, features), np.stack(wanted))
     values = np.stack(wanted).reshape(-1, 64)
     np.testing.assert_allclose(values.mean(axis=0), 0.0, atol=1e-2)
     np.testing.assert_allclose(values.std(axis=0), 1.0, atol=1e-2)
@@ -95,7 +95,7 @@ def test_unaugmented_features_are_those_of_the_daemon(clips: list[Prepared]) -> 
 def test_corpora_have_their_shares_and_rare_classes_weigh_more(
     clips: list[Prepared], recipe: Recipe
 ) -> None:
-    chances = drawing_chances(clips, recipe)
+    chances = sampling_weights(clips, recipe)
     crema = np.array([clip.clip.corpus == "crema_d" for clip in clips])
     assert chances.sum() == pytest.approx(1.0)
     assert chances[crema].sum() == pytest.approx(recipe.corpora["crema_d"].share)
@@ -108,7 +108,7 @@ def test_classes_can_be_evened_out_and_speakers_be_given_shares(
     def chances(**changes: object) -> NDArray[np.float64]:
         use = msgspec.structs.replace(recipe.corpora["crema_d"], **changes)
         changed = msgspec.structs.replace(recipe, corpora=recipe.corpora | {"crema_d": use})
-        return drawing_chances(clips, changed)
+        return sampling_weights(clips, changed)
 
     even = chances(balance=1.0)
     assert even[16:43].sum() == pytest.approx(even[43:].sum())
@@ -133,10 +133,10 @@ def test_speech_that_nobody_acted_has_a_target_of_its_own(recipe: Recipe) -> Non
 
 def test_calm_is_left_out_of_the_loss_for_neutral_clips_of_crema_d_alone(recipe: Recipe) -> None:
     calm = EMOTIONS.index("calm")
-    assert heard_classes(prepared("crema_d", 1, "neutral"), recipe)[calm] == 0.0
-    assert heard_classes(prepared("crema_d", 1, "neutral"), recipe).sum() == 7.0
-    assert heard_classes(prepared("crema_d", 1, "sad"), recipe).sum() == 8.0
-    assert heard_classes(prepared("ravdess", 1, "neutral"), recipe).sum() == 8.0
+    assert loss_mask(prepared("crema_d", 1, "neutral"), recipe)[calm] == 0.0
+    assert loss_mask(prepared("crema_d", 1, "neutral"), recipe).sum() == 7.0
+    assert loss_mask(prepared("crema_d", 1, "sad"), recipe).sum() == 8.0
+    assert loss_mask(prepared("ravdess", 1, "neutral"), recipe).sum() == 8.0
 
 
 def test_votes_soften_a_target_as_far_as_the_recipe_says(recipe: Recipe) -> None:
@@ -156,18 +156,18 @@ def test_a_teacher_speaks_beside_the_label(clips: list[Prepared], recipe: Recipe
     batch = Batches(clips, recipe, features, soft_targets=taught).batch(0)
     plain = Batches(clips, recipe, features).batch(0)
     np.testing.assert_array_equal(batch.targets, plain.targets)
-    assert not plain.taught.any()
+    assert not plain.soft_targets.any()
     # At a temperature of 2, roots: 0.8, 0.4, 0.2, 0.4; without calm where calm takes no part.
     whole = np.array([0.8, 0.4, 0.2, 0.4, 0, 0, 0, 0]) / 1.8
     without = np.array([0.8, 0.0, 0.2, 0.4, 0, 0, 0, 0]) / 1.4
     kinds = []
-    for row, heard in zip(batch.taught, batch.heard, strict=True):
+    for row, heard in zip(batch.soft_targets, batch.mask, strict=True):
         wanted = [np.zeros(8), whole, without]
         kinds.append([np.allclose(row, one, atol=1e-6) for one in wanted].index(True))
         assert (kinds[-1] == 2) == (heard.sum() == 7)
     assert set(kinds) == {0, 1, 2}
-    silent = msgspec.structs.replace(recipe, teaching=None)
-    assert not Batches(clips, silent, features, soft_targets=taught).batch(0).taught.any()
+    untaught = msgspec.structs.replace(recipe, teaching=None)
+    assert not Batches(clips, untaught, features, soft_targets=taught).batch(0).soft_targets.any()
 
 
 def test_a_hint_is_of_the_copy_that_was_drawn(
@@ -192,16 +192,16 @@ def test_a_hint_is_of_the_copy_that_was_drawn(
     monkeypatch.setattr(Prepared, "power", power)
     batch = Batches(clips, recipe, features, hints=hints).batch(0)
     speaking = iter(drawn)
-    for hint, hinted, taught in zip(batch.hints, batch.hinted, batch.targets, strict=True):
+    for hint, hinted, taught in zip(batch.hints, batch.hint_mask, batch.targets, strict=True):
         if taught.max() < 0.5:  # no speech: every class alike
             assert not hinted
             continue
         path, copy = next(speaking)
         assert hinted == (path in hints)
         np.testing.assert_array_equal(hint, hints[path][copy] if path in hints else np.zeros(2))
-    assert 0 < batch.hinted.sum() < len(batch.hinted)
+    assert 0 < batch.hint_mask.sum() < len(batch.hint_mask)
     assert {copy for _, copy in drawn} == set(range(copies))
     # Whether there are hints changes nothing of what is drawn.
     np.testing.assert_array_equal(plain.features, batch.features)
     assert plain.hints.shape == (len(batch.hints), 0)
-    assert not plain.hinted.any()
+    assert not plain.hint_mask.any()

@@ -19,17 +19,17 @@ from serd.model.metadata import Gathering
 from serd.model.model_file import ModelFile
 from tests.training.recipes import tiny_recipe
 from tests.training.synthetic import RATE, voice, write_ravdess
-from training.evaluate.calibration import fit_calibration
+from training.evaluate.calibration import fit_temperature_and_bias
 from training.evaluate.household import (
     answer_of,
     decision_of,
     events_of,
-    fit,
-    household,
-    make_home,
+    fit_household,
+    measure_household,
     threshold_for,
+    unmeasured_home,
 )
-from training.evaluate.predictions import Heard, HeardClip, HeardRecording, HeardUtterance
+from training.evaluate.predictions import ClipScores, Predictions, RecordingScores, UtteranceScores
 from training.recipe import CorpusUse, HomeUse, Sounds
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ USE = HomeUse(
 )
 
 
-def acted(count: int, *, sharpness: float, seed: int) -> list[HeardClip]:
+def acted(count: int, *, sharpness: float, seed: int) -> list[ClipScores]:
     """Clips of eight classes whose logits are ``sharpness`` times what they should be."""
     random = np.random.default_rng(seed)
     clips = []
@@ -57,7 +57,7 @@ def acted(count: int, *, sharpness: float, seed: int) -> list[HeardClip]:
         logits = 1.5 * honest * sharpness
         logs = logits - np.log(np.exp(logits).sum())
         clips.append(
-            HeardClip(
+            ClipScores(
                 corpus="acted",
                 name=str(number),
                 speaker=str(number % 4),
@@ -68,7 +68,7 @@ def acted(count: int, *, sharpness: float, seed: int) -> list[HeardClip]:
     return clips
 
 
-def ordinary(count: int, *, seed: int) -> list[HeardRecording]:
+def ordinary(count: int, *, seed: int) -> list[RecordingScores]:
     """Recordings of three utterances, mostly neutral."""
     random = np.random.default_rng(seed)
     recordings = []
@@ -79,14 +79,14 @@ def ordinary(count: int, *, seed: int) -> list[HeardRecording]:
             logits[0] += 2.0
             logs = logits - np.log(np.exp(logits).sum())
             utterances.append(
-                HeardUtterance(
+                UtteranceScores(
                     start_s=4.0 * place,
                     end_s=4.0 * place + 3.0,
                     logs=tuple(float(value) for value in logs),
                 )
             )
         recordings.append(
-            HeardRecording(
+            RecordingScores(
                 source=f"source{number % 2}",
                 kind="read",
                 language="en",
@@ -98,8 +98,8 @@ def ordinary(count: int, *, seed: int) -> list[HeardRecording]:
     return recordings
 
 
-def heard(seed: int) -> Heard:
-    return Heard(
+def heard(seed: int) -> Predictions:
+    return Predictions(
         labels=EMOTIONS,
         clips=tuple(acted(240, sharpness=1.0, seed=seed)),
         recordings=tuple(ordinary(120, seed=seed + 100)),
@@ -108,7 +108,7 @@ def heard(seed: int) -> Heard:
 
 @pytest.mark.parametrize("sharpness", [0.5, 1.0, 2.0])
 def test_the_temperature_undoes_what_is_too_sure(sharpness: float) -> None:
-    found = fit_calibration(acted(4000, sharpness=sharpness, seed=1), EMOTIONS)
+    found = fit_temperature_and_bias(acted(4000, sharpness=sharpness, seed=1), EMOTIONS)
     assert found.temperature == pytest.approx(sharpness, rel=0.12)
     assert max(abs(odds) for odds in found.bias.values()) < 0.3
 
@@ -117,12 +117,12 @@ def test_a_class_that_is_said_too_seldom_is_helped() -> None:
     clips = acted(2000, sharpness=1.0, seed=2)
     place = EMOTIONS.index("sad")
 
-    def less_sad(clip: HeardClip) -> HeardClip:
+    def less_sad(clip: ClipScores) -> ClipScores:
         logs = np.array(clip.logs)
         logs[place] -= 1.0
         return msgspec.structs.replace(clip, logs=tuple(logs.tolist()))
 
-    found = fit_calibration([less_sad(clip) for clip in clips], EMOTIONS)
+    found = fit_temperature_and_bias([less_sad(clip) for clip in clips], EMOTIONS)
     assert found.bias["sad"] == pytest.approx(0.875, abs=0.3)
 
 
@@ -136,10 +136,10 @@ def test_a_threshold_lets_through_what_is_allowed(rate: float) -> None:
 
 def test_thresholds_hold_on_recordings_that_they_were_not_chosen_on() -> None:
     others = [heard(seed) for seed in (1, 2, 3)]
-    fitted = fit(others, USE)
+    fitted = fit_household(others, USE)
     thresholds = [fitted.home.sensitivity[name].threshold for name in ("low", "normal", "high")]
     assert thresholds == sorted(thresholds, reverse=True)
-    found = household(heard(4), fitted, others, 1)
+    found = measure_household(heard(4), fitted, others, 1)
     points = found["points"]
     assert points["low"]["events"] <= points["normal"]["events"] <= points["high"]["events"]
     for name, rate in USE.rates.items():
@@ -155,7 +155,7 @@ def test_thresholds_hold_on_recordings_that_they_were_not_chosen_on() -> None:
 def test_an_emotion_that_makes_most_false_alarms_gets_a_lower_bias() -> None:
     often = EMOTIONS.index("surprised")
 
-    def lively(one: Heard) -> Heard:
+    def lively(one: Predictions) -> Predictions:
         """Every tenth utterance sounds surprised."""
         recordings = [
             msgspec.structs.replace(
@@ -177,7 +177,10 @@ def test_an_emotion_that_makes_most_false_alarms_gets_a_lower_bias() -> None:
         return msgspec.structs.replace(one, recordings=recordings)
 
     quiet = [heard(seed) for seed in (1, 2, 3)]
-    before, after = fit(quiet, USE).home, fit([lively(one) for one in quiet], USE).home
+    before, after = (
+        fit_household(quiet, USE).home,
+        fit_household([lively(one) for one in quiet], USE).home,
+    )
     assert after.bias["surprised"] < before.bias["surprised"] - 0.2
     others = set(EMOTIONS) - {"surprised"}
     assert {name: after.bias[name] for name in others} == {
@@ -187,14 +190,16 @@ def test_an_emotion_that_makes_most_false_alarms_gets_a_lower_bias() -> None:
 
 def test_what_is_fitted_does_not_depend_on_who_is_judged() -> None:
     others = [heard(1), heard(2)]
-    first, second = (household(heard(n), fit(others, USE), others, 1) for n in (5, 6))
+    first, second = (
+        measure_household(heard(n), fit_household(others, USE), others, 1) for n in (5, 6)
+    )
     for name in ("low", "normal", "high"):
         assert first["points"][name]["threshold"] == second["points"][name]["threshold"]
 
 
 def test_scores_of_recordings_assume_even_shares_and_events_those_of_a_home() -> None:
-    home = make_home(fit_calibration(heard(1).clips, EMOTIONS), USE, [0.9, 0.5, 0.3])
-    clip = HeardClip(
+    home = unmeasured_home(fit_temperature_and_bias(heard(1).clips, EMOTIONS), USE, [0.9, 0.5, 0.3])
+    clip = ClipScores(
         corpus="acted",
         name="x",
         speaker="1",
@@ -211,20 +216,20 @@ def test_scores_of_recordings_assume_even_shares_and_events_those_of_a_home() ->
 
 
 def test_evidence_for_nothing_speaks_against_a_single_outburst() -> None:
-    home = make_home(fit_calibration(heard(1).clips, EMOTIONS), USE, [0.9, 0.5, 0.3])
+    home = unmeasured_home(fit_temperature_and_bias(heard(1).clips, EMOTIONS), USE, [0.9, 0.5, 0.3])
     decision = decision_of(EMOTIONS, 1.0, home)
     calm = tuple(np.log([0.65, *[0.05] * 7]).tolist())
     angry = tuple(np.log([0.05] * 4 + [0.65] + [0.05] * 3).tolist())
 
     def strength(*logs: tuple[float, ...]) -> float:
-        recording = HeardRecording(
+        recording = RecordingScores(
             source="s",
             kind="read",
             language="en",
             name="n",
             duration_s=30.0,
             utterances=tuple(
-                HeardUtterance(start_s=4.0 * n, end_s=4.0 * n + 3.0, logs=one)
+                UtteranceScores(start_s=4.0 * n, end_s=4.0 * n + 3.0, logs=one)
                 for n, one in enumerate(logs)
             ),
         )

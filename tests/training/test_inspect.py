@@ -64,8 +64,8 @@ def test_a_view_holds_what_the_daemon_hears() -> None:
     assert view.scores.shape == (21, len(view.labels))
     np.testing.assert_allclose(view.scores.sum(axis=1), 1.0, atol=1e-4)
     # Utterances that only reach into the view are in it, others are not.
-    assert view.findings
-    assert all(one.start_s < 9.0 and one.end_s > 4.0 for one in view.findings)
+    assert view.utterances
+    assert all(one.start_s < 9.0 and one.end_s > 4.0 for one in view.utterances)
 
 
 def test_a_tone_is_one_note() -> None:

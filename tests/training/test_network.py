@@ -11,12 +11,12 @@ from serd.model.metadata import FeatureParameters
 from serd.model.mfcc import MfccFrontEnd
 from tests.training.recipes import tiny_recipe
 from training import train
-from training.batches import measure_features, plain_features
+from training.batches import clean_features, measure_features
 from training.network import TRANSFORM, build_network, inverse_transform
 from training.prepare import prepare
 from training.recipe import Hints, Network, Teaching
-from training.teach import errors
-from training.train import Trainer, masked_losses, one_cycle, set_up_tensorflow, with_teacher
+from training.teach import hint_losses
+from training.train import Trainer, distillation_losses, masked_losses, one_cycle, set_up_tensorflow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,7 +77,7 @@ def test_a_teacher_has_its_share_of_the_loss_and_none_where_it_says_nothing() ->
     heard = np.array([[1.0, 0.0, 1.0], [1.0, 1.0, 1.0]], dtype=np.float32)
     taught = np.array([[0.8, 0.0, 0.2], [0.0, 0.0, 0.0]], dtype=np.float32)
     labels = np.array([2.0, 5.0], dtype=np.float32)
-    losses = np.asarray(with_teacher(labels, logits, heard, taught, teaching))
+    losses = np.asarray(distillation_losses(labels, logits, heard, taught, teaching))
     halved = np.array([0.5, -0.7]) / 2
     likely = halved - np.log(np.exp(halved).sum())
     soft = -(0.8 * likely[0] + 0.2 * likely[1])
@@ -169,10 +169,10 @@ def test_hints_are_learned_besides_and_leave_nothing_behind(
         trainer = Trainer(chosen, features, clips, [], folder, hints=hints)
         shapes.append([weight.shape for weight in trainer.run().get_weights()])
     assert shapes[0] == shapes[1]
-    assert trainer._guess is not None
-    _, guessed = trainer._guess.model(plain_features(clips, features), training=False)
+    assert trainer._hint_predictor is not None
+    _, guessed = trainer._hint_predictor.model(clean_features(clips, features), training=False)
     wanted = np.stack([hints[str(one.clip.path)][0] for one in clips])
-    error = np.asarray(errors(guessed, wanted, np.ones(len(clips), np.float32)))
+    error = np.asarray(hint_losses(guessed, wanted, np.ones(len(clips), np.float32)))
     # Whoever guesses nothing at all has an error of 1.
     assert error.mean() < 0.6
-    assert not np.asarray(errors(guessed, wanted, np.zeros(len(clips), np.float32))).any()
+    assert not np.asarray(hint_losses(guessed, wanted, np.zeros(len(clips), np.float32))).any()

@@ -21,8 +21,8 @@ from click.testing import CliRunner
 from serd import Classifier
 from serd.model.metadata import SENSITIVITIES
 from training.cli.main import main
-from training.evaluate.predictions import HeardClip, HeardRecording, HeardUtterance
-from training.network import start_model
+from training.evaluate.predictions import ClipScores, RecordingScores, UtteranceScores
+from training.network import load_start_model
 from training.own.tune import settle
 from training.recipe import load_recipe
 
@@ -139,7 +139,7 @@ def test_the_walk_of_the_page_gives_a_model_that_serd_uses(tmp_path: Path) -> No
     heard = walk(f"serd classify --config {config} --json {tmp_path / 'recording.wav'}")
     assert json.loads(heard.splitlines()[0])["scores"]
     classifier = Classifier.load(model)
-    base = start_model("default").info
+    base = load_start_model("default").info
     assert classifier.info.home is not None
     assert base.home is not None
     assert classifier.info.home.gathering == base.home.gathering
@@ -319,11 +319,11 @@ def test_the_page_about_recipes_is_that_of_the_schema() -> None:
 
 def clips(
     labels: Sequence[str], emotions: Sequence[str], sure: float, *, wrong: int = 0
-) -> list[HeardClip]:
+) -> list[ClipScores]:
     """What a network heard, twelve of each emotion: how sure it is, and how often wrong."""
     rest = np.log((1.0 - sure) / (len(labels) - 1))
     return [
-        HeardClip(
+        ClipScores(
             corpus="recordings", name=f"{emotion}/{number}", speaker="anna", emotion=emotion,
             logs=tuple(
                 np.log(sure)
@@ -338,7 +338,7 @@ def clips(
 
 
 def test_what_is_known_of_homes_is_carried_over_and_only_measured_figures_are_stated() -> None:
-    base = start_model("default")
+    base = load_start_model("default")
     assert base.info.home is not None
     recipe = msgspec.structs.replace(load_recipe("default"), labels=base.labels)
     few = settle(recipe, base, clips(base.labels, ["sad"], 0.9), [], strangers=True)
@@ -360,15 +360,15 @@ def test_what_is_known_of_homes_is_carried_over_and_only_measured_figures_are_st
 
 
 def test_everyday_speech_chooses_the_thresholds_if_there_is_enough_of_it() -> None:
-    base = start_model("default")
+    base = load_start_model("default")
     recipe = msgspec.structs.replace(load_recipe("default"), labels=base.labels)
     heard = clips(base.labels, ["sad", "angry", "neutral"], 0.6, wrong=3)
     # Everything that is said sounds angry to it, one thing more than the other.
     loud = [clips(base.labels, ["angry"], 0.6 + 0.013 * more)[0].logs for more in range(30)]
     speech = [
-        HeardRecording(
+        RecordingScores(
             source="tv", kind="talk", language="-", name=str(number), duration_s=120.0,
-            utterances=(HeardUtterance(start_s=0.0, end_s=2.0, logs=loud[number]),),
+            utterances=(UtteranceScores(start_s=0.0, end_s=2.0, logs=loud[number]),),
         )
         for number in range(30)
     ]  # fmt: skip
@@ -396,7 +396,7 @@ def test_everyday_speech_chooses_the_thresholds_if_there_is_enough_of_it() -> No
 
 
 def test_a_base_without_a_home_gives_a_model_without_one() -> None:
-    base = start_model("default-1.4")
+    base = load_start_model("default-1.4")
     assert base.info.home is None
     recipe = msgspec.structs.replace(load_recipe("default"), labels=base.labels)
     settled = settle(recipe, base, clips(base.labels, ["sad"], 0.9), [], strangers=True)

@@ -13,7 +13,7 @@ from serd.errors import InputError
 from serd.model.metadata import FeatureParameters
 from serd.model.mfcc import MfccFrontEnd
 from serd.speech import make_vad, whole
-from training.batches import plain_features
+from training.batches import clean_features
 from training.corpora import Clip, read_corpus
 from training.prepare import preparation_key, prepare, usable
 from training.recipe import Preparation
@@ -32,7 +32,7 @@ def test_training_sees_what_the_daemon_sees(synthetic_corpora: Path, tmp_path: P
     ready = prepare(clips, SETTINGS, FEATURES, cache=tmp_path, jobs=1)
     front_end = MfccFrontEnd(FEATURES)
     speech = SpeechConfig()
-    for clip, got in zip(clips, plain_features(ready, FEATURES), strict=True):
+    for clip, got in zip(clips, clean_features(ready, FEATURES), strict=True):
         _, voice = whole(read_mono16k(clip.path), speech, make_vad(speech))
         # What is kept of mel power is half precision: a few thousandths of a dB.
         np.testing.assert_allclose(got, front_end.features(voice), atol=0.3)

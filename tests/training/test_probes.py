@@ -19,7 +19,7 @@ from training.corpora.esc10 import TEST_FOLDS, TRAINING_FOLDS, read_sounds
 from training.evaluate.classification import classify_clips, figures
 from training.prepare import file_digest
 from training.probes import CONDITIONS, probe
-from training.probes.conditions import Hearing, Judge, apply_condition
+from training.probes.conditions import ClipClassifier, ConditionCache, apply_condition
 from training.probes.distortion import (
     BAND_HZ,
     ROOMS,
@@ -229,7 +229,9 @@ def test_in_memory_is_what_serd_classify_says_of_a_file(
     tmp_path: Path,
 ) -> None:
     clips = read_corpus("ravdess", synthetic_corpora).clips[:6]
-    hearing = Hearing(Judge(tiny_model_path).features, [condition], noises=noises, cache=tmp_path)
+    hearing = ConditionCache(
+        ClipClassifier(tiny_model_path).features, [condition], noises=noises, cache=tmp_path
+    )
     recordings = [read_mono16k(path) for path in noises]
     written = []
     for clip in clips:
@@ -244,7 +246,7 @@ def test_in_memory_is_what_serd_classify_says_of_a_file(
         soundfile.write(written[-1], changed, RATE, subtype="FLOAT")
     config = Config()
     config = type(config)(model=type(config.model)(path=str(tiny_model_path)))
-    judge = Judge(tiny_model_path)
+    judge = ClipClassifier(tiny_model_path)
     for clip, result in zip(clips, classify_all(written, config, whole=True), strict=True):
         prediction = judge.judge(hearing.power(clip, condition))
         # A written file goes through the high-pass once more.
@@ -290,8 +292,8 @@ def test_digital_silence_is_undecided(tiny_model_path: Path, tmp_path: Path) -> 
     path = tmp_path / "03-01-01-01-01-01-01.wav"
     soundfile.write(path, np.zeros(RATE), RATE)
     clip = Clip(path=path, corpus="ravdess", speaker="01", emotion="neutral")
-    judge = Judge(tiny_model_path)
-    hearing = Hearing(judge.features, ["clean"], cache=tmp_path)
+    judge = ClipClassifier(tiny_model_path)
+    hearing = ConditionCache(judge.features, ["clean"], cache=tmp_path)
     prediction = judge.judge(hearing.power(clip, "clean"))
     assert prediction.emotion == "uncertain"
     assert len({score for score in prediction.scores.values() if score}) == 1

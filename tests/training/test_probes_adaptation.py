@@ -26,8 +26,8 @@ from training.probes.adaptation import (
     Method,
     Reference,
     Room,
+    ScoredClip,
     Situation,
-    Voiced,
     measure_reference,
     probe_adaptation,
     simulate,
@@ -100,7 +100,7 @@ def test_what_is_said_more_often_than_in_training_gets_less() -> None:
 @pytest.fixture(scope="module")
 def heard(
     synthetic_corpora: Path, tiny_model_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Listener, list[Voiced]]:
+) -> tuple[Listener, list[ScoredClip]]:
     listener = Listener(tiny_model_path, cache=tmp_path_factory.mktemp("cache"))
     return listener, listener.hear(read_corpus("ravdess", synthetic_corpora).clips)
 
@@ -108,7 +108,7 @@ def heard(
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_no_strength_no_curve(
-    method: Method, situation: Situation, heard: tuple[Listener, list[Voiced]]
+    method: Method, situation: Situation, heard: tuple[Listener, list[ScoredClip]]
 ) -> None:
     listener, clips = heard
     reference = measure_reference(clips)
@@ -133,7 +133,7 @@ def test_no_strength_no_curve(
 
 
 def test_a_clip_is_never_among_what_its_room_has_heard(
-    heard: tuple[Listener, list[Voiced]],
+    heard: tuple[Listener, list[ScoredClip]],
 ) -> None:
     listener, everybody = heard
     clips = [one for one in everybody if one.clip.speaker == "04"]

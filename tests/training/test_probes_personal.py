@@ -13,21 +13,19 @@ from serd.model.adaptation import Example, fit
 from serd.model.emotions import EMOTIONS
 from training.corpora import Clip
 from training.probes.personal import (
-    Heard,
     Household,
+    ScoredClips,
     Situation,
     curve,
-    in_page,
-    lines,
-    polish,
     shares,
     standard_of,
 )
+from training.report.personal import in_page, lines
 
 CLASSES = ("neutral", "happy", "sad", "angry")
 
 
-def heard(*, shift: float, people: int = 5, sentences: int = 10) -> Heard:
+def heard(*, shift: float, people: int = 5, sentences: int = 10) -> ScoredClips:
     """Voices whose anger sounds like so much more than it is."""
     rng = np.random.default_rng(3)
     clips, scores = [], []
@@ -43,7 +41,7 @@ def heard(*, shift: float, people: int = 5, sentences: int = 10) -> Heard:
                     Clip(path=Path(f"{person}_{emotion}_{sentence}.wav"), corpus="made",
                          speaker=str(person), emotion=emotion, text=str(sentence))
                 )  # fmt: skip
-    return Heard(clips, np.array(scores), EMOTIONS)
+    return ScoredClips(clips, np.array(scores), EMOTIONS)
 
 
 def test_what_is_wrong_in_one_way_is_mended_and_harm_is_seen() -> None:
@@ -71,7 +69,7 @@ def test_calm_is_neutral_where_a_corpus_has_no_calm() -> None:
     voices = heard(shift=0.0)
     scores = np.zeros((2, len(EMOTIONS)))
     scores[0, EMOTIONS.index("calm")] = scores[1, EMOTIONS.index("sad")] = 1.0
-    assert list(voices.said(scores)) == [EMOTIONS.index("neutral"), EMOTIONS.index("sad")]
+    assert list(voices.classes(scores)) == [EMOTIONS.index("neutral"), EMOTIONS.index("sad")]
 
 
 def test_a_standard_is_of_the_model() -> None:
@@ -115,12 +113,3 @@ def test_the_page_and_the_lines_say_what_was_found() -> None:
     assert "300 ± 40 without corrections, 100 ± 30 after 5" in page
     assert in_page(page, found) == page
     assert any("+1.4" in line for line in lines(json.loads(json.dumps(found))))
-
-
-def test_polish_clips_are_known_by_their_folders(tmp_path: Path) -> None:
-    for name in ("AB0/angry/AB0_anger_17.opus", "AB0/bored/AB0_bored_1.opus"):
-        file = tmp_path / "nemo" / name
-        file.parent.mkdir(parents=True)
-        file.touch()
-    (clip,) = polish(tmp_path)
-    assert (clip.speaker, clip.emotion, clip.text) == ("AB0", "angry", "17")

@@ -183,14 +183,14 @@ def test_a_corpus_without_speakers_is_a_cross_corpus_test(tmp_path: Path) -> Non
     import msgspec
 
     from tests.training.recipes import tiny_recipe
-    from training.dataset import gather
+    from training.dataset import load_dataset
 
     write_ravdess(tmp_path / "ravdess", actors=range(1, 7))
     source = next((tmp_path / "ravdess").rglob("03-01-05-*.wav"))
     touch(tmp_path, "folders/angry/1.wav")
     (tmp_path / "folders/angry/1.wav").write_bytes(source.read_bytes())
     recipe = msgspec.structs.replace(tiny_recipe(), cross_corpora=("folders",))
-    material = gather(recipe, tmp_path, cache=tmp_path / "cache", jobs=1)
+    material = load_dataset(recipe, tmp_path, cache=tmp_path / "cache", jobs=1)
     assert [clip.emotion for clip in material.cross["folders"].clips] == ["angry"]
     assert load_recipe("default").cross_corpora == ("emodb",)
 

@@ -1,11 +1,10 @@
-"""The last stretch of training: whom it hears, and by which settings."""
+"""The refit stage of training: whom it hears, and by which settings."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import msgspec
-import pytest
 
 from tests.training.recipes import tiny_recipe
 from training import dataset as material
@@ -18,23 +17,27 @@ from training.recipe import (
     Reverb,
     Sounds,
     Teaching,
-    listened_speeds,
-    rejoined,
-    stretch,
+    embedded_speeds,
+    refit_recipe,
+    with_validation_speakers,
 )
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
 
 def test_everybody_but_the_test_speakers_is_trained_on() -> None:
     split = Split(train=("a/1", "b/1"), validation=("a/2",), test=("a/3", "b/3"))
-    assert rejoined(split) == Split(train=("a/1", "b/1", "a/2"), validation=(), test=("a/3", "b/3"))
+    assert with_validation_speakers(split) == Split(
+        train=("a/1", "b/1", "a/2"), validation=(), test=("a/3", "b/3")
+    )
 
 
 def test_what_it_does_not_name_stays_as_it_was() -> None:
     recipe = msgspec.structs.replace(tiny_recipe(), refit=Refit(steps=7, peak_rate=0.5))
-    found = stretch(recipe)
+    found = refit_recipe(recipe)
     assert found.refit is None
     assert found.optimiser == msgspec.structs.replace(recipe.optimiser, steps=7, peak_rate=0.5)
     same = msgspec.structs.replace(found, optimiser=recipe.optimiser, refit=recipe.refit)
@@ -44,7 +47,7 @@ def test_what_it_does_not_name_stays_as_it_was() -> None:
 def test_it_may_hear_other_rooms_and_sounds() -> None:
     quiet, sounds = Augmentation(reverb=Reverb(probability=0.1)), Sounds(share=0.5, as_noise=0.0)
     refit = Refit(steps=7, peak_rate=0.5, augmentation=quiet, sounds=sounds)
-    found = stretch(msgspec.structs.replace(tiny_recipe(), refit=refit))
+    found = refit_recipe(msgspec.structs.replace(tiny_recipe(), refit=refit))
     assert (found.augmentation, found.sounds) == (quiet, sounds)
 
 
@@ -53,23 +56,22 @@ def test_its_teacher_may_give_hints() -> None:
     hinting = msgspec.structs.replace(plain, hints=Hints())
     refit = Refit(steps=7, peak_rate=0.5, teaching=hinting)
     recipe = msgspec.structs.replace(tiny_recipe(), teaching=plain, refit=refit)
-    assert stretch(recipe).teaching == hinting
-    assert listened_speeds(recipe) == recipe.preparation.speeds
-    assert listened_speeds(msgspec.structs.replace(recipe, refit=None)) == (1.0,)
+    assert refit_recipe(recipe).teaching == hinting
+    assert embedded_speeds(recipe) == recipe.preparation.speeds
+    assert embedded_speeds(msgspec.structs.replace(recipe, refit=None)) == (1.0,)
     early = msgspec.structs.replace(recipe, teaching=hinting, refit=None)
-    assert listened_speeds(early) == recipe.preparation.speeds
+    assert embedded_speeds(early) == recipe.preparation.speeds
 
 
 def test_sounds_are_gathered_for_it_alone(
     synthetic_corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("joblib")
-    monkeypatch.setattr(material, "training_sounds", lambda *_: ["rain"])
+    monkeypatch.setattr(material, "load_training_sounds", lambda *_: ["rain"])
     recipe = tiny_recipe()
     sounds = Sounds(share=0.5, as_noise=0.0)
     alone = msgspec.structs.replace(recipe, refit=Refit(steps=1, peak_rate=1.0, sounds=sounds))
     heard = [
-        material.gather(one, synthetic_corpora, cache=tmp_path, jobs=1).sounds
+        material.load_dataset(one, synthetic_corpora, cache=tmp_path, jobs=1).sounds
         for one in (recipe, alone)
     ]
     assert heard == [[], ["rain"]]
@@ -82,13 +84,13 @@ def test_who_teaches_is_the_same_in_it_as_before() -> None:
 
     def teachers(options: dict[str, object]) -> list[str | None]:
         found = changed(recipe, options)
-        both = (found.teaching, stretch(found).teaching)
+        both = (found.teaching, refit_recipe(found).teaching)
         return [lesson.teacher if lesson is not None else None for lesson in both]
 
     assert teachers({}) == ["nobody/tiny", "nobody/tiny"]
     assert teachers({"teacher": "somebody/large"}) == ["somebody/large", "somebody/large"]
     assert teachers({"no_teacher": True}) == [None, None]
-    other = stretch(changed(recipe, {"teacher": "somebody/large"})).teaching
+    other = refit_recipe(changed(recipe, {"teacher": "somebody/large"})).teaching
     assert other is not None
     assert other.hints == Hints()
     assert other.licence == "not stated"

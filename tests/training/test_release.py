@@ -55,7 +55,7 @@ def release(home: Path, corpora: Path, *, cache: Path) -> None:
 def test_the_model_loads_and_recognises_voices_it_never_heard(released: Path) -> None:
     classifier = Classifier.load(released / "serd" / "model" / "data" / "tiny.tflite")
     assert classifier.info.corpora[0].name == "RAVDESS (speech)"
-    # The validation speaker too: the last stretch heard everybody but the test speakers.
+    # The validation speaker too: the refit stage heard everybody but the test speakers.
     assert classifier.info.corpora[0].speakers == 4
     assert classifier.info.evaluation["ravdess"]["speakers"] == 2
     angry = classifier.classify(voice("05", 20, 1), RATE)
@@ -131,7 +131,7 @@ def test_a_run_without_its_last_stretch_is_not_measured(
     assert "serd-train refit" in said
     assert "Traceback" not in said
     calibrated = (tmp_path / "run" / "calibration.json").read_bytes()
-    # Quantised again, it is still the last stretch's network, which heard all four.
+    # Quantised again, it is still the refitted network, which heard all four.
     info = Classifier.load(tmp_path / "run" / "model.tflite").info
     assert info.corpora[0].speakers == 4
     assert info.temperature == json.loads(calibrated)["temperature"]

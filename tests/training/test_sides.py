@@ -12,9 +12,9 @@ from tests.training.recipes import tiny_recipe
 from training import dataset as materials
 from training import run as runs
 from training import train
-from training.batches import measure_features, plain_features
+from training.batches import clean_features, measure_features
 from training.evaluate import classification as evaluate
-from training.evaluate.predictions import listen as heard_by
+from training.evaluate.predictions import predict
 from training.packing import provenance
 from training.quantise import representative_clips
 
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     from tests.models import Network
     from training.corpora import Clip
+    from training.corpora.ordinary import Recording
     from training.evaluate.classification import Answer
-    from training.evaluate.predictions import Ask, Heard
+    from training.evaluate.predictions import Predictions
     from training.prepare import Prepared
     from training.recipe import Recipe
 
@@ -44,12 +45,12 @@ def recipe(request: pytest.FixtureRequest) -> Recipe:
 
 
 @pytest.fixture
-def material(recipe: Recipe, synthetic_corpora: Path, tmp_path: Path) -> materials.Material:
-    return materials.gather(recipe, synthetic_corpora, cache=tmp_path / "cache", jobs=1)
+def material(recipe: Recipe, synthetic_corpora: Path, tmp_path: Path) -> materials.Dataset:
+    return materials.load_dataset(recipe, synthetic_corpora, cache=tmp_path / "cache", jobs=1)
 
 
 def test_representative_clips_are_training_clips_of_every_corpus(
-    material: materials.Material,
+    material: materials.Dataset,
 ) -> None:
     training = material.side("train")
     chosen = representative_clips(training, 24)
@@ -60,7 +61,7 @@ def test_representative_clips_are_training_clips_of_every_corpus(
 
 def test_each_step_of_a_run_hears_only_the_side_that_it_may(
     recipe: Recipe,
-    material: materials.Material,
+    material: materials.Dataset,
     tmp_path: Path,
     network: Network,
     monkeypatch: pytest.MonkeyPatch,
@@ -85,9 +86,11 @@ def test_each_step_of_a_run_hears_only_the_side_that_it_may(
         heard.append({clip.voice for clip in clips})
         return real(model, clips)
 
-    def hear(model: Path, clips: Sequence[Clip], asked: Sequence[Ask], **_: object) -> Heard:
+    def hear(
+        model: Path, clips: Sequence[Clip], asked: Sequence[Recording], **_: object
+    ) -> Predictions:
         heard.append({clip.voice for clip in clips})
-        return heard_by(model, clips, asked)
+        return predict(model, clips, asked)
 
     trained_on: set[str] = set()
     watched: set[str] = set()
@@ -117,11 +120,11 @@ def test_each_step_of_a_run_hears_only_the_side_that_it_may(
     monkeypatch.setattr(train, "Trainer", Trained)
     monkeypatch.setattr(runs, "convert", convert)
     monkeypatch.setattr(runs, "classify_clips", classify)
-    monkeypatch.setattr(runs, "listen", hear)
+    monkeypatch.setattr(runs, "predict", hear)
     monkeypatch.setattr(runs.Run, "_float_figures", lambda *_: {})
     run.quantise(material)
     assert heard == [set(material.split.validation)]
-    of_training = {one.tobytes() for one in plain_features(material.side("train"), run.features())}
+    of_training = {one.tobytes() for one in clean_features(material.side("train"), run.features())}
     assert len(seen["examples"]) == 20
     assert {one.tobytes() for one in seen["examples"]} <= of_training
 
@@ -131,7 +134,7 @@ def test_each_step_of_a_run_hears_only_the_side_that_it_may(
     assert watched == set()
     assert heard[1:] == []
     assert (run.folder / "calibration.json").read_bytes() == calibrated
-    of_all = plain_features(material.rejoined().side("train"), run.features())
+    of_all = clean_features(material.with_validation_speakers().side("train"), run.features())
     assert {one.tobytes() for one in seen["examples"]} <= {one.tobytes() for one in of_all}
 
     result = run.evaluate(material)

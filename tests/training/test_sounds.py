@@ -9,7 +9,7 @@ import soundfile
 
 from serd.model.metadata import FeatureParameters
 from tests.training.test_batches import prepared
-from training.augment import excerpt, noise_field, record_over, training_sounds
+from training.augment import excerpt, load_training_sounds, recorded_noise, replace_with_recordings
 from training.batches import Batches, measure_features
 from training.corpora.esc10 import TEST_FOLDS, TRAINING_FOLDS
 from training.recipe import Sounds, load_recipe
@@ -35,7 +35,7 @@ def test_training_hears_its_own_folds_and_no_other(tmp_path: Path) -> None:
         noise = np.random.default_rng(fold).normal(0, 0.1, 16_000 * fold).astype(np.float32)
         soundfile.write(folder / f"{fold}-100{fold}-A.wav", noise, 16_000)
     assert not set(TRAINING_FOLDS) & set(TEST_FOLDS)
-    heard = training_sounds(tmp_path, FeatureParameters())
+    heard = load_training_sounds(tmp_path, FeatureParameters())
     assert [round(len(sound) * 256 / 16_000) for sound in heard] == list(TRAINING_FOLDS)
 
 
@@ -53,7 +53,7 @@ def test_an_excerpt_is_a_loud_piece_of_one_sound() -> None:
 
 def test_a_short_sound_goes_round_to_fill_the_window() -> None:
     ramp = np.arange(50, dtype=np.float32)[:, None] * np.ones(BANDS, dtype=np.float32)
-    field = noise_field([ramp], 188, np.random.default_rng(0))
+    field = recorded_noise([ramp], 188, np.random.default_rng(0))
     assert field.shape == (188, BANDS)
     np.testing.assert_array_equal(np.diff(field[:, 0]) % 50, 1.0)
 
@@ -62,7 +62,7 @@ def test_a_recording_takes_the_place_of_noise_at_the_same_power() -> None:
     noise = np.ones((20, 188, BANDS), dtype=np.float32)
     noise[3] = 0.0  # a clip without noise stays without
     before = noise.sum(axis=(1, 2))
-    record_over(noise, sounds(), 0.5, np.random.default_rng(1))
+    replace_with_recordings(noise, sounds(), 0.5, np.random.default_rng(1))
     np.testing.assert_allclose(noise.sum(axis=(1, 2)), before, rtol=1e-4)
     recorded = [clip for clip in noise if (clip == 0).any() and clip.any()]
     assert 4 <= len(recorded) <= 15
@@ -83,9 +83,9 @@ def test_of_a_sound_alone_every_class_is_equally_right(share: float) -> None:
         batch = batches.batch(step)
         even = np.isclose(batch.targets, 1.0 / 8.0).all(axis=1)
         assert (batch.targets[~even].max(axis=1) == 1.0).all()
-        assert not batch.taught[even].any()
-        assert batch.taught[~even].any(axis=1).all()
-        assert batch.heard[even].all()
+        assert not batch.soft_targets[even].any()
+        assert batch.soft_targets[~even].any(axis=1).all()
+        assert batch.mask[even].all()
         alone += int(even.sum())
     assert alone == 0 if share == 0.0 else 50 <= alone <= 110
 

@@ -11,7 +11,7 @@ from serd.audio.file import read_mono16k
 from serd.errors import UsageError
 from serd.model.interpreter import Interpreter
 from serd.model.mfcc import MfccFrontEnd
-from training.network import mixed, recalled, start_model, start_weights
+from training.network import interpolated, load_start_model, own_soft_targets, start_weights
 from training.recipe import Network
 
 pytest.importorskip("tensorflow")
@@ -22,10 +22,10 @@ SAMPLE = Path(__file__).parents[2] / "serd" / "audio" / "data" / "sample.ogg"
 
 def test_the_float_network_says_what_the_packed_one_says() -> None:
     from training.network import build_network
-    from training.train import predict, set_up_tensorflow
+    from training.train import logits_of, set_up_tensorflow
 
     set_up_tensorflow(seed=1, threads=1)
-    model = start_model("default-1.4")
+    model = load_start_model("default-1.4")
     samples = read_mono16k(SAMPLE)
     front_end = MfccFrontEnd(model.info.features)
     pieces = [samples[first : first + 48_000] for first in range(0, len(samples) - 48_000, 16_000)]
@@ -33,7 +33,7 @@ def test_the_float_network_says_what_the_packed_one_says() -> None:
     weights = start_weights(model, Network(), features)
     network = build_network(Network(), model.info.features, len(model.labels))
     network.set_weights(weights)
-    ours = predict(network, features)
+    ours = logits_of(network, features)
     interpreter = Interpreter(model)
     theirs = np.stack([interpreter.run(one) for one in features])
     # What int8 rounds away: a few steps of its output.
@@ -49,7 +49,7 @@ def test_the_float_network_says_what_the_packed_one_says() -> None:
 
 def test_only_right_answers_are_remembered() -> None:
     logits = np.array([[2.0, 0.0, 0.0], [2.0, 0.0, 0.0], [0.0, 0.0, 3.0]], dtype=np.float32)
-    said = recalled(logits, np.array([0, 1, -1]), 1.0)
+    said = own_soft_targets(logits, np.array([0, 1, -1]), 1.0)
     assert said[0].sum() == pytest.approx(1.0)
     assert not said[1].any()
     assert not said[2].any()
@@ -57,5 +57,5 @@ def test_only_right_answers_are_remembered() -> None:
 
 def test_weights_are_mixed_in_the_share_that_is_kept() -> None:
     before, after = [np.zeros(3, np.float32)], [np.ones(3, np.float32)]
-    np.testing.assert_allclose(mixed(before, after, 0.3)[0], 0.7)
-    np.testing.assert_array_equal(mixed(before, after, 0.0)[0], after[0])
+    np.testing.assert_allclose(interpolated(before, after, 0.3)[0], 0.7)
+    np.testing.assert_array_equal(interpolated(before, after, 0.0)[0], after[0])

@@ -34,8 +34,8 @@ def recipe() -> Recipe:
 
 
 @pytest.fixture
-def material(recipe: Recipe, synthetic_corpora: Path, tmp_path: Path) -> materials.Material:
-    return materials.gather(recipe, synthetic_corpora, cache=tmp_path / "cache", jobs=1)
+def material(recipe: Recipe, synthetic_corpora: Path, tmp_path: Path) -> materials.Dataset:
+    return materials.load_dataset(recipe, synthetic_corpora, cache=tmp_path / "cache", jobs=1)
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +78,8 @@ def many() -> list[Prepared]:
 
 def test_groups_are_of_whole_speakers_and_alike() -> None:
     clips = many()
-    dealt = teaching.deal(clips, 4)
-    assert dealt == teaching.deal(clips[::-1], 4)
+    dealt = teaching.speaker_groups(clips, 4)
+    assert dealt == teaching.speaker_groups(clips[::-1], 4)
     sexes = {one.clip.voice: one.clip.sex for one in clips}
     assert set(dealt) == set(sexes)
     for kind in ("ravdess/", "crema_d/"):
@@ -89,7 +89,7 @@ def test_groups_are_of_whole_speakers_and_alike() -> None:
     women = Counter(group for voice, group in dealt.items() if sexes[voice] == "f")
     assert max(women.values()) - min(women.values()) <= 1
     with pytest.raises(UsageError, match="dealt into 21 groups"):
-        teaching.deal(clips, 21)
+        teaching.speaker_groups(clips, 21)
 
 
 def test_no_head_answers_for_a_speaker_that_it_heard(recipe: Recipe) -> None:
@@ -98,7 +98,7 @@ def test_no_head_answers_for_a_speaker_that_it_heard(recipe: Recipe) -> None:
     heard = np.arange(len(clips), dtype=np.float32)[:, np.newaxis]
     asked_for: list[str] = []
 
-    def fit(some: Sequence[Prepared], of: NDArray[np.float32], _: Recipe) -> teaching.Pupil:
+    def fit(some: Sequence[Prepared], of: NDArray[np.float32], _: Recipe) -> teaching.Classify:
         known = {one.clip.voice for one in some}
         assert [clips[int(place)] for place in of[:, 0]] == list(some)
 
@@ -118,7 +118,7 @@ def test_no_head_answers_for_a_speaker_that_it_heard(recipe: Recipe) -> None:
 
 
 def test_nobody_is_taught_who_is_not_trained_on(
-    material: materials.Material, recipe: Recipe, encoder: Path, tmp_path: Path
+    material: materials.Dataset, recipe: Recipe, encoder: Path, tmp_path: Path
 ) -> None:
     cache = tmp_path / "cache"
     run = runs.Run(tmp_path / "run", recipe)
@@ -154,7 +154,7 @@ def test_nobody_is_taught_who_is_not_trained_on(
 
 @pytest.mark.tensorflow
 def test_a_run_with_a_teacher_trains_and_says_so(
-    material: materials.Material, recipe: Recipe, encoder: Path, tmp_path: Path
+    material: materials.Dataset, recipe: Recipe, encoder: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("tensorflow")
     run = runs.Run(tmp_path / "run", recipe)
@@ -171,7 +171,7 @@ def test_a_run_with_a_teacher_trains_and_says_so(
 
 @pytest.mark.tensorflow
 def test_hints_are_of_every_copy_and_teach_besides(
-    material: materials.Material, recipe: Recipe, encoder: Path, tmp_path: Path
+    material: materials.Dataset, recipe: Recipe, encoder: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("tensorflow")
     cache = tmp_path / "cache"
@@ -214,14 +214,14 @@ def test_hints_are_of_every_copy_and_teach_besides(
 
 def test_components_tell_clips_apart_and_copies_alike() -> None:
     pytest.importorskip("torch", reason="needs PyTorch (the extra `teacher`)")
-    from training.teach import components
+    from training.teach import principal_components
 
     random = np.random.default_rng(5)
     # Of forty figures only three are free, one of them loud; a copy is its clip, slightly moved.
     free = random.normal(size=(200, 3)) * (9.0, 2.0, 1.0)
     turn = random.normal(size=(3, 40))
     heard = [(free + shift) @ turn + random.normal(0, 0.01, (200, 40)) for shift in (0.0, 0.1)]
-    found = components([one.astype(np.float32) for one in heard], Hints(components=3))
+    found = principal_components([one.astype(np.float32) for one in heard], Hints(components=3))
     assert found.shape == (200, 2, 3)
     original, copy = found.astype(np.float64).swapaxes(0, 1)
     np.testing.assert_allclose(np.cov(original.T), np.eye(3), atol=0.05)
@@ -233,7 +233,9 @@ def test_components_tell_clips_apart_and_copies_alike() -> None:
     assert np.abs(original @ told - free).std(axis=0).max() < 0.3
     assert np.abs(found).max() <= 4.0
     # There are no more than the figures allow.
-    few = components([one[:, :2].astype(np.float32) for one in heard], Hints(components=64))
+    few = principal_components(
+        [one[:, :2].astype(np.float32) for one in heard], Hints(components=64)
+    )
     assert few.shape == (200, 2, 2)
 
 

@@ -1,8 +1,8 @@
-"""Published small systems, rebuilt to stand beside serd's own network.
+"""Published small systems, rebuilt for comparison with serd's own network.
 
-One module for each system, each built as its author described it, mistakes included
-(:mod:`training.baselines.system` says what a system is); ``serd-train baselines`` trains them all,
-once as their authors did, with speakers on both sides, and once on speakers never heard.
+Each is built as its author described it, mistakes included (:mod:`training.baselines.system` says
+what a system is). ``serd-train baselines`` trains them all: once as their authors did, with
+speakers on both sides, and once on speakers never heard.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from training.baselines.ciutacu import Cnn1dMfcc, LstmMfcc, MlpMfcc
 from training.baselines.hoopes import Ann, Cnn1dAugmented, Cnn2d, Majority, Transfer, Tree
-from training.baselines.serd_network import Own
+from training.baselines.serd_network import SerdNetwork
 from training.baselines.tutorials import Dense7, Mlp3
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _ALL: tuple[Baseline, ...] = (
     LstmMfcc(),
     Mlp3(),
     Dense7(),
-    Own(),
+    SerdNetwork(),
 )
 
 SYSTEMS: Mapping[str, Baseline] = {system.name: system for system in _ALL}

@@ -70,7 +70,7 @@ def _extract_some(
         entry.parent.mkdir(parents=True, exist_ok=True)
         try:
             with warnings.catch_warnings():
-                # A silent clip has no tuning to estimate; that is no news here.
+                # librosa warns that a silent clip has no tuning to estimate.
                 warnings.simplefilter("ignore")
                 found = extract(path)
         except (OSError, RuntimeError, EOFError) as error:

@@ -1,4 +1,8 @@
-"""What Hoopes's systems share: author, split, and one spectrogram for each clip."""
+"""Hoopes's systems (2024): from always guessing one class to convolutions with four altered copies.
+
+They share one spectrogram for each clip and one mistake in it, and all but two of them keep the
+epoch that was best on the test clips.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from training.baselines.features import (
-    BANDS,
-    FRAMES,
     PITCHES,
     features,
     root_mel,
     shifted_root_mels,
 )
-from training.baselines.system import About, Baseline, Fitted, fit_network
+from training.baselines.system import About, Baseline, Fitted, KerasBaseline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,15 +27,14 @@ if TYPE_CHECKING:
     from training.baselines.system import Labels, Numbers, Source
     from training.corpora import Clip
 
-WRONG_RATE = (
-    "The mel bands are laid out for 44.1 kHz though the sound has 22.05 kHz. The 20 % that test"
-    " are watched in training too, and the epoch that is best on them is kept."
+_WRONG_RATE = (
+    "The mel bands are laid out for 44.1 kHz though the audio has 22.05 kHz. The 20 % test clips"
+    " also serve as validation clips, and the epoch that is best on them is kept."
 )
-UNSAID_SPLIT = "No third part of the clips is told of, so the test clips are the watched ones."
+_SPLIT_NOT_STATED = "No third part of the clips is mentioned, so the test clips validate, too."
 
 
-def _hoopes(**facts: Any) -> About:
-    """Facts about one of Hoopes's systems."""
+def _about(**facts: Any) -> About:
     shared: dict[str, Any] = {"author": "Hoopes", "year": 2024, "seed": 1, "test_share": 0.2}
     return About(**(shared | facts))
 
@@ -43,23 +44,19 @@ def spectrograms(clips: Sequence[Clip], source: Source) -> Numbers:
     return features(root_mel, clips, source)
 
 
-# Always the class that training has most of: what knowing nothing is worth.
-
-
 @dataclass(frozen=True)
 class Majority(Baseline):
-    """Hears nothing."""
+    """Always the most frequent class of the training clips: chance level."""
 
     name: ClassVar[str] = "majority"
-    about: ClassVar[About] = _hoopes(
+    about: ClassVar[About] = _about(
         features="none",
         network="always one class",
         published=0.133,
-        mistakes="",
         ours="One of the most frequent classes of the training clips.",
         guess=(
-            "13.3 % is the share of a full class in all 1440 clips. A class that chance gives to"
-            " training more often is for that reason rarer in the test."
+            "13.3 % is the share of a full class in all 1440 clips. A class that happens to be more"
+            " frequent in training is for that reason rarer in the test."
         ),
     )
 
@@ -68,232 +65,184 @@ class Majority(Baseline):
         del source
         return np.zeros((len(clips), 0), np.float32)
 
-    def fit(self, x: Numbers, y: Labels, *, watched: tuple[Numbers, Labels], seed: int) -> Fitted:
-        """Count."""
-        del x, watched, seed
+    def fit(
+        self, x: Numbers, y: Labels, *, validation: tuple[Numbers, Labels], seed: int
+    ) -> Fitted:
+        """Count the classes."""
+        del x, validation, seed
         most = int(np.bincount(y).argmax())
         return Fitted(predict=lambda some: np.full(len(some), most, np.int64))
 
 
-# Hoopes's decision tree on a flattened spectrogram, with scikit-learn's defaults.
-
-
 @dataclass(frozen=True)
 class Tree(Baseline):
-    """18,816 numbers and no idea that some of them are neighbours."""
+    """A decision tree on the 18,816 values of a spectrogram, with scikit-learn's defaults."""
 
     name: ClassVar[str] = "tree"
-    about: ClassVar[About] = _hoopes(
+    about: ClassVar[About] = _about(
         features="root mel spectrogram, 128 x 147, flat",
         network="decision tree",
         published=0.306,
-        mistakes="The mel bands are laid out for 44.1 kHz though the sound has 22.05 kHz.",
+        mistakes="The mel bands are laid out for 44.1 kHz though the audio has 22.05 kHz.",
     )
 
     def prepare(self, clips: Sequence[Clip], source: Source) -> Numbers:
         """Spectrograms, ``[clips, 18816]``."""
         return spectrograms(clips, source).reshape(len(clips), -1)
 
-    def fit(self, x: Numbers, y: Labels, *, watched: tuple[Numbers, Labels], seed: int) -> Fitted:
+    def fit(
+        self, x: Numbers, y: Labels, *, validation: tuple[Numbers, Labels], seed: int
+    ) -> Fitted:
         """Grow it until every leaf is pure."""
         from sklearn.tree import DecisionTreeClassifier
 
-        del watched
+        del validation
         tree = DecisionTreeClassifier(random_state=seed).fit(x, y)
         return Fitted(predict=tree.predict)
 
 
-# Hoopes's plain network on a flattened spectrogram: dense layers of 128, 64 and 32.
-
-
 @dataclass(frozen=True)
-class Ann(Baseline):
-    """2.42 million weights, nearly all of them in the first layer."""
+class Ann(KerasBaseline):
+    """Dense layers on a flattened spectrogram: 2.42 million weights, nearly all in the first."""
 
     epochs: int = 25
 
     name: ClassVar[str] = "ann"
-    about: ClassVar[About] = _hoopes(
+    about: ClassVar[About] = _about(
         features="root mel spectrogram, 128 x 147, flat",
         network="dense 128, 64, 32; 2.42 M weights",
         published=0.45,
-        mistakes=WRONG_RATE,
-        ours=UNSAID_SPLIT,
+        mistakes=_WRONG_RATE,
+        ours=_SPLIT_NOT_STATED,
         guess=(
-            "Here the loss is lowest after a few epochs, while the accuracy goes on rising for many"
+            "Here the loss is lowest after a few epochs, while the accuracy keeps rising for many"
             " more; a network kept a little later, or an accuracy quoted from a later epoch, would"
             " explain it."
         ),
     )
     chooses: ClassVar[bool] = True
+    optimiser: ClassVar[str] = "rmsprop"
 
     def prepare(self, clips: Sequence[Clip], source: Source) -> Numbers:
         """Spectrograms, ``[clips, 18816]``."""
         return spectrograms(clips, source).reshape(len(clips), -1)
 
-    def build(self, inputs: int) -> Any:
-        """The untrained network."""
-        import keras
+    def hidden(self) -> list[Any]:
+        """The layers between input and soft-max."""
+        from keras import layers
 
-        layers = keras.layers
-        hidden = [layers.Dense(width, activation="relu") for width in (128, 64, 32)]
-        return keras.Sequential(
-            [layers.Input((inputs,)), *hidden, layers.Dense(8, activation="softmax")]
-        )
-
-    def fit(self, x: Numbers, y: Labels, *, watched: tuple[Numbers, Labels], seed: int) -> Fitted:
-        """RMSprop; the epoch with the lowest watched loss is kept."""
-        return fit_network(
-            lambda: self.build(x.shape[1]),
-            x,
-            y,
-            watched=watched,
-            seed=seed,
-            epochs=self.epochs,
-            batch=32,
-            optimiser="rmsprop",
-            keep_best=True,
-        )
-
-
-# Hoopes's image network: five convolutions on the spectrogram.
-#
-# 3 x 3 without padding, four of them with a 2 x 2 max-pool behind: so it has the 1.02 million
-# weights that its author states.
+        return [layers.Dense(width, activation="relu") for width in (128, 64, 32)]
 
 
 @dataclass(frozen=True)
-class Cnn2d(Baseline):
-    """A spectrogram is a picture."""
+class Cnn2d(KerasBaseline):
+    """Five convolutions on the spectrogram as an image.
+
+    3 x 3 without padding, four of them followed by a 2 x 2 max-pool: so it has the 1.02 million
+    weights that its author states.
+    """
 
     epochs: int = 25
     precision: str = "mixed_bfloat16"
 
     name: ClassVar[str] = "cnn2d"
-    about: ClassVar[About] = _hoopes(
+    about: ClassVar[About] = _about(
         features="root mel spectrogram, 128 x 147",
         network="Conv2D 32, 64, 128, 256, 256; 1.02 M weights",
         published=0.42,
         published_note="42 % in the report; 53-57 % validation accuracy in the last epochs",
-        mistakes=WRONG_RATE + " The report's score swaps truth and prediction.",
+        mistakes=_WRONG_RATE + " The report's score swaps truth and prediction.",
         guess=(
             "Which epoch has the lowest loss is chance; and the report's score was computed with"
             " truth and prediction swapped, which leaves the accuracy alone but not other scores."
         ),
-        ours=UNSAID_SPLIT + " ReLU. Multiplied in bfloat16, which halves the time.",
+        ours=_SPLIT_NOT_STATED + " ReLU. Multiplied in bfloat16, which halves the time.",
     )
     chooses: ClassVar[bool] = True
     slow: ClassVar[bool] = True
+    optimiser: ClassVar[str] = "rmsprop"
 
     def prepare(self, clips: Sequence[Clip], source: Source) -> Numbers:
         """Spectrograms, ``[clips, 128, 147, 1]``."""
         return spectrograms(clips, source)[..., np.newaxis]
 
-    def build(self) -> Any:
-        """The untrained network."""
-        import keras
+    def hidden(self) -> list[Any]:
+        """The layers between input and soft-max."""
+        from keras import layers
 
-        layers = keras.layers
-        stack: list[Any] = [layers.Input((BANDS, FRAMES, 1))]
+        stack: list[Any] = []
         for width in (32, 64, 128, 256):
             stack += [layers.Conv2D(width, 3, activation="relu"), layers.MaxPooling2D(2)]
-        stack += [
-            layers.Conv2D(256, 3, activation="relu"),
-            layers.Flatten(),
-            layers.Dense(8, activation="softmax", dtype="float32"),
-        ]
-        return keras.Sequential(stack)
-
-    def fit(self, x: Numbers, y: Labels, *, watched: tuple[Numbers, Labels], seed: int) -> Fitted:
-        """RMSprop; the epoch with the lowest watched loss is kept."""
-        return fit_network(
-            self.build,
-            x,
-            y,
-            watched=watched,
-            seed=seed,
-            epochs=self.epochs,
-            batch=32,
-            optimiser="rmsprop",
-            keep_best=True,
-            precision=self.precision,
-        )
-
-
-# Hoopes's best: convolutions over the frequency rows of a spectrogram, four copies of each clip.
-#
-# A row of the spectrogram is a frequency with 147 moments as its channels; the convolution moves
-# over frequencies. Without padding the network has the 1.15 million weights that its author states.
-# Copies are made of training clips only, so nothing leaks.
+        return [*stack, layers.Conv2D(256, 3, activation="relu"), layers.Flatten()]
 
 
 @dataclass(frozen=True)
-class Cnn1dAugmented(Baseline):
-    """Five times as much to learn from, four fifths of it made up."""
+class Cnn1dAugmented(KerasBaseline):
+    """Hoopes's best: convolutions over the frequency rows of a spectrogram, four copies of a clip.
+
+    A row of the spectrogram is a frequency with 147 frames as its channels; the convolution moves
+    over frequencies. Without padding the network has the 1.15 million weights that its author
+    states. Only training clips are copied, so nothing leaks.
+    """
 
     epochs: int = 25
     precision: str = "mixed_bfloat16"
 
     name: ClassVar[str] = "cnn1d-augmented"
-    about: ClassVar[About] = _hoopes(
+    about: ClassVar[About] = _about(
         features="root mel spectrogram, 128 x 147; four altered copies of training clips",
         network="Conv1D over frequency 512, 256, 128, 64, dense 512; 1.15 M weights",
         published=0.51,
         published_note="51 % in the report; 55.6 % validation accuracy in the last epoch",
-        mistakes=WRONG_RATE,
+        mistakes=_WRONG_RATE,
         guess=(
             "What a mask puts in (zeros here), which copies are masked, and whether the shift came"
             " before the clip was cut, we had to choose."
         ),
         ours=(
-            UNSAID_SPLIT
+            _SPLIT_NOT_STATED
             + " The copies are shifted by 0, 1, 2 and 3 half-tones, and the shifted ones masked."
             " Masks put zeros. Multiplied in bfloat16."
         ),
     )
     chooses: ClassVar[bool] = True
     slow: ClassVar[bool] = True
+    optimiser: ClassVar[str] = "rmsprop"
 
     def prepare(self, clips: Sequence[Clip], source: Source) -> Numbers:
         """Spectrograms of the clip and of its shifted copies, ``[clips, 4, 128, 147]``."""
         return features(shifted_root_mels, clips, source)
 
-    def build(self) -> Any:
-        """The untrained network."""
-        import keras
+    def hidden(self) -> list[Any]:
+        """The layers between input and soft-max."""
+        from keras import layers
 
-        layers = keras.layers
-        stack: list[Any] = [layers.Input((BANDS, FRAMES))]
+        stack: list[Any] = []
         for width in (512, 256, 128):
             stack += [
                 layers.Conv1D(width, 3, activation="relu"),
                 layers.BatchNormalization(),
                 layers.MaxPooling1D(2),
             ]
-        stack += [
+        return [
+            *stack,
             layers.Dropout(0.2),
             layers.Conv1D(64, 3, activation="relu"),
             layers.Flatten(),
             layers.Dropout(0.2),
             layers.Dense(512, activation="relu"),
             layers.BatchNormalization(),
-            layers.Dense(8, activation="softmax", dtype="float32"),
         ]
-        return keras.Sequential(stack)
 
-    def fit(self, x: Numbers, y: Labels, *, watched: tuple[Numbers, Labels], seed: int) -> Fitted:
-        """RMSprop on the clips and their copies; the best watched epoch is kept."""
-        fitted = fit_network(
-            self.build,
+    def fit(
+        self, x: Numbers, y: Labels, *, validation: tuple[Numbers, Labels], seed: int
+    ) -> Fitted:
+        """On the clips and their copies."""
+        fitted = super().fit(
             augmented(x, np.random.default_rng(seed)),
             np.tile(y, 1 + len(PITCHES)),
-            watched=(watched[0][:, 0], watched[1]),
+            validation=(validation[0][:, 0], validation[1]),
             seed=seed,
-            epochs=self.epochs,
-            batch=32,
-            optimiser="rmsprop",
-            keep_best=True,
-            precision=self.precision,
         )
         return Fitted(predict=lambda some: fitted.predict(some[:, 0]), curves=fitted.curves)
 
@@ -330,17 +279,16 @@ def mask(spectrogram: NDArray[np.float32], random: np.random.Generator) -> None:
         spectrogram[first : first + width] = 0.0
 
 
-# Hoopes's transfer learning, which never ran: a frozen audio embedding with a soft-max on top.
-#
-# The author took OpenL3's 512 numbers and ran out of memory. Here the embedding comes from the
-# encoder of Whisper-base (Radford and others, 2022; MIT licence), which this project has at hand
-# because it teaches the shipped model: mean and standard deviation over time of hidden layers 2 to
-# 6, 5120 numbers (:mod:`training.teacher`). It heard 680,000 hours of speech, OpenL3 heard videos.
-
-
 @dataclass(frozen=True)
-class Transfer(Baseline):
-    """20.6 million frozen weights, and 41 thousand that learn."""
+class Transfer(KerasBaseline):
+    """Transfer learning that never ran: a soft-max on a frozen audio embedding.
+
+    The author took OpenL3's 512 values and ran out of memory. Here the embedding comes from the
+    encoder of Whisper-base (Radford and others, 2022; MIT licence), which this project uses as the
+    teacher of the shipped model: mean and standard deviation over time of hidden layers 2 to 6,
+    5120 values (:mod:`training.teacher`). It was trained on 680,000 hours of speech, OpenL3 on
+    videos. 20.6 million weights are frozen, 41 thousand are trained.
+    """
 
     epochs: int = 25
     teacher: str = "openai/whisper-base"
@@ -348,10 +296,9 @@ class Transfer(Baseline):
     longest_s: float = 4.0
 
     name: ClassVar[str] = "transfer"
-    about: ClassVar[About] = _hoopes(
+    about: ClassVar[About] = _about(
         features="embedding of the frozen encoder of Whisper-base (MIT licence)",
         network="soft-max",
-        published=None,
         published_note="never ran: out of memory",
         mistakes="The 20 % that test choose the epoch too.",
         ours=(
@@ -360,9 +307,10 @@ class Transfer(Baseline):
         ),
     )
     chooses: ClassVar[bool] = True
+    optimiser: ClassVar[str] = "rmsprop"
 
     def prepare(self, clips: Sequence[Clip], source: Source) -> Numbers:
-        """What the encoder hears, ``[clips, 5120]``."""
+        """The encoder's embeddings, ``[clips, 5120]``."""
         from training.teacher import Teacher, find_teacher
 
         done = 0
@@ -370,34 +318,23 @@ class Transfer(Baseline):
         def step(count: int) -> None:
             nonlocal done
             done += count
-            source.progress("listen", done, len(clips))
+            source.progress("embeddings", done, len(clips))
 
         teacher = Teacher(find_teacher(self.teacher, source.teacher), self.layers)
-        return teacher.listen(
+        return teacher.embed(
             clips, longest_s=self.longest_s, cache=source.cache, jobs=source.jobs, progress=step
         )
 
-    def fit(self, x: Numbers, y: Labels, *, watched: tuple[Numbers, Labels], seed: int) -> Fitted:
-        """RMSprop; the epoch with the lowest watched loss is kept."""
+    def hidden(self) -> list[Any]:
+        """No layers: the soft-max follows the input."""
+        return []
+
+    def fit(
+        self, x: Numbers, y: Labels, *, validation: tuple[Numbers, Labels], seed: int
+    ) -> Fitted:
+        """On embeddings scaled by the training clips."""
         mean, sd = x.mean(axis=0), x.std(axis=0) + 1e-6
-
-        def build() -> Any:
-            import keras
-
-            layers = keras.layers
-            return keras.Sequential(
-                [layers.Input((x.shape[1],)), layers.Dense(8, activation="softmax")]
-            )
-
-        fitted = fit_network(
-            build,
-            (x - mean) / sd,
-            y,
-            watched=((watched[0] - mean) / sd, watched[1]),
-            seed=seed,
-            epochs=self.epochs,
-            batch=32,
-            optimiser="rmsprop",
-            keep_best=True,
+        fitted = super().fit(
+            (x - mean) / sd, y, validation=((validation[0] - mean) / sd, validation[1]), seed=seed
         )
         return Fitted(predict=lambda some: fitted.predict((some - mean) / sd), curves=fitted.curves)

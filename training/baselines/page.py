@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from training.baselines import SYSTEMS
+from training.baselines.results import group, mean_and_spread
 from training.baselines.runner import FOLDS
 from training.plots import (
     INK,
@@ -21,13 +21,13 @@ from training.plots import (
     save,
     style,
 )
+from training.report.markdown import table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from training.baselines.results import Figures
-    from training.baselines.runner import Result
+    from training.baselines.results import Figures, Grouped
     from training.baselines.system import About
 
 CLOSE = 0.02
@@ -39,7 +39,7 @@ _HEAD = """\
 Written by `serd-train baselines` from `training/results/baselines.json`; do not edit.
 
 Tutorials and notebooks on speech emotion recognition report 42 to 79 % on RAVDESS. Here their
-systems are built again as their authors described them, mistakes included (a module for each in
+systems are built again as their authors described them, mistakes included (in
 `training/baselines`), and trained twice:
 
 - **random**: on the author's own split. Clips are dealt at random, so every speaker and both
@@ -73,8 +73,6 @@ def write_table(figures: Figures, page: Path) -> list[Path]:
     Returns:
         The files written.
     """
-    from training.baselines.page import draw
-
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(render(figures), encoding="utf-8")
     return [page, *draw(figures, page.parent / "figures")]
@@ -106,24 +104,6 @@ def render(figures: Figures) -> str:
         _measured(figures, grouped),
     ]
     return "\n".join(parts)
-
-
-Grouped = dict[tuple[str, str], list["Result"]]
-"""Results by system and protocol."""
-
-
-def group(figures: Figures) -> Grouped:
-    """Results by system and protocol, in the order of their numbers."""
-    found: Grouped = defaultdict(list)
-    for one in figures.results:
-        found[one.task.system, one.task.protocol].append(one)
-    return dict(found)
-
-
-def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean, and the standard deviation of a sample; None of a single value."""
-    spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return float(np.mean(values)), spread
 
 
 def _names(grouped: Grouped) -> set[str]:
@@ -187,7 +167,7 @@ def _main_table(grouped: Grouped) -> str:
         )
     header = ["system", "author", "published", "random: accuracy", "seeds"]
     header += ["speakers: accuracy", "speakers: UAR", "folds"]
-    return _table(header, rows) + "\n"
+    return table(header, rows) + "\n"
 
 
 def _reading(grouped: Grouped) -> str:
@@ -272,7 +252,7 @@ def _groups(grouped: Grouped) -> str:
             people = [share for one in results for share in one.by_speaker.values()]
             shown = [f"{100 * value:.1f}" for value in (*means, float(np.std(people)))]
             rows.append((f"`{name}`", *shown))
-    return _table(("system", *columns.values(), "SD between speakers"), rows) + "\n"
+    return table(("system", *columns.values(), "SD between speakers"), rows) + "\n"
 
 
 def _measured(figures: Figures, grouped: Grouped) -> str:
@@ -319,11 +299,6 @@ def _pair(values: Sequence[float]) -> str:
         return "not run yet"
     mean, spread = mean_and_spread(values)
     return f"{100 * mean:.1f}" + ("" if spread is None else f" ± {100 * spread:.1f}")
-
-
-def _table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
 _SERD = "serd"

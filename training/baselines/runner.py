@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray  # noqa: TC002 - the type of a struct's field
 
 from serd.errors import UsageError
 from training.baselines import SYSTEMS
+from training.baselines.results import Protocol, Result, Task
 from training.baselines.system import Source, settings_of
 from training.dataset import make_split
 from training.evaluate import metrics
@@ -28,62 +29,15 @@ if TYPE_CHECKING:
     from training.baselines.system import Baseline, Labels, Numbers
     from training.corpora import Corpus
 
-WATCHED_SPEAKERS = 3
+VALIDATION_SPEAKERS = 3
 """Training speakers set aside for a system that chooses its epoch, in speaker-independent folds."""
 FOLDS = 5
-
-Protocol = Literal["random", "speakers"]
-PROTOCOLS: tuple[Protocol, ...] = ("random", "speakers")
-
-
-class Task(msgspec.Struct, frozen=True, kw_only=True, order=True):
-    """One training of one system."""
-
-    system: str
-    protocol: Protocol
-    number: int
-    """Of the seed, from 0, or of the fold, from 1."""
-
-    @property
-    def name(self) -> str:
-        """``cnn2d, random 1`` counts from 1."""
-        return f"{self.system}, {self.protocol} {self.number + (self.protocol == 'random')}"
-
-
-class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a task."""
-
-    task: Task
-    settings: str
-    """Of the system (:func:`training.baselines.system.settings_of`)."""
-    seed: int
-    """Of the split (or the fold's number) and of the network."""
-    accuracy: float
-    uar: float
-    train_accuracy: float
-    clips: dict[str, int]
-    """On each side; copies counted."""
-    leaked: int
-    """Test items that are copies of training clips."""
-    speakers: dict[str, list[str]]
-    """Voices on each side."""
-    labels: list[str]
-    confusion: list[list[int]]
-    by_group: dict[str, float]
-    """Accuracy of women, men, normal and strong intensity, as far as the corpus tells."""
-    by_speaker: dict[str, float]
-    """Accuracy."""
-    variants: dict[str, dict[str, float]]
-    """Accuracy and UAR of the same training asked in another way."""
-    curves: dict[str, list[float]]
-    minutes: float
-    """Of processor time."""
 
 
 def make_tasks(
     names: Sequence[str], protocols: Sequence[Protocol], seeds: int, folds: int = FOLDS
 ) -> list[Task]:
-    """What is to be done, quick systems first; slow ones in turn, so that each has something."""
+    """All trainings, quick systems first; slow ones in turn, so that each has a result early on."""
     numbered = [
         (round_, Task(system=name, protocol=protocol, number=number))
         for name in names
@@ -103,10 +57,10 @@ def make_tasks(
 
 
 def check_names(names: Iterable[str]) -> list[str]:
-    """The systems of these names, in the order of the table; all if there are none.
+    """The systems of these names, in the order of the table; all if no name is given.
 
     Raises:
-        UsageError: There is none of such a name.
+        UsageError: A name is unknown.
     """
     wanted = list(names) or list(SYSTEMS)
     for name in wanted:
@@ -116,7 +70,7 @@ def check_names(names: Iterable[str]) -> list[str]:
 
 
 def corpus_of(system: Baseline, corpus: Corpus) -> Corpus:
-    """The corpus with the classes that the system tells apart."""
+    """The corpus with the classes that the system distinguishes."""
     clips = tuple(clip for clip in corpus.clips if clip.emotion in system.about.emotions)
     return msgspec.structs.replace(corpus, clips=clips)
 
@@ -131,19 +85,19 @@ def run_all(
     known: Sequence[Result] = (),
     jobs: int = 1,
 ) -> list[Result]:
-    """Do what is not done yet.
+    """Train whatever has no result yet.
 
     Args:
-        tasks: What is wanted.
-        corpus: RAVDESS, or what is made in its likeness.
+        tasks: The trainings.
+        corpus: RAVDESS, or a synthetic corpus in its layout.
         source: Of features.
-        folder: Where results are kept.
+        folder: For the results.
         systems: By name.
-        known: Results from elsewhere, which count like those in the folder.
+        known: Further results, which count like those in the folder.
         jobs: Processes.
 
     Returns:
-        Results of all tasks, those found as well, in the order of the tasks.
+        Results of all tasks, in their order.
     """
     from joblib import Parallel, delayed
 
@@ -154,7 +108,7 @@ def run_all(
         quiet = msgspec.structs.replace(source, progress=lambda *_: None, jobs=1)
         for name in dict.fromkeys(task.system for task in missing):
             system = systems[name]
-            # Once, on all cores; the processes then find it in the cache.
+            # Once, on all cores; the worker processes then find it in the cache.
             system.prepare(corpus_of(system, corpus).clips, source)
         count = len(tasks) - len(missing)
         source.progress("baselines", count, len(tasks))
@@ -178,7 +132,7 @@ def kept(folder: Path) -> list[Result]:
 
 
 def run_one(task: Task, system: Baseline, corpus: Corpus, source: Source) -> Result:
-    """Train one system on one split and ask it about the test clips."""
+    """Train one system on one split and test it."""
     corpus = corpus_of(system, corpus)
     emotions = system.about.emotions
     x = system.prepare(corpus.clips, source)
@@ -189,13 +143,16 @@ def run_one(task: Task, system: Baseline, corpus: Corpus, source: Source) -> Res
         sides, seed = speaker_split(system, corpus, y, task.number), task.number
     start = time.process_time()
     fitted = system.fit(
-        x[sides.train], y[sides.train], watched=(x[sides.watched], y[sides.watched]), seed=seed
+        x[sides.train],
+        y[sides.train],
+        validation=(x[sides.validation], y[sides.validation]),
+        seed=seed,
     )
-    said = np.asarray(fitted.predict(x[sides.test]))
+    predicted = np.asarray(fitted.predict(x[sides.test]))
     learned = np.asarray(fitted.predict(x[sides.train])) == y[sides.train]
     spent = (time.process_time() - start) / 60.0
-    named = _names(emotions, y[sides.test]), _names(emotions, said)
-    right = said == y[sides.test]
+    named = _names(emotions, y[sides.test]), _names(emotions, predicted)
+    right = predicted == y[sides.test]
     return Result(
         task=task,
         settings=settings_of(system),
@@ -203,7 +160,7 @@ def run_one(task: Task, system: Baseline, corpus: Corpus, source: Source) -> Res
         accuracy=_round(metrics.accuracy(*named)),
         uar=_round(metrics.uar(*named)),
         train_accuracy=_round(float(learned.mean())),
-        clips={side: len(getattr(sides, side)) for side in ("train", "watched", "test")},
+        clips={side: len(places) for side, places in sides.named().items()},
         leaked=sides.leaked,
         speakers=_voices(corpus, sides),
         labels=list(emotions),
@@ -238,17 +195,19 @@ def _run_one(task: Task, system: Baseline, corpus: Corpus, source: Source, folde
 
 
 def valid(result: Result, systems: Mapping[str, Baseline] = SYSTEMS) -> bool:
-    """Whether a result is of a system as it is now."""
+    """Whether a result belongs to the present settings of its system."""
     system = systems.get(result.task.system)
     return system is not None and settings_of(system) == result.settings
 
 
-def _variant(said: Numbers, truth: Labels, emotions: Sequence[str], name: str) -> dict[str, float]:
+def _variant(
+    predicted: Numbers, truth: Labels, emotions: Sequence[str], name: str
+) -> dict[str, float]:
     asked = np.ones(len(truth), dtype=bool)
     if name == "of three":
-        # Only clips of which one of the three is right.
+        # Only clips of these three classes.
         asked = np.isin(truth, [emotions.index(one) for one in ("happy", "sad", "angry")])
-    pair = _names(emotions, truth[asked]), _names(emotions, np.asarray(said)[asked])
+    pair = _names(emotions, truth[asked]), _names(emotions, np.asarray(predicted)[asked])
     return {"accuracy": _round(metrics.accuracy(*pair)), "uar": _round(metrics.uar(*pair))}
 
 
@@ -258,8 +217,8 @@ def _names(emotions: Sequence[str], places: Any) -> list[str]:
 
 def _voices(corpus: Corpus, sides: Sides) -> dict[str, list[str]]:
     return {
-        side: sorted({corpus.clips[place].voice for place in getattr(sides, side)})
-        for side in ("train", "watched", "test")
+        side: sorted({corpus.clips[place].voice for place in places})
+        for side, places in sides.named().items()
     }
 
 
@@ -275,12 +234,16 @@ def _round(value: float) -> float:
 
 
 class Sides(msgspec.Struct, frozen=True, kw_only=True):
-    """Places of clips in the corpus, for each side; in training a clip may be there twice."""
+    """Indices of clips in the corpus, for each side; in training a clip may occur twice."""
 
     train: NDArray[np.int64]
-    watched: NDArray[np.int64]
+    validation: NDArray[np.int64]
     """Clips by which the epoch is chosen, if the system chooses."""
     test: NDArray[np.int64]
+
+    def named(self) -> dict[str, NDArray[np.int64]]:
+        """The sides by the keys of :class:`~training.baselines.results.Result`."""
+        return {"train": self.train, "watched": self.validation, "test": self.test}
 
     @property
     def leaked(self) -> int:
@@ -291,10 +254,10 @@ class Sides(msgspec.Struct, frozen=True, kw_only=True):
 def random_split(system: Baseline, labels: Labels, number: int) -> Sides:
     """The author's own split: clips at random, speakers and sentences on both sides.
 
-    The clips that test are also those that are watched: none of the authors tells of a third part.
+    The test clips are also the validation clips: none of the authors mentions a third part.
 
     Args:
-        system: Says which share tests, and which clips are there twice before the split.
+        system: Its share of test clips, and the clips that it copies before the split.
         labels: Of all clips.
         number: 0: with the author's seed; 1, 2, ...: with the seeds that follow it.
     """
@@ -303,25 +266,25 @@ def random_split(system: Baseline, labels: Labels, number: int) -> Sides:
     seed = system.about.seed + number
     items = system.items(labels, seed)
     train, test = train_test_split(items, test_size=system.about.test_share, random_state=seed)
-    return Sides(train=train, watched=test, test=test)
+    return Sides(train=train, validation=test, test=test)
 
 
 def speaker_split(system: Baseline, corpus: Corpus, labels: Labels, fold: int) -> Sides:
-    """One of the corpus's kept folds: who tests is heard neither in training nor in choosing.
+    """One of the fixed folds of a corpus: test speakers take no part in training or choosing.
 
-    Whatever a system copies, it copies of training clips only.
+    A system copies training clips only.
 
     Args:
-        system: Says whether it chooses, and which clips it copies.
-        corpus: Whose clips are meant, in this order.
+        system: Whether it chooses an epoch, and the clips that it copies.
+        corpus: The clips, in this order.
         labels: Of all clips.
         fold: 1-based.
     """
-    apart = {corpus.name: WATCHED_SPEAKERS} if system.chooses else {}
+    apart = {corpus.name: VALIDATION_SPEAKERS} if system.chooses else {}
     split = make_split({corpus.name: corpus}, fold=fold, validation=apart)
     voices = np.array([clip.voice for clip in corpus.clips])
-    train, watched, test = (
+    train, validation, test = (
         np.flatnonzero(np.isin(voices, getattr(split, side)))
         for side in ("train", "validation", "test")
     )
-    return Sides(train=train[system.items(labels[train], fold)], watched=watched, test=test)
+    return Sides(train=train[system.items(labels[train], fold)], validation=validation, test=test)

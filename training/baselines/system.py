@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path  # noqa: TC003 - the type of a struct's field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import msgspec
 import numpy as np
@@ -20,14 +22,14 @@ if TYPE_CHECKING:
     from training.corpora import Clip
 
 Numbers: TypeAlias = NDArray[Any]
-"""Features of clips, a row for each; what a row is, the system knows."""
+"""Features of clips, a row for each; the shape of a row depends on the system."""
 Labels: TypeAlias = NDArray[np.int64]
-"""Places in the system's ``emotions``."""
+"""Indices into the system's ``emotions``."""
 Predict: TypeAlias = Callable[[Numbers], Labels]
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
-    """What its author published."""
+    """What the author of a system published, and how it is rebuilt."""
 
     author: str
     year: int
@@ -43,17 +45,17 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     """Of the author's split; where none is known, 1."""
     test_share: float = 0.2
     emotions: tuple[str, ...] = EMOTIONS
-    """The classes that it tells apart; clips of others are left out."""
+    """The classes that it distinguishes; clips of others are left out."""
     mistakes: str = ""
-    """What is wrong with it, and is kept."""
+    """Mistakes of the original that are kept."""
     ours: str = ""
-    """Where the author said nothing, or what we did otherwise."""
+    """What the author did not state, or what we do differently."""
     guess: str = ""
-    """Why we may miss the published figure; nobody knows."""
+    """A possible reason for missing the published figure."""
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """Where features come from and go to."""
+    """Settings for the computation of features."""
 
     cache: Path = CACHE
     jobs: int = 1
@@ -67,140 +69,141 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
 
     predict: Predict
     curves: Mapping[str, Sequence[float]] = {}
-    """For each epoch ``loss``, ``accuracy``, and of the watched clips ``val_loss``,
+    """For each epoch ``loss``, ``accuracy``, and of the validation clips ``val_loss``,
     ``val_accuracy``."""
     variants: Mapping[str, Predict] = {}
-    """Other ways to ask it, whose accuracy is kept beside the main one."""
+    """Other ways to use it, whose accuracy is kept beside the main one."""
 
 
-class Baseline(Protocol):
+_CURVE_POINTS = 100
+"""Most epochs for which curves are kept."""
+
+
+class Baseline(ABC):
     """A published system, as a dataclass whose fields are its settings."""
 
     name: ClassVar[str]
     """Short and unique: ``cnn2d``."""
     about: ClassVar[About]
     chooses: ClassVar[bool] = False
-    """Whether it keeps the epoch that was best on watched clips. They are the test clips in the
-    author's protocol, and other speakers than those of the test in ours."""
+    """Whether it keeps the epoch that was best on validation clips. In the author's protocol they
+    are the test clips, in ours clips of other speakers than those of the test."""
     slow: ClassVar[bool] = False
-    """Whether one training takes minutes: such systems come last."""
+    """Whether one training takes minutes: such systems run last."""
 
     def settings(self) -> dict[str, object]:
-        """What decides its results besides its code."""
+        """What determines its results besides its code."""
         return dict(sorted(vars(self).items()))
 
+    @abstractmethod
     def prepare(self, clips: Sequence[Clip], source: Source) -> Numbers:
-        """Features of clips, in their order, from the cache if they are there.
+        """Features of clips, in their order, cached.
 
         Raises:
             InputError: A clip, or a teacher, cannot be read.
             UsageError: A library is missing.
         """
-        ...
 
     def items(self, labels: Labels, seed: int) -> NDArray[np.int64]:
-        """Which clips make up the data set before it is split; a clip may be there twice."""
+        """Which clips make up the data set before it is split; a clip may occur twice."""
         del seed
         return np.arange(len(labels))
 
-    def fit(self, x: Numbers, y: Labels, *, watched: tuple[Numbers, Labels], seed: int) -> Fitted:
+    @abstractmethod
+    def fit(
+        self, x: Numbers, y: Labels, *, validation: tuple[Numbers, Labels], seed: int
+    ) -> Fitted:
         """Train.
 
         Args:
             x: Features of the training clips.
             y: Their labels.
-            watched: Clips whose loss is watched along the way; used only by one that chooses.
+            validation: Clips that are measured after each epoch; used only if it ``chooses``.
             seed: Of everything random.
         """
-        ...
 
 
-def settings_of(system: Baseline) -> str:
-    """What tells a result of this system from one with other settings."""
-    about = system.about
-    fixed = [about.seed, about.test_share, len(about.emotions)]
-    return msgspec.json.encode([system.settings(), fixed], order="sorted").decode()
+class KerasBaseline(Baseline):
+    """A network with a soft-max, trained by Keras's ``fit`` with an optimiser's defaults."""
+
+    epochs: int
+    """Passes over the clips."""
+    precision: str = "float32"
+    """Of the arithmetic: ``float32`` or ``mixed_bfloat16`` (weights stay float32)."""
+    batch: ClassVar[int] = 32
+    """Clips in a batch."""
+    optimiser: ClassVar[str] = "adam"
+    """Its Keras name; the learning rate is its default."""
+
+    @abstractmethod
+    def hidden(self) -> list[Any]:
+        """The layers between input and soft-max."""
+
+    def build(self, *shape: int) -> Any:
+        """The untrained network for features of a shape."""
+        from keras import Sequential, layers
+
+        outputs = len(self.about.emotions)
+        return Sequential(
+            [
+                layers.Input(shape),
+                *self.hidden(),
+                layers.Dense(outputs, activation="softmax", dtype="float32"),
+            ]
+        )
+
+    def fit(
+        self, x: Numbers, y: Labels, *, validation: tuple[Numbers, Labels], seed: int
+    ) -> Fitted:
+        """Train; the last epoch counts, or the one with the lowest validation loss."""
+        set_up_tensorflow(seed, threads=1)
+        import keras
+
+        keras.mixed_precision.set_global_policy(self.precision)
+        try:
+            model = self.build(*x.shape[1:])
+        finally:
+            keras.mixed_precision.set_global_policy("float32")
+        model.compile(
+            self.optimiser,
+            "sparse_categorical_crossentropy",
+            metrics=["accuracy"],
+            # XLA is half as fast here; many steps in one call save most of Python's share.
+            jit_compile=False,
+            steps_per_execution=min(16, -(-len(x) // self.batch)),
+        )
+        best = _BestWeights() if self.chooses else None
+        history = model.fit(
+            x,
+            y,
+            validation_data=validation if len(validation[1]) else None,
+            epochs=self.epochs,
+            batch_size=self.batch,
+            verbose=0,
+            callbacks=[best.callback()] if best else [],
+        ).history
+        if best is not None and best.weights is not None:
+            model.set_weights(best.weights)
+        step = max(1, -(-self.epochs // _CURVE_POINTS))
+
+        def predict(some: Numbers) -> Labels:
+            parts = [
+                np.asarray(model(some[first : first + 64], training=False)).argmax(axis=1)
+                for first in range(0, len(some), 64)
+            ]
+            return np.concatenate(parts)
+
+        return Fitted(
+            predict=predict,
+            curves={
+                name: [round(float(value), 4) for value in values[step - 1 :: step]]
+                for name, values in history.items()
+            },
+        )
 
 
-_POINTS = 100
-"""Epochs of a long training that its curves keep."""
-
-
-def fit_network(
-    build: Callable[[], Any],
-    x: Numbers,
-    y: Labels,
-    *,
-    watched: tuple[Numbers, Labels],
-    seed: int,
-    epochs: int,
-    batch: int,
-    optimiser: str,
-    keep_best: bool = False,
-    precision: str = "float32",
-) -> Fitted:
-    """Train a network with a soft-max at its end.
-
-    Args:
-        build: Makes it; called once everything is seeded.
-        x: Features.
-        y: Labels.
-        watched: Features and labels of which loss and accuracy are taken after each epoch.
-        seed: Of everything random.
-        epochs: Passes over the clips.
-        batch: Clips in a batch.
-        optimiser: Its Keras name; the learning rate is its default.
-        keep_best: Keep the weights of the epoch with the lowest watched loss, not the last ones.
-        precision: Of the arithmetic: ``float32``, or ``mixed_bfloat16`` (weights stay float32).
-    """
-    set_up_tensorflow(seed, threads=1)
-    import keras
-
-    keras.mixed_precision.set_global_policy(precision)
-    try:
-        model = build()
-    finally:
-        keras.mixed_precision.set_global_policy("float32")
-    model.compile(
-        optimiser,
-        "sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-        # XLA is half as fast here; many steps in one call save most of Python's share.
-        jit_compile=False,
-        steps_per_execution=min(16, -(-len(x) // batch)),
-    )
-    best = _Best() if keep_best else None
-    history = model.fit(
-        x,
-        y,
-        validation_data=watched if len(watched[1]) else None,
-        epochs=epochs,
-        batch_size=batch,
-        verbose=0,
-        callbacks=[best.callback()] if best else [],
-    ).history
-    if best is not None and best.weights is not None:
-        model.set_weights(best.weights)
-    step = max(1, -(-epochs // _POINTS))
-
-    def predict(some: Numbers) -> Labels:
-        parts = [
-            np.asarray(model(some[first : first + 64], training=False)).argmax(axis=1)
-            for first in range(0, len(some), 64)
-        ]
-        return np.concatenate(parts)
-
-    return Fitted(
-        predict=predict,
-        curves={
-            name: [round(float(value), 4) for value in values[step - 1 :: step]]
-            for name, values in history.items()
-        },
-    )
-
-
-class _Best:
-    """Remembers the weights of the epoch with the lowest watched loss."""
+class _BestWeights:
+    """The weights of the epoch with the lowest validation loss."""
 
     def __init__(self) -> None:
         self.weights: list[Any] | None = None
@@ -215,3 +218,31 @@ class _Best:
 
         hook = keras.callbacks.LambdaCallback(on_epoch_end=ended)
         return hook
+
+
+def fit_mlp(x: Numbers, y: Labels, *, hidden: int, every: int = 1, **options: Any) -> Fitted:
+    """Train scikit-learn's multi-layer perceptron.
+
+    Args:
+        x: Features.
+        y: Labels.
+        hidden: Width of its one hidden layer.
+        every: Iterations between two points of the loss curve.
+        **options: Of ``MLPClassifier``.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPClassifier
+
+    net = MLPClassifier((hidden,), **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        net.fit(x, y)
+    loss = [round(float(value), 4) for value in net.loss_curve_[::every]]
+    return Fitted(predict=net.predict, curves={"loss": loss})
+
+
+def settings_of(system: Baseline) -> str:
+    """Tells results of this system from those with other settings."""
+    about = system.about
+    fixed = [about.seed, about.test_share, len(about.emotions)]
+    return msgspec.json.encode([system.settings(), fixed], order="sorted").decode()

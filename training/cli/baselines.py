@@ -7,20 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from training import REPOSITORY
+from training import REPOSITORY, RESULTS
 from training.cli.console import Meter, plain_errors
 
 if TYPE_CHECKING:
-    from training.baselines.runner import Result
+    from training.baselines.results import Result
     from training.baselines.system import Source
     from training.corpora import Corpus
 
-RESULTS = REPOSITORY / "training" / "results" / "baselines.json"
-TABLE = REPOSITORY / "docs" / "baselines.md"
-
 
 @click.command()
-@click.option("--only", multiple=True, metavar="NAME", help="This system; may be said again.")
+@click.option("--only", multiple=True, metavar="NAME", help="Only this system; may be repeated.")
 @click.option(
     "--protocol",
     type=click.Choice(["random", "speakers", "all"]),
@@ -32,26 +29,28 @@ TABLE = REPOSITORY / "docs" / "baselines.md"
 @click.option("--jobs", default=2, show_default=True, help="Processes.")
 @click.option("--corpora", type=click.Path(path_type=Path), help="Folder of the corpora.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder of the cache.")
-@click.option("--teacher", help="Folder or hub name of the encoder that `transfer` listens with.")
+@click.option("--teacher", help="Folder or hub name of the encoder for `transfer`.")
 @click.option(
     "--run",
     "folder",
     type=click.Path(path_type=Path),
     default=Path("runs") / "baselines",
     show_default=True,
-    help="Where each result is kept; what is there is not done again.",
+    help="Folder of the results; those in it are not repeated.",
 )
-@click.option("--table", is_flag=True, help="Train nothing; write the table of what is done.")
+@click.option(
+    "--table", is_flag=True, help="Train nothing; write the table from the existing results."
+)
 @click.option(
     "--results",
     type=click.Path(path_type=Path),
-    default=RESULTS,
+    default=REPOSITORY / RESULTS / "baselines.json",
     help="JSON of all results.  [default: training/results/baselines.json]",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    default=TABLE,
+    default=REPOSITORY / "docs" / "baselines.md",
     help="The table; figures go beside it.  [default: docs/baselines.md]",
 )
 @plain_errors
@@ -71,10 +70,10 @@ def baselines(
 ) -> None:
     """Train the published systems and serd's network on the same splits, and table them.
 
-    Broken off, it goes on with what is missing.
+    An interrupted run continues where it stopped.
     """
-    from training.baselines.results import read_figures, write_figures
-    from training.baselines.runner import PROTOCOLS, check_names, kept, make_tasks, run_all, valid
+    from training.baselines.results import PROTOCOLS, read_figures, write_figures
+    from training.baselines.runner import check_names, kept, make_tasks, run_all, valid
     from training.baselines.system import Source
     from training.corpora import corpora_root, read_corpus
     from training.prepare import CACHE

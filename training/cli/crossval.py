@@ -113,10 +113,10 @@ def folds(
             run_all(waiting, jobs=options["jobs"], cluster=cluster, finished=finished)
     settled: dict[str, Any] = {}
     if recipe.home is not None and all(task.trained for task in tasks):
-        from training.crossval import settle_all
+        from training.crossval import calibrate_all
 
         with Meter().running() as meter:
-            settled = settle_all(
+            settled = calibrate_all(
                 planned,
                 home,
                 corpora_root(options["corpora"]),

@@ -45,12 +45,12 @@ main.add_command(tune)
 @plain_errors
 def prepare(recipe: str, corpora: Path | None, cache: Path | None, jobs: int) -> None:
     """Decode, cut and analyse every clip, and keep the result."""
-    from training.dataset import corpora_for, gather
+    from training.dataset import corpora_for, load_dataset
 
     with Meter().running() as meter:
         wanted = load_recipe(recipe)
         root = corpora_for(wanted, corpora)
-        material = gather(wanted, root, **_cache(cache), jobs=jobs, progress=meter)
+        material = load_dataset(wanted, root, **_cache(cache), jobs=jobs, progress=meter)
     for name, corpus in material.corpora.items():
         left_out = ", ".join(f"{count} {reason}" for reason, count in corpus.left_out.items())
         click.echo(
@@ -139,8 +139,8 @@ def ordinary(folder: Path, model: str, jobs: int, *, as_json: bool) -> None:
 
     from serd.errors import UsageError
     from serd.model.model_file import ModelFile
-    from training.evaluate.household import told_of
-    from training.evaluate.predictions import listen, of_folder, pack_bare
+    from training.evaluate.household import events_by_emotion
+    from training.evaluate.predictions import folder_recordings, pack_uncalibrated, predict
 
     info = ModelFile.load(model).info
     if info.home is None:
@@ -148,19 +148,19 @@ def ordinary(folder: Path, model: str, jobs: int, *, as_json: bool) -> None:
             f"{model} says nothing of homes, so it has no sensitivities to be measured",
             remedy="name a model that `serd-train folds` and `serd-train release` made with `home`",
         )
-    asked = of_folder(folder)
+    recordings = folder_recordings(folder)
     with Meter().running() as meter, TemporaryDirectory() as place:
         bare = Path(place) / "bare.tflite"
-        bare.write_bytes(pack_bare(model))
+        bare.write_bytes(pack_uncalibrated(model))
         done = 0
 
         def step(count: int) -> None:
             nonlocal done
             done += count
-            meter("listen", done, len(asked))
+            meter("listen", done, len(recordings))
 
-        heard = listen(bare, [], asked, jobs=jobs, progress=step)
-    found = told_of(heard, info.temperature, info.home, info.home.agree)
+        predictions = predict(bare, [], recordings, jobs=jobs, progress=step)
+    found = events_by_emotion(predictions, info.temperature, info.home, info.home.agree)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
         return

@@ -81,7 +81,7 @@ def probe(
     The figures go to probes.json in the run's folder, those of a packed model to
     training/results/NAME-probes.json. Parts that are not measured again stay as they are there.
     """
-    from training.probes import try_model
+    from training.probes import run_probes
 
     if folder is not None and model is not None:
         raise UsageError("--run and --model both name a model", remedy="leave one of them out")
@@ -112,7 +112,7 @@ def probe(
         return
     target = out or target
     with Meter().running() as meter:
-        found = try_model(
+        found = run_probes(
             chosen,
             wanted,
             corpora_root(corpora),
@@ -138,9 +138,10 @@ def _probe_personal(
 ) -> None:
     """Simulate households, and write what came of it."""
     from serd.model.model_file import ModelFile
-    from training.corpora import read_corpora
+    from training.corpora import read_corpora, read_corpus
     from training.dataset import make_split
     from training.probes import personal
+    from training.report import personal as report
 
     file = ModelFile.load(model)
     corpora = read_corpora(recipe.corpora, root)
@@ -157,8 +158,8 @@ def _probe_personal(
         for side in ("validation", "test")
     }
     test = sides["test"] + [clip for one in cross.values() for clip in one.clips]
-    if not any(clip.corpus == "nemo" for clip in test):
-        test += personal.polish(root)
+    if not any(clip.corpus == "nemo" for clip in test) and (root / "nemo").is_dir():
+        test += sorted(read_corpus("nemo", root).clips, key=lambda clip: clip.path)
     ordinary = root / "ordinary"
     with Meter().running() as meter:
         found = personal.probe_personal(
@@ -182,7 +183,7 @@ def _probe_personal(
     target = out or REPOSITORY / "training" / "results" / f"{file.info.name}-personal.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
-    for line in personal.lines(found):
+    for line in report.lines(found):
         click.echo(line)
     click.echo(target, err=True)
     if out is None:
@@ -200,7 +201,7 @@ def _measured_personal(probes: Path) -> dict[str, Any]:
 
 def _write_personal(found: dict[str, Any]) -> None:
     """The table and the picture of docs/personal.md."""
-    from training.probes import personal
+    from training.report import personal
 
     page = REPOSITORY / "docs" / "personal.md"
     page.write_text(personal.in_page(page.read_text("utf-8"), found), "utf-8")

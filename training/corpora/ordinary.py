@@ -1,13 +1,12 @@
-"""Ordinary speech: people who read, command or talk, and nobody acts an emotion.
+"""Ordinary speech: people who read, give commands or talk, without acting an emotion.
 
 A folder for each source, and beside them ``manifest.csv`` with a line for each recording: ``path``,
-``kind``, ``language``, ``speaker``, ``licence``, ``origin``, ``duration_s``. Speech is of the kinds
-:data:`SPEECH`; what is no speech (:data:`SOUND`) is for false alarms alone, and room responses
+``kind``, ``language``, ``speaker``, ``licence``, ``origin``, ``duration_s``. Speech has the kinds
+:data:`SPEECH`; other sound (:data:`SOUND`) serves only to measure false alarms, and room responses
 (``rir``) are neither.
 
-For training the sources are this corpus's speakers: what must not cross from training to test here
-is not only a voice but the way in which a source is recorded, which a network learns just as
-readily.
+For splits the sources stand in for speakers: not only voices must stay out of the test but also the
+way in which a source was recorded, which a network learns just as readily.
 """
 
 from __future__ import annotations
@@ -25,23 +24,23 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.csv"
 SPEECH = frozenset({"read", "command", "talk"})
-"""Kinds of recordings in which somebody speaks."""
+"""Kinds of recordings with speech."""
 SOUND = frozenset({"sound", "music"})
-"""Kinds in which nobody does."""
+"""Kinds without speech."""
 
 
 class Recording(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the manifest."""
+    """A recording of ordinary speech or sound; as a rule one line of the manifest."""
 
     path: Path
     source: str
-    """Folder of the recording: who published it."""
+    """Its publisher, by the name of its folder."""
     kind: str
     language: str
-    speaker: str
-    licence: str
-    origin: str
     duration_s: float
+    speaker: str = ""
+    licence: str = ""
+    origin: str = ""
 
 
 def read_recordings(root: Path, kinds: frozenset[str] = SPEECH | SOUND) -> list[Recording]:
@@ -49,10 +48,10 @@ def read_recordings(root: Path, kinds: frozenset[str] = SPEECH | SOUND) -> list[
 
     Args:
         root: Folder of the corpus.
-        kinds: Those that are wanted.
+        kinds: Kinds to return.
 
     Raises:
-        InputError: There is no manifest, it cannot be read, or a line of it is not as it must be.
+        InputError: The manifest is missing, unreadable, or lacks a column.
     """
     file = root / MANIFEST
     try:

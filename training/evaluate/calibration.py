@@ -1,8 +1,8 @@
 """Calibration: temperature, class biases and abstain threshold, from speakers not trained on.
 
 Two ways: :func:`calibrate` fits temperature and threshold to validation speakers of the same run;
-:func:`fit_calibration` fits temperature and a bias for each class to the test speakers of other
-folds (:mod:`training.evaluate.household`).
+:func:`fit_temperature_and_bias` fits temperature and a bias for each class to the test speakers of
+other folds (:mod:`training.evaluate.household`).
 """
 
 from __future__ import annotations
@@ -21,28 +21,30 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from training.evaluate.classification import Answer
-    from training.evaluate.predictions import HeardClip
+    from training.evaluate.predictions import ClipScores
 
-MOST_BIAS = 3.0
-_STIFFNESS = 0.005
-"""Of the bias: a class that one corpus alone has is not moved by a few odd clips."""
+LARGEST_BIAS = 3.0
+_BIAS_PENALTY = 0.005
+"""Weight of the squared biases: keeps a class of a single corpus from following a few clips."""
 
 
 class TemperatureAndBias(msgspec.Struct, frozen=True, kw_only=True):
-    """What makes probabilities of a network's answers, all classes being equally frequent."""
+    """Turns logits into probabilities that assume equally frequent classes."""
 
     temperature: float
     bias: dict[str, float]
 
 
-def fit_calibration(clips: Sequence[HeardClip], labels: Sequence[str]) -> TemperatureAndBias:
+def fit_temperature_and_bias(
+    clips: Sequence[ClipScores], labels: Sequence[str]
+) -> TemperatureAndBias:
     """Temperature and biases under which the truth is most likely.
 
-    Every corpus counts alike, and in it every class. Calm is as right as neutral for a neutral clip
-    of a corpus that has no calm.
+    Every corpus counts alike, and in it every class. For a neutral clip of a corpus without
+    calm, calm is as right as neutral.
 
     Args:
-        clips: Of speakers that are not judged by what comes out.
+        clips: Of speakers that are not measured with the result.
         labels: Classes of the network.
     """
     from scipy.optimize import minimize
@@ -54,10 +56,10 @@ def fit_calibration(clips: Sequence[HeardClip], labels: Sequence[str]) -> Temper
         shifted = logs * np.exp(-free[0]) + free[1:]
         shifted -= np.logaddexp.reduce(shifted, axis=1, keepdims=True)
         likely = np.logaddexp.reduce(np.where(accepted, shifted, -np.inf), axis=1)
-        return float(-(weights * likely).sum() + _STIFFNESS * np.square(free[1:]).sum())
+        return float(-(weights * likely).sum() + _BIAS_PENALTY * np.square(free[1:]).sum())
 
     found = minimize(loss, np.zeros(1 + len(labels)), method="L-BFGS-B").x
-    bias = np.clip(found[1:] - found[1:].mean(), -MOST_BIAS, MOST_BIAS)
+    bias = np.clip(found[1:] - found[1:].mean(), -LARGEST_BIAS, LARGEST_BIAS)
     return TemperatureAndBias(
         temperature=round(float(np.clip(np.exp(found[0]), 0.3, 4.0)), 3),
         bias={label: round(float(odds), 3) for label, odds in zip(labels, bias, strict=True)},
@@ -65,9 +67,9 @@ def fit_calibration(clips: Sequence[HeardClip], labels: Sequence[str]) -> Temper
 
 
 def _truths(
-    clips: Sequence[HeardClip], labels: Sequence[str]
+    clips: Sequence[ClipScores], labels: Sequence[str]
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Which classes are right for each clip, and how much it counts."""
+    """The right classes of each clip, and its weight."""
     present: dict[str, set[str]] = defaultdict(set)
     for clip in clips:
         present[clip.corpus].add(clip.emotion)
@@ -93,20 +95,20 @@ def _truths(
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
-    """What turns a network's output into a decision."""
+    """Temperature and abstain threshold of a model file."""
 
     temperature: float
     """Divides the logits."""
     abstain_threshold: float
-    """Confidence below which the model does not decide."""
+    """Confidence below which the decision is ``uncertain``."""
 
 
 def calibrate(answers: Sequence[Answer], coverage: float) -> Calibration:
-    """Choose both on validation speakers, every corpus counting alike.
+    """Fit temperature and threshold on validation speakers, every corpus counting alike.
 
     Args:
-        answers: Of the model with temperature 1, so that the logarithm of a score is a logit.
-        coverage: Share of the clips that the threshold lets through.
+        answers: Of the model at temperature 1, so that the logarithm of a score is a logit.
+        coverage: Share of the clips above the threshold.
     """
     labels = list(answers[0].scores)
     counts = Counter(answer.clip.corpus for answer in answers)

@@ -36,7 +36,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     clip: Clip
     scores: dict[str, float]
     """Probability of each class."""
-    told: str
+    decision: str
     """What the model decides: a class, or ``uncertain``."""
 
 
@@ -63,12 +63,12 @@ def classify_clips(
 
     config = Config(model=ModelConfig(path=str(model)))
     answers: list[Answer] = []
-    results = classify_all([clip.path for clip in clips], config, whole=True, jobs=jobs)
-    for clip, result in zip(clips, results, strict=True):
+    examined = classify_all([clip.path for clip in clips], config, whole=True, jobs=jobs)
+    for clip, result in zip(clips, examined, strict=True):
         if result.error is not None:
             raise result.error
-        utterance = result.utterances[0]
-        answers.append(Answer(clip=clip, scores=utterance.scores, told=utterance.emotion))
+        finding = result.utterances[0]
+        answers.append(Answer(clip=clip, scores=finding.scores, decision=finding.emotion))
         progress(1)
     return answers
 
@@ -149,7 +149,7 @@ def figures(answers: Sequence[Answer], *, coverage: float) -> dict[str, Any]:
     confidence = np.array([max(answer.scores.values()) for answer in answers])
     right = np.array([a == b for a, b in zip(truth, heard, strict=True)])
     told = [
-        ("neutral" if one.told == "calm" and "calm" not in emotions else one.told)
+        ("neutral" if one.decision == "calm" and "calm" not in emotions else one.decision)
         for one in answers
     ]
     decided = np.array([one != UNCERTAIN for one in told])

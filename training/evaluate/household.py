@@ -3,12 +3,12 @@
 Everything is computed from the raw outputs of the networks of a cross-validation
 (:mod:`training.evaluate.predictions`), with the daemon's own decision and gathering of evidence.
 What is chosen for a fold is chosen on the other folds: on speakers, and sources of ordinary speech,
-on which the fold's figures are not measured, each heard by a network that was not trained on them.
+on which the fold's figures are not measured, each scored by a network not trained on them.
 What is shipped is chosen on all folds together; the figures of the folds say how good it is.
 
-1. Temperature and a bias for each class (:func:`~training.evaluate.calibration.fit_calibration`):
-   those under which the truth is most likely, every corpus and in it every class counting alike.
-   After that the scores assume that all classes are equally frequent.
+1. Temperature and a bias for each class (:mod:`training.evaluate.calibration`): those under which
+   the truth is most likely, every corpus and in it every class counting alike. After that the
+   scores assume that all classes are equally frequent.
 2. The prior: at home a larger share is neutral or calm (``home.ordinary_share`` of the recipe).
 3. A lower bias for an emotion that alone causes most of the false alarms in ordinary speech, until
    it causes no more than half of them. Otherwise a few lively voices that sound surprised would
@@ -36,7 +36,7 @@ from serd.model.metadata import (
     ModelInfo,
     OperatingPoint,
 )
-from training.evaluate.calibration import MOST_BIAS, TemperatureAndBias, fit_calibration
+from training.evaluate.calibration import LARGEST_BIAS, TemperatureAndBias, fit_temperature_and_bias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -45,50 +45,49 @@ if TYPE_CHECKING:
 
     from serd.config import Sensitivity
     from serd.model.decision import Prediction
-    from training.evaluate.predictions import Heard, HeardClip, HeardRecording
+    from training.evaluate.predictions import ClipScores, Predictions, RecordingScores
     from training.recipe import HomeUse
 
 
 CURVE_RATES = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0)
-"""False emotional events an hour at which the operating curve is given."""
+"""Points of the operating curve: false emotional events an hour."""
 
 
 _PAUSE_S = 0.6
-"""Between two clips of one speaker that are played one after the other."""
+"""Pause between two clips of one speaker."""
 
 
-_LENGTHS = {"under 2 s": 2.0, "2 to 6 s": 6.0, "longer": float("inf")}
+_LOWEST_THRESHOLD = 0.01
+"""Below the highest of eight probabilities in any case."""
 
 
-_LEAST_THRESHOLD = 0.01
-"""Below any probability that is on top of eight."""
+_LARGEST_SHARE = 0.5
+"""Largest share of the false events in ordinary speech that one emotion may cause."""
 
 
-_MOST_SHARE = 0.5
-"""Of the false events in ordinary speech that one emotion may make."""
-
-
-_WARIER = 0.25
-"""By how much an emotion's bias is lowered at a time."""
+_BIAS_STEP = 0.25
+"""Step by which the bias of an emotion is lowered."""
 
 
 class Events(msgspec.Struct, frozen=True, kw_only=True):
-    """What would be told of some recordings, before there is a threshold."""
+    """The events of some recordings before a threshold is applied."""
 
     strengths: NDArray[np.float64]
-    """For each utterance the probability of the emotion that would be told, or 0 for none."""
+    """For each utterance the probability of the emotion, or 0 if it is not emotional."""
     emotions: tuple[str, ...]
-    """That emotion."""
+    """The decision for each utterance."""
     ordinary: NDArray[np.bool_]
-    """Whether neutral or calm is told where no emotion is."""
+    """Whether neutral and calm together are at least as likely as not."""
 
 
-def make_home(calibration: TemperatureAndBias, use: HomeUse, thresholds: Sequence[float]) -> Home:
-    """A home of which nothing has been measured yet.
+def unmeasured_home(
+    calibration: TemperatureAndBias, use: HomeUse, thresholds: Sequence[float]
+) -> Home:
+    """Household settings for a model file, without measurements.
 
     Args:
-        calibration: What was fitted.
-        use: The recipe's wishes.
+        calibration: Temperature and biases.
+        use: Settings of the recipe.
         thresholds: One for each of ``SENSITIVITIES``.
     """
     points = {
@@ -113,7 +112,7 @@ def decision_of(
     stated: Literal["home", "even"] = "home",
     min_confidence: float | None = 0.0,
 ) -> Decision:
-    """The daemon's decision with this calibration; by default it tells whatever is on top."""
+    """The daemon's decision with this calibration; by default without a threshold."""
     info = ModelInfo(
         name="cross-validation",
         version="0",
@@ -124,17 +123,17 @@ def decision_of(
     return Decision(labels, info, min_confidence=min_confidence, stated=stated)
 
 
-def answer_of(clip: HeardClip, decision: Decision) -> Prediction:
-    """What ``serd classify --whole`` says of an acted clip."""
+def answer_of(clip: ClipScores, decision: Decision) -> Prediction:
+    """The result of ``serd classify --whole`` for an acted clip."""
     return decision.decide(np.array(clip.logs, dtype=np.float32))
 
 
-def events_of(recordings: Iterable[HeardRecording], decision: Decision, agree: int) -> Events:
-    """What the daemon would tell of recordings, each after a long silence.
+def events_of(recordings: Iterable[RecordingScores], decision: Decision, agree: int) -> Events:
+    """The decisions of the daemon for recordings, each after a long silence.
 
     Args:
-        recordings: What was heard in them.
-        decision: Knows the home.
+        recordings: With their scores.
+        decision: With the household settings.
         agree: Utterances that must agree.
     """
     gatherer = Gatherer(decision, agree)
@@ -143,11 +142,11 @@ def events_of(recordings: Iterable[HeardRecording], decision: Decision, agree: i
         gatherer.reset()
         for one in recording.utterances:
             single = decision.decide(np.array(one.logs, dtype=np.float32))
-            told = gatherer.hear(single, one.start_s, one.end_s).prediction
-            emotional = told.emotion in EMOTIONS and told.emotion not in ORDINARY
-            strengths.append(told.scores[told.emotion] if emotional else 0.0)
-            emotions.append(told.emotion)
-            ordinary.append(sum(told.scores[name] for name in ORDINARY) >= 0.5)
+            decided = gatherer.hear(single, one.start_s, one.end_s).prediction
+            emotional = decided.emotion in EMOTIONS and decided.emotion not in ORDINARY
+            strengths.append(decided.scores[decided.emotion] if emotional else 0.0)
+            emotions.append(decided.emotion)
+            ordinary.append(sum(decided.scores[name] for name in ORDINARY) >= 0.5)
     return Events(
         strengths=np.array(strengths),
         emotions=tuple(emotions),
@@ -155,102 +154,109 @@ def events_of(recordings: Iterable[HeardRecording], decision: Decision, agree: i
     )
 
 
-def hours(recordings: Iterable[HeardRecording], *, spoken: bool = False) -> float:
-    """Of recordings, or of the utterances in them."""
+def hours(recordings: Iterable[RecordingScores], *, spoken: bool = False) -> float:
+    """Total length of recordings, or of the utterances in them (``spoken``)."""
     if spoken:
         return sum(u.end_s - u.start_s for one in recordings for u in one.utterances) / 3600.0
     return sum(one.duration_s for one in recordings) / 3600.0
 
 
 def threshold_for(strengths: NDArray[np.float64], length_h: float, rate: float) -> float:
-    """The lowest threshold at which no more than ``rate`` events an hour are told.
+    """The lowest threshold that lets no more than ``rate`` events an hour pass.
 
-    Half way between the last event that is told and the first that is not; never above 0.999, and
-    never so low that it tells nothing.
+    Half way between the last event that passes and the first that does not; never above 0.999, and
+    never below 0.01.
     """
     ordered = np.sort(strengths)[::-1]
     allowed = int(rate * length_h)
     if allowed >= len(ordered):
-        return _LEAST_THRESHOLD
+        return _LOWEST_THRESHOLD
     above = ordered[allowed - 1] if allowed else 1.0
     between = float(ordered[allowed] + above) / 2.0
-    return round(min(max(between, _LEAST_THRESHOLD), 0.999), 6)
+    return round(min(max(between, _LOWEST_THRESHOLD), 0.999), 6)
 
 
-def sentences(heards: Iterable[Heard]) -> list[HeardRecording]:
-    """The ordinary speech by which thresholds are chosen: single words raise fewer false alarms."""
+def sentences(predictions: Iterable[Predictions]) -> list[RecordingScores]:
+    """The ordinary speech for choosing thresholds, without single words: they cause few alarms."""
     return [
-        one for heard in heards for one in heard.recordings if one.spoken and one.kind != "command"
+        one
+        for network in predictions
+        for one in network.recordings
+        if one.spoken and one.kind != "command"
     ]
 
 
-class Fitted(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is chosen."""
+class HouseholdFit(msgspec.Struct, frozen=True, kw_only=True):
+    """A calibration and the household settings that belong to it."""
 
     temperature: float
     home: Home
 
 
-def fit(heards: Sequence[Heard], use: HomeUse) -> Fitted:
-    """Choose everything on what some networks heard of what they were not trained on."""
-    labels = heards[0].labels
-    acted = [clip for heard in heards for clip in heard.clips if clip.corpus in use.corpora]
-    calibration = fit_calibration(acted, labels)
+def fit_household(predictions: Sequence[Predictions], use: HomeUse) -> HouseholdFit:
+    """Fit calibration and thresholds to predictions for clips not used in training."""
+    labels = predictions[0].labels
+    acted = [clip for one in predictions for clip in one.clips if clip.corpus in use.corpora]
+    calibration = fit_temperature_and_bias(acted, labels)
     temperature = round(calibration.temperature * use.caution, 3)
     bias = {label: round(odds / use.caution, 3) for label, odds in calibration.bias.items()}
-    speech = sentences(heards)
+    speech = sentences(predictions)
     while True:
         calibration = TemperatureAndBias(temperature=temperature, bias=bias)
-        home = make_home(calibration, use, [0.0] * len(SENSITIVITIES))
+        home = unmeasured_home(calibration, use, [0.0] * len(SENSITIVITIES))
         events = events_of(speech, decision_of(labels, temperature, home), use.agree)
         thresholds = [
             threshold_for(events.strengths, hours(speech), use.rates[name])
             for name in SENSITIVITIES
         ]
-        often = _too_often(_told(events, thresholds[-1]))
-        if often is None or bias[often] - _WARIER < -MOST_BIAS:
-            return Fitted(temperature=temperature, home=make_home(calibration, use, thresholds))
-        bias[often] = round(bias[often] - _WARIER, 3)
+        dominant = _dominant_emotion(_emotions_above(events, thresholds[-1]))
+        if dominant is None or bias[dominant] - _BIAS_STEP < -LARGEST_BIAS:
+            return HouseholdFit(
+                temperature=temperature, home=unmeasured_home(calibration, use, thresholds)
+            )
+        bias[dominant] = round(bias[dominant] - _BIAS_STEP, 3)
 
 
-def _too_often(told: Sequence[str]) -> str | None:
-    """The emotion that makes more than its share of false events; a pair of events is chance."""
-    for emotion, count in Counter(told).most_common(1):
-        if count > max(2.0, _MOST_SHARE * len(told)):
+def _dominant_emotion(events: Sequence[str]) -> str | None:
+    """The emotion that causes too large a share of the events; two events may be chance."""
+    for emotion, count in Counter(events).most_common(1):
+        if count > max(2.0, _LARGEST_SHARE * len(events)):
             return emotion
     return None
 
 
-def household(heard: Heard, fitted: Fitted, others: Sequence[Heard], agree: int) -> dict[str, Any]:
-    """What a model does at each sensitivity, and along the operating curve.
+def measure_household(
+    predictions: Predictions, fitted: HouseholdFit, others: Sequence[Predictions], agree: int
+) -> dict[str, Any]:
+    """Measure a model at each sensitivity, and along the operating curve.
 
     Args:
-        heard: By the network that is judged.
+        predictions: Of the network that is measured.
         fitted: Chosen on ``others``.
-        others: The thresholds of the curve come from them.
+        others: For the thresholds of the curve.
         agree: Utterances that must agree.
 
     Returns:
         ``points`` by sensitivity, and ``curve`` by the rates of :data:`CURVE_RATES` that were
         allowed on the others: the rate here, and the recalls.
     """
-    decision = decision_of(heard.labels, fitted.temperature, fitted.home)
-    speech = sentences([heard])
+    decision = decision_of(predictions.labels, fitted.temperature, fitted.home)
+    speech = sentences([predictions])
     events = events_of(speech, decision, agree)
     elsewhere = sentences(others)
     ranked = events_of(elsewhere, decision, agree).strengths
-    singles = [_single(clip, decision) for clip in heard.clips]
+    decisions = [_emotional_decision(clip, decision) for clip in predictions.clips]
 
     def at(threshold: float) -> dict[str, Any]:
-        told = events.strengths >= threshold
+        decided = events.strengths >= threshold
         return {
             "threshold": threshold,
-            "events": int(told.sum()),
+            "events": int(decided.sum()),
             "hours": round(hours(speech), 4),
-            "per_hour": float(told.sum() / max(hours(speech), 1e-9)),
-            "per_hour_of_speech": float(told.sum() / max(hours(speech, spoken=True), 1e-9)),
-            "told": _recalls(heard.clips, singles, threshold),
-            "told_in_a_row": _in_a_row(heard.clips, decision, agree, threshold),
+            "per_hour": float(decided.sum() / max(hours(speech), 1e-9)),
+            "per_hour_of_speech": float(decided.sum() / max(hours(speech, spoken=True), 1e-9)),
+            "told": _recalls(predictions.clips, decisions, threshold),
+            "told_in_a_row": _in_a_row(predictions.clips, decision, agree, threshold),
         }
 
     points = {}
@@ -258,20 +264,20 @@ def household(heard: Heard, fitted: Fitted, others: Sequence[Heard], agree: int)
         threshold = fitted.home.sensitivity[name].threshold
         point = at(threshold)
         point |= {
-            "by_emotion": dict(Counter(_told(events, threshold))),
+            "by_emotion": dict(Counter(_emotions_above(events, threshold))),
             "ordinary_share": (
                 float(np.mean((events.strengths < threshold) & events.ordinary))
                 if len(events.strengths)
                 else 0.0
             ),
-            "groups": _groups(heard.recordings, decision, agree, threshold),
+            "groups": _groups(predictions.recordings, decision, agree, threshold),
         }
         points[name] = point
     curve = {f"{rate:g}": at(threshold_for(ranked, hours(elsewhere), rate)) for rate in CURVE_RATES}
     return {"points": points, "curve": curve}
 
 
-def _told(events: Events, threshold: float) -> list[str]:
+def _emotions_above(events: Events, threshold: float) -> list[str]:
     return [
         emotion
         for emotion, strength in zip(events.emotions, events.strengths, strict=True)
@@ -279,31 +285,31 @@ def _told(events: Events, threshold: float) -> list[str]:
     ]
 
 
-def _single(clip: HeardClip, decision: Decision) -> tuple[str, float]:
-    """The emotion that would be told of a clip alone, and its probability; else nothing and 0."""
-    told = decision.decide(np.array(clip.logs, dtype=np.float32))
-    emotional = told.emotion in EMOTIONS and told.emotion not in ORDINARY
-    return (told.emotion, told.confidence) if emotional else ("", 0.0)
+def _emotional_decision(clip: ClipScores, decision: Decision) -> tuple[str, float]:
+    """Emotion and probability of a clip by itself; empty and 0 if it is not emotional."""
+    decided = decision.decide(np.array(clip.logs, dtype=np.float32))
+    emotional = decided.emotion in EMOTIONS and decided.emotion not in ORDINARY
+    return (decided.emotion, decided.confidence) if emotional else ("", 0.0)
 
 
 def _recalls(
-    clips: Sequence[HeardClip], singles: Sequence[tuple[str, float]], threshold: float
+    clips: Sequence[ClipScores], decisions: Sequence[tuple[str, float]], threshold: float
 ) -> dict[str, dict[str, float]]:
-    """Shares of clips told, by corpus: emotional ones rightly and wrongly, neutral ones at all."""
+    """Shares of clips that make events, by corpus: right and wrong emotions, and neutral clips."""
     found: dict[str, dict[str, float]] = {}
     for corpus in sorted({clip.corpus for clip in clips}):
         right = wrong = emotional = false = neutral = 0
-        for clip, (emotion, strength) in zip(clips, singles, strict=True):
+        for clip, (emotion, strength) in zip(clips, decisions, strict=True):
             if clip.corpus != corpus:
                 continue
-            told = strength >= threshold
+            decided = strength >= threshold
             if clip.emotion in ORDINARY:
                 neutral += 1
-                false += told
+                false += decided
             else:
                 emotional += 1
-                right += told and emotion == clip.emotion
-                wrong += told and emotion != clip.emotion
+                right += decided and emotion == clip.emotion
+                wrong += decided and emotion != clip.emotion
         found[corpus] = {
             "right": right / max(1, emotional),
             "wrong": wrong / max(1, emotional),
@@ -313,13 +319,13 @@ def _recalls(
 
 
 def _in_a_row(
-    clips: Sequence[HeardClip], decision: Decision, agree: int, threshold: float
+    clips: Sequence[ClipScores], decision: Decision, agree: int, threshold: float
 ) -> dict[str, list[float]]:
-    """Share of emotional clips told rightly as the first, second, third of a row.
+    """Share of emotional clips recognised as the first, second, third of a row.
 
-    A row is of one speaker in one emotion.
+    A row consists of clips of one speaker and one emotion.
     """
-    rows: dict[tuple[str, str, str], list[HeardClip]] = defaultdict(list)
+    rows: dict[tuple[str, str, str], list[ClipScores]] = defaultdict(list)
     for clip in clips:
         if clip.emotion not in ORDINARY:
             rows[clip.corpus, clip.speaker, clip.emotion].append(clip)
@@ -331,10 +337,10 @@ def _in_a_row(
             now = 0.0
             for place, clip in enumerate(row[first : first + 3]):
                 single = decision.decide(np.array(clip.logs, dtype=np.float32))
-                told = gatherer.hear(single, now, now + 2.0).prediction
+                decided = gatherer.hear(single, now, now + 2.0).prediction
                 now += 2.0 + _PAUSE_S
                 hits[corpus][place].append(
-                    told.emotion == emotion and told.scores[emotion] >= threshold
+                    decided.emotion == emotion and decided.scores[emotion] >= threshold
                 )
     return {
         corpus: [float(np.mean(of_place)) for of_place in places if of_place]
@@ -343,10 +349,10 @@ def _in_a_row(
 
 
 def _groups(
-    recordings: Sequence[HeardRecording], decision: Decision, agree: int, threshold: float
+    recordings: Sequence[RecordingScores], decision: Decision, agree: int, threshold: float
 ) -> dict[str, dict[str, Any]]:
     """Events an hour by source, kind, language and length of recordings, and of household sound."""
-    grouped: dict[str, list[HeardRecording]] = defaultdict(list)
+    grouped: dict[str, list[RecordingScores]] = defaultdict(list)
     for one in recordings:
         length = (
             "under 2 s" if one.duration_s < 2 else "2 to 6 s" if one.duration_s < 6 else "longer"
@@ -361,52 +367,58 @@ def _groups(
     found = {}
     for name, some in sorted(grouped.items()):
         events = events_of(some, decision, agree)
-        told = len(_told(events, threshold))
+        decided = len(_emotions_above(events, threshold))
         found[name] = {
             "recordings": len(some),
             "utterances": len(events.strengths),
             "hours": round(hours(some), 4),
-            "events": told,
+            "events": decided,
         }
     return found
 
 
-def told_of(heard: Heard, temperature: float, home: Home, agree: int) -> dict[str, Any]:
-    """What a model with a home tells of recordings at each sensitivity, by emotion.
+def events_by_emotion(
+    predictions: Predictions, temperature: float, home: Home, agree: int
+) -> dict[str, Any]:
+    """Events in recordings at each sensitivity of a model, by emotion.
 
     Args:
-        heard: What its network says of them.
-        temperature: The model's.
-        home: The model's.
+        predictions: Raw scores of the recordings.
+        temperature: Of the model.
+        home: Household settings of the model.
         agree: Utterances that must agree.
     """
-    events = events_of(heard.recordings, decision_of(heard.labels, temperature, home), agree)
+    events = events_of(
+        predictions.recordings, decision_of(predictions.labels, temperature, home), agree
+    )
     length = {
-        "of_recording": hours(heard.recordings),
-        "of_speech": hours(heard.recordings, spoken=True),
+        "of_recording": hours(predictions.recordings),
+        "of_speech": hours(predictions.recordings, spoken=True),
     }
     points = {}
     for name in SENSITIVITIES:
-        told = Counter(_told(events, home.sensitivity[name].threshold))
+        decided = Counter(_emotions_above(events, home.sensitivity[name].threshold))
         points[name] = {
-            "events": dict(told.most_common()),
-            "per_hour": {key: told.total() / max(one, 1e-9) for key, one in length.items()},
+            "events": dict(decided.most_common()),
+            "per_hour": {key: decided.total() / max(one, 1e-9) for key, one in length.items()},
         }
     return {
-        "recordings": len(heard.recordings),
+        "recordings": len(predictions.recordings),
         "utterances": len(events.strengths),
         "hours": length,
         "told": points,
     }
 
 
-def measured(home: Home, points: dict[Sensitivity, dict[str, Any]], corpora: Sequence[str]) -> Home:
-    """A home with what was measured at its sensitivities.
+def with_measurements(
+    home: Home, points: dict[Sensitivity, dict[str, Any]], corpora: Sequence[str]
+) -> Home:
+    """Household settings with what was measured at each sensitivity.
 
     Args:
-        home: Without.
+        home: The settings.
         points: Means over the folds: ``per_hour``, and ``told`` by corpus.
-        corpora: Acted ones that were trained on; their mean recall is what is stated.
+        corpora: Acted corpora that were trained on; their mean recall is stated.
     """
     return msgspec.structs.replace(
         home,

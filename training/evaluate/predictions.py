@@ -10,7 +10,6 @@ others without running a network again.
 from __future__ import annotations
 
 import math
-from pathlib import Path  # noqa: TC003 - msgspec reads the annotation
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,18 +17,19 @@ import msgspec
 from serd.model.model_file import ModelFile, pack
 from training.corpora import corpus_folder
 from training.corpora.esc10 import read_sounds
-from training.corpora.ordinary import SOUND, SPEECH, read_recordings
+from training.corpora.ordinary import SOUND, SPEECH, Recording, read_recordings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
     from training.corpora import Clip
 
-_LEAST = 1e-7
-"""Stands for a score that was rounded to 0."""
+_LOWEST_SCORE = 1e-7
+"""Replaces scores that were rounded to 0."""
 
 
-class HeardClip(msgspec.Struct, frozen=True, kw_only=True):
+class ClipScores(msgspec.Struct, frozen=True, kw_only=True):
     """One acted clip."""
 
     corpus: str
@@ -40,7 +40,7 @@ class HeardClip(msgspec.Struct, frozen=True, kw_only=True):
     """Logarithm of each score, in the order of the network's classes."""
 
 
-class HeardUtterance(msgspec.Struct, frozen=True, kw_only=True):
+class UtteranceScores(msgspec.Struct, frozen=True, kw_only=True):
     """One utterance of a recording."""
 
     start_s: float
@@ -48,16 +48,16 @@ class HeardUtterance(msgspec.Struct, frozen=True, kw_only=True):
     logs: tuple[float, ...]
 
 
-class HeardRecording(msgspec.Struct, frozen=True, kw_only=True):
+class RecordingScores(msgspec.Struct, frozen=True, kw_only=True):
     """One recording in which nobody acts."""
 
     source: str
     kind: str
-    """``read``, ``command`` or ``talk`` for speech, ``sound`` or ``music`` for what is none."""
+    """``read``, ``command`` or ``talk`` for speech, else ``sound`` or ``music``."""
     language: str
     name: str
     duration_s: float
-    utterances: tuple[HeardUtterance, ...] = ()
+    utterances: tuple[UtteranceScores, ...] = ()
 
     @property
     def spoken(self) -> bool:
@@ -65,26 +65,16 @@ class HeardRecording(msgspec.Struct, frozen=True, kw_only=True):
         return self.kind in SPEECH
 
 
-class Heard(msgspec.Struct, frozen=True, kw_only=True):
-    """All that one network was asked."""
+class Predictions(msgspec.Struct, frozen=True, kw_only=True):
+    """The scores of one network for everything that it was tested on."""
 
     labels: tuple[str, ...]
-    clips: tuple[HeardClip, ...] = ()
-    recordings: tuple[HeardRecording, ...] = ()
+    clips: tuple[ClipScores, ...] = ()
+    recordings: tuple[RecordingScores, ...] = ()
 
 
-class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """A recording to be listened to."""
-
-    path: Path
-    source: str
-    kind: str
-    language: str
-    duration_s: float
-
-
-def pack_bare(model: Path | str) -> bytes:
-    """The same network with a temperature of 1 and no home: what it says is what it hears."""
+def pack_uncalibrated(model: Path | str) -> bytes:
+    """The same network with a temperature of 1 and without household settings."""
     packed = ModelFile.load(model)
     info = msgspec.structs.replace(
         packed.info, temperature=1.0, abstain_threshold=0.0, home=None, evaluation={}
@@ -92,86 +82,62 @@ def pack_bare(model: Path | str) -> bytes:
     return pack(packed.network, packed.labels, info)
 
 
-def ordinary(
-    root: Path, sources: Iterable[str] | None, kinds: frozenset[str] = SPEECH | SOUND
-) -> list[Ask]:
+def ordinary_recordings(root: Path, sources: Iterable[str]) -> list[Recording]:
     """Recordings of the corpus of ordinary speech: speech of some sources, and all sound.
 
     Args:
         root: Folder of the corpora.
-        sources: Of speech; None: all.
-        kinds: Those that are wanted.
+        sources: Of speech.
     """
-    wanted = None if sources is None else set(sources)
+    wanted = set(sources)
     return [
-        Ask(
-            path=one.path,
-            source=one.source,
-            kind=one.kind,
-            language=one.language,
-            duration_s=one.duration_s,
-        )
-        for one in read_recordings(corpus_folder("ordinary", root), kinds)
-        if one.kind in SOUND or wanted is None or one.source in wanted
+        one
+        for one in read_recordings(corpus_folder("ordinary", root))
+        if one.kind in SOUND or one.source in wanted
     ]
 
 
-def of_folder(folder: Path) -> list[Ask]:
-    """Anybody's own recordings of ordinary speech, each folder below ``folder`` as a source.
+def folder_recordings(folder: Path) -> list[Recording]:
+    """The user's own recordings of ordinary speech, each folder below ``folder`` as a source.
 
     Raises:
         InputError: There are none, or one cannot be read.
     """
-    from serd.audio.file import read_mono16k
-    from serd.audio.format import SAMPLE_RATE
     from serd.recordings import find_recordings
 
-    return [
-        Ask(
-            path=path,
-            source=path.parent.name,
-            kind="talk",
-            language="-",
-            duration_s=len(read_mono16k(path)) / SAMPLE_RATE,
-        )
-        for path in find_recordings(folder)
-    ]
+    return [_recording(path, path.parent.name, "talk") for path in find_recordings(folder)]
 
 
-def household(root: Path) -> list[Ask]:
-    """The sounds of ESC-10 that no training heard, each kind as a source."""
+def household_sounds(root: Path) -> list[Recording]:
+    """The sounds of ESC-10 that are not used in training, each kind as a source."""
+    return [_recording(one.path, f"esc10/{one.kind}", "sound") for one in read_sounds(root)]
+
+
+def _recording(path: Path, source: str, kind: str) -> Recording:
     from serd.audio.file import read_mono16k
     from serd.audio.format import SAMPLE_RATE
 
-    return [
-        Ask(
-            path=sound.path,
-            source=f"esc10/{sound.kind}",
-            kind="sound",
-            language="-",
-            duration_s=len(read_mono16k(sound.path)) / SAMPLE_RATE,
-        )
-        for sound in read_sounds(root)
-    ]
+    duration_s = len(read_mono16k(path)) / SAMPLE_RATE
+    return Recording(path=path, source=source, kind=kind, language="-", duration_s=duration_s)
 
 
-def listen(
+def predict(
     model: Path | str,
     clips: Sequence[Clip],
-    asked: Sequence[Ask],
+    recordings: Sequence[Recording],
     *,
     jobs: int = 1,
     progress: Callable[[int], None] = lambda _: None,
-) -> Heard:
-    """Ask a packed model, by the code of ``serd classify``.
+) -> Predictions:
+    """The scores of a packed model, by the code of ``serd classify``.
 
     Args:
-        model: A packed file, or the name of a shipped one. For what the network itself hears, one
-            of :func:`pack_bare`.
+        model: A packed file, or the name of a shipped one. For raw scores, one of
+            :func:`pack_uncalibrated`.
         clips: Acted clips, each taken as one utterance.
-        asked: Recordings that are cut into utterances.
+        recordings: Recordings that are cut into utterances.
         jobs: Processes.
-        progress: Called with the number of files that have become ready.
+        progress: Called with the number of files that were added.
 
     Raises:
         InputError: A file cannot be read.
@@ -183,15 +149,15 @@ def listen(
     config = Config(model=ModelConfig(path=str(model)))
 
     def logs(scores: dict[str, float]) -> tuple[float, ...]:
-        return tuple(round(math.log(max(scores[label], _LEAST)), 4) for label in labels)
+        return tuple(round(math.log(max(scores[label], _LOWEST_SCORE)), 4) for label in labels)
 
-    heard_clips = []
-    results = classify_all([clip.path for clip in clips], config, whole=True, jobs=jobs)
-    for clip, result in zip(clips, results, strict=True):
+    scored_clips = []
+    examined = classify_all([clip.path for clip in clips], config, whole=True, jobs=jobs)
+    for clip, result in zip(clips, examined, strict=True):
         if result.error is not None:
             raise result.error
-        heard_clips.append(
-            HeardClip(
+        scored_clips.append(
+            ClipScores(
                 corpus=clip.corpus,
                 name=clip.name,
                 speaker=clip.speaker,
@@ -200,20 +166,20 @@ def listen(
             )
         )
         progress(1)
-    recordings = []
-    results = classify_all([one.path for one in asked], config, jobs=jobs)
-    for one, result in zip(asked, results, strict=True):
+    scored_recordings = []
+    examined = classify_all([one.path for one in recordings], config, jobs=jobs)
+    for one, result in zip(recordings, examined, strict=True):
         if result.error is not None:
             raise result.error
-        recordings.append(
-            HeardRecording(
+        scored_recordings.append(
+            RecordingScores(
                 source=one.source,
                 kind=one.kind,
                 language=one.language,
                 name=one.path.name,
                 duration_s=one.duration_s,
                 utterances=tuple(
-                    HeardUtterance(
+                    UtteranceScores(
                         start_s=utterance.start_s,
                         end_s=utterance.end_s,
                         logs=logs(utterance.scores),
@@ -223,4 +189,6 @@ def listen(
             )
         )
         progress(1)
-    return Heard(labels=labels, clips=tuple(heard_clips), recordings=tuple(recordings))
+    return Predictions(
+        labels=labels, clips=tuple(scored_clips), recordings=tuple(scored_recordings)
+    )

@@ -31,8 +31,8 @@ from serd.model.model_file import PACKAGED, ModelFile
 from training.corpora import Corpus  # noqa: TC001 - msgspec reads the annotation
 from training.corpora.clip import UNKNOWN_SPEAKER
 from training.corpora.folders import recordings
-from training.dataset import own_corpus, silent
-from training.network import sizes_of, start_model
+from training.dataset import no_progress, read_recordings_folder
+from training.network import load_start_model, sizes_of
 from training.prepare import prepare, usable
 from training.recipe import OWN, Preparation, load_recipe
 
@@ -115,7 +115,7 @@ def survey(
     *,
     cache: Path,
     jobs: int = 2,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> Survey:
     """Read, decode and cut all recordings of a folder.
 
@@ -130,7 +130,7 @@ def survey(
     Raises:
         InputError: There is no usable recording.
     """
-    found = own_corpus(CORPUS, folder)
+    found = read_recordings_folder(CORPUS, folder)
     corpus = found.of_classes(labels)
     unreadable: dict[str, str] = {}
     done = 0
@@ -184,7 +184,7 @@ def plan(found: Survey, base: str) -> Plan:
     Raises:
         UsageError: Nothing can be learned from them.
     """
-    model = start_model(base)
+    model = load_start_model(base)
     labels, info = model.labels, model.info
     counts = found.counts
     per_class = Counter(clip.emotion for clip in found.corpus.clips)
@@ -314,7 +314,7 @@ def write(found: Survey, wanted: Plan, name: str, into: Path) -> None:
         UsageError: The name is taken, or no name of a model.
     """
     check_name(name)
-    model = start_model(wanted.base)
+    model = load_start_model(wanted.base)
     sizes = sizes_of(model)
     absent = [label for label in wanted.labels if not found.counts[label]]
     here = [label for label in wanted.labels if found.counts[label]]
@@ -383,7 +383,7 @@ def base_model(name: str) -> ModelFile:
         ModelError: There is no such model.
         UsageError: Its network is of another kind, or its features are.
     """
-    model = start_model(name)
+    model = load_start_model(name)
     sizes_of(model)
     bare: dict[str, Any] = {"mean": (), "sd": ()}
     if msgspec.structs.replace(model.info.features, **bare) != FeatureParameters():

@@ -27,9 +27,9 @@ import numpy as np
 from serd.model.interpreter import Interpreter
 from serd.model.metadata import ORDINARY, SENSITIVITIES, Home, ModelInfo
 from serd.model.model_file import ModelFile, pack
-from training.batches import labels_of, plain_features
-from training.dataset import Material, load_own_folds, make_split, silent
-from training.evaluate.calibration import fit_calibration
+from training.batches import clean_features, labels_of
+from training.dataset import Dataset, load_held_out_folds, make_split, no_progress
+from training.evaluate.calibration import fit_temperature_and_bias
 from training.evaluate.classification import Answer, figures
 from training.evaluate.household import (
     decision_of,
@@ -38,8 +38,14 @@ from training.evaluate.household import (
     sentences,
     threshold_for,
 )
-from training.evaluate.predictions import Heard, HeardClip, HeardRecording, listen, of_folder
-from training.network import start_model
+from training.evaluate.predictions import (
+    ClipScores,
+    Predictions,
+    RecordingScores,
+    folder_recordings,
+    predict,
+)
+from training.network import load_start_model
 from training.own.plan import CORPUS, WORK
 from training.packing import corpus_entries
 from training.run import Run
@@ -81,7 +87,7 @@ def tune(
     everyday: Path | None = None,
     jobs: int = 2,
     threads: int = 1,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> Tuned:
     """Train on, measure and pack.
 
@@ -96,14 +102,14 @@ def tune(
         progress: Hears of it.
     """
     assert recipe.start is not None
-    folds = load_own_folds(Path(recipe.corpora[CORPUS].folds or ""))
+    folds = load_held_out_folds(Path(recipe.corpora[CORPUS].folds or ""))
     held_out = folds.test_clips or folds.test_speakers
-    base = start_model(recipe.start.model)
+    base = load_start_model(recipe.start.model)
     runs = folder / WORK / "runs" / _key(recipe, found)
-    asked = of_folder(everyday) if everyday is not None else []
-    ours: list[HeardClip] = []
-    theirs: list[HeardClip] = []
-    speech: list[HeardRecording] = []
+    asked = folder_recordings(everyday) if everyday is not None else []
+    ours: list[ClipScores] = []
+    theirs: list[ClipScores] = []
+    speech: list[RecordingScores] = []
     for number in range(1, len(held_out) + 1):
         one = msgspec.structs.replace(recipe, fold=number)
         material = _material(one, found)
@@ -116,7 +122,7 @@ def tune(
         theirs += hear(base, test, recipe)
         share = asked[number - 1 :: len(held_out)]
         if share:
-            speech += listen(run.model, [], share, jobs=jobs).recordings
+            speech += predict(run.model, [], share, jobs=jobs).recordings
         progress("hold out in turn", number, len(held_out))
     settled = settle(recipe, base, ours, speech, strangers=bool(folds.test_speakers))
     last = Run(runs / "all", recipe)
@@ -169,8 +175,8 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
 def settle(
     recipe: Recipe,
     base: ModelFile,
-    heard: Sequence[HeardClip],
-    speech: Sequence[HeardRecording],
+    heard: Sequence[ClipScores],
+    speech: Sequence[RecordingScores],
     *,
     strangers: bool,
 ) -> Settled:
@@ -198,7 +204,7 @@ def settle(
             msgspec.structs.replace(clip, logs=tuple(clip.logs[place] for place in places))
             for clip in heard
         ]
-        fitted = fit_calibration(restricted, recorded)
+        fitted = fit_temperature_and_bias(restricted, recorded)
         temperature = fitted.temperature
         if not strangers:
             temperature = max(temperature, info.temperature)
@@ -211,7 +217,7 @@ def settle(
         limits = {name: home.sensitivity[name].threshold for name in SENSITIVITIES}
         thresholds = "carried over"
         if length > 0:
-            everyday = sentences([Heard(labels=labels, recordings=tuple(speech))])
+            everyday = sentences([Predictions(labels=labels, recordings=tuple(speech))])
             events = events_of(everyday, decision_of(labels, temperature, home), home.agree)
             if length >= ENOUGH_ORDINARY_H:
                 thresholds = "chosen"
@@ -241,7 +247,7 @@ def _measured(
     *,
     limits: dict[Any, float],
     rates: dict[str, float | None],
-    heard: Sequence[HeardClip],
+    heard: Sequence[ClipScores],
 ) -> Home:
     """A home with these thresholds, and with what was measured at them and nothing else."""
     decision = decision_of(labels, temperature, home)
@@ -262,7 +268,7 @@ def _measured(
     return msgspec.structs.replace(home, sensitivity=points)
 
 
-def hear(model: ModelFile | Path, prepared: Sequence[Prepared], recipe: Recipe) -> list[HeardClip]:
+def hear(model: ModelFile | Path, prepared: Sequence[Prepared], recipe: Recipe) -> list[ClipScores]:
     """What a packed network says of utterances, before calibration.
 
     Args:
@@ -272,14 +278,14 @@ def hear(model: ModelFile | Path, prepared: Sequence[Prepared], recipe: Recipe) 
     """
     file = model if isinstance(model, ModelFile) else ModelFile.load(model)
     interpreter = Interpreter(file)
-    features = plain_features(prepared, file.info.features) if prepared else np.zeros((0, 1, 1))
+    features = clean_features(prepared, file.info.features) if prepared else np.zeros((0, 1, 1))
     heard = []
     for one, row in zip(prepared, features, strict=True):
         logits = interpreter.run(row).astype(np.float64)
         logs = logits - np.logaddexp.reduce(logits)
         order = [file.labels.index(label) for label in labels_of(recipe)]
         heard.append(
-            HeardClip(
+            ClipScores(
                 corpus=CORPUS,
                 name=one.clip.name,
                 speaker=one.clip.speaker,
@@ -292,7 +298,7 @@ def hear(model: ModelFile | Path, prepared: Sequence[Prepared], recipe: Recipe) 
 
 def unmeasured(recipe: Recipe, found: Survey) -> list[str]:
     """Recordings that came after the folds were made: they are trained on and held out by none."""
-    folds = load_own_folds(Path(recipe.corpora[CORPUS].folds or ""))
+    folds = load_held_out_folds(Path(recipe.corpora[CORPUS].folds or ""))
     if folds.test_clips:
         known = {name for fold in folds.test_clips for name in fold}
         alone = Counter(clip.emotion for clip in found.corpus.clips)
@@ -314,11 +320,11 @@ def _key(recipe: Recipe, found: Survey) -> str:
     return digest.hexdigest()[:10]
 
 
-def _material(recipe: Recipe, found: Survey) -> Material:
+def _material(recipe: Recipe, found: Survey) -> Dataset:
     corpora = {CORPUS: found.corpus}
-    own = {CORPUS: load_own_folds(Path(recipe.corpora[CORPUS].folds or ""))}
+    own = {CORPUS: load_held_out_folds(Path(recipe.corpora[CORPUS].folds or ""))}
     split = make_split(corpora, fold=recipe.fold, validation={}, own=own)
-    return Material(
+    return Dataset(
         corpora=corpora, cross={}, split=split, prepared=found.prepared, root=found.folder
     )
 
@@ -337,7 +343,7 @@ def _decision_of_base(base: ModelFile) -> Any:
 
 
 def _figures(
-    heard: Sequence[HeardClip], decision: Any, found: Survey, recipe: Recipe
+    heard: Sequence[ClipScores], decision: Any, found: Survey, recipe: Recipe
 ) -> dict[str, Any]:
     """Figures of what was held out, and how much of its neutral speech is told as an emotion."""
     by_name = {one.clip.name: one.clip for one in found.prepared}
@@ -345,18 +351,18 @@ def _figures(
     for clip in heard:
         row: NDArray[np.float32] = np.array(clip.logs, dtype=np.float32)
         said = decision.decide(row)
-        answers.append(Answer(clip=by_name[clip.name], scores=said.scores, told=said.emotion))
+        answers.append(Answer(clip=by_name[clip.name], scores=said.scores, decision=said.emotion))
     result = figures(answers, coverage=recipe.coverage)
     calm = [one for one in answers if one.clip.emotion in ORDINARY]
     moved = [one for one in answers if one.clip.emotion not in ORDINARY]
     result["ordinary"] = len(calm)
     result["ordinary_told_as_emotion"] = sum(
-        one.told not in {*ORDINARY, "uncertain"} for one in calm
+        one.decision not in {*ORDINARY, "uncertain"} for one in calm
     )
     result["emotional"] = len(moved)
-    result["emotional_told_rightly"] = sum(one.told == one.clip.emotion for one in moved)
+    result["emotional_told_rightly"] = sum(one.decision == one.clip.emotion for one in moved)
     result["emotional_told_wrongly"] = sum(
-        one.told not in {*ORDINARY, "uncertain", one.clip.emotion} for one in moved
+        one.decision not in {*ORDINARY, "uncertain", one.clip.emotion} for one in moved
     )
     return result
 
@@ -366,7 +372,7 @@ def _pack(
     recipe: Recipe,
     base: ModelFile,
     *,
-    material: Material,
+    material: Dataset,
     settled: Settled,
     result: dict[str, Any],
 ) -> bytes:

@@ -7,7 +7,7 @@
     sounds  -> environment                             emotion events an hour of no speech
     corpora -> adaptation                              UAR after 0, 5, 20, 50 utterances
 
-:func:`probe` is for everybody who has a model and clips; :func:`try_model` does all three with the
+:func:`probe` is for everybody who has a model and clips; :func:`run_probes` does all three with the
 speakers and sounds that a recipe leaves for it. ``serd-train probe`` writes what it gives to
 ``probes.json``, an object with these keys, each part there only if it was asked for::
 
@@ -40,7 +40,7 @@ speakers and sounds that a recipe leaves for it. ``serd-train probe`` writes wha
     adaptation
         heard             [0, 5, 20, 50]: utterances that a room has heard
         seeds, household (voices in it), neutral_share
-        validation_heard  whether the last stretch of training heard the validation speakers
+        validation_heard  whether the refit stage of training heard the validation speakers
         methods
             features, scores
                 strength, prior           chosen on validation speakers
@@ -67,7 +67,7 @@ from training.corpora.esc10 import TEST_FOLDS as SOUND_TEST_FOLDS
 from training.corpora.esc10 import TRAINING_FOLDS, read_sounds
 from training.dataset import make_split
 from training.prepare import CACHE
-from training.probes.adaptation import probe_adaptation, spaced
+from training.probes.adaptation import evenly_spaced, probe_adaptation
 from training.probes.conditions import CONDITIONS
 from training.probes.environment import ENGINES, probe_environment
 from training.probes.robustness import probe
@@ -79,7 +79,7 @@ if TYPE_CHECKING:
     from training.corpora import Clip
     from training.recipe import Recipe
 
-__all__ = ["CONDITIONS", "PARTS", "probe", "try_model"]
+__all__ = ["CONDITIONS", "PARTS", "probe", "run_probes"]
 
 
 Part = Literal["robustness", "environment", "adaptation"]
@@ -94,7 +94,7 @@ def _silent(_what: str, _done: int, _all: int) -> None:
     pass
 
 
-def try_model(
+def run_probes(
     model: Path | str,
     recipe: Recipe,
     root: Path,
@@ -160,7 +160,7 @@ def try_model(
         voices = [
             clip
             for name in sorted({clip.corpus for clip in tested})
-            for clip in spaced([one for one in tested if one.corpus == name], SPEECH_CLIPS)
+            for clip in evenly_spaced([one for one in tested if one.corpus == name], SPEECH_CLIPS)
         ]
         result["environment"] = probe_environment(
             model,

@@ -43,7 +43,7 @@ import numpy as np
 from training.evaluate import metrics
 from training.evaluate.classification import said
 from training.prepare import CACHE
-from training.probes.conditions import Hearing, Judge
+from training.probes.conditions import ClipClassifier, ConditionCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -147,7 +147,7 @@ class Room:
         return np.asarray(weighed / weighed.sum())
 
 
-class Voiced(msgspec.Struct, frozen=True):
+class ScoredClip(msgspec.Struct, frozen=True):
     """A clip as a model hears it."""
 
     clip: Clip
@@ -169,8 +169,8 @@ class Listener:
     """
 
     def __init__(self, model: Path | str, *, cache: Path = CACHE) -> None:
-        self._judge = Judge(model)
-        self._hearing = Hearing(self._judge.features, ["clean"], cache=cache)
+        self._judge = ClipClassifier(model)
+        self._hearing = ConditionCache(self._judge.features, ["clean"], cache=cache)
         self.labels = self._judge.classifier.labels
 
     def hear(
@@ -179,7 +179,7 @@ class Listener:
         *,
         jobs: int = 1,
         progress: Callable[[int], None] = lambda _: None,
-    ) -> list[Voiced]:
+    ) -> list[ScoredClip]:
         """Clips as the model hears them; those of digital silence are left out."""
         self._hearing.prepare(clips, jobs=jobs, progress=progress)
         heard = []
@@ -190,7 +190,7 @@ class Listener:
                 first = (len(features) - len(power)) // 2
                 rows = slice(first, first + len(power))
                 heard.append(
-                    Voiced(
+                    ScoredClip(
                         clip,
                         features,
                         rows,
@@ -206,7 +206,7 @@ class Listener:
         return np.array([given[label] for label in self.labels])
 
 
-def measure_reference(training: Sequence[Voiced]) -> Reference:
+def measure_reference(training: Sequence[ScoredClip]) -> Reference:
     """What training sounded like, every corpus counting alike."""
     corpora = sorted({one.clip.corpus for one in training})
     parts = [[one for one in training if one.clip.corpus == name] for name in corpora]
@@ -246,7 +246,7 @@ def probe_adaptation(
     sparse = [
         clip
         for name in sorted({clip.corpus for clip in training})
-        for clip in spaced([one for one in training if one.corpus == name], REFERENCE_CLIPS)
+        for clip in evenly_spaced([one for one in training if one.corpus == name], REFERENCE_CLIPS)
     ]
     done, whole = 0, len(sparse) + len(validation) + len(test)
 
@@ -263,7 +263,7 @@ def probe_adaptation(
     for method, grid in CANDIDATES.items():
 
         def play(
-            clips: Sequence[Voiced],
+            clips: Sequence[ScoredClip],
             situation: Situation,
             strength: float,
             prior: float,
@@ -309,13 +309,13 @@ def probe_adaptation(
 
 def simulate(
     listener: Listener,
-    clips: Sequence[Voiced],
+    clips: Sequence[ScoredClip],
     room: Callable[[], Room],
     situation: Situation,
     *,
     seeds: int,
 ) -> dict[str, dict[str, Any]]:
-    """Judge each clip in rooms that have heard others.
+    """ClipClassifier each clip in rooms that have heard others.
 
     Args:
         listener: The model.
@@ -363,7 +363,7 @@ def simulate(
 
 
 def _rooms(
-    group: Sequence[Voiced],
+    group: Sequence[ScoredClip],
     place: int,
     room: Callable[[], Room],
     situation: Situation,
@@ -389,10 +389,10 @@ def _rooms(
 
 
 def _groups(
-    clips: Sequence[Voiced], size: int, random: np.random.Generator
-) -> Iterator[list[Voiced]]:
+    clips: Sequence[ScoredClip], size: int, random: np.random.Generator
+) -> Iterator[list[ScoredClip]]:
     """Clips of one voice, or of several; a rest of too few voices joins the last group."""
-    by_voice: dict[str, list[Voiced]] = defaultdict(list)
+    by_voice: dict[str, list[ScoredClip]] = defaultdict(list)
     for one in clips:
         by_voice[one.clip.voice].append(one)
     names = [sorted(by_voice)[at] for at in random.permutation(len(by_voice))]
@@ -435,7 +435,7 @@ def _figures(
     }
 
 
-def spaced(clips: Sequence[Clip], count: int) -> list[Clip]:
+def evenly_spaced(clips: Sequence[Clip], count: int) -> list[Clip]:
     """At most so many clips, evenly spaced over the list."""
     places = np.linspace(0, len(clips) - 1, min(len(clips), count))
     return [clips[round(place)] for place in places]

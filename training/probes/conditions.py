@@ -174,7 +174,7 @@ _CODE = (
 )
 
 
-class Hearing:
+class ConditionCache:
     """Clips under conditions, as mel power.
 
     Args:
@@ -293,7 +293,7 @@ def mel_power(samples: Samples, features: FeatureParameters) -> NDArray[np.float
     return front_end.finish_power().copy()
 
 
-class Judge:
+class ClipClassifier:
     """A model that goes on from mel power.
 
     Args:

@@ -205,7 +205,7 @@ SPEED_OF_SOUND = 343.0
 """Metres a second in air at 20 degrees Celsius."""
 
 _HIGH_PASS_HZ = 50.0
-"""Below it a response is cut: with walls that never turn the sign, it would gather a constant."""
+"""Cut-off of a response: with walls that never invert the sign, a constant would build up."""
 
 
 class Room(msgspec.Struct, frozen=True):

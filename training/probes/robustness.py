@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from training.evaluate.classification import Answer, figures
 from training.prepare import CACHE
-from training.probes.conditions import CONDITIONS, Hearing, Judge
+from training.probes.conditions import CONDITIONS, ClipClassifier, ConditionCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,8 +59,8 @@ def probe(
         ModelError: The model is none that serd can use.
     """
     wanted = [name for name in CONDITIONS if name == "clean" or name in conditions]
-    judge = Judge(model)
-    hearing = Hearing(judge.features, wanted, noises=noise_clips, seed=seed, cache=cache)
+    judge = ClipClassifier(model)
+    hearing = ConditionCache(judge.features, wanted, noises=noise_clips, seed=seed, cache=cache)
     done = 0
 
     def step(count: int, what: str = "hear") -> None:
@@ -76,7 +76,7 @@ def probe(
             prediction = judge.judge(hearing.power(clip, name))
             # Rounded as `serd classify` prints, so that a tie is the same tie.
             scores = {label: round(score, 6) for label, score in prediction.scores.items()}
-            answer = Answer(clip=clip, scores=scores, told=prediction.emotion)
+            answer = Answer(clip=clip, scores=scores, decision=prediction.emotion)
             answers.setdefault((clip.corpus, name), []).append(answer)
         step(1, "judge")
     corpora: dict[str, Any] = {}

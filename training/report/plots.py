@@ -12,10 +12,10 @@ from training.plots import (
     INK,
     SERD,
     SOFT,
-    corpus_look,
+    corpus_colour_and_marker,
     figure,
+    label_lines,
     matrix,
-    name_lines,
     save,
     style,
 )
@@ -76,7 +76,7 @@ def _folds(sources: Sources) -> Any:
     folds, seeds = sources.folds["folds"], sources.folds["seeds"]
     made, axes = _panels(3.0, len(corpora), sharey=True)
     for axis, corpus in zip(axes, corpora, strict=True):
-        colour, marker = corpus_look(corpus)
+        colour, marker = corpus_colour_and_marker(corpus)
         for run in sources.folds["runs"]:
             place = seeds.index(run["seed"])
             axis.plot(
@@ -111,7 +111,7 @@ def _speakers(sources: Sources) -> Any:
         return None
     made, axes = _panels(3.0, len(corpora), sharey=True)
     for axis, corpus in zip(axes, corpora, strict=True):
-        colour, marker = corpus_look(corpus)
+        colour, marker = corpus_colour_and_marker(corpus)
         people = sources.crossed(corpus)["speakers"]
         values = 100 * np.sort(list(people["accuracy"].values()))
         places = np.arange(1, len(values) + 1)
@@ -165,7 +165,7 @@ def _reliability(sources: Sources) -> Any:
         2, len(tables), squeeze=False, sharex=True, sharey="row", height_ratios=(4, 1)
     )
     for place, (corpus, found) in enumerate(tables.items()):
-        colour, marker = corpus_look(corpus)
+        colour, marker = corpus_colour_and_marker(corpus)
         clips, right = np.array(found["clips"]), np.array(found["right"])
         some = clips >= _FEWEST
         sure = np.array(found["confidence"])[some] / clips[some]
@@ -199,7 +199,7 @@ def _risk_coverage(sources: Sources) -> Any:
     made, (axis,) = _panels(3.6, 1)
     ends = []
     for corpus, risks in curves.items():
-        colour, marker = corpus_look(corpus)
+        colour, marker = corpus_colour_and_marker(corpus)
         shares = 100 * np.arange(1, len(risks) + 1) / len(risks)
         axis.plot(
             shares, 100 * np.array(risks), color=colour, marker=marker, markevery=5, markersize=5
@@ -207,7 +207,7 @@ def _risk_coverage(sources: Sources) -> Any:
         ends.append((shares[-1], 100 * risks[-1], title(corpus), colour))
     axis.set_xlim(0, 100)
     axis.set_ylim(bottom=0)
-    name_lines(axis, ends, least=0.06 * axis.get_ylim()[1])
+    label_lines(axis, ends, least=0.06 * axis.get_ylim()[1])
     coverage = 100 * sources.release["recipe"]["coverage"]
     axis.axvline(coverage, color=SOFT, linewidth=1, linestyle="--")
     axis.annotate(
@@ -233,7 +233,7 @@ def _noise(sources: Sources) -> Any:
     made, (axis,) = _panels(3.4, 1)
     ends = []
     for place, corpus in enumerate(corpora):
-        colour, marker = corpus_look(corpus)
+        colour, marker = corpus_colour_and_marker(corpus)
         found = [
             sources.probe("robustness", "corpora", corpus, "conditions", name, "accuracy")
             for name, _ in conditions
@@ -253,7 +253,7 @@ def _noise(sources: Sources) -> Any:
     axis.set_xlabel("signal-to-noise ratio with everyday sounds in the background, dB")
     axis.set_ylabel("accuracy, %")
     axis.set_ylim(0, 100)
-    name_lines(axis, ends, least=6)
+    label_lines(axis, ends, least=6)
     return made
 
 
@@ -267,7 +267,7 @@ def _adaptation(sources: Sources) -> Any:
     for axis, (method, found) in zip(axes, methods.items(), strict=True):
         ends = []
         for corpus in found["test"]["speaker"]:
-            colour, marker = corpus_look(corpus)
+            colour, marker = corpus_colour_and_marker(corpus)
             path = ("adaptation", "methods", method, "test", "speaker", corpus, "uar")
             values = [100 * one.value for one in sources.numbers(*path) if one is not None]
             axis.plot(range(len(values)), values, color=colour, marker=marker)
@@ -278,7 +278,7 @@ def _adaptation(sources: Sources) -> Any:
         axis.set_title(f"by {method}")
         if axis is axes[-1]:
             axis.set_ylim(0, 100)
-            name_lines(axis, ends, least=5.5)
+            label_lines(axis, ends, least=5.5)
     axes[0].set_ylabel("UAR, %")
     return made
 
@@ -291,13 +291,13 @@ def _operating(sources: Sources) -> Any:
     made, (axis,) = _panels(3.8, 1)
     ends = []
     for corpus, points in found["curve"].items():
-        colour, marker = corpus_look(corpus)
+        colour, marker = corpus_colour_and_marker(corpus)
         axis.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=4.5)
         ends.append((*points[-1], title(corpus), colour))
     axis.set_xlim(left=0.0)
     axis.set_ylim(bottom=0.0)
     top = axis.get_ylim()[1]
-    name_lines(axis, ends, least=0.065 * top)
+    label_lines(axis, ends, least=0.065 * top)
     for name, rate in found["settings"].items():
         axis.axvline(rate, color=SERD, linewidth=1, linestyle="--", zorder=1)
         axis.annotate(
