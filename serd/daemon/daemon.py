@@ -84,9 +84,10 @@ class Daemon:
         unwritten: Events that the previous daemon in this process could not write.
 
     Raises:
-        ConfigError: The configuration needs something that is not installed.
+        ConfigError: The configuration needs something that is not installed, a secret's file cannot
+            be used, or the metrics' port is taken.
         ModelError: The model file is unusable.
-        UnavailableError: The journal cannot be written.
+        UnavailableError: The journal cannot be written, or the embedded broker's port is taken.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class Daemon:
         self._created = time.monotonic()
         self._processor_s = processor_seconds()
 
+        _check_surroundings(config)
         classifier = Classifier.configured(config)
         self.model: ModelInfo = classifier.info
         """Metadata of the model in use."""
@@ -429,7 +431,6 @@ class Daemon:
 @contextmanager
 def _metrics(daemon: Daemon) -> Iterator[None]:
     """Serve the Prometheus metrics while the daemon runs."""
-    _check_metrics_installed(daemon.config)
     from serd.metrics.server import MetricsServer  # noqa: PLC0415 (optional, and not small)
 
     with MetricsServer(daemon, daemon.config.metrics) as server:
@@ -458,21 +459,28 @@ def check(config: Config, *, running: Config | None = None) -> None:
     Raises:
         SerdError: As :class:`Daemon` would.
     """
+    _check_surroundings(config, running)
     Classifier.configured(config)
     for single in config.each():
         Segmenter.of(single.speech)
         check_source(single.audio)
-    Access(config.mqtt)
-    if config.metrics.port and (running is None or config.metrics != running.metrics):
-        _check_metrics_installed(config)
+
+
+def _check_surroundings(config: Config, running: Config | None = None) -> None:
+    """Check files, packages and ports that a configuration needs, as far as that takes no time."""
+    mqtt, metrics = config.mqtt, config.metrics
+    Access(mqtt)
+    ours = running is not None and running.mqtt.embedded and running.mqtt.port == mqtt.port
+    if mqtt.embedded and not ours:
+        from serd.mqtt import broker  # noqa: PLC0415 (asyncio: for the embedded broker only)
+
+        broker.check(mqtt.port)
+    if metrics.port and (running is None or metrics != running.metrics):
+        if importlib.util.find_spec("prometheus_client") is None:
+            raise ConfigError(
+                f"metrics.port = {metrics.port}: the package prometheus-client is not installed",
+                remedy="pip install 'serd-emotion[metrics]', or set metrics.port: 0",
+            )
         from serd.metrics.server import probe  # noqa: PLC0415 (optional, and not small)
 
-        probe(config.metrics)
-
-
-def _check_metrics_installed(config: Config) -> None:
-    if importlib.util.find_spec("prometheus_client") is None:
-        raise ConfigError(
-            f"metrics.port = {config.metrics.port}: the package prometheus-client is not installed",
-            remedy="pip install 'serd-emotion[metrics]', or set metrics.port: 0",
-        )
+        probe(metrics)

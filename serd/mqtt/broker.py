@@ -8,6 +8,7 @@ mosquitto is the better broker.
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import logging
 import threading
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -91,11 +92,7 @@ class EmbeddedBroker:
             _log.warning("the embedded broker does not end; it is left to the end of the process")
 
     def _start(self, broker_type: type[Any]) -> None:
-        if reason := why_port_is_taken(self.port):
-            raise UnavailableError(
-                f"the embedded broker cannot listen on {LOOPBACK}:{self.port}: {reason}",
-                remedy="another broker may be running there; set mqtt.port, or use that broker",
-            )
+        _check_port(self.port)
         self._started.clear()
         self._failure = None
         self._thread = threading.Thread(
@@ -206,14 +203,41 @@ class _Table(dict[str, Any]):
         return list(super().items())
 
 
+def check(port: int) -> None:
+    """Check whether an embedded broker could be started.
+
+    Args:
+        port: Its TCP port.
+
+    Raises:
+        ConfigError: Its package is not installed.
+        UnavailableError: It cannot listen on that port.
+    """
+    if importlib.util.find_spec("amqtt") is None:
+        raise _missing("amqtt")
+    _check_port(port)
+
+
+def _missing(package: str) -> ConfigError:
+    return ConfigError(
+        f"mqtt.host: embedded needs a package that is not installed: {package}",
+        remedy="install serd-emotion[embedded], or set mqtt.host to a broker of yours",
+    )
+
+
+def _check_port(port: int) -> None:
+    if reason := why_port_is_taken(port):
+        raise UnavailableError(
+            f"the embedded broker cannot listen on {LOOPBACK}:{port}: {reason}",
+            remedy="another broker may be running there; set mqtt.port, or use that broker",
+        )
+
+
 def _import_broker() -> type[Any]:
     try:
         from amqtt.broker import Broker  # noqa: PLC0415 - optional, and takes half a second
     except ImportError as error:
-        raise ConfigError(
-            f"mqtt.host: embedded needs a package that is not installed: {error.name or error}",
-            remedy="install serd-emotion[embedded], or set mqtt.host to a broker of yours",
-        ) from error
+        raise _missing(error.name or str(error)) from error
 
     class TidyBroker(Broker):  # type: ignore[misc, unused-ignore]
         """Mends what the original does to several clients.

@@ -115,7 +115,7 @@ def test_port_taken() -> None:
 
 
 def test_start_failure_of_the_broker_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serd.mqtt.broker.why_port_is_taken", lambda _port: None)
+    monkeypatch.setattr("serd.mqtt.broker._check_port", lambda _port: None)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         broker = EmbeddedBroker(taken.getsockname()[1])
         with pytest.raises(UnavailableError, match="cannot listen"):
