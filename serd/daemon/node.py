@@ -310,7 +310,9 @@ class Node:
         if now >= self._next_telemetry or sentence != self._reported:
             self._reported = sentence
             self._next_telemetry = now + self._config.mqtt.telemetry_s
-            self.publisher.telemetry(msgspec.structs.asdict(self.telemetry(process())))
+            level_dbfs = self._since_telemetry.read(self.pipeline.stats())
+            figures = self.telemetry(process(), level_dbfs=level_dbfs)
+            self.publisher.telemetry(msgspec.structs.asdict(figures))
         return sentence
 
     def status(self) -> str:
@@ -350,8 +352,13 @@ class Node:
         """Number of events that are too large for the broker."""
         return self.publisher.counters()["left_out"]
 
-    def telemetry(self, process: ProcessFigures) -> Telemetry:
-        """The present payload of the telemetry topic."""
+    def telemetry(self, process: ProcessFigures, *, level_dbfs: float | None = None) -> Telemetry:
+        """The present payload of the telemetry topic.
+
+        Args:
+            process: The part that all nodes have in common.
+            level_dbfs: Of the sound since the previous telemetry.
+        """
         speech = self.recogniser.counters
         source = self.source.stats
         pipeline = self.pipeline.stats()
@@ -380,7 +387,7 @@ class Node:
             hooks_failed=process.hooks_failed,
             hooks_dropped=process.hooks_dropped,
             buffered_samples=source.buffered_samples,
-            level_dbfs=self._since_telemetry.read(pipeline),
+            level_dbfs=level_dbfs,
             latency_ms=self.publisher.latency_ms,
             rss_mb=process.rss_mb,
             cpu_percent=process.cpu_percent,

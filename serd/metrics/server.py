@@ -1,9 +1,9 @@
-"""Serves ``/metrics`` to Prometheus, and ``/healthz`` to whoever wants to know whether serd hears.
+"""Serves ``/metrics`` to Prometheus and ``/healthz`` to health checks.
 
-A small HTTP server of the standard library on threads of its own: at most a few requests at a time,
-each with a time limit. A question costs some milliseconds; without one, nothing happens. Whoever
-comes is let in: if there is no place, the connection that has waited longest to be asked something
-loses its own.
+A small HTTP server from the standard library on threads of its own: a few connections at a time,
+each with a time limit. A request costs a few milliseconds; between requests nothing runs. A new
+connection is always accepted: if all slots are taken, the connection that has been idle the longest
+is closed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from serd.errors import ConfigError
-from serd.metrics.figures import FIGURES, rows
+from serd.metrics import samples
 from serd.network import is_loopback
 from serd.version import VERSION
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from serd.config import MetricsConfig
     from serd.histogram import Counts
-    from serd.metrics.figures import Observed
+    from serd.metrics import Observed
 
 log = logging.getLogger(__name__)
 
@@ -48,40 +48,39 @@ REQUESTS_MAX: Final = 16
 """Connections at one time."""
 
 PER_ADDRESS: Final = 8
-"""Of these, how many from one address that have not yet asked anything."""
+"""Of these, how many from one address that have not sent a request yet."""
 
 EVICTION_S: Final = 0.5
-"""How long a connection that was ended may take to make room."""
+"""How long closing a connection may take to free its slot."""
 
 REQUEST_S: Final = 10.0
-"""How long one connection may last, however slowly somebody writes."""
+"""How long one connection may last, however slowly the client sends."""
 
 POLL_S: Final = 0.5
-"""How often the server looks whether it shall end, or a connection has lasted too long."""
+"""How often the server checks for shutdown and for connections that have lasted too long."""
 
 
 class DaemonCollector(Collector):
-    """Reads the daemon's own figures at each question."""
+    """Reads the daemon's metrics at each scrape."""
 
     def __init__(self, daemon: Observed) -> None:
         self._daemon = daemon
 
     def collect(self) -> Iterator[Metric]:
-        """All of :data:`serd.metrics.figures.FIGURES`."""
-        for figure in FIGURES:
+        """All of :data:`serd.metrics.METRICS`."""
+        for metric, values in samples(self._daemon):
             family: Metric
-            labels = figure.all_labels
-            values = rows(figure, self._daemon)
-            if figure.kind == "histogram":
-                family = histogram = HistogramMetricFamily(figure.name, figure.help, labels=labels)
+            name, about, labels = metric.name, metric.help, metric.all_labels
+            if metric.kind == "histogram":
+                family = histogram = HistogramMetricFamily(name, about, labels=labels)
                 for place, counts in values:
                     histogram.add_metric(place, _buckets(counts), counts.total)
-            elif figure.kind == "counter":
-                family = counter = CounterMetricFamily(figure.name, figure.help, labels=labels)
+            elif metric.kind == "counter":
+                family = counter = CounterMetricFamily(name, about, labels=labels)
                 for place, value in values:
                     counter.add_metric(place, value)
             else:
-                family = gauge = GaugeMetricFamily(figure.name, figure.help, labels=labels)
+                family = gauge = GaugeMetricFamily(name, about, labels=labels)
                 for place, value in values:
                     gauge.add_metric(place, value)
             yield family
@@ -96,11 +95,11 @@ class MetricsServer:
     """The endpoint; a context manager.
 
     Args:
-        daemon: Whose figures.
+        daemon: Whose metrics are served.
         settings: Where to listen.
 
     Raises:
-        ConfigError: That address cannot be used.
+        ConfigError: The address cannot be used.
     """
 
     def __init__(self, daemon: Observed, settings: MetricsConfig) -> None:
@@ -115,7 +114,7 @@ class MetricsServer:
 
     @property
     def url(self) -> str:
-        """Of the metrics."""
+        """Address of the metrics."""
         return f"http://{self._http.shown}/metrics"
 
     def __enter__(self) -> Self:
@@ -129,7 +128,7 @@ class MetricsServer:
 
 
 def probe(settings: MetricsConfig) -> None:
-    """See whether the address can be used.
+    """Check that the address can be used.
 
     Raises:
         ConfigError: It cannot.
@@ -192,11 +191,11 @@ class _Server(ThreadingMixIn, TCPServer):
             self._places.release()
 
     def asked(self, request: Any) -> None:
-        """A connection has asked something whole, and is now answered."""
+        """A complete request has arrived on a connection."""
         self._asking.pop(request, None)
 
     def _make_room(self) -> None:
-        """End the oldest connection, of whoever has most, that has not yet asked anything."""
+        """Close the oldest idle connection of the address that has the most of them."""
         asking = list(self._asking.items())
         if asking:
             counts = Counter(whose for _, whose in asking)
@@ -225,7 +224,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.asked(self.connection)
-        if not self._welcome():
+        if not self._host_is_allowed():
             self._answer(HTTPStatus.FORBIDDEN, "text/plain", b"use this machine's address\n")
             return
         match self.path.partition("?")[0]:
@@ -241,11 +240,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET  # noqa: N815 - as the standard library calls it
 
-    def _welcome(self) -> bool:
-        """Whether the question names this machine.
+    def _host_is_allowed(self) -> bool:
+        """Whether the request's ``Host`` names this machine (against DNS rebinding).
 
-        Where only this machine may ask, a web page that was opened on it may not ask either: one
-        whose own name was made to point here gives itself away by the name that it asks for.
+        On a loopback address, web pages opened on this machine must not read the metrics. A page
+        whose own host name was made to resolve to this address still sends that name.
         """
         if not self.server.loopback:
             return True

@@ -19,7 +19,7 @@ from prometheus_client.parser import text_fd_to_metric_families
 
 from serd.config.loading import load
 from serd.doctor.configuration import check_metrics
-from serd.metrics.figures import FIGURES
+from serd.metrics import METRICS
 from tests.broker import Recorder, free_port, mosquitto, wait_until
 from tests.faults.talk import Talk
 from tests.system.node import SAMPLE, Node, run_serd
@@ -99,7 +99,7 @@ def test_a_real_daemon_is_scraped(tmp_path: Path, talk: Talk) -> None:
         io.StringIO(open_text)
     )
     assert families.keys() <= {family.name for family in accepted}
-    kinds = {figure.name.removesuffix("_total"): figure.kind for figure in FIGURES}
+    kinds = {metric.name.removesuffix("_total"): metric.kind for metric in METRICS}
     own = {name: family.type for name, family in families.items() if name.startswith("serd_")}
     assert own == kinds  # all that is documented is there, and nothing else
     assert {"process_resident_memory_bytes", "process_cpu_seconds"} <= families.keys()

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from serd.histogram import Histogram
-from serd.metrics.figures import FIGURES
+from serd.metrics import METRICS
 from tools.docs.metrics import written
 
 ROOT = Path(__file__).parent.parent.parent
@@ -20,12 +20,12 @@ EXAMPLES = ROOT / "examples" / "prometheus"
 
 def test_names_follow_the_conventions() -> None:
     """https://prometheus.io/docs/practices/naming/"""
-    for figure in FIGURES:
-        assert re.fullmatch(r"serd(_[a-z0-9]+)+", figure.name)
-        assert (figure.kind == "counter") == figure.name.endswith("_total")
-        assert figure.kind != "histogram" or figure.name.endswith("_seconds")
-        assert figure.help.endswith(".")
-    assert len({figure.name for figure in FIGURES}) == len(FIGURES)
+    for metric in METRICS:
+        assert re.fullmatch(r"serd(_[a-z0-9]+)+", metric.name)
+        assert (metric.kind == "counter") == metric.name.endswith("_total")
+        assert metric.kind != "histogram" or metric.name.endswith("_seconds")
+        assert metric.help.endswith(".")
+    assert len({metric.name for metric in METRICS}) == len(METRICS)
 
 
 def test_the_page_has_every_figure() -> None:
@@ -34,10 +34,10 @@ def test_the_page_has_every_figure() -> None:
 
 
 def test_the_examples_ask_for_figures_that_exist() -> None:
-    names = {figure.name for figure in FIGURES} | {
-        f"{figure.name}_{part}"
-        for figure in FIGURES
-        if figure.kind == "histogram"
+    names = {metric.name for metric in METRICS} | {
+        f"{metric.name}_{part}"
+        for metric in METRICS
+        if metric.kind == "histogram"
         for part in ("bucket", "sum", "count")
     }
     rules = yaml.safe_load((EXAMPLES / "serd-alerts.yml").read_text())

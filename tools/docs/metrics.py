@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from serd.metrics.figures import FIGURES
+from serd.metrics import METRICS
 
 
 def markdown() -> str:
     """The table of docs/metrics.md."""
     lines = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
-    for figure in FIGURES:
-        labels = ", ".join(f"`{label}`" for label in figure.all_labels)
-        lines.append(f"| `{figure.name}` | {figure.kind} | {labels} | {figure.help} |")
+    for metric in METRICS:
+        labels = ", ".join(f"`{label}`" for label in metric.all_labels)
+        lines.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |")
     return "\n".join(lines) + "\n"
 
 
