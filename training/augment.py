@@ -240,9 +240,9 @@ def band_limits(
 
 def band_centres(features: FeatureParameters) -> NDArray[np.float64]:
     """Centre frequencies of the mel bands, hertz, ``[bands]``."""
-    edges = hz_to_mel([features.f_min_hz, features.f_max_hz], features.mel_scale)
+    edges = hz_to_mel([features.f_min_hz, features.f_max_hz])
     mels = np.linspace(edges[0], edges[1], features.mel_bands + 2)[1:-1]
-    return mel_to_hz(mels, features.mel_scale)
+    return mel_to_hz(mels)
 
 
 @lru_cache(maxsize=2)

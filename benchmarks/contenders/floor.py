@@ -37,7 +37,7 @@ def main(seconds: str, out: str) -> None:
     power = np.abs(np.fft.rfft(framed)).astype(np.float32)
     bank = mel_filterbank(
         rate=params.rate, fft=params.fft, bands=params.mel_bands, f_min_hz=params.f_min_hz,
-        f_max_hz=params.f_max_hz, scale=params.mel_scale, norm=params.mel_norm,
+        f_max_hz=params.f_max_hz,
     )  # fmt: skip
     mel = np.empty((BLOCK_FRAMES, params.mel_bands), np.float32)
     products = [

@@ -175,7 +175,7 @@ class Channels:
             frames: float32[n, count], finite.
 
         Returns:
-            float32[n, 1].
+            float32[n].
         """
         parts = []
         done = 0
@@ -192,8 +192,7 @@ class Channels:
                 self._at = 0
                 self._look(whole)
             done = end
-        mixed = np.concatenate(parts) if len(parts) != 1 else parts[0]
-        return mixed[:, np.newaxis]
+        return np.concatenate(parts) if len(parts) != 1 else parts[0]
 
     def _weighted(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
         # One channel after the other: a sample's rounding must not depend on how many come with it.

@@ -133,7 +133,7 @@ class Intake:
             raise UnavailableError(
                 f"{name} {problem}", remedy="set audio.channel to another, to mix or to auto"
             )
-        self._resampler = StreamResampler(rate, 1)
+        self._resampler = StreamResampler(rate)
         self._channels = (
             Channels(self._choice, rate=rate, count=channels, name=name) if channels > 1 else None
         )
@@ -175,10 +175,11 @@ class Intake:
             frames -= self._first
         if self._channels is None:
             self._offset = float(self._first[0])
+            samples = frames[:, 0]
         else:
             self._offset = float(self._channels.weights @ self._first)
-            frames = self._channels.mix(frames)
-        return self._block(self._resampler.push(frames), arrived)
+            samples = self._channels.mix(frames)
+        return self._block(self._resampler.push(samples), arrived)
 
     def gap(self, frames: int, arrived: float) -> Block | None:
         """Note that ``frames`` frames of input are missing after those already pushed.

@@ -1,4 +1,4 @@
-"""Any rate and channel count to 16 kHz mono, as a stream."""
+"""Resampling of a mono stream to 16 kHz."""
 
 from __future__ import annotations
 
@@ -17,53 +17,30 @@ QUALITY = "HQ"
 """soxr's recipe: 20 bits, flat to 7.3 kHz, aliases below -120 dB.
 
 The cheaper ones cost the same here (48 kHz: 0.34 ms of CPU per second of audio for HQ and 0.31 ms
-for LQ, measured on x86-64), and LQ would already roll off in the band that the features use.
+for LQ, measured on x86-64), and LQ already rolls off in the band that the features use.
 """
 
 
-def downmix(frames: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mean of the channels.
-
-    The channels are added one after the other, so that a sample's rounding never depends on how
-    many samples come with it (``ndarray.mean`` promises no such thing).
-
-    Args:
-        frames: float32[n, channels].
-
-    Returns:
-        float32[n]; always a new array.
-    """
-    mono: NDArray[np.float32] = frames[:, 0].copy()
-    channels = frames.shape[1]
-    if channels > 1:
-        for channel in range(1, channels):
-            mono += frames[:, channel]
-        mono *= np.float32(1.0 / channels)
-    return mono
-
-
 class StreamResampler:
-    """Frames at ``rate`` with ``channels`` in, mono at 16 kHz out.
+    """Resamples a mono stream to 16 kHz.
 
-    However the input is cut into blocks, the concatenated output is the same to the bit. Time is
-    kept: output sample k belongs to input time k / 16000 s, there is no shift. The filter needs to
-    see a little of the future, so what has come out lags behind what went in by at most
-    38 to 41 ms for 22.05, 44.1 and 48 kHz, 79 ms for 96 and 192 kHz, 85 ms for 11.025 kHz,
-    115 ms for 8 kHz (measured with 30 ms blocks) and nothing for 16 kHz.
+    The concatenated output is bit-identical however the input is cut into blocks. Time is kept:
+    output sample k belongs to input time k / 16000 s, without a shift. The filter needs a little
+    look-ahead, so the output lags behind the input by at most 38 to 41 ms for 22.05, 44.1 and
+    48 kHz, 79 ms for 96 and 192 kHz, 85 ms for 11.025 kHz, 115 ms for 8 kHz (measured with blocks
+    of 30 ms), and not at all for 16 kHz.
 
     Args:
-        rate: Hertz of the input.
-        channels: Of the input, at least 1.
+        rate: Sample rate of the input in hertz.
 
     Raises:
-        ValueError: Rate or channels below 1.
+        ValueError: The rate is below 1.
     """
 
-    def __init__(self, rate: int, channels: int) -> None:
-        if rate < 1 or channels < 1:
-            raise ValueError(f"no audio has {rate} Hz and {channels} channels")
+    def __init__(self, rate: int) -> None:
+        if rate < 1:
+            raise ValueError(f"no audio has a rate of {rate} Hz")
         self.rate = rate
-        self.channels = channels
         self._stream: Any = None
         if rate != SAMPLE_RATE:
             import soxr  # noqa: PLC0415 - at 16 kHz there is nothing to resample
@@ -74,27 +51,27 @@ class StreamResampler:
         self._pushed = 0
         self._emitted = 0
 
-    def push(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Take the next frames and give what is ready.
+    def push(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Take the next samples and return what is ready.
 
         Args:
-            frames: float32[n, channels], n >= 0, finite.
+            samples: float32[n], n >= 0, finite.
 
         Returns:
-            float32[m], m >= 0.
+            float32[m], m >= 0; always a new array.
         """
-        mono = downmix(frames)
-        self._pushed += len(mono)
-        if self._stream is not None:
-            mono = self._stream.resample_chunk(mono)
-        self._emitted += len(mono)
-        return mono
+        self._pushed += len(samples)
+        ready: NDArray[np.float32] = (
+            samples.copy() if self._stream is None else self._stream.resample_chunk(samples)
+        )
+        self._emitted += len(ready)
+        return ready
 
     def finish(self) -> NDArray[np.float32]:
-        """Give what the filter still holds; the resampler is then as new.
+        """Return what the filter still holds, and reset the resampler.
 
         Returns:
-            float32[m], m >= 0. In all, n input frames give round(n * 16000 / rate) samples.
+            float32[m], m >= 0. In all, n input samples give round(n * 16000 / rate) samples.
         """
         tail: NDArray[np.float32] = np.empty(0, np.float32)
         if self._stream is not None and self._pushed:
@@ -104,11 +81,6 @@ class StreamResampler:
         return tail
 
     @property
-    def overshoots(self) -> bool:
-        """Whether what comes out may be beyond what went in: a filter rings at clipped edges."""
-        return self._stream is not None
-
-    @property
     def pending(self) -> float:
-        """Samples at 16 kHz that went in and have not come out yet."""
+        """Samples at 16 kHz that have gone in and not come out yet."""
         return self._pushed * SAMPLE_RATE / self.rate - self._emitted

@@ -63,16 +63,16 @@ class FeatureParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """Lower edge of the lowest band, hertz."""
     f_max_hz: float = 7600.0
     """Upper edge of the highest band, hertz; at most half the rate."""
-    mel_scale: Literal["slaney", "htk"] = "slaney"
+    mel_scale: Literal["slaney"] = "slaney"
     """Formula of the mel scale."""
-    mel_norm: Literal["slaney", "none"] = "slaney"
-    """``slaney``: each band is scaled to the same area; ``none``: each peaks at 1."""
+    mel_norm: Literal["slaney"] = "slaney"
+    """Scaling of the bands: ``slaney`` gives all the same area."""
     amin: float = 1e-10
     """Floor of mel power before the logarithm; in [1e-30, 1]."""
-    reference: Literal["utterance-max", "absolute"] = "utterance-max"
-    """What 0 dB is: the loudest mel band of the utterance, or power 1."""
+    reference: Literal["utterance-max"] = "utterance-max"
+    """What 0 dB is: the loudest mel band of the utterance."""
     range_db: float = 70.0
-    """Everything more than this below 0 dB is clamped to it."""
+    """Levels lower than this below 0 dB are clamped to it."""
     coefficients: int = 64
     """Cosine coefficients (orthonormal DCT-II) that are kept, from the 0th on."""
     frames: int = 188

@@ -21,9 +21,9 @@ A mel band covers few bins: 97 % of the filterbank is zeros. A product with each
 would spend more on calls than it saves; three products, each with a third of the bands and the bins
 that those cover, leave 29 % of the multiplications and cost little more than one call.
 
-The mel scale of M. Slaney ("Auditory Toolbox", Technical Report 1998-010, Interval Research) is
-linear up to 1000 Hz, 200/3 Hz to the mel, and logarithmic above, 27 mels to a factor of 6.4. The
-other, of the Hidden Markov Model Toolkit (HTK), is ``2595 log10(1 + f / 700)``.
+The mel scale is that of M. Slaney ("Auditory Toolbox", Technical Report 1998-010, Interval
+Research): linear up to 1000 Hz, 200/3 Hz to the mel, and logarithmic above, 27 mels to a factor
+of 6.4.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from __future__ import annotations
 import itertools
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -46,8 +46,6 @@ the end of an utterance at most so many are left to do, about 40 us."""
 PARTS: Final = (7 / 16, 3 / 4)
 """Where the bands are divided for the mel product, in shares of all bands: the wide ones at the top
 are few, so that each part has about as many multiplications."""
-
-Scale = Literal["slaney", "htk"]
 
 _HZ_PER_MEL = 200.0 / 3.0
 _BREAK_HZ = 1000.0
@@ -70,8 +68,6 @@ class _Spectrum:
             bands=params.mel_bands,
             f_min_hz=params.f_min_hz,
             f_max_hz=params.f_max_hz,
-            scale=params.mel_scale,
-            norm=params.mel_norm,
         )
         self._framed = np.empty((BLOCK_FRAMES, params.fft), dtype=np.float64)
         self._power = np.empty((BLOCK_FRAMES, params.bins), dtype=np.float32)
@@ -179,10 +175,9 @@ class MfccFrontEnd:
     def finish_mel(self, power: Matrix, offset: int | None = None) -> Matrix:
         """The second half of ``finish``: from mel power to the network's input.
 
-        Decibels, relative to the loudest band of the utterance where ``reference`` says so, are
-        clamped to ``[-range_db, 0]`` (without an upper bound where it says ``absolute``), placed
-        among frames of silence, transformed by the cosine transform and normalised. An utterance of
-        nothing but digital silence stays silence.
+        Levels in decibels relative to the loudest band of the utterance are clamped to
+        ``[-range_db, 0]``, padded with frames of silence, transformed by the cosine transform and
+        normalised. Digital silence stays silence.
 
         Args:
             power: float32 ``[n, mel_bands]``. Of more than ``frames`` rows the first are used.
@@ -203,9 +198,8 @@ class MfccFrontEnd:
             heard = power[max(0, -offset) : max(0, params.frames - offset)]
             place = levels[max(0, offset) : max(0, offset) + len(heard)]
             _decibels(heard, params.amin, place)
-            if params.reference == "utterance-max":
-                place -= np.float32(10.0) * np.log10(np.float32(loudest))
-                np.minimum(place, 0.0, out=place)
+            place -= np.float32(10.0) * np.log10(np.float32(loudest))
+            np.minimum(place, 0.0, out=place)
             np.maximum(place, -params.range_db, out=place)
         cosines = levels.astype(np.float64) @ self._dct
         if len(self._mean):
@@ -321,20 +315,16 @@ def _decibels(power: Matrix, floor: float, out: Matrix) -> Matrix:
     return np.multiply(out, np.float32(10.0), out=out)
 
 
-def hz_to_mel(hertz: npt.ArrayLike, scale: Scale) -> npt.NDArray[np.float64]:
+def hz_to_mel(hertz: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Mels of frequencies in hertz, same shape."""
     hz = np.asarray(hertz, dtype=np.float64)
-    if scale == "htk":
-        return np.asarray(2595.0 * np.log10(1.0 + hz / 700.0))
     above = _BREAK_MEL + np.log(np.maximum(hz, _BREAK_HZ) / _BREAK_HZ) / _LOG_STEP
     return np.where(hz >= _BREAK_HZ, above, hz / _HZ_PER_MEL)
 
 
-def mel_to_hz(mel: npt.ArrayLike, scale: Scale) -> npt.NDArray[np.float64]:
+def mel_to_hz(mel: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Frequencies in hertz of mels, same shape."""
     mels = np.asarray(mel, dtype=np.float64)
-    if scale == "htk":
-        return np.asarray(700.0 * (10.0 ** (mels / 2595.0) - 1.0))
     above = _BREAK_HZ * np.exp(_LOG_STEP * np.maximum(mels - _BREAK_MEL, 0.0))
     return np.where(mels >= _BREAK_MEL, above, mels * _HZ_PER_MEL)
 
@@ -347,27 +337,23 @@ def mel_filterbank(
     bands: int,
     f_min_hz: float,
     f_max_hz: float,
-    scale: Scale = "slaney",
-    norm: Literal["slaney", "none"] = "slaney",
 ) -> npt.NDArray[np.float32]:
-    """Triangles equally wide on the mel scale, each overlapping its neighbours by half.
+    """Triangular bands of equal width on the mel scale, each overlapping its neighbours by half.
 
     A band rises from the centre of the one below to its own and falls to the centre of the one
-    above. With ``norm="slaney"`` it is divided by half its width in hertz, so that all have the
-    same area.
+    above. It is divided by half its width in hertz, so that all have the same area.
 
     Returns:
         float32 ``[fft // 2 + 1, bands]``, read-only: power spectrum @ this = mel power.
     """
-    low, high = hz_to_mel([f_min_hz, f_max_hz], scale)
-    edges = mel_to_hz(np.linspace(low, high, bands + 2), scale)
+    low, high = hz_to_mel([f_min_hz, f_max_hz])
+    edges = mel_to_hz(np.linspace(low, high, bands + 2))
     bins_hz = np.arange(fft // 2 + 1, dtype=np.float64) * (rate / fft)
     widths = np.diff(edges)
     rising = (bins_hz[:, np.newaxis] - edges[:-2]) / widths[:-1]
     falling = (edges[2:] - bins_hz[:, np.newaxis]) / widths[1:]
     weights = np.maximum(0.0, np.minimum(rising, falling))
-    if norm == "slaney":
-        weights *= 2.0 / (edges[2:] - edges[:-2])
+    weights *= 2.0 / (edges[2:] - edges[:-2])
     matrix = np.ascontiguousarray(weights, dtype=np.float32)
     matrix.flags.writeable = False
     return matrix

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from serd.audio.resample import StreamResampler, downmix
+from serd.audio.resample import StreamResampler
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,20 +17,19 @@ if TYPE_CHECKING:
 RATES = [8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000, 192_000]
 
 
-def noise(count: int, channels: int = 1, seed: int = 0) -> NDArray[np.float32]:
-    chance = np.random.default_rng(seed)
-    return chance.uniform(-0.9, 0.9, (count, channels)).astype(np.float32)
+def noise(count: int, seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).uniform(-0.9, 0.9, count).astype(np.float32)
 
 
 def stream(
-    resampler: StreamResampler, frames: NDArray[np.float32], sizes: Iterable[int]
+    resampler: StreamResampler, samples: NDArray[np.float32], sizes: Iterable[int]
 ) -> NDArray[np.float32]:
     """Resample in blocks of the given sizes, the rest at once."""
     out, start = [], 0
     for size in sizes:
-        out.append(resampler.push(frames[start : start + size]))
+        out.append(resampler.push(samples[start : start + size]))
         start += size
-    out.append(resampler.push(frames[start:]))
+    out.append(resampler.push(samples[start:]))
     out.append(resampler.finish())
     return np.concatenate(out)
 
@@ -38,18 +37,15 @@ def stream(
 @settings(max_examples=200, deadline=None)
 @given(
     rate=st.sampled_from(RATES),
-    channels=st.integers(1, 8),
     count=st.integers(0, 6_000),
     sizes=st.lists(st.integers(0, 3_000), max_size=12),
 )
-@example(rate=44_100, channels=2, count=5_000, sizes=[1] * 50)
-@example(rate=16_000, channels=8, count=100, sizes=[1] * 100)
-def test_any_blocks_give_the_samples_of_one_block(
-    rate: int, channels: int, count: int, sizes: list[int]
-) -> None:
-    frames = noise(count, channels)
-    whole = stream(StreamResampler(rate, channels), frames, [])
-    parts = stream(StreamResampler(rate, channels), frames, sizes)
+@example(rate=44_100, count=5_000, sizes=[1] * 50)
+@example(rate=16_000, count=100, sizes=[1] * 100)
+def test_any_blocks_give_the_samples_of_one_block(rate: int, count: int, sizes: list[int]) -> None:
+    samples = noise(count)
+    whole = stream(StreamResampler(rate), samples, [])
+    parts = stream(StreamResampler(rate), samples, sizes)
     np.testing.assert_array_equal(parts, whole, strict=True)
     assert whole.dtype == np.float32
     assert len(whole) == pytest.approx(count * 16_000 / rate, abs=0.51)
@@ -60,7 +56,7 @@ def test_time_is_kept(rate: int) -> None:
     """A pulse at 0.25 s comes out at 0.25 s, in the midst of others at every 16 kHz rate."""
     time = np.arange(rate // 2) / rate
     pulse = np.exp(-(((time - 0.25) / 0.001) ** 2)).astype(np.float32)
-    out = stream(StreamResampler(rate, 1), pulse[:, np.newaxis], [])
+    out = stream(StreamResampler(rate), pulse, [])
     weights = out.astype(np.float64) ** 2
     centre = float(np.dot(weights, np.arange(len(out))) / weights.sum())
     assert centre == pytest.approx(4_000, abs=0.01)
@@ -72,7 +68,7 @@ def test_what_16_khz_cannot_hold_is_removed_and_the_rest_is_left(rate: int) -> N
     time = np.arange(rate) / rate
     for hertz, level in ((100, 1.0), (1_000, 1.0), (7_000, 1.0), (9_000, 0.0), (15_000, 0.0)):
         tone = (0.5 * np.sin(2 * np.pi * hertz * time)).astype(np.float32)
-        out = stream(StreamResampler(rate, 1), tone[:, np.newaxis], [])[2_000:-2_000]
+        out = stream(StreamResampler(rate), tone, [])[2_000:-2_000]
         assert np.sqrt(np.mean(out**2)) == pytest.approx(0.5 * level / np.sqrt(2), abs=1e-3)
 
 
@@ -81,12 +77,12 @@ def test_what_16_khz_cannot_hold_is_removed_and_the_rest_is_left(rate: int) -> N
     [(16_000, 0), (22_050, 41), (44_100, 41), (48_000, 41), (96_000, 80), (192_000, 80)],
 )
 def test_delay_is_what_the_documentation_says(rate: int, most_ms: float) -> None:
-    resampler, worst = StreamResampler(rate, 1), 0.0
-    frames, block = noise(2 * rate), round(0.03 * rate)
+    resampler, worst = StreamResampler(rate), 0.0
+    samples, block = noise(2 * rate), round(0.03 * rate)
     out = pushed = 0
-    for start in range(0, len(frames), block):
-        out += len(resampler.push(frames[start : start + block]))
-        pushed = min(start + block, len(frames))
+    for start in range(0, len(samples), block):
+        out += len(resampler.push(samples[start : start + block]))
+        pushed = min(start + block, len(samples))
         assert resampler.pending == pytest.approx(pushed * 16_000 / rate - out)
         worst = max(worst, resampler.pending)
     assert worst / 16 <= most_ms
@@ -95,32 +91,20 @@ def test_delay_is_what_the_documentation_says(rate: int, most_ms: float) -> None
 
 
 def test_after_finish_it_is_as_new() -> None:
-    resampler, frames = StreamResampler(44_100, 2), noise(4_000, 2)
-    first = stream(resampler, frames, [1_000])
+    resampler, samples = StreamResampler(44_100), noise(4_000)
+    first = stream(resampler, samples, [1_000])
     assert len(resampler.finish()) == 0
-    np.testing.assert_array_equal(stream(resampler, frames, [10, 20]), first)
+    np.testing.assert_array_equal(stream(resampler, samples, [10, 20]), first)
 
 
 def test_16_khz_mono_is_untouched() -> None:
-    frames = noise(1_000)
-    out = stream(StreamResampler(16_000, 1), frames, [7, 100])
-    np.testing.assert_array_equal(out, frames[:, 0])
-    assert not np.shares_memory(out, frames)
+    samples = noise(1_000)
+    out = stream(StreamResampler(16_000), samples, [7, 100])
+    np.testing.assert_array_equal(out, samples)
+    assert not np.shares_memory(out, samples)
 
 
-@settings(max_examples=100, deadline=None)
-@given(channels=st.integers(1, 32), count=st.integers(0, 200), cut=st.integers(0, 200))
-def test_downmix_is_the_mean_whatever_the_block(channels: int, count: int, cut: int) -> None:
-    frames = noise(count, channels)
-    whole = downmix(frames)
-    np.testing.assert_allclose(whole, frames.mean(axis=1, dtype=np.float64), atol=1e-6)
-    parts = np.concatenate([downmix(frames[:cut]), downmix(frames[cut:])])
-    np.testing.assert_array_equal(parts, whole)
-    # The layout in memory does not matter either.
-    np.testing.assert_array_equal(downmix(np.asfortranarray(frames)), whole)
-
-
-@pytest.mark.parametrize(("rate", "channels"), [(0, 1), (-5, 1), (16_000, 0)])
-def test_senseless_formats_are_refused(rate: int, channels: int) -> None:
+@pytest.mark.parametrize("rate", [0, -5])
+def test_senseless_rates_are_refused(rate: int) -> None:
     with pytest.raises(ValueError, match="no audio has"):
-        StreamResampler(rate, channels)
+        StreamResampler(rate)

@@ -54,6 +54,14 @@ def test_what_no_model_may_ask_for(bad: dict[str, Any], said: str) -> None:
         FeatureParameters(**bad)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("mel_scale", "htk"), ("mel_norm", "none"), ("reference", "absolute")]
+)
+def test_features_that_serd_does_not_compute_are_refused(name: str, value: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match=rf"'{value}' - at `\$\.{name}`"):
+        msgspec.json.decode(msgspec.json.encode({name: value}), type=FeatureParameters)
+
+
 def test_unknown_parameters_are_refused() -> None:
     with pytest.raises(msgspec.ValidationError, match="deltas"):
         msgspec.json.decode(b'{"deltas": true}', type=FeatureParameters)
