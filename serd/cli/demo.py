@@ -6,7 +6,6 @@ import os
 import sys
 import tempfile
 import threading
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -128,11 +127,8 @@ def _no_broker(config: Config) -> str | None:
         link = Link(access, f"serd-{config.node}-check")
         link.open()
         link.subscribe([probe])
-        link.publish(probe, b"check", qos=1, retain=False)
-        deadline = time.monotonic() + _CONNECT_S
-        while not link.received and (left := deadline - time.monotonic()) > 0:
-            link.step(left)
-        if link.received:
+        back, _ = link.round_trip([(probe, b"check")], _CONNECT_S)
+        if back:
             return None
     except (LinkError, ConfigError) as error:
         return error.message

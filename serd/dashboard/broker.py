@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from serd.dashboard.history import RecentEvents
 from serd.dashboard.nodes import KnownNodes
 from serd.dashboard.stream import Hub
-from serd.errors import UnavailableError
 from serd.mqtt.access import Access
 from serd.mqtt.commands import encode_switch, send
 from serd.mqtt.link import Link
@@ -274,13 +273,6 @@ class MqttNodeCommands:
             link.open()
             try:
                 # Not retained: the broker would repeat it, and nodes ignore retained commands.
-                receipt = link.publish(topic, encode_switch(on), qos=1, retain=False)
-                deadline = time.monotonic() + _COMMAND_TIMEOUT_S
-                while not receipt.is_published():
-                    if receipt.refusal is not None:
-                        raise UnavailableError(f"{topic} {receipt.refusal.reason}")
-                    if time.monotonic() > deadline:
-                        raise UnavailableError("the broker does not acknowledge the command")
-                    link.step(_COMMAND_TIMEOUT_S)
+                link.deliver(topic, encode_switch(on), retain=False, timeout=_COMMAND_TIMEOUT_S)
             finally:
                 link.close()

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from serd.config import Config
     from serd.config.schema import MqttConfig
-    from serd.mqtt.link import Limits, Refusal
+    from serd.mqtt.link import Limits
 
 TIMEOUT_S: Final = 5.0
 """How long each step may take."""
@@ -68,9 +68,7 @@ def closed_by_broker(config: Config) -> str | None:
         link = Link(Access(config.mqtt), f"serd-check-{os.getpid()}")
         link.open()
         link.subscribe([topics.status, topics.state, topics.mute])
-        deadline = time.monotonic() + ECHO_S
-        while link.subscription is None and time.monotonic() < deadline:
-            link.step(ECHO_S)
+        link.wait_for_subscription(ECHO_S)
         link.step(RETAINED_S)  # what is retained comes right after the answer
         return _closed(_retained(link), topics)
     except (ConfigError, LinkError):
@@ -310,30 +308,9 @@ def _limits(limits: Limits) -> Iterator[Finding]:
         )
 
 
-def _come_back(
-    link: Link, messages: Sequence[tuple[str, bytes]]
-) -> tuple[set[str], dict[str, Refusal]]:
-    """Publish, and see it come back: a broker may take a message and drop it.
-
-    Returns:
-        The topics of which it did, and why not, as far as the broker says so.
-    """
-    handed = {
-        topic: link.publish(topic, payload, qos=1, retain=False) for topic, payload in messages
-    }
-    deadline = time.monotonic() + ECHO_S
-    back: set[str] = set()
-    refused: dict[str, Refusal] = {}
-    while handed.keys() - back - refused.keys() and (left := deadline - time.monotonic()) > 0:
-        link.step(left)
-        back |= {message.topic for message in link.received if not message.retain} & handed.keys()
-        refused |= {topic: each.refusal for topic, each in handed.items() if each.refusal}
-    return back - refused.keys(), refused
-
-
 def _echoes(link: Link, topics: Topics, messages: Sequence[tuple[str, bytes]]) -> Iterator[Finding]:
     node = f"{topics.base}/{topics.node}"
-    back, refused = _come_back(link, messages)
+    back, refused = link.round_trip(messages, ECHO_S)
     for topic, _ in messages:
         if (refusal := refused.get(topic)) is not None:
             reason = f"{topic} {refusal.reason}"
@@ -358,7 +335,7 @@ def _discovery(config: Config, link: Link, topics: Topics, topic: str) -> Iterat
     size = len(payload)
     limit = "raise the broker's limit (mosquitto: max_packet_size) above 8000 bytes"
     try:
-        back, refused = _come_back(link, [(topic, payload)])
+        back, refused = link.round_trip([(topic, payload)], ECHO_S)
     except LinkError as error:
         yield warn(
             "discovery", f"the broker hangs up after a message of {size} bytes: {error.message}",

@@ -364,9 +364,7 @@ def send(access: Access, topics: Topics, request: CorrectRequest) -> CorrectResu
     try:
         link.subscribe([topics.correct_result, topics.status])
         deadline = time.monotonic() + PATIENCE_S
-        while link.subscription is None and time.monotonic() < deadline:
-            link.step(PATIENCE_S)
-        if link.subscription is False:
+        if link.wait_for_subscription(PATIENCE_S) is False:
             raise UnavailableError(
                 f"the broker does not let us read {topics.correct_result}",
                 remedy="check its access list (docs/personal.md)",

@@ -301,6 +301,47 @@ class Link:
         delivery = self._outstanding[info.mid] = Delivery()
         return delivery
 
+    def deliver(self, topic: str, payload: bytes, *, retain: bool, timeout: float) -> None:
+        """Publish with QoS 1 and wait until the broker has acknowledged it.
+
+        Raises:
+            LinkError: The connection is lost.
+            UnavailableError: The broker refuses the message, or does not acknowledge it in time.
+        """
+        delivery = self.publish(topic, payload, qos=1, retain=retain)
+        deadline = time.monotonic() + timeout
+        while not delivery.is_published():
+            if delivery.refusal is not None:
+                raise UnavailableError(f"{topic} {delivery.refusal.reason}")
+            if (left := deadline - time.monotonic()) <= 0:
+                raise UnavailableError(f"the broker does not acknowledge what is sent to {topic}")
+            self.step(left)
+
+    def round_trip(
+        self, messages: Sequence[tuple[str, bytes]], timeout: float
+    ) -> tuple[set[str], dict[str, Refusal]]:
+        """Publish to subscribed topics and wait for the messages to come back.
+
+        A broker may acknowledge a message and drop it.
+
+        Returns:
+            The topics whose messages came back, and those that the broker says it refuses.
+
+        Raises:
+            LinkError: The connection is lost.
+        """
+        sent = {
+            topic: self.publish(topic, payload, qos=1, retain=False) for topic, payload in messages
+        }
+        deadline = time.monotonic() + timeout
+        back: set[str] = set()
+        refused: dict[str, Refusal] = {}
+        while sent.keys() - back - refused.keys() and (left := deadline - time.monotonic()) > 0:
+            self.step(left)
+            back |= {message.topic for message in self.received if not message.retain}
+            refused |= {topic: each.refusal for topic, each in sent.items() if each.refusal}
+        return back & sent.keys() - refused.keys(), refused
+
     def subscribe(self, filters: Sequence[str], *, qos: int = 1) -> None:
         """Ask for the messages of these filters.
 
@@ -340,6 +381,17 @@ class Link:
         if self._subscribed is None:
             return None
         return not any(code.is_failure for code in self._subscribed)
+
+    def wait_for_subscription(self, timeout: float) -> bool | None:
+        """Wait for the broker's answer to a subscription; see :attr:`subscription`.
+
+        Raises:
+            LinkError: The connection is lost.
+        """
+        deadline = time.monotonic() + timeout
+        while self.subscription is None and (left := deadline - time.monotonic()) > 0:
+            self.step(left)
+        return self.subscription
 
     def step(self, timeout: float, wake: Wake | None = None) -> None:
         """Do what the network wants, waiting at most ``timeout`` seconds or until ``wake``.

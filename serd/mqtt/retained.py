@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from serd.errors import UnavailableError
 from serd.mqtt.access import Access
 from serd.mqtt.discovery import discovery_topic
 from serd.mqtt.link import Link
@@ -67,9 +66,7 @@ def forget(settings: MqttConfig, node: str, *, announcement_only: bool = False) 
         own = f"{topics.base}/{node}/#"
         asked = [announcement, own, f"{topics.base}/+/status"]
         link.subscribe(asked)
-        deadline = time.monotonic() + _PATIENCE_S
-        while link.subscription is None and time.monotonic() < deadline:
-            link.step(_PATIENCE_S)
+        link.wait_for_subscription(_PATIENCE_S)
         quiet_since = time.monotonic()
         while time.monotonic() - quiet_since < _RETAINED_S:
             before = len(link.received)
@@ -81,7 +78,7 @@ def forget(settings: MqttConfig, node: str, *, announcement_only: bool = False) 
         topic_list = left_by(topics, settings.discovery_prefix)
         topic_list = [announcement] if announcement_only else [*ours, *topic_list]
         for topic in dict.fromkeys(sorted(topic_list, key=lambda topic: topic == topics.status)):
-            _empty(link, topic)
+            link.deliver(topic, b"", retain=True, timeout=_PATIENCE_S)
     finally:
         link.close()
     statuses = {name.split("/")[-2] for name in kept if name.endswith("/status")}
@@ -92,15 +89,3 @@ def forget(settings: MqttConfig, node: str, *, announcement_only: bool = False) 
         online=kept.get(topics.status) == b"online",
         others=tuple(sorted(statuses - {node})),
     )
-
-
-def _empty(link: Link, topic: str) -> None:
-    """Remove a retained message, and wait until the broker has done so."""
-    receipt = link.publish(topic, b"", qos=1, retain=True)
-    deadline = time.monotonic() + _PATIENCE_S
-    while not receipt.is_published():
-        if receipt.refusal is not None:
-            raise UnavailableError(f"{topic} {receipt.refusal.reason}")
-        if time.monotonic() > deadline:
-            raise UnavailableError(f"the broker does not acknowledge: {topic} may not be removed")
-        link.step(_PATIENCE_S)

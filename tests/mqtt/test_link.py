@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from serd.config import MqttConfig, TlsConfig
+from serd.errors import UnavailableError
 from serd.mqtt.access import Access
 from serd.mqtt.client import Wake
 from serd.mqtt.link import Link, LinkError
@@ -194,3 +195,24 @@ def test_wake_is_not_lost_and_not_sticky() -> None:
     assert time.monotonic() - began >= 0.05
     wake.close()
     wake.set()
+
+
+def test_deliver_and_round_trip(broker: Mosquitto) -> None:
+    link = Link(Access(at(broker)), "test")
+    link.open()
+    link.subscribe(["a/#"])
+    assert link.wait_for_subscription(TIMEOUT_S) is True
+    link.deliver("a/b", b"x", retain=False, timeout=TIMEOUT_S)
+    assert link.in_flight == 0
+    assert link.round_trip([("a/c", b"y")], TIMEOUT_S) == ({"a/c"}, {})
+    assert link.round_trip([("elsewhere", b"y")], 0.2) == (set(), {})
+    with pytest.raises(UnavailableError, match="the broker does not acknowledge what is sent to a"):
+        link.deliver("a/b", b"x", retain=False, timeout=0.0)
+    link.limits = link.limits._replace(packet_bytes=10)
+    with pytest.raises(
+        UnavailableError, match=r"a/b has \d+ bytes, and the broker takes 10 at most"
+    ):
+        link.deliver("a/b", b"much too long", retain=False, timeout=TIMEOUT_S)
+    _, refused = link.round_trip([("a/b", b"much too long")], TIMEOUT_S)
+    assert refused.keys() == {"a/b"}
+    link.close()
