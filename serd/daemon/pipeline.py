@@ -421,6 +421,7 @@ class Pipeline:
             utterance=None if told is None else single,
             gathered=None if told is None else told.utterances,
             prior=None if self._gatherer is None else self._gatherer.prior,
+            cut=utterance.cut,
         )
 
     def _gather(self, recognition: Recognition, block: Block) -> Told | None:

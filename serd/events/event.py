@@ -230,6 +230,15 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
             "to 1. Absent if there are none."
         ),
     ] = UNSET
+    cut: Annotated[
+        bool | UnsetType,
+        Meta(
+            description="Whether the utterance was cut at the limit of three seconds while someone "
+            "was still speaking; the next event then continues it. Absent in events of older "
+            "versions."
+        ),
+        Attribute(),
+    ] = UNSET
 
     @property
     def own_scores(self) -> dict[str, float]:
@@ -259,6 +268,7 @@ def make(
     utterance: "Prediction | None" = None,
     gathered: int | None = None,
     prior: float | None = None,
+    cut: bool | None = None,
     event_id: UUID | None = None,
 ) -> Event:
     """Make an event, not yet numbered (``seq`` is 0) and not yet handed over (no latency).
@@ -274,6 +284,7 @@ def make(
         utterance: What the utterance says by itself, if ``prediction`` rests on more.
         gathered: Number of utterances that it rests on.
         prior: Share of neutral and calm utterances that the scores assume.
+        cut: Whether speech went on beyond its end.
         event_id: Instead of a new UUIDv7.
 
     Raises:
@@ -298,6 +309,7 @@ def make(
         utterance=UNSET if utterance is None else _single(utterance),
         gathered=UNSET if gathered is None else gathered,
         prior=UNSET if prior is None else _rounded("prior", prior),
+        cut=UNSET if cut is None else cut,
         **({} if own is None else _before(own, heard.adapted)),
     )
 

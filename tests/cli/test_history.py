@@ -98,7 +98,7 @@ def test_csv_has_a_column_for_each_score(serd: Serd, journal: Path) -> None:
         "valence", "arousal", "level_dbfs", "latency_ms", *EMOTIONS,
         "model_name", "model_version", "model_sha256",
         "gathered", "prior", "adapted", "model_emotion", "model_confidence",
-        "utterance_emotion", "utterance_confidence",
+        "utterance_emotion", "utterance_confidence", "cut",
     ]  # fmt: skip
     assert [row["node"] for row in rows] == ["hall", "den"]
     assert rows[0]["sad"] == rows[0]["confidence"] == "0.502"

@@ -102,6 +102,14 @@ def test_what_is_adapted_keeps_what_the_model_said_itself(home: bool) -> None:
             decode(json.dumps(payload))
 
 
+@pytest.mark.parametrize("cut", [False, True])
+def test_an_event_says_whether_it_was_cut(cut: bool) -> None:
+    made = msgspec.structs.replace(event(), cut=cut)
+    assert list(json.loads(encode(made))) == [*CONTRACT, "cut"]
+    assert json.loads(encode(made))["cut"] is cut
+    assert decode(encode(made)) == made
+
+
 @given(weights)
 def test_rounded_scores_sum_to_one_exactly_and_keep_their_order(values: list[float]) -> None:
     units = round_scores(dict(zip(EMOTIONS, values, strict=True)))

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from serd.events import database as journal_file
 from serd.events import journal as journal_module
@@ -43,7 +44,9 @@ def frames(path: Path) -> int:
 def test_an_event_comes_back_from_its_row_to_the_last_byte(seed: int, latency: int) -> None:
     corrections = seed if seed % 3 == 0 else None
     made = event(seed, home=seed % 2 == 1, corrections=corrections)
-    made = msgspec.structs.replace(made, seq=5, latency_ms=latency / 10 if latency else None)
+    cut = (UNSET, False, True)[latency % 3]
+    latency_ms = latency / 10 if latency else None
+    made = msgspec.structs.replace(made, seq=5, latency_ms=latency_ms, cut=cut)
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(
             f"{TABLE} CREATE TABLE nodes (id, name); INSERT INTO nodes VALUES (3, 'kitchen');"

@@ -20,7 +20,7 @@ VALIDATOR = jsonschema.Draft202012Validator(event_schema())
 
 OPTIONAL = (
     "utterance", "gathered", "prior",
-    "adapted", "model_emotion", "model_confidence", "model_scores",
+    "adapted", "model_emotion", "model_confidence", "model_scores", "cut",
 )  # fmt: skip
 
 
@@ -47,9 +47,9 @@ def test_real_events_are_valid() -> None:
 
 def test_what_only_some_events_have_is_left_out_of_others() -> None:
     assert not set(OPTIONAL) & published().keys()
-    assert set(OPTIONAL) < published(home=True, corrections=3).keys()
+    assert set(OPTIONAL[:-1]) < published(home=True, corrections=3).keys()
     assert set(OPTIONAL[:3]) == set(OPTIONAL) & published(home=True).keys()
-    assert set(OPTIONAL[3:]) == set(OPTIONAL) & published(corrections=3).keys()
+    assert set(OPTIONAL[3:-1]) == set(OPTIONAL) & published(corrections=3).keys()
 
 
 def test_fields_may_be_added() -> None:
@@ -125,6 +125,8 @@ VIOLATIONS: list[tuple[str, Any]] = [
     ("model_emotion", "merry"),
     ("model_confidence", 1.5),
     ("model_scores", {"happy": 1.0}),
+    ("cut", None),
+    ("cut", 1),
     ("model", "default"),
     ("model", {"name": "m", "version": "1"}),
     ("model", {"name": "m", "version": "1", "sha256": "0123"}),

@@ -64,6 +64,7 @@ def test_a_recording_becomes_events_on_the_broker(tmp_path: Path) -> None:
     assert [event["duration_s"] for event in heard] == pytest.approx(
         [row["end_s"] - row["start_s"] for row in offline], abs=0.002
     )
+    assert {event["duration_s"] for event in heard if event["cut"]} == {3.0}
 
     assert {
         "serd/test-room/status", "serd/test-room/emotion", "serd/test-room/state",
