@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from serd.model.emotions import EMOTIONS
 from serd.model.mfcc import MfccFrontEnd
 from training.augment import augment, excerpt, warp
 
@@ -164,11 +163,6 @@ class Batches:
             stop.set()
 
 
-def labels_of(recipe: Recipe) -> tuple[str, ...]:
-    """The classes of the network's output, in order."""
-    return recipe.labels or EMOTIONS
-
-
 def target(one: Prepared, recipe: Recipe, votes_weight: float | None = None) -> NDArray[np.float32]:
     """The target of a clip, before label smoothing: ``[classes]``, sums to 1.
 
@@ -177,7 +171,7 @@ def target(one: Prepared, recipe: Recipe, votes_weight: float | None = None) -> 
         recipe: Classes and weight of the votes.
         votes_weight: Overrides the recipe's.
     """
-    labels = labels_of(recipe)
+    labels = recipe.classes
     if fixed := recipe.corpora[one.clip.corpus].target:
         spread = (1.0 - sum(fixed.values())) / max(1, len(labels) - len(fixed))
         return np.array([fixed.get(label, spread) for label in labels], dtype=np.float32)
@@ -193,7 +187,7 @@ def target(one: Prepared, recipe: Recipe, votes_weight: float | None = None) -> 
 def loss_mask(one: Prepared, recipe: Recipe) -> NDArray[np.float32]:
     """Which classes take part in the loss of a clip: ``[classes]`` of 0 and 1."""
     left_out = recipe.corpora[one.clip.corpus].masked.get(one.clip.emotion, [])
-    return np.array([label not in left_out for label in labels_of(recipe)], dtype=np.float32)
+    return np.array([label not in left_out for label in recipe.classes], dtype=np.float32)
 
 
 def soften(

@@ -134,7 +134,6 @@ def warm_up(tasks: Sequence[Task], *, jobs: int, progress: Progress) -> None:
         progress: Hears of it.
     """
     from training.dataset import load_dataset, make_split
-    from training.recipe import embedded_speeds
     from training.teacher import Teacher, find_teacher
 
     seen = set()
@@ -161,7 +160,7 @@ def warm_up(tasks: Sequence[Task], *, jobs: int, progress: Progress) -> None:
             split = make_split(material.corpora, fold=fold, validation=validation)
             asked |= {*split.train, *split.validation}
         clips = [one.clip for one in material.prepared if one.clip.voice in asked]
-        speeds = embedded_speeds(recipe)
+        speeds = recipe.embedded_speeds
         done = 0
 
         def step(count: int, whole: int = len(speeds) * len(clips)) -> None:

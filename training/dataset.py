@@ -20,11 +20,9 @@ import msgspec
 from serd.errors import InputError, UsageError, shown
 from serd.model.emotions import EMOTIONS
 from training.augment import load_training_sounds
-from training.batches import labels_of
 from training.corpora import Corpus, corpora_root, folders, read_corpora, read_corpus
 from training.document import read_document
 from training.prepare import CACHE, Prepared, prepare, usable
-from training.recipe import with_validation_speakers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -62,7 +60,7 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
 
     def with_validation_speakers(self) -> Dataset:
         """The same with the validation speakers among those who are trained on."""
-        return msgspec.structs.replace(self, split=with_validation_speakers(self.split))
+        return msgspec.structs.replace(self, split=self.split.with_validation_speakers())
 
 
 def load_dataset(
@@ -82,7 +80,7 @@ def load_dataset(
         jobs: Processes.
         progress: Hears of it.
     """
-    labels = labels_of(recipe)
+    labels = recipe.classes
     corpora, cross = (
         {name: _heard(corpus.of_classes(labels), recipe) for name, corpus in found.items()}
         for found in (read_training_corpora(recipe, root), read_corpora(recipe.cross_corpora, root))
@@ -206,6 +204,10 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
         """The clips whose speakers are on one side (``train``, ``validation`` or ``test``)."""
         voices = set(getattr(self, name))
         return [clip for clip in clips if self.has(clip, name, voices)]
+
+    def with_validation_speakers(self) -> Split:
+        """The same split with the validation speakers among the training speakers."""
+        return msgspec.structs.replace(self, train=(*self.train, *self.validation), validation=())
 
     def has(self, clip: Clip, name: str, voices: Collection[str]) -> bool:
         """Whether a clip is on one side, whose voices are given."""

@@ -1,12 +1,10 @@
-"""The page about recipes, made of their schema: ``serd-train schema``."""
+"""docs/recipe.md, generated from the schema of recipes: ``serd-train schema``."""
 
 from __future__ import annotations
 
-import ast
 import inspect
 import json
 import re
-import textwrap
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,16 +18,16 @@ if TYPE_CHECKING:
 _HEAD = """\
 # Recipes
 
-<!-- Made of the schema by `make docs`; changes here are overwritten. -->
+<!-- Generated from the schema by `make docs`; changes here are overwritten. -->
 
-A recipe is a YAML file that says everything that a training run does. Those of the models that come
-with serd are in [`training/recipes`](../training/recipes); `serd-train new` writes one for
-[your own recordings](training.md#a-model-of-your-own). `--recipe` takes a file, a folder with a
-`recipe.yaml` in it, or the name of one in `training/recipes`.
+A recipe is a YAML file that determines a training run completely. The recipes of the models that
+come with serd are in [`training/recipes`](../training/recipes); `serd-train new` writes one for
+[your own recordings](training.md#a-model-of-your-own). `--recipe` takes a file, a folder that
+contains `recipe.yaml`, or the name of a recipe in `training/recipes`.
 
-A key that is not known, or a value that cannot be, is an error with its line and what is allowed.
-Units are in the names: `_s` seconds, `_db` decibels, `_hz` hertz. A pair of numbers is
-`[least, most]`: for each clip a value between them is drawn.
+An unknown key or an invalid value is an error that names the line and what is allowed. Units are in
+the names: `_s` seconds, `_db` decibels, `_hz` hertz. A pair of numbers is `[lowest, highest]`: for
+each clip a value between them is drawn.
 """
 
 
@@ -50,7 +48,6 @@ def _sections() -> Iterator[str]:
         yield f"{_plain(inspect.cleandoc(kind.__doc__ or '').split(chr(10) * 2)[0])}\n"
         yield "| key | default | allowed | meaning |"
         yield "|---|---|---|---|"
-        about = descriptions(kind)
         info = mi.type_info(kind)
         assert isinstance(info, mi.StructType)
         for field in info.fields:
@@ -60,7 +57,7 @@ def _sections() -> Iterator[str]:
                 place = f"{key}.NAME" if _is_dict(field.type) else key
                 waiting.append((place, inner))
                 words = _linked(place, inner, done, waiting)
-            cells = (f"`{key}`", _default(field), words, _plain(about[field.name]))
+            cells = (f"`{key}`", _default(field), words, _plain(_description(field)))
             yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
         yield ""
 
@@ -73,20 +70,9 @@ def _linked(place: str, inner: type[Any], done: set[type[Any]], waiting: list[An
     return f"[keys of its own](#{anchor})"
 
 
-def descriptions(kind: type[Any]) -> dict[str, str]:
-    """What stands below each field of a struct in its source."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
-    assert isinstance(body, ast.ClassDef)
-    found: dict[str, str] = {}
-    for field, text in zip(body.body, body.body[1:], strict=False):
-        if (
-            isinstance(field, ast.AnnAssign)
-            and isinstance(field.target, ast.Name)
-            and isinstance(text, ast.Expr)
-            and isinstance(text.value, ast.Constant)
-        ):
-            found[field.target.id] = inspect.cleandoc(str(text.value.value))
-    return found
+def _description(field: mi.Field) -> str:
+    assert isinstance(field.type, mi.Metadata), field.name
+    return str((field.type.extra_json_schema or {})["description"])
 
 
 def _plain(text: str) -> str:
@@ -109,11 +95,11 @@ def _default(field: mi.Field) -> str:
 
 
 def _is_dict(kind: mi.Type) -> bool:
-    return isinstance(kind, mi.DictType)
+    return isinstance(kind.type if isinstance(kind, mi.Metadata) else kind, mi.DictType)
 
 
 def _allowed(kind: mi.Type) -> tuple[str, type[Any] | None]:
-    """What a key may be, and the struct that it consists of."""
+    """The allowed values of a key in words, and the struct if it has keys of its own."""
     if isinstance(kind, mi.Metadata):
         return _allowed(kind.type)
     if isinstance(kind, mi.UnionType):
@@ -130,7 +116,7 @@ def _allowed(kind: mi.Type) -> tuple[str, type[Any] | None]:
 
 
 def _simple(kind: mi.Type) -> str:
-    """What a key without keys of its own may be."""
+    """The allowed values of a key without keys of its own."""
     if isinstance(kind, mi.TupleType):
         return f"{len(kind.item_types)} of: {_allowed(kind.item_types[0])[0]}"
     if isinstance(kind, mi.LiteralType):

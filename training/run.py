@@ -32,7 +32,7 @@ from serd.model.metadata import Corpus as CorpusEntry
 from serd.model.metadata import FeatureParameters, Home, ModelInfo
 from serd.model.model_file import pack
 from training import REPOSITORY, RESULTS
-from training.batches import clean_features, labels_of, measure_features
+from training.batches import clean_features, measure_features
 from training.dataset import load_dataset, no_progress
 from training.evaluate.calibration import Calibration, calibrate
 from training.evaluate.classification import Answer, classify_clips, figures
@@ -48,7 +48,7 @@ from training.network import interpolated, load_start_model, own_soft_targets, s
 from training.packing import corpus_entries, provenance, summary
 from training.prepare import CACHE
 from training.quantise import convert, representative_clips
-from training.recipe import Recipe, refit_recipe
+from training.recipe import Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -253,7 +253,7 @@ class Run:
         known = [one for one in training if one.clip.corpus in self.recipe.start.remembers]
         if not known:
             return weights, {}
-        labels = labels_of(self.recipe)
+        labels = self.recipe.classes
         network = build_network(self.recipe.network, began.info.features, len(labels))
         network.set_weights(weights)
         said = own_soft_targets(
@@ -313,7 +313,7 @@ class Run:
         calibration = msgspec.convert(self.read("calibration.json"), Calibration)
         everybody, last = (
             material.with_validation_speakers(),
-            Run(self.folder / "refit", refit_recipe(self.recipe)),
+            Run(self.folder / "refit", self.recipe.for_refit()),
         )
         taught = last.teach(everybody, source=source, cache=cache, jobs=jobs, progress=progress)
         last.train(everybody, threads=threads, taught=taught, after=self, progress=progress)
@@ -504,7 +504,7 @@ class Run:
         from training.train import logits_of, set_up_tensorflow
 
         set_up_tensorflow(self.recipe.seed, 1)
-        labels = labels_of(self.recipe)
+        labels = self.recipe.classes
         model = build_network(self.recipe.network, self.features(), len(labels))
         model.set_weights(self.last.weights())
         test = [one for one in material.side("test") if not _nobody(one.clip.voice)]
@@ -531,7 +531,7 @@ class Run:
         if (most := self.recipe.input_range_sd) is not None:
             examples = np.clip(examples, -most, most)
         network = convert(
-            weights, self.recipe.network, self.features(), len(labels_of(self.recipe)), examples
+            weights, self.recipe.network, self.features(), len(self.recipe.classes), examples
         )
         (self.folder / "network.tflite").write_bytes(network)
 
@@ -559,7 +559,7 @@ class Run:
             created=self.read("run.json")["date"],
         )
         network = (self.folder / "network.tflite").read_bytes()
-        self.model.write_bytes(pack(network, labels_of(self.recipe), info))
+        self.model.write_bytes(pack(network, self.recipe.classes, info))
 
     def _entries(self, material: Dataset) -> tuple[CorpusEntry, ...]:
         """What the network was trained on: if all of its weights were kept, what it began with."""

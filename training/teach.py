@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serd.errors import UsageError
-from training.batches import labels_of, loss_mask, target
+from training.batches import loss_mask, target
 from training.evaluate import metrics
 from training.network import POOLED
 
@@ -141,7 +141,7 @@ def cross_fit(
     assert recipe.teaching is not None
     dealt = speaker_groups(clips, recipe.teaching.groups)
     group = np.array([dealt[one.clip.voice] for one in clips])
-    answers = np.empty((len(clips), len(labels_of(recipe))), dtype=np.float32)
+    answers = np.empty((len(clips), len(recipe.classes)), dtype=np.float32)
     for number in range(recipe.teaching.groups):
         asked = np.flatnonzero(group == number)
         others = np.flatnonzero(group != number)
@@ -187,7 +187,7 @@ def teacher_figures(
     """For each corpus: clips, accuracy, UAR, mean confidence."""
     from training.evaluate.classification import said
 
-    labels = labels_of(recipe)
+    labels = recipe.classes
     by_corpus: dict[str, list[int]] = defaultdict(list)
     for place, one in enumerate(clips):
         by_corpus[one.clip.corpus].append(place)

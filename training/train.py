@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from training.batches import Batches, clean_features, labels_of
+from training.batches import Batches, clean_features
 from training.network import TRANSFORM, build_network
 from training.teach import HintPredictor, hint_losses
 
@@ -81,7 +81,7 @@ class Trainer:
 
         keras.mixed_precision.set_global_policy(recipe.optimiser.precision)
         try:
-            self._model = build_network(recipe.network, features, len(labels_of(recipe)))
+            self._model = build_network(recipe.network, features, len(recipe.classes))
         finally:
             keras.mixed_precision.set_global_policy("float32")
         if start:
@@ -93,7 +93,7 @@ class Trainer:
         )
         self._validation = clean_features(validation, features) if validation else None
         self._truth = np.array(
-            [labels_of(recipe).index(one.clip.emotion) for one in validation], dtype=np.int64
+            [recipe.classes.index(one.clip.emotion) for one in validation], dtype=np.int64
         )
         settings = recipe.optimiser
         first = self._model.get_layer(TRANSFORM).trainable_variables

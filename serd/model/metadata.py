@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
 
 import msgspec
+from msgspec import Meta
 
 from serd.config import Sensitivity
 
@@ -49,38 +50,62 @@ class FeatureParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             a ``ValidationError`` when decoding).
     """
 
-    rate: int = 16_000
-    """Samples per second, hertz."""
-    window: int = 512
-    """Length of the periodic Hann window in samples; centred in the FFT if shorter than it."""
-    hop: int = 256
-    """Samples from one frame to the next."""
-    fft: int = 512
-    """Length of the FFT in samples; even."""
-    mel_bands: int = 64
-    """Bands of the mel filterbank."""
-    f_min_hz: float = 40.0
-    """Lower edge of the lowest band, hertz."""
-    f_max_hz: float = 7600.0
-    """Upper edge of the highest band, hertz; at most half the rate."""
-    mel_scale: Literal["slaney"] = "slaney"
-    """Formula of the mel scale."""
-    mel_norm: Literal["slaney"] = "slaney"
-    """Scaling of the bands: ``slaney`` gives all the same area."""
-    amin: float = 1e-10
-    """Floor of mel power before the logarithm; in [1e-30, 1]."""
-    reference: Literal["utterance-max"] = "utterance-max"
-    """What 0 dB is: the loudest mel band of the utterance."""
-    range_db: float = 70.0
-    """Levels lower than this below 0 dB are clamped to it."""
-    coefficients: int = 64
-    """Cosine coefficients (orthonormal DCT-II) that are kept, from the 0th on."""
-    frames: int = 188
-    """Frames of the network's input. 188 are 3.0 s at the default rate and hop."""
-    mean: tuple[float, ...] = ()
-    """Subtracted from each coefficient, one figure for each; empty: nothing is."""
-    sd: tuple[float, ...] = ()
-    """Divides each coefficient after that, one figure for each; empty: nothing does."""
+    rate: Annotated[int, Meta(description="Samples per second, hertz.")] = 16_000
+    window: Annotated[
+        int,
+        Meta(
+            description="Length of the periodic Hann window in samples; if shorter than the "
+            "FFT, it is centred in it."
+        ),
+    ] = 512
+    hop: Annotated[int, Meta(description="Samples from one frame to the next.")] = 256
+    fft: Annotated[int, Meta(description="Length of the FFT in samples; even.")] = 512
+    mel_bands: Annotated[int, Meta(description="Bands of the mel filterbank.")] = 64
+    f_min_hz: Annotated[float, Meta(description="Lower edge of the lowest band, hertz.")] = 40.0
+    f_max_hz: Annotated[
+        float,
+        Meta(description="Upper edge of the highest band, hertz; at most half the rate."),
+    ] = 7600.0
+    mel_scale: Annotated[
+        Literal["slaney"],
+        Meta(description="Formula of the mel scale."),
+    ] = "slaney"
+    mel_norm: Annotated[
+        Literal["slaney"],
+        Meta(description="Scaling of the bands: `slaney` gives all the same area."),
+    ] = "slaney"
+    amin: Annotated[
+        float,
+        Meta(description="Floor of mel power before the logarithm; in [1e-30, 1]."),
+    ] = 1e-10
+    reference: Annotated[
+        Literal["utterance-max"],
+        Meta(description="What 0 dB is: the loudest mel band of the utterance."),
+    ] = "utterance-max"
+    range_db: Annotated[
+        float,
+        Meta(description="Levels lower than this below 0 dB are clamped to it."),
+    ] = 70.0
+    coefficients: Annotated[
+        int,
+        Meta(
+            description="Cosine coefficients (orthonormal DCT-II) that are kept, from the 0th on."
+        ),
+    ] = 64
+    frames: Annotated[
+        int,
+        Meta(
+            description="Frames of the network's input. 188 are 3.0 s at the default rate and hop."
+        ),
+    ] = 188
+    mean: Annotated[
+        tuple[float, ...],
+        Meta(description="Subtracted from each coefficient, one value for each; empty: 0."),
+    ] = ()
+    sd: Annotated[
+        tuple[float, ...],
+        Meta(description="Divides each coefficient after that, one value for each; empty: 1."),
+    ] = ()
 
     def __post_init__(self) -> None:
         """Check each value by itself, then those that depend on each other."""
@@ -143,13 +168,21 @@ class FeatureParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 class Gathering(msgspec.Struct, frozen=True, kw_only=True):
     """How evidence adds up over utterances, and fades."""
 
-    half_life_s: float
-    """Seconds between two utterances that halve what was gathered before."""
-    weight: float = 1.0
-    """What was gathered counts this much (0..1) at each further utterance: those of one speaker are
-    not independent. 0: every utterance stands alone."""
-    pause_s: float
-    """A silence longer than this forgets everything, seconds."""
+    half_life_s: Annotated[
+        float,
+        Meta(description="Seconds between two utterances that halve what was gathered before."),
+    ]
+    weight: Annotated[
+        float,
+        Meta(
+            description="Weight (0..1) of what was gathered at each utterance: those of "
+            "one speaker are not independent. 0: every utterance stands alone."
+        ),
+    ] = 1.0
+    pause_s: Annotated[
+        float,
+        Meta(description="A longer silence clears the evidence, seconds."),
+    ]
 
     def __post_init__(self) -> None:
         """Check the ranges."""

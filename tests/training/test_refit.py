@@ -17,9 +17,6 @@ from training.recipe import (
     Reverb,
     Sounds,
     Teaching,
-    embedded_speeds,
-    refit_recipe,
-    with_validation_speakers,
 )
 
 if TYPE_CHECKING:
@@ -30,14 +27,14 @@ if TYPE_CHECKING:
 
 def test_everybody_but_the_test_speakers_is_trained_on() -> None:
     split = Split(train=("a/1", "b/1"), validation=("a/2",), test=("a/3", "b/3"))
-    assert with_validation_speakers(split) == Split(
+    assert split.with_validation_speakers() == Split(
         train=("a/1", "b/1", "a/2"), validation=(), test=("a/3", "b/3")
     )
 
 
 def test_what_it_does_not_name_stays_as_it_was() -> None:
     recipe = msgspec.structs.replace(tiny_recipe(), refit=Refit(steps=7, peak_rate=0.5))
-    found = refit_recipe(recipe)
+    found = recipe.for_refit()
     assert found.refit is None
     assert found.optimiser == msgspec.structs.replace(recipe.optimiser, steps=7, peak_rate=0.5)
     same = msgspec.structs.replace(found, optimiser=recipe.optimiser, refit=recipe.refit)
@@ -47,7 +44,7 @@ def test_what_it_does_not_name_stays_as_it_was() -> None:
 def test_it_may_hear_other_rooms_and_sounds() -> None:
     quiet, sounds = Augmentation(reverb=Reverb(probability=0.1)), Sounds(share=0.5, as_noise=0.0)
     refit = Refit(steps=7, peak_rate=0.5, augmentation=quiet, sounds=sounds)
-    found = refit_recipe(msgspec.structs.replace(tiny_recipe(), refit=refit))
+    found = msgspec.structs.replace(tiny_recipe(), refit=refit).for_refit()
     assert (found.augmentation, found.sounds) == (quiet, sounds)
 
 
@@ -56,11 +53,11 @@ def test_its_teacher_may_give_hints() -> None:
     hinting = msgspec.structs.replace(plain, hints=Hints())
     refit = Refit(steps=7, peak_rate=0.5, teaching=hinting)
     recipe = msgspec.structs.replace(tiny_recipe(), teaching=plain, refit=refit)
-    assert refit_recipe(recipe).teaching == hinting
-    assert embedded_speeds(recipe) == recipe.preparation.speeds
-    assert embedded_speeds(msgspec.structs.replace(recipe, refit=None)) == (1.0,)
+    assert recipe.for_refit().teaching == hinting
+    assert recipe.embedded_speeds == recipe.preparation.speeds
+    assert msgspec.structs.replace(recipe, refit=None).embedded_speeds == (1.0,)
     early = msgspec.structs.replace(recipe, teaching=hinting, refit=None)
-    assert embedded_speeds(early) == recipe.preparation.speeds
+    assert early.embedded_speeds == recipe.preparation.speeds
 
 
 def test_sounds_are_gathered_for_it_alone(
@@ -84,13 +81,13 @@ def test_who_teaches_is_the_same_in_it_as_before() -> None:
 
     def teachers(options: dict[str, object]) -> list[str | None]:
         found = changed(recipe, options)
-        both = (found.teaching, refit_recipe(found).teaching)
+        both = (found.teaching, found.for_refit().teaching)
         return [lesson.teacher if lesson is not None else None for lesson in both]
 
     assert teachers({}) == ["nobody/tiny", "nobody/tiny"]
     assert teachers({"teacher": "somebody/large"}) == ["somebody/large", "somebody/large"]
     assert teachers({"no_teacher": True}) == [None, None]
-    other = refit_recipe(changed(recipe, {"teacher": "somebody/large"})).teaching
+    other = changed(recipe, {"teacher": "somebody/large"}).for_refit().teaching
     assert other is not None
     assert other.hints == Hints()
     assert other.licence == "not stated"

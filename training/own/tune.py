@@ -27,7 +27,7 @@ import numpy as np
 from serd.model.interpreter import Interpreter
 from serd.model.metadata import ORDINARY, SENSITIVITIES, Home, ModelInfo
 from serd.model.model_file import ModelFile, pack
-from training.batches import clean_features, labels_of
+from training.batches import clean_features
 from training.dataset import Dataset, load_held_out_folds, make_split, no_progress
 from training.evaluate.calibration import fit_temperature_and_bias
 from training.evaluate.classification import Answer, figures
@@ -134,7 +134,7 @@ def tune(
         "recordings": str(found.folder),
         "held_out": "clips" if folds.test_clips else "speakers",
         "folds": len(held_out),
-        "own": _figures(ours, settled.decision(labels_of(recipe)), found, recipe),
+        "own": _figures(ours, settled.decision(recipe.classes), found, recipe),
         "base": _figures(theirs, _decision_of_base(base), found, recipe)
         | {"name": f"{base.info.name} {base.info.version}"},
         "settled": msgspec.to_builtins(settled),
@@ -189,7 +189,7 @@ def settle(
         speech: Ordinary speech, likewise.
         strangers: Whether speakers were held out.
     """
-    labels, info = labels_of(recipe), base.info
+    labels, info = recipe.classes, base.info
     counts = Counter(clip.emotion for clip in heard)
     recorded = [label for label in labels if counts[label]]
     bias = dict(info.home.bias) if info.home is not None else {}
@@ -283,7 +283,7 @@ def hear(model: ModelFile | Path, prepared: Sequence[Prepared], recipe: Recipe) 
     for one, row in zip(prepared, features, strict=True):
         logits = interpreter.run(row).astype(np.float64)
         logs = logits - np.logaddexp.reduce(logits)
-        order = [file.labels.index(label) for label in labels_of(recipe)]
+        order = [file.labels.index(label) for label in recipe.classes]
         heard.append(
             ClipScores(
                 corpus=CORPUS,
@@ -405,4 +405,4 @@ def _pack(
         evaluation=measured,
         created=run.read("run.json")["date"],
     )
-    return pack((run.folder / "network.tflite").read_bytes(), labels_of(recipe), info)
+    return pack((run.folder / "network.tflite").read_bytes(), recipe.classes, info)
