@@ -1,7 +1,7 @@
-"""Writes what the add-on says of itself from serd's own schema; `make addon` runs it.
+"""Writes the add-on's config.yaml and translations from serd's own schema; `make addon` runs it.
 
-That is config.yaml and the translations beside this file; the options, their ranges and the English
-sentences are those of the schema (serd/addon/supervisor.py says which are offered).
+Options, ranges and English descriptions are those of the schema; serd/addon/supervisor.py lists the
+keys that the add-on offers as options.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from serd.config.keys import KEYS
 from serd.version import VERSION
 
 HERE = Path(__file__).parent
-HEAD = "# Made of serd's schema by `make addon`; changes here are overwritten.\n"
+HEAD = "# Generated from serd's schema by `make addon`; changes here are overwritten.\n"
 
 NAMES = {
     "node": ("Name of this place", "Name dieses Ortes"),
-    "mute": ("Start muted", "Stumm beginnen"),
+    "mute": ("Start muted", "Stumm starten"),
     "decision.sensitivity": ("Sensitivity", "Empfindlichkeit"),
     "audio.gain_db": ("Gain (dB)", "Verstärkung (dB)"),
     "speech.engine": ("Speech detector", "Spracherkenner"),
@@ -40,51 +40,51 @@ NAMES = {
 GERMAN = {
     "node": "Unter diesem Namen erscheint der Ort in MQTT und in Home Assistant: 1 bis 64 Buchstaben, "
     "Ziffern, _ und -.",
-    "mute": "Mit geschlossenem Mikrofon beginnen, solange es niemand über MQTT geöffnet hat.",
-    "decision.sensitivity": "Wie bereitwillig ein Gefühl gemeldet wird. Eine Wahl in Home Assistant "
+    "mute": "Stumm starten, sofern die Stummschaltung nicht über MQTT aufgehoben wurde.",
+    "decision.sensitivity": "Wie leicht ein Gefühl gemeldet wird. Eine Wahl in Home Assistant "
     "gilt, bis sich dieser Wert ändert.",
     "audio.gain_db": "Verstärkung des Mikrofons in Dezibel.",
     "speech.engine": "webrtc ist klein; silero ist ein neuronales Netz und braucht mehr Rechenzeit.",
-    "speech.aggressiveness": "Wie leicht webrtc ein Geräusch nicht für Sprache hält: 0 kaum, 3 leicht.",
+    "speech.aggressiveness": "Wie streng webrtc Geräusche verwirft, die keine Sprache sind: 0 selten, 3 oft.",
     "speech.min_level_dbfs": "Was leiser ist, gilt nie als Sprache (Effektivwert, Dezibel zur "
     "Vollaussteuerung).",
-    "model.path": "permissive kennt sechs Gefühle und wurde ohne Aufnahmen gelernt, die nur für "
+    "model.path": "permissive kennt sechs Gefühle und wurde ohne Aufnahmen trainiert, die nur für "
     "nichtkommerzielle Zwecke frei sind.",
-    "journal.keep_days": "Nach so vielen Tagen wird ein Ereignis vergessen.",
+    "journal.keep_days": "Tage, nach denen ein Ereignis gelöscht wird.",
     "mqtt.host": "Leer lassen für den Broker von Home Assistant; sonst Name oder Adresse eines anderen.",
     "mqtt.port": "Port eines anderen Brokers.",
     "mqtt.username": "Benutzername bei einem anderen Broker.",
     "mqtt.password": "Passwort bei einem anderen Broker.",
-    "mqtt.base_topic": "Womit jedes Thema beginnt.",
-    "log.level": "Die unwichtigsten Meldungen, die noch ins Protokoll kommen.",
+    "mqtt.base_topic": "Erste Ebenen jedes Themas.",
+    "log.level": "Niedrigste Stufe, die protokolliert wird.",
 }
 
-ENGLISH = {  # where the schema speaks of more than the page offers
+ENGLISH = {  # where the schema describes more than the page offers
     "speech.engine": "webrtc is small; silero is a neural network and needs more computing time.",
-    "model.path": "permissive knows six emotions and is trained without data for non-commercial use.",
-    "mqtt.host": "Leave it empty for Home Assistant's own broker; else the name or address of another.",
+    "model.path": "permissive knows six emotions and is trained without data that excludes commercial use.",
+    "mqtt.host": "Leave empty for Home Assistant's own broker, or enter the name or address of another.",
     "mqtt.port": "Port of another broker.",
-    "mqtt.username": "User name at another broker.",
-    "mqtt.password": "Password at another broker.",
-    "node": "The place is called so in MQTT and in Home Assistant: 1 to 64 letters, digits, _ and -.",
+    "mqtt.username": "User name for another broker.",
+    "mqtt.password": "Password for another broker.",
+    "node": "Name of this place in MQTT and Home Assistant: 1 to 64 letters, digits, _ and -.",
 }
 
 
 def manifest() -> dict[str, Any]:
-    """The add-on's config.yaml; what has Home Assistant's default is left out, as its linter wants."""
+    """The add-on's config.yaml, without Home Assistant's own defaults, as its linter requires."""
     return {
         "name": "serd",
         "version": VERSION,
         "slug": "serd",
-        "description": "Hears how people in a room sound, and tells Home Assistant; nothing is recorded",
+        "description": "Recognises emotions in speech and reports them to Home Assistant; nothing is recorded",
         "url": "https://pypi.org/project/serd-emotion/",
         "arch": ["aarch64", "amd64"],
-        # Its main process handles signals and ends what it has started.
+        # Its main process handles signals and stops its children.
         "init": False,
         "services": ["mqtt:want"],
         "audio": True,
         "ingress": True,
-        # The dashboard sends events as they come.
+        # The dashboard streams events.
         "ingress_stream": True,
         "panel_icon": "mdi:emoticon-outline",
         "panel_title": "serd",
@@ -95,7 +95,11 @@ def manifest() -> dict[str, Any]:
 
 
 def translation(language: int) -> dict[str, Any]:
-    """Names and descriptions of the options; 0: English, 1: German."""
+    """Names and descriptions of the options.
+
+    Args:
+        language: 0: English, 1: German.
+    """
     described = ENGLISH if language == 0 else GERMAN
     return {
         "configuration": {
@@ -109,7 +113,7 @@ def translation(language: int) -> dict[str, Any]:
 
 
 def main(folder: Path) -> None:
-    """Write them."""
+    """Write all of them into a folder."""
     for path, content in (
         ("config.yaml", manifest()),
         ("translations/en.yaml", translation(0)),

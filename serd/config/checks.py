@@ -13,7 +13,7 @@ from serd.config.secrets import (
     is_url,
     readable_by_all,
     scrubbed,
-    trouble,
+    url_problem,
 )
 from serd.network import host_port, is_loopback
 
@@ -69,8 +69,8 @@ def contradictions(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
     where = origins["sources"]
     if origins["node"] != "default":
         yield (
-            f"node = {config.node} ({origins['node']}) has no place beside sources ({where}), each "
-            "of which has its own node; leave it out"
+            f"node = {config.node} ({origins['node']}) cannot be combined with sources ({where}), "
+            "each of which has its own node; leave it out"
         )
     yield from _between_sources(config.sources, where)
     within = {
@@ -132,7 +132,7 @@ def _between_keys(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
         host = f"mqtt.host = {scrubbed(mqtt.host)} ({origins['mqtt.host']})"
         yield f"{host} is more than a name or an address; write {meant}"
     if mqtt.embedded and mqtt.tls.active:
-        yield f"{shown('mqtt.host')}: the broker inside serd speaks no TLS; unset mqtt.tls"
+        yield f"{shown('mqtt.host')}: the embedded broker has no TLS; unset mqtt.tls"
 
 
 def _about_audio(audio: AudioConfig, shown: Callable[[str], str]) -> Iterator[str]:
@@ -142,7 +142,7 @@ def _about_audio(audio: AudioConfig, shown: Callable[[str], str]) -> Iterator[st
         yield f"{shown('audio.password')} and {shown('audio.password_file')} exclude each other"
     if not is_url(audio.source):
         return
-    if wrong := trouble(audio.source):
+    if wrong := url_problem(audio.source):
         yield f"{shown('audio.source')}: {wrong}"
     key = "audio.password" if audio.password is not None else "audio.password_file"
     given = audio.password if audio.password is not None else audio.password_file

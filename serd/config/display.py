@@ -1,4 +1,4 @@
-"""A configuration as text again: every value with its origin, secrets masked."""
+"""Shows a configuration: every value with its origin, secrets masked."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def as_yaml(loaded: Loaded) -> str:
     """The configuration as YAML, the origin of each value in a comment.
 
     Args:
-        loaded: What :func:`serd.config.loading.load` gave.
+        loaded: The result of :func:`serd.config.loading.load`.
 
     Returns:
-        A document that serd reads back as the same configuration, but for masked secrets.
+        A document that loads as the same configuration, except for masked secrets.
     """
     lines = [f"# {loaded.path}" if loaded.path else "# no configuration file"]
     _section(lines, masked(loaded.config), "", loaded.origins)
@@ -58,13 +58,13 @@ def as_json(loaded: Loaded) -> str:
 def _section(lines: list[str], tree: dict[str, Any], name: str, origins: dict[str, str]) -> None:
     indent = "  " * (name.count(".") + 1) if name else ""
     values = {f"{name}.{leaf}" if name else leaf: value for leaf, value in tree.items()}
-    # Plain keys first: below a section they would look as if they belonged to it.
+    # Keys before sections: after one they would appear to belong to it.
     for dotted, value in values.items():
         if dotted == "sources" and value:
             lines.append(f"{'sources:':<40}  # {origins[dotted]}")
             lines += [f"  - {_flow(source)}" for source in value]
         elif dotted == "node" and tree["sources"]:
-            continue  # each of them has its own
+            continue  # each source has its own
         elif dotted in KEYS:
             text = f"{indent}{dotted.rpartition('.')[2]}: {_flow(value)}"
             lines.append(f"{text:<40}  # {origins[dotted]}")

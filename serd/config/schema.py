@@ -1,9 +1,9 @@
 """The schema of the configuration: every key with its type, range, default and one sentence.
 
-That sentence is the key's documentation: the JSON schema, the messages about wrong values and the
-comments of ``serd config show`` are made from what stands here. Units are in the names (``_s``
-seconds, ``_db`` decibels, ``_hz`` hertz). Constructing a struct in Python checks nothing;
-:func:`serd.config.loading.load` does.
+That sentence is the key's documentation: the JSON Schema, docs/configuration.md and the messages
+about wrong values are derived from it. Units are in the names (``_s`` seconds, ``_db`` decibels,
+``_hz`` hertz). Constructing a struct in Python checks nothing; :func:`serd.config.loading.load`
+does.
 """
 
 from typing import Annotated, Any, Literal, Self, TypeAlias
@@ -34,7 +34,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _without_secrets(settings: Struct) -> str:
-    """A section as msgspec writes it, with the password and every login in a URL masked."""
+    """The repr of a section, with the password and every login in a URL masked."""
     shown = (
         f"{name}={MASK!r}"
         if name == "password" and getattr(settings, name) is not None
@@ -54,22 +54,22 @@ Emotion: TypeAlias = Literal[
 
 
 class AudioConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the sound comes from."""
+    """Where sound comes from."""
 
     source: Annotated[
         str,
         text(
             "What to listen to: mic, the URL of a live stream such as a camera's, the path of an "
             "audio file, or - for standard input (raw 16-bit little-endian mono samples, or a "
-            "recording). A URL needs ffmpeg; a login in it is masked wherever it would be shown.",
+            "recording). A URL needs ffmpeg; a login in it is masked wherever it would appear.",
         ),
     ] = "mic"
     command: Annotated[
         tuple[Annotated[str, Meta(min_length=1)], ...],
         Meta(
             description="A program and its arguments, run instead of source, that writes raw "
-            "16-bit little-endian mono samples or a WAV stream to its standard output. No shell is "
-            "involved. Empty: none."
+            "16-bit little-endian mono samples or a WAV stream to its standard output. It is not "
+            "run in a shell. Empty: none."
         ),
     ] = ()
     username: Annotated[str, text("Login name for the URL.")] | None = None
@@ -85,22 +85,22 @@ class AudioConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         | None
     ) = None
     password_file: (
-        Annotated[str, text("File whose first line is that password.", path=True)] | None
+        Annotated[str, text("File whose first line is the password for the URL.", path=True)] | None
     ) = None
     on_end: Annotated[
         Literal["auto", "retry", "stop"],
         Meta(
-            description="What follows when standard input or the program of command ends: retry "
-            "opens it again, for ever; stop ends this source. auto: retry for a program, and for "
-            "standard input under systemd or beside other sources; else stop."
+            description="What to do when standard input or the program ends: retry opens it again "
+            "and again; stop ends this source. auto: retry for a program, and for standard input "
+            "under systemd or if there are other sources; otherwise stop."
         ),
     ] = "auto"
     device: (
         Annotated[
             str,
             text(
-                "Which microphone: part of its name or a stable id as shown by `serd devices`; an "
-                "index works but changes when devices are plugged. null: the system's default."
+                "Which microphone: part of its name, or a stable id from `serd devices`; an index "
+                "works, but changes when devices are plugged in. null: the system's default."
             ),
         ]
         | int
@@ -113,8 +113,8 @@ class AudioConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             between(
                 1,
                 64,
-                "Of several channels, which is heard: mix (all, less those that are dead), auto "
-                "(the one with the clearest speech, chosen slowly), or a number from 1.",
+                "Which of several channels to use: mix (all but dead ones), auto (the one with the "
+                "clearest speech; it changes slowly), or a number from 1.",
             ),
         ]
     ) = "mix"
@@ -125,8 +125,8 @@ class AudioConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             between(
                 -60,
                 60,
-                "Gain applied to the source, in decibels. auto: a slow gain of at most 30 dB for "
-                "voices from afar (docs/troubleshooting.md#voices-from-afar).",
+                "Gain applied to the source, in decibels. auto: a slow automatic gain of at most "
+                "30 dB for distant voices (docs/troubleshooting.md#voices-from-afar).",
             ),
         ]
     ) = 0.0
@@ -135,19 +135,19 @@ class AudioConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         between(
             0.5,
             60,
-            "Seconds of sound that may wait to be worked on; beyond it the oldest is dropped and "
-            "counted.",
+            "Seconds of sound that may wait to be processed; if there is more, the oldest is "
+            "dropped and counted.",
         ),
     ] = 2.0
     rate_hz: Annotated[int, between(2000, 768_000, "Sample rate of raw samples.")] = 16_000
     pace: Annotated[
         Literal["real", "fast"],
-        Meta(description="How an audio file is played: as it would sound, or as fast as it goes."),
+        Meta(description="How an audio file is played: in real time, or as fast as possible."),
     ] = "real"
 
     @property
     def kind(self) -> Literal["mic", "network", "program", "stdin", "file"]:
-        """What sort of source is meant."""
+        """The kind of source."""
         if self.command:
             return "program"
         if self.source == "mic":
@@ -157,33 +157,34 @@ class AudioConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         return "network" if is_url(self.source) else "file"
 
     def __repr__(self) -> str:
-        """As msgspec writes it, but without secrets."""
+        """Like msgspec's, without secrets."""
         return _without_secrets(self)
 
 
 class SpeechConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How speech is found and cut into utterances."""
+    """How speech is detected and cut into utterances."""
 
     engine: Annotated[
         Literal["webrtc", "silero"],
         Meta(
-            description="Voice activity detector: webrtc is small; silero is a network and needs "
-            "the extra serd-emotion[silero]."
+            description="Voice activity detector: webrtc is small; silero is a neural network and "
+            "needs the extra serd-emotion[silero]."
         ),
     ] = "webrtc"
     confirm: Annotated[
         Literal["auto", "silero", "none"],
         Meta(
-            description="A second detector that an utterance must convince before it is judged: "
-            "silero keeps most household sound and music out; auto uses it where it is installed."
+            description="A second detector that must also find speech before an utterance is "
+            "classified: silero rejects most household noise and music; auto uses it where it is "
+            "installed."
         ),
     ] = "auto"
     aggressiveness: Annotated[
-        int, between(0, 3, "How readily webrtc calls a sound no speech: 0 hardly, 3 readily.")
+        int, between(0, 3, "How readily webrtc rejects a sound as not speech: 0 seldom, 3 often.")
     ] = 2
     window_s: Annotated[
         float,
-        between(0.5, 3.0, "Longest utterance, in seconds; longer speech becomes several in a row."),
+        between(0.5, 3.0, "Longest utterance, in seconds; longer speech is split."),
     ] = 3.0
     min_speech_s: Annotated[
         float, between(0.5, 3.0, "Shortest utterance, in seconds; shorter ones are dropped.")
@@ -199,32 +200,33 @@ class SpeechConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ] = 0.1
     onset_frames: Annotated[
         int,
-        between(1, 5, "Voiced frames (30 ms each) among the last five that begin an utterance."),
+        between(1, 5, "Voiced frames (30 ms each) among the last five that start an utterance."),
     ] = 3
     min_level_dbfs: Annotated[
         float,
         between(
             -100,
             0,
-            "Sound quieter than this is never speech (root mean square, decibels to full scale).",
+            "Sound quieter than this is never speech (root mean square, decibels relative to full "
+            "scale).",
         ),
     ] = -65.0
     min_voiced_share: Annotated[
         float,
         between(
-            0.0, 1.0, "Share of an utterance's frames that must be voiced, against taps and fans."
+            0.0, 1.0, "Share of an utterance's frames that must be voiced; rejects taps and fans."
         ),
     ] = 0.4
 
 
 class ModelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which network judges the utterances."""
+    """Which model classifies the utterances."""
 
     path: Annotated[
         str,
         text(
             "default or permissive, which come with serd, or the path of a model file. permissive "
-            "knows six emotions and is trained without data for non-commercial use.",
+            "knows six emotions and is trained without data that excludes commercial use.",
             path=True,
         ),
     ] = "default"
@@ -235,8 +237,8 @@ class ModelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             between(
                 0.0,
                 1.0,
-                "Confidence below which an utterance is called uncertain (of models that know of "
-                "homes: below which an emotion is not told). null: the model's own threshold.",
+                "Confidence below which the result is uncertain (with a model that is calibrated "
+                "for homes: below which no emotion is reported). null: the model's own threshold.",
             ),
         ]
         | None
@@ -244,14 +246,14 @@ class ModelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class DecisionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When an emotion is told. Only for models that know of homes."""
+    """When an emotion is reported. Only for models that are calibrated for homes."""
 
     sensitivity: Annotated[
         Sensitivity,
         Meta(
-            description="How readily an emotion is told; `serd model info` says what each costs "
-            "in false events. A choice made in Home Assistant or over MQTT holds until this "
-            "changes."
+            description="How readily an emotion is reported; `serd model info` shows how many "
+            "false events each setting costs. A choice made in Home Assistant or over MQTT applies "
+            "until this changes."
         ),
     ] = "normal"
     agree: (
@@ -260,8 +262,8 @@ class DecisionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             between(
                 1,
                 5,
-                "Utterances that must agree, within a short time, before an emotion is told. "
-                "null: as many as the model says.",
+                "Utterances that must agree, within a short time, before an emotion is reported. "
+                "null: the model's own number.",
             ),
         ]
         | None
@@ -274,15 +276,15 @@ class PersonalConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     enabled: Annotated[
         bool,
         Meta(
-            description="Take corrections and hear by them. false: none are taken, and those that "
-            "are kept change nothing."
+            description="Accept corrections and adapt to them. false: none are accepted, and those "
+            "already stored have no effect."
         ),
     ] = True
     scope: Annotated[
         Literal["house", "node"],
         Meta(
-            description="house: every correction counts for all nodes of this process. node: only "
-            "for the node that heard the utterance."
+            description="house: every correction applies to all nodes of this process. node: only "
+            "to the node that heard the utterance."
         ),
     ] = "house"
 
@@ -295,7 +297,9 @@ class MoodConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 60.0
     margin: Annotated[
         float,
-        between(0.0, 1.0, "By how much (of 1) another emotion must lead before the mood changes."),
+        between(
+            0.0, 1.0, "Lead, from 0 to 1, that another emotion must have before the mood changes."
+        ),
     ] = 0.1
 
 
@@ -309,8 +313,8 @@ class TlsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Annotated[
             str,
             text(
-                "File of the authority that signed the broker's certificate. null: the system's "
-                "authorities.",
+                "Certificate of the authority that signed the broker's certificate. null: the "
+                "system's authorities.",
                 path=True,
             ),
         ]
@@ -319,11 +323,11 @@ class TlsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cert: (
         Annotated[
             str,
-            text("File of the certificate by which serd proves itself; needs key.", path=True),
+            text("Client certificate; needs key.", path=True),
         ]
         | None
     ) = None
-    key: Annotated[str, text("File of the private key of cert.", path=True)] | None = None
+    key: Annotated[str, text("Private key of cert.", path=True)] | None = None
 
     @property
     def active(self) -> bool:
@@ -332,7 +336,7 @@ class TlsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class MqttConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The broker, and what is published there."""
+    """The broker, and how serd publishes there."""
 
     host: Annotated[
         str,
@@ -341,7 +345,7 @@ class MqttConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = "localhost"
     port: Annotated[int, between(1, 65_535, "TCP port of the broker.")] = 1883
-    username: Annotated[str, text("Login name. null: no login.")] | None = None
+    username: Annotated[str, text("User name. null: no login.")] | None = None
     password: (
         Annotated[
             str,
@@ -355,14 +359,12 @@ class MqttConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     client_id: (
         Annotated[
             str,
-            text("Name of the connection, unique on the broker. null: serd- and the node name."),
+            text("Client id, unique on the broker. null: serd- and the node name."),
         ]
         | None
     ) = None
-    keepalive_s: Annotated[
-        int, between(5, 3600, "Seconds between signs of life on an idle connection.")
-    ] = 30
-    base_topic: Annotated[str, topic("What every topic begins with.")] = "serd"
+    keepalive_s: Annotated[int, between(5, 3600, "Keep-alive interval in seconds.")] = 30
+    base_topic: Annotated[str, topic("First levels of every topic.")] = "serd"
     discovery: Annotated[
         bool, Meta(description="Announce the node to Home Assistant (MQTT discovery).")
     ] = True
@@ -376,43 +378,43 @@ class MqttConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.host == "embedded"
 
     def __repr__(self) -> str:
-        """As msgspec writes it, but with the password masked."""
+        """Like msgspec's, with the password masked."""
         return _without_secrets(self)
 
 
 class JournalConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The record of past events (never of sound)."""
+    """The record of past events. Sound is never recorded."""
 
     path: Annotated[
         str,
         text(
-            "The journal's file. Default: journal.db in $STATE_DIRECTORY (set by systemd), else "
-            "in $XDG_STATE_HOME/serd, else in ~/.local/state/serd.",
+            "The journal's file. Default: journal.db in $STATE_DIRECTORY (set by systemd), or "
+            "in $XDG_STATE_HOME/serd, or in ~/.local/state/serd.",
             path=True,
         ),
     ] = field(default_factory=default_journal_path)
-    keep_days: Annotated[int, between(1, 36_500, "Days after which an event is forgotten.")] = 30
+    keep_days: Annotated[int, between(1, 36_500, "Days after which an event is deleted.")] = 30
     max_events: Annotated[
-        int, between(1, 100_000_000, "Events kept at most; the oldest go first.")
+        int, between(1, 100_000_000, "Most events to keep; the oldest are deleted first.")
     ] = 100_000
 
 
 class QuietHours(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A time of the day at which serd does not listen."""
+    """A time of day when serd does not listen."""
 
-    from_: Annotated[str, clock("Local time at which it begins.")] = field(name="from")
-    to: Annotated[str, clock("Local time at which it ends, on the next day if that is earlier.")]
+    from_: Annotated[str, clock("Local time when it begins.")] = field(name="from")
+    to: Annotated[str, clock("Local time when it ends; the next day if that is earlier.")]
 
 
 class Hook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A command that is run for an event."""
+    """A command to run for an event."""
 
     command: Annotated[
         tuple[Annotated[str, Meta(min_length=1)], ...],
-        Meta(min_length=1, description="The program and its arguments; no shell is involved."),
+        Meta(min_length=1, description="The program and its arguments; it is not run in a shell."),
     ]
     emotion: Annotated[
-        tuple[Emotion, ...], Meta(description="The emotions for which it runs. Empty: all.")
+        tuple[Emotion, ...], Meta(description="Emotions for which it runs. Empty: all.")
     ] = ()
     min_confidence: Annotated[
         float, between(0.0, 1.0, "Confidence below which it does not run.")
@@ -424,7 +426,7 @@ class Hook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class MetricsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Figures for Prometheus over HTTP."""
+    """Metrics for Prometheus over HTTP."""
 
     port: Annotated[
         int,
@@ -437,32 +439,32 @@ class MetricsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     host: Annotated[
         str,
         text(
-            "Address to listen on. The default is for this machine only; whoever can reach the "
-            "port can read the figures.",
+            "Address to listen on. The default is for this machine only; anyone who can reach the "
+            "port can read the metrics.",
         ),
     ] = "127.0.0.1"
 
 
 class LogConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What serd says of its own work, on standard error."""
+    """serd's log, on standard error."""
 
     level: Annotated[
         Literal["debug", "info", "warning", "error"],
-        Meta(description="The least important messages that are still written."),
+        Meta(description="The lowest level that is logged."),
     ] = "info"
     format: Annotated[
         Literal["text", "json"],
-        Meta(description="Lines for people (and systemd's journal), or one JSON object a line."),
+        Meta(description="Lines for people (and systemd's journal), or one JSON object per line."),
     ] = "text"
 
 
 class SourceConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One of several microphones. What is left out is as for all of them."""
+    """One of several microphones. Keys that are left out are taken from the top."""
 
-    node: Annotated[str, node_name("Name of its place in topics and events.")]
-    name: Annotated[str, title("What people call it; as `name` at the top.")] | None = None
+    node: Annotated[str, node_name("Its name in topics and events.")]
+    name: Annotated[str, title("Its display name; as `name` at the top.")] | None = None
     mute: Annotated[
-        bool, Meta(description="Begin with this microphone closed; as `mute` at the top.")
+        bool, Meta(description="Start with this microphone muted; as `mute` at the top.")
     ] = False
     audio: AudioConfig = AudioConfig()
     speech: SpeechConfig = SpeechConfig()
@@ -475,14 +477,14 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be set."""
 
     node: Annotated[
-        str, node_name("Name of this place in topics and events. Default: the host name.")
+        str, node_name("Name of this node in topics and events. Default: the host name.")
     ] = field(default_factory=default_node)
     name: (
         Annotated[
             str,
             title(
-                "What people call this place, such as Küche; shown by dashboard, `serd tail` and "
-                "Home Assistant. null: the node's name."
+                "Display name of this place, such as Küche, in the dashboard, `serd tail` and Home "
+                "Assistant. null: the node's name."
             ),
         ]
         | None
@@ -491,9 +493,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Annotated[
             str,
             language_tag(
-                "Language of emotions and states where people read them, such as de: "
-                "on the terminal and in Home Assistant. Topics and JSON stay English. null: as "
-                "the environment says (LANG).",
+                "Language in which people read emotions and states, such as de, on the terminal "
+                "and in Home Assistant. Topics and JSON stay English. null: that of the "
+                "environment (LANG).",
             ),
         ]
         | None
@@ -501,15 +503,14 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sources: Annotated[
         tuple[SourceConfig, ...],
         Meta(
-            description="Several microphones in one process, each a node of its own. Empty: one, "
-            "as the keys at the top say.",
+            description="Several microphones in one process, each its own node. Empty: one, as "
+            "configured by the keys at the top.",
         ),
     ] = ()
     mute: Annotated[
         bool,
         Meta(
-            description="Begin with the microphone closed, unless somebody has unmuted it over "
-            "MQTT."
+            description="Start with the microphone muted, unless somebody has unmuted it over MQTT."
         ),
     ] = False
     audio: AudioConfig = AudioConfig()
@@ -523,8 +524,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     quiet_hours: Annotated[
         tuple[QuietHours, ...],
         Meta(
-            description="Times of the day at which the microphone is closed, whatever the mute "
-            "switch says.",
+            description="Times of day when the microphone is muted, whatever the mute switch says.",
         ),
     ] = ()
     hooks: Annotated[
@@ -538,9 +538,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     log: LogConfig = LogConfig()
 
     def each(self) -> tuple[Self, ...]:
-        """A configuration for each node, as if it were alone: with what holds for it, on top.
+        """A configuration for each node, as if it were the only one.
 
-        Of several, each gets a connection to the broker by a name of its own.
+        With several nodes, each has its own client id on the broker.
         """
         if not self.sources:
             return (self,)
@@ -563,7 +563,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         )
 
     def of(self, node: str | None) -> Self:
-        """The configuration of one node; of the first, or only one, if none is named.
+        """The configuration of one node; without a name, of the first one.
 
         Raises:
             UsageError: There is no such node.

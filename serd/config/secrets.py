@@ -14,10 +14,10 @@ MASK: Final = "********"
 """Replaces a secret wherever a configuration is shown."""
 
 SCHEMES: Final = ("rtsp", "rtsps", "http", "https", "udp", "rtp", "srt", "rtmp", "rtmps")
-"""Of the URLs that are taken: live streams, and nothing that names a file or a device."""
+"""Schemes of live streams. URLs that name a file or a device are refused."""
 
 PLACEHOLDER: Final = "{password}"
-"""Stands in a URL for the password, where it is no part of a login."""
+"""Marks where the password belongs in a URL, if that is not in its login."""
 
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _ANYWHERE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]+")
@@ -27,39 +27,35 @@ _RANDOM: Final = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9]{16,}")
 
 
 def is_url(text: str) -> bool:
-    """Whether a source is written as a URL, of whatever kind."""
+    """Whether a source is a URL, with any scheme."""
     return _URL.fullmatch(text) is not None
 
 
 def scheme(url: str) -> str:
-    """What a URL begins with, in lower case."""
+    """The scheme of a URL, in lower case."""
     return url.partition(":")[0].lower()
 
 
 def _split(url: str) -> tuple[str, str, str, str]:
-    """A URL as scheme, login (may be empty), host with port, and all that follows."""
+    """Split a URL into scheme, login (may be empty), host with port, and the rest."""
     kind, _, rest = url.partition("://")
     end = next((at for at, sign in enumerate(rest) if sign in "/?#"), len(rest))
     authority, after = rest[:end], rest[end:]
     login, _, host = authority.rpartition("@")
     odd = not _HOST.fullmatch(authority) or after.startswith("#")
     if not login and odd and "@" in after:
-        # A password with a bare / ? or #: the login goes on to the last @.
+        # A password that contains / ? or # unescaped: the login ends at the last @.
         login, _, behind = rest.rpartition("@")
         end = next((at for at, sign in enumerate(behind) if sign in "/?#"), len(behind))
         host, after = behind[:end], behind[end:]
     return kind, login, host, after
 
 
-def trouble(url: str) -> str | None:
-    """What is wrong with a URL, as the end of a sentence that need not be masked; None if nothing.
-
-    Args:
-        url: Of any kind.
-    """
+def url_problem(url: str) -> str | None:
+    """What is wrong with a URL, in words that contain no secret; None if nothing is."""
     kind, _, host, _ = _split(url)
     if kind.lower() not in SCHEMES:
-        return f"{kind} is not read; allowed are URLs that begin with {', '.join(SCHEMES)}"
+        return f"{kind} is not supported; allowed are URLs that begin with {', '.join(SCHEMES)}"
     rest = url.partition("://")[2]
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     hidden = "@" in rest and rest[len(authority) :].startswith("#")
@@ -74,10 +70,10 @@ def trouble(url: str) -> str | None:
 
 
 def masked(url: str) -> str:
-    """A URL as it may be shown: without login, values of its query, and what looks like a secret.
+    """A URL with its login, the values of its query and whatever looks like a secret masked.
 
     Args:
-        url: Of any kind; anything else is given back as it is.
+        url: A URL; any other text is returned unchanged.
     """
     if not is_url(url):
         return url
@@ -98,11 +94,11 @@ def _masked_segment(segment: str) -> str:
 
 
 def scrubbed(text: str, url: str = "") -> str:
-    """A text without secrets: every URL in it masked, and the login of one given URL removed.
+    """A text in which every URL is masked, and so are the secrets of one given URL.
 
     Args:
-        text: Such as what ffmpeg says of an error.
-        url: Its login is removed from the text also where it does not stand in a URL.
+        text: Such as an error message of ffmpeg.
+        url: Its secrets are masked even where they appear outside a URL.
     """
     if url:
         text = text.replace(url, masked(url))
@@ -113,9 +109,9 @@ def scrubbed(text: str, url: str = "") -> str:
 
 
 def secrets(url: str) -> set[str]:
-    """What must not be seen of a URL: passwords, as written and as meant.
+    """The secrets in a URL, both escaped and unescaped.
 
-    Very short ones are left out: they would be found in any text.
+    Very short ones are left out, because they would match in any text.
     """
     if not is_url(url):
         return set()
@@ -132,18 +128,18 @@ def secrets(url: str) -> set[str]:
 
 
 def holds_secret(url: str) -> bool:
-    """Whether a URL itself holds something that is not for everybody's eyes."""
+    """Whether a URL contains a secret."""
     return is_url(url) and masked(url).count(MASK) > url.count(MASK)
 
 
 def has_password(url: str) -> bool:
-    """Whether the login in a URL has a password, and not only a name."""
+    """Whether the login in a URL includes a password."""
     password = _split(url)[1].partition(":")[2]
     return bool(password) and password != PLACEHOLDER
 
 
 def blanked(url: str) -> str:
-    """A URL with an asterisk for every character of a secret, so that it stays as long as it is."""
+    """A URL of the same length with every character of a secret replaced by an asterisk."""
     if not is_url(url):
         return url
     kind, login, host, after = _split(url)
@@ -164,14 +160,14 @@ def blanked(url: str) -> str:
 
 
 def with_login(url: str, username: str | None, password: str | None) -> str:
-    """A URL with a login that is kept elsewhere.
+    """Put a login that is configured separately into a URL.
 
     Args:
-        url: As configured. ``{password}`` in it stands for the password.
-        username: Name of the login, if it does not stand in the URL.
-        password: Its password.
+        url: As configured. ``{password}`` in it is replaced by the password.
+        username: The user name, unless it is in the URL.
+        password: The password.
     """
-    # SRT takes the values of its query as they are, everybody else undoes the escapes.
+    # SRT uses the values of its query verbatim; all others undo the escapes.
     coded = quote(password or "", safe="" if scheme(url) != "srt" else "!$'()*,/:;@^~ ")
     if PLACEHOLDER in url:
         return url.replace(PLACEHOLDER, coded)

@@ -244,7 +244,7 @@ RELATIONS = [
     (["mqtt.tls.key=/k"], "mqtt.tls.key = /k (--set) needs mqtt.tls.cert, which is not set"),
     (
         ["mqtt.host=embedded", "mqtt.tls.enabled=yes"],
-        "mqtt.host = embedded (--set): the broker inside serd speaks no TLS; unset mqtt.tls",
+        "mqtt.host = embedded (--set): the embedded broker has no TLS; unset mqtt.tls",
     ),
 ]
 

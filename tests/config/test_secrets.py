@@ -14,7 +14,7 @@ from serd.config.secrets import (
     masked,
     read_password,
     scrubbed,
-    trouble,
+    url_problem,
     with_login,
 )
 
@@ -56,15 +56,15 @@ def test_what_is_shown_of_a_url(url: str, shown: str) -> None:
         ("srt://:9000?mode=listener", None),
         ("udp://@239.0.0.1:5000", None),
         ("RTSP://cam", None),
-        ("file:///etc/passwd", "file is not read"),
-        ("concat://a", "concat is not read"),
+        ("file:///etc/passwd", "file is not supported"),
+        ("concat://a", "concat is not supported"),
         ("rtsp://u:a/b@cam/live", "cannot be told apart"),
         ("rtsp://u:1#b@cam/live", "cannot be told apart"),
         ("rtsp:///live", "names no host"),
     ],
 )
 def test_what_is_wrong_with_a_url(url: str, wrong: str | None) -> None:
-    said = trouble(url)
+    said = url_problem(url)
     assert said is None if wrong is None else said is not None and wrong in said
     assert is_url(url)
 

@@ -121,7 +121,9 @@ def test_what_may_not_be(sources: str, sentence: str) -> None:
 
 
 def test_a_node_at_the_top_has_no_place_beside_them() -> None:
-    with pytest.raises(ConfigError, match=r"node = x \(SERD_NODE\) has no place beside sources"):
+    with pytest.raises(
+        ConfigError, match=r"node = x \(SERD_NODE\) cannot be combined with sources"
+    ):
         load(None, env={"SERD_NODE": "x"}, overrides=["sources=[{node: a}]"])
 
 

@@ -115,7 +115,7 @@ def test_every_command_hides_the_password(tmp_path: Path) -> None:
         ("check", "--listen", "1"): "the connection was refused",
         ("meter", "--seconds", "1"): "the connection was refused",
         ("config", "validate", "--set", f"audio.source={url}", "--set", "audio.pace=x"): "pace",
-        ("meter", "--set", f"audio.source=file://u:{PASSWORD}@h/x"): "file is not read",
+        ("meter", "--set", f"audio.source=file://u:{PASSWORD}@h/x"): "file is not supported",
     }.items():
         streams.need("ffmpeg")
         done = run_serd(*command, home=home, env=env)

@@ -18,36 +18,36 @@ if TYPE_CHECKING:
 _HEAD: Final = """\
 # Configuration
 
-<!-- Made of the schema by `make docs`; changes here are overwritten. -->
+<!-- Generated from the schema by `make docs`; changes here are overwritten. -->
 
-serd reads one YAML file: the one that `--config` names, else the one that `$SERD_CONFIG` names,
-else `./config.yaml`, else `/etc/serd/config.yaml`. None is needed: every key has a default. The
-[config.yaml](../config.yaml) of the repository has every key with its default.
+serd reads one YAML file: the one named by `--config`, or else by `$SERD_CONFIG`, or else
+`./config.yaml`, or else `/etc/serd/config.yaml`. None is required: every key has a default. The
+repository's [config.yaml](../config.yaml) contains every key with its default.
 
-A `./config.yaml` that nobody has named is obeyed only if it belongs to you or to root and nobody
-else can write it, since a configuration can run programs and send files away; else serd says so
-and ends with exit code 78.
+A `./config.yaml` that was found and not named is used only if it belongs to you or to root and
+nobody else can write it, because a configuration can run programs and send files away. Otherwise
+serd says so and exits with code 78.
 
-A value comes from, the later going before the earlier:
+A value is taken from the last of these that sets it:
 
 1. the default,
 2. the file,
 3. an environment variable, such as `SERD_MQTT__HOST` for `mqtt.host`,
 4. `--set`, as in `serd run --set mqtt.host=broker`, or an option of the command.
 
-`serd config validate` checks all of it and says everything that is wrong at once, with line, key,
-value and what is allowed. `serd config show` prints what holds, and where each value comes from;
-passwords are masked. `serd config schema` prints a JSON Schema for editors. `serd check` also
-looks at what the configuration names: model, microphone, broker, files.
+`serd config validate` checks everything and reports all problems at once, with line, key, value and
+what is allowed. `serd config show` prints the settings in effect and where each comes from, with
+passwords masked. `serd config schema` prints a JSON Schema for editors. `serd check` also checks
+what the configuration refers to: model, microphone, broker, files.
 
-Units are in the names: `_s` seconds, `_db` decibels, `_dbfs` decibels relative to full scale,
-`_hz` hertz. File names may begin with `~`; those that are not absolute are taken from the working
-directory. YAML anchors and tags are not used, so a password that begins with a sign such as
-`!`, `@`, `%`, `*` or `&` has to be put in quotes. What is written for a key is read as that key's
-type: `node: no` is a node called "no".
+Units are part of the names: `_s` seconds, `_db` decibels, `_dbfs` decibels relative to full scale,
+`_hz` hertz. File names may begin with `~`; relative ones refer to the working directory. YAML
+anchors and tags are not supported, so a password that begins with a character such as `!`, `@`,
+`%`, `*` or `&` must be put in quotes. A value is read as its key's type: `node: no` is a node
+called "no".
 
-`systemctl reload serd`, or SIGHUP, loads the file again; a wrong one is reported and the old one
-stays.
+`systemctl reload serd`, or SIGHUP, loads the file again; if it is invalid, the error is logged and
+the old configuration stays in effect.
 """
 
 _DEFAULTS: Final = {
@@ -121,9 +121,9 @@ sources:
     quiet_hours: [{from: "22:00", to: "07:00"}]
 ```
 
-[Several microphones](several-microphones.md) tells more. `node` at the top has no place beside it,
-and no two sources may have the same node, the same device, or standard input. `mqtt.client_id`, if
-set, is followed by `-` and the node.
+See [Several microphones](several-microphones.md). With `sources`, `node` cannot be set at the top,
+and no two sources may have the same node, the same device, or standard input. If `mqtt.client_id`
+is set, `-` and the node are appended to it.
 """,
     Hook: """\
 ```yaml
@@ -135,15 +135,16 @@ hooks:
 ```
 
 The program gets the event (see [MQTT](mqtt.md#the-event)) as one line of JSON on its standard
-input; it need not read it. Its environment has `PATH`, `HOME`, the language and little else: no
-setting and no secret of serd. Every hook has its own queue and thread, so that a slow one delays
-neither serd nor another hook; if more than 16 events wait for it, the oldest are dropped and
-counted (`hooks_dropped` in the telemetry). A program that takes longer than `timeout_s` is ended,
-with everything that it started; a second later it is killed. What it prints is in the log at level
-debug; a failure is logged once until it changes.
+input, which it may ignore. Its environment contains `PATH`, `HOME`, the language and little else,
+and none of serd's settings or secrets. Every hook has its own queue and thread, so a slow one
+delays neither serd nor other hooks; if more than 16 events are queued for it, the oldest are
+dropped and counted (`hooks_dropped` in the telemetry). A program that takes longer than `timeout_s`
+is terminated, with everything that it started, and killed a second later. Its output is logged at
+level debug; a failure is logged once until it changes.
 
-The cooldown begins with a run, so that an emotion which lasts is told once. Hooks run for events
-of this process's nodes alone (the event says which), never for anything that comes over MQTT.
+The cooldown starts with a run, so an emotion that lasts runs the hook only once. Hooks run only for
+events of this process's own nodes (the event names the node), never for anything received over
+MQTT.
 """,
     QuietHours: """\
 ```yaml
