@@ -1,4 +1,4 @@
-"""How long to wait: before the next attempt to connect, and before the next answer to others."""
+"""How long to wait before the next attempt to connect, and how often to answer requests."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 
 class Backoff:
-    """Exponential back-off with jitter, so that a house full of nodes does not knock in step.
+    """Exponential back-off with jitter, so that many nodes do not reconnect at the same moment.
 
-    The n-th wait in a row is drawn evenly from [w/2, w], w = ``first_s * 2**n`` and at most
-    ``longest_s`` ("equal jitter"). A connection that lasted ``stable_s`` begins the row anew; one
-    that was lost sooner does not, so that a broker that throws everybody out at once (a second
-    client with the same id, a crash loop) is not hammered.
+    The n-th delay in a row is drawn uniformly from [w/2, w], w = ``first_s * 2**n`` and at most
+    ``longest_s`` ("equal jitter"). A connection that lasted ``stable_s`` resets the row; a shorter
+    one does not, so that a broker that drops every connection at once (another client with the
+    same id, a crash loop) is not flooded with attempts.
 
     Args:
-        first_s: Longest first wait, in seconds.
-        longest_s: No wait is longer, in seconds.
-        stable_s: A connection must last this long to count as a success, in seconds.
+        first_s: Upper bound of the first delay, in seconds.
+        longest_s: Upper bound of every delay, in seconds.
+        stable_s: How long a connection must last to count as a success, in seconds.
         rng: Source of the jitter.
         clock: Monotonic time in seconds.
     """
@@ -45,32 +45,32 @@ class Backoff:
         self._connected_at: float | None = None
 
     def connected(self) -> None:
-        """A connection now stands."""
+        """Note that the connection is up."""
         self._connected_at = self._clock()
 
     @property
     def short_lived(self) -> bool:
-        """Whether there was a connection since the last wait and it was lost soon."""
+        """Whether there was a connection since the last delay and it was short."""
         since = self._connected_at
         return since is not None and self._clock() - since < self._stable_s
 
     def next(self) -> float:
-        """Seconds to wait now, after a failed attempt or a lost connection."""
+        """The delay in seconds after a failed attempt or a lost connection."""
         if self._connected_at is not None and not self.short_lived:
             self._attempts = 0
         self._connected_at = None
-        # The exponent is bounded: 2**1024 does not fit a float, and retries go on for ever.
+        # Bounded, because retries go on for ever and 2**1024 does not fit a float.
         widest = min(self._longest_s, self._first_s * 2.0 ** min(self._attempts, 32))
         self._attempts += 1
         return widest * self._rng.uniform(0.5, 1.0)
 
 
-ANSWER_S: Final = 5.0
-"""What others can ask for with a message they get at most so often."""
+THROTTLE_S: Final = 5.0
+"""Shortest interval between two answers of a :class:`Throttle`."""
 
 
-class Answer:
-    """Something that anybody can ask for at any time, ten thousand times a second.
+class Throttle:
+    """Limits how often something is done that others may ask for at any rate.
 
     Args:
         clock: Monotonic time in seconds.
@@ -78,14 +78,14 @@ class Answer:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._given_at = -math.inf
+        self._done_at = -math.inf
         self.wanted = False
-        """Whether somebody has asked."""
+        """Whether it was asked for."""
 
     def due(self) -> bool:
-        """Whether to give it now; it counts as given then."""
+        """Whether to do it now; it then counts as done."""
         now = self._clock()
-        if not self.wanted or now - self._given_at < ANSWER_S:
+        if not self.wanted or now - self._done_at < THROTTLE_S:
             return False
-        self.wanted, self._given_at = False, now
+        self.wanted, self._done_at = False, now
         return True

@@ -12,7 +12,7 @@ import math
 import threading
 import time
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 import numpy as np
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from serd.events.state import Mood
     from serd.model.classifier import Recogniser, Recognition
     from serd.model.gathering import Gatherer, Told
-    from serd.mqtt.publisher import Publisher
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +59,20 @@ class Condition(Enum):
     WAITING = "waiting for the microphone"
     ENDED = "the recording has ended"
     STOPPED = "stopped"
+
+
+class Publisher(Protocol):
+    """Where the pipeline announces what it hears; :class:`serd.mqtt.publisher.MqttPublisher`."""
+
+    def announce(
+        self,
+        *,
+        event: events.Event | None = None,
+        state: RoomState | None = None,
+        speech: bool | None = None,
+        muted: bool | None = None,
+    ) -> None:
+        """Publish what is given, together. Never blocks."""
 
 
 class PipelineStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,14 +157,13 @@ class Pipeline:
         self._started_ms = started_ms
         self._stopping = False
         self._interrupted = False
-        self._shown_mute: bool | None = None
         self.condition = Condition.STARTING
         self.heartbeat = time.monotonic()
         """When the pipeline last processed a block or waited for a known reason (monotonic)."""
 
         self._opening_until = 0.0
         self._announced = 0.0
-        self._announced_condition: Condition | None = None
+        self._announced_as: tuple[Condition, bool, bool] | None = None
         self._checked = 0.0
         # Guards mood, latest event and their publication: the writer's thread changes them, too.
         self._showing = threading.Lock()
@@ -260,8 +272,6 @@ class Pipeline:
             EventsRefusedError: The journal refuses the events of a recording.
             ModelError: The model failed on an utterance.
         """
-        self._show_mute()
-        self._publisher.speech(False)
         self._announce()
         try:
             while not self._stopping:
@@ -354,9 +364,8 @@ class Pipeline:
         self._source.close()
         if last is not None:
             self._conclude(self._recogniser.flush(), last)
-        self._show_speech(speaking=False)
-        if self._announced_condition is not self.condition:
-            self._announce()
+        self._speaking = False
+        self._announce_changes()
         if self.condition is Condition.WAITING:
             self._pause(max(self._retry.next(), wait_s))
 
@@ -372,8 +381,9 @@ class Pipeline:
         self._energy += float(np.einsum("i,i->", block.samples, block.samples))
         self._energy_samples += len(block)
         recognitions = self._recogniser.feed(block.samples)
+        self._speaking = self._recogniser.speaking
         self._conclude(recognitions, block)
-        self._show_speech(speaking=self._recogniser.speaking)
+        self._announce_changes()
 
     def _conclude(self, recognitions: Iterable[Recognition], block: Block) -> None:
         """Make events of the recognitions that a block brought."""
@@ -444,7 +454,7 @@ class Pipeline:
             self._corrected = None
             # The utterance's own scores: the mood accumulates evidence by itself.
             self._mood.update(event.single_scores, self._clock.monotonic())
-        self._publisher.event_journalled(event)
+        self._announce(event)
         if self._on_event is not None:
             self._on_event(event)
         # Not at level info: by default, how people sound does not belong in the system log.
@@ -455,18 +465,16 @@ class Pipeline:
             event.duration_s,
             event.level_dbfs,
         )
-        self._announce()
 
     # ------------------------------------------------------------------ faults
 
     def _check(self) -> bool:
         """Check the source periodically; returns whether it has to be reopened."""
         now = time.monotonic()
-        self._repeat()
+        self._announce_changes()
         if now - self._checked < CHECK_S:
             return False
         self._checked = now
-        self._show_mute()
         return self._health.look(self._source.stats, self._source.name)
 
     # ------------------------------------------------------------------ waiting
@@ -482,18 +490,16 @@ class Pipeline:
             if condition is not self.condition:
                 self.condition = condition
                 log.info("%s", condition.value)
-                self._show_mute()
                 self._announce()
             self._wait(1.0, as_muted=condition is Condition.MUTED)
         if not self._stopping:
-            self._show_mute()
+            self._publisher.announce(muted=self._muted)
             log.info("the microphone may be opened again")
 
     def _pause(self, seconds: float) -> None:
         """Wait before the next attempt to open the source, unless something changes."""
         self.condition = Condition.WAITING
-        if self._announced_condition is not Condition.WAITING:
-            self._announce()
+        self._announce_changes()
         deadline = time.monotonic() + seconds
         while not self._interrupted and (left := deadline - time.monotonic()) > 0:
             self._wait(min(left, 1.0))
@@ -505,33 +511,29 @@ class Pipeline:
             if not (changed or self._stopping):
                 self._changed.wait(seconds)
         self.heartbeat = time.monotonic()
-        self._repeat()
+        self._announce_changes()
 
     # ------------------------------------------------------------------ announcements
 
-    def _show_speech(self, *, speaking: bool) -> None:
-        if speaking != self._speaking:
-            self._speaking = speaking
-            self._publisher.speech(speaking)
+    def _announce_changes(self) -> None:
+        """Announce what has changed; in silence the state repeatedly, because the mood fades.
+
+        While an event is on its way to the disk, changes wait for it and are announced together.
+        """
+        if self._writer.waiting(self._node) and self._writer.trouble is None:
+            return
+        due = self._clock.monotonic() - self._announced >= REPEAT_S
+        if due or self._announced_as != (self.condition, self._speaking, self._muted):
             self._announce()
 
-    def _show_mute(self) -> None:
-        muted = self._muted
-        if muted != self._shown_mute:
-            self._shown_mute = muted
-            self._publisher.muted(muted)
-
-    def _repeat(self) -> None:
-        """Publish the state again if that is due: in silence the mood fades."""
-        if self._clock.monotonic() - self._announced >= REPEAT_S:
-            self._announce()
-
-    def _announce(self) -> None:
-        """Publish the present state."""
+    def _announce(self, event: events.Event | None = None) -> None:
+        """Publish the present state, with the event that has changed it."""
         with self._showing:  # otherwise an older state could replace a newer one
             self._announced = self._clock.monotonic()
-            self._announced_condition = self.condition
-            self._publisher.state(self._state())
+            self._announced_as = (self.condition, self._speaking, self._muted)
+            self._publisher.announce(
+                event=event, state=self._state(), speech=self._speaking, muted=self._muted
+            )
 
     def _state(self) -> RoomState:
         """The present payload of the state topic."""

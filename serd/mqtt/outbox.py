@@ -1,74 +1,88 @@
-"""What waits to be published: the events in their order, and the latest of each retained value.
+"""Events on their way to the broker, strictly in order.
 
-Both are filled by the pipeline, which never waits here, and emptied by the publisher's thread.
-Both are bounded: events beyond the first few are only in the journal, and a value has one place.
+The pipeline adds events and never waits; the publisher's thread hands them over. Memory holds the
+latest few events only: a backlog is read from the journal.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Final, Protocol
 
+from serd.errors import SerdError
+from serd.events.event import encode
+from serd.histogram import Histogram
+from serd.mqtt.link import LinkError
 from serd.mqtt.refusals import Echo
+from serd.mqtt.topics import Topics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Sequence
 
     from serd.events.event import Event
-    from serd.mqtt.link import Refusal
+    from serd.mqtt.link import Delivery, Refusal
+    from serd.mqtt.refusals import Refusals
+
+_log = logging.getLogger(__name__)
 
 WINDOW: Final = 32
-"""Events that may wait for the broker's acknowledgement at one time."""
+"""Maximum number of events that wait for an acknowledgement."""
 
-AGAIN_S: Final = (5.0, 300.0)
-"""How soon, at first and at last, an event that the broker refused is handed over again."""
+RETRY_S: Final = (5.0, 300.0)
+"""First and longest interval at which an event that the broker refused is sent again."""
 
 _FRESH: Final = 64
+_JOURNAL_RETRY_S: Final = 1.0
+
+LATENCY_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0, 60.0, 600.0)
+"""Histogram buckets of the latency in seconds; the large ones are for events that waited for a
+broker."""
 
 
 class EventStore(Protocol):
-    """What the outbox wants of the journal; see :class:`serd.events.journal.Journal`."""
+    """The part of :class:`serd.events.journal.Journal` that publishing needs."""
 
     def acked_seq(self, node: str) -> int:
-        """Every event up to this number is acknowledged."""
+        """The number up to which all events are acknowledged."""
 
     def unacked(self, node: str, *, limit: int = 100, after_seq: int = 0) -> list[Event]:
-        """Events that are not, in order."""
+        """Events that are not acknowledged, in order."""
 
     def hand_over(self, event: Event, *, now: float | None = None) -> Event:
-        """Stamp the latency, once for all deliveries."""
+        """Set the latency; the same at every delivery."""
 
     def ack(self, node: str, seq: int) -> None:
-        """Note an acknowledgement of everything up to ``seq``."""
+        """Note that everything up to ``seq`` is acknowledged."""
 
     def flush(self, *, if_due: bool = False) -> None:
-        """Write acknowledgements that wait."""
+        """Write pending acknowledgements."""
 
 
 class Receipt(Protocol):
-    """Tells whether a message has arrived; :class:`serd.mqtt.link.Delivery` is one."""
+    """What became of a message; see :class:`serd.mqtt.link.Delivery`."""
 
     @property
     def refusal(self) -> Refusal | None:
-        """Why the broker has not taken it; None while that is not known, and if it has."""
+        """Why the broker did not accept it; None if it did, or if that is not known yet."""
 
     def is_published(self) -> bool:
         """Whether the broker has acknowledged it."""
 
 
 class EventQueue:
-    """The events of one node on their way, strictly by ``seq``.
+    """The events of one node, to be sent in the order of ``seq``.
 
-    An event that was just journalled is taken from memory if nothing older waits; in every other
-    case (a backlog, an overflow, a new connection) the journal is read. So memory holds at most
-    some hundred events, however long the broker is away.
+    An event that was just journalled comes from memory if nothing older waits. Otherwise (backlog,
+    overflow, new connection) events are read from the journal, so that memory holds a hundred
+    events at most, however long the broker is away.
 
     Args:
         store: The journal.
-        node: Whose events.
-        window: How many may be in flight.
+        node: The node's name.
+        window: Maximum number of events in flight.
     """
 
     def __init__(self, store: EventStore, node: str, *, window: int = WINDOW) -> None:
@@ -76,15 +90,15 @@ class EventQueue:
         self._node = node
         self._window = window
         self.proven = True
-        """Whether acknowledgements can be believed; else an event is delivered if it comes back."""
+        """Whether acknowledgements are reliable; if not, an event counts when it is echoed."""
         self.refusal: Refusal | None = None
-        """Why the broker does not take events now; None as soon as it has taken one."""
+        """Why the broker refuses events now; None as soon as it accepts one."""
         self.refused = 0
-        """How often it has refused one that waits on."""
+        """Number of refusals of events that are sent again."""
         self.refused_in_a_row = 0
-        self._again_at = 0.0
         self.left_out: deque[tuple[int, Refusal]] = deque(maxlen=WINDOW)
-        """Number and reason of the latest events that the broker will never take."""
+        """Latest events that the broker can never accept: number and reason."""
+        self._retry_at = 0.0
         self._lock = threading.Lock()
         self._fresh: deque[Event] = deque(maxlen=_FRESH)
         self._backlog: deque[Event] = deque()
@@ -93,22 +107,26 @@ class EventQueue:
         self._behind = True
 
     def add(self, event: Event) -> None:
-        """An event was journalled. Never blocks."""
+        """Add an event that was just journalled. Never blocks."""
         with self._lock:
             self._fresh.append(event)  # drops the oldest when full; the journal has it
 
     def begin(self, *, proven: bool) -> None:
-        """A new connection.
+        """Start over on a new connection.
 
         Args:
-            proven: Whether its acknowledgements can be believed.
+            proven: Whether its acknowledgements are reliable.
         """
         self.proven = proven
-        self._again_at = 0.0
+        self._retry_at = 0.0
         self.restart()
 
     def came_back(self, payload: bytes) -> bool:
-        """A message has come on the topic of the events; whether it was ours, and so proves it."""
+        """Note a message received on the topic of the events.
+
+        Returns:
+            Whether it is one of this queue's, which proves that events arrive.
+        """
         with self._lock:
             receipts = [receipt for _, receipt in self._in_flight]
         found = any(isinstance(each, Echo) and each.received(payload) for each in receipts)
@@ -116,7 +134,7 @@ class EventQueue:
         return found
 
     def restart(self) -> None:
-        """Whatever is not acknowledged is to be sent again, in order."""
+        """Send everything that is not acknowledged again, in order."""
         acked = self._store.acked_seq(self._node)
         with self._lock:
             self._in_flight.clear()
@@ -125,18 +143,18 @@ class EventQueue:
             self._behind = True
 
     def next(self) -> Event | None:
-        """The event to hand over now; None if there is none, or too many are in flight.
+        """The event to hand over now; None if there is none or the window is full.
 
         Raises:
-            UnavailableError: If the journal cannot be read.
+            UnavailableError: The journal cannot be read.
         """
         with self._lock:
-            # Until it is known that events are taken, one at a time.
+            # One at a time until it is known that events are accepted.
             window = self._window if self.proven and self.refusal is None else 1
-            if len(self._in_flight) >= window or time.monotonic() < self._again_at:
+            if len(self._in_flight) >= window or time.monotonic() < self._retry_at:
                 return None
             while self._fresh and self._fresh[0].seq <= self._handed:
-                self._fresh.popleft()  # went out from the backlog
+                self._fresh.popleft()  # was sent from the backlog
             if self._backlog:
                 return self._backlog[0]
             if not self._behind:
@@ -149,7 +167,7 @@ class EventQueue:
         found = self._store.unacked(self._node, limit=self._window, after_seq=handed)
         with self._lock:
             self._backlog.extend(found)
-            # A short answer was all there was; what came since then is announced by add().
+            # A short answer is complete; later events come through add().
             self._behind = len(found) == self._window
             if found:
                 return found[0]
@@ -158,7 +176,7 @@ class EventQueue:
             return self._fresh[0] if self._fresh else None
 
     def handed(self, event: Event, receipt: Receipt) -> None:
-        """The event that :meth:`next` gave was handed over to the network."""
+        """Note that the event returned by :meth:`next` was handed over to the network."""
         with self._lock:
             self._in_flight.append((event.seq, receipt))
             self._handed = event.seq
@@ -167,13 +185,13 @@ class EventQueue:
                     queue.popleft()
 
     def collect(self) -> int:
-        """Note acknowledgements, up to the first event that has none yet.
+        """Note acknowledgements, up to the first event that has none.
 
-        An event that the broker refuses waits, and with it all that come after; it is to be handed
-        over again. One that is too large for the broker is left out, for it would wait for ever.
+        An event that the broker refuses, and all after it, will be sent again. One that is too
+        large for the broker is left out, because it would wait for ever.
 
         Returns:
-            How many events were acknowledged since the last call.
+            Number of events acknowledged since the last call.
         """
         count = 0
         last = 0
@@ -186,8 +204,8 @@ class EventQueue:
                     self.refusal, refused = refusal, True
                     self.refused += 1
                     self.refused_in_a_row += 1
-                    pause = AGAIN_S[0] * 2.0 ** min(self.refused_in_a_row - 1, 16)
-                    self._again_at = time.monotonic() + min(AGAIN_S[1], pause)
+                    pause = RETRY_S[0] * 2.0 ** min(self.refused_in_a_row - 1, 16)
+                    self._retry_at = time.monotonic() + min(RETRY_S[1], pause)
                     break
                 if refusal is not None:
                     self.left_out.append((seq, refusal))
@@ -206,110 +224,140 @@ class EventQueue:
 
     @property
     def in_flight(self) -> int:
-        """Events that wait for the broker's acknowledgement."""
+        """Number of events that wait for the broker's acknowledgement."""
         return len(self._in_flight)
 
     @property
     def idle(self) -> bool:
-        """Whether every event that was journalled and announced is acknowledged."""
+        """Whether every event that was added is acknowledged."""
         with self._lock:
             waiting = any(event.seq > self._handed for event in self._fresh)
             return not (waiting or self._backlog or self._in_flight or self._behind)
 
 
-class Posting(NamedTuple):
-    """A retained message to be published now."""
+class Outbox:
+    """All event queues of a publisher: of its node, and of nodes that were renamed or removed.
 
-    topic: str
-    payload: bytes
-    qos: int
-
-
-class _Place:
-    __slots__ = ("due", "payload", "qos", "receipt")
-
-    def __init__(self, payload: bytes, qos: int) -> None:
-        self.payload = payload
-        self.qos = qos
-        self.due = True
-        self.receipt: Receipt | None = None
-
-    @property
-    def settled(self) -> bool:
-        """Whether no message of this topic is on its way."""
-        receipt = self.receipt
-        return receipt is None or receipt.refusal is not None or receipt.is_published()
-
-
-class Board:
-    """The retained topics: of each, only the latest value matters.
-
-    At most one message of a topic is in flight (QoS 1); a value that changes meanwhile replaces
-    the one that waits.
+    Args:
+        store: The journal; used on the publisher's thread only.
+        topics: The node's topics.
+        former: Names of removed nodes whose remaining events are to be sent as well.
     """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._places: dict[str, _Place] = {}
-
-    def put(self, topic: str, payload: bytes, *, qos: int) -> bool:
-        """A topic has a new value. Never blocks.
-
-        Returns:
-            Whether it differs from the last one, and so is to be published.
-        """
-        with self._lock:
-            place = self._places.get(topic)
-            if place is None:
-                self._places[topic] = _Place(payload, qos)
-            elif place.payload == payload:
-                return False
-            else:
-                place.payload = payload
-                place.due = True
-            return True
+    def __init__(self, store: EventStore, topics: Topics, former: Sequence[str] = ()) -> None:
+        self._store = store
+        self._own = EventQueue(store, topics.node)
+        self._queues = {
+            Topics(topics.base, name).emotion: EventQueue(store, name) for name in former
+        }
+        self._queues[topics.emotion] = self._own
+        self._trouble: str | None = None
+        self._retry_at = 0.0
+        self.counts = Counter(
+            published=0, acknowledged=0, redelivered=0, publish_failures=0, left_out=0
+        )
+        self.latency_ms: float | None = None
+        """Latency of the latest event; None before the first."""
+        self.latencies = Histogram(LATENCY_S)
+        """Latency of every event in seconds, at its first hand-over."""
 
     @property
     def topics(self) -> list[str]:
-        """On which something was put, in the order of the first time."""
-        with self._lock:
-            return [*self._places]
+        """Topics on which events are published."""
+        return list(self._queues)
 
-    def restart(self) -> None:
-        """A new connection, or somebody forgot everything: all values are to be published."""
-        with self._lock:
-            for place in self._places.values():
-                place.due = True
-                place.receipt = None
+    def add(self, event: Event) -> None:
+        """Add an event of the node that was just journalled. Never blocks."""
+        self._own.add(event)
 
-    def due(self) -> Iterator[Posting]:
-        """Each value that can be published now; tell :meth:`posted` before taking the next."""
-        for topic, place in list(self._places.items()):
-            with self._lock:
-                if not place.due or not place.settled:
-                    continue
-                posting = Posting(topic, place.payload, place.qos)
-            yield posting
+    def begin(self, *, proven: bool) -> None:
+        """Start over on a new connection; see :meth:`EventQueue.begin`."""
+        for queue in self._queues.values():
+            queue.begin(proven=proven)
 
-    def posted(self, posting: Posting, receipt: Receipt) -> None:
-        """The posting was handed over to the network."""
-        with self._lock:
-            place = self._places[posting.topic]
-            place.due = place.payload != posting.payload
-            place.receipt = receipt if posting.qos > 0 or receipt.refusal else None
+    def came_back(self, topic: str, payload: bytes) -> bool:
+        """Note a message received on one of :attr:`topics`; see :meth:`EventQueue.came_back`."""
+        return self._queues[topic].came_back(payload)
 
-    def outcomes(self) -> Iterator[tuple[str, Refusal | None]]:
-        """Of each value that has arrived or was refused since the last call: topic and refusal."""
-        for topic, place in list(self._places.items()):
-            with self._lock:
-                receipt = place.receipt
-                if receipt is None or not place.settled:
-                    continue
-                place.receipt = None
-            yield topic, receipt.refusal
+    def hand_over(
+        self, has_room: Callable[[], bool], publish: Callable[[str, bytes], Delivery]
+    ) -> None:
+        """Hand over the events that can be sent now.
+
+        Args:
+            has_room: Whether the network takes another message.
+            publish: Sends a payload to a topic.
+
+        Raises:
+            LinkError: The connection is lost.
+        """
+        if time.monotonic() < self._retry_at:
+            return
+        try:
+            for topic, queue in self._queues.items():
+                # Not into a congested network: what was handed over cannot be taken back.
+                while has_room() and (waiting := queue.next()) is not None:
+                    event = self._store.hand_over(waiting)
+                    payload = encode(event)
+                    delivery = publish(topic, payload)
+                    queue.handed(event, delivery if queue.proven else Echo(delivery, payload))
+                    self._count(event, again=waiting.latency_ms is not None)
+            self._store.flush(if_due=True)
+        except LinkError:
+            self.counts["publish_failures"] += 1
+            raise
+        except SerdError as error:
+            self.counts["publish_failures"] += 1
+            self._retry_at = time.monotonic() + _JOURNAL_RETRY_S
+            if self._trouble != error.message:
+                self._trouble = error.message
+                _log.warning("events cannot be published now: %s", error)
+        else:
+            self._trouble = None
+
+    def _count(self, event: Event, *, again: bool) -> None:
+        self.latency_ms = event.latency_ms
+        self.counts["published"] += 1
+        if again:
+            self.counts["redelivered"] += 1
+        elif event.latency_ms is not None:
+            self.latencies.observe(event.latency_ms / 1000)
+
+    def collect(self, refusals: Refusals) -> None:
+        """Note acknowledgements and refusals.
+
+        Args:
+            refusals: Where refusals are reported.
+        """
+        for topic, queue in self._queues.items():
+            refused = queue.refused
+            acknowledged = queue.collect()
+            self.counts["acknowledged"] += acknowledged
+            if acknowledged:
+                refusals.taken(topic)
+            while queue.left_out:
+                seq, refusal = queue.left_out.popleft()
+                self.counts["left_out"] += 1
+                refusals.refused(topic, refusal, then="such events are left out")
+                _log.debug("event %d is left out: it %s", seq, refusal.reason)
+            if queue.refused != refused and queue.refusal is not None:
+                self.counts["publish_failures"] += 1
+                refusals.refused(topic, queue.refusal, then="events wait in the journal")
+
+    @property
+    def in_flight(self) -> int:
+        """Number of the node's events that wait for an acknowledgement."""
+        return self._own.in_flight
 
     @property
     def idle(self) -> bool:
-        """Whether every value is published, and acknowledged or refused if that can be known."""
-        with self._lock:
-            return all(not place.due and place.settled for place in self._places.values())
+        """Whether every event is acknowledged."""
+        return all(queue.idle for queue in self._queues.values())
+
+    @property
+    def undelivered(self) -> str:
+        """Why events wait although the connection is up; empty if they do not."""
+        for topic, queue in self._queues.items():
+            if queue.refusal is not None and queue.refused_in_a_row > 1:  # one may be temporary
+                return f"{topic} {queue.refusal.reason}"
+        return ""

@@ -7,7 +7,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Final
 
-from serd.backoff import Answer
+from serd.backoff import Throttle
 from serd.mqtt.refusals import ECHO_S, NO_ECHO, Refusals
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class OwnStatus:
         self._back_by = math.inf
         self._own_onlines = 0
         self._own_will_until = 0.0
-        self._again = Answer()
+        self._again = Throttle()
         self.conflict = ""
         """That another client uses this node's name, in words; empty if none does."""
 

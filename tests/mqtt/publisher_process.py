@@ -27,12 +27,12 @@ def main() -> None:
         on_mute=lambda on: print("muted" if on else "unmuted", flush=True),
         backoff=Backoff(first_s=0.05, longest_s=0.2),
     )
-    publisher.state(room())
+    publisher.announce(state=room())
     publisher.start()
     for line in sys.stdin:  # as many events as the test asks for, when it asks
         for number in range(int(line)):
             event = journal.append(new_event(number))
-            publisher.event_journalled(event)
+            publisher.announce(event=event)
         print(event.seq, flush=True)
 
 

@@ -16,6 +16,7 @@ from serd.mqtt.topics import KINDS
 
 if TYPE_CHECKING:
     from serd.events.journal import Journal
+    from serd.mqtt.link import Refusal
 
 NODE = "attic"
 MODEL = model_ref("default", "1.0", "0123456789abcdef")
@@ -97,3 +98,12 @@ def poison(node: str = NODE) -> list[tuple[str, bytes]]:
         *((f"{prefix}/{kind}", payload) for kind in KINDS for payload in rubbish),
         (f"{prefix}/emotion", encode(new_event(node=node))[:-1] + b',"x":' + deep),
     ]
+
+
+class FakeReceipt:
+    def __init__(self, *, done: bool = False, refusal: Refusal | None = None) -> None:
+        self.done = done
+        self.refusal = refusal
+
+    def is_published(self) -> bool:
+        return self.done

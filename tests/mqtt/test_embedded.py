@@ -45,9 +45,9 @@ def test_publisher_and_paho(broker: EmbeddedBroker, tmp_path: Path) -> None:
             backoff=Backoff(first_s=0.05),
         )
         publisher.start()
-        publisher.state(room())
+        publisher.announce(state=room())
         for event in journalled(journal, 200):
-            publisher.event_journalled(event)
+            publisher.announce(event=event)
         assert publisher.drain(TIMEOUT_S)
         recorder.wait_count(EMOTION, 200)
         assert [decode(payload).seq for payload in recorder.on(EMOTION)] == list(range(1, 201))

@@ -59,10 +59,10 @@ def start(journal: Journal) -> Iterator[Start]:
         )
         started.append(publisher)
         for event in journalled(journal, events):
-            publisher.event_journalled(event)
-        publisher.state(room())
-        publisher.muted(False)
-        publisher.speech(True)
+            publisher.announce(event=event)
+        publisher.announce(state=room())
+        publisher.announce(muted=False)
+        publisher.announce(speech=True)
         publisher.start()
         return publisher
 
@@ -170,7 +170,7 @@ def test_denied_events_wait_and_are_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """An access list that forbids everything, or one topic; and one that is mended meanwhile."""
-    monkeypatch.setattr(outbox, "AGAIN_S", (0.2, 1.0))
+    monkeypatch.setattr(outbox, "RETRY_S", (0.2, 1.0))
     rule = tmp_path / "acl"
     rule.write_text(f"{rules}\n")
     rule.chmod(0o600)
@@ -230,7 +230,7 @@ def test_without_mqtt_5_the_message_that_ends_the_connection_is_found(
         assert publisher.drain(2 * PATIENCE_S)
         recorder.wait(lambda: set(seqs(recorder)) == {1, 2, 3, 4, 5})
         recorder.wait_count(STATE, 1)
-        publisher.event_journalled(journal.append(new_event(5)))
+        publisher.announce(event=journal.append(new_event(5)))
         before = publisher.counters()["reconnects"]
         assert publisher.drain(PATIENCE_S)
         assert publisher.counters()["reconnects"] == before

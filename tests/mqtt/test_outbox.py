@@ -1,4 +1,4 @@
-"""Events leave in order whatever happens, and of values only the latest leaves."""
+"""Events are sent in order whatever happens."""
 
 from __future__ import annotations
 
@@ -9,25 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from serd.mqtt.outbox import Board, EventQueue, Posting
-from tests.mqtt.samples import NODE, new_event
+from serd.mqtt.outbox import EventQueue
+from tests.mqtt.samples import NODE, FakeReceipt, new_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from serd.events.event import Event
-    from serd.mqtt.link import Refusal
 
 TEMPLATE = new_event()
-
-
-class FakeReceipt:
-    def __init__(self, *, done: bool = False, refusal: Refusal | None = None) -> None:
-        self.done = done
-        self.refusal = refusal
-
-    def is_published(self) -> bool:
-        return self.done
 
 
 class FakeStore:
@@ -221,64 +211,3 @@ def test_any_course_of_events(actions: list[Callable[[Course], object]], window:
     assert course.seen == list(range(1, total + 1))
     assert course.store.acked == total
     assert course.queue.idle
-
-
-def take(board: Board, receipt: FakeReceipt | None = None) -> list[Posting]:
-    taken = []
-    for posting in board.due():
-        board.posted(posting, receipt or FakeReceipt(done=True))
-        taken.append(posting)
-    return taken
-
-
-def test_only_the_latest_value() -> None:
-    board = Board()
-    for number in range(100):
-        board.put("state", b"%d" % number, qos=1)
-    assert take(board) == [Posting("state", b"99", 1)]
-    assert take(board) == []
-    assert board.idle
-
-
-def test_the_same_value_is_not_said_twice() -> None:
-    board = Board()
-    assert board.put("mute", b"ON", qos=1)
-    take(board)
-    assert not board.put("mute", b"ON", qos=1)
-    assert take(board) == []
-    assert board.put("mute", b"OFF", qos=1)
-    assert take(board) == [Posting("mute", b"OFF", 1)]
-
-
-def test_one_message_of_a_topic_in_flight() -> None:
-    board = Board()
-    receipt = FakeReceipt()
-    board.put("state", b"1", qos=1)
-    take(board, receipt)
-    board.put("state", b"2", qos=1)
-    board.put("state", b"3", qos=1)
-    assert take(board) == []
-    assert not board.idle
-    receipt.done = True
-    assert take(board) == [Posting("state", b"3", 1)]
-    assert board.idle
-
-
-def test_value_that_changes_while_it_is_handed_over() -> None:
-    board = Board()
-    board.put("state", b"1", qos=1)
-    for posting in board.due():
-        board.put("state", b"2", qos=1)
-        board.posted(posting, FakeReceipt(done=True))
-    assert take(board) == [Posting("state", b"2", 1)]
-
-
-def test_restart_says_everything_again() -> None:
-    board = Board()
-    board.put("state", b"1", qos=1)
-    board.put("speech", b"ON", qos=0)
-    take(board, FakeReceipt())
-    assert not board.idle
-    board.restart()
-    assert sorted(take(board)) == [Posting("speech", b"ON", 0), Posting("state", b"1", 1)]
-    assert board.idle

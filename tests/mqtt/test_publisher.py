@@ -20,7 +20,7 @@ from serd.events.event import Event, decode, encode, event_schema
 from serd.events.journal import Journal
 from serd.mqtt.commands import parse_switch
 from serd.mqtt.discovery import discovery_payload
-from serd.mqtt.publisher import MqttPublisher, Publisher
+from serd.mqtt.publisher import MqttPublisher
 from tests.broker import TIMEOUT_S, Certificates, Mosquitto, Recorder, mosquitto, wait_until
 from tests.mqtt.samples import NODE, journalled, new_event, room
 
@@ -50,14 +50,12 @@ def start(journal: Journal) -> Iterator[Start]:
     started: list[MqttPublisher] = []
 
     def begin(port: int, *, store: object = journal, on_mute: Callable[[bool], None] | None = None,
-              on_connection: Callable[[bool, str], None] | None = None,
               former: Sequence[str] = (), **more: object) -> MqttPublisher:  # fmt: skip
         publisher = MqttPublisher(
             MqttConfig(**{"host": "localhost", "port": port, **more}),  # type: ignore[arg-type]
             NODE,
             store,  # type: ignore[arg-type]
             on_mute=on_mute,
-            on_connection=on_connection,
             backoff=Backoff(first_s=0.05, longest_s=0.2),
             version="1.2.3",
             former=former,
@@ -72,18 +70,18 @@ def start(journal: Journal) -> Iterator[Start]:
         assert not publisher.alive
 
 
-def append(journal: Journal, publisher: Publisher, number: int = 0) -> Event:
+def append(journal: Journal, publisher: MqttPublisher, number: int = 0) -> Event:
     event = journal.append(new_event(number))
-    publisher.event_journalled(event)
+    publisher.announce(event=event)
     return event
 
 
 def test_a_node_speaks(broker: Mosquitto, journal: Journal, start: Start) -> None:
     with Recorder(broker.port) as recorder:
         publisher = start(broker.port)
-        publisher.muted(False)
-        publisher.speech(True)
-        publisher.state(room())
+        publisher.announce(muted=False)
+        publisher.announce(speech=True)
+        publisher.announce(state=room())
         event = append(journal, publisher)
         publisher.telemetry({"uptime_s": 5, "level_dbfs": float("nan")})
         recorder.wait_count(EMOTION, 1)
@@ -140,7 +138,7 @@ def test_stop_says_offline_and_sends_what_is_left(
         publisher = start(broker.port)
         wait_until(lambda: publisher.connected)
         for event in journalled(journal, 300):
-            publisher.event_journalled(event)
+            publisher.announce(event=event)
         publisher.stop(TIMEOUT_S)
         assert not publisher.alive
         assert not publisher.connected
@@ -188,7 +186,7 @@ def test_drain_without_broker_gives_up(journal: Journal, start: Start) -> None:
 def test_drain_waits_for_retained_values_too(broker: Mosquitto, start: Start) -> None:
     publisher = start(broker.port)
     for number in range(50):
-        publisher.state(room(str(number)))
+        publisher.announce(state=room(str(number)))
         assert publisher.drain(TIMEOUT_S)
     with Recorder(broker.port, STATE) as late:
         late.wait(lambda: b'"49"' in late.on(STATE)[0] if late.on(STATE) else False)
@@ -198,8 +196,8 @@ def test_home_assistant_coming_up_is_told_everything(broker: Mosquitto, start: S
     with Recorder(broker.port) as recorder:
         recorder.publish("homeassistant/status", b"online", retain=True)
         publisher = start(broker.port)
-        publisher.state(room())
-        publisher.muted(True)
+        publisher.announce(state=room())
+        publisher.announce(muted=True)
         assert publisher.drain(TIMEOUT_S)
         recorder.wait_count(STATE, 1)
         # The retained "online" of before asked for nothing more:
@@ -216,7 +214,7 @@ def test_home_assistant_coming_up_is_told_everything(broker: Mosquitto, start: S
 def test_discovery_can_be_off(broker: Mosquitto, start: Start) -> None:
     with Recorder(broker.port) as recorder:
         publisher = start(broker.port, discovery=False)
-        publisher.state(room())
+        publisher.announce(state=room())
         assert publisher.drain(TIMEOUT_S)
         recorder.wait_count(STATE, 1)
         assert recorder.on(DISCOVERY) == []
@@ -323,17 +321,12 @@ def test_wrong_password_then_the_right_one(
     secret = tmp_path / "secret"
     secret.touch(mode=0o600)
     secret.write_text("wr0ng-s3cret\n")
-    changes: list[tuple[bool, str]] = []
     with mosquitto(tmp_path, password="right-s3cret") as broker:
-        publisher = start(
-            broker.port, username="serd", password_file=str(secret),
-            on_connection=lambda *change: changes.append(change),
-        )  # fmt: skip
+        publisher = start(broker.port, username="serd", password_file=str(secret))
         broker.wait_log("disconnected, not authorised", count=3)
+        assert "wrong user name or password" in publisher.reason
         secret.write_text("right-s3cret\n")
         wait_until(lambda: publisher.connected)
-    assert [connected for connected, _ in changes[:2]] == [False, True]  # told once, not each time
-    assert "wrong user name or password" in changes[0][1]
     warnings = [r for r in caplog.records if r.levelno >= logging.WARNING and "wrong" in r.message]
     assert len(warnings) == 1
     assert "s3cret" not in caplog.text
@@ -410,10 +403,10 @@ def test_the_pipeline_never_waits(broker: Mosquitto, journal: Journal, start: St
     publisher = start(broker.port, store=store)
     assert store.held.wait(TIMEOUT_S)
     for number, event in enumerate(journalled(journal, 1000)):
-        publisher.event_journalled(event)
-        publisher.state(room(str(number)))
-        publisher.speech(number % 2 == 0)
-        publisher.muted(False)
+        publisher.announce(event=event)
+        publisher.announce(state=room(str(number)))
+        publisher.announce(speech=number % 2 == 0)
+        publisher.announce(muted=False)
         publisher.telemetry({"uptime_s": number})
     with Recorder(broker.port) as recorder:
         store.go_on.set()
@@ -444,20 +437,8 @@ def test_a_bug_is_logged_and_survived(
     store.errors = [RuntimeError("a bug")]
     publisher = start(broker.port, store=store)
     assert publisher.drain(TIMEOUT_S)
-    assert "stumbled" in caplog.text
+    assert "unexpected error in the MQTT publisher" in caplog.text
     assert publisher.counters()["reconnects"] == 1
-
-
-def test_a_failing_listener_is_survived(
-    broker: Mosquitto, start: Start, caplog: pytest.LogCaptureFixture
-) -> None:
-    def fail(connected: bool, reason: str) -> None:
-        raise RuntimeError("listener")
-
-    publisher = start(broker.port, on_connection=fail)
-    wait_until(lambda: publisher.connected)
-    publisher.stop()
-    assert "listener" in caplog.text
 
 
 def test_stop_before_start_and_twice(journal: Journal) -> None:

@@ -112,8 +112,8 @@ class Talker:
     def _run(self) -> None:
         while not self._stopping.is_set():
             event = self._journal.append(new_event(self.said))
-            self._publisher.event_journalled(event)
-            self._publisher.speech(self.said % 2 == 0)
+            self._publisher.announce(event=event)
+            self._publisher.announce(speech=self.said % 2 == 0)
             self.said += 1
 
 
@@ -123,8 +123,8 @@ def test_broker_absent_at_start(
     with mosquitto(tmp_path, started=False) as broker:
         publisher = start(broker.port)
         for event in journalled(journal, 40):
-            publisher.event_journalled(event)
-        publisher.state(room())
+            publisher.announce(event=event)
+        publisher.announce(state=room())
         wait_until(lambda: "connection refused" in publisher.reason)
         assert not publisher.connected
         with Relay(broker.port):  # time for some more attempts
@@ -202,7 +202,7 @@ def test_acknowledgements_lost(
         wait_until(lambda: publisher.connected)
         relay.swallow_answers = True
         for event in journalled(journal, 12):
-            publisher.event_journalled(event)
+            publisher.announce(event=event)
         recorder.wait_count(EMOTION, 12)
         assert journal.waiting(NODE) == 12
         relay.swallow_answers = False
@@ -223,8 +223,8 @@ def test_half_open_connection(broker: Mosquitto, journal: Journal, start: Start)
         wait_until(lambda: publisher.connected)
         relay.deaf = True
         for event in journalled(journal, 100):
-            publisher.event_journalled(event)
-            publisher.state(room())
+            publisher.announce(event=event)
+            publisher.announce(state=room())
         wait_until(lambda: not publisher.connected)
         assert publisher.counters()["published"] <= 32  # bounded by the window
         relay.deaf = False
@@ -268,12 +268,12 @@ def test_retained_values_come_back_after_a_broker_without_memory(
 ) -> None:
     with mosquitto(tmp_path) as broker:
         publisher = start(broker.port)
-        publisher.state(room("sad"))
-        publisher.muted(True)
+        publisher.announce(state=room("sad"))
+        publisher.announce(muted=True)
         assert publisher.drain(TIMEOUT_S)
         broker.kill()  # mosquitto saves its memory only when it is ended properly
-        publisher.state(room("happy"))
-        publisher.state(room("angry"))
+        publisher.announce(state=room("happy"))
+        publisher.announce(state=room("angry"))
         broker.start()
         assert publisher.drain(TIMEOUT_S)
         with Recorder(broker.port) as late:
@@ -291,7 +291,7 @@ def test_stop_in_time_though_the_broker_is_frozen(
     wait_until(lambda: publisher.connected)
     broker.pause()
     for event in journalled(journal, 50):
-        publisher.event_journalled(event)
+        publisher.announce(event=event)
     began = time.monotonic()
     publisher.stop(1.0)
     assert not publisher.alive

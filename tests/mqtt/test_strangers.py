@@ -106,7 +106,7 @@ def test_a_giant_retained_message_silences_nobody(
         publisher = start(way.port, on_mute=told.append)
         wait_until(lambda: warnings_of(caplog) != [], timeout=3 * TIMEOUT_S)
         for number in range(20):
-            publisher.event_journalled(journal.append(new_event(number)))
+            publisher.announce(event=journal.append(new_event(number)))
         recorder.publish(MUTE_SET, b"ON")
         assert publisher.drain(3 * TIMEOUT_S)
         wait_until(lambda: told == [True], timeout=3 * TIMEOUT_S)
@@ -122,7 +122,7 @@ def test_a_message_larger_than_mqtt_5_is_asked_for_does_not_come(
 ) -> None:
     leave_giant(broker.port, BIRTH, PACKET_LIMIT + 1)
     publisher = start(broker.port)
-    publisher.state(room())
+    publisher.announce(state=room())
     assert publisher.drain(3 * TIMEOUT_S)
     assert publisher.counters()["reconnects"] == 0
     assert warnings_of(caplog) == []
@@ -243,7 +243,7 @@ def test_the_answer_to_home_assistant_is_not_lost_in_a_flood(
 ) -> None:
     """It is put off for some seconds, and comes."""
     publisher = start(broker.port)
-    publisher.state(room())
+    publisher.announce(state=room())
     assert publisher.drain(TIMEOUT_S)
     with Recorder(broker.port) as recorder:
         for _ in range(20):

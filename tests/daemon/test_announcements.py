@@ -1,0 +1,127 @@
+"""The pipeline announces what belongs to one moment together."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from serd.audio.source import Block
+from serd.backoff import Backoff
+from serd.daemon.event_writer import EventWriter
+from serd.daemon.pipeline import Pipeline
+from serd.errors import UnavailableError
+from serd.events.journal import Journal
+from serd.events.state import Mood
+from serd.model.classifier import Recognition
+from serd.speech.utterance import Utterance
+from tests.broker import wait_until
+from tests.events.making import MODEL, prediction
+from tests.mqtt.memory import MemoryPublisher
+from tests.system.test_at_home import Script
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Talk:
+    """A recogniser that hears one utterance in every two blocks; it ends with the second."""
+
+    patience = 480
+    speaking = False
+    _position = 0
+
+    def reset(self, position: int) -> list[Recognition]:
+        return []
+
+    def flush(self) -> list[Recognition]:
+        return []
+
+    def feed(self, samples: Any) -> list[Recognition]:
+        start, self._position = self._position, self._position + len(samples)
+        self.speaking = not self.speaking
+        if self.speaking:
+            return []
+        utterance = Utterance(
+            start=start, end=self._position, level_dbfs=-20.0, voiced_share=1.0, cut=False
+        )
+        return [Recognition(utterance=utterance, prediction=prediction(1))]
+
+
+class Home:
+    """A pipeline that hears what it is given."""
+
+    def __init__(self, journal: Any) -> None:
+        self.source, self.publisher = Script(), MemoryPublisher()
+        self.writer = EventWriter(journal)
+        talk: Any = Talk()
+        self.pipeline = Pipeline(
+            node="attic",
+            source=self.source,
+            recogniser=talk,
+            writer=self.writer,
+            publisher=self.publisher,
+            mood=Mood(),
+            model=MODEL,
+            muted=False,
+            retry=Backoff(),
+        )
+        self._thread = threading.Thread(target=self.pipeline.run)
+        self._position = 0
+        self.writer.start()
+        self._thread.start()
+        wait_until(lambda: len(self.publisher.announcements) == 2)  # starting, listening
+
+    def hear(self) -> None:
+        samples = np.full(8_000, 0.1, np.float32)
+        self.source.give(Block(samples=samples, position=self._position, arrived=1.0, lost=0))
+        self._position += len(samples)
+
+    def stop(self) -> None:
+        self.pipeline.stop()
+        self._thread.join()
+        self.writer.stop(0)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal(tmp_path / "journal.db") as opened:
+        yield opened
+
+
+def test_the_end_of_speech_is_announced_with_its_event(journal: Journal) -> None:
+    home = Home(journal)
+    try:
+        for _ in range(20):
+            before = len(home.publisher.announcements)
+            home.hear()
+            wait_until(lambda n=before: len(home.publisher.announcements) > n)  # type: ignore[misc]
+            home.hear()
+            wait_until(lambda n=before: len(home.publisher.announcements) > n + 1)  # type: ignore[misc]
+            begin, end = home.publisher.announcements[before : before + 2]
+            assert begin == (None, True, False)
+            assert (end[0] is not None, end[1]) == (True, False)
+            state = home.publisher.states[-1]
+            assert (state.speech, state.event_id) == (False, end[0].id if end[0] else "")
+    finally:
+        home.stop()
+
+
+def test_the_end_of_speech_is_announced_also_while_the_journal_refuses() -> None:
+    class Refusing:
+        def append_many(self, events: object, *, arrived: object) -> None:
+            raise UnavailableError("the journal is locked")
+
+    home = Home(Refusing())
+    try:
+        home.hear()
+        wait_until(lambda: home.publisher.announcements[-1] == (None, True, False))
+        home.hear()
+        wait_until(lambda: home.publisher.announcements[-1] == (None, False, False))
+        home.pipeline.mute(True)
+        wait_until(lambda: home.publisher.announcements[-1] == (None, False, True))
+    finally:
+        home.stop()
