@@ -5,7 +5,7 @@
     waiting: Annotated[
         int,
         Meta(ge=0, description="Events that the broker has not acknowledged."),
-        Sensor("Events waiting", icon="mdi:tray-full", measurement=True),
+        Sensor("Events waiting", icon="mdi:tray-full", state_class="measurement"),
         Metric("serd_journal_pending_events"),
     ]
 
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import functools
 from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -66,8 +66,8 @@ class Sensor(msgspec.Struct, frozen=True):
     icon: str | None = None
     device_class: str | None = None
     unit: str | None = None
-    measurement: bool = False
-    """Whether Home Assistant keeps long-term statistics."""
+    state_class: Literal["measurement", "total_increasing"] | None = None
+    """With one, Home Assistant keeps long-term statistics."""
     precision: int | None = None
     """Decimals shown."""
     options: tuple[str, ...] = ()

@@ -96,7 +96,7 @@ class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
     waiting: Annotated[
         Count,
         Meta(description="Events in the journal that the broker has not acknowledged."),
-        Sensor("Events waiting", icon="mdi:tray-full", measurement=True),
+        Sensor("Events waiting", icon="mdi:tray-full", state_class="measurement"),
         Metric("serd_journal_pending_events"),
     ]
     hooks_run: Annotated[
@@ -128,13 +128,15 @@ class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
             description="RMS level of what was heard since the last telemetry; null if nothing was."
         ),
         Number(1, "dBFS"),
-        Sensor("Level", icon="mdi:microphone", unit="dBFS", measurement=True, precision=0),
+        Sensor("Level", icon="mdi:microphone", unit="dBFS", state_class="measurement", precision=0),
     ]
     latency_ms: Annotated[
         float | None,
         Meta(description="Latency of the latest event; null before the first."),
         Number(1, "ms"),
-        Sensor("Latency", device_class="duration", unit="ms", measurement=True, precision=0),
+        Sensor(
+            "Latency", device_class="duration", unit="ms", state_class="measurement", precision=0
+        ),
     ]
     rss_mb: Annotated[float, Meta(description="Resident memory."), Number(1, "MB")]
     cpu_percent: Annotated[

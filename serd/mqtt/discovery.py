@@ -292,7 +292,7 @@ def _sensors(
             "device_class": sensor.device_class,
             "options": list(sensor.options) or None,
             "unit_of_measurement": sensor.unit,
-            "state_class": "measurement" if sensor.measurement else None,
+            "state_class": sensor.state_class,
             "suggested_display_precision": sensor.precision,
             "expire_after": expire_after if sensor.expires else None,
         }

@@ -127,9 +127,14 @@ def test_a_real_daemon_says_what_the_document_says(tmp_path: Path, home_model_pa
     }
 
 
-def test_the_tables_of_the_page_are_those_of_the_code() -> None:
-    page = (ROOT / "docs" / "mqtt.md").read_text()
+@pytest.mark.parametrize("name", ["mqtt.md", "home-assistant.md"])
+def test_the_tables_of_the_pages_are_those_of_the_code(name: str) -> None:
+    page = (ROOT / "docs" / name).read_text()
     assert written(page) == page, "run `make docs`"
+
+
+def test_every_field_is_explained_on_the_page() -> None:
+    page = (ROOT / "docs" / "mqtt.md").read_text()
     for kind in (Event, RoomState, Telemetry):
         for field in fields(kind):
             assert f"| `{field.name}` |" in page
