@@ -65,6 +65,7 @@ class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
             description="Events that no subscriber will ever get; 0 unless the disk or the broker "
             "failed for a long time."
         ),
+        Sensor("Events lost", icon="mdi:tray-alert", state_class="total_increasing"),
     ]
     overflows: Annotated[
         Count,

@@ -110,6 +110,7 @@ class StandIn:
             "level_dbfs": -47.1,
             "latency_ms": 8.5,
             "waiting": 0,
+            "events_lost": 0,
         }
         self._say(self.topics.telemetry, json.dumps(figures).encode())
 

@@ -46,6 +46,7 @@ DIAGNOSTIC = {
     ("sensor", "latency"): ("Latency", "duration", "ms", "measurement"),
     ("sensor", "events_waiting"): ("Events waiting", None, None, "measurement"),
     ("sensor", "version"): ("Version", None, None, None),
+    ("sensor", "events_lost"): ("Events lost", None, None, "total_increasing"),
 }
 """Likewise, of what is shown under "Diagnostic"."""
 
@@ -141,6 +142,7 @@ def test_values_before_anybody_has_spoken(home: HomeAssistant, node: StandIn) ->
         ("sensor", "latency"): "8.5",
         ("sensor", "events_waiting"): "0",
         ("sensor", "version"): VERSION,
+        ("sensor", "events_lost"): "0",
         ("select", "that_was"): "unknown",
         ("button", "not_that"): "unknown",
         ("select", "sensitivity"): "normal",
