@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from serd.benchmark import material
-from serd.benchmark.daemon import Cost, Sink, run, run_daemon
+from serd.benchmark.daemon import Cost, StubBroker, run, run_daemon
 from serd.benchmark.figures import timed
 from serd.model.classifier import Classifier
 from serd.model.model_file import resolve
@@ -80,7 +80,7 @@ class Bench:
     def round(self) -> Figures:
         """Run every contender once."""
         figures: Figures = {}
-        with Sink() as sink:
+        with StubBroker() as sink:
             figures |= self._start(sink)
             figures |= self._pipeline("keras", self._keras, sink)
             figures |= self._latency(sink)
@@ -93,7 +93,7 @@ class Bench:
         figures |= self._journal()
         return figures
 
-    def _start(self, sink: Sink) -> Figures:
+    def _start(self, sink: StubBroker) -> Figures:
         self._tell("start of serd")
         costs = [self._daemon(self._short, sink, "real") for _ in range(3)]
         middle = sorted(cost.marks["READY=1"] for cost in costs)[1]
@@ -103,7 +103,7 @@ class Bench:
             "serd_start_cpu_s": sorted(cost.cpu_s for cost in costs)[1],
         }
 
-    def _pipeline(self, engine: str, model: Path, sink: Sink) -> Figures:
+    def _pipeline(self, engine: str, model: Path, sink: StubBroker) -> Figures:
         self._tell(f"librosa + {engine}")
         arguments = (engine, model, self._speech, self._sizes.clips, sink.port)
         cost, found = _measure("pipeline", *arguments, home=self._home)
@@ -115,7 +115,7 @@ class Bench:
             f"{engine}_rss_mb": cost.peak_rss_mb,
         }
 
-    def _latency(self, sink: Sink) -> Figures:
+    def _latency(self, sink: StubBroker) -> Figures:
         self._tell("serd in real time")
         sink.events.clear()
         cost = self._daemon(self._phrases, sink, "real")
@@ -124,7 +124,7 @@ class Bench:
             "serd_phrases_percent": cost.steady_percent,
         }
 
-    def _hours(self, sink: Sink, start_cpu_s: float) -> Figures:
+    def _hours(self, sink: StubBroker, start_cpu_s: float) -> Figures:
         self._tell("serd, an hour of speech")
         scale = HOUR_S / self._sizes.hour_s
         sink.events.clear()
@@ -145,7 +145,7 @@ class Bench:
             "serd_hour_written_mb": speech.written_mb * scale,
         }
 
-    def _daemon(self, source: Path, sink: Sink, pace: Literal["real", "piped"]) -> Cost:
+    def _daemon(self, source: Path, sink: StubBroker, pace: Literal["real", "piped"]) -> Cost:
         for old in self._home.glob("journal.db*"):
             old.unlink()
         return run_daemon(source, port=sink.port, home=self._home, pace=pace)

@@ -1,1 +1,1 @@
-"""``serd bench``: how fast serd is on this machine."""
+"""The measurements of ``serd bench``: speed and cost on this machine, and false alarms."""

@@ -1,4 +1,4 @@
-"""A daemon as a process of its own, and what it costs."""
+"""A daemon under measurement: its process, what it costs, and the broker it talks to."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ WAV_HEADER: Final = 44
 """Bytes before the samples in a WAV file as the module wave writes it."""
 
 SETTLED_S: Final = 3.0
-"""Seconds after READY from which on a daemon does what it will do for ever."""
+"""Seconds after READY until a daemon has reached its steady state."""
 
-LOOK_S: Final = 1.0
-"""Seconds between two looks at the processor time."""
+SAMPLE_S: Final = 1.0
+"""Seconds between two samples of the processor time."""
 
 UNWANTED: Final = ("SERD_", "PYTHONDONTWRITEBYTECODE")
-"""Beginnings of environment variables that would make it another daemon than the one installed: its
-settings, and a Python that compiles all of serd at each start."""
+"""Prefixes of environment variables that must not influence the measurement: serd's settings, and
+one that makes Python compile all of serd at each start."""
 
 TIMEOUT_S: Final = 600.0
-"""Longest that anything here is waited for."""
+"""Time limit for everything here."""
 
 _CONNECT: Final = 1
 _PUBLISH: Final = 3
@@ -46,22 +46,22 @@ _PROTOCOL_LEVEL: Final = 4
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """What a process has used from its start to its end."""
+    """Resources a process used from start to end."""
 
     marks: dict[str, float] = {}
-    """What the process told the service manager, and the second after its start at which it first
-    said so; ``READY=1`` is readiness (sd_notify(3))."""
+    """Seconds from the start until each message to the service manager (sd_notify(3)) was first
+    sent; ``READY=1`` means ready."""
     wall_s: float
     """Seconds from start to end."""
     cpu_s: float
     """Processor time, user and system."""
     peak_rss_mb: float
-    """Greatest resident memory, private and shared, in 10^6 bytes."""
+    """Peak resident memory, private and shared, in 10^6 bytes."""
     steady_percent: float | None = None
-    """Processor time in the seconds between `SETTLED_S` after READY and the end, or the last look
-    before it, per cent of one core; None if it ended before."""
+    """Processor time from `SETTLED_S` after READY to the last sample, per cent of one core; None
+    if it ended before."""
     written_mb: float
-    """What the kernel counts as written to disks, in 10^6 bytes."""
+    """Bytes written to disks as counted by the kernel, in 10^6 bytes."""
 
 
 def run_daemon(
@@ -70,12 +70,12 @@ def run_daemon(
     """Run ``serd run`` on a recording to its end, with a journal of its own.
 
     Args:
-        source: The recording: a 16-bit mono WAV file at 16 kHz with the plainest header.
+        source: The recording: a 16-bit mono WAV file at 16 kHz with a 44-byte header.
         port: Of the broker on 127.0.0.1.
-        home: Folder for the journal, and for the socket on which READY comes.
-        pace: ``real`` or ``fast``; or ``piped``: its samples on standard input, as fast as they
-            are taken. All of them wait already, so serd takes them by the second, as it does
-            whenever it is behind.
+        home: Folder for the journal, and for the socket that receives READY.
+        pace: ``real`` or ``fast``; or ``piped``: its samples on standard input as fast as they are
+            read. All of them are available at once, so serd reads a second at a time, as it does
+            whenever it lags behind.
 
     Returns:
         What it cost.
@@ -103,11 +103,11 @@ def run_daemon(
 
 
 def run(command: Sequence[str], *, home: Path, stdin: int = subprocess.DEVNULL) -> Cost:
-    """Run a command to its end and measure it; its READY is heard as systemd would hear it.
+    """Run a command to its end and measure it; READY is received as systemd would.
 
     Args:
         command: The program and its arguments.
-        home: Folder for the socket on which READY comes.
+        home: Folder for the socket that receives READY.
         stdin: File descriptor of its standard input.
 
     Returns:
@@ -118,9 +118,9 @@ def run(command: Sequence[str], *, home: Path, stdin: int = subprocess.DEVNULL) 
     """
     address = home / "notify.sock"
     address.unlink(missing_ok=True)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
-        ear.bind(str(address))
-        ear.settimeout(0.02)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifications:
+        notifications.bind(str(address))
+        notifications.settimeout(0.02)
         kept = {key: value for key, value in os.environ.items() if not key.startswith(UNWANTED)}
         begun = time.monotonic()
         child = subprocess.Popen(
@@ -132,24 +132,24 @@ def run(command: Sequence[str], *, home: Path, stdin: int = subprocess.DEVNULL) 
         )
         marks: dict[str, float] = {}
         peak = 0
-        looks: list[tuple[float, float]] = []
+        readings: list[tuple[float, float]] = []
         while True:
-            # Not ru_maxrss: that begins with what its parent had when it forked.
+            # Not ru_maxrss, which starts from the parent's memory at the fork.
             peak = max(peak, _peak_bytes(child.pid))
-            # wait4 and not poll(): the processor time of this one child, and of no other.
+            # wait4 rather than poll(), for the processor time of this child alone.
             pid, status, usage = os.wait4(child.pid, os.WNOHANG)
             if pid:
                 break
             try:
-                for line in ear.recv(4096).decode(errors="replace").splitlines():
+                for line in notifications.recv(4096).decode(errors="replace").splitlines():
                     marks.setdefault(line, time.monotonic() - begun)
             except TimeoutError:
                 pass
             elapsed = time.monotonic() - begun
             settled = marks.get("READY=1", TIMEOUT_S) + SETTLED_S
-            if elapsed >= max(settled, looks[-1][0] + LOOK_S if looks else 0.0):
+            if elapsed >= max(settled, readings[-1][0] + SAMPLE_S if readings else 0.0):
                 used = _processor_s(child.pid)
-                looks += [(elapsed, used)] if used is not None else []
+                readings += [(elapsed, used)] if used is not None else []
             if elapsed > TIMEOUT_S:
                 child.send_signal(signal.SIGKILL)
         wall_s = time.monotonic() - begun
@@ -165,14 +165,14 @@ def run(command: Sequence[str], *, home: Path, stdin: int = subprocess.DEVNULL) 
         marks=marks,
         wall_s=wall_s,
         cpu_s=usage.ru_utime + usage.ru_stime,
-        steady_percent=_slope(looks),
+        steady_percent=_slope(readings),
         peak_rss_mb=peak / 1e6,
         written_mb=usage.ru_oublock * 512 / 1e6,
     )
 
 
 def _peak_bytes(pid: int) -> int:
-    """Greatest resident memory of a process so far (VmHWM, proc(5)); 0 if it has ended."""
+    """Peak resident memory of a process so far (VmHWM, proc(5)); 0 if it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
     except OSError:
@@ -184,7 +184,7 @@ def _peak_bytes(pid: int) -> int:
 
 
 def _processor_s(pid: int) -> float | None:
-    """Processor time of all threads that a process now has; None if it has ended.
+    """Processor time of all current threads of a process; None if it has ended.
 
     From their schedstat, in nanoseconds, where the kernel keeps it; else from its ticks (proc(5)).
     """
@@ -198,22 +198,26 @@ def _processor_s(pid: int) -> float | None:
         return None
 
 
-def _slope(looks: Sequence[tuple[float, float]]) -> float | None:
-    """Per cent of a core between the first look and the last."""
-    if len(looks) < 2:
+def _slope(readings: Sequence[tuple[float, float]]) -> float | None:
+    """Per cent of a core between the first and the last sample."""
+    if len(readings) < 2:
         return None
-    # At the end threads go, and their time with them: what counts is the last look at all of them.
-    (begin, used), (end, more) = looks[0], max(looks, key=lambda look: look[1])
+    # Threads that end take their time with them, so the sample with the most time is the last.
+    (begin, used), (end, more) = readings[0], max(readings, key=lambda reading: reading[1])
     if end <= begin:
         return None
     return 100 * (more - used) / (end - begin)
 
 
-class Sink:
-    """Listens on a port of 127.0.0.1 for one daemon after the other; a context manager.
+class StubBroker:
+    """Just enough of an MQTT 3.1.1 broker to take a daemon's messages on loopback.
+
+    `serd bench` measures with it on machines that have no broker. It acknowledges messages at once,
+    keeps the events, and delivers nothing except the messages that a client echoes to itself. It
+    serves one client after the other on a port of 127.0.0.1; a context manager.
 
     Raises:
-        UnavailableError: If no port can be had.
+        UnavailableError: If no port is available.
     """
 
     def __init__(self) -> None:
@@ -225,7 +229,7 @@ class Sink:
             raise UnavailableError(f"no port of 127.0.0.1 can be had: {error}") from error
         self.port: int = self._listener.getsockname()[1]
         self._wanted: set[bytes] = set()
-        self._thread = threading.Thread(target=self._serve, name="serd-sink", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="serd-stub-broker", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()

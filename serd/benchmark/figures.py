@@ -1,4 +1,4 @@
-"""The figures of ``serd bench``, each measured as a user would meet it."""
+"""The figures of ``serd bench``, and the machine on which they were measured."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from serd.audio.format import SAMPLE_RATE
 from serd.benchmark import material
-from serd.benchmark.daemon import Sink, run_daemon
+from serd.benchmark.daemon import StubBroker, run_daemon
 from serd.config import SpeechConfig
 from serd.errors import UnavailableError
 from serd.language import many
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SHARE: Final = 0.5
-"""Of one core, that serd may take on a machine that has other things to do."""
+"""Share of one core that serd may use on a machine with other tasks."""
 
 BLOCK: Final = 1920
-"""Samples fed at a time where the pace of a machine is measured: 120 ms."""
+"""Samples fed at a time when measuring the real-time factor: 120 ms."""
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """The machine that figures were measured on."""
 
     model: str
-    """As a Raspberry Pi calls itself; elsewhere the processor's name."""
+    """Model name of a Raspberry Pi; elsewhere the processor's name."""
     architecture: str
     """Such as aarch64 or x86_64."""
     cores: int
-    """That this process may use."""
+    """Cores this process may use."""
     memory_mb: int
-    """Of the whole machine."""
+    """Memory of the machine, 10^6 bytes."""
     system: str
     """Name and version of the operating system."""
     kernel: str
@@ -60,14 +60,14 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Percentiles(msgspec.Struct, frozen=True, kw_only=True):
-    """Of many measurements, in milliseconds."""
+    """Percentiles of many measurements, in milliseconds."""
 
     p50: float
     """The median."""
     p95: float
     """19 of 20 are at most this."""
     p99: float
-    """99 of 100 are at most this; with fewer than 100 measurements the greatest."""
+    """99 of 100 are at most this; with fewer than 100 measurements the maximum."""
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,54 +80,54 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     latency_ms: Percentiles
     """From the arrival of an utterance's last sample to the hand-over to MQTT, in the daemon."""
     realtime_factor: float
-    """Seconds of continuous speech that one core works through in a second."""
+    """Seconds of continuous speech that one core processes per second."""
     startup_s: float
     """From the start of the process to READY, warm (median of three starts)."""
     peak_rss_mb: float
-    """Greatest resident memory of the daemon, 10^6 bytes, private and shared."""
+    """Peak resident memory of the daemon, private and shared, 10^6 bytes."""
     machine: Machine
-    """Where this was measured."""
+    """Where it was measured."""
 
 
 def measure(
     *,
     latency_s: float = 32.0,
-    tell: Callable[[str, float], None] | None = None,
+    progress: Callable[[str, float], None] | None = None,
 ) -> Figures:
     """Measure everything; takes ``latency_s`` and about ten seconds (a Pi Zero 2 W: forty).
 
     Args:
         latency_s: Seconds of speech, heard in real time, that latency is measured with.
-        tell: Called with what is done next, and the share of the time that has passed.
+        progress: Called with the next step, and the share of the time that has passed.
 
     Raises:
         UnavailableError: If the daemon does not run here.
     """
-    tell = tell or (lambda _what, _share: None)
-    tell("features and network", 0.0)
+    progress = progress or (lambda _what, _share: None)
+    progress("features and network", 0.0)
     classifier = Classifier.load()
     utterance = material.speech(3.0)
     front_end = classifier.front_end()
     features_ms = percentiles(timed(lambda: front_end.features(utterance), seconds=2.0))
     features = front_end.features(utterance)
     inference_ms = percentiles(timed(lambda: classifier.classify_features(features), seconds=2.0))
-    tell("speed", 0.08)
+    progress("speed", 0.08)
     factor = realtime_factor(classifier, material.speech(60.0))
-    with tempfile.TemporaryDirectory(prefix="serd-bench-") as folder, Sink() as sink:
+    with tempfile.TemporaryDirectory(prefix="serd-bench-") as folder, StubBroker() as sink:
         home = Path(folder)
-        tell("start", 0.14)
+        progress("start", 0.14)
         short = material.write(home / "short.wav", material.silence(0.5))
         starts = [
             run_daemon(short, port=sink.port, home=home, pace="real").marks["READY=1"]
             for _ in range(3)
         ]
-        tell("latency", 0.25)
+        progress("latency", 0.25)
         talk = material.write(home / "phrases.wav", material.phrases(latency_s))
         cost = run_daemon(talk, port=sink.port, home=home, pace="real")
         latencies = [float(event["latency_ms"]) for event in sink.events]
     if not latencies:
         raise UnavailableError("the daemon heard no speech in the sample")
-    tell("done", 1.0)
+    progress("done", 1.0)
     return Figures(
         features_ms=features_ms,
         inference_ms=inference_ms,
@@ -140,7 +140,7 @@ def measure(
 
 
 def realtime_factor(classifier: Classifier, samples: NDArray[np.float32]) -> float:
-    """Seconds of sound that are recognised in a second, from samples to predictions."""
+    """Seconds of sound recognised per second, from samples to predictions."""
     settings = SpeechConfig()
     recogniser = Recogniser(Segmenter.of(settings), classifier)
     begun = time.perf_counter()
@@ -151,7 +151,7 @@ def realtime_factor(classifier: Classifier, samples: NDArray[np.float32]) -> flo
 
 
 def timed(work: Callable[[], object], *, seconds: float, most: int = 1000) -> list[float]:
-    """Milliseconds of each of many runs, after some that do not count."""
+    """Milliseconds of each of many runs, after a warm-up."""
     for _ in range(5):
         work()
     times: list[float] = []
@@ -164,7 +164,7 @@ def timed(work: Callable[[], object], *, seconds: float, most: int = 1000) -> li
 
 
 def percentiles(milliseconds: Sequence[float]) -> Percentiles:
-    """Percentiles by the nearest rank: each is a figure that was measured."""
+    """Percentiles by nearest rank, so that each is a measured value."""
     ordered = sorted(milliseconds)
 
     def at(share: float) -> float:
@@ -179,22 +179,22 @@ def meaning(figures: Figures) -> list[str]:
     rooms = int(SHARE * figures.realtime_factor)
     if rooms:
         hears = (
-            f"This machine hears {many(rooms, 'room', 'rooms')} in which somebody speaks all the "
-            "time, with half of one of its cores."
+            f"This machine hears {many(rooms, 'room', 'rooms')} with somebody speaking all the "
+            "time, on half of one of its cores."
         )
     else:
         hears = (
-            "This machine is hardly fast enough for one room in which somebody speaks all the time."
+            "This machine is barely fast enough for one room with somebody speaking all the time."
         )
-    comes = (
-        f"An event comes {figures.latency_ms.p50:.0f} ms after the end of an utterance; one in a "
-        f"hundred takes {figures.latency_ms.p99:.0f} ms or more."
+    latency = (
+        f"An event is published {figures.latency_ms.p50:.0f} ms after the end of an utterance; one "
+        f"in a hundred takes {figures.latency_ms.p99:.0f} ms or more."
     )
-    return [hears, comes]
+    return [hears, latency]
 
 
 def one_line(figures: Figures) -> str:
-    """The figures as one line, to be pasted somewhere."""
+    """The figures as one line, for pasting."""
     machine = figures.machine
     return (
         f"serd {machine.serd} on {machine.model} ({machine.cores} cores, {machine.architecture}): "
@@ -207,7 +207,7 @@ def one_line(figures: Figures) -> str:
 
 
 def describe() -> Machine:
-    """Describe this machine; what cannot be found out is an empty text."""
+    """Describe this machine; unknown values are empty strings."""
     from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
 
     def installed(*packages: str) -> str:

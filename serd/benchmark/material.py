@@ -1,7 +1,6 @@
 """Sound to measure with, made from the sample that serd ships: no corpus is needed.
 
-What the sample says means nothing here. What counts is that the detector hears a voice in it, so
-that every part of serd does the work that real speech would give it.
+The sample contains speech, so every part of serd does the work that real speech would cause.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ SAMPLE: Final = Path(__file__).parent.parent / "audio" / "data" / "sample.ogg"
 """Speech by synthetic voices."""
 
 ROOM_DBFS: Final = -62.0
-"""RMS of the white noise that stands for a quiet room."""
+"""RMS of the white noise that simulates a quiet room."""
 
 PHRASE_S: Final = 0.9
 """Seconds of speech in a phrase."""
@@ -34,7 +33,7 @@ PAUSE_S: Final = 0.5
 
 
 def speech(seconds: float) -> NDArray[np.float32]:
-    """Somebody who never stops: the sample's utterances end to end, again and again.
+    """Continuous speech: the sample's utterances end to end, repeated.
 
     Returns:
         float32 ``[seconds * 16000]``, mono, 16 kHz.
@@ -43,7 +42,7 @@ def speech(seconds: float) -> NDArray[np.float32]:
 
 
 def silence(seconds: float) -> NDArray[np.float32]:
-    """A quiet room: white noise; the same every time.
+    """A quiet room: white noise with a fixed seed.
 
     Returns:
         float32 ``[seconds * 16000]``, mono, 16 kHz.
@@ -53,7 +52,7 @@ def silence(seconds: float) -> NDArray[np.float32]:
 
 
 def phrases(seconds: float) -> NDArray[np.float32]:
-    """Short utterances with pauses between them: about 43 a minute, to measure latency with.
+    """Short utterances with pauses between them, about 43 per minute, to measure latency.
 
     Returns:
         float32 ``[seconds * 16000]``, mono, 16 kHz.

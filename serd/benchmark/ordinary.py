@@ -1,8 +1,8 @@
-"""An evening of one's own: what would have been told at each sensitivity, counted and not kept.
+"""Counts false alarms on ordinary speech, at each sensitivity.
 
-Who lives here knows that nobody was angry; so every emotion told is a false one. Sound goes through
-the same detectors, network and evidence as the daemon's, and no further: nothing is stored,
-published or kept of an utterance but counts.
+The household knows that nobody was angry, so every emotional event is a false alarm. Sound passes
+through the same detectors, network and evidence as in the daemon; of an utterance only counts are
+kept, and nothing is stored or published.
 """
 
 from __future__ import annotations
@@ -31,48 +31,47 @@ if TYPE_CHECKING:
 _READ_S: Final = 0.5
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """What would have been told at one sensitivity."""
+class FalseAlarms(msgspec.Struct, frozen=True, kw_only=True):
+    """The emotional events at one sensitivity."""
 
     events: int
     """Emotional events."""
     per_hour_of_speech: float | None
-    """The same in an hour of utterances; None without any."""
+    """Per hour of utterances; None without any."""
     per_hour_of_recording: float | None
-    """The same in an hour of the clock."""
+    """Per hour of sound."""
     ordinary_share: float | None
-    """Share of utterances told as neutral or calm."""
+    """Share of utterances classified as neutral or calm."""
     emotions: dict[str, int]
     """Events by emotion."""
 
 
-class Evening(msgspec.Struct, frozen=True, kw_only=True):
+class OrdinarySpeech(msgspec.Struct, frozen=True, kw_only=True):
     """What ``serd bench --ordinary --json`` prints."""
 
     recording_s: float
-    """Seconds heard."""
+    """Seconds of sound."""
     speech_s: float
     """Of these, in utterances."""
     utterances: int
-    """Utterances judged."""
+    """Utterances classified."""
     dropped: int
-    """Sounds that were no utterance."""
+    """Sounds that were not utterances."""
     unconfirmed: int
-    """Of these, how many only the second detector refused."""
-    told: dict[str, Told]
-    """By sensitivity; of a model that does not know of homes, and with ``model.min_confidence``,
-    one alone: ``normal``."""
+    """Of these, sounds that only the second detector rejected."""
+    told: dict[str, FalseAlarms]
+    """By sensitivity; only ``normal`` if the model or ``model.min_confidence`` allows no choice."""
     model: str
     """Name and version of the model."""
 
 
-class _Listener:
-    """Counts what is told at one sensitivity."""
+class _Counter:
+    """Counts emotions at one sensitivity."""
 
     def __init__(self, decision: Decision, agree: int | None) -> None:
         self._decision = decision
         self._gatherer = Gatherer(decision, agree) if decision.home else None
-        self.told: Counter[str] = Counter()
+        self.emotions: Counter[str] = Counter()
 
     def hear(self, recognition: Recognition) -> None:
         utterance, single = recognition.utterance, recognition.prediction
@@ -80,7 +79,7 @@ class _Listener:
         if self._gatherer is not None:
             start_s, end_s = utterance.start / SAMPLE_RATE, utterance.end / SAMPLE_RATE
             single = self._gatherer.hear(single, start_s, end_s).prediction
-        self.told[single.emotion] += 1
+        self.emotions[single.emotion] += 1
 
 
 def listen(
@@ -89,24 +88,24 @@ def listen(
     *,
     seconds: float | None = None,
     heard: Callable[[float], None] = lambda _seconds: None,
-) -> Evening:
+) -> OrdinarySpeech:
     """Listen to a source that is open, until it ends, is interrupted (Ctrl-C), or time is up.
 
     Args:
         config: The model, how speech is found, and what must agree.
         source: What to listen to.
-        seconds: Seconds of sound to listen to; None: to its end.
-        heard: Called now and then with the seconds heard so far.
+        seconds: Seconds of sound to listen to; None for all of it.
+        heard: Called regularly with the seconds heard so far.
 
     Raises:
         SerdError: As the source, the detectors and the model do.
     """
     classifier = Classifier.configured(config)
-    listeners: dict[str, _Listener] = {}
+    counters_by_sensitivity: dict[str, _Counter] = {}
     for sensitivity in SENSITIVITIES if classifier.decision.adjustable else ("normal",):
         decision = classifier.decision.like()
         decision.sensitivity = sensitivity
-        listeners[sensitivity] = _Listener(decision, config.decision.agree)
+        counters_by_sensitivity[sensitivity] = _Counter(decision, config.decision.agree)
     recogniser = Recogniser(Segmenter.of(config.speech), classifier)
     samples = speech = 0
 
@@ -114,8 +113,8 @@ def listen(
         nonlocal speech
         for recognition in recognitions:
             speech += recognition.utterance.end - recognition.utterance.start
-            for listener in listeners.values():
-                listener.hear(recognition)
+            for counter in counters_by_sensitivity.values():
+                counter.hear(recognition)
 
     try:
         while seconds is None or samples < seconds * SAMPLE_RATE:
@@ -131,23 +130,24 @@ def listen(
         pass
     take(recogniser.flush())
     counters = recogniser.counters
-    return Evening(
+    return OrdinarySpeech(
         recording_s=round(samples / SAMPLE_RATE, 1),
         speech_s=round(speech / SAMPLE_RATE, 1),
         utterances=counters.utterances,
         dropped=counters.dropped,
         unconfirmed=counters.unconfirmed,
         told={
-            name: _sum_up(listener.told, samples, speech) for name, listener in listeners.items()
+            name: _sum_up(counter.emotions, samples, speech)
+            for name, counter in counters_by_sensitivity.items()
         },
         model=f"{classifier.info.name} {classifier.info.version}",
     )
 
 
-def _sum_up(told: Counter[str], samples: int, speech: int) -> Told:
+def _sum_up(told: Counter[str], samples: int, speech: int) -> FalseAlarms:
     emotions = {name: n for name, n in told.most_common() if name not in {*ORDINARY, UNCERTAIN}}
     events, utterances = sum(emotions.values()), told.total()
-    return Told(
+    return FalseAlarms(
         events=events,
         per_hour_of_speech=round(events * 3600 * SAMPLE_RATE / speech, 1) if speech else None,
         per_hour_of_recording=round(events * 3600 * SAMPLE_RATE / samples, 1) if samples else None,
@@ -158,19 +158,19 @@ def _sum_up(told: Counter[str], samples: int, speech: int) -> Told:
     )
 
 
-def page(evening: Evening) -> str:
-    """The same as lines for people."""
+def page(evening: OrdinarySpeech) -> str:
+    """The counts as lines for people."""
     heard = f"{evening.recording_s / 60:.1f} minutes heard, {evening.speech_s / 60:.1f} of speech"
     dropped = f"{evening.dropped} other sounds dropped, {evening.unconfirmed} of them by silero"
     lines = [f"{heard}: {evening.utterances} utterances ({dropped}); model {evening.model}"]
     for name, told in evening.told.items():
         if told.per_hour_of_speech is None or told.ordinary_share is None:
-            lines.append(f"{name:<7} nobody spoke: nothing can be said")
+            lines.append(f"{name:<7} no speech, so no result")
             continue
         which = ", ".join(f"{emotion} {n}" for emotion, n in told.emotions.items())
         lines.append(
             f"{name:<7} {told.events} emotional events{f' ({which})' if which else ''}: "
-            f"{told.per_hour_of_speech:.1f} in an hour of speech, {told.per_hour_of_recording:.1f} "
-            f"in an hour like this; {told.ordinary_share:.0%} told neutral or calm"
+            f"{told.per_hour_of_speech:.1f} per hour of speech, {told.per_hour_of_recording:.1f} "
+            f"per hour of sound; {told.ordinary_share:.0%} classified as neutral or calm"
         )
     return "\n".join(lines)

@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 @click.option(
     "--ordinary",
     is_flag=True,
-    help="Count instead what would be told of ordinary speech here, at each sensitivity.",
+    help="Count false alarms on ordinary speech here instead, at each sensitivity.",
 )
 @click.option(
     "--minutes",
     type=click.FloatRange(0.01, 10_000),
     metavar="N",
-    help="With --ordinary: end after so many minutes of sound. Default: with Ctrl-C.",
+    help="With --ordinary: stop after this many minutes of sound. Default: at Ctrl-C.",
 )
 @click.option(
     "--source",
     type=click.Path(),
     metavar="mic|PATH|URL|-",
-    help="With --ordinary: what to listen to (sets audio.source); a file is read at once.",
+    help="With --ordinary: what to listen to (sets audio.source); files are read at full speed.",
 )
 @click.option("--node", metavar="NAME", help="With --ordinary: which of several sources.")
 @pass_invocation
@@ -49,12 +49,12 @@ def bench(
     """Measure serd on this machine, in less than a minute.
 
     Times the features, the network, the start, and the latency of a whole daemon that hears sample
-    speech in real time. Prints a line to paste, and what it means for this machine; needs
-    neither microphone nor broker.
+    speech in real time. Prints a line to paste, and what it means for this machine; needs neither
+    microphone nor broker.
 
-    With --ordinary it listens instead, to an evening in which nobody is in any particular mood, and
-    counts the emotional events that would have been told: all of them false. It keeps no sound, and
-    tells nobody.
+    With --ordinary it listens instead, to an evening without strong emotions, and counts the
+    emotional events it would have published, all of them false alarms. No sound is kept and nothing
+    is published.
     """
     import msgspec
 
@@ -66,8 +66,8 @@ def bench(
 
     from serd.benchmark.figures import meaning, measure, one_line
 
-    with _progress() as tell:
-        figures = measure(tell=tell)
+    with _progress() as progress:
+        figures = measure(progress=progress)
     if as_json:
         echo(msgspec.json.encode(figures).decode())
         return 0
@@ -84,7 +84,7 @@ def _ordinary(
     source: str | None,
     node: str | None,
 ) -> int:
-    """Listen to an evening, and say what would have been told."""
+    """Listen to ordinary speech, and count false alarms."""
     import msgspec
 
     invocation.override("audio.source", source, "--source")
@@ -101,10 +101,12 @@ def _ordinary(
         if reason is not None:
             raise UnavailableError(
                 f"{config.node} {reason}, so its microphone stays closed",
-                remedy="unmute it, or name a recording with --source",
+                remedy="unmute it, or give a recording with --source",
             )
     if heard.live and sys.stderr.isatty():
-        echo(f"serd: listening to {config.audio.source}; Ctrl-C ends and counts", err=True)
+        echo(
+            f"serd: listening to {config.audio.source}; Ctrl-C stops and shows the counts", err=True
+        )
     try:
         heard.open()
         evening = listen(config, heard, seconds=None if minutes is None else 60 * minutes)
@@ -132,15 +134,15 @@ def _progress() -> Iterator[Callable[[str, float], None]]:
     def tell(what: str, share: float) -> None:
         bar.update(task, description=what, completed=max(share, bar.tasks[0].completed))
 
-    def creep() -> None:
-        # Most of the time goes by in one step, at the pace of speech.
+    def advance_slowly() -> None:
+        # Most of the time is spent in one step, which runs in real time.
         while not ended.wait(1.0):
             if bar.tasks[0].completed < 0.97:
                 bar.advance(task, 0.02)
 
     with bar:
         task = bar.add_task("", total=1.0)
-        thread = threading.Thread(target=creep, daemon=True)
+        thread = threading.Thread(target=advance_slowly, daemon=True)
         thread.start()
         try:
             yield tell

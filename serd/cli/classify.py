@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from serd.recordings import ClassifiedUtterance
 
 _LARGE = 5_000_000
-"""Bytes from which a single file is worth a bar."""
+"""Bytes from which a single file gets a progress bar."""
 
 FFMPEG_REMEDY = "sudo apt install ffmpeg"
 
@@ -37,18 +37,18 @@ FFMPEG_REMEDY = "sudo apt install ffmpeg"
 @click.option(
     "--whole",
     is_flag=True,
-    help="Each file is one utterance: trimmed to its speech, of that the first 3 seconds.",
+    help="Treat each file as one utterance: the first 3 seconds of its speech.",
 )
 @click.option(
     "--personal",
     is_flag=True,
-    help="Hear with the corrections on this machine, as the daemon does (docs/personal.md).",
+    help="Apply the corrections made on this machine, as the daemon does (docs/personal.md).",
 )
 @click.option(
     "--jobs",
     type=click.IntRange(1, 256),
     metavar="N",
-    help="Processes. Default: as many as there are cores, fewer for few files.",
+    help="Number of processes. Default: one per core, fewer for few files.",
 )
 @pass_invocation
 def classify(
@@ -60,13 +60,13 @@ def classify(
     personal: bool,
     jobs: int | None,
 ) -> int:
-    """Tell the emotion of each utterance in recordings, in the order given.
+    """Classify each utterance in recordings, in the order given.
 
-    Folders are searched for recordings; - is standard input. A line has the path, when the
-    utterance begins and ends (seconds), the emotion, its confidence, and the score of every
-    emotion; on a terminal those of the likeliest, drawn as `serd history` does. A file that cannot
-    be read is named on standard error; the others are classified, and the exit code is 66. M4A,
-    WebM and other containers take ffmpeg.
+    Folders are searched for recordings; - is standard input. Each line has the path, the start and
+    end of the utterance in seconds, the emotion, its confidence, and the score of every emotion; on
+    a terminal only the likeliest, drawn as in `serd history`. Files that cannot be read are named
+    on standard error; the others are classified, and the exit code is 66. M4A, WebM and other
+    containers need ffmpeg.
     """
     config = invocation.load().config
     from serd import recordings
@@ -124,7 +124,7 @@ def _json_line(utterance: ClassifiedUtterance) -> str:
 
 
 def _plain(utterance: ClassifiedUtterance) -> str:
-    """A line for pipes and files: the whole path, every score."""
+    """A line for pipes and files: the full path, every score."""
     scores = " ".join(f"{name}={score:.2f}" for name, score in utterance.scores.items())
     return escape_controls(
         f"{utterance.path}  {utterance.start_s:8.2f} {utterance.end_s:8.2f}  "
@@ -174,17 +174,17 @@ def _short_names(paths: Sequence[str]) -> dict[str, str]:
 
 
 class _Bar:
-    """How far the work has come; this one shows nothing."""
+    """Progress of the work; this one shows nothing."""
 
     def advance(self) -> None:
         """A file is done."""
 
     def within(self, share: float) -> None:
-        """So much of the next one is done."""
+        """A share of the next file is done."""
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """Meanwhile nothing stands where something else is printed."""
+        """Hide the bar while something else is printed."""
         yield
 
 
@@ -205,7 +205,7 @@ class _ShownBar(_Bar):
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        self._bar.stop()  # which takes the bar away
+        self._bar.stop()  # removes the bar
         yield
         sys.stdout.flush()
         if self._at < len(self._weights):
@@ -214,9 +214,9 @@ class _ShownBar(_Bar):
 
 @contextmanager
 def _progress(files: Sequence[Path]) -> Iterator[_Bar]:
-    """A progress bar on standard error, with the time that is left, if somebody looks at it.
+    """A progress bar on standard error with the time left, if that is a terminal.
 
-    Not if standard output is a pipe: what is behind it (`head`, `less`) writes to the terminal too.
+    None if standard output is a pipe: its reader (`head`, `less`) writes to the terminal, too.
     """
     weights = [_size(path) for path in files]
     wanted = len(files) > 1 or sum(weights) > _LARGE
@@ -237,7 +237,7 @@ def _progress(files: Sequence[Path]) -> Iterator[_Bar]:
 
 
 def _piped() -> bool:
-    """Whether standard output goes through a pipe."""
+    """Whether standard output is a pipe."""
     try:
         return stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode)
     except (OSError, ValueError):
@@ -245,7 +245,7 @@ def _piped() -> bool:
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file, which tell well enough how long it takes; at least 1."""
+    """Size of a file in bytes, a good estimate of the time it takes; at least 1."""
     try:
         return max(1, path.stat().st_size)
     except OSError:

@@ -1,4 +1,4 @@
-"""``serd correct``: what an utterance really was."""
+"""``serd correct``: correct the emotion of an utterance."""
 
 from __future__ import annotations
 
@@ -24,15 +24,17 @@ _WORDS: Final = (*(name for name in get_args(Emotion) if name != "uncertain"), _
 
 @click.command(cls=Command)
 @click.argument("words", nargs=-1, required=True, metavar="[last|ID] EMOTION|not|forget")
-@click.option("--node", metavar="NAME", help="Which node was wrong. Default: the one here.")
+@click.option(
+    "--node", metavar="NAME", help="Node that was wrong. Default: the one configured here."
+)
 @pass_invocation
 def correct(invocation: Invocation, words: tuple[str, ...], node: str | None) -> None:
-    """Tell serd what an utterance really was; it hears by that from the next one on.
+    """Correct the emotion of an utterance; serd learns from it at once.
 
     EMOTION is neutral, calm, happy, sad, angry, fearful, disgust or surprised; `not` says only that
-    it was not what serd had told, and `forget` takes back what was said. Without ID it is about the
-    latest utterance; ids are in `serd tail --json` and `serd history --json`. It goes over MQTT, so
-    that it works from any machine; the answer is printed.
+    serd's emotion was wrong, and `forget` withdraws a correction. Without ID it applies to the
+    latest utterance; ids are in `serd tail --json` and `serd history --json`. The correction goes
+    over MQTT, so it works from any machine; the answer is printed.
     """
     which, word = _words(words)
     config = invocation.load().config
@@ -66,20 +68,20 @@ def _words(words: tuple[str, ...]) -> tuple[str, str]:
     which, word = (_LAST, lowered[0]) if len(lowered) == 1 else (lowered[0], lowered[1])
     if word not in {*_WORDS, _FORGET}:
         known = ", ".join(_WORDS)
-        raise UsageError(f"{words[-1]!a} is no emotion", remedy=f"there are {known}")
+        raise UsageError(f"{words[-1]!a} is not an emotion", remedy=f"write one of: {known}")
     if which != _LAST:
         try:
             which = str(UUID(which))
         except ValueError:
             raise UsageError(
                 f"{words[0]!a} is not the id of an event",
-                remedy="`serd history --json` shows them; without one it is the latest",
+                remedy="`serd history --json` shows them; without one the latest is corrected",
             ) from None
     return which, word
 
 
 def _node(config: Config, which: str) -> str:
-    """The node here, or of several the one that heard the utterance."""
+    """The node configured here; of several, the one that heard the utterance."""
     names = [single.node for single in config.each()]
     if len(names) == 1:
         return names[0]

@@ -1,4 +1,4 @@
-"""``serd demo``: everything at once, on whatever this machine has. `make run` calls it."""
+"""``serd demo``: daemon, broker and subscriber in one terminal. `make run` calls it."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from serd.mqtt.follower import Follower
 
 _CONNECT_S: Final = 2.0
-"""How long a broker may take to answer before serd brings its own."""
+"""Seconds a broker has to answer before serd starts its own."""
 
 _CAUGHT_UP_S: Final = 5.0
-"""How long the last events may take from the broker to the terminal."""
+"""Seconds the last events may take from the broker to the terminal."""
 
 SAMPLE: Final = Path(__file__).parent.parent / "audio" / "data" / "sample.ogg"
 """Speech by synthetic voices, see examples/make_sample.py."""
@@ -41,16 +41,16 @@ SAMPLE: Final = Path(__file__).parent.parent / "audio" / "data" / "sample.ogg"
 def demo(invocation: Invocation) -> int:
     """Try serd here and now: daemon, broker and live predictions in one terminal.
 
-    Listens to the microphone; without one, or while it is muted or in quiet hours, to a sample of
-    synthetic speech, at the pace of speech. Uses the broker of the configuration; if that cannot
-    be used, one of its own on this machine. Its node is called NODE-demo, Home Assistant is not
-    told of it, no hook runs, and at the end nothing of it stays on the broker.
+    Listens to the microphone; without one, or while muted or in quiet hours, to a sample of
+    synthetic speech in real time. Uses the configured broker or, if that does not work, one of its
+    own on this machine. Its node is called NODE-demo and is not announced to Home Assistant, no
+    hook runs, and in the end nothing of it stays on the broker.
     """
     loaded = invocation.load()
     from serd.audio.factory import check_source
 
     with ExitStack() as stack:
-        config = _passing(loaded.config)
+        config = _temporary(loaded.config)
         if config.audio.kind == "mic":
             config = _with_sound(config, _no_microphone(loaded.config), stack)
         check_source(config.audio)
@@ -58,11 +58,11 @@ def demo(invocation: Invocation) -> int:
         return _run(replace(loaded, config=config))
 
 
-def _passing(config: Config) -> Config:
-    """The configuration of a node that is only here for a while, beside any real one.
+def _temporary(config: Config) -> Config:
+    """The configuration of the demo's node, which may run beside a real one.
 
-    It has a name of its own, so that it disturbs no service with the same configuration; Home
-    Assistant is not told of it, no hook runs, and at its end the broker keeps nothing of it.
+    It has a name of its own, so that it does not disturb a service with the same configuration; it
+    is not announced to Home Assistant and runs no hooks.
     """
     single = config.each()[0]
     return replace(
@@ -75,7 +75,7 @@ def _passing(config: Config) -> Config:
 
 
 def _with_sound(config: Config, reason: str | None, stack: ExitStack) -> Config:
-    """Let it hear the microphone, or the sample if there is a reason against that."""
+    """Use the microphone, or the sample if there is a reason not to."""
     from serd.doctor.machine import journal_in_use
 
     journal = Path(config.journal.path)
@@ -85,26 +85,26 @@ def _with_sound(config: Config, reason: str | None, stack: ExitStack) -> Config:
         config = replace(config, journal=replace(config.journal, path=f"{folder}/journal.db"))
     if reason is None:
         return config
-    _say(f"{reason}, so you hear about a sample of synthetic speech (40 s)")
-    # The sample is nobody's mood: it stays out of this machine's journal.
+    _say(f"{reason}, so this uses a sample of synthetic speech (40 s)")
+    # The sample says nothing about this household: it stays out of the journal.
     audio = AudioConfig(source=str(SAMPLE))
     return replace(config, audio=audio, mute=False, quiet_hours=())
 
 
 def _with_broker(config: Config, stack: ExitStack) -> Config:
-    """Let it use the broker of the configuration if that lets it, else one of its own."""
+    """Use the configured broker if it works, otherwise one of its own."""
     mqtt = config.mqtt
     if mqtt.host != "embedded":
         reason = _no_broker(config)
         if reason is None:
             return config
-        _say(f"{reason}; so serd brings its own broker")
+        _say(f"{reason}; so serd starts its own broker")
     from serd.mqtt.broker import EmbeddedBroker
 
     try:
         own = mqtt.host in {"embedded", "localhost", "127.0.0.1"}
         broker = stack.enter_context(EmbeddedBroker(mqtt.port if own else 0))
-    except UnavailableError:  # somebody else has the port
+    except UnavailableError:  # the port is taken
         broker = stack.enter_context(EmbeddedBroker(0))
     _say(f"broker: 127.0.0.1:{broker.port}, for this machine only")
     mine = MqttConfig(
@@ -114,7 +114,7 @@ def _with_broker(config: Config, stack: ExitStack) -> Config:
 
 
 def _no_broker(config: Config) -> str | None:
-    """Why the configured broker cannot be used; None if what is published there comes back."""
+    """Why the configured broker cannot be used; None if a message published there comes back."""
     from serd.mqtt.access import Access
     from serd.mqtt.link import Link, LinkError
     from serd.mqtt.topics import Topics
@@ -135,11 +135,11 @@ def _no_broker(config: Config) -> str | None:
     finally:
         if link is not None:
             link.close()
-    return f"the access rules of {access.address} drop what serd says"
+    return f"the access rules of {access.address} drop what serd publishes"
 
 
 def _run(loaded: Loaded) -> int:
-    """Run the daemon, and show what a subscriber sees of it, until one of them ends."""
+    """Run the daemon, and show what a subscriber receives, until one of them ends."""
     from serd.daemon.process import run_daemon
     from serd.mqtt.follower import Follower
 
@@ -156,10 +156,10 @@ def _run(loaded: Loaded) -> int:
     thread.start()
     try:
         if not connected.wait(_CAUGHT_UP_S):
-            raise UnavailableError(f"the broker at {follower.address} does not take subscribers")
+            raise UnavailableError(f"the broker at {follower.address} does not accept subscribers")
         _say(f"live from {config.mqtt.base_topic}/{config.node}/emotion; Ctrl-C ends it")
         code = run_daemon(loaded, temporary="all")
-        subscriber.offline.wait(_CAUGHT_UP_S)  # the node's last word, after its last event
+        subscriber.offline.wait(_CAUGHT_UP_S)  # the node's last message, after its last event
     finally:
         follower.stop()
         thread.join(_CAUGHT_UP_S)
@@ -203,7 +203,7 @@ def _say(sentence: str) -> None:
 
 
 def _no_microphone(config: Config) -> str | None:
-    """Why the microphone cannot be used, or must not be; None if it may and can."""
+    """Why the microphone cannot or must not be used; None if it can."""
     from serd.audio.factory import make_source
     from serd.daemon.mute import why_closed
     from serd.doctor.broker import closed_by_broker
@@ -222,7 +222,7 @@ def _no_microphone(config: Config) -> str | None:
 
 
 def _writable(journal: Path) -> bool:
-    """Whether a journal could be written there."""
+    """Whether a journal can be written there."""
     from serd.events.database import prepare
 
     try:

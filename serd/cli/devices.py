@@ -1,4 +1,4 @@
-"""``serd devices``: the microphones, by names that last."""
+"""``serd devices``: the microphones, with ids that stay the same."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     "--listen",
     type=click.FloatRange(0.1, 60),
     metavar="SECONDS",
-    help="Listen to what the configuration picks, and show the level of each of its channels.",
+    help="Listen to the configured device, and show the level of each of its channels.",
 )
 @pass_invocation
 def devices(invocation: Invocation, as_json: bool, listen: float | None) -> None:
-    """List input devices, and which of them the configuration picks.
+    """List input devices, and mark those the configuration uses.
 
-    What is listed as ID can be given to audio.device and stays the same over reboots.
+    An ID can be used as audio.device and stays the same across reboots.
     """
     config = invocation.load().config
     from serd.audio.devices import list_devices, pick
@@ -64,7 +64,7 @@ def devices(invocation: Invocation, as_json: bool, listen: float | None) -> None
 
 
 def _elsewhere(config: Config) -> dict[str, object]:
-    """A source that is no device of this machine, like one as far as that goes."""
+    """A row for a source that is not a device of this machine."""
     from serd.audio.factory import make_source
 
     return {
@@ -131,4 +131,4 @@ def _print_table(
         for number, level in enumerate(levels.get(device.id, ()), 1):
             echo(f"{device.id}, channel {number}: {level:.1f} dBFS")
     if picked or elsewhere:
-        echo("* is what the configuration picks", err=True)
+        echo("* marks what the configuration uses", err=True)

@@ -1,4 +1,4 @@
-"""``serd health``: whether the daemon on this machine is well, for whoever restarts it if not."""
+"""``serd health``: whether the daemon on this machine is healthy, for supervisors."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S1
     default=5.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long the daemon has to answer.",
+    help="Seconds the daemon has to answer.",
 )
 @pass_invocation
 def health(invocation: Invocation, *, timeout: float) -> None:
-    """Ask the running daemon whether it is well: hears, or waits and knows why.
+    """Ask the running daemon whether it is healthy: it listens, or knows why it does not.
 
     It asks /healthz, so metrics.port must be set. Exit code 0 if all is well; otherwise 69, with
-    what is wrong. This is what a container's health check runs.
+    the reason. Container health checks run this.
     """
     metrics = invocation.load().config.metrics
     if metrics.port == 0:
         raise UnavailableError(
-            "the daemon answers no questions: metrics.port is 0",
-            remedy="set metrics.port (SERD_METRICS__PORT=7374, say), and restart the daemon",
+            "the daemon cannot be asked: metrics.port is 0",
+            remedy="set metrics.port (for example SERD_METRICS__PORT=7374) and restart the daemon",
         )
     host = _ANY.get(metrics.host, metrics.host)
     said = _ask(host, metrics.port, timeout)
@@ -52,13 +52,13 @@ def health(invocation: Invocation, *, timeout: float) -> None:
         ) from None
     for name, node in nodes.items():
         echo(f"{name}: {node.get('said', '')}")
-    # "starting" is not well, either: whoever asks knows how long a start may take.
+    # "starting" is not healthy, either: supervisors know how long a start may take.
     if b" 200 " not in head.partition(b"\r\n")[0]:
-        raise UnavailableError(f"serd is not well: {status}")
+        raise UnavailableError(f"serd is unhealthy: {status}")
 
 
 def _ask(host: str, port: int, timeout: float) -> bytes:
-    """The whole answer to ``GET /healthz``: an HTTP library would cost as much as all the rest."""
+    """The response to ``GET /healthz``; an HTTP library would double the command's run time."""
     name = f"[{host}]" if _is_ipv6(host) else host
     question = f"GET /healthz HTTP/1.0\r\nHost: {name}:{port}\r\n\r\n"
     said = b""
@@ -70,7 +70,7 @@ def _ask(host: str, port: int, timeout: float) -> bytes:
     except OSError as error:
         raise UnavailableError(
             f"no serd answers at {host}, port {port}: {error.strerror or error}",
-            remedy="see whether it runs, with the same metrics.host and metrics.port",
+            remedy="is it running, with the same metrics.host and metrics.port?",
         ) from None
     return said
 

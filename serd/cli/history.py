@@ -33,13 +33,13 @@ _EMOTIONS: Final = get_args(Emotion)
     default="24h",
     show_default=True,
     metavar="TIME",
-    help="From when on: 90s, 15m, 24h, 7d ago; 14:30 today; yesterday; 2026-03-01T08:15.",
+    help="Start: 90s, 15m, 24h, 7d ago; 14:30 today; yesterday; 2026-03-01T08:15.",
 )
 @click.option(
     "--until",
     callback=as_milliseconds,
     metavar="TIME",
-    help="Until when, likewise. Default: now.",
+    help="End, in the same form. Default: now.",
 )
 @click.option("--node", metavar="NAME", help="Only events of this node.")
 @click.option(
@@ -57,16 +57,14 @@ _EMOTIONS: Final = get_args(Emotion)
     metavar="SHARE",
     help="Only events at least this confident, 0 to 1.",
 )
-@click.option(
-    "--limit", type=click.IntRange(1), metavar="N", help="Only the latest N of all these."
-)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@click.option("--csv", "as_csv", is_flag=True, help="A table for spreadsheets.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the latest N of these.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+@click.option("--csv", "as_csv", is_flag=True, help="A CSV table for spreadsheets.")
 @click.option(
     "--plot",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.png",
-    help="Draw them into a file instead (.png, .svg or .pdf); needs the extra serd-emotion[plot].",
+    help="Draw them to a file instead (.png, .svg or .pdf); needs the extra serd-emotion[plot].",
 )
 @pass_invocation
 def history(
@@ -82,7 +80,7 @@ def history(
     as_csv: bool,
     plot: Path | None,
 ) -> None:
-    """Show past events from this machine's journal, the oldest first."""
+    """Show past events from this machine's journal, oldest first."""
     if as_json + as_csv + (plot is not None) > 1:
         raise UsageError("--json, --csv and --plot exclude each other")
     config = invocation.load().config
@@ -119,7 +117,7 @@ def history(
 
 
 def _known(node: str, journalled: list[str], config: Config) -> str:
-    """A node's name, if there is such a node."""
+    """Check that a node exists, and return its name."""
     from serd.config.validation import nearest
 
     nodes = sorted({*journalled, *(single.node for single in config.each())})

@@ -1,4 +1,4 @@
-"""``serd meter``: how loud it is, for whoever places a microphone or sets its gain."""
+"""``serd meter``: the level live, for placing a microphone and setting its gain."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _LOWEST_DBFS: Final = -60
 """Left end of the bar."""
 
 _ZONES: Final = ((-12, "green"), (-3, "yellow"), (0, "bold red"))
-"""Up to which level the bar has which colour."""
+"""Colours of the bar, by upper level in dBFS."""
 
 _REFRESH_S: Final = 0.1
 _LINE_S: Final = 1.0
 _BESIDE: Final = 31
-"""Columns that the bar leaves for the figures."""
+"""Columns beside the bar, for the figures."""
 
 
 @click.command(cls=Command)
@@ -44,11 +44,11 @@ _BESIDE: Final = 31
     "--seconds",
     type=click.FloatRange(0.1, 86_400),
     metavar="N",
-    help="End after so many seconds of sound. Default: with Ctrl-C, or the end of the file.",
+    help="Stop after this many seconds of sound. Default: at Ctrl-C or the end of the file.",
 )
-@click.option("--node", metavar="NAME", help="Which of several sources; default: the first.")
+@click.option("--node", metavar="NAME", help="Which of several sources. Default: the first.")
 @click.option(
-    "--listen", is_flag=True, help="Open the microphone also while muted or in quiet hours."
+    "--listen", is_flag=True, help="Open the microphone even while muted or in quiet hours."
 )
 @pass_invocation
 def meter(
@@ -58,11 +58,12 @@ def meter(
     node: str | None,
     listen: bool,
 ) -> None:
-    """Show the level live: for placing a microphone, and setting its gain.
+    """Show the level live, for placing a microphone and setting its gain.
 
-    The bar goes from -60 to 0 dBFS; its mark is the latest peak. Speak as people will speak there:
-    good are peaks between -30 and -6 dBFS, and a room (the level between the words) at least 20 dB
-    below. "voice" is shown where the daemon would hear speech. Into a pipe, a line each second.
+    The bar ranges from -60 to 0 dBFS; its mark is the latest peak. Speak as people will speak
+    there: peaks should be between -30 and -6 dBFS, and the room (the level between words) at least
+    20 dB below. "voice" appears where the daemon would detect speech. Into a pipe, one line per
+    second.
     """
     invocation.override_source(source)
     loaded = invocation.load().config
@@ -75,16 +76,16 @@ def meter(
         if reason is not None:
             raise UnavailableError(
                 f"{config.node} {reason}, so its microphone stays closed",
-                remedy="`serd meter --listen` opens it all the same",
+                remedy="`serd meter --listen` opens it anyway",
             )
 
     live = sys.stdout.isatty() and os.environ.get("TERM") not in {None, "", "dumb"}
-    with _Screen() if live else _Lines() as display:
+    with _LiveDisplay() if live else _LineDisplay() as display:
         heard = make_source(config.audio)
         try:
             heard.open()
             _measure(config, heard, display, seconds)
-        except KeyboardInterrupt:  # the way to end it, and so no failure
+        except KeyboardInterrupt:  # the normal way to end it
             pass
         finally:
             heard.close()
@@ -97,10 +98,10 @@ class Display(Protocol):
     """Seconds between two readings."""
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Open the display."""
 
     def __exit__(self, *_: object) -> None:
-        """End, leaving the terminal as it was."""
+        """Close it, restoring the terminal."""
 
     def show(self, reading: Reading, advice: Advice | None, *, voice: bool) -> None:
         """Show a reading."""
@@ -116,7 +117,7 @@ def _measure(config: Config, source: Source, display: Display, seconds: float | 
     segmenter = Segmenter(config.speech, make_vad(config.speech))
     levels = LevelMeter()
     voice, heard, shown = False, 0, 0.0
-    # In a recording that is read at once, as much sound as time lies between two readings.
+    # In a recording read as fast as possible, readings are spaced by sound rather than time.
     by_sound = config.audio.kind in {"file", "stdin"} and config.audio.pace == "fast"
     while seconds is None or heard < seconds * SAMPLE_RATE:
         try:
@@ -135,8 +136,8 @@ def _measure(config: Config, source: Source, display: Display, seconds: float | 
             voice, shown = segmenter.speaking, now
 
 
-class _Lines:
-    """A line each second, for pipes and for terminals that can do no more."""
+class _LineDisplay:
+    """One line per second, for pipes and simple terminals."""
 
     every_s = _LINE_S
 
@@ -156,8 +157,8 @@ class _Lines:
         sys.stdout.flush()
 
 
-class _Screen:
-    """Three lines that stay where they are."""
+class _LiveDisplay:
+    """Three lines that are updated in place."""
 
     every_s = _REFRESH_S
 
@@ -184,9 +185,9 @@ def picture(reading: Reading, advice: Advice | None, width: int, *, voice: bool)
 
     Args:
         reading: What to show.
-        advice: What is wrong with it, if anything is.
+        advice: The problem with the level, if any.
         width: Columns of the terminal.
-        voice: Whether the daemon would hear speech.
+        voice: Whether the daemon would detect speech.
     """
     from rich.text import Text
 
@@ -226,12 +227,12 @@ def _bar(reading: Reading, cells: int) -> Text:
 
 
 def _cell(dbfs: float, cells: int) -> int:
-    """How many cells of the bar a level fills."""
+    """Cells of the bar that a level fills."""
     return max(0, min(cells, round((dbfs - _LOWEST_DBFS) / -_LOWEST_DBFS * cells)))
 
 
 def _scale(cells: int) -> str:
-    """Numbers below the bar, each ending where its level is."""
+    """Numbers below the bar, each ending at its level."""
     line = [" "] * cells
     for dbfs in range(_LOWEST_DBFS, 1, 10 if cells >= 40 else 20):
         text = str(dbfs)

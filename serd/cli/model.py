@@ -1,4 +1,4 @@
-"""``serd model``: what a model file says of itself."""
+"""``serd model``: the metadata of a model file."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 
 @click.group(cls=Group)
 def model() -> None:
-    """Look into model files."""
+    """Inspect model files."""
 
 
 @model.command()
 @click.argument("path", type=click.Path(), required=False)
-@click.option("--json", "as_json", is_flag=True, help="As one JSON object, everything included.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object with everything.")
 @pass_invocation
 def info(invocation: Invocation, path: str | None, as_json: bool) -> None:
-    """Say what a model is, what it was trained on, and how good it is.
+    """Show what a model is, what it was trained on, and how good it is.
 
     PATH is a model file, or default or permissive; without it, the configured model.
     """
     loaded = invocation.load()
     from serd.model.classifier import Classifier
 
-    # Loaded as the daemon would: a network that does not work is refused here too.
+    # Loaded as in the daemon, so that a network that does not work is refused here, too.
     file = Classifier.load(path or loaded.config.model.path).model
     echo(json.dumps(_everything(file), indent=2) if as_json else _summary(file), lines=True)
 
@@ -81,7 +81,7 @@ def _summary(file: ModelFile) -> str:
 
 
 def _measured(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
-    """How good it is: means over all folds first, where the file has them; then its own split."""
+    """Its evaluation: means over all folds first, if the file has them; then its own split."""
     rows = []
     crossed = evaluation.get("cross_validation")
     for name, figures in crossed.items() if isinstance(crossed, dict) else ():
@@ -96,7 +96,7 @@ def _measured(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _sentence(figures: dict[str, Any]) -> str:
-    """The figures that people ask for; --json has them all."""
+    """The most important figures; --json has them all."""
 
     def share(name: str) -> str:
         return f"{100 * float(figures[name]):.1f} %"
@@ -109,9 +109,9 @@ def _sentence(figures: dict[str, Any]) -> str:
         spread = f" (\u00b1 {100 * float(figures['uar_sd']):.1f})" if "uar_sd" in figures else ""
         parts.append(f"UAR {share('uar')}{spread}")
     if "accuracy" in figures:
-        parts.append(f"right {share('accuracy')}")
+        parts.append(f"accuracy {share('accuracy')}")
     if {"decided_share", "decided_accuracy"} <= figures.keys():
-        parts.append(f"sure enough to tell {share('decided_share')}, of those right "
+        parts.append(f"not uncertain {share('decided_share')}, accuracy of those "
                      f"{share('decided_accuracy')}")  # fmt: skip
     return "; ".join(parts) or _figures(figures)
 
@@ -123,7 +123,7 @@ def _wrapped(head: str, text: str, width: int) -> list[str]:
 
 
 def _home(home: Home | None) -> Iterator[tuple[str, str]]:
-    """What it assumes of homes, and what each sensitivity costs and brings."""
+    """Its settings for homes, and what was measured at each sensitivity."""
     if home is None:
         return
     gathering = home.gathering
@@ -142,7 +142,7 @@ def _home(home: Home | None) -> Iterator[tuple[str, str]]:
 
 
 def _figures(figures: dict[str, Any]) -> str:
-    """Single figures in one line; what is nested, such as confusion matrices, is for --json."""
+    """Single figures in one line; nested ones, such as confusion matrices, are for --json."""
     return ", ".join(
         f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in figures.items()

@@ -1,4 +1,4 @@
-"""``serd personal``: what was learned from corrections."""
+"""``serd personal``: the corrections, and what was learned from them."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _EVENTS: Final = 20_000
 def personal() -> None:
     """Show, forget, export or import what was learned from corrections.
 
-    The corrections are in the journal's file, so this works on the machine of the node, as the user
-    that the daemon runs as. A daemon that runs follows within a second.
+    The corrections are in the journal's file, so this works on the node's machine, as the daemon's
+    user. A running daemon follows within a second.
     """
 
 
@@ -37,7 +37,7 @@ def personal() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @pass_invocation
 def show(invocation: Invocation, as_json: bool) -> None:
-    """How many corrections there are, of what, and what they change."""
+    """Show how many corrections there are, of what, and what they change."""
     config = invocation.load().config
     import msgspec
 
@@ -80,7 +80,7 @@ def _lines(config: Config, summary: Summary) -> list[str]:
         if number:
             lines.append(f"{many(number, 'correction', 'corrections')} set aside: {reason}")
     if not config.personal.enabled:
-        lines.append("They change nothing now: personal.enabled is false.")
+        lines.append("They have no effect now: personal.enabled is false.")
     elif summary.used:
         lines += _benefit(summary)
     return lines
@@ -97,19 +97,19 @@ def _benefit(summary: Summary) -> list[str]:
     wrong = used - summary.right_alone
     if wrong:
         lines.append(
-            f"So of its mistakes the corrections mend {summary.low:.0%} to {summary.high:.0%} "
-            "(nine chances in ten)."
+            f"So the corrections fix {summary.low:.0%} to {summary.high:.0%} of its mistakes "
+            "(90% confidence interval)."
         )
     if summary.uncorrected:
         share = summary.changed / summary.uncorrected
         lines.append(
             f"Of {summary.uncorrected} other utterances in the journal, {summary.changed} "
-            f"({share:.0%}) would be told differently than by the model alone. Nobody has said "
-            "which of these are better and which worse."
+            f"({share:.0%}) would be classified differently than by the model alone; whether "
+            "better or worse is not known."
         )
     lines.append(
-        "In trials most households were heard better, some worse (docs/personal.md). "
-        "`serd personal forget all` brings the model back as it was."
+        "In simulations accuracy rose in most households and fell in some (docs/personal.md). "
+        "`serd personal forget all` restores the original model."
     )
     return lines
 
@@ -119,16 +119,16 @@ def _benefit(summary: Summary) -> list[str]:
 @click.option(
     "--since",
     metavar="TIME",
-    help="What was said from then on: 90s, 15m, 24h, 7d ago; 14:30 today; 2026-03-01T08:15.",
+    help="Corrections made since: 90s, 15m, 24h, 7d ago; 14:30 today; 2026-03-01T08:15.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @pass_invocation
 def forget(
     invocation: Invocation, which: tuple[str, ...], since: str | None, as_json: bool
 ) -> None:
-    """Forget corrections: those of some events, those made since a moment, or all.
+    """Forget corrections: of certain events, made since some time, or all.
 
-    They are overwritten in the file; copies that were exported or backed up stay.
+    They are overwritten in the file; exported or backed-up copies remain.
     """
     words = [word.strip().lower() for word in which]
     if (since is None) == (not words):
@@ -136,7 +136,7 @@ def forget(
             "say what to forget", remedy="ids of events, `all`, or --since TIME; one of the three"
         )
     if "all" in words and len(words) > 1:
-        raise UsageError("`all` stands alone")
+        raise UsageError("`all` cannot be combined with ids")
     store = _store(invocation.load().config)
     if words == ["all"]:
         count = store.forget()
@@ -159,7 +159,7 @@ def forget(
 
 @personal.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
-@click.option("--json", "as_json", is_flag=True, help="JSON; it is never anything else.")
+@click.option("--json", "as_json", is_flag=True, help="JSON, which is the only format.")
 @pass_invocation
 def export(invocation: Invocation, file: Path | None, as_json: bool) -> None:  # noqa: ARG001
     """Write all corrections as JSON, to a file or to standard output."""
@@ -184,9 +184,9 @@ def export(invocation: Invocation, file: Path | None, as_json: bool) -> None:  #
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @pass_invocation
 def import_(invocation: Invocation, file: Path, as_json: bool) -> None:
-    """Take corrections that were exported, beside those that are here.
+    """Import exported corrections, in addition to those here.
 
-    Where both have said something of one utterance, the later word counts.
+    Of two corrections of one utterance the later one counts.
     """
     found = _read(file)
     store = _store(invocation.load().config)
@@ -202,7 +202,7 @@ def import_(invocation: Invocation, file: Path, as_json: bool) -> None:
 
 
 def _read(file: Path) -> list[Correction]:
-    """The corrections of a file; all of it is checked before any is taken."""
+    """Read the corrections of a file; all are checked before any is imported."""
     import msgspec
 
     from serd.events.corrections import Correction
@@ -221,7 +221,7 @@ def _read(file: Path) -> list[Correction]:
                 text = opened.read(_LARGEST + 1)
     except OSError as error:
         raise InputError(f"{name} cannot be read: {error.strerror or error}") from None
-    wrong = f"{name} holds no corrections that `serd personal export` wrote"
+    wrong = f"{name} is not an export of `serd personal export`"
     if len(text) > _LARGEST:
         raise InputError(f"{name} has more than {_LARGEST >> 20} MiB")
     try:

@@ -1,7 +1,7 @@
-"""A picture of past events: valence and arousal over time, and a strip of emotions.
+"""A plot of past events: valence and arousal over time, and a strip of emotions.
 
-matplotlib draws it; it is large, so it comes with the extra ``serd-emotion[plot]`` and is imported
-only when a picture is asked for.
+matplotlib is large, so it comes with the extra ``serd-emotion[plot]`` and is imported only when a
+plot is drawn.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ COLOURS: Final = {
     "surprised": "#cc5f14",
     "uncertain": "#85868a",
 }
-"""An emotion's colour in every picture: those of the dashboard's light theme. The word always
-stands beside it, so that nobody depends on colour."""
+"""Colour of each emotion in every figure, as in the dashboard's light theme. The word always stands
+beside it: nothing depends on colour alone."""
 
 INK: Final = "#20242a"
 SOFT: Final = "#5a616c"
@@ -62,36 +62,36 @@ STYLE: Final[Any] = {
     "ytick.labelcolor": INK,
     "lines.linewidth": 1.6,
     "legend.frameon": False,
-    # The same figures give the same file, and it looks alike with every font.
+    # The same data give the same file, which looks the same whatever fonts are installed.
     "svg.hashsalt": "serd",
     "svg.fonttype": "path",
 }
-"""matplotlib's settings for every picture of serd, its training and its benchmarks."""
+"""matplotlib settings for every figure of serd, its training and its benchmarks."""
 
 NODES_MAX: Final = 6
-"""Nodes drawn below each other; more would not be legible."""
+"""Nodes drawn at most; more would not be legible."""
 
 _DPI: Final = 100
 _SCREEN: Final = 8.4
-"""Inches for all rooms together, so that they fit on a screen of 1080 lines."""
+"""Total height in inches, to fit on a screen of 1080 lines."""
 
 _ROOMY: Final = 3
-"""Rooms up to which there is space for larger words."""
+"""Nodes up to which there is space for larger text."""
 
 FORMATS: Final = ("png", "svg", "pdf")
 
 _SMOOTHINGS: Final = 60
-"""The lines follow the events over this part of the time shown (at least the mood's half-life)."""
+"""The lines are smoothed over this fraction of the time shown (at least the mood's half-life)."""
 
 _GAP: Final = 8
-"""A line breaks where nothing was heard for so many half-lives: it knows nothing there."""
+"""A line breaks after this many half-lives without an event."""
 
 
 def check_target(path: Path) -> None:
-    """Complain about what cannot be drawn, before anything is read.
+    """Check, before anything is read, that a plot can be drawn.
 
     Raises:
-        UsageError: The name does not end in a format that can be drawn.
+        UsageError: The file's suffix is not a supported format.
         UnavailableError: matplotlib is not installed.
     """
     if path.suffix.lower().lstrip(".") not in FORMATS:
@@ -107,12 +107,12 @@ def check_target(path: Path) -> None:
 
 
 def draw(events: Sequence[Event], path: Path, *, half_life_s: float) -> None:
-    """Draw events into a file.
+    """Plot events to a file.
 
     Args:
         events: At least one, the oldest first.
-        path: PNG, SVG or PDF, by its ending; replaced if it is there.
-        half_life_s: Of the mood, in seconds: the lines are at least so smooth.
+        path: PNG, SVG or PDF, by its suffix; overwritten if it exists.
+        half_life_s: Half-life of the mood in seconds, the minimum smoothing of the lines.
 
     Raises:
         UnavailableError: The file cannot be written.
@@ -156,7 +156,7 @@ def _moment(event: Event) -> datetime:
 def _draw_lines(
     axes: Any, events: Sequence[Event], node: str, half_life_s: float, small: float
 ) -> None:
-    """Valence and arousal; told apart by the line and by their names at its end."""
+    """Valence and arousal, distinguished by line style and label."""
     moments = [_moment(event) for event in events]
     for name, colour, dashes, marker in (
         ("valence", INK, "-", "o"),
@@ -209,7 +209,7 @@ def _draw_times(axes: Any, moments: Sequence[datetime]) -> None:
 def _smoothed(
     moments: Sequence[datetime], values: Sequence[float], half_life_s: float
 ) -> list[float]:
-    """Mean of what came before, an event counting half after the half-life; NaN after a gap."""
+    """Exponentially weighted mean, halving every half-life; NaN after a gap."""
     smoothed: list[float] = []
     total = weight = 0.0
     before: datetime | None = None

@@ -39,21 +39,21 @@ def _moment_or_file(
 @click.option(
     "--pace",
     type=click.Choice(["real", "fast"]),
-    help="How a file is played: as it would sound, or at once (sets audio.pace).",
+    help="How a file is played: in real time, or as fast as possible (sets audio.pace).",
 )
 @click.option(
     "--started-at",
     "started_at",
     callback=_moment_or_file,
     metavar="TIME|file",
-    help="When a recording began, as in 2026-03-01T08:15; or file: it ended at the file's own "
-    "time. Default: so that it ends now.",
+    help="When a recording started, as in 2026-03-01T08:15; or file: it ended at the file's "
+    "modification time. Default: it ends now.",
 )
 @click.option(
     "--keep",
     is_flag=True,
-    help="After a file, leave what is retained of the node on the broker: its state, and its "
-    "device in Home Assistant.",
+    help="After a file, keep what the broker retains of the node: its state, and its device in "
+    "Home Assistant.",
 )
 @click.option("--quiet", is_flag=True, help="Do not show events on the terminal.")
 @pass_invocation
@@ -67,11 +67,11 @@ def run(
     keep: bool,
     quiet: bool,
 ) -> int:
-    """Listen, and publish what is heard over MQTT, until stopped. A terminal shows it, too.
+    """Listen and publish events over MQTT until stopped; a terminal shows them, too.
 
-    PATH is an audio file: serd ends when all of it has been heard and delivered, and then clears
-    what the broker would keep of its node. URL is a live stream, such as a camera's (rtsp://), and
-    needs ffmpeg. With - serd reads raw 16-bit little-endian mono samples, or a recording, from
+    PATH is an audio file: serd ends when all of it has been processed and delivered, and then
+    clears what the broker retains of its node. URL is a live stream, such as a camera's (rtsp://),
+    and needs ffmpeg. With - serd reads raw 16-bit little-endian mono samples, or a recording, from
     standard input.
     """
     invocation.override_source(source)
@@ -99,7 +99,7 @@ def run(
 
 
 def _load(invocation: Invocation) -> Loaded:
-    """Load the configuration, and log what is unwise in it."""
+    """Load the configuration, and log its warnings."""
     loaded = invocation.load()
     for warning in loaded.warnings:
         log.warning("%s", warning)

@@ -1,4 +1,4 @@
-"""``serd tail``: events as they come over MQTT."""
+"""``serd tail``: events as they arrive over MQTT."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MICROPHONE: Final = {
     "quiet": "quiet hours: the microphone is closed",
     "missing": "the microphone is missing",
 }
-"""What is said of a microphone's state."""
+"""Messages about a microphone's state."""
 
 
 @click.command(cls=Command)
@@ -41,17 +41,15 @@ _MICROPHONE: Final = {
     "--node", default="+", show_default=True, metavar="NAME", help="Which node; + for all."
 )
 @click.option(
-    "--json", "as_json", is_flag=True, help="One JSON object a line, as also into a pipe."
+    "--json", "as_json", is_flag=True, help="One JSON object per line; the default into a pipe."
 )
-@click.option(
-    "--no-history", is_flag=True, help="Do not begin with the latest events of this machine."
-)
+@click.option("--no-history", is_flag=True, help="Do not start with this machine's latest events.")
 @pass_invocation
 def tail(invocation: Invocation, node: str, as_json: bool, no_history: bool) -> int:
-    """Follow events, over any interruption of the broker, until Ctrl-C.
+    """Follow events until Ctrl-C, reconnecting whenever the broker was away.
 
-    On a terminal it begins with the latest events from this machine's journal, printed faintly.
-    `serd correct` says what an utterance really was.
+    On a terminal it starts with the latest events from this machine's journal, printed faintly.
+    Use `serd correct` to correct a wrong emotion.
     """
     config = invocation.load().config
     from serd.mqtt.follower import Follower
@@ -70,7 +68,7 @@ def tail(invocation: Invocation, node: str, as_json: bool, no_history: bool) -> 
             for event in _latest(config, None if node == "+" else node):
                 output.past(event)
         follow(follower, output, words)
-    except KeyboardInterrupt:  # the way to end it, and so no failure
+    except KeyboardInterrupt:  # the normal way to end it
         echo(err=True)
     return 0
 
@@ -104,12 +102,12 @@ class _JsonLines:
 
 
 def follow(messages: Iterable[Message], output: Output, words: Catalogue | None = None) -> None:
-    """Show events, and say on standard error which nodes go and come back, and what was missed.
+    """Print events, and on standard error which nodes go and come back, and what was missed.
 
     Args:
-        messages: What a follower hands out.
+        messages: From a follower.
         output: Where to print the events.
-        words: In whose language the nodes' states are told.
+        words: Translates the nodes' states.
     """
     from serd.mqtt.messages import ClearedMessage, EventMessage, StateMessage, StatusMessage
 
@@ -128,17 +126,17 @@ def follow(messages: Iterable[Message], output: Output, words: Catalogue | None 
 
 
 def _remember(known: dict[str, _T], node: str, value: _T) -> None:
-    """Keep something of a node; whoever may publish can invent nodes, so the oldest go."""
+    """Store something of a node. Publishers can invent nodes, so beyond a limit the oldest go."""
     known[node] = value
     if len(known) > _NODES_MAX:
         del known[next(iter(known))]
 
 
 class _Notices:
-    """Says on standard error what is news of the nodes.
+    """Reports on standard error what changes about the nodes.
 
     Args:
-        words: In whose language.
+        words: Translates the messages.
     """
 
     def __init__(self, words: Catalogue | None) -> None:
@@ -147,7 +145,7 @@ class _Notices:
         self._latest: dict[str, int] = {}
         self._microphones: dict[str, str] = {}
         self.titles: dict[str, str] = {}
-        """What people call the nodes."""
+        """Friendly names by node."""
 
     def _say(self, node: str, what: str) -> None:
         echo(f"serd: {self.titles.get(node, node)}{what}", err=True)
@@ -160,7 +158,7 @@ class _Notices:
         _remember(self._latest, event.node, max(event.seq, self._latest.get(event.node, 0)))
 
     def status(self, node: str, *, online: bool) -> None:
-        # That a node is there is no news unless it was away.
+        # A node that is online is news only if it was offline.
         if self._online.get(node, True) != online:
             self._say(node, f" {self._tr('is online again' if online else 'is offline')}")
         _remember(self._online, node, online)
@@ -173,7 +171,7 @@ class _Notices:
         now = state.microphone
         if now not in MICROPHONE_STATES or not self._online.get(node):
             return
-        # That the microphone is open is no news unless it was not.
+        # An open microphone is news only if it was closed.
         if self._microphones.get(node, "open") != now:
             self._say(node, f": {self._tr(_MICROPHONE[now])}")
         _remember(self._microphones, node, now)

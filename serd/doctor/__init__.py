@@ -1,1 +1,1 @@
-"""Room of the doctor: looks at everything serd needs, and says what is wrong and what helps."""
+"""The checks of ``serd check``: everything serd needs, what is wrong with it, and what helps."""

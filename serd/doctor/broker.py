@@ -1,6 +1,6 @@
-"""The way to the broker, step by step: name, TCP, TLS, login, publishing, who else is there.
+"""Checks of the broker, step by step: name, TCP, TLS, login, publishing, other nodes.
 
-Each step is only taken if the one before it worked, so the first failure names the cause.
+Each step is only taken if the one before worked, so the first failure names the cause.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from serd.doctor.result import Finding, fail, failed, ok, skip, warn
+from serd.doctor.result import CheckResult, fail, failed, ok, skip, warn
 from serd.errors import ConfigError
 from serd.events.state import decode_state, microphone
 from serd.mqtt.access import Access
@@ -34,31 +34,31 @@ if TYPE_CHECKING:
     from serd.mqtt.link import Limits
 
 TIMEOUT_S: Final = 5.0
-"""How long each step may take."""
+"""Seconds each step may take."""
 
 RETAINED_S: Final = 0.2
-"""How long after the answer to a subscription what is retained may take."""
+"""Seconds to wait for retained messages after the subscription is acknowledged."""
 
 ECHO_S: Final = 3.0
-"""How long a message may take to the broker and back."""
+"""Seconds a message may take to the broker and back."""
 
 EXPIRES_DAYS: Final = 14
-"""A certificate that expires within so many days is worth a warning."""
+"""Warn of a certificate that expires within this many days."""
 
-WAY: Final = (
+COMMON_CHECKS: Final = (
     "broker", "broker name", "broker TCP", "broker TLS", "broker login", "broker limits",
 )  # fmt: skip
 """The checks that are the same for every node."""
 
-_TROUBLE_MAX: Final = 300
+_PROBLEM_MAX: Final = 300
 _SPEAKS_NO_TLS: Final = "does not speak TLS"
 
 
 def closed_by_broker(config: Config) -> str | None:
-    """Why the room's microphone is closed, by what the broker keeps; None if it knows nothing.
+    """Why a node's microphone is closed according to the broker; None if it does not say so.
 
-    The end of a sentence that begins with the node's name. A broker that cannot be reached is no
-    finding here: the way to it is checked later.
+    The end of a sentence that starts with the node's name. An unreachable broker is no result here;
+    it is checked later.
     """
     if config.mqtt.embedded:
         return None
@@ -69,7 +69,7 @@ def closed_by_broker(config: Config) -> str | None:
         link.open()
         link.subscribe([topics.status, topics.state, topics.mute])
         link.wait_for_subscription(ECHO_S)
-        link.step(RETAINED_S)  # what is retained comes right after the answer
+        link.step(RETAINED_S)  # retained messages follow the acknowledgement
         return _closed(_retained(link), topics)
     except (ConfigError, LinkError):
         return None
@@ -91,7 +91,7 @@ def _closed(retained: dict[str, bytes], topics: Topics) -> str | None:
 
 
 def _microphone(retained: dict[str, bytes], topics: Topics) -> str:
-    """How the node says that its microphone is."""
+    """The state of the microphone as the node reports it."""
     try:
         state = decode_state(retained.get(topics.state, b""))
     except ValueError:
@@ -100,13 +100,13 @@ def _microphone(retained: dict[str, bytes], topics: Topics) -> str:
     return microphone(online, state, muted=retained.get(topics.mute) == b"ON")
 
 
-def check_broker(config: Config, *, running_here: bool = False) -> Iterator[Finding]:
-    """Go all the way to the broker and back.
+def check_broker(config: Config, *, running_here: bool = False) -> Iterator[CheckResult]:
+    """Check every step to the broker and back.
 
     Args:
         config: The configuration.
-        running_here: Whether a daemon is known to run on this machine, so that a node of this
-            name on the broker is no surprise.
+        running_here: Whether a daemon runs on this machine, so that a node of this name is expected
+            on the broker.
     """
     if config.mqtt.embedded:
         yield _embedded(running_here=running_here, port=config.mqtt.port)
@@ -116,28 +116,28 @@ def check_broker(config: Config, *, running_here: bool = False) -> Iterator[Find
         access = Access(config.mqtt)
         topics = Topics(config.mqtt.base_topic, config.node)
     except ConfigError as error:
-        yield failed("broker", error, "correct the key that the message names")
+        yield failed("broker", error, "correct the key named in the message")
         return
     for step in (_name, _tcp, _tls):
-        finding = step(access)
-        if finding is not None:
-            yield finding
-            if finding.status == "fail":
+        result = step(access)
+        if result is not None:
+            yield result
+            if result.status == "fail":
                 return
     yield from _session(config, access, topics, running_here=running_here)
 
 
-def _embedded(*, running_here: bool, port: int) -> Finding:
+def _embedded(*, running_here: bool, port: int) -> CheckResult:
     if importlib.util.find_spec("amqtt") is None:
         return fail(
             "broker",
-            "mqtt.host is embedded, but the package that it is made of is not installed",
+            "mqtt.host is embedded, but the package it needs is not installed",
             "pip install 'serd-emotion[embedded]', or install mosquitto and set mqtt.host: "
             "localhost",
             configured=True,
         )
     if running_here:
-        return ok("broker", "serd runs its own, for this machine only")
+        return ok("broker", "serd runs its own broker, for this machine only")
     if reason := why_port_is_taken(port):
         return fail(
             "broker",
@@ -145,10 +145,12 @@ def _embedded(*, running_here: bool, port: int) -> Finding:
             "a broker is running there already: set mqtt.host: localhost; or set another mqtt.port",
             configured=True,
         )
-    return ok("broker", f"serd will bring its own, on {LOOPBACK}:{port}, for this machine only")
+    return ok(
+        "broker", f"serd will start its own broker on {LOOPBACK}:{port}, for this machine only"
+    )
 
 
-def _name(access: Access) -> Finding:
+def _name(access: Access) -> CheckResult:
     try:
         found = socket.getaddrinfo(access.host, access.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
@@ -166,7 +168,7 @@ def _name(access: Access) -> Finding:
     return ok("broker name", shown if shown == access.host else f"{access.host} is {shown}")
 
 
-def _tcp(access: Access) -> Finding:
+def _tcp(access: Access) -> CheckResult:
     try:
         with socket.create_connection((access.host, access.port), timeout=TIMEOUT_S):
             return ok("broker TCP", f"{access.address} accepts connections")
@@ -183,11 +185,11 @@ def _tcp(access: Access) -> Finding:
         return fail(
             "broker TCP",
             explain(error, access),
-            "is that machine on, in this network, and is the port open in its firewall?",
+            "is that machine on and in this network, and is the port open in its firewall?",
         )
 
 
-def _tls(access: Access) -> Finding | None:
+def _tls(access: Access) -> CheckResult | None:
     if not access.tls:
         return None
     try:
@@ -200,7 +202,7 @@ def _tls(access: Access) -> Finding | None:
             certificate = secured.getpeercert() or {}
             version = secured.version()
     except ConfigError as error:
-        return failed("broker TLS", error, "correct the file that the message names")
+        return failed("broker TLS", error, "correct the file named in the message")
     except ssl.SSLCertVerificationError as error:
         return fail("broker TLS", explain(error, access), _certificate_remedy(error, access))
     except OSError as error:
@@ -223,11 +225,11 @@ def _certificate_remedy(error: ssl.SSLCertVerificationError, access: Access) -> 
     if error.verify_code == 10:
         return "renew the broker's certificate; if it is new, check this machine's clock (`date`)"
     if error.verify_code == 9:
-        return "check this machine's clock (`date`): the certificate begins later"
+        return "check this machine's clock (`date`): the certificate is not valid yet"
     if error.verify_code in {62, 64}:
         return (
-            f"the certificate was made for another name than {access.host}: set mqtt.host to the "
-            "name in it, or make one with this name"
+            f"the certificate was issued for another name than {access.host}: set mqtt.host to the "
+            "name in it, or issue one for this name"
         )
     return "set mqtt.tls.ca to the certificate of the authority that signed the broker's"
 
@@ -235,12 +237,12 @@ def _certificate_remedy(error: ssl.SSLCertVerificationError, access: Access) -> 
 def _tls_remedy(reason: str) -> str:
     if _SPEAKS_NO_TLS in reason or "closed the connection" in reason:
         return "brokers usually speak TLS on port 8883: correct mqtt.port, or switch mqtt.tls off"
-    return "compare the protocol versions and client certificates that the broker wants"
+    return "check which protocol versions and client certificates the broker requires"
 
 
 def _session(
     config: Config, access: Access, topics: Topics, *, running_here: bool
-) -> Iterator[Finding]:
+) -> Iterator[CheckResult]:
     link = Link(access, f"serd-check-{os.getpid()}")
     try:
         link.open()
@@ -248,12 +250,12 @@ def _session(
         yield fail("broker login", error.message, _login_remedy(error.message, access))
         return
     try:
-        who = "without a name" if access.username is None else f"as {access.username}"
+        who = "without a user name" if access.username is None else f"as {access.username}"
         yield ok("broker login", f"logged in {who}, with MQTT {link.limits.version}")
         yield from _limits(link.limits)
         announced = f"{config.mqtt.discovery_prefix}/device/serd_{topics.node}/check"
         own = f"{topics.base}/{topics.node}/check"
-        # Empty, and so nothing to those who follow; but access rules may name this topic.
+        # Empty, which subscribers ignore; but access rules may name this topic.
         probes = [(own, b"check"), (topics.emotion, b"")]
         known = [topics.status, topics.mute, topics.state, topics.telemetry]
         link.subscribe([*known, announced, *(topic for topic, _ in probes)])
@@ -266,7 +268,7 @@ def _session(
         yield fail(
             "broker publish",
             error.message,
-            "the broker hangs up on whoever breaks its rules: its log says which",
+            "the broker disconnects clients that break its rules: its log says which",
         )
     finally:
         link.close()
@@ -281,19 +283,19 @@ def _login_remedy(reason: str, access: Access) -> str:
             "on the broker's machine `mosquitto_passwd` sets a password"
         )
     if "max_connections" in reason:
-        return "allow more connections on the broker, or end clients that need none"
+        return "allow more connections on the broker, or stop clients you do not need"
     if "client certificate" in reason:
-        return "set mqtt.tls.cert and mqtt.tls.key to a certificate that the broker knows"
+        return "set mqtt.tls.cert and mqtt.tls.key to a certificate the broker accepts"
     if not access.tls:
         return (
-            "is it a broker, and is mqtt.port right? A broker that speaks TLS there wants "
+            "is it a broker, and is mqtt.port right? If it expects TLS there, set "
             "mqtt.tls.enabled: true, or mqtt.tls.ca"
         )
-    return "is it a broker, and is mqtt.port right? Its log says why it hung up"
+    return "is it a broker, and is mqtt.port right? Its log says why it disconnected"
 
 
-def _limits(limits: Limits) -> Iterator[Finding]:
-    """What the broker says that it does not offer."""
+def _limits(limits: Limits) -> Iterator[CheckResult]:
+    """Features the broker says it lacks."""
     lacking = []
     if not limits.retain:
         lacking.append("keeps no retained messages (mosquitto: retain_available)")
@@ -303,12 +305,14 @@ def _limits(limits: Limits) -> Iterator[Finding]:
         yield warn(
             "broker limits",
             f"the broker {' and '.join(lacking)}",
-            "allow it on the broker: without, subscribers that come later do not learn how things "
-            "are, and an event that is lost on the way is not sent again",
+            "allow it on the broker: without it new subscribers do not learn the current state, "
+            "and lost events are not sent again",
         )
 
 
-def _echoes(link: Link, topics: Topics, messages: Sequence[tuple[str, bytes]]) -> Iterator[Finding]:
+def _echoes(
+    link: Link, topics: Topics, messages: Sequence[tuple[str, bytes]]
+) -> Iterator[CheckResult]:
     node = f"{topics.base}/{topics.node}"
     back, refused = link.round_trip(messages, ECHO_S)
     for topic, _ in messages:
@@ -328,8 +332,8 @@ def _echoes(link: Link, topics: Topics, messages: Sequence[tuple[str, bytes]]) -
         return
 
 
-def _discovery(config: Config, link: Link, topics: Topics, topic: str) -> Iterator[Finding]:
-    """Something of the size of the announcement, to where announcements go."""
+def _discovery(config: Config, link: Link, topics: Topics, topic: str) -> Iterator[CheckResult]:
+    """Publish a message of the announcement's size below the discovery prefix."""
     settings = config.mqtt
     payload = discovery_payload(topics, version=VERSION, telemetry_s=settings.telemetry_s)
     size = len(payload)
@@ -338,7 +342,7 @@ def _discovery(config: Config, link: Link, topics: Topics, topic: str) -> Iterat
         back, refused = link.round_trip([(topic, payload)], ECHO_S)
     except LinkError as error:
         yield warn(
-            "discovery", f"the broker hangs up after a message of {size} bytes: {error.message}",
+            "discovery", f"the broker disconnects after a message of {size} bytes: {error.message}",
             limit,
         )  # fmt: skip
         return
@@ -362,27 +366,29 @@ def _discovery(config: Config, link: Link, topics: Topics, topic: str) -> Iterat
         yield ok("discovery", f"an announcement of {size} bytes came back")
 
 
-def _trouble(telemetry: bytes) -> str:
-    """What a node says is wrong with it; empty if nothing is."""
+def _problem(telemetry: bytes) -> str:
+    """The problem a node reports in its telemetry; empty if there is none."""
     try:
         trouble = msgspec.json.decode(telemetry, type=_Telemetry).trouble or ""
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
-    return "".join(sign if sign.isprintable() else " " for sign in trouble[:_TROUBLE_MAX])
+    return "".join(sign if sign.isprintable() else " " for sign in trouble[:_PROBLEM_MAX])
 
 
 class _Telemetry(msgspec.Struct):
     trouble: str | None = None
 
 
-def _others(config: Config, link: Link, topics: Topics, *, running_here: bool) -> Iterator[Finding]:
-    """What the broker remembers of a node of this name."""
+def _others(
+    config: Config, link: Link, topics: Topics, *, running_here: bool
+) -> Iterator[CheckResult]:
+    """What the broker has retained for a node of this name."""
     retained = _retained(link)
     if retained.get(topics.status) == b"online":
-        if running_here and (trouble := _trouble(retained.get(topics.telemetry, b""))):
+        if running_here and (trouble := _problem(retained.get(topics.telemetry, b""))):
             yield warn(
                 "node",
-                f"{topics.node} is online, from this machine, and says: {trouble}",
+                f"{topics.node} is online, from this machine, and reports: {trouble}",
                 "`journalctl -u serd -e` shows its log",
             )
         elif running_here:
@@ -391,8 +397,8 @@ def _others(config: Config, link: Link, topics: Topics, *, running_here: bool) -
             yield fail(
                 "node",
                 f"another serd is online as {topics.node}, and not on this machine",
-                "give each its own name with the key node: two of the same name throw each other "
-                "off the broker",
+                "give each its own name with the key node: two of the same name disconnect each "
+                "other",
                 configured=True,
             )
     elif running_here:
@@ -420,13 +426,13 @@ def _others(config: Config, link: Link, topics: Topics, *, running_here: bool) -
     elif _microphone(retained, topics) == "missing":
         yield warn(
             "microphone",
-            f"{topics.node} waits for its microphone",
-            "is it plugged in? `serd devices` on that machine lists what is there",
+            f"{topics.node} is waiting for its microphone",
+            "is it plugged in? `serd devices` on that machine lists the microphones",
         )
 
 
 def publish_command(mqtt: MqttConfig, topic: str, payload: str) -> str:
-    """A command line that publishes at the configured broker, ready to paste; holds no secret."""
+    """A `mosquitto_pub` command for the configured broker, ready to paste, without secrets."""
     access = Access(mqtt)
     words = ["mosquitto_pub", "-h", access.host, "-p", str(access.port)]
     if access.username is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from serd.child_process import environment
 from serd.daemon.mute import QuietTimes
-from serd.doctor.result import Finding, fail, failed, ok, warn
+from serd.doctor.result import CheckResult, fail, failed, ok, warn
 from serd.errors import ConfigError
 from serd.mqtt.access import Access
 from serd.network import is_loopback
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from serd.config.loading import Loaded
 
 
-def invalid(error: ConfigError) -> Iterator[Finding]:
-    """One line for each problem of a configuration that cannot be loaded."""
+def invalid(error: ConfigError) -> Iterator[CheckResult]:
+    """One result for each problem of a configuration that cannot be loaded."""
     for line in error.message.splitlines():
         yield fail(
             "configuration",
@@ -34,9 +34,9 @@ def invalid(error: ConfigError) -> Iterator[Finding]:
         )
 
 
-def check_configuration(loaded: Loaded) -> Iterator[Finding]:
-    """The file, and who may read the secrets in it and beside it."""
-    where = f"{loaded.path} is valid" if loaded.path else "no file, so everything has its default"
+def check_configuration(loaded: Loaded) -> Iterator[CheckResult]:
+    """Check the file, and who may read the secrets in it and in the files it names."""
+    where = f"{loaded.path} is valid" if loaded.path else "no file; all defaults"
     yield ok("configuration", where)
     for warning in loaded.warnings:
         yield _secret(warning)
@@ -46,8 +46,8 @@ def check_configuration(loaded: Loaded) -> Iterator[Finding]:
         yield failed("secrets", error, "correct the file or the key that the message names")
 
 
-def check_hooks(config: Config) -> Iterator[Finding]:
-    """Whether the programs of the hooks are there and may be run."""
+def check_hooks(config: Config) -> Iterator[CheckResult]:
+    """Check that the hooks' programs exist and are executable."""
     trouble = False
     for place, hook in enumerate(config.hooks):
         program = hook.command[0]
@@ -57,7 +57,7 @@ def check_hooks(config: Config) -> Iterator[Finding]:
         if Path(program).is_file():
             yield fail(
                 "hooks",
-                f"hooks[{place}]: {program} may not be executed",
+                f"hooks[{place}]: {program} is not executable",
                 f"chmod +x {program}",
                 configured=True,
             )
@@ -65,35 +65,35 @@ def check_hooks(config: Config) -> Iterator[Finding]:
             yield fail(
                 "hooks",
                 f"hooks[{place}]: there is no program {program}",
-                "write its whole path into the hook's command, or install it",
+                "write its full path into the hook's command, or install it",
                 configured=True,
             )
     if config.hooks and not trouble:
         yield ok("hooks", f"{len(config.hooks)} can be started")
 
 
-def check_quiet_hours(config: Config) -> Iterator[Finding]:
-    """Whether the configuration wants the microphone closed at this moment."""
+def check_quiet_hours(config: Config) -> Iterator[CheckResult]:
+    """Warn if it is quiet hours now."""
     if QuietTimes(config.quiet_hours).now():
         yield warn(
             "quiet hours",
-            "it is quiet now: the daemon keeps the microphone closed",
+            "quiet hours: the daemon keeps the microphone closed now",
             "wait until they end, or change quiet_hours",
         )
 
 
-def _secret(warning: str) -> Finding:
-    """A warning about who can read what, in two halves: what is so, and what helps."""
+def _secret(warning: str) -> CheckResult:
+    """Split a warning of the configuration into message and remedy."""
     message, _, remedy = warning.rpartition("; ")
     return warn("secrets", message or warning, remedy)
 
 
-def check_metrics(config: Config, *, running_here: bool) -> Iterator[Finding]:
-    """The library, the port, and whom it is open to.
+def check_metrics(config: Config, *, running_here: bool) -> Iterator[CheckResult]:
+    """Check the metrics endpoint: the library, the port, and who can reach it.
 
     Args:
         config: The configuration.
-        running_here: Whether a daemon runs, which then has the port.
+        running_here: Whether a daemon runs here, which then uses the port.
     """
     settings = config.metrics
     if not settings.port:
@@ -119,6 +119,6 @@ def check_metrics(config: Config, *, running_here: bool) -> Iterator[Finding]:
     else:
         yield warn(
             "metrics",
-            f"on {settings.host}, port {settings.port}: whoever can reach it can read them",
-            "let a firewall pass only Prometheus, or set metrics.host: 127.0.0.1",
+            f"on {settings.host}, port {settings.port}: anyone who can reach it can read them",
+            "let only Prometheus through the firewall, or set metrics.host: 127.0.0.1",
         )

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from serd.doctor.result import Finding, fail, failed, ok, warn
+from serd.doctor.result import CheckResult, fail, failed, ok, warn
 from serd.errors import SerdError
 from serd.events.clock import parse_rfc3339
 from serd.events.history import History
@@ -29,55 +29,55 @@ UNITS: Final = (
 )
 
 EARLIEST: Final = 1_735_689_600
-"""2025-01-01: no clock that is right says an earlier time. Seconds since 1970."""
+"""2025-01-01 in seconds since 1970: no correct clock shows an earlier time."""
 
-_PATIENCE_S: Final = 5.0
+_TIMEOUT_S: Final = 5.0
 
 SCARCE_BYTES: Final = 100_000_000
-"""Free space below which a warning is due: other programs will fill that soon."""
+"""Free space below which to warn: other programs will soon fill it."""
 
 PROBE_BYTES: Final = 65_536
-"""Written, synced and deleted again to see whether the disk takes anything."""
+"""Bytes written, synced and deleted again to see whether the disk is writable."""
 
 FUTURE_MS: Final = 60_000
-"""An event from so far in the future was dated by a wrong clock, or the clock is wrong now."""
+"""An event further in the future means that the clock was or is wrong."""
 
 
 _SUDO: Final = (
-    "if it is the service's: run this check with sudo; "
-    "else make it writable for the user, or set journal.path"
+    "if it is the service's, run this check with sudo; "
+    "otherwise make it writable for the user, or set journal.path"
 )
 
 
-def check_clock(*, now: float | None = None) -> Iterator[Finding]:
-    """Whether the wall clock can be right, and is set over the network.
+def check_clock(*, now: float | None = None) -> Iterator[CheckResult]:
+    """Check that the wall clock is plausible and synchronised.
 
     Args:
-        now: Seconds since 1970; default: by the wall clock.
+        now: Seconds since 1970; default: the wall clock.
     """
     now = time.time() if now is None else now
     if now < EARLIEST:
         date = time.strftime("%Y-%m-%d", time.gmtime(now))
         yield fail(
             "clock",
-            f"this machine believes that it is {date}",
-            "a Pi without a battery clock needs the network: `timedatectl set-ntp true`; events "
-            "would be dated wrongly, and certificates refused",
+            f"this machine's date is {date}",
+            "a Pi without a battery clock needs the network: `timedatectl set-ntp true`; until "
+            "then events get wrong dates and certificates are refused",
         )
         return
     synchronised = _ask("timedatectl", "show", "--property=NTPSynchronized", "--value")
     if synchronised == "no":
         yield warn(
             "clock",
-            "not set over the network: the time of events may drift",
+            "not synchronised over the network: the time of events may drift",
             "`timedatectl set-ntp true`",
         )
     elif synchronised == "yes":
-        yield ok("clock", "set over the network")
+        yield ok("clock", "synchronised over the network")
 
 
-def check_unit(units: Sequence[Path] = UNITS) -> Iterator[Finding]:
-    """Whether the systemd service, if it is installed, can run and does."""
+def check_unit(units: Sequence[Path] = UNITS) -> Iterator[CheckResult]:
+    """Check that the systemd service, if installed, can run and does."""
     unit = next((path for path in units if path.exists()), None)
     if unit is None:
         return
@@ -85,7 +85,7 @@ def check_unit(units: Sequence[Path] = UNITS) -> Iterator[Finding]:
     if program is not None and not os.access(program, os.X_OK):
         yield fail(
             "service",
-            f"{unit} starts {program}, which is not there or may not be executed",
+            f"{unit} starts {program}, which is missing or not executable",
             f"install serd there, or correct ExecStart in {unit}, then `systemctl daemon-reload`",
         )
         return
@@ -107,7 +107,7 @@ def check_unit(units: Sequence[Path] = UNITS) -> Iterator[Finding]:
 
 
 def daemons(processes: Path = Path("/proc")) -> list[int]:
-    """Process ids of the daemons of serd on this machine, this process not among them."""
+    """Process ids of serd daemons on this machine, without this process."""
     found = []
     for folder in processes.glob("[0-9]*"):
         try:
@@ -142,10 +142,10 @@ def _program(unit: Path) -> str | None:
 
 
 def _ask(*command: str) -> str | None:
-    """What a program says in one word; None if it is not there or does not answer."""
+    """A program's output; None if it is not installed, prints nothing or does not answer."""
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_PATIENCE_S, check=False
+            command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -167,12 +167,12 @@ def journal_in_use(path: Path) -> bool:
     return False
 
 
-def check_journal(config: Config, *, now_ms: int | None = None) -> Iterator[Finding]:
-    """Read the journal, try its folder, look at the space.
+def check_journal(config: Config, *, now_ms: int | None = None) -> Iterator[CheckResult]:
+    """Check that the journal is readable and its folder writable, with space left.
 
     Args:
         config: The configuration.
-        now_ms: The present, milliseconds since 1970; default: by the wall clock.
+        now_ms: Current time, milliseconds since 1970; default: the wall clock.
     """
     path = Path(config.journal.path)
     now_ms = round(time.time() * 1000) if now_ms is None else now_ms
@@ -187,12 +187,12 @@ def check_journal(config: Config, *, now_ms: int | None = None) -> Iterator[Find
         with History(path) as history:
             newest = next(history.query(limit=1, newest_first=True), None)
     except SerdError as error:
-        yield failed("journal", error, "move the file away; serd begins a new one")
+        yield failed("journal", error, "move the file away; serd creates a new one")
         return
     if not os.access(path, os.W_OK):
         yield fail(
             "journal",
-            f"{path} may not be written by this user",
+            f"{path} is not writable for this user",
             _SUDO,
         )
         return
@@ -205,12 +205,12 @@ def check_journal(config: Config, *, now_ms: int | None = None) -> Iterator[Find
         )
 
 
-def _folder(path: Path) -> Iterator[Finding]:
+def _folder(path: Path) -> Iterator[CheckResult]:
     folder = _nearest(path.parent)
     if not folder.is_dir():
         yield fail(
             "journal",
-            f"{folder} is no folder, so {path} cannot be in it",
+            f"{folder} is not a folder, so {path} cannot be created",
             "correct journal.path",
             configured=True,
         )
@@ -223,10 +223,10 @@ def _folder(path: Path) -> Iterator[Finding]:
     except OSError as error:
         yield fail(
             "disk",
-            f"{folder} takes no data: {error.strerror}",
+            f"{folder} is not writable: {error.strerror}",
             _SUDO
             if isinstance(error, PermissionError)
-            else f"make room (`df -h {folder}`), make it writable for the user of the daemon, or "
+            else f"free some space (`df -h {folder}`), make it writable for the daemon's user, or "
             "set journal.path",
         )
         return
@@ -234,7 +234,9 @@ def _folder(path: Path) -> Iterator[Finding]:
     said = f"{free / 1e9:.1f} GB free in {folder}"
     if free < SCARCE_BYTES:
         yield warn(
-            "disk", f"only {free / 1e6:.0f} MB free in {folder}", f"make room: `df -h {folder}`"
+            "disk",
+            f"only {free / 1e6:.0f} MB free in {folder}",
+            f"free some space: `df -h {folder}`",
         )
     else:
         yield ok("disk", said)

@@ -1,4 +1,4 @@
-"""Does the recognition work: model, detector, and both on speech that serd brings along?"""
+"""Checks of recognition: model, detector, and both together on sample speech."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import serd
 from serd.audio.file import read_mono16k
 from serd.audio.format import SAMPLE_RATE
-from serd.doctor.result import Finding, fail, failed, ok, warn
+from serd.doctor.result import CheckResult, fail, failed, ok, warn
 from serd.errors import SerdError
 from serd.model.classifier import Classifier, Recogniser
 from serd.model.metadata import SENSITIVITIES
@@ -26,31 +26,35 @@ SAMPLE: Final = Path(serd.__file__).parent / "audio" / "data" / "sample.ogg"
 """Forty seconds of speech by synthetic voices."""
 
 UTTERANCES: Final = 8
-"""In the sample there are more than so many."""
+"""Fewer utterances found in the sample than this are a failure."""
 
 SLOW: Final = 0.5
-"""Share of real time that recognition may take while somebody speaks."""
+"""Share of real time that recognition may take."""
 
 
-def load_model(config: Config) -> tuple[Finding, Classifier | None]:
+def load_model(config: Config) -> tuple[CheckResult, Classifier | None]:
     """Load the model as the daemon would."""
     try:
         classifier = Classifier.configured(config)
     except SerdError as error:
-        remedy = "set model.path to default or to a model file (`serd model info FILE` tells more)"
+        remedy = (
+            "set model.path to default or to a model file (`serd model info FILE` shows details)"
+        )
         return failed("model", error, remedy), None
     info = classifier.info
     found = f"{info.name} {info.version}, {len(classifier.model.labels)} classes"
     return ok("model", found), classifier
 
 
-def check_sensitivity(config: Config, classifier: Classifier) -> Finding:
-    """How readily emotions are told, and what that was measured to cost and to bring."""
+def check_sensitivity(config: Config, classifier: Classifier) -> CheckResult:
+    """Report the sensitivity, with what was measured at it."""
     decision = classifier.decision
     if decision.home is None:
-        return ok("sensitivity", f"one for all: {classifier.info.name} does not know of homes")
+        return ok(
+            "sensitivity", f"not adjustable: {classifier.info.name} has no settings for homes"
+        )
     if not decision.adjustable:
-        return ok("sensitivity", f"model.min_confidence, {decision.threshold:g}, in its place")
+        return ok("sensitivity", f"replaced by model.min_confidence, {decision.threshold:g}")
     sensitivity = config.decision.sensitivity
     points = decision.home.sensitivity
     point = points[sensitivity]
@@ -63,7 +67,7 @@ def check_sensitivity(config: Config, classifier: Classifier) -> Finding:
     )
 
 
-def load_detector(config: Config) -> tuple[Finding, Vad | None]:
+def load_detector(config: Config) -> tuple[CheckResult, Vad | None]:
     """Load the voice activity detector as the daemon would."""
     try:
         vad = make_vad(config.speech)
@@ -74,15 +78,15 @@ def load_detector(config: Config) -> tuple[Finding, Vad | None]:
     return ok("detector", said), vad
 
 
-def check_recognition(config: Config, classifier: Classifier, vad: Vad) -> Iterator[Finding]:
-    """Find and classify the utterances of the sample, with the configuration's settings."""
+def check_recognition(config: Config, classifier: Classifier, vad: Vad) -> Iterator[CheckResult]:
+    """Find and classify the utterances of the sample, with the configured settings."""
     try:
         samples = read_mono16k(SAMPLE)
         recogniser = Recogniser(Segmenter.of(config.speech, vad), classifier)
         begun = time.monotonic()
         found = [*recogniser.feed(samples), *recogniser.flush()]
     except SerdError as error:
-        yield failed("speech", error, "install serd again: a file of it is damaged")
+        yield failed("speech", error, "reinstall serd: one of its files is damaged")
         return
     took = time.monotonic() - begun
     length = len(samples) / SAMPLE_RATE
@@ -92,8 +96,8 @@ def check_recognition(config: Config, classifier: Classifier, vad: Vad) -> Itera
     if len(found) < UTTERANCES:
         yield fail(
             "speech",
-            f"{said}, of more than {UTTERANCES}",
-            "the settings under speech are too strict: begin with their defaults "
+            f"{said}; expected at least {UTTERANCES}",
+            "the settings under speech are too strict: start from their defaults "
             "(aggressiveness, min_level_dbfs, min_voiced_share, min_speech_s)",
             configured=True,
         )
@@ -102,8 +106,8 @@ def check_recognition(config: Config, classifier: Classifier, vad: Vad) -> Itera
     if took > SLOW * length:
         yield warn(
             "speed",
-            f"that took {took:.1f} s: this machine is hardly fast enough",
-            "is something else keeping it busy (`top`), or is it hot (`vcgencmd get_throttled`)?",
+            f"that took {took:.1f} s: this machine is barely fast enough",
+            "is another program busy (`top`), or is it too hot (`vcgencmd get_throttled`)?",
         )
     else:
         yield ok("speed", f"that took {took:.1f} s, {length / max(took, 1e-3):.0f} times real time")

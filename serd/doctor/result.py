@@ -1,4 +1,4 @@
-"""What a check finds, and what that means for the exit code."""
+"""The result of a check, and the exit code that follows from all of them."""
 
 from __future__ import annotations
 
@@ -12,52 +12,52 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Status = Literal["ok", "warn", "fail", "skip"]
-"""ok; works but not well; does not work; could not be looked at."""
+"""Works; works, but not well; does not work; could not be checked."""
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the doctor."""
+class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of ``serd check``."""
 
     check: str
-    """What was looked at, in one or two words."""
+    """What was checked, in one or two words."""
     status: Status
     message: str
     """What was found, one sentence without a full stop."""
     remedy: str | None = None
     """What helps."""
     configured: bool = False
-    """Whether the cause of a failure is the configuration, or a file that it names."""
+    """Whether a failure is caused by the configuration or by a file it names."""
 
 
-def ok(check: str, message: str) -> Finding:
-    """All is well."""
-    return Finding(check=check, status="ok", message=message)
+def ok(check: str, message: str) -> CheckResult:
+    """It works."""
+    return CheckResult(check=check, status="ok", message=message)
 
 
-def skip(check: str, message: str) -> Finding:
-    """It could not be looked at, because of something else."""
-    return Finding(check=check, status="skip", message=message)
+def skip(check: str, message: str) -> CheckResult:
+    """It could not be checked, because of something else."""
+    return CheckResult(check=check, status="skip", message=message)
 
 
-def warn(check: str, message: str, remedy: str) -> Finding:
+def warn(check: str, message: str, remedy: str) -> CheckResult:
     """It works, but not as well as it could."""
-    return Finding(check=check, status="warn", message=message, remedy=remedy)
+    return CheckResult(check=check, status="warn", message=message, remedy=remedy)
 
 
-def fail(check: str, message: str, remedy: str, *, configured: bool = False) -> Finding:
+def fail(check: str, message: str, remedy: str, *, configured: bool = False) -> CheckResult:
     """It does not work."""
-    return Finding(
+    return CheckResult(
         check=check, status="fail", message=message, remedy=remedy, configured=configured
     )
 
 
-def failed(check: str, error: SerdError, remedy: str) -> Finding:
-    """It does not work, and an error says why.
+def failed(check: str, error: SerdError, remedy: str) -> CheckResult:
+    """It does not work, as an error explains.
 
     Args:
-        check: What was looked at.
-        error: Says what is wrong, and perhaps a remedy.
-        remedy: What helps if the error does not say it.
+        check: What was checked.
+        error: What is wrong, perhaps with a remedy.
+        remedy: Used if the error has none.
     """
     return fail(
         check,
@@ -67,11 +67,11 @@ def failed(check: str, error: SerdError, remedy: str) -> Finding:
     )
 
 
-def exit_code(findings: Iterable[Finding]) -> int:
+def exit_code(results: Iterable[CheckResult]) -> int:
     """0 if nothing failed; 78 if the configuration or the model is among the causes; else 69."""
-    failures = [finding for finding in findings if finding.status == "fail"]
+    failures = [result for result in results if result.status == "fail"]
     if not failures:
         return 0
-    if any(finding.configured for finding in failures):
+    if any(result.configured for result in failures):
         return ConfigError.exit_code
     return UnavailableError.exit_code

@@ -19,7 +19,7 @@ from serd.audio.process import read_password
 from serd.audio.source import EndOfSource, SourceStats
 from serd.child_process import environment
 from serd.config.secrets import masked
-from serd.doctor.result import Finding, fail, failed, ok, skip, warn
+from serd.doctor.result import CheckResult, fail, failed, ok, skip, warn
 from serd.errors import SerdError
 from serd.speech import End, Segmenter, Utterance
 
@@ -32,29 +32,29 @@ if TYPE_CHECKING:
 
 DEVICES: Final = Path("/dev/snd")
 
-_PATIENCE_S: Final = 10.0
-"""How much longer than the sound it brings a source may take."""
+_SLACK_S: Final = 10.0
+"""Seconds by which a source may take longer than the sound it delivers."""
 
 CLIPPED_SHARE: Final = 0.001
-"""Share of clipped samples from which it is too loud: a few milliseconds in every second."""
+"""Share of clipped samples that is too much: a few milliseconds per second."""
 
 HOT_DBFS: Final = -1.0
-"""Peaks above it are about to clip."""
+"""Peaks above this are about to clip."""
 
 NOISY_DBFS: Final = -35.0
-"""A room, or a sound card, that is louder than this while nobody speaks drowns voices."""
+"""Background noise above this drowns voices."""
 
 DEAF_DBFS: Final = -75.0
-"""Peaks below it, over seconds: a live microphone's own noise is mostly louder, speech always."""
+"""Peaks below this over seconds mean a dead input: even a microphone's own noise is louder."""
 
 OFFSET: Final = 0.02
-"""A mean beyond this (of full scale) is a fault of the sound card."""
+"""A DC offset beyond this (of full scale) is a fault of the sound card."""
 
 NOTABLE_OFFSET: Final = 0.002
-"""A mean beyond this is worth a word; speech alone, over some seconds, stays far below."""
+"""A DC offset beyond this is mentioned; speech alone stays far below."""
 
 CLEAR_DB: Final = 10.0
-"""A voice should be so much louder than the room."""
+"""A voice should be this much louder than the room."""
 
 Kind = Literal["dead", "clipping", "hot", "deaf", "noisy", "offset", "drowned"]
 
@@ -67,28 +67,28 @@ def check_permission(
     *,
     folder: Path = DEVICES,
     access: Callable[[Path, int], bool] = os.access,
-) -> Iterator[Finding]:
-    """Whether this user may open the kernel's sound devices, if there are any."""
+) -> Iterator[CheckResult]:
+    """Check that this user may open the kernel's sound devices, if there are any."""
     if config.audio.kind != "mic":
         return
     nodes = [*folder.glob("pcm*c"), *folder.glob("control*")]
     if not nodes:
         return
     if any(access(node, os.R_OK | os.W_OK) for node in nodes):
-        yield ok("permission", f"the sound devices in {folder} may be used")
+        yield ok("permission", f"the sound devices in {folder} are accessible")
     else:
         yield fail(
             "permission",
-            f"this user may not use the sound devices in {folder}",
+            f"this user has no access to the sound devices in {folder}",
             "sudo usermod -aG audio $USER, then log in again "
             "(in a unit file: SupplementaryGroups=audio)",
         )
 
 
-def check_device(config: Config) -> Iterator[Finding]:
-    """Whether the configured microphone is there, and named so that it will be found again.
+def check_device(config: Config) -> Iterator[CheckResult]:
+    """Check that the configured microphone exists and has a stable name.
 
-    Of another live source: whether there is what serd needs to hear it.
+    For other live sources, check that the program or password they need exists.
     """
     if config.audio.kind == "network":
         yield from _check_network(config.audio)
@@ -99,20 +99,20 @@ def check_device(config: Config) -> Iterator[Finding]:
     try:
         device = pick(config.audio.device, list_devices())
     except SerdError as error:
-        yield failed("device", error, "`serd devices` lists what is there")
+        yield failed("device", error, "`serd devices` lists the microphones")
         return
     yield ok("device", f"{device.id} ({device.name}), {device.native_rate} Hz")
     selector = config.audio.device
     if isinstance(selector, int) or (selector is not None and selector.strip().isdecimal()):
         yield warn(
             "device",
-            f"audio.device: {selector} is a number, which changes when devices are plugged",
+            f"audio.device: {selector} is a number, which changes when devices are plugged in",
             f"set audio.device to {device.id!r}",
         )
 
 
-def _check_network(audio: AudioConfig) -> Iterator[Finding]:
-    """Whether ffmpeg and the password are there."""
+def _check_network(audio: AudioConfig) -> Iterator[CheckResult]:
+    """Check that ffmpeg and the password exist."""
     name = masked(audio.source)
     try:
         program = ffmpeg.find()
@@ -123,23 +123,23 @@ def _check_network(audio: AudioConfig) -> Iterator[Finding]:
     yield ok("device", f"{name}, through {program}")
 
 
-def _check_program(audio: AudioConfig) -> Iterator[Finding]:
-    """Whether the program of ``audio.command`` is there."""
+def _check_program(audio: AudioConfig) -> Iterator[CheckResult]:
+    """Check that the program of ``audio.command`` exists."""
     program = audio.command[0]
     found = shutil.which(program, path=environment()["PATH"])
     if found is not None:
-        yield ok("device", f"what {found} writes")
+        yield ok("device", f"the output of {found}")
         return
     yield fail(
         "device",
-        f"audio.command: there is no program {program} that may be run",
-        "write its whole path into audio.command, or install it",
+        f"audio.command: there is no executable program {program}",
+        "write its full path into audio.command, or install it",
         configured=True,
     )
 
 
-def check_same_device(config: Config) -> Iterator[Finding]:
-    """Whether two of several sources mean one microphone, by whatever names."""
+def check_same_device(config: Config) -> Iterator[CheckResult]:
+    """Check that no two sources use the same microphone, under whatever names."""
     taken: dict[str, str] = {}
     for single in config.each() if config.sources else ():
         if single.audio.kind != "mic":
@@ -147,47 +147,47 @@ def check_same_device(config: Config) -> Iterator[Finding]:
         try:
             device = pick(single.audio.device, list_devices())
         except SerdError:
-            continue  # said by check_device
+            continue  # reported by check_device
         if (other := taken.setdefault(device.id, single.node)) != single.node:
             yield fail(
                 "device",
-                f"{other} and {single.node} both mean {device.id} ({device.name})",
+                f"{other} and {single.node} both use {device.id} ({device.name})",
                 "give each source an audio.device of its own: `serd devices` lists them",
                 configured=True,
             )
 
 
 _ELSEWHERE: Final = (
-    "look after the microphone and its level where the sound comes from; audio.gain_db can make it "
-    "louder or quieter"
+    "adjust the microphone and its level where the sound comes from; audio.gain_db makes it louder "
+    "or quieter here"
 )
-"""What helps where the sound comes from a stream or a program."""
+"""Remedy where the sound comes from a stream or a program."""
 
 
 class Heard(msgspec.Struct, frozen=True, kw_only=True):
-    """What was heard in a few seconds."""
+    """What a source delivered in a few seconds."""
 
     reading: Reading
     utterances: tuple[Utterance, ...] = ()
     lost: int = 0
     """Samples at 16 kHz."""
     stats: SourceStats = SourceStats()
-    """Of the source, afterwards."""
+    """The source's statistics afterwards."""
 
 
-def check_sound(config: Config, vad: Vad | None, seconds: float) -> Iterator[Finding]:
-    """Listen for a while, and judge level and voice.
+def check_sound(config: Config, vad: Vad | None, seconds: float) -> Iterator[CheckResult]:
+    """Listen for a while, and check level and voice.
 
     Args:
         config: The configuration.
         vad: The detector, if it works.
-        seconds: How long to listen; 0 does not open the source.
+        seconds: Seconds to listen; 0 does not open the source.
     """
     if config.audio.kind == "stdin":
-        yield skip("level", "not looked at: standard input can be heard only once")
+        yield skip("level", "not checked: standard input can be read only once")
         return
     if seconds <= 0:
-        yield skip("level", "not looked at: --listen 0")
+        yield skip("level", "not checked: --listen 0")
         return
     source = make_source(config.audio)
     try:
@@ -202,27 +202,27 @@ def check_sound(config: Config, vad: Vad | None, seconds: float) -> Iterator[Fin
     yield from judge_sound(config, heard, with_voice=vad is not None)
 
 
-def judge_sound(config: Config, heard: Heard, *, with_voice: bool) -> Iterator[Finding]:
-    """Say what the sound was like."""
+def judge_sound(config: Config, heard: Heard, *, with_voice: bool) -> Iterator[CheckResult]:
+    """Check the level, the channels and the voice in what was heard."""
     reading = heard.reading
     advice = advise(reading, gain_db=heard.stats.gain_db)
     if advice is not None and advice.kind == "hot" and config.audio.kind != "mic":
-        advice = None  # a recording may use all of the range: nothing louder will come
+        advice = None  # a recording may use the full range: nothing louder will come
     if reading.seconds == 0:
-        yield fail("level", "the source brought no sound", "is it the right device or file?")
+        yield fail("level", "the source delivered no sound", "is it the right device or file?")
         return
     if advice is None:
         yield ok(
             "level",
             f"peaks of {reading.loudest_dbfs:.0f} dBFS, the room at {reading.room_dbfs:.0f} dBFS"
             + (
-                f", an offset of {reading.offset:+.3f} of full scale, which serd takes away"
+                f", an offset of {reading.offset:+.3f} of full scale, which serd removes"
                 if abs(reading.offset) > NOTABLE_OFFSET
                 else ""
             ),
         )
     else:
-        # What `alsamixer` does for a microphone has to be done where the sound comes from.
+        # `alsamixer` can only adjust microphones of this machine.
         remedy = _ELSEWHERE if config.audio.kind in {"network", "program"} else advice.remedy
         tell = fail if advice.kind == "dead" else warn
         yield tell("level", advice.message, remedy)
@@ -231,7 +231,7 @@ def judge_sound(config: Config, heard: Heard, *, with_voice: bool) -> Iterator[F
         yield warn(
             "level",
             f"{heard.lost} samples were lost while listening",
-            "a busy machine or a bad USB cable or hub loses sound; raise audio.buffer_s",
+            "the cause is a busy machine, or a bad USB cable or hub; raise audio.buffer_s",
         )
     if not with_voice:
         return
@@ -240,7 +240,7 @@ def judge_sound(config: Config, heard: Heard, *, with_voice: bool) -> Iterator[F
             "voice",
             f"no voice was heard in {reading.seconds:.0f} s",
             "say something while it listens (`--listen 10` gives more time); "
-            "if it stays deaf, look at `serd meter`",
+            "if that does not help, look at `serd meter`",
         )
         return
     level = max(utterance.level_dbfs for utterance in heard.utterances)
@@ -253,26 +253,26 @@ def judge_sound(config: Config, heard: Heard, *, with_voice: bool) -> Iterator[F
         yield warn("voice", said.message, said.remedy)
 
 
-def judge_channels(stats: SourceStats) -> Iterator[Finding]:
-    """Say what each of several channels was like, and which of them is listened to."""
+def judge_channels(stats: SourceStats) -> Iterator[CheckResult]:
+    """Check each of several channels, and report which one is used."""
     if not stats.channel_dbfs:
         return
     levels = ", ".join(
         f"{number} {'dead' if number in stats.channels_dead else f'{level:.0f} dBFS'}"
         for number, level in enumerate(stats.channel_dbfs, 1)
     )
-    heard = f"channel {stats.channel} is listened to" if stats.channel else "they are mixed"
+    heard = f"channel {stats.channel} is used" if stats.channel else "they are mixed"
     if stats.channels_cancel:
         yield warn(
             "channels",
-            f"they cancel each other, so only channel {stats.channel} is listened to ({levels})",
-            f"one of them is wired the wrong way round: swap its wires, or set audio.channel to "
+            f"they cancel each other, so only channel {stats.channel} is used ({levels})",
+            f"one of them has reversed polarity: swap its wires, or set audio.channel to "
             f"{stats.channel} or to auto",
         )
     elif stats.channel in stats.channels_dead:
         yield warn(
             "channels",
-            f"channel {stats.channel} is listened to, and it is dead ({levels})",
+            f"channel {stats.channel} is used, but it is dead ({levels})",
             "set audio.channel to another, or to auto",
         )
     else:
@@ -280,14 +280,14 @@ def judge_channels(stats: SourceStats) -> Iterator[Finding]:
 
 
 def measure(settings: AudioConfig, seconds: float) -> tuple[float, ...]:
-    """Listen for a moment, and give the level of each channel.
+    """Listen for a moment, and measure the level of each channel.
 
     Args:
-        settings: Names the source.
-        seconds: How long.
+        settings: The audio source.
+        seconds: Seconds to listen.
 
     Returns:
-        RMS levels, dBFS, without offset; none if nothing came.
+        RMS levels in dBFS, without DC offset; empty if nothing arrived.
 
     Raises:
         SerdError: The source cannot be opened.
@@ -305,7 +305,7 @@ def measure(settings: AudioConfig, seconds: float) -> tuple[float, ...]:
 def _listen(source: Source, segmenter: Segmenter | None, seconds: float) -> Heard:
     meter = LevelMeter(lately_s=seconds)
     utterances: list[Utterance] = []
-    deadline = time.monotonic() + seconds + _PATIENCE_S
+    deadline = time.monotonic() + seconds + _SLACK_S
     lost = count = 0
     source.open()
     while count < seconds * SAMPLE_RATE and time.monotonic() < deadline:
@@ -338,23 +338,23 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def advise(reading: Reading, *, gain_db: float = 0.0) -> Advice | None:
-    """What is most wrong with what was heard; None if nothing is.
+    """The worst problem with the level; None if there is none.
 
     Args:
-        reading: What was heard lately.
-        gain_db: The configured gain, which is in the reading.
+        reading: Levels over the last seconds.
+        gain_db: The configured gain, which the reading includes.
     """
-    return next((advice for wrong, advice in _troubles(reading, gain_db) if wrong), None)
+    return next((advice for wrong, advice in _problems(reading, gain_db) if wrong), None)
 
 
-def _troubles(reading: Reading, gain_db: float) -> Iterator[tuple[bool, Advice]]:
-    """Whether each trouble is there, and what to do about it, the worst first."""
+def _problems(reading: Reading, gain_db: float) -> Iterator[tuple[bool, Advice]]:
+    """Each possible problem, whether it is present and what helps; the worst first."""
     peak, room, clipped = reading.loudest_dbfs, reading.room_dbfs, reading.clipped_share
     yield (
         reading.flat,
         Advice(
             kind="dead",
-            message="the sound is one unchanging value: the microphone is muted or dead",
+            message="every sample has the same value: the microphone is muted or dead",
             remedy=f"unmute it with {_CAPTURE}; if that does not help, choose another with "
             "audio.device (see `serd devices`)",
         ),
@@ -366,14 +366,14 @@ def _troubles(reading: Reading, gain_db: float) -> Iterator[tuple[bool, Advice]]
             kind="clipping",
             message=f"too loud: {clipped:.1%} of the samples are clipped",
             remedy=f"{gain}turn the capture level down with {_CAPTURE}, or move the microphone "
-            "away; what is clipped cannot be mended later",
+            "away; clipping cannot be repaired later",
         ),
     )
     yield (
         peak < DEAF_DBFS,
         Advice(
             kind="deaf",
-            message=f"nearly silent: the loudest moment had {peak:.0f} dBFS",
+            message=f"nearly silent: the loudest peak is {peak:.0f} dBFS",
             remedy=f"turn the capture level up with {_CAPTURE}; check that audio.device is the "
             "microphone and not a line input; audio.gain_db can add the rest",
         ),
@@ -382,7 +382,7 @@ def _troubles(reading: Reading, gain_db: float) -> Iterator[tuple[bool, Advice]]
         room > NOISY_DBFS,
         Advice(
             kind="noisy",
-            message=f"noisy: the room is hardly ever quieter than {room:.0f} dBFS",
+            message=f"noisy: the background is at {room:.0f} dBFS",
             remedy="turn the capture level down, move the microphone away from fans and loud "
             "speakers, or feed it from another supply (hum)",
         ),
@@ -392,32 +392,32 @@ def _troubles(reading: Reading, gain_db: float) -> Iterator[tuple[bool, Advice]]
         Advice(
             kind="hot",
             message=f"peaks of {peak:.0f} dBFS: louder voices will be clipped",
-            remedy=f"turn the capture level down by some decibels with {_CAPTURE}",
+            remedy=f"turn the capture level down a few decibels with {_CAPTURE}",
         ),
     )
     yield (
         abs(reading.offset) > OFFSET,
         Advice(
             kind="offset",
-            message=f"every sample is shifted by {reading.offset:+.3f} of full scale",
-            remedy="the sound card is faulty or wrongly wired; serd takes the shift away, but "
-            "another card would leave more room for loud voices",
+            message=f"a DC offset of {reading.offset:+.3f} of full scale",
+            remedy="the sound card is faulty or miswired; serd removes the offset, but another "
+            "card would leave more headroom for loud voices",
         ),
     )
 
 
 def advise_voice(level_dbfs: float, room_dbfs: float) -> Advice | None:
-    """What is wrong with a voice that was heard; None if nothing is.
+    """The problem with a voice's level; None if there is none.
 
     Args:
-        level_dbfs: Of an utterance.
-        room_dbfs: Of the room.
+        level_dbfs: Level of an utterance.
+        room_dbfs: Level of the background.
     """
     above = level_dbfs - room_dbfs
     if above >= CLEAR_DB:
         return None
     return Advice(
         kind="drowned",
-        message=f"the voice is only {above:.0f} dB above the noise of the room",
-        remedy="move the microphone nearer to the people and away from what makes the noise",
+        message=f"the voice is only {above:.0f} dB above the background noise",
+        remedy="move the microphone closer to the people and away from the source of the noise",
     )

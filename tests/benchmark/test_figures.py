@@ -51,7 +51,7 @@ def test_a_machine_says_what_it_is() -> None:
 def test_everything_is_measured() -> None:
     """With little of everything; whatever the figures are, they must be there and make sense."""
     told: list[tuple[str, float]] = []
-    found = measure(latency_s=6.0, tell=lambda what, share: told.append((what, share)))
+    found = measure(latency_s=6.0, progress=lambda what, share: told.append((what, share)))
     for name in ("features_ms", "inference_ms", "latency_ms"):
         measured = getattr(found, name)
         assert 0 < measured.p50 <= measured.p95 <= measured.p99

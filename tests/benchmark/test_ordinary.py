@@ -12,7 +12,7 @@ import soundfile as sf
 
 from serd.audio.file import FileSource
 from serd.benchmark.material import SAMPLE
-from serd.benchmark.ordinary import Evening, listen, page
+from serd.benchmark.ordinary import OrdinarySpeech, listen, page
 from serd.config import Config, DecisionConfig, ModelConfig
 from serd.model.metadata import SENSITIVITIES
 from tests.models import HOME, at_home
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def evening(model: Path | str, path: Path = SAMPLE, **more: object) -> Evening:
+def evening(model: Path | str, path: Path = SAMPLE, **more: object) -> OrdinarySpeech:
     config = Config(model=ModelConfig(path=str(model), **more))  # type: ignore[arg-type]
     with FileSource(path, pace="fast") as source:
         return listen(config, source)
@@ -65,7 +65,7 @@ def test_where_nobody_speaks_nothing_is_said(home_model_path: Path, tmp_path: Pa
     told = evening(home_model_path, tmp_path / "silence.wav")
     assert (told.utterances, told.told["high"].per_hour_of_speech) == (0, None)
     assert told.told["high"].per_hour_of_recording == 0.0
-    assert "nobody spoke" in page(told)
+    assert "no speech, so no result" in page(told)
 
 
 def test_utterances_that_must_agree_are_fewer(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_the_broker_wants_a_login(tmp_path: Path) -> None:
     with mosquitto(tmp_path, password="hush") as broker:
         done = demo(tmp_path, broker.port)
     assert done.returncode == 0, done.stderr
-    assert "wants a user name and a password; so serd brings its own broker" in done.stderr
+    assert "wants a user name and a password; so serd starts its own broker" in done.stderr
     assert "event" in done.stderr.splitlines()[-1]
     assert "dB" in done.stdout
 
@@ -65,7 +65,7 @@ def test_the_broker_s_access_rules_are_against_it(tmp_path: Path) -> None:
     with mosquitto(tmp_path, extra=(f"acl_file {acl}",)) as broker:
         done = demo(tmp_path, broker.port)
     assert done.returncode == 0, done.stderr
-    assert "drop what serd says; so serd brings its own broker" in done.stderr
+    assert "drop what serd says; so serd starts its own broker" in done.stderr
 
 
 def test_something_else_has_the_port(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_something_else_has_the_port(tmp_path: Path) -> None:
             server.shutdown()
             thread.join()
     assert done.returncode == 0, done.stderr
-    assert "so serd brings its own broker" in done.stderr
+    assert "so serd starts its own broker" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -87,14 +87,14 @@ def test_something_silent_has_the_port(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         done = demo(tmp_path, server.getsockname()[1])
     assert done.returncode == 0, done.stderr
-    assert "so serd brings its own broker" in done.stderr
+    assert "so serd starts its own broker" in done.stderr
 
 
 def test_nothing_is_there_and_the_password_file_neither(tmp_path: Path) -> None:
     gone = ("mqtt.username=pi", "mqtt.password_file=/nowhere")
     done = demo(tmp_path, free_port(), *gone)
     assert done.returncode == 0, done.stderr
-    assert "so serd brings its own broker" in done.stderr
+    assert "so serd starts its own broker" in done.stderr
 
 
 def test_a_muted_room_s_microphone_is_not_opened(

@@ -41,7 +41,7 @@ def test_table(serd: Serd, plugged: list[Device]) -> None:
             "   usb:0d8c:0014  44100 Hz  1         USB PnP Sound Device: Audio (hw:1,0)\n"
             "*  name:pulse     44100 Hz  2         pulse (default)\n"
         ),
-        "* is what the configuration picks\n",
+        "* marks what the configuration uses\n",
     )
 
 

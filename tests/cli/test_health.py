@@ -60,7 +60,7 @@ def test_well(serd: Serd, answering: Callable[[int, bytes], int]) -> None:
 def test_deaf(serd: Serd, answering: Callable[[int, bytes], int]) -> None:
     port = answering(503, json.dumps(DEAF).encode())
     code, _, err = serd("health", "--set", f"metrics.port={port}")
-    assert (code, err) == (69, "serd: serd is not well: pipeline: no sign of life for 12 s\n")
+    assert (code, err) == (69, "serd: serd is unhealthy: pipeline: no sign of life for 12 s\n")
 
 
 def test_nobody_answers(serd: Serd) -> None:

@@ -87,7 +87,7 @@ def test_a_dead_input_is_named(serd: Serd, tmp_path: Path) -> None:
     path = tmp_path / "dead.wav"
     sf.write(path, np.zeros(48_000), 16_000)
     _, out, _ = serd("meter", "--source", path, "--set", "audio.pace=fast")
-    assert "the sound is one unchanging value" in out.splitlines()[-1]
+    assert "every sample has the same value" in out.splitlines()[-1]
 
 
 def test_no_microphone(serd: Serd) -> None:

@@ -54,8 +54,8 @@ def test_what_it_knows_of_homes(serd: Serd, home_model_path: Path) -> None:
             "high: about 120 false emotional events in an hour of ordinary speech, "  # noqa: ISC004
             "50% of emotional utterances told rightly (low: 2 and 20%; normal: 50 and 36%)",
         ),
-        ({"min_confidence": 0.7}, "model.min_confidence, 0.7, in its place"),
-        (None, "one for all: tiny does not know of homes"),
+        ({"min_confidence": 0.7}, "replaced by model.min_confidence, 0.7"),
+        (None, "not adjustable: tiny has no settings for homes"),
     ],
 )
 def test_the_doctor_shows_what_the_sensitivity_costs(

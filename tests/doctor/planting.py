@@ -192,13 +192,13 @@ def a_password_file_for_all_to_read(garden: Garden) -> None:
     garden.mqtt.update(username="serd", password_file=str(path))
 
 
-@fault("hooks", "fail", "hooks[0]: there is no program lamp", "whole path", 78)
+@fault("hooks", "fail", "hooks[0]: there is no program lamp", "full path", 78)
 def a_hook_without_a_program(garden: Garden) -> None:
     garden.broker()
     garden.settings["hooks"] = [{"command": ["lamp", "blue"]}]
 
 
-@fault("hooks", "fail", "may not be executed", "chmod +x", 78)
+@fault("hooks", "fail", "is not executable", "chmod +x", 78)
 def a_hook_that_may_not_run(garden: Garden) -> None:
     garden.broker()
     garden.settings["hooks"] = [{"command": [str(garden.file("lamp", "#!/bin/sh\n"))]}]
@@ -265,7 +265,7 @@ def _hiss(level_dbfs: float, seconds: float = 4.0) -> NDArray[np.float64]:
     return np.clip(noise * 10 ** (level_dbfs / 20), -1, 1)
 
 
-@fault("level", "fail", "one unchanging value", "unmute it with `alsamixer`", 69)
+@fault("level", "fail", "every sample has the same value", "unmute it with `alsamixer`", 69)
 def a_dead_input(garden: Garden) -> None:
     garden.broker()
     garden.sound(np.zeros(64_000))
@@ -289,19 +289,19 @@ def too_much_gain(garden: Garden) -> None:
     garden.settings["audio"]["gain_db"] = 40
 
 
-@fault("level", "warn", "the room is hardly ever quieter than -2", "away from fans", 0)
+@fault("level", "warn", "the background is at -2", "away from fans", 0)
 def a_noisy_room(garden: Garden) -> None:
     garden.broker()
     garden.sound(_hiss(-25))
 
 
-@fault("level", "warn", "shifted by +0.100", "sound card is faulty", 0)
+@fault("level", "warn", "a DC offset of +0.100", "sound card is faulty", 0)
 def a_sound_card_with_an_offset(garden: Garden) -> None:
     garden.broker()
     garden.sound(_hiss(-50) + 0.1)
 
 
-@fault("level", "ok", "an offset of +0.010 of full scale, which serd takes away", "", 0)
+@fault("level", "ok", "an offset of +0.010 of full scale, which serd removes", "", 0)
 def a_sound_card_with_a_small_offset(garden: Garden) -> None:
     garden.broker()
     garden.sound(_hiss(-50) + 0.01)
@@ -314,9 +314,7 @@ def a_channel_wired_the_wrong_way_round(garden: Garden) -> None:
     garden.sound(np.stack([hiss, -hiss], axis=1))
 
 
-@fault(
-    "channels", "warn", "channel 1 is listened to, and it is dead (1 dead, 2 -30 dBFS)", "auto", 69
-)
+@fault("channels", "warn", "channel 1 is used, but it is dead (1 dead, 2 -30 dBFS)", "auto", 69)
 def a_dead_channel(garden: Garden) -> None:
     garden.broker()
     hiss = _hiss(-30)
@@ -347,7 +345,7 @@ def a_database_of_another_program(garden: Garden) -> None:
         connection.commit()
 
 
-@fault("journal", "fail", "is no folder", "correct journal.path", 78)
+@fault("journal", "fail", "is not a folder", "correct journal.path", 78)
 def a_journal_below_a_file(garden: Garden) -> None:
     garden.broker()
     garden.settings["journal"]["path"] = str(garden.file("note", "") / "journal.db")
@@ -362,7 +360,7 @@ def a_journal_of_another_user(garden: Garden) -> None:
     (garden.home / "journal.db").chmod(0o000)
 
 
-@fault("disk", "fail", "takes no data: Permission denied", "writable for the user", 69)
+@fault("disk", "fail", "is not writable: Permission denied", "writable for the user", 69)
 def a_folder_that_is_read_only(garden: Garden) -> None:
     garden.broker()
     folder = garden.home / "locked"
@@ -372,7 +370,7 @@ def a_folder_that_is_read_only(garden: Garden) -> None:
     _obey_permissions(garden)
 
 
-@fault("disk", "fail", "takes no data: No space left on device", "make room (`df -h", 69)
+@fault("disk", "fail", "is not writable: No space left on device", "free some space (`df -h", 69)
 def a_full_disk(garden: Garden) -> None:
     garden.broker()
     disk = garden.home / "disk"

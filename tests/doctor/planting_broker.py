@@ -45,7 +45,9 @@ def an_authority_that_is_unknown(garden: Garden) -> None:
     garden.mqtt["tls"] = {"ca": str(garden.certificates.stranger_ca)}
 
 
-@fault("broker TLS", "fail", "certificate is not accepted", "made for another name than 127.1", 69)
+@fault(
+    "broker TLS", "fail", "certificate is not accepted", "issued for another name than 127.1", 69
+)
 def a_certificate_for_another_name(garden: Garden) -> None:
     garden.broker(tls=garden.certificates)
     garden.mqtt.update(host="127.1", tls={"ca": str(garden.certificates.ca)})

@@ -35,7 +35,7 @@ def bin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_clock_of_another_age() -> None:
     (finding,) = check_clock(now=3600.0)
     assert (finding.status, finding.message) == (
-        "fail", "this machine believes that it is 1970-01-01",
+        "fail", "this machine's date is 1970-01-01",
     )  # fmt: skip
     assert finding.remedy is not None
     assert "timedatectl set-ntp true" in finding.remedy
@@ -71,7 +71,7 @@ def test_a_service(state: str, status: str, remedy: str, tmp_path: Path, bin_fol
 def test_a_service_whose_program_is_gone(tmp_path: Path) -> None:
     (finding,) = check_unit([unit(tmp_path, "-/opt/gone/serd run")])
     assert finding.status == "fail"
-    assert "starts /opt/gone/serd, which is not there" in finding.message
+    assert "starts /opt/gone/serd, which is missing" in finding.message
     assert finding.remedy is not None
     assert "correct ExecStart" in finding.remedy
 

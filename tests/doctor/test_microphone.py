@@ -66,7 +66,7 @@ def examine(
 
 def test_silence(garden: Garden, microphone: VirtualMicrophone) -> None:
     found = examine(garden, microphone, None)
-    assert "one unchanging value" in found["level", "fail"]["message"]
+    assert "every sample has the same value" in found["level", "fail"]["message"]
     assert "unmute it with `alsamixer`" in found["level", "fail"]["remedy"]
 
 
@@ -102,7 +102,7 @@ def test_a_device_by_its_number(garden: Garden, microphone: VirtualMicrophone) -
     found = examine(garden, microphone, None)
     assert "changes when devices are plugged" in found["device", "warn"]["message"]
     assert found["device", "warn"]["remedy"].startswith("set audio.device to ")
-    assert found["level", "skip"]["message"] == "not looked at: --listen 0"
+    assert found["level", "skip"]["message"] == "not checked: --listen 0"
 
 
 def test_a_device_that_is_not_there(garden: Garden, microphone: VirtualMicrophone) -> None:

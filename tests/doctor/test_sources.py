@@ -36,7 +36,7 @@ def test_two_names_of_one_microphone_are_found(monkeypatch: pytest.MonkeyPatch) 
     assert found("{node: b, audio: {device: microphone 2}}") == []
     assert found("{node: b, audio: {device: not there}}") == []
     (message,) = found("{node: b, audio: {device: microphone 1}}")
-    assert message == "a and b both mean usb:0d8c:0001 (USB microphone 1)"
+    assert message == "a and b both use usb:0d8c:0001 (USB microphone 1)"
 
 
 def test_each_source_is_looked_at(tmp_path: Path) -> None:

@@ -208,7 +208,7 @@ def test_the_command_asks_the_node(tmp_path: Path, broker: Mosquitto, recorder: 
         assert "knows no utterance with the id" in err
         code, _, err = correct("hungry")
         assert code == 2
-        assert "'hungry' is no emotion" in err
+        assert "'hungry' is not an emotion" in err
         assert "Traceback" not in err
         shown = run_serd(*there, "personal", "show", "--json", home=tmp_path)
         summary = json.loads(shown.stdout)
@@ -310,7 +310,7 @@ def test_corrections_are_taken_to_another_machine(
                                         '"corrections": [{"id": "x"}]}')  # fmt: skip
     done = run_serd(*here(tmp_path), "personal", "import", "mine.json", home=tmp_path)
     assert done.returncode == 66
-    assert "mine.json holds no corrections" in done.stderr
+    assert "mine.json is not an export of" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -8,12 +8,12 @@ import threading
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from serd.benchmark.daemon import Sink
+from serd.benchmark.daemon import StubBroker
 
 WAIT_S = 20.0
 
 
-def client(sink: Sink) -> paho.Client:
+def client(sink: StubBroker) -> paho.Client:
     made = paho.Client(CallbackAPIVersion.VERSION2)
     made.connect("127.0.0.1", sink.port)
     made.loop_start()
@@ -21,7 +21,7 @@ def client(sink: Sink) -> paho.Client:
 
 
 def test_it_acknowledges_and_keeps_events() -> None:
-    with Sink() as sink:
+    with StubBroker() as sink:
         sender = client(sink)
         subscribed = threading.Event()
         sender.on_subscribe = lambda *_: subscribed.set()
@@ -38,7 +38,7 @@ def test_it_acknowledges_and_keeps_events() -> None:
 
 
 def test_one_client_after_the_other() -> None:
-    with Sink() as sink:
+    with StubBroker() as sink:
         for number in range(3):
             sender = client(sink)
             sender.publish("n/emotion", f'{{"seq": {number}}}', qos=1).wait_for_publish(WAIT_S)
@@ -48,7 +48,7 @@ def test_one_client_after_the_other() -> None:
 
 
 def test_a_client_that_breaks_off_hurts_nobody() -> None:
-    with Sink() as sink:
+    with StubBroker() as sink:
         with socket.create_connection(("127.0.0.1", sink.port)) as broken:
             broken.sendall(b"\x10\x7f\x00")
         sender = client(sink)
