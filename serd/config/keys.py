@@ -31,27 +31,9 @@ class Key(Struct, frozen=True, kw_only=True):
     secret: bool
     """Masked wherever it would be shown."""
 
-    @property
-    def is_list(self) -> bool:
-        """Whether it holds several values."""
-        return get_origin(bare(self.type)) is tuple
-
-    @property
-    def variable(self) -> str:
-        """The environment variable that sets it, such as ``SERD_MQTT__TLS__CA``."""
-        return variable(self.name)
-
-
-class Section(Struct, frozen=True, kw_only=True):
-    """A group of keys, such as ``mqtt.tls``; the whole file has the empty name."""
-
-    name: str
-    description: str
-    type: type[Struct]
-
 
 def variable(name: str) -> str:
-    """The environment variable for a key or section."""
+    """The environment variable that sets a key or section, such as ``SERD_MQTT__TLS__CA``."""
     return "SERD_" + name.upper().replace(".", "__")
 
 
@@ -101,6 +83,11 @@ def inspected(annotation: Any) -> mi.Type:
 
     kind = mi.type_info(annotation)
     return kind.type if isinstance(kind, mi.Metadata) else kind
+
+
+def is_list(annotation: Any) -> bool:
+    """Whether a key holds several values."""
+    return get_origin(bare(annotation)) is tuple
 
 
 def is_section(annotation: Any) -> bool:
@@ -162,8 +149,7 @@ def alternatives(words: Sequence[str]) -> str:
 
 
 def _collect(name: str, section: type[Struct]) -> None:
-    description = (section.__doc__ or "").strip().partition("\n")[0]
-    SECTIONS[name] = Section(name=name, description=description, type=section)
+    SECTIONS[name] = section
     for field in fields(section):
         dotted = join(name, field.encode_name)
         if is_section(field.type):
@@ -183,7 +169,7 @@ def _collect(name: str, section: type[Struct]) -> None:
 KEYS: Final[dict[str, Key]] = {}
 """Every key by dotted name, in the order of the schema. Lists are one key each."""
 
-SECTIONS: Final[dict[str, Section]] = {}
-"""Every section by dotted name."""
+SECTIONS: Final[dict[str, type[Struct]]] = {}
+"""Every section by dotted name; that of the whole file is empty."""
 
 _collect("", Config)

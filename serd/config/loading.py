@@ -7,25 +7,25 @@ consistent: whatever is built from a configuration need not check it again.
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-import yaml
 from msgspec import Struct
+from msgspec.structs import fields
 
 from serd.config.checks import contradictions, inherit, warnings
-from serd.config.document import DocumentError, is_null, line_of, parse, read, scalar
+from serd.config.document import DocumentError, parse, read, scalar
 from serd.config.fields import default_journal_path
-from serd.config.keys import KEYS, SECTIONS, join, put, variable
+from serd.config.keys import KEYS, SECTIONS, is_list, put, variable
 from serd.config.schema import Config
-from serd.config.secrets import MASK
-from serd.config.validation import INVALID, convert, nearest, not_allowed, unknown_key
+from serd.config.validation import Layer, nearest, unknown_key
 from serd.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import yaml
 
 SYSTEM_FILE: Final = Path("/etc/serd/config.yaml")
 LOCAL_FILE: Final = Path("config.yaml")
@@ -34,11 +34,6 @@ NOT_SETTINGS: Final = frozenset({"SERD_CONFIG", "SERD_CORPORA", "SERD_DASHBOARD_
 
 DEFAULT: Final = "default"
 """The origin of a value that nobody has set."""
-
-_RUN_ON: Final = re.compile(r"(?i)(passw\w*['\"]?:)\S.*")
-"""``password:secret``, which YAML takes for one word."""
-
-_MASKED: Final = rf"\1{MASK}"
 
 
 class Override(Struct, frozen=True):
@@ -63,117 +58,6 @@ class Loaded(Struct, frozen=True, kw_only=True):
     """For every dotted key: ``default``, ``FILE, line N``, a variable's name, or an option."""
     warnings: tuple[str, ...] = ()
     """What is valid but unwise."""
-
-
-class _Origin(Struct, frozen=True):
-    """A file, a variable or an option."""
-
-    name: str
-    has_lines: bool = False
-
-    def at(self, line: int) -> str:
-        """A place in it, such as ``config.yaml, line 12``."""
-        return f"{self.name}, line {line}" if self.has_lines and line else self.name
-
-
-class _Layers:
-    """Takes values in rising precedence, and collects problems.
-
-    Wrong values are reported even where a later layer overrides them.
-    """
-
-    def __init__(self) -> None:
-        self.tree: dict[str, Any] = {}
-        self.origins: dict[str, str] = dict.fromkeys(KEYS, DEFAULT)
-        self.problems: list[str] = []
-
-    def add_file(self, path: Path, *, env: Mapping[str, str], named: bool) -> None:
-        origin = _Origin(str(path), has_lines=True)
-        try:
-            document = parse(read(path, env=env, named=named))
-        except DocumentError as error:
-            self._report(origin, error.line, error.reason)
-        else:
-            self._add_section("", document, origin)
-
-    def add_environment(self, env: Mapping[str, str]) -> None:
-        names = {variable(name): name for name in (*KEYS, *SECTIONS) if name}
-        for name, text in env.items():
-            if name in names:
-                self._add_text(names[name], text, _Origin(name))
-            elif _looks_like_setting(name, names):
-                meant = nearest(name, names)
-                hint = f"; did you mean {meant}?" if meant else ""
-                self._report(_Origin("environment"), 0, f"no setting is called {name}{hint}")
-
-    def add_override(self, override: Override) -> None:
-        key, origin = override.key.strip(), _Origin(override.origin)
-        if key not in KEYS and key not in SECTIONS:
-            section, _, name = key.rpartition(".")
-            if section not in SECTIONS:
-                section, name = "", key
-            self._report(origin, 0, unknown_key(section, name))
-        elif override.verbatim:
-            # Quoted: a file called "null" is a file called "null".
-            self._add(key, scalar(override.value, quoted=True), origin)
-        else:
-            self._add_text(key, override.value, origin)
-
-    def _add_text(self, name: str, text: str, origin: _Origin) -> None:
-        """Add a value from an option or a variable: YAML, but single words need no quotes.
-
-        Passwords and file names may contain what YAML would read as a comment or an anchor.
-        """
-        text = text.strip()
-        is_word = name in KEYS and not KEYS[name].is_list
-        node: yaml.Node = scalar(text)
-        if not is_word or text[:1] in {'"', "'"}:
-            try:
-                node = parse(text)
-            except DocumentError as error:
-                if not is_word:
-                    self._report(origin, 0, f"{name}: {error.reason}")
-                    return
-        if name in KEYS:
-            self._add(name, node, origin)
-        else:
-            self._add_section(name, node, origin)
-
-    def _add_section(self, section: str, node: yaml.Node, origin: _Origin) -> None:
-        """Add the keys of a section, and of the sections within it."""
-        if is_null(node):
-            return  # every line of the section is commented out
-        if not isinstance(node, yaml.MappingNode):
-            sentence = not_allowed(section, node, SECTIONS[section].type)
-            self._report(origin, line_of(node), sentence.removeprefix(" = "))
-            return
-        first_lines: dict[str, int] = {}
-        for key, value in node.value:
-            name, line = key.value, line_of(key)
-            dotted = join(section, name)
-            if name in first_lines:
-                first = f" (first in line {first_lines[name]})" if origin.has_lines else ""
-                self._report(origin, line, f"{dotted} is given twice{first}")
-                continue
-            first_lines[name] = line
-            if "." not in name and dotted in SECTIONS:
-                self._add_section(dotted, value, origin)
-            elif "." not in name and dotted in KEYS:
-                self._add(dotted, value, origin)
-            else:
-                self._report(origin, line, unknown_key(section, name))
-
-    def _add(self, key: str, node: yaml.Node, origin: _Origin) -> None:
-        def report(wrong: yaml.Node, sentence: str) -> None:
-            self._report(origin, line_of(wrong), sentence)
-
-        value = convert(key, node, KEYS[key].type, report)
-        if value is not INVALID:
-            put(self.tree, key, value)
-            self.origins[key] = origin.at(line_of(node))
-
-    def _report(self, origin: _Origin, line: int, sentence: str) -> None:
-        self.problems.append(f"{origin.at(line)}: {_RUN_ON.sub(_MASKED, sentence)}")
 
 
 def find(env: Mapping[str, str]) -> Path | None:
@@ -238,20 +122,24 @@ def load(
     """
     named = path is not None or bool(env.get("SERD_CONFIG"))
     path = path or find(env)
-    layers = _Layers()
-    put(layers.tree, "journal.path", default_journal_path(env))
-    if path is not None:
-        layers.add_file(path, env=env, named=named or path != LOCAL_FILE)
-    layers.add_environment(env)
-    for override in overrides:
-        layers.add_override(_override(override) if isinstance(override, str) else override)
-    _refuse(layers.problems)
-    inherit(layers.tree)
+    layers = [] if path is None else [_file(path, env=env, named=named or path != LOCAL_FILE)]
+    layers += _environment(env)
+    layers += [_option(_override(one) if isinstance(one, str) else one) for one in overrides]
+
+    tree: dict[str, Any] = {}
+    origins = dict.fromkeys(KEYS, DEFAULT)
+    put(tree, "journal.path", default_journal_path(env))
+    for layer in layers:
+        origins |= layer.origins
+        for key, value in layer.values.items():
+            put(tree, key, value)
+    # Wrong values are reported even where a later layer overrides them.
+    _refuse([problem for layer in layers for problem in layer.problems])
+    inherit(tree)
     try:
-        config = msgspec.convert(layers.tree, Config)
+        config = msgspec.convert(tree, Config)
     except msgspec.ValidationError as error:  # the schema has the last word
         raise ConfigError(f"{path or 'configuration'}: {error}") from None
-    origins = layers.origins
     _refuse(list(contradictions(config, origins)))
     return Loaded(
         config=config, path=path, origins=origins, warnings=tuple(warnings(config, path, origins))
@@ -261,6 +149,64 @@ def load(
 def _refuse(problems: Sequence[str]) -> None:
     if problems:
         raise ConfigError("\n".join(problems))
+
+
+def _file(path: Path, *, env: Mapping[str, str], named: bool) -> Layer:
+    layer = Layer(str(path), has_lines=True)
+    try:
+        layer.read("", parse(read(path, env=env, named=named)), Config)
+    except DocumentError as error:
+        layer.report(error.reason, error.line)
+    return layer
+
+
+def _environment(env: Mapping[str, str]) -> Iterator[Layer]:
+    names = {variable(name): name for name in (*KEYS, *SECTIONS) if name}
+    for name, text in env.items():
+        if name in names:
+            yield _words(Layer(name), names[name], text)
+        elif _looks_like_setting(name, names):
+            layer = Layer("environment")
+            meant = nearest(name, names)
+            hint = f"; did you mean {meant}?" if meant else ""
+            layer.report(f"no setting is called {name}{hint}")
+            yield layer
+
+
+def _option(override: Override) -> Layer:
+    layer, key = Layer(override.origin), override.key.strip()
+    if key not in KEYS and key not in SECTIONS:
+        section, _, name = key.rpartition(".")
+        if section not in SECTIONS:
+            section, name = "", key
+        siblings = [field.encode_name for field in fields(SECTIONS[section])]
+        layer.report(unknown_key(section, name, siblings))
+    elif override.verbatim:
+        # Quoted: a file called "null" is a file called "null".
+        layer.read(key, scalar(override.value, quoted=True), KEYS[key].type)
+    else:
+        _words(layer, key, override.value)
+    return layer
+
+
+def _words(layer: Layer, name: str, text: str) -> Layer:
+    """Read a value from an option or a variable: YAML, but single words need no quotes.
+
+    Passwords and file names may contain what YAML would read as a comment or an anchor.
+    """
+    annotation = KEYS[name].type if name in KEYS else SECTIONS[name]
+    text = text.strip()
+    is_word = name in KEYS and not is_list(annotation)
+    node: yaml.Node = scalar(text)
+    if not is_word or text[:1] in {'"', "'"}:
+        try:
+            node = parse(text)
+        except DocumentError as error:
+            if not is_word:
+                layer.report(f"{name}: {error.reason}")
+                return layer
+    layer.read(name, node, annotation)
+    return layer
 
 
 def _override(text: str) -> Override:

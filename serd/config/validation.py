@@ -1,7 +1,7 @@
-"""Judges what was written for a key: msgspec decides; this says what is wrong with it.
+"""Reads values by the schema: msgspec decides what is valid; this says what is wrong with the rest.
 
-A problem is a sentence such as ``mqtt.port = 0 is not allowed; allowed: a whole number from 1 to
-65535``. Secrets are never repeated in it.
+A problem is a sentence such as ``config.yaml, line 12: mqtt.port = 0 is not allowed; allowed: a
+whole number from 1 to 65535``. Secrets are never repeated in it.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, get_args
 
+import msgspec
 import yaml
-from msgspec import Struct, ValidationError
-from msgspec import convert as msgspec_convert
 from msgspec.structs import fields
 
-from serd.config.document import is_null
+from serd.config.document import is_null, line_of
 from serd.config.fields import node_name_from
 from serd.config.keys import (
     KEYS,
@@ -26,6 +25,7 @@ from serd.config.keys import (
     bare,
     choices,
     extra,
+    is_list,
     is_section,
     join,
     notes,
@@ -33,52 +33,119 @@ from serd.config.keys import (
 from serd.config.secrets import MASK, scrubbed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-INVALID: Final = object()
-"""The result of a conversion that was reported as a problem."""
-
-_INTEGER: Final = re.compile(r"[-+]?[0-9]{1,18}")
-_NUMBER: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,4})?")
-_TRUTH: Final = dict.fromkeys(("true", "yes", "on"), True) | dict.fromkeys(
-    ("false", "no", "off"), False
-)
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-"""Has no place in names, topics or paths: control characters, and halves of surrogate pairs."""
+    from collections.abc import Iterable, Iterator, Sequence
 
 CREDENTIAL_STORE: Final = Path("/etc/credstore")
 """Where systemd keeps the secrets of its services."""
 
+_INVALID: Final = object()
+"""Stands for a value that was reported as a problem."""
+
+_INTEGER: Final = re.compile(r"[-+]?[0-9]{1,18}")
+_NUMBER: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,4})?")
+_TRUTH: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Not allowed in any text: control characters, and halves of surrogate pairs."""
+
+_RUN_ON: Final = re.compile(r"(?i)(passw\w*['\"]?:)\S.*")
+"""``password:secret``, which YAML takes for one word."""
+
+_MASKED: Final = rf"\1{MASK}"
 _MAX_SHOWN: Final = 60
 
 
-def convert(
-    name: str, node: yaml.Node, annotation: Any, report: Callable[[yaml.Node, str], None]
-) -> Any:
-    """Convert one value.
+class Layer:
+    """The values from one origin: a file, a variable or an option.
 
     Args:
-        name: The dotted key.
-        node: What was written.
-        annotation: Its type in the schema.
-        report: Called with the node and a sentence for each problem.
-
-    Returns:
-        The value in plain Python types, or ``INVALID`` after a report.
+        origin: Its name, for messages.
+        has_lines: Whether messages name lines.
     """
-    inner = bare(annotation)
-    if is_section(inner):
-        return _entry(name, node, inner, report)
-    if get_origin(inner) is tuple:
-        return _list(name, node, annotation, report)
-    for reading in _readings(node):
-        try:
-            value = msgspec_convert(reading, annotation)
-        except ValidationError:
-            continue
-        return _resolved(value) if isinstance(value, str) and extra(annotation, "path") else value
-    report(node, not_allowed(name, node, annotation))
-    return INVALID
+
+    def __init__(self, origin: str, *, has_lines: bool = False) -> None:
+        self._origin = origin
+        self._has_lines = has_lines
+        self.values: dict[str, Any] = {}
+        """Valid values in plain Python types, by dotted key."""
+        self.origins: dict[str, str] = {}
+        """Where each of them comes from, such as ``config.yaml, line 12``."""
+        self.problems: list[str] = []
+
+    def report(self, sentence: str, line: int = 0) -> None:
+        """Record a problem."""
+        self.problems.append(f"{self._place(line)}: {_RUN_ON.sub(_MASKED, sentence)}")
+
+    def read(self, name: str, node: yaml.Node, annotation: Any) -> Any:
+        """Read a key, a section, or a value within a list.
+
+        Args:
+            name: Its dotted name; that of the whole file is empty.
+            node: What was written.
+            annotation: Its type in the schema.
+        """
+        inner = bare(annotation)
+        if is_section(inner):
+            value = self._read_section(name, node, inner)
+        elif is_list(annotation):
+            value = self._read_list(name, node, annotation)
+        else:
+            value = self._read_scalar(name, node, annotation)
+        if name in KEYS and value is not _INVALID:
+            self.values[name] = value
+            self.origins[name] = self._place(line_of(node))
+        return value
+
+    def _read_section(self, name: str, node: yaml.Node, kind: type[msgspec.Struct]) -> Any:
+        if is_null(node) and name in SECTIONS:
+            return {}  # all of its lines are commented out
+        if not isinstance(node, yaml.MappingNode):
+            return self._refuse(name, node, kind)
+        known = {field.encode_name: field for field in fields(kind)}
+        values: dict[str, Any] = {}
+        lines: dict[str, int] = {}
+        for key_node, item in node.value:
+            key, line = key_node.value, line_of(key_node)
+            if key not in known:
+                self.report(unknown_key(name, key, list(known)), line)
+            elif key in lines:
+                first = f" (first in line {lines[key]})" if self._has_lines else ""
+                self.report(f"{join(name, key)} is given twice{first}", line)
+            else:
+                lines[key] = line
+                values[key] = self.read(join(name, key), item, known[key].type)
+        for key, field in known.items():
+            if field.required and key not in values:
+                values[key] = _INVALID
+                self.report(f"{name} lacks {key} ({allowed(field.type)})", line_of(node))
+        return _INVALID if _INVALID in values.values() else values
+
+    def _read_list(self, name: str, node: yaml.Node, annotation: Any) -> Any:
+        if not (is_null(node) or isinstance(node, yaml.SequenceNode)):
+            return self._refuse(name, node, annotation)
+        items = [] if is_null(node) else node.value
+        if len(items) < (notes(annotation).min_length or 0):
+            self.report(f"{name} is empty; allowed: {allowed(annotation)}", line_of(node))
+            return _INVALID
+        kind = get_args(bare(annotation))[0]
+        values = [self.read(f"{name}[{place}]", item, kind) for place, item in enumerate(items)]
+        return _INVALID if _INVALID in values else values
+
+    def _read_scalar(self, name: str, node: yaml.Node, annotation: Any) -> Any:
+        for reading in _readings(node):
+            try:
+                value = msgspec.convert(reading, annotation)
+            except msgspec.ValidationError:
+                continue
+            is_path = isinstance(value, str) and extra(annotation, "path")
+            return _resolved(value) if is_path else value
+        return self._refuse(name, node, annotation)
+
+    def _refuse(self, name: str, node: yaml.Node, annotation: Any) -> object:
+        self.report(_not_allowed(name, node, annotation), line_of(node))
+        return _INVALID
+
+    def _place(self, line: int) -> str:
+        return f"{self._origin}, line {line}" if self._has_lines and line else self._origin
 
 
 def _readings(node: yaml.Node) -> Iterator[object]:
@@ -86,7 +153,7 @@ def _readings(node: yaml.Node) -> Iterator[object]:
     if is_null(node):
         yield None
     elif isinstance(node, yaml.ScalarNode) and not _CONTROL.search(node.value):
-        if node.style is None:
+        if node.style is None:  # without quotes
             if (truth := _TRUTH.get(node.value.casefold())) is not None:
                 yield truth
             if _INTEGER.fullmatch(node.value):
@@ -94,45 +161,6 @@ def _readings(node: yaml.Node) -> Iterator[object]:
             elif _NUMBER.fullmatch(node.value):
                 yield float(node.value)
         yield node.value
-
-
-def _list(
-    name: str, node: yaml.Node, annotation: Any, report: Callable[[yaml.Node, str], None]
-) -> Any:
-    items = [] if is_null(node) else node.value
-    if not (is_null(node) or isinstance(node, yaml.SequenceNode)):
-        report(node, not_allowed(name, node, annotation))
-        return INVALID
-    if len(items) < (notes(annotation).min_length or 0):
-        report(node, f"{name} is empty; allowed: {allowed(annotation)}")
-        return INVALID
-    kind = get_args(bare(annotation))[0]
-    values = [convert(f"{name}[{place}]", item, kind, report) for place, item in enumerate(items)]
-    return INVALID if INVALID in values else values
-
-
-def _entry(
-    name: str, node: yaml.Node, kind: type[Struct], report: Callable[[yaml.Node, str], None]
-) -> Any:
-    """Convert a section within a list."""
-    if not isinstance(node, yaml.MappingNode):
-        report(node, not_allowed(name, node, kind))
-        return INVALID
-    known = {field.encode_name: field for field in fields(kind)}
-    values: dict[str, Any] = {}
-    for key, item in node.value:
-        if key.value not in known:
-            report(key, unknown_key(name, key.value, list(known)))
-        elif key.value in values:
-            report(key, f"{name}.{key.value} is given twice")
-        else:
-            annotation = known[key.value].type
-            values[key.value] = convert(f"{name}.{key.value}", item, annotation, report)
-    for key, field in known.items():
-        if field.required and key not in values:
-            report(node, f"{name} lacks {key} ({allowed(field.type)})")
-            return INVALID
-    return INVALID if INVALID in values.values() else values
 
 
 def _resolved(path: str) -> str:
@@ -153,13 +181,11 @@ def _resolved(path: str) -> str:
         return path
 
 
-# ---------------------------------------------------------------------- sentences
-
-
-def not_allowed(name: str, node: yaml.Node, annotation: Any) -> str:
+def _not_allowed(name: str, node: yaml.Node, annotation: Any) -> str:
     """Sentence about a value that its key does not accept."""
-    shown = MASK if extra(annotation, "secret") else shown_value(node)
-    sentence = f"{name} = {shown} is not allowed; allowed: {allowed(annotation)}"
+    shown = MASK if extra(annotation, "secret") else _shown(node)
+    value = f"{name} = {shown}" if name else shown
+    sentence = f"{value} is not allowed; allowed: {allowed(annotation)}"
     if not isinstance(node, yaml.ScalarNode) or is_null(node):
         return sentence
     if name.rpartition(".")[2] == "node":
@@ -171,28 +197,41 @@ def not_allowed(name: str, node: yaml.Node, annotation: Any) -> str:
     return sentence
 
 
-def unknown_key(section: str, name: str, siblings: Sequence[str] | None = None) -> str:
+def _shown(node: yaml.Node) -> str:
+    """A value as it was written, shortened, without logins."""
+    if not isinstance(node, yaml.ScalarNode):
+        return "a section" if isinstance(node, yaml.MappingNode) else "a list"
+    if is_null(node):
+        return node.value or "(nothing)"
+    text = scrubbed(node.value)
+    if not text.isprintable():
+        text = text.encode("unicode_escape", "replace").decode("ascii")
+    text = text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 3] + "..."
+    return text if node.style is None else f'"{text}"'
+
+
+def unknown_key(section: str, name: str, siblings: Sequence[str]) -> str:
     """Sentence about a key that does not exist, with the nearest one or all that do.
 
     Args:
         section: Dotted name of the section in which it was found, empty for the top.
         name: The key, possibly dotted.
-        siblings: The keys that exist there; from the schema if None.
+        siblings: The keys that exist there.
     """
     dotted = join(section, name)
-    if siblings is None:
-        siblings = [field.encode_name for field in fields(SECTIONS[section].type)]
     if dotted in KEYS:
         outer, _, leaf = dotted.rpartition(".")
         return f"unknown key {name}; write {leaf} in a section {outer}, without the dot"
-    # Besides misspellings, "host" at the top and "mqtt_host" are the usual mistakes.
+    # Besides misspellings, "mqtt_host" and "host" at the top are the usual mistakes.
     by_shape = {key.replace(".", "_"): key for key in KEYS}
-    flat = dotted.replace(".", "_").casefold()
-    if flat in by_shape:
-        meant = [by_shape[flat]]
-    elif not (meant := [key for key in KEYS if key.rpartition(".")[2] == name.casefold()]):
-        sibling, close = nearest(name, siblings), nearest(flat, by_shape)
-        meant = [join(section, sibling)] if sibling else [by_shape[close]] if close else []
+    shape = dotted.replace(".", "_").casefold()
+    meant = [key for key in KEYS if key.rpartition(".")[2] == name.casefold()]
+    if shape in by_shape:
+        meant = [by_shape[shape]]
+    elif not meant and (sibling := nearest(name, siblings)):
+        meant = [join(section, sibling)]
+    elif not meant and (close := nearest(shape, by_shape)):
+        meant = [by_shape[close]]
     if meant:
         return f"unknown key {dotted}; did you mean {alternatives(meant)}?"
     within = f"in {section}" if section else "at the top"
@@ -206,16 +245,3 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
     by_folded = {candidate.casefold(): candidate for candidate in candidates}
     close = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
     return by_folded[close[0]] if close else None
-
-
-def shown_value(node: yaml.Node) -> str:
-    """A value as it was written, shortened, without secrets."""
-    if not isinstance(node, yaml.ScalarNode):
-        return "a section" if isinstance(node, yaml.MappingNode) else "a list"
-    if is_null(node):
-        return node.value or "(nothing)"
-    text = scrubbed(node.value)
-    if not text.isprintable():
-        text = text.encode("unicode_escape", "replace").decode("ascii")
-    text = text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 3] + "..."
-    return text if node.style is None else f'"{text}"'

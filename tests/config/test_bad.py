@@ -165,7 +165,10 @@ FILES = [
         "hooks:\n  - comand: [x]\n    command: [x]",
         "line 2: unknown key hooks[0].comand; did you mean hooks[0].command?",
     ),
-    ("hooks:\n  - command: [x]\n    command: [x]", "line 3: hooks[0].command is given twice"),
+    (
+        "hooks:\n  - command: [x]\n    command: [x]",
+        "line 3: hooks[0].command is given twice (first in line 2)",
+    ),
     (
         "hooks:\n  - command: [x]\n    emotion: [hapy]",
         refused(3, "hooks[0].emotion[0] = hapy", EMOTIONS, meant="happy"),

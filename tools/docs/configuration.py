@@ -64,7 +64,7 @@ def markdown() -> str:
 
 def _sections() -> Iterator[str]:
     for name, section in SECTIONS.items():
-        yield f"## `{name}`\n\n{section.description}\n" if name else "## At the top\n"
+        yield f"## `{name}`\n\n{section.__doc__}\n" if name else "## At the top\n"
         keys = [key for key in KEYS.values() if key.name.rpartition(".")[0] == name]
         yield from _table(map(_row, keys))
         for key in keys:
