@@ -1,28 +1,28 @@
 #!/bin/bash
 # Installs serd as a service on Debian or Raspberry Pi OS: sudo ./install.sh
 #
-# Runs from a clone or an unpacked release, as often as you like. Try ./install.sh --help.
+# Run it from a clone or an unpacked release; it may be run again. See ./install.sh --help.
 set -euo pipefail
 
 usage() {
     cat <<'TEXT'
 usage: sudo ./install.sh [OPTION]...
 
-Installs serd to /opt/serd and starts it as the service "serd". If it is there already, its program
-is replaced; configuration and journal stay.
+Installs serd to /opt/serd and starts it as the service "serd". An existing installation is replaced;
+configuration and journal are kept.
 
   --node NAME            name of this place in topics and events (default: the host name)
   --microphone ID        an ID or a part of a name from "serd devices" (default: the system's)
-  --source FILE          instead of a microphone: an audio file (for trying things out)
+  --source FILE          an audio file instead of a microphone (for testing)
   --broker HOST[:PORT]   the MQTT broker (default: localhost:1883)
-  --username NAME        its login, if it wants one
+  --username NAME        user name at the broker, if it requires a login
   --password-file FILE   file with the password
-  --yes                  ask nothing, even on a terminal
+  --yes                  do not ask questions, even on a terminal
   --no-start             install only; do not start the service
   --wheels FOLDER        take Python packages from this folder instead of the network
 
-  --upgrade              replace the program of an installation; ask and change nothing else
-  --uninstall            remove serd; configuration and journal stay
+  --upgrade              upgrade an installation without questions or other changes
+  --uninstall            remove serd; configuration and journal are kept
   --uninstall --purge    remove those as well
 TEXT
 }
@@ -30,14 +30,13 @@ step() { echo "==> $1"; }
 note() { echo "    $1"; }
 fail() { echo "install.sh: $1" >&2; exit "${2:-69}"; }
 
-# Before anything else: a 32-bit system cannot run it, even where the kernel has 64 bits.
+# Check this first: a 32-bit system cannot run serd, even with a 64-bit kernel.
 architecture=$(dpkg --print-architecture 2>/dev/null || uname -m)
 case $architecture in
 amd64 | arm64) ;;
 *)
-    fail "this is a system for $architecture, and serd needs a 64-bit one (arm64 or amd64), because \
-its neural network library exists for nothing else; on a Raspberry Pi, write \"Raspberry Pi OS \
-(64-bit)\" to the card"
+    fail "this system is $architecture, but serd needs a 64-bit system (arm64 or amd64), because its \
+neural network library exists for no other; on a Raspberry Pi, install \"Raspberry Pi OS (64-bit)\""
     ;;
 esac
 
@@ -111,7 +110,7 @@ if ! [ -f pyproject.toml ] || ! [ -d serd ]; then
 fi
 [ $task = install ] || [ -d $venv ] || fail "nothing to upgrade: serd is not in $prefix"
 
-step "Looking for what serd needs from the system"
+step "Checking the system packages that serd needs"
 missing=()
 for package in python3 python3-venv libportaudio2 ca-certificates; do
     dpkg -s $package >/dev/null 2>&1 || missing+=("$package")
@@ -121,13 +120,13 @@ if [ ${#missing[@]} -gt 0 ]; then
     apt-get -qq update
     DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends "${missing[@]}" >/dev/null
 else
-    note "all there"
+    note "all installed"
 fi
 python3 -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' ||
     fail "serd runs on Python 3.11 to 3.13; this is $(python3 --version). Debian 12 and 13 have them"
 
-step "Making serd's own Python environment in $venv"
-note "packages as pinned in packaging/requirements.lock, checked by their hashes; a few minutes on a Pi"
+step "Creating the Python environment in $venv"
+note "with the packages pinned in packaging/requirements.lock, verified by their hashes; takes a few minutes on a Pi"
 rm -rf $venv.new
 mkdir -p $prefix
 packaging/venv.sh $venv.new "$wheels"
@@ -138,7 +137,7 @@ if [ -e $config ]; then
     if ! said=$($venv.new/bin/python -m serd --config $config config validate 2>&1); then
         rm -rf $venv.new
         echo "$said" >&2
-        fail "this version does not take $config; correct it, then try again. Nothing was changed" 78
+        fail "this version rejects $config; correct it and try again. Nothing was changed" 78
     fi
 fi
 was_running=no
@@ -181,7 +180,7 @@ if [ ${#settings[@]} -gt 0 ] || [ $fresh = yes ]; then
 fi
 
 if ! booted; then
-    note "systemd does not run here, so nothing was started"
+    note "systemd is not running here, so the service was not started"
     exit 0
 fi
 systemctl daemon-reload
@@ -194,7 +193,7 @@ step "Starting serd"
 systemctl enable --quiet serd
 systemctl restart serd || {
     journalctl --no-pager -u serd -n 15 >&2
-    fail "serd does not start; above is what it said"
+    fail "serd does not start; its output is above"
 }
 note "$(systemctl show -P StatusText serd)"
 cat <<'TEXT'
