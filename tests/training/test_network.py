@@ -121,7 +121,7 @@ def test_a_run_that_was_broken_off_ends_as_if_it_had_not_been(
     clips: list[Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, with_hints: bool
 ) -> None:
     monkeypatch.setattr(train, "CHECKPOINT_EVERY", 4)
-    monkeypatch.setattr(train, "WATCH_EVERY", 4)
+    monkeypatch.setattr(train, "VALIDATE_EVERY", 4)
     recipe = tiny_recipe(steps=10)
     hints: dict[str, Any] = {}
     if with_hints:
