@@ -39,7 +39,7 @@ def correct(invocation: Invocation, words: tuple[str, ...], node: str | None) ->
     which, word = _words(words)
     config = invocation.load().config
     from serd.mqtt.access import Access
-    from serd.mqtt.commands import CorrectRequest, send
+    from serd.mqtt.commands import CorrectRequest, send_correction
     from serd.mqtt.topics import Topics
 
     try:
@@ -51,7 +51,7 @@ def correct(invocation: Invocation, words: tuple[str, ...], node: str | None) ->
         emotion=None if word in {_NOT, _FORGET} else word,
         forget=word == _FORGET,
     )
-    answer = send(Access(config.mqtt), topics, request)
+    answer = send_correction(Access(config.mqtt), topics, request)
     if not answer.ok:
         raise UsageError(f"{topics.node} refuses: {answer.message}")
     many = "1 correction" if answer.corrections == 1 else f"{answer.corrections} corrections"

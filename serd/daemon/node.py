@@ -29,7 +29,7 @@ from serd.events.telemetry import Telemetry
 from serd.model.classifier import Recogniser
 from serd.model.gathering import Gatherer
 from serd.model.metadata import SENSITIVITIES
-from serd.mqtt.commands import WAITING, Command, encode_result, read_request
+from serd.mqtt.commands import CORRECTIONS_QUEUED, Command, encode_result, parse_correction
 from serd.mqtt.publisher import MqttPublisher
 from serd.mqtt.topics import Topics
 from serd.speech import Segmenter
@@ -170,10 +170,10 @@ class Node:
         return [
             Command(
                 topic=topics.correct,
-                read=read_request,
+                read=parse_correction,
                 obey=self._correct,
                 title="take a correction",
-                waiting=WAITING,
+                waiting=CORRECTIONS_QUEUED,
             )
         ]
 

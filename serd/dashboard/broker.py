@@ -13,7 +13,7 @@ from serd.dashboard.history import RecentEvents
 from serd.dashboard.nodes import KnownNodes
 from serd.dashboard.stream import Hub
 from serd.mqtt.access import Access
-from serd.mqtt.commands import encode_switch, send
+from serd.mqtt.commands import encode_switch, send_correction
 from serd.mqtt.link import Link
 from serd.mqtt.messages import ClearedMessage
 from serd.mqtt.retained import forget
@@ -258,7 +258,7 @@ class MqttNodeCommands:
     def correct(self, node: str, request: CorrectRequest) -> CorrectResult:
         """See :meth:`NodeCommands.correct`."""
         with self._slots:
-            return send(self._access, Topics(self._base, node), request)
+            return send_correction(self._access, Topics(self._base, node), request)
 
     def forget(self, node: str) -> None:
         """See :meth:`NodeCommands.forget`."""

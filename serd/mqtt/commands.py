@@ -1,13 +1,17 @@
-"""Commands received over MQTT: read strictly, carried out on a thread of their own.
+"""Commands received over MQTT: parsed strictly and executed on a thread of their own.
 
-Each is a :class:`Command`: a topic, how its payload is read, and what is done then. What cannot be
-read is ignored, with a warning that is repeated at most once a minute and says how often.
+Each is a :class:`Command`: a topic, a parser for its payload, and a handler. What cannot be parsed
+is ignored, with a warning at most once a minute that says how often it happened.
 
-A *retained* command is ignored too. A broker replays it at every reconnection, so an ``OFF``
-somebody left there months ago would open a microphone that was muted since, and an ``ON`` would
-make serd deaf again after each broker restart. The mute state needs no such help: serd keeps it
-itself, also across restarts. (A command that is sent with the retain flag while serd is connected
-arrives as an ordinary one and is obeyed.)
+A *retained* command is ignored too. A broker sends it again at every reconnection, so an ``OFF``
+left there months ago would open a microphone that was muted since, and an ``ON`` would mute it
+again after each restart of the broker. serd remembers the mute switch itself, also over restarts.
+(A command sent with the retain flag while serd is connected arrives as an ordinary one.)
+
+Mute and sensitivity take one word. ``BASE/NODE/correct`` says what an utterance really was:
+``{"id": EVENT_ID, "emotion": "happy"}``; ``"emotion": null`` (or ``"not"``) says only that the
+published emotion was wrong, and ``"forget": true`` withdraws the correction. ``"id": "last"`` is
+the node's latest utterance. Every correction is answered on ``BASE/NODE/correct/result``.
 """
 
 from __future__ import annotations
@@ -43,10 +47,10 @@ _UNKNOWN: Final = "another topic"
 
 
 def parse_word(payload: bytes) -> str | None:
-    """A payload that is one word: in lower case, without surrounding white space.
+    """Parse a payload of one word, ignoring case and surrounding white space.
 
     Returns:
-        The word; None if it is longer than any that means something, or not ASCII.
+        The word in lower case; None if the payload is too long or not ASCII.
     """
     if len(payload) > _WORD_BYTES_MAX:
         return None
@@ -57,7 +61,7 @@ def parse_word(payload: bytes) -> str | None:
 
 
 def parse_switch(payload: bytes) -> bool | None:
-    """True for ``ON``, False for ``OFF``, in any case and between white space; else None."""
+    """Parse ``ON`` or ``OFF``, ignoring case and white space around it; else None."""
     word = parse_word(payload)
     return None if word is None else _SWITCH.get(word)
 
@@ -68,26 +72,26 @@ def encode_switch(on: bool) -> bytes:
 
 
 class Command(NamedTuple):
-    """One thing that a node can be told to do."""
+    """A command that a node accepts."""
 
     topic: str
     read: Callable[[bytes], Any]
-    """Reads a payload, on the network thread. Raises ValueError with the end of a sentence that
-    begins with the payload, for example "is neither ON nor OFF"."""
+    """Parses a payload, on the publisher's thread. Raises ValueError with a text to follow the
+    payload, such as "is neither ON nor OFF"."""
     obey: Callable[[Any], object]
-    """Does what was read, on the commands' own thread; it may block."""
+    """Handles the parsed payload, on the commands' own thread; it may block."""
     title: str
-    """For the log, if it fails: "the command to ..."."""
+    """For the log: "the command to ... failed"."""
     waiting: int = 1
-    """How many may wait. With 1 only the latest does, as is right for a switch; beyond it, the
-    oldest is dropped and warned of."""
+    """Queue length. With 1, only the latest is kept, which suits a switch; with more, dropping the
+    oldest is logged."""
 
 
 def mute_command(topic: str, on_mute: Callable[[bool], object]) -> Command:
-    """The switch of the microphone.
+    """The command that mutes and unmutes the microphone.
 
     Args:
-        topic: Where it comes.
+        topic: Its topic.
         on_mute: Called with True to mute and False to unmute.
     """
     return Command(topic=topic, read=_read_switch, obey=on_mute, title="mute or unmute")
@@ -101,17 +105,17 @@ def _read_switch(payload: bytes) -> bool:
 
 
 def parse_sensitivity(payload: bytes) -> Sensitivity | None:
-    """``low``, ``normal`` or ``high``, in any case and between white space; else None."""
+    """Parse a sensitivity, ignoring case and surrounding white space; None for anything else."""
     word = parse_word(payload)
     return next((name for name in SENSITIVITIES if name == word), None)
 
 
 def sensitivity_command(topic: str, on_sensitivity: Callable[[Sensitivity], object]) -> Command:
-    """How readily emotions are told.
+    """The command that sets the sensitivity.
 
     Args:
-        topic: Where it comes.
-        on_sensitivity: Called with what is wanted.
+        topic: Its topic.
+        on_sensitivity: Called with the sensitivity.
     """
     return Command(
         topic=topic, read=_read_sensitivity, obey=on_sensitivity, title="set the sensitivity"
@@ -126,14 +130,14 @@ def _read_sensitivity(payload: bytes) -> Sensitivity:
 
 
 class Commands:
-    """Takes commands from the network thread and carries them out on its own.
+    """Takes commands from the publisher's thread and executes them on its own.
 
-    A command may block (closing a microphone takes a while). An exception in it is logged, not
+    A command may block (closing a microphone takes a while). An exception in it is logged and not
     fatal.
 
     Args:
-        known: All commands, each with a topic of its own.
-        warnings: What was ignored is said there.
+        known: All commands, each with its own topic.
+        warnings: Logs what was ignored.
     """
 
     def __init__(
@@ -146,15 +150,15 @@ class Commands:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self.ignored = 0
-        """Messages that were no valid command, or came faster than they could be carried out."""
+        """Number of messages that were invalid or dropped."""
 
     @property
     def topics(self) -> list[str]:
-        """Where commands come."""
+        """Topics of all commands."""
         return list(self._known)
 
     def start(self) -> None:
-        """Start the thread that carries commands out."""
+        """Start the thread that executes commands."""
         if self._thread is None:
             self._thread = threading.Thread(
                 target=self._run, name="serd-mqtt-commands", daemon=True
@@ -162,7 +166,7 @@ class Commands:
             self._thread.start()
 
     def stop(self, timeout: float) -> None:
-        """Stop after the command in progress; one that waits is dropped."""
+        """Stop after the command in progress; those that wait are dropped."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
@@ -170,7 +174,7 @@ class Commands:
             self._thread.join(timeout)
 
     def receive(self, topic: str, payload: bytes, *, retained: bool) -> bool:
-        """Take a message as it came; returns at once.
+        """Take a received message; returns at once.
 
         Returns:
             Whether it was a valid command.
@@ -205,7 +209,7 @@ class Commands:
         self._warnings.warn(topic, f"ignored a message on {topic}: {reason}")
 
     def _next(self) -> tuple[Command, Any] | None:
-        """The next command to carry out, waited for; None to stop."""
+        """Wait for the next command; None to stop."""
         with self._changed:
             self._changed.wait_for(lambda: self._stopping or any(self._waiting.values()))
             if self._stopping:
@@ -218,24 +222,24 @@ class Commands:
             command, wanted = found
             try:
                 command.obey(wanted)
-            except Exception:  # noqa: BLE001 (whatever it is, the next command must still work)
+            except Exception:  # noqa: BLE001 - the next command must still work
                 _log.exception("the command to %s failed", command.title)
 
 
 def _shown(payload: bytes) -> str:
-    """The beginning of a payload, harmless on a terminal."""
+    """The beginning of a payload, escaped for a terminal."""
     more = ", ..." if len(payload) > _SHOWN else ""
     return ascii(bytes(payload[:_SHOWN]))[1:] + more
 
 
 LAST: Final = "last"
-"""As an id: the latest utterance."""
+"""The id that stands for the latest utterance."""
 
-WAITING: Final = 64
-"""Corrections that may wait to be taken; beyond it the oldest are dropped and warned of."""
+CORRECTIONS_QUEUED: Final = 64
+"""Queue length for corrections."""
 
-PATIENCE_S: Final = 10.0
-"""How long a node may take to answer."""
+CORRECTION_TIMEOUT_S: Final = 10.0
+"""Time limit for a node's answer."""
 
 _REQUEST_BYTES: Final = 1024
 _NOTHING: Final = frozenset({"not", "none", "null", ""})
@@ -243,14 +247,14 @@ _TEXT_MAX: Final = 64
 
 
 class CorrectRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What somebody says of an utterance, as it came."""
+    """A correction as received."""
 
     id: str
-    """Of the event, in lower case; or `LAST`."""
+    """Id of the event in lower case, or `LAST`."""
     emotion: str | None = None
-    """What it really was, in lower case, perhaps no emotion; None: not what was told."""
+    """The right emotion in lower case, not yet checked; None: only that it was wrong."""
     forget: bool = False
-    """Take back what was said of it."""
+    """Whether to withdraw the correction of this utterance."""
 
 
 class CorrectResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -276,19 +280,19 @@ class CorrectResult(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
 
 
-def encode_request(request: CorrectRequest) -> bytes:
-    """Write a command as JSON, UTF-8."""
+def encode_correction(request: CorrectRequest) -> bytes:
+    """Encode a correction as JSON."""
     content: dict[str, Any] = {"id": request.id, "emotion": request.emotion}
     if request.forget:
         content = {"id": request.id, "forget": True}
     return msgspec.json.encode(content)
 
 
-def read_request(payload: bytes) -> CorrectRequest:
-    """Read a command as far as that it can be answered; emotions are not looked up here.
+def parse_correction(payload: bytes) -> CorrectRequest:
+    """Parse a correction far enough to answer it; the emotion is not checked.
 
     Raises:
-        ValueError: It names no utterance; the end of a sentence that begins with the payload.
+        ValueError: It names no utterance; the text follows the payload.
     """
     wrong = 'is not of the form {"id": EVENT_ID, "emotion": "happy"}'
     if len(payload) > _REQUEST_BYTES:
@@ -298,7 +302,7 @@ def read_request(payload: bytes) -> CorrectRequest:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(wrong) from error
     if not isinstance(content, dict) or not isinstance(content.get("id"), str):
-        raise ValueError(wrong)  # noqa: TRY004 - what came is wrong, not who called
+        raise ValueError(wrong)  # noqa: TRY004 - the payload is wrong, not the caller
     if "emotion" not in content and content.get("forget") is not True:
         raise ValueError(wrong)
     return CorrectRequest(
@@ -319,10 +323,10 @@ def _emotion(content: Mapping[str, Any]) -> str | None:
 
 
 def check_emotion(emotion: str | None) -> None:
-    """See that an emotion is one.
+    """Check the emotion of a correction.
 
     Raises:
-        ValueError: With a sentence that lists them.
+        ValueError: It is unknown; the text lists those that exist.
     """
     if emotion is not None and emotion not in EMOTIONS:
         known = ", ".join(EMOTIONS)
@@ -330,15 +334,15 @@ def check_emotion(emotion: str | None) -> None:
 
 
 def encode_result(result: CorrectResult) -> bytes:
-    """Write an answer as JSON, UTF-8, on one line."""
+    """Encode an answer as JSON on one line."""
     return msgspec.json.encode(result)
 
 
 def decode_result(payload: bytes) -> CorrectResult:
-    """Read an answer; unknown fields are ignored.
+    """Decode an answer; unknown fields are ignored.
 
     Raises:
-        ValueError: If it is none; the text says why.
+        ValueError: It is not an answer; the text says why.
     """
     try:
         return msgspec.json.decode(payload, type=CorrectResult)
@@ -346,31 +350,31 @@ def decode_result(payload: bytes) -> CorrectResult:
         raise ValueError(f"not an answer to a correction: {error}") from error
 
 
-def send(access: Access, topics: Topics, request: CorrectRequest) -> CorrectResult:
-    """Send a correction over a connection of its own, and wait for the node's answer.
+def send_correction(access: Access, topics: Topics, request: CorrectRequest) -> CorrectResult:
+    """Send a correction over its own connection, and wait for the node's answer.
 
     Args:
-        access: The way to the broker.
-        topics: Of the node.
-        request: What is to be said.
+        access: Address and login of the broker.
+        topics: The node's topics.
+        request: The correction.
 
     Raises:
         UnavailableError: The broker cannot be reached, or the node does not answer.
     """
-    from serd.mqtt.link import Link  # noqa: PLC0415 - the client library, for who sends
+    from serd.mqtt.link import Link  # noqa: PLC0415 - loads the client library
 
     link = Link(access, f"serd-correct-{os.urandom(4).hex()}")
     link.open()
     try:
         link.subscribe([topics.correct_result, topics.status])
-        deadline = time.monotonic() + PATIENCE_S
-        if link.wait_for_subscription(PATIENCE_S) is False:
+        deadline = time.monotonic() + CORRECTION_TIMEOUT_S
+        if link.wait_for_subscription(CORRECTION_TIMEOUT_S) is False:
             raise UnavailableError(
                 f"the broker does not let us read {topics.correct_result}",
                 remedy="check its access list (docs/personal.md)",
             )
-        # Not retained: a node ignores retained commands, which a broker would repeat.
-        link.publish(topics.correct, encode_request(request), qos=1, retain=False)
+        # Not retained, because nodes ignore retained commands.
+        link.publish(topics.correct, encode_correction(request), qos=1, retain=False)
         online = True
         while (left := deadline - time.monotonic()) > 0:
             while link.received:
@@ -385,7 +389,7 @@ def send(access: Access, topics: Topics, request: CorrectRequest) -> CorrectResu
     if not online:
         raise UnavailableError(f"{topics.node} is offline and heard nothing of the correction")
     raise UnavailableError(
-        f"{topics.node} has not answered within {PATIENCE_S:g} s",
+        f"{topics.node} has not answered within {CORRECTION_TIMEOUT_S:g} s",
         remedy=f"is a node of that name running, and may this login write to {topics.correct}?",
     )
 

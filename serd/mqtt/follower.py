@@ -1,4 +1,4 @@
-"""Follows one node, or all of them, over any interruption."""
+"""Follows the messages of one node or all nodes, across interruptions."""
 
 from __future__ import annotations
 
@@ -26,22 +26,23 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _STEP_S: Final = 1.0
-_IDS_REMEMBERED: Final = 4096
+_IDS_KEPT: Final = 4096
 
 
 class Follower:
-    """Messages as they come, for ever: ``for message in Follower(settings): ...``.
+    """An endless iterator over messages: ``for message in Follower(settings): ...``.
 
-    Retained messages come first after each connection. An event that a node sends again (as it
-    may after a lost connection) comes once. All happens on the thread that iterates; only
-    :meth:`stop` may be called from another, or from a signal handler.
+    Retained messages come first after each connection. An event that a node sends again, as after
+    a lost connection, comes once. Everything happens on the iterating thread; only :meth:`stop` may
+    be called from another thread or a signal handler.
 
     Args:
         settings: The configuration's ``mqtt`` section.
         node: Name of a node, or ``+`` for all.
-        kinds: Which messages are wanted.
-        on_connection: Called at each change with whether the broker is there, and why not.
-        backoff: Waits between attempts to connect.
+        kinds: Kinds of messages to follow.
+        on_connection: Called when the connection comes or goes, with whether it is there and why
+            not.
+        backoff: Intervals between attempts to connect.
 
     Raises:
         ConfigError: Secrets or certificates cannot be used, or the names make no topic.
@@ -65,40 +66,40 @@ class Follower:
         self._wake = Wake()
         self._stopping = False
         self._unreadable = 0
-        self._known: OrderedDict[str, None] = OrderedDict()
-        self._told: tuple[bool, str] | None = None
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._reported: tuple[bool, str] | None = None
         self._warnings = RepeatedWarnings(_log)
         self.heartbeat = time.monotonic()
-        """When the iteration last came round (monotonic); it may be a while ago while it connects,
-        or while whoever iterates is busy with a message."""
+        """When the iteration last made a round (monotonic); longer ago while it connects or while
+        the caller processes a message."""
         self.connected = False
-        """Whether the broker is there now."""
+        """Whether the connection is up."""
         self.received = 0
-        """Messages that were handed out."""
+        """Number of messages yielded."""
         self.rejected = 0
-        """Messages that could not be read."""
+        """Number of messages that could not be decoded."""
         self.repeated = 0
-        """Events that came again and were not handed out again."""
+        """Number of repeated events, which are not yielded."""
 
     @property
     def address(self) -> str:
-        """Where the broker is, for people."""
+        """The broker's address, for messages."""
         return self._access.address
 
     def stop(self) -> None:
-        """End the iteration, soon. May be called from any thread or signal handler, and early."""
+        """End the iteration soon. May be called from any thread or signal handler, at any time."""
         self._stopping = True
         self._wake.set()
 
     def __iter__(self) -> Iterator[Message]:
-        """Connect, and hand out messages until :meth:`stop`."""
+        """Connect, and yield messages until :meth:`stop`."""
         while not self._stopping:
             try:
                 yield from self._session()
             except (LinkError, ConfigError) as error:
                 self._change(connected=False, reason=error.message)
-            except Exception:  # noqa: BLE001 - a bug here must not end whoever follows
-                _log.exception("following stumbled and begins anew")
+            except Exception:  # noqa: BLE001 - a bug must not end the caller
+                _log.exception("unexpected error while following; reconnecting")
                 self._change(connected=False, reason="an error in serd")
             if not self._stopping:
                 self._pause(self._backoff.next())
@@ -111,15 +112,15 @@ class Follower:
             self.heartbeat = time.monotonic()
             link.open(give_up=lambda: self._stopping, wake=self._wake)
             link.subscribe(self._filters)
-            refusal_told = False
+            refusal_logged = False
             self._backoff.connected()
             self._change(connected=True, reason="")
             while not self._stopping:
                 self.heartbeat = time.monotonic()
                 link.step(_STEP_S, self._wake)
-                self._note_dropped(link)
-                if link.subscription is False and not refusal_told:
-                    refusal_told = True
+                self._note_skipped(link)
+                if link.subscription is False and not refusal_logged:
+                    refusal_logged = True
                     _log.warning("the broker does not let us read %s", ", ".join(self._filters))
                 while link.received and not self._stopping:
                     message = self._read(link.received.popleft())
@@ -132,21 +133,21 @@ class Follower:
     def _read(self, raw: Incoming) -> Message | None:
         try:
             message = decode_message(self._base, raw.topic, raw.payload)
-        except Exception as error:  # noqa: BLE001 - anybody may have sent it, and it may be retained
+        except Exception as error:  # noqa: BLE001 - anybody may have sent it, even retained
             self.rejected += 1
             _log.debug("cannot read a message on %s: %s", ascii(raw.topic), error)
             return None
         if isinstance(message, EventMessage):
-            if message.event.id in self._known:
+            if message.event.id in self._seen:
                 self.repeated += 1
                 return None
-            self._known[message.event.id] = None
-            if len(self._known) > _IDS_REMEMBERED:
-                self._known.popitem(last=False)
+            self._seen[message.event.id] = None
+            if len(self._seen) > _IDS_KEPT:
+                self._seen.popitem(last=False)
         return message
 
-    def _note_dropped(self, link: Link) -> None:
-        """Count and tell of what came and was not even a message."""
+    def _note_skipped(self, link: Link) -> None:
+        """Count and log what came in and was skipped."""
         while link.giants:
             topic, size = link.giants.popleft()
             self.rejected += 1
@@ -167,8 +168,8 @@ class Follower:
 
     def _change(self, *, connected: bool, reason: str) -> None:
         self.connected = connected
-        if (connected, reason) == self._told:
+        if (connected, reason) == self._reported:
             return
-        self._told = (connected, reason)
+        self._reported = (connected, reason)
         if self._on_connection is not None:
             self._on_connection(connected, reason)

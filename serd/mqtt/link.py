@@ -1,14 +1,14 @@
 """One connection to the broker, from CONNECT to its end.
 
-A link never reconnects: whoever owns it makes a new one. A new link is a new MQTT session, so the
-client library holds nothing over from the last connection, and what is sent again, and in which
-order, is decided in one place (the publisher, from the journal).
+A link never reconnects; its owner makes a new one. A new link is a new MQTT session, so the client
+library keeps nothing from the last connection, and the publisher alone decides what is sent again
+and in which order.
 
-It speaks MQTT 5 where the broker does: such a broker says what it cannot take (:class:`Limits`),
-and why it refuses a message. Others get MQTT 3.1.1.
+It uses MQTT 5 if the broker does, because such a broker states its limits (:class:`Limits`) and
+why it refuses a message; otherwise MQTT 3.1.1.
 
 Everything happens on the owner's thread, in :meth:`Link.open` and :meth:`Link.step`: there are no
-callbacks on foreign threads and no locks.
+callbacks on other threads and no locks.
 """
 
 from __future__ import annotations
@@ -46,58 +46,58 @@ if TYPE_CHECKING:
 _CONNECT_TIMEOUT_S: Final = 5.0
 _MISC_INTERVAL_S: Final = 1.0
 _RECEIVE_BUFFER: Final = 64 * 1024
-_WORDS_BEFORE_SPEECH_S: Final = 1.0
-_UNLIMITED: Final = 268_435_455 + 5  # MQTT's own limit of a packet
-_NO_SUCH_VERSION: Final = {
+_EARLY_CLOSE_S: Final = 1.0
+_UNLIMITED: Final = 268_435_455 + 5  # largest MQTT packet
+_MAYBE_OLD: Final = {
     "Unsupported protocol version",
     "Malformed packet",
     "Protocol error",
     "Unspecified error",
 }
-"""With these a broker may mean that it does not know MQTT 5."""
-_BLAME: Final = {
+"""Reasons by which a broker may mean that it does not support MQTT 5."""
+_MESSAGE_REASONS: Final = {
     "Unspecified error", "Malformed packet", "Protocol error", "Implementation specific error",
     "Not authorized", "Topic name invalid", "Packet too large", "Quota exceeded",
     "Payload format invalid", "Retain not supported", "QoS not supported",
 }  # fmt: skip
-"""With these a broker says that a message of ours was its reason to hang up."""
+"""Reasons that say that the broker closed the connection because of a message."""
 
 
 class LinkError(UnavailableError):
-    """The broker cannot be reached, or the connection to it is lost; says why."""
+    """The broker cannot be reached, or the connection is lost; the message says why."""
 
 
 class Limits(NamedTuple):
-    """What the broker takes, as far as it says so; an MQTT 3.1.1 broker never does."""
+    """The broker's limits; an MQTT 3.1.1 broker does not state any."""
 
     version: str = "3.1.1"
-    """Of MQTT: 5 or 3.1.1."""
+    """MQTT version: 5 or 3.1.1."""
     packet_bytes: int = _UNLIMITED
-    """Bytes of the largest packet."""
+    """Largest packet in bytes."""
     retain: bool = True
-    """Whether it keeps retained messages."""
+    """Whether it supports retained messages."""
     qos: int = 1
-    """The highest quality of service, of those that serd uses."""
+    """Highest quality of service that it supports, at most 1."""
     in_flight: int = 65_535
-    """How many messages may wait for its acknowledgement."""
+    """Number of messages that may wait for an acknowledgement."""
 
     @property
-    def tells_reasons(self) -> bool:
-        """Whether it says so when it does not take a message."""
+    def gives_reasons(self) -> bool:
+        """Whether it says why it refuses a message."""
         return self.version == "5"
 
 
 class Refusal(NamedTuple):
-    """Why the broker does not take a message."""
+    """Why the broker does not accept a message."""
 
     reason: str
-    """Ends a sentence that begins with the topic."""
+    """The reason; a sentence together with the topic before it."""
     size: int | None = None
-    """Bytes of the packet, if it is its size; it will not be taken later either."""
+    """The packet's size in bytes if that is the reason, which is then permanent."""
 
 
 class Delivery:
-    """What has become of one message."""
+    """What became of a message."""
 
     __slots__ = ("_info", "acknowledged", "refusal")
 
@@ -107,15 +107,15 @@ class Delivery:
         self._info = info
         self.acknowledged = False
         self.refusal = refusal
-        """Why it was not taken; None while that is not known, and if it was."""
+        """Why it was not accepted; None if it was, or if that is not known yet."""
 
     def is_published(self) -> bool:
-        """Whether the broker has acknowledged it; of QoS 0, whether it has left this machine."""
+        """Whether it was acknowledged; with QoS 0, whether it was sent."""
         return self.acknowledged or (self._info is not None and self._info.is_published())
 
     @property
     def settled(self) -> bool:
-        """Whether it is known what has become of it."""
+        """Whether it was acknowledged or refused."""
         return self.refusal is not None or self.is_published()
 
 
@@ -123,9 +123,9 @@ class Link:
     """One connection.
 
     Args:
-        access: Where to and with which login.
-        client_id: The client's name on the broker.
-        will: Topic and payload of the last will (QoS 1, retained), if there shall be one.
+        access: Address and login.
+        client_id: The client id.
+        will: Topic and payload of the last will (QoS 1, retained), if any.
     """
 
     def __init__(
@@ -135,18 +135,18 @@ class Link:
         self._client_id = client_id
         self._will = will
         self.limits = Limits()
-        """Known once it is open."""
+        """The broker's limits, known once the link is open."""
         self.taken_over = False
-        """Whether the broker ended it because another client has come with the same name."""
+        """Whether the broker closed it because another client connected with the same id."""
         self.blamed = False
-        """Whether the broker ended it, and may have done so because of what was sent."""
+        """Whether the broker closed it, possibly because of a message."""
         self._begin(access.versions()[0])
 
     def _begin(self, version: MQTTProtocolVersion) -> None:
-        """Make a client for another attempt to connect."""
+        """Make a client for the next attempt to connect."""
         self._client = client = self._access.client(self._client_id, version)
         client.connect_timeout = _CONNECT_TIMEOUT_S
-        client.max_inflight_messages = 0  # no second window: the owner has its own
+        client.max_inflight_messages = 0  # the owner limits messages in flight itself
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
@@ -158,34 +158,34 @@ class Link:
             client.will_set(topic, payload, min(1, self.limits.qos), self.limits.retain)
         self._connack: ReasonCode | None = None
         self._subscribed: list[ReasonCode] | None = None
-        self._lost: str | None = None  # how the sentence goes on that begins with the address
-        self._complaint = ""
+        self._lost: str | None = None  # the reason, to follow the address
+        self._paho_error = ""
         self._outstanding: dict[int, Delivery] = {}
 
     @property
     def received(self) -> deque[Incoming]:
-        """Messages that came in and wait for the owner."""
+        """Received messages, for the owner to take."""
         return self._client.received
 
     @property
     def giants(self) -> deque[Giant]:
-        """Messages that came in and were too large to be kept."""
+        """Received messages that were too large to be kept."""
         return self._client.giants
 
     @property
     def unreadable(self) -> int:
-        """Messages that came in and have no topic that could be read."""
+        """Number of received messages without a readable topic."""
         return self._client.unreadable
 
     def open(self, *, give_up: Callable[[], bool] | None = None, wake: Wake | None = None) -> None:
-        """Connect and log in; blocks for at most some seconds.
+        """Connect and log in; blocks for a few seconds at most.
 
         Args:
-            give_up: Asked when woken: True ends the attempt.
-            wake: What wakes it.
+            give_up: Checked after each wake-up; True ends the attempt.
+            wake: Interrupts the wait.
 
         Raises:
-            LinkError: With the reason in words.
+            LinkError: The broker cannot be reached or refuses the login.
         """
         access = self._access
         versions = access.versions()
@@ -201,7 +201,7 @@ class Link:
             failure = found
         access.try_mqtt5()
         if not failure:
-            failure = explain_silence(access, at_once=_hangs_up_unasked(access))
+            failure = explain_silence(access, at_once=_closes_early(access))
         raise LinkError(failure)
 
     def _attempt(
@@ -213,14 +213,14 @@ class Link:
         """Connect with one version of MQTT.
 
         Returns:
-            None if it is open now, else why not, in words, and empty if the broker hung up without
-            one: another version may work.
+            None if the link is open, else the reason, empty if the broker gave none; another
+            version may work.
 
         Raises:
-            LinkError: No version would.
+            LinkError: It failed for a reason that applies to every version.
         """
         access = self._access
-        for _ in range(3):  # what a broker says that it does not take, it is not sent again
+        for _ in range(3):  # without what the broker says that it does not support
             self._connect(version)
             if (failure := self._await_answer(give_up, wake)) is not None:
                 return failure
@@ -238,27 +238,29 @@ class Link:
             self._begin(version)
         assert connack is not None  # noqa: S101 - for the type checker
         text = explain_connack(connack, access)
-        if version == MQTTProtocolVersion.MQTTv5 and reason in _NO_SUCH_VERSION:
+        if version == MQTTProtocolVersion.MQTTv5 and reason in _MAYBE_OLD:
             return text
         raise LinkError(text)
 
     def _connect(self, version: MQTTProtocolVersion) -> None:
         access = self._access
-        wishes = None
+        properties = None
         if version == MQTTProtocolVersion.MQTTv5:
-            wishes = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-            wishes.MaximumPacketSize = PACKET_LIMIT
+            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+            properties.MaximumPacketSize = PACKET_LIMIT
         try:
-            self._client.connect(access.host, access.port, access.keepalive_s, properties=wishes)
+            self._client.connect(
+                access.host, access.port, access.keepalive_s, properties=properties
+            )
         except (OSError, ValueError) as error:
             self.abandon()
             text = explain(error, access)
             if not isinstance(error, ConnectionRefusedError) and "closed the connection" in text:
-                text = explain_silence(access, at_once=_hangs_up_unasked(access))
+                text = explain_silence(access, at_once=_closes_early(access))
             raise LinkError(text) from None
 
     def _await_answer(self, give_up: Callable[[], bool] | None, wake: Wake | None) -> str | None:
-        """Wait for the broker's answer to CONNECT; returns as :meth:`_attempt`."""
+        """Wait for CONNACK; returns and raises as :meth:`_attempt`."""
         access = self._access
         deadline = time.monotonic() + _CONNECT_TIMEOUT_S
         while self._connack is None:
@@ -267,10 +269,10 @@ class Link:
                 self.abandon()
                 return f"{access.address} accepts connections but does not speak MQTT"
             if self._lost is not None or self._client.socket() is None:
-                told = explain_alert(self._complaint)
+                alert = explain_alert(self._paho_error)
                 self.abandon()
-                if told:
-                    raise LinkError(f"{access.address}: {told}")
+                if alert:
+                    raise LinkError(f"{access.address}: {alert}")
                 return ""
             if self._wait(left, wake) and give_up is not None and give_up():
                 self.abandon()
@@ -280,8 +282,8 @@ class Link:
     def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> Delivery:
         """Hand a message over; returns at once.
 
-        What the broker has said that it does not take is not sent as it is: a retained message
-        without that flag, QoS 1 as QoS 0; and what is too large not at all.
+        Retain flag and QoS are reduced to what the broker supports; a message that is too large is
+        not sent.
 
         Raises:
             LinkError: The connection is lost.
@@ -343,7 +345,7 @@ class Link:
         return back & sent.keys() - refused.keys(), refused
 
     def subscribe(self, filters: Sequence[str], *, qos: int = 1) -> None:
-        """Ask for the messages of these filters.
+        """Subscribe to topic filters.
 
         Raises:
             LinkError: The connection is lost.
@@ -353,7 +355,7 @@ class Link:
             raise LinkError(self._why_lost())
 
     def unsubscribe(self, topic: str) -> None:
-        """Ask for no more messages of a filter.
+        """Unsubscribe from a topic filter.
 
         Raises:
             LinkError: The connection is lost.
@@ -364,20 +366,20 @@ class Link:
 
     @property
     def in_flight(self) -> int:
-        """Messages that the broker has not acknowledged."""
+        """Number of messages that the broker has not acknowledged."""
         return len(self._outstanding)
 
     @property
     def congested(self) -> bool:
-        """Whether what was handed over still waits for the network; hand over no more then.
+        """Whether no more messages should be handed over now.
 
-        Also if the broker wants to acknowledge what it has before it gets more.
+        Either the network is congested, or too many messages wait for an acknowledgement.
         """
         return self._client.want_write() or len(self._outstanding) >= self.limits.in_flight
 
     @property
     def subscription(self) -> bool | None:
-        """None until the broker has answered a subscription, then whether it granted all of it."""
+        """Whether all subscriptions were granted; None until the broker has answered."""
         if self._subscribed is None:
             return None
         return not any(code.is_failure for code in self._subscribed)
@@ -394,7 +396,7 @@ class Link:
         return self.subscription
 
     def step(self, timeout: float, wake: Wake | None = None) -> None:
-        """Do what the network wants, waiting at most ``timeout`` seconds or until ``wake``.
+        """Send and receive, waiting at most ``timeout`` seconds or until ``wake`` is set.
 
         Raises:
             LinkError: The connection is lost.
@@ -404,7 +406,7 @@ class Link:
             raise LinkError(self._why_lost())
 
     def close(self, timeout: float = 1.0) -> None:
-        """Say DISCONNECT, so that the broker does not publish the last will, and close."""
+        """Send DISCONNECT, so that the broker does not publish the last will, and close."""
         if self._lost is None and self._client.socket() is not None:
             self._client.disconnect()
             deadline = time.monotonic() + timeout
@@ -413,26 +415,25 @@ class Link:
         self.abandon()
 
     def abandon(self) -> None:
-        """Close without a word, as a crash would; the broker publishes the last will."""
+        """Close without DISCONNECT, as a crash would; the broker publishes the last will."""
         client = self._client
         sock = client.socket()
         if self._lost is None:
             self._lost = ""
         if sock is not None:
-            # Unregisters nothing and says nothing: connect_async is the public way to drop one.
+            # connect_async is the public way to drop a socket without sending anything.
             client.connect_async(self._access.host, self._access.port)
-        # A client that knows its link, and the link its client, would stay until the garbage
-        # collector finds both.
+        # Break the reference cycle, so that both are freed without the garbage collector.
         client.on_connect = client.on_disconnect = client.on_publish = None
         client.on_log = client.on_subscribe = client.on_socket_open = None
 
     def _wait(self, timeout: float, wake: Wake | None) -> bool:
-        """One round of poll, read, write and keep-alive. True if woken."""
+        """Poll, read, write and keep alive once. Returns whether it was woken."""
         sock = self._client.socket()
         if sock is None:
             return False
         timeout = max(0.0, min(timeout, _MISC_INTERVAL_S))
-        # Of a TLS connection only: what was received with the last read and waits in OpenSSL.
+        # With TLS only: bytes that OpenSSL has already received and decrypted.
         decrypted: Callable[[], int] | None = getattr(sock, "pending", None)
         pending = decrypted is not None and decrypted() > 0
         poll = select.poll()
@@ -455,7 +456,7 @@ class Link:
     def _read(self) -> None:
         try:
             self._client.loop_read()
-        except Exception as error:  # noqa: BLE001 - the library decodes what a stranger may send
+        except Exception as error:  # noqa: BLE001 - paho decodes what strangers may send
             self.abandon()
             self._lost = f"sends what is not MQTT ({type(error).__name__})"
 
@@ -465,13 +466,13 @@ class Link:
     ) -> None:  # fmt: skip
         self._connack = reason
         if client.protocol == MQTTProtocolVersion.MQTTv5 and more and not reason.is_failure:
-            told = more.json()  # type: ignore[no-untyped-call]
+            stated = more.json()  # type: ignore[no-untyped-call]
             self.limits = Limits(
                 version="5",
-                packet_bytes=told.get("MaximumPacketSize", _UNLIMITED),
-                retain=self.limits.retain and bool(told.get("RetainAvailable", True)),
-                qos=min(self.limits.qos, told.get("MaximumQoS", 1)),
-                in_flight=told.get("ReceiveMaximum", 65_535),
+                packet_bytes=stated.get("MaximumPacketSize", _UNLIMITED),
+                retain=self.limits.retain and bool(stated.get("RetainAvailable", True)),
+                qos=min(self.limits.qos, stated.get("MaximumQoS", 1)),
+                in_flight=stated.get("ReceiveMaximum", 65_535),
             )
 
     def _on_disconnect(
@@ -482,13 +483,13 @@ class Link:
         if self._lost is not None:
             return
         if flags.is_disconnect_packet_from_server:
-            self.blamed = name in _BLAME
+            self.blamed = name in _MESSAGE_REASONS
             self.taken_over = name == "Session taken over"
             self._lost = explain_end(name, self._client_id)
         elif name == "Keep alive timeout":
             self._lost = "no longer answers"
         else:
-            self.blamed = not self.limits.tells_reasons
+            self.blamed = not self.limits.gives_reasons
             self._lost = "sends what is not MQTT" if name == "Protocol error" else ""
 
     def _on_subscribe(
@@ -508,36 +509,34 @@ class Link:
             delivery.acknowledged = True
 
     def _on_log(self, _client: object, _data: object, level: int, text: str) -> None:
-        # The library swallows socket errors and only logs them; a refused client certificate,
-        # for one, is told in no other way (TLS 1.3 reports it after the handshake).
+        # paho only logs socket errors. A refused client certificate shows in no other way, because
+        # TLS 1.3 reports it after the handshake.
         if level == LogLevel.MQTT_LOG_ERR:
-            self._complaint = text
+            self._paho_error = text
 
     def _why_lost(self) -> str:
         address = self._access.address
-        if told := explain_alert(self._complaint):
-            return f"{address}: {told}"
+        if alert := explain_alert(self._paho_error):
+            return f"{address}: {alert}"
         return f"{address} {self._lost}" if self._lost else f"connection to {address} lost"
 
 
 def packet_bytes(topic: str, payload: bytes, limits: Limits) -> int:
-    """Size of a message as it goes over the network, at QoS 1, in bytes (MQTT 5.0, 3.3)."""
-    rest = 2 + len(topic.encode()) + 2 + (1 if limits.tells_reasons else 0) + len(payload)
+    """Size of a PUBLISH packet with QoS 1, in bytes (MQTT 5.0, section 3.3)."""
+    rest = 2 + len(topic.encode()) + 2 + (1 if limits.gives_reasons else 0) + len(payload)
     length = 1
     while rest >= 128**length:
         length += 1
     return 1 + length + rest
 
 
-def _hangs_up_unasked(access: Access) -> bool:
-    """Whether the broker closes a new connection before a word is said.
+def _closes_early(access: Access) -> bool:
+    """Whether the broker closes a new connection before anything is sent.
 
-    That is how some do it that have as many connections as they allow.
+    Some brokers do that when they have as many connections as they allow.
     """
     try:
-        with socket.create_connection(
-            (access.host, access.port), timeout=_WORDS_BEFORE_SPEECH_S
-        ) as probe:
+        with socket.create_connection((access.host, access.port), timeout=_EARLY_CLOSE_S) as probe:
             return not probe.recv(1)
     except ConnectionResetError:
         return True
@@ -547,6 +546,6 @@ def _hangs_up_unasked(access: Access) -> bool:
 
 def _tune(_client: object, _data: object, sock: object) -> None:
     if isinstance(sock, socket.socket):
-        # Without Nagle's algorithm: an event must not wait for the acknowledgement of the last.
+        # No Nagle algorithm: an event must not wait for the last one's acknowledgement.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)

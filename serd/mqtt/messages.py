@@ -1,4 +1,4 @@
-"""What a node publishes, read again: for those who follow it."""
+"""The messages of a node, decoded for followers."""
 
 from __future__ import annotations
 
@@ -19,57 +19,57 @@ _NUMBER_MAX = 2**53
 
 
 class EventMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """An utterance was heard and judged."""
+    """An event."""
 
     node: str
     event: Event
 
 
 class StateMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """How a room is."""
+    """The state of a room."""
 
     node: str
     state: RoomState
 
 
 class StatusMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """A node has come or gone."""
+    """A node went online or offline."""
 
     node: str
     online: bool
 
 
 class SpeechMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody begins or ends to speak."""
+    """Speech has begun or ended."""
 
     node: str
     on: bool
 
 
 class MuteMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """A microphone was closed or opened."""
+    """The microphone was muted or unmuted."""
 
     node: str
     on: bool
 
 
 class SensitivityMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """How readily a node tells an emotion."""
+    """The sensitivity has changed."""
 
     node: str
     sensitivity: Sensitivity
 
 
 class TelemetryMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """Figures of a node's health."""
+    """Telemetry of a node."""
 
     node: str
     figures: dict[str, Any]
-    """Numbers, texts, true and false, null; whatever else came was left out."""
+    """Numbers, strings, booleans and null; other values are left out."""
 
 
 class ClearedMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """What was retained on a topic is gone: of the status, the node is to be forgotten."""
+    """A retained message was removed; if it was the status, the node is gone for good."""
 
     node: str
     kind: Kind
@@ -88,18 +88,18 @@ Message: TypeAlias = (
 
 
 def decode_message(base: str, topic: str, payload: bytes) -> Message | None:
-    """Read what came on a topic. Fields that this version does not know are ignored.
+    """Decode a message. Unknown fields are ignored.
 
     Args:
         base: First levels of the topics.
-        topic: Where it came.
-        payload: What came.
+        topic: The message's topic.
+        payload: Its payload.
 
     Returns:
-        The message; None if the topic is none of a node's.
+        The message; None if the topic is not one of a node's.
 
     Raises:
-        ValueError: The payload is not what belongs on that topic; the text says why.
+        ValueError: The payload does not belong on that topic; the text says why.
     """
     parsed = parse(base, topic)
     if parsed is None:
@@ -140,7 +140,7 @@ def _decode(node: str, kind: Kind, payload: bytes) -> Message:
 
 def _decode_event(node: str, payload: bytes) -> Event:
     event = decode(payload)
-    # The broker's access rules guard topics: a node speaks for itself only.
+    # The broker's access rules protect topics, so a node may only speak for itself.
     if event.node != node:
         raise ValueError(f"not an event of {node}: it says that its node is another one")
     if event.seq == UNNUMBERED:

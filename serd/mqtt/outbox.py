@@ -334,7 +334,7 @@ class Outbox:
             acknowledged = queue.collect()
             self.counts["acknowledged"] += acknowledged
             if acknowledged:
-                refusals.taken(topic)
+                refusals.accepted(topic)
             while queue.left_out:
                 seq, refusal = queue.left_out.popleft()
                 self.counts["left_out"] += 1

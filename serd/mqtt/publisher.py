@@ -34,7 +34,7 @@ from serd.mqtt.commands import (
 from serd.mqtt.discovery import birth_topic, discovery_payload, discovery_topic
 from serd.mqtt.link import Delivery, Link, LinkError, packet_bytes
 from serd.mqtt.outbox import Outbox
-from serd.mqtt.refusals import Refusals, Suspicion
+from serd.mqtt.refusals import PoisonDetector, Refusals
 from serd.mqtt.retained import RetainedValues, clear
 from serd.mqtt.status import OFFLINE, ONLINE, OwnStatus
 from serd.mqtt.topics import Topics
@@ -142,7 +142,7 @@ class MqttPublisher:
         self._connections = 0
         self._connection_failures = 0
         self._repeat_all = Throttle()
-        self._suspicion = Suspicion(set(self._outbox.topics))
+        self._poison = PoisonDetector(set(self._outbox.topics))
         self._refusals = Refusals()
         self._status = OwnStatus(self.topics, settings.keepalive_s, self._warnings, self._refusals)
         self.heartbeat = time.monotonic()
@@ -325,7 +325,7 @@ class MqttPublisher:
             if self._connected:
                 self._status.ended(link)
             if link.blamed:
-                self._suspicion.hung_up(in_flight=link.in_flight > 0)
+                self._poison.disconnected(in_flight=link.in_flight > 0)
             raise
         finally:
             self._collect()  # the last acknowledgements; these events need not be sent again
@@ -335,7 +335,7 @@ class MqttPublisher:
         """Subscribe and schedule everything on a new connection."""
         limits = link.limits
         # A broker that acknowledges nothing, or everything, has to prove itself by an echo.
-        proven = self._embedded or (limits.tells_reasons and limits.qos > 0)
+        proven = self._embedded or (limits.gives_reasons and limits.qos > 0)
         self._status.begin(link, embedded=self._embedded, proven=proven)
         wanted = [*self._commands.topics, self.topics.status]
         if self._birth is not None:
@@ -344,7 +344,7 @@ class MqttPublisher:
         if not proven:
             link.subscribe(self._outbox.topics)
         self._version = limits.version
-        self._refusals.tell_limits(limits, self._access.address)
+        self._refusals.report_limits(limits, self._access.address)
         self._put_discovery(limits)
         self._outbox.begin(proven=proven)
         self._retained.restart()
@@ -357,7 +357,7 @@ class MqttPublisher:
         if self._birth is None:
             return
         topic = self._discovery
-        most = min(limits.packet_bytes, self._suspicion.bytes_max(topic) or limits.packet_bytes)
+        most = min(limits.packet_bytes, self._poison.bytes_max(topic) or limits.packet_bytes)
         room = most - packet_bytes(topic, b"", limits) - _LENGTH_BYTES
         whole = self._discovery_payload()
         payload = self._discovery_payload(bytes_max=room)
@@ -390,7 +390,7 @@ class MqttPublisher:
             self._receive(link, link.received.popleft())
         self._collect()
         if self._drained():
-            self._suspicion.well()
+            self._poison.delivered()
             with self._progress:
                 self._progress.notify_all()
 
@@ -402,7 +402,7 @@ class MqttPublisher:
             delivery = self._publish(link, topic, payload, qos=qos, retain=True)
             self._retained.handed(message, delivery)
             if not qos and delivery.refusal is None:
-                self._refusals.taken(topic)
+                self._refusals.accepted(topic)
 
     def _hand_over_answers(self, link: Link) -> None:
         while self._answers and self._has_room(link):
@@ -411,17 +411,17 @@ class MqttPublisher:
 
     def _has_room(self, link: Link) -> bool:
         """Whether another message may be handed over now."""
-        return not (link.congested or (self._suspicion.careful and link.in_flight))
+        return not (link.congested or (self._poison.one_at_a_time and link.in_flight))
 
     def _publish(
         self, link: Link, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False
     ) -> Delivery:
         """Hand a message over, unless the broker is known to refuse it."""
         size = packet_bytes(topic, payload, link.limits)
-        if (refusal := self._suspicion.refusal(topic, size)) is not None:
+        if (refusal := self._poison.refusal(topic, size)) is not None:
             return Delivery(refusal=refusal)
-        self._suspicion.handed(topic, size)
-        qos = 1 if self._suspicion.careful else qos
+        self._poison.sent(topic, size)
+        qos = 1 if self._poison.one_at_a_time else qos
         return link.publish(topic, payload, qos=qos, retain=retain)
 
     def _receive(self, link: Link, message: Incoming) -> None:
@@ -444,14 +444,14 @@ class MqttPublisher:
             return
         if self._repeat_all.due():
             self._retained.restart()
-            self._status.say(link, ONLINE)
-        self._status.say_again(link)
+            self._status.publish(link, ONLINE)
+        self._status.correct(link)
 
     def _finish(self, link: Link) -> None:
         """Send what is left within the time limit, then ``offline``."""
         while not self._drained() and (left := self._time_left() - _OFFLINE_S) > 0:
             self._round(link, left)
-        receipt = self._status.say(link, OFFLINE)
+        receipt = self._status.publish(link, OFFLINE)
         while not receipt.settled and (left := self._time_left()) > 0:
             link.step(left)
         if self._forget and not clear(link, self._retained, self.topics, self._time_left):
@@ -463,8 +463,8 @@ class MqttPublisher:
         """Process what became of the messages handed over."""
         self._outbox.collect(self._refusals)
         for topic, why in self._retained.outcomes():
-            self._refusals.judge(topic, why)
-        self._status.look()
+            self._refusals.settle(topic, why)
+        self._status.collect()
 
     def _time_left(self) -> float:
         return max(0.0, self._deadline - time.monotonic())
@@ -473,9 +473,9 @@ class MqttPublisher:
         """Count a lost or failed connection and set the state."""
         self._connection_failures += 1
         if self._connected:
-            # While a message is under suspicion, it explains short connections well enough.
-            guess = self._backoff.short_lived and not self._suspicion.careful
-            self._flaps = self._flaps + 1 if guess else 0
+            # A suspected poison message explains short connections well enough.
+            unexplained = self._backoff.short_lived and not self._poison.one_at_a_time
+            self._flaps = self._flaps + 1 if unexplained else 0
             if self._flaps >= _FLAPS_SUSPICIOUS:
                 self._status.conflict = "another client seems to use this node's client id"
                 reason += f" again and again; does another client call itself {self._client_id}?"

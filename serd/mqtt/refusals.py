@@ -1,8 +1,8 @@
-"""What the broker takes of us, and what it does not: found out, said once, and remembered.
+"""What the broker refuses: detected, reported once, and remembered.
 
-An MQTT 5 broker says what it refuses. Of others two things are found out: a message after which
-they hang up (:class:`Suspicion`), and a topic on which nothing comes back, because access rules
-make a broker drop in silence what it has acknowledged (:class:`Echo`).
+An MQTT 5 broker says what it refuses. With older ones, serd detects two cases: a message after
+which the broker closes the connection (:class:`PoisonDetector`), and a topic that access rules
+forbid, where the broker acknowledges messages and silently drops them (:class:`Echo`).
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 ECHO_S: Final = 10.0
-"""What is published under one's own name comes back within this time, or not at all."""
+"""Time within which a message published to a subscribed topic comes back."""
 
 _SOON_S: Final = 10.0
-_UNLUCKY: Final = 2
+_DISCONNECTS: Final = 2
 _STRIKES: Final = 2
-_STRIKES_EVENT: Final = 5
+_EVENT_STRIKES: Final = 5
 _EVENT_S: Final = 60.0
-_FORGOTTEN_S: Final = 3600.0
+_BLOCKED_S: Final = 3600.0
 
 
-class Suspicion:
-    """Finds the message after which a broker hangs up, if it does not say which one it was.
+class PoisonDetector:
+    """Finds the message that makes a broker close the connection without giving a reason.
 
-    After two connections that ended soon after something was sent, messages go out one at a time.
-    One that is the last on several connections in a row is found guilty, and left out for an hour:
-    it, and whatever is as large on the same topic. Of an event that must be so more often, and for
-    longer than any network flaps, because leaving it out is a loss.
+    After two connections that ended soon after a message, messages are sent one at a time. A
+    message that is the last on several connections in a row is blocked for an hour, and so is
+    everything at least as large on the same topic. An event is blocked only after more attempts,
+    over a longer time than networks usually flap, because blocking it loses it.
 
     Args:
-        event_topics: Where events go.
+        event_topics: Topics of events.
         clock: Monotonic time in seconds.
     """
 
@@ -49,63 +49,63 @@ class Suspicion:
     ) -> None:
         self._event_topics = event_topics
         self._clock = clock
-        self._unlucky = 0
-        self._handed: tuple[str, int] | None = None
-        self._handed_at = 0.0
-        self._accused: tuple[str, int] | None = None
-        self._accused_at = 0.0
+        self._disconnects = 0
+        self._sent: tuple[str, int] | None = None
+        self._sent_at = 0.0
+        self._suspect: tuple[str, int] | None = None
+        self._suspect_since = 0.0
         self._strikes = 0
-        self._guilty: dict[str, tuple[int, float]] = {}
-        self.careful = False
-        """Whether messages are to go out one at a time, each acknowledged before the next."""
+        self._blocked: dict[str, tuple[int, float]] = {}
+        self.one_at_a_time = False
+        """Whether each message has to be acknowledged before the next is sent."""
 
-    def handed(self, topic: str, size: int) -> None:
-        """A message of so many bytes was handed over."""
-        self._handed, self._handed_at = (topic, size), self._clock()
+    def sent(self, topic: str, size: int) -> None:
+        """Note that a message of ``size`` bytes was handed over."""
+        self._sent, self._sent_at = (topic, size), self._clock()
 
-    def hung_up(self, *, in_flight: bool) -> None:
-        """The broker has ended the connection, and did not say why.
+    def disconnected(self, *, in_flight: bool) -> None:
+        """Note that the broker closed the connection without a reason.
 
         Args:
-            in_flight: Whether a message had not been acknowledged.
+            in_flight: Whether a message was not acknowledged yet.
         """
-        handed, self._handed = self._handed, None
-        if handed is None or not in_flight or self._clock() - self._handed_at > _SOON_S:
+        last, self._sent = self._sent, None
+        if last is None or not in_flight or self._clock() - self._sent_at > _SOON_S:
             return
-        if not self.careful:
-            self._unlucky += 1
-            self.careful = self._unlucky >= _UNLUCKY
+        if not self.one_at_a_time:
+            self._disconnects += 1
+            self.one_at_a_time = self._disconnects >= _DISCONNECTS
             return
         now = self._clock()
-        if handed != self._accused:
-            self._accused, self._accused_at, self._strikes = handed, now, 0
+        if last != self._suspect:
+            self._suspect, self._suspect_since, self._strikes = last, now, 0
         self._strikes += 1
-        topic, size = handed
+        topic, size = last
         if topic in self._event_topics:
-            guilty = self._strikes >= _STRIKES_EVENT and now - self._accused_at >= _EVENT_S
+            poison = self._strikes >= _EVENT_STRIKES and now - self._suspect_since >= _EVENT_S
         else:
-            guilty = self._strikes >= _STRIKES
-        if guilty:
-            self._guilty[topic] = size, self._clock() + _FORGOTTEN_S
-            self._accused, self._strikes = None, 0
+            poison = self._strikes >= _STRIKES
+        if poison:
+            self._blocked[topic] = size, self._clock() + _BLOCKED_S
+            self._suspect, self._strikes = None, 0
 
-    def well(self) -> None:
-        """Everything was delivered."""
-        self.careful, self._unlucky = False, 0
+    def delivered(self) -> None:
+        """Note that everything was delivered."""
+        self.one_at_a_time, self._disconnects = False, 0
 
     def bytes_max(self, topic: str) -> int | None:
-        """The largest packet that may go out on a topic, if that is limited."""
-        found = self._guilty.get(topic)
+        """The largest packet that may be sent to a topic; None: no limit is known."""
+        found = self._blocked.get(topic)
         if found is None:
             return None
         size, until = found
         if self._clock() >= until:
-            del self._guilty[topic]
+            del self._blocked[topic]
             return None
         return size - 1
 
     def refusal(self, topic: str, size: int) -> Refusal | None:
-        """Why a message is not sent; None if it is."""
+        """Why a message must not be sent; None if it may be."""
         most = self.bytes_max(topic)
         if most is None or size <= most:
             return None
@@ -113,11 +113,13 @@ class Suspicion:
 
 
 class Echo:
-    """The first event of a connection to a broker that gives no reasons: delivered if it returns.
+    """Receipt of an event that counts as delivered when it comes back.
+
+    Used for the first events on a connection to a broker whose acknowledgements are not reliable.
 
     Args:
-        delivery: What the broker has acknowledged.
-        payload: What is to come back.
+        delivery: The acknowledgement.
+        payload: The payload that has to come back.
         clock: Monotonic time in seconds.
     """
 
@@ -131,17 +133,17 @@ class Echo:
         self._back = False
 
     def received(self, payload: bytes) -> bool:
-        """Something has come on its topic; returns whether it is this."""
+        """Note a message received on its topic; returns whether it is this one."""
         self._back = self._back or payload == self._payload
         return self._back
 
     def is_published(self) -> bool:
-        """Whether it is acknowledged and has come back."""
+        """Whether it was acknowledged and came back."""
         return self._back and self._delivery.is_published()
 
     @property
     def refusal(self) -> Refusal | None:
-        """Why it was not taken, if that is known or seems so by now."""
+        """Why it was not accepted; after `ECHO_S` without an echo, `NO_ECHO`."""
         if self._delivery.refusal is not None or self._back or not self._delivery.is_published():
             return self._delivery.refusal
         if self._since is None:
@@ -154,26 +156,26 @@ class Echo:
 NO_ECHO: Final = Refusal(
     "does not come back: the broker's access rules forbid to write it, or to read it"
 )
-"""What is wrong with a topic of one's own on which nothing returns."""
+"""The refusal of a topic on which nothing comes back."""
 
 
 class Refusals:
-    """What the broker does not take, each said once."""
+    """What the broker refuses now; each refusal is logged once."""
 
     def __init__(self) -> None:
         self._known: dict[str, Refusal] = {}
-        self._told: Limits | None = None
+        self._reported: Limits | None = None
 
-    def tell_limits(self, limits: Limits, address: str) -> None:
-        """Say what a broker does not offer that serd would use.
+    def report_limits(self, limits: Limits, address: str) -> None:
+        """Log what the broker does not offer and serd would use.
 
         Args:
-            limits: Of the broker, as it has told them.
-            address: Of the broker.
+            limits: The broker's limits.
+            address: The broker's address.
         """
-        if limits == self._told:
+        if limits == self._reported:
             return
-        self._told = limits
+        self._reported = limits
         if not limits.retain:
             _log.warning(
                 "the broker at %s keeps no retained messages: who subscribes later learns of "
@@ -186,28 +188,28 @@ class Refusals:
             )  # fmt: skip
 
     def refused(self, topic: str, refusal: Refusal, *, then: str = "") -> None:
-        """A message was not taken.
+        """Note that a message was refused.
 
         Args:
-            topic: Where it should have gone.
-            refusal: Why not.
-            then: What follows from that, for people.
+            topic: Its topic.
+            refusal: The reason.
+            then: The consequence, for the log.
         """
         before = self._known.get(topic)
         self._known[topic] = refusal
-        # The size of a state differs a little from message to message.
+        # Not for another size: those of states differ a little from message to message.
         if before is None or (before.size is None) != (refusal.size is None):
             _log.warning("%s %s%s", topic, refusal.reason, then and f"; {then}")
 
-    def judge(self, topic: str, refusal: Refusal | None) -> None:
-        """A message was refused, or taken."""
+    def settle(self, topic: str, refusal: Refusal | None) -> None:
+        """Note that a message was refused, or accepted."""
         if refusal is None:
-            self.taken(topic)
+            self.accepted(topic)
         else:
             self.refused(topic, refusal)
 
-    def taken(self, topic: str) -> None:
-        """A message was taken."""
+    def accepted(self, topic: str) -> None:
+        """Note that a message was accepted."""
         if self._known.pop(topic, None) is not None:
             _log.info("the broker takes %s again", topic)
 

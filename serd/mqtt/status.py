@@ -1,4 +1,4 @@
-"""A node's status on the broker: said, said again where others contradict it, and looked for."""
+"""A node's status on the broker: published, and corrected if somebody else changes it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ OFFLINE: Final = b"offline"
 
 
 class OwnStatus:
-    """Keeps the status topic of one node right, for the publisher's thread.
+    """Keeps the status topic of a node correct; used on the publisher's thread.
 
     Args:
-        topics: Of the node.
-        keepalive_s: Of its connections, seconds.
-        warnings: What others can provoke is said there.
-        refusals: What the broker does not take is said there.
+        topics: The node's topics.
+        keepalive_s: Keep-alive interval of its connections, in seconds.
+        warnings: Logs what others can provoke.
+        refusals: Reports what the broker refuses.
     """
 
     def __init__(
@@ -40,29 +40,29 @@ class OwnStatus:
         self._warnings = warnings
         self._refusals = refusals
         self._delivery: Delivery | None = None
-        self._back_by = math.inf
+        self._echo_by = math.inf
         self._own_onlines = 0
         self._own_will_until = 0.0
-        self._again = Throttle()
+        self._correct = Throttle()
         self.conflict = ""
-        """That another client uses this node's name, in words; empty if none does."""
+        """A sentence if another client uses this node's name, else empty."""
 
     def begin(self, link: Link, *, embedded: bool, proven: bool) -> None:
-        """Say ``online`` on a new connection, before anything is subscribed to.
+        """Publish ``online`` on a new connection, before subscribing.
 
         Args:
             link: The connection.
-            embedded: Whether the broker is the one inside serd.
-            proven: Whether its acknowledgements can be believed; else what was said must return.
+            embedded: Whether it is the embedded broker.
+            proven: Whether its acknowledgements are reliable; if not, the status has to come back.
         """
-        self.say(link, ONLINE)
-        # It comes back, if at all, as the retained one; but the broker inside serd is not in order.
+        self.publish(link, ONLINE)
+        # It comes back as a retained message, if at all; the embedded broker may send it as new.
         self._own_onlines = int(embedded)
         unsure = link.limits.retain and not proven
-        self._back_by = time.monotonic() + ECHO_S if unsure else math.inf
+        self._echo_by = time.monotonic() + ECHO_S if unsure else math.inf
 
-    def say(self, link: Link, status: bytes) -> Delivery:
-        """Publish it.
+    def publish(self, link: Link, status: bytes) -> Delivery:
+        """Publish a status.
 
         Raises:
             LinkError: The connection is lost.
@@ -71,41 +71,41 @@ class OwnStatus:
         self._delivery = link.publish(self._topic, status, qos=1, retain=True)
         return self._delivery
 
-    def say_again(self, link: Link) -> None:
-        """Contradict what others have said, at most every few seconds.
+    def correct(self, link: Link) -> None:
+        """Publish ``online`` again if somebody has published otherwise, at a limited rate.
 
         Raises:
             LinkError: The connection is lost.
         """
-        if self._again.due():
-            self.say(link, ONLINE)
+        if self._correct.due():
+            self.publish(link, ONLINE)
 
-    def look(self) -> None:
-        """See what has become of what was said."""
-        if time.monotonic() > self._back_by:
-            self._back_by = math.inf
+    def collect(self) -> None:
+        """Check whether the status has arrived."""
+        if time.monotonic() > self._echo_by:
+            self._echo_by = math.inf
             self._refusals.refused(self._topic, NO_ECHO)
         if self._delivery is not None and self._delivery.settled:
-            self._refusals.judge(self._topic, self._delivery.refusal)
+            self._refusals.settle(self._topic, self._delivery.refusal)
             self._delivery = None
 
     def ended(self, link: Link) -> None:
-        """A connection was lost."""
-        # The broker may take this long to miss us, and then sends the will of that connection.
+        """Note that a connection was lost."""
+        # It may take the broker this long to notice; it then publishes that connection's will.
         self._own_will_until = time.monotonic() + 2 * self._keepalive_s
         if link.taken_over:
             self.conflict = "another client uses this node's client id"
 
     def receive(self, payload: bytes, *, retained: bool) -> None:
-        """Something has come on the topic: our own, or somebody else has spoken in our name."""
+        """Process a message on the topic: this node's own, or somebody else's."""
         if payload == ONLINE:
-            self._back_by = math.inf
+            self._echo_by = math.inf
         if retained:
             return
         if payload == OFFLINE:
-            self._again.wanted = True
+            self._correct.wanted = True
             if time.monotonic() < self._own_will_until:
-                self._own_will_until = 0.0  # ours comes once
+                self._own_will_until = 0.0  # this connection has only one will
                 _log.info("the broker noticed only now that the last connection was lost")
             else:
                 self._conflict("offline")

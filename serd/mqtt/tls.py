@@ -1,4 +1,4 @@
-"""TLS to the broker. Imported only where it is wanted: OpenSSL takes 4 MB of memory."""
+"""TLS to the broker; imported only when needed, because OpenSSL takes 4 MB of memory."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ paho.ssl = ssl  # type: ignore[attr-defined] # not exported
 
 
 class _TidySocket(ssl.SSLSocket):
-    """Closes itself when the handshake fails; the client library leaves that to the collector."""
+    """Closes itself when the handshake fails; paho leaves that to the garbage collector."""
 
     def do_handshake(self, block: bool = False) -> None:
-        """As the base class."""
+        """As in the base class."""
         try:
             super().do_handshake(block)
         except BaseException:

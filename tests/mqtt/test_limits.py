@@ -20,7 +20,7 @@ from serd.mqtt.broker import EmbeddedBroker
 from serd.mqtt.discovery import discovery_payload
 from serd.mqtt.link import Limits, Link, LinkError, packet_bytes
 from serd.mqtt.publisher import MqttPublisher
-from serd.mqtt.refusals import Suspicion
+from serd.mqtt.refusals import PoisonDetector
 from serd.mqtt.topics import Topics
 from tests.broker import TIMEOUT_S, Mosquitto, Recorder, mosquitto, wait_until
 from tests.mqtt.samples import NODE, journalled, new_event, room
@@ -287,31 +287,31 @@ def test_packet_size_is_what_goes_over_the_network(broker: Mosquitto, length: in
 
 def test_a_network_that_flaps_makes_no_message_guilty() -> None:
     now = [0.0]
-    suspicion = Suspicion({EMOTION}, clock=lambda: now[0])
+    detector = PoisonDetector({EMOTION}, clock=lambda: now[0])
     for seq in range(20):  # another message every time
-        suspicion.handed(EMOTION, 500 + seq)
-        suspicion.hung_up(in_flight=True)
-    assert suspicion.careful
-    assert suspicion.refusal(EMOTION, 600) is None
+        detector.sent(EMOTION, 500 + seq)
+        detector.disconnected(in_flight=True)
+    assert detector.one_at_a_time
+    assert detector.refusal(EMOTION, 600) is None
     for _ in range(4):
-        suspicion.handed(EMOTION, 700)
-        suspicion.hung_up(in_flight=False)  # it was acknowledged
-    assert suspicion.refusal(EMOTION, 700) is None
+        detector.sent(EMOTION, 700)
+        detector.disconnected(in_flight=False)  # it was acknowledged
+    assert detector.refusal(EMOTION, 700) is None
     for _ in range(10):  # always the same one, but not for long
-        suspicion.handed(EMOTION, 700)
-        suspicion.hung_up(in_flight=True)
-    assert suspicion.refusal(EMOTION, 700) is None
+        detector.sent(EMOTION, 700)
+        detector.disconnected(in_flight=True)
+    assert detector.refusal(EMOTION, 700) is None
     now[0] += 60
-    suspicion.handed(EMOTION, 700)
-    suspicion.hung_up(in_flight=True)
-    assert suspicion.refusal(EMOTION, 700) is not None
+    detector.sent(EMOTION, 700)
+    detector.disconnected(in_flight=True)
+    assert detector.refusal(EMOTION, 700) is not None
     for _ in range(2):
-        suspicion.handed(DISCOVERY, 5000)
-        suspicion.hung_up(in_flight=True)
-    assert suspicion.refusal(DISCOVERY, 5000) is not None
-    assert suspicion.refusal(DISCOVERY, 4999) is None
+        detector.sent(DISCOVERY, 5000)
+        detector.disconnected(in_flight=True)
+    assert detector.refusal(DISCOVERY, 5000) is not None
+    assert detector.refusal(DISCOVERY, 4999) is None
     now[0] += 3601
-    assert suspicion.refusal(DISCOVERY, 5000) is None  # it may be another broker by now
+    assert detector.refusal(DISCOVERY, 5000) is None  # it may be another broker by now
 
 
 def test_a_link_that_is_refused_says_so(tmp_path: Path) -> None:
