@@ -1,4 +1,4 @@
-"""Wall-clock time for people, monotonic time for durations, and the one place where they meet."""
+"""Timestamps, and the two clocks: the wall clock for dates, the monotonic clock for durations."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 RFC3339_PATTERN: Final = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"
-"""How every timestamp of serd looks: RFC 3339, UTC, milliseconds, ``Z``."""
+"""Format of every timestamp: RFC 3339, UTC, milliseconds, ``Z``."""
 
 _RFC3339: Final = re.compile(RFC3339_PATTERN)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _SYNCHRONISED_US: Final = 16_000_000
-"""A larger error than this is what the kernel assumes of a clock that nothing sets."""
-_CLOCKS_END_MS: Final = 253_370_764_800_000  # 9999-01-01: local time would be of a fifth digit
+"""The kernel assumes at least this error for a clock that nothing synchronises."""
+_CLOCKS_END_MS: Final = (
+    253_370_764_800_000  # 9999-01-01: local time could need a fifth digit for the year
+)
 
 
 def rfc3339(ms: int) -> str:
@@ -36,15 +38,15 @@ def parse_rfc3339(text: str) -> int:
     """Read a timestamp written by :func:`rfc3339` back into milliseconds since 1970.
 
     Raises:
-        ValueError: If the text is not exactly of that form, or no such moment exists.
+        ValueError: If the text does not have exactly that format, or there is no such time.
     """
-    if not _RFC3339.fullmatch(text):  # match() would let a line end follow
+    if not _RFC3339.fullmatch(text):  # match() would accept a trailing newline
         raise ValueError(f"{text!r} is not a timestamp like 2026-03-01T08:15:00.250Z")
     return (datetime.fromisoformat(text) - _EPOCH) // _MILLISECOND
 
 
 class _Timex(ctypes.Structure):
-    """``struct timex`` of adjtimex(2), as far as it is read here."""
+    """``struct timex`` of adjtimex(2); what is not needed is padding."""
 
     _fields_ = (
         ("modes", ctypes.c_int),
@@ -66,11 +68,11 @@ _adjtimex: Final[Any] = getattr(ctypes.CDLL(None), "adjtimex", None)
 
 
 def kernel_synchronised(wall_s: float) -> bool:
-    """Whether the kernel says that its clock is set over the network, as ``timedatectl`` asks it.
+    """Whether the kernel reports a synchronised clock, as ``timedatectl`` shows it.
 
     Args:
-        wall_s: What this process takes for the time, seconds since 1970; the kernel does not vouch
-            for it if its own clock shows another.
+        wall_s: The time as this process sees it, seconds since 1970. If the kernel's clock shows
+            a different time, the answer is no.
     """
     if _adjtimex is None:
         return False
@@ -81,26 +83,26 @@ def kernel_synchronised(wall_s: float) -> bool:
 
 
 def check_moment(text: str) -> None:
-    """See whether a timestamp of somebody else's is a moment that a clock of any zone can show.
+    """Check a timestamp that was received: it must be valid in every time zone.
 
     Raises:
         ValueError: It is not.
     """
     if not 0 <= parse_rfc3339(text) < _CLOCKS_END_MS:
-        raise ValueError(f"{text!r} is a moment that no clock shows")
+        raise ValueError(f"{text!r} is out of range")
 
 
 class Clock:
-    """The two clocks of the machine, injectable for tests.
+    """The machine's two clocks; tests pass their own.
 
-    Durations are always differences of ``monotonic``. The wall clock, which NTP may set at any
-    time, is read only to say when something was; :meth:`wall_ms_at` dates a monotonic moment by
-    the wall clock as it is now, so that a corrected clock corrects what comes after it.
+    Durations are always differences of :meth:`monotonic`. The wall clock, which NTP may set at any
+    time, only serves to date things: :meth:`wall_ms_at` converts a monotonic time by the wall clock
+    as it is now, so everything after a correction is dated correctly.
 
     Args:
         wall: Seconds since 1970, UTC.
         monotonic: Seconds of a clock that never jumps.
-        synchronised: Whether something vouches for a wall clock that shows this (seconds).
+        synchronised: Whether a wall clock that shows this time (seconds) is synchronised.
     """
 
     def __init__(
@@ -114,21 +116,21 @@ class Clock:
         self._monotonic = monotonic
 
     def monotonic(self) -> float:
-        """Seconds of the clock that durations are taken from."""
+        """Seconds of the monotonic clock."""
         return self._monotonic()
 
     def now_ms(self) -> int:
-        """Milliseconds since 1970, UTC, by the wall clock."""
+        """The current time, milliseconds since 1970 (UTC)."""
         return round(self._wall() * 1000)
 
     def wall_ms_at(self, moment: float) -> int:
-        """Date a moment of the monotonic clock, in milliseconds since 1970."""
+        """Convert a monotonic time to milliseconds since 1970 (UTC)."""
         return round((self._wall() - (self._monotonic() - moment)) * 1000)
 
     def synchronised(self) -> bool:
-        """Whether the wall clock is known to be right, because it is set over the network."""
+        """Whether the wall clock is synchronised over the network and so known to be right."""
         return self._synchronised(self._wall())
 
     def timestamp(self) -> str:
-        """The present moment as an RFC 3339 text."""
+        """The current time as an RFC 3339 timestamp."""
         return rfc3339(self.now_ms())

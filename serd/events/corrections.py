@@ -1,12 +1,12 @@
-"""What people said an utterance really was, kept in the journal's database until forgotten.
+"""People's corrections of emotions, stored in the journal's database until they are deleted.
 
-A correction holds what learning needs of the utterance (its scores as the model gave them) and
-nothing of its sound. It has a table of its own, so that pruning old events does not touch it.
+A correction holds what learning needs of the utterance, the model's own scores, and no audio. It
+has a table of its own, which pruning old events does not touch.
 
-Whoever may write the journal's file may change corrections, also while the daemon runs: every
-operation is one transaction on a connection of its own, and each change raises a number
-(:data:`REVISION_KEY` among the journal's switches) by which the daemon sees that there is news. A
-process that is killed in the middle leaves the old state or the new one.
+Any process that may write the journal may change corrections, also while the daemon runs: every
+operation is one transaction on a connection of its own, and each change increments a number
+(:data:`REVISION_KEY` among the journal's switches) by which the daemon notices it. A process that
+is killed in the middle leaves the old state or the new one.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REVISION_KEY: Final = "corrections"
-"""Under this the journal counts changes of the corrections."""
+"""Key of the number of changes."""
 
 NOT: Final = "not"
-"""Stands for "not that" where words are wanted."""
+"""Stands for "not that" in text."""
 
 _SELECT: Final = (
     "SELECT id, node, seq, heard_ms, told, emotion, scores, corrected_ms, model_name, "
@@ -54,34 +54,34 @@ _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class Correction(msgspec.Struct, frozen=True, kw_only=True):
-    """One utterance, and what somebody said of it."""
+    """What someone said about one utterance."""
 
     id: str
-    """Of the event, a UUID."""
+    """The event's id, a UUID."""
     node: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-    """Which node heard it."""
+    """Node that heard it."""
     seq: Annotated[int, msgspec.Meta(ge=0)]
-    """Its number there."""
+    """The event's number there."""
     heard_at: str
-    """When it began, RFC 3339 UTC with milliseconds."""
+    """When the speech began, RFC 3339 UTC with milliseconds."""
     told: str
-    """What serd had told, or ``uncertain``."""
+    """What serd had said: an emotion or ``uncertain``."""
     emotion: str | None
-    """What it really was; None: not what was told."""
+    """What it really was; None: not ``told``."""
     scores: dict[str, _Share]
-    """The model's own scores of this utterance, before corrections, 4 decimals."""
+    """The model's own scores for this utterance, before corrections; 4 decimals."""
     corrected_at: str
-    """When somebody said so last."""
+    """When someone last said so."""
     model: ModelRef
-    """The model whose scores these are."""
+    """The model that gave these scores."""
 
     def __post_init__(self) -> None:
-        """Check what types cannot say."""
+        """Check what the types cannot express."""
         UUID(self.id)
         parse_rfc3339(self.heard_at)
         parse_rfc3339(self.corrected_at)
         if self.emotion is not None and self.emotion not in EMOTIONS:
-            msg = f"{self.emotion!r} is no emotion"
+            msg = f"{self.emotion!r} is not an emotion"
             raise ValueError(msg)
         if self.told not in EMOTIONS and (self.told != UNCERTAIN or self.emotion is None):
             msg = f"nothing can be learned from {self.told!r}"
@@ -92,7 +92,7 @@ class Correction(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def words(self) -> str:
-        """What was said, in words: ``sad``, or ``not angry``."""
+        """The correction in words: ``sad``, or ``not angry``."""
         return f"not {self.told}" if self.emotion is None else self.emotion
 
 
@@ -107,7 +107,7 @@ class CorrectionStore:
         self._path = path
 
     def all(self) -> list[Correction]:
-        """All of them, the utterance that was heard first at the beginning.
+        """All corrections, in the order of their utterances.
 
         Raises:
             UnavailableError: If there is no journal, or it cannot be read.
@@ -118,7 +118,7 @@ class CorrectionStore:
         return [_from_row(row) for row in found]
 
     def of(self, identifier: str) -> Correction | None:
-        """The correction of one utterance, if there is one; errors as of :meth:`all`."""
+        """The correction of one utterance, if there is one; raises as :meth:`all`."""
         with self._reading() as connection:
             found = connection.execute(
                 f"{_SELECT} WHERE id = ?", (UUID(identifier).bytes,)
@@ -126,11 +126,11 @@ class CorrectionStore:
         return None if found is None else _from_row(found)
 
     def event(self, node: str, identifier: str) -> Event | None:
-        """A past event of a node, if the journal still has it; errors as of :meth:`all`."""
+        """A past event of a node, if the journal still has it; raises as :meth:`all`."""
         return self._event(node, "AND e.id = ?", UUID(identifier).bytes)
 
     def latest(self, node: str) -> Event | None:
-        """The latest event of a node, if it has had one; errors as of :meth:`all`."""
+        """The latest event of a node, if there is one; raises as :meth:`all`."""
         return self._event(node, "")
 
     def _event(self, node: str, condition: str, *values: bytes) -> Event | None:
@@ -146,12 +146,12 @@ class CorrectionStore:
         return None if found is None else rows.to_event(found)
 
     def put(self, corrections: Iterable[Correction]) -> int:
-        """Keep corrections; the last word on an utterance replaces those before it.
+        """Store corrections; a new one for the same utterance replaces the previous one.
 
-        Beyond the newest `MOST` the oldest go, and that is logged.
+        Only the newest `MOST` are kept; deleting older ones is logged.
 
         Returns:
-            How many were new or changed something.
+            How many were new or different.
 
         Raises:
             UnavailableError: If the journal cannot be written.
@@ -169,22 +169,22 @@ class CorrectionStore:
                     "(SELECT id FROM corrections ORDER BY heard_ms, id LIMIT ?)",
                     (count - MOST,),
                 )
-                log.warning("%d old corrections were forgotten: there are more than %d",
+                log.warning("%d old corrections were deleted: there are more than %d",
                             count - MOST, MOST)  # fmt: skip
         return changed
 
     def forget(
         self, *, identifiers: Iterable[str] | None = None, since_ms: int | None = None
     ) -> int:
-        """Forget corrections, beyond recovery from the file.
+        """Delete corrections so that they cannot be recovered from the file.
 
         Args:
-            identifiers: Those of these events.
-            since_ms: Those that were made at or after this moment, milliseconds since 1970. With
-                neither of the two: all.
+            identifiers: Ids of events whose corrections are deleted.
+            since_ms: Corrections made at or after this time (milliseconds since 1970) are deleted.
+                With neither argument: all.
 
         Returns:
-            How many there were.
+            How many were deleted.
 
         Raises:
             UnavailableError: If the journal cannot be written.
@@ -231,15 +231,15 @@ class CorrectionStore:
         except sqlite3.Error as error:
             raise explain(error, self._path) from error
         finally:
-            connection.close()  # rolls back what was not committed
+            connection.close()  # rolls back what is not committed
 
 
 def salvage(damaged: Path, path: Path) -> None:
-    """Bring what can still be read of a damaged journal's corrections into its successor.
+    """Copy the corrections that can still be read from a damaged journal to its successor.
 
     Args:
-        damaged: Where the damaged file was put.
-        path: The new one, which has its tables.
+        damaged: The damaged file.
+        path: The new file, which has its tables.
     """
     found: list[Correction] = []
     logs = [damaged.with_name(damaged.name + suffix) for suffix in ("-wal", "-shm")]
@@ -258,7 +258,7 @@ def salvage(damaged: Path, path: Path) -> None:
             log_file.unlink(missing_ok=True)
     if found:
         CorrectionStore(path).put(found)
-        log.warning("%d corrections were brought over from the damaged journal", len(found))
+        log.warning("%d corrections were recovered from the damaged journal", len(found))
 
 
 def _to_row(one: Correction) -> rows.Row:

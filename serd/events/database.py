@@ -42,11 +42,11 @@ _BUSY_S: Final = 5.0
 """How long a command waits for another program's lock."""
 
 WRITER_BUSY_S: Final = 0.25
-"""How long the daemon's writing waits for it. Short, because others wait for the same Python lock;
-whoever has something to write tries again."""
+"""How long the daemon's writer waits for it. Short, because other threads wait for the same Python
+lock; every write is retried."""
 
 _AUTOCHECKPOINT_PAGES: Final = 8192
-_CACHE_KIB: Final = 64  # the default, 2000, is filled in some days and never given back
+_CACHE_KIB: Final = 64  # the default, 2000, would be filled within days and never freed
 _KEPT_LOG_BYTES: Final = 4 * 1024 * 1024
 
 _LOCKS: Final = Path("/proc/locks")
@@ -112,8 +112,8 @@ WHERE extra IS NOT NULL;
 ALTER TABLE events DROP COLUMN extra;
 """,
 }
-"""SQL that turns a file of the version that is the key into one of the next version. None of it may
-derive from the code: it is about what earlier versions wrote."""
+"""By version: SQL that turns a file of that version into one of the next. None of it derives from
+the current code, because it is about what earlier versions wrote."""
 
 
 _SUDO: Final = "run as the user that the daemon runs as; if it is the service's: with sudo"
@@ -124,13 +124,13 @@ class JournalDamagedError(ConfigError):
 
 
 class JournalLock:
-    """Keeps a second daemon from the same journal, until :meth:`release` or the process ends.
+    """Keeps other daemons from using the journal until :meth:`release` or the process ends.
 
-    Two writers would each count ``seq`` by themselves. The lock is on a file of its own, because
+    Two writers would each count ``seq`` on their own. The lock is on a separate file, because
     closing any handle of the database file would drop SQLite's own locks.
 
     Raises:
-        UnavailableError: If another process holds it, or the file cannot be made.
+        UnavailableError: If another process holds it, or the file cannot be created.
     """
 
     def __init__(self, journal: Path) -> None:
@@ -149,21 +149,21 @@ class JournalLock:
             ) from error
 
     def release(self) -> None:
-        """Let others have the journal."""
+        """Release the lock."""
         os.close(self._handle)
 
 
 def prepare(path: Path) -> None:
-    """Make the directory (0700) and an empty file (0600) where they are missing.
+    """Create the directory (0700) and an empty file (0600) if they are missing.
 
     Raises:
-        UnavailableError: If that is not possible; the text names the path and a remedy.
+        UnavailableError: If that is not possible; the message names the path and a remedy.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            # The name itself must survive a power cut, or the events behind it would not.
+            # The directory entry must survive a power cut, too.
             directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
             os.fsync(directory)
             os.close(directory)
@@ -196,7 +196,7 @@ def open_for_writing(path: Path, *, locked: bool = False) -> sqlite3.Connection:
         (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
         if mode != "wal":
             raise UnavailableError(
-                f"the journal {path} lies on a file system that SQLite's log does not work on",
+                f"the journal {path} is on a file system without support for SQLite's log",
                 remedy="set journal.path to a local disk",
             )
         connection.execute("PRAGMA synchronous=FULL")
@@ -212,7 +212,7 @@ def open_for_writing(path: Path, *, locked: bool = False) -> sqlite3.Connection:
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:
-    """Open a journal that another process may be writing, without ever changing it.
+    """Open a journal read-only; another process may be writing it.
 
     Raises:
         UnavailableError: If it does not exist or cannot be read.
@@ -220,7 +220,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     """
     try:
         there = path.exists()
-    except OSError as error:  # its folder is somebody else's
+    except OSError as error:  # no access to its folder
         raise UnavailableError(
             f"the journal {path} cannot be read: {(error.strerror or str(error)).lower()}",
             remedy=_SUDO,
@@ -228,7 +228,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     if not there:
         raise UnavailableError(
             f"there is no journal at {path}",
-            remedy="it begins with the first `serd run`; see journal.path",
+            remedy="the first `serd run` creates it; see journal.path",
         )
     connection: sqlite3.Connection | None = None
     try:
@@ -236,7 +236,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
         try:
             version = _check_identity(connection, path)
         except sqlite3.OperationalError:
-            # The log's index cannot be made where we may not write. With no log there is none
+            # The log's index cannot be created without write access. If there is no log, none is
             # needed: nobody is writing, and the file alone is the whole journal.
             if path.with_name(path.name + "-wal").exists():
                 raise
@@ -270,10 +270,10 @@ def read_switch(connection: sqlite3.Connection, key: str, path: Path) -> str | N
 
 
 def fold_log(connection: sqlite3.Connection, path: Path) -> None:
-    """Move what the log holds into the file, as far as nobody is in the way.
+    """Checkpoint: move the log's content into the file, as far as readers allow.
 
     Raises:
-        UnavailableError: If that cannot be written.
+        UnavailableError: If the file cannot be written.
         ConfigError: If the file is damaged.
     """
     try:
@@ -283,7 +283,7 @@ def fold_log(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def explain(error: sqlite3.Error | SerdError, path: Path, *, reading: bool = False) -> SerdError:
-    """Say in a sentence what SQLite met, and what to do about it."""
+    """Turn an error of SQLite into a sentence and a remedy."""
     if isinstance(error, SerdError):
         return error
     kind = getattr(error, "sqlite_errorname", "")
@@ -307,7 +307,7 @@ def explain(error: sqlite3.Error | SerdError, path: Path, *, reading: bool = Fal
 
 
 def _holders(path: Path) -> str:
-    """Other processes that hold a lock for writing on a journal, as far as the kernel tells."""
+    """Other processes that hold a write lock on a journal, according to the kernel."""
     files = set()
     for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
         with suppress(OSError):
@@ -336,7 +336,7 @@ def _unwritable(path: Path, reason: str) -> UnavailableError:
 
 
 def _connect(path: Path, mode: str, more: str = "") -> sqlite3.Connection:
-    # isolation_level None: transactions begin and end where the code says so, and nowhere else.
+    # isolation_level None: only explicit statements begin and end transactions.
     return sqlite3.connect(
         f"file:{quote(str(path.absolute()))}?mode={mode}{more}",
         uri=True,
@@ -423,7 +423,7 @@ class JournalWriter:
         self.connection = open_for_writing(path, locked=True)
         self.connection.execute(f"PRAGMA busy_timeout={round(WRITER_BUSY_S * 1000)}")
         self.commits = 0
-        """Transactions so far."""
+        """Number of transactions so far."""
 
     def close(self) -> None:
         """Close the connection."""
@@ -431,10 +431,10 @@ class JournalWriter:
 
     @contextmanager
     def transaction(self, *, synced: bool) -> Iterator[None]:
-        """All that is written inside it, or on any error nothing.
+        """Write everything inside the block, or on any error nothing.
 
         Args:
-            synced: Wait until it is on the disk. If not, it survives the end of the process, but
+            synced: Wait until it is on the disk. Otherwise it survives the end of the process, but
                 a power cut only after the next synced transaction.
 
         Raises:
@@ -461,7 +461,7 @@ class JournalWriter:
                     self.connection.execute("PRAGMA synchronous=FULL")
 
     def load_runs(self) -> dict[str, NodeRun]:
-        """What each node has in the journal, by name.
+        """The rows of each node, by name.
 
         Raises:
             UnavailableError: If it cannot be read.
@@ -478,7 +478,7 @@ class JournalWriter:
         return runs
 
     def load_models(self) -> dict[ModelRef, int]:
-        """The row of each model that has made predictions; errors as of :meth:`load_runs`."""
+        """The row of each model that has made predictions; raises as :meth:`load_runs`."""
         return {
             ModelRef(name=name, version=version, sha256=sha256): row
             for row, name, version, sha256 in self._fetch(
@@ -487,7 +487,7 @@ class JournalWriter:
         }
 
     def insert_node(self, name: str, *, floor: int = 0) -> NodeRun:
-        """Add a node that has no event here; numbers up to ``floor`` are not to be used."""
+        """Add a node that has no events here; numbers up to ``floor`` must not be used."""
         row = self.connection.execute(
             "INSERT INTO nodes (name, acked) VALUES (?, ?)", (name, floor)
         ).lastrowid
@@ -506,7 +506,7 @@ class JournalWriter:
         self.connection.execute(rows.INSERT, rows.to_row(event, node=run.row, seq=seq, model=model))
 
     def latency_of(self, run: NodeRun, seq: int) -> float | None:
-        """The latency that an event was stamped with, in ms.
+        """The latency in an event's row, in ms.
 
         Raises:
             UnavailableError: If it cannot be read.
@@ -516,7 +516,7 @@ class JournalWriter:
         return None if value is None else float(rows.unpack("latency_ms", value))
 
     def date_of(self, run: NodeRun, seq: int) -> int | None:
-        """When an event began, ms since 1970; None if it is not there; errors as above."""
+        """When an event began, ms since 1970; None if there is no such event."""
         found = self._fetch("SELECT started_ms FROM events WHERE key = ?", (run.key(seq),))
         return int(found[0][0]) if found else None
 

@@ -1,11 +1,11 @@
-"""The event: what serd says of one utterance, on MQTT and in the journal.
+"""The event: what serd says about one utterance, on MQTT and in the journal.
 
-Its JSON form is a contract with everyone who subscribes. ``event.schema.json`` beside this module
-is the same contract for machines (JSON Schema 2020-12). Fields may be added while ``schema`` stays
-1; none is removed or changed.
+Its JSON form is a contract with all subscribers; ``event.schema.json`` beside this module, which is
+generated from :class:`Event`, states it for machines. While ``schema`` is 1, fields may be added,
+but none is removed or changed.
 
-Figures are rounded once, when the event is made, to what the journal stores. So an event that is
-read from the journal and sent again is, byte for byte, the one that was sent before.
+Numbers are rounded once, when the event is made, to what the journal stores. So an event that is
+read from the journal and sent again has the same bytes as before.
 """
 
 import functools
@@ -44,16 +44,16 @@ SCHEMA_VERSION: Final = 1
 """``schema`` of the events that this version writes and reads."""
 
 SCORE_UNITS: Final = 10_000
-"""Scores are whole multiples of 1 / this, and sum to exactly this many."""
+"""Scores are multiples of 1 / ``SCORE_UNITS`` and sum to exactly 1."""
 
 UNNUMBERED: Final = 0
-"""``seq`` of an event that the journal has not numbered yet; the journal counts from 1."""
+"""``seq`` of an event that the journal has not numbered yet; numbers start at 1."""
 
 DURATION_MAX_S: Final = 3.0
 """``duration_s`` of the longest utterance."""
 
 TEXT_MAX: Final = 200
-"""Characters of the longest name in an event."""
+"""Longest name in an event, characters."""
 
 _ID: Final = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _SEQ_MAX: Final = 2**63 - 1
@@ -242,17 +242,17 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def own_scores(self) -> dict[str, float]:
-        """The scores of this utterance by itself as the model gave them, before corrections."""
+        """The model's own scores for this utterance alone, before corrections."""
         return self.single_scores if self.model_scores is UNSET else self.model_scores
 
     @property
     def single_scores(self) -> dict[str, float]:
-        """The scores of this utterance by itself."""
+        """The scores for this utterance alone."""
         return self.scores if self.utterance is UNSET else self.utterance.scores
 
 
 def model_ref(name: str, version: str, sha256: str) -> ModelRef:
-    """Name a model in events; the digest is shortened to its first 12 hex digits."""
+    """Refer to a model in events; the digest is shortened to its first 12 hex digits."""
     return ModelRef(name=name, version=version, sha256=sha256[:12].lower())
 
 
@@ -271,26 +271,26 @@ def make(
     cut: bool | None = None,
     event_id: UUID | None = None,
 ) -> Event:
-    """Make an event, not yet numbered (``seq`` is 0) and not yet handed over (no latency).
+    """Make an event that is not numbered yet (``seq`` is 0) and not sent yet (no latency).
 
     Args:
         node: Name of the node.
         started_ms: When the speech began, milliseconds since 1970.
-        ended_ms: When it ended, likewise.
+        ended_ms: When it ended, milliseconds since 1970.
         duration_s: Seconds of audio that were classified.
-        prediction: What is told.
-        level_dbfs: RMS level; minus infinity stands for silence.
-        model: The model that said it.
-        utterance: What the utterance says by itself, if ``prediction`` rests on more.
-        gathered: Number of utterances that it rests on.
+        prediction: The result.
+        level_dbfs: RMS level; minus infinity for silence.
+        model: The model that made the prediction.
+        utterance: The prediction for this utterance alone, if ``prediction`` is based on more.
+        gathered: Number of utterances that ``prediction`` is based on.
         prior: Share of neutral and calm utterances that the scores assume.
         cut: Whether speech went on beyond its end.
-        event_id: Instead of a new UUIDv7.
+        event_id: Used instead of a new UUIDv7.
 
     Raises:
-        ValueError: If scores, valence, arousal or level are not numbers, or a score is negative.
+        ValueError: If the scores, valence, arousal or level are not finite, or a score is negative.
     """
-    told = _single(prediction)
+    result = _single(prediction)
     heard = prediction if utterance is None else utterance
     own = None if heard.own is None else _single(heard.own)
     return Event(
@@ -299,9 +299,9 @@ def make(
         started_at=rfc3339(started_ms),
         ended_at=rfc3339(ended_ms),
         duration_s=_rounded("duration_s", duration_s),
-        emotion=told.emotion,
-        confidence=told.confidence,
-        scores=told.scores,
+        emotion=result.emotion,
+        confidence=result.confidence,
+        scores=result.scores,
         valence=_rounded("valence", min(1.0, max(-1.0, prediction.valence))),
         arousal=_rounded("arousal", min(1.0, max(-1.0, prediction.arousal))),
         level_dbfs=_rounded("level_dbfs", min(0.0, max(FLOOR_DBFS, level_dbfs))),
@@ -310,12 +310,12 @@ def make(
         gathered=UNSET if gathered is None else gathered,
         prior=UNSET if prior is None else _rounded("prior", prior),
         cut=UNSET if cut is None else cut,
-        **({} if own is None else _before(own, heard.adapted)),
+        **({} if own is None else _before_corrections(own, heard.adapted)),
     )
 
 
 def single(emotion: str, units: Sequence[int]) -> Single:
-    """An answer from scores in whole units.
+    """Make a result from scores in whole units.
 
     Args:
         emotion: One of ``EMOTIONS``, or ``uncertain``.
@@ -328,7 +328,7 @@ def single(emotion: str, units: Sequence[int]) -> Single:
     )
 
 
-def _before(own: Single, corrections: int) -> dict[str, Any]:
+def _before_corrections(own: Single, corrections: int) -> dict[str, Any]:
     return {
         "adapted": corrections,
         "model_emotion": own.emotion,
@@ -344,19 +344,19 @@ def _single(prediction: "Prediction") -> Single:
 def round_scores(scores: Mapping[str, float], *, prefer: str = "") -> list[int]:
     """Round probabilities to whole multiples of 1 / ``SCORE_UNITS`` that sum to 1 exactly.
 
-    By largest remainder (Hamilton's method): all are rounded down, and those that lost most get
-    the missing units. It never reverses the order of two scores.
+    By largest remainder (Hamilton's method): all are rounded down, and those that lost the most get
+    the missing units. The order of two scores is never reversed.
 
     Args:
-        scores: Probability of each emotion; those that are missing count as 0. They need not sum
-            to 1 exactly.
-        prefer: Which emotion wins among equal remainders.
+        scores: Probability of each emotion; missing ones count as 0. They need not sum to 1
+            exactly.
+        prefer: The emotion that wins among equal remainders.
 
     Returns:
         Units for each of ``EMOTIONS``, in that order, summing to ``SCORE_UNITS``.
 
     Raises:
-        ValueError: If a score is negative or not finite, if all are 0, or if one is of no emotion.
+        ValueError: If a score is negative or not finite, all are 0, or one is not of an emotion.
     """
     values = [float(scores.get(name, 0.0)) for name in EMOTIONS]
     total = math.fsum(values)
@@ -380,7 +380,7 @@ def _rounded(name: str, value: float) -> float:
 
 
 def fixed(value: float, decimals: int) -> float:
-    """Round to a number of decimals; never to minus zero, which JSON would show.
+    """Round to a number of decimals, but never to minus zero, which JSON would show.
 
     Raises:
         ValueError: If it is not a finite number.
@@ -391,15 +391,15 @@ def fixed(value: float, decimals: int) -> float:
 
 
 def encode(event: Event) -> bytes:
-    """Write an event as JSON, UTF-8, on one line; the same bytes for equal events."""
+    """Encode an event as JSON in UTF-8 on one line; equal events have the same bytes."""
     return msgspec.json.encode(event)
 
 
 def decode(payload: bytes | str) -> Event:
-    """Read an event. Unknown fields are ignored: later versions may add some.
+    """Decode an event. Unknown fields are ignored, because later versions may add some.
 
     Raises:
-        ValueError: If it is not an event of a schema that this version knows; the text says why.
+        ValueError: If it is not an event of a schema that this version knows; the message says why.
     """
     try:
         event = msgspec.json.decode(payload, type=Event)
@@ -426,7 +426,7 @@ def decode(payload: bytes | str) -> Event:
 
 
 def _check_figures(event: Event) -> None:
-    """What no type says, and yet breaks whoever stores or shows it."""
+    """Check what the types cannot express but would break storage or display."""
     try:
         for moment in (event.started_at, event.ended_at):
             check_moment(moment)
@@ -445,8 +445,8 @@ def _check_figures(event: Event) -> None:
 
 @functools.cache
 def event_schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of an event as it is published; treat it as read-only."""
-    from importlib import resources  # noqa: PLC0415 - tempfile and more, which a daemon never needs
+    """The JSON Schema (2020-12) of a published event; treat it as read-only."""
+    from importlib import resources  # noqa: PLC0415 - loads tempfile and more; the daemon never needs it
 
     text = resources.files("serd.events").joinpath("event.schema.json").read_text("utf-8")
     schema: dict[str, Any] = json.loads(text)
@@ -456,7 +456,7 @@ def event_schema() -> dict[str, Any]:
 _COUNTER_LIMIT: Final = 1 << 12
 _COUNTER_SEED_BITS: Final = 11
 _TIMESTAMP_MASK: Final = (1 << 48) - 1
-_SYSTEM: Final = SystemRandom()  # what the module secrets uses; that loads OpenSSL as well
+_SYSTEM: Final = SystemRandom()  # as the module secrets, which would also load OpenSSL
 
 
 def _unix_ms() -> int:
@@ -515,4 +515,4 @@ class Uuid7Factory:
 
 
 uuid7: Final = Uuid7Factory()
-"""The factory of this process: ``uuid7()`` makes an identifier."""
+"""This process's factory: ``uuid7()`` makes an identifier."""

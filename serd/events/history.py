@@ -24,13 +24,13 @@ _CHUNK: Final = 500
 
 
 class History:
-    """A journal opened for reading only; any process may, also while the daemon runs.
+    """A journal opened read-only, which any process may do, also while the daemon runs.
 
     Args:
         path: The journal's file.
 
     Raises:
-        UnavailableError: If there is none, or it cannot be read.
+        UnavailableError: If there is no journal, or it cannot be read.
         ConfigError: If it is not a journal that this version knows.
     """
 
@@ -50,11 +50,11 @@ class History:
         self._connection.close()
 
     def nodes(self) -> list[str]:
-        """Names of the nodes that have had events, sorted."""
+        """Names of the nodes that have events, sorted."""
         return [name for _, name in self._node_rows()]
 
     def meta(self, key: str) -> str | None:
-        """A value that the daemon keeps beside the events, such as its mute switch."""
+        """A value that the daemon stores with the events, such as its mute switch."""
         rows = self._fetch("SELECT value FROM meta WHERE key = :key", {"key": key})
         return str(rows[0][0]) if rows else None
 
@@ -69,19 +69,19 @@ class History:
         limit: int | None = None,
         newest_first: bool = False,
     ) -> Iterator[Event]:
-        """Past events, those of one node in the order of ``seq``, several nodes merged by time.
+        """Past events: those of one node in the order of ``seq``, several nodes merged by time.
 
-        Reads in chunks and holds no transaction in between, so a reader that dawdles (a pager)
-        does not keep the daemon's log from being folded into the file.
+        Reads in chunks without a transaction in between, so that a slow reader (a pager) does not
+        prevent checkpoints of the daemon's write-ahead log.
 
         Args:
-            since_ms: Only what began at or after it, milliseconds since 1970.
-            until_ms: Only what began before it.
+            since_ms: Only events that began at or after this time, milliseconds since 1970.
+            until_ms: Only events that began before this time.
             node: Only this node.
             emotion: Only this emotion (or ``uncertain``).
-            min_confidence: Only events at least this confident, 0..1.
-            limit: At most this many.
-            newest_first: From the latest back.
+            min_confidence: Only events with at least this confidence, 0..1.
+            limit: At most this many events.
+            newest_first: In reverse order.
 
         Raises:
             ValueError: If there is no such emotion.
@@ -154,7 +154,7 @@ reads the table by position keeps working."""
 
 
 def csv_lines(events: Iterable[Event]) -> Iterator[str]:
-    """The head, and then a line for each event; each ends with a line feed."""
+    """The header line, then one line per event, each with its line feed."""
     row = io.StringIO()
     writer = csv.writer(row, lineterminator="\n")
     for cells in _rows(events):

@@ -2,21 +2,21 @@
 
 What it promises:
 
-- An event that :meth:`Journal.append` returned is found again after ``kill -9`` and after a power
-  cut, and its ``seq`` is never given to another: the newest row is never pruned, and the next
-  number follows from it. A damaged file is put aside and a new one begun, whose numbers are
-  above all that were ever given (:mod:`serd.events.recovery`).
-- What the broker has not acknowledged comes again in order from :meth:`Journal.unacked`, also in
-  the next process. Acknowledgements are kept in memory and written now and then; losing some
-  costs a redelivery with the same ``id``.
+- An event that :meth:`Journal.append` returned survives ``kill -9`` and a power cut, and its
+  ``seq`` is never reused: the newest row is never pruned, and the next number follows from it. A
+  damaged file is set aside and a new one started, whose numbers are greater than all previous ones
+  (:mod:`serd.events.recovery`).
+- :meth:`Journal.unacked` returns what the broker has not acknowledged, in order, also in the next
+  process. Acknowledgements are kept in memory and written from time to time; losing some causes
+  redeliveries with the same ``id``.
 - The same bytes in every redelivery, also after ``kill -9``. ``latency_ms`` is only known when an
   event is handed over, after it was written. It goes into the event's row with the next write and
   waits for that in a file of its own (:mod:`serd.events.latency`), which is not synced: an event
   that was in flight during a power cut may come again with a new latency, all else equal.
 
-Disk: only ``append`` and ``append_many`` wait for the disk, and ``set_meta`` for the mark's file,
-where a switch is found also while another program has locked the journal. Everything else is
-written through the system's cache and becomes durable with the next of these.
+Disk: only ``append`` and ``append_many`` wait for the disk, and ``set_meta`` for the mark file,
+which keeps switches available while another program has locked the journal. Everything else is
+written through the system's cache and becomes durable with the next of these writes.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ from serd.events.database import (
     read_switch,
 )
 from serd.events.latency import SLOTS, Key, Latencies
-from serd.events.recovery import JournalMark, mending, quarantine
+from serd.events.recovery import JournalMark, quarantine, recovering
 from serd.events.retention import (
     JUMP_MS,
     Age,
-    Dating,
+    ClockTrust,
     NodeRun,
     Pruned,
     prune,
-    unchanged_on_error,
+    restored_on_error,
 )
 
 if TYPE_CHECKING:
@@ -76,15 +76,15 @@ _CLOCK_KEY: Final = "clock"
 class Journal:
     """The journal of one daemon, opened for writing.
 
-    May be shared by the thread that appends (:mod:`serd.daemon.event_writer`) and the publisher's,
-    which does the rest. The publisher holds the other up only for single unsynced writes, well
-    below a millisecond; reading does not hold it up at all. While another program has locked
-    the file, what the publisher would write is kept in memory, and not tried anew for each event.
+    Shared by the thread that appends (:mod:`serd.daemon.event_writer`) and the publisher's, which
+    does the rest. The publisher delays the other thread only by single unsynced writes, well below
+    a millisecond, and not by reading. While another program has locked the file, the publisher's
+    writes are kept in memory and not retried for every event.
 
     Args:
-        path: The file; its directory is made (0700) if it is missing.
-        clock: Injectable for tests.
-        flush_after: Acknowledgements that are written together.
+        path: The file; its directory is created (0700) if it is missing.
+        clock: Both clocks; tests pass their own.
+        flush_after: Number of acknowledgements that are written together.
         flush_every_s: Seconds after which :meth:`ack` and ``append`` write them anyway.
 
     Raises:
@@ -124,15 +124,15 @@ class Journal:
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
         self.generation = 0
-        """How often this journal was found damaged and begun anew."""
+        """How many times this journal was found damaged and replaced."""
         self._acks_waiting = 0
         self._flushed_at = self._clock.monotonic()
         self._checkpoint_at = 0
         self.dropped: Counter[str] = Counter()
-        """By node: events pruned by this process before the broker had acknowledged them."""
-        self._notes: dict[str, str] = {}  # of the table ``meta``, and not yet in the file
+        """By node: events that this process deleted before the broker had acknowledged them."""
+        self._notes: dict[str, str] = {}  # for the table ``meta``, not written yet
         self._thorough_at = -math.inf
-        self._dating = self._remember_clock()
+        self._clock_trust = self._restore_clock_trust()
         self._refused = False
         self._retry_at = 0.0
         self._closed = False
@@ -148,21 +148,21 @@ class Journal:
             self._select = rows.select(self._reader)
             undo.pop_all()
 
-    def _remember_clock(self) -> Dating:
-        """What is known of the clock, from the process before."""
+    def _restore_clock_trust(self) -> ClockTrust:
+        """Load what the previous process knew about the clock."""
         newest = (self._writer.date_of(run, run.last) for run in self._runs.values())
-        return Dating(
+        return ClockTrust(
             self._clock,
             kept=self.get_meta(_CLOCK_KEY),
             heads={node: run.last for node, run in self._runs.items()},
             newest_ms=[ms for ms in newest if ms is not None],
         )
 
-    def mend(self, error: JournalDamagedError, generation: int) -> None:
-        """Put the damaged file aside and begin a new one, unless that was done meanwhile.
+    def recover(self, error: JournalDamagedError, generation: int) -> None:
+        """Set the damaged file aside and start a new one, unless another thread has done so.
 
         Raises:
-            UnavailableError: That is not possible.
+            UnavailableError: If that is not possible.
         """
         with self._write_lock, self._read_lock:
             if self._closed or self.generation != generation:
@@ -190,35 +190,35 @@ class Journal:
     # ------------------------------------------------------------------ the pipeline's side
 
     def append(self, event: Event, *, arrived: float | None = None) -> Event:
-        """Number an event and write it; on the disk when this returns.
+        """Number an event and write it; it is on the disk when this returns.
 
         Args:
             event: As :func:`serd.events.event.make` makes it.
-            arrived: When the utterance's last sample arrived, by the monotonic clock; from there
-                its latency is measured. Without it, from ``ended_at`` by the wall clock.
+            arrived: When the utterance's last sample arrived, monotonic seconds; its latency is
+                measured from then. Without it, from ``ended_at`` by the wall clock.
 
         Returns:
             The event with its ``seq``.
 
         Raises:
             UnavailableError: If it cannot be written (disk full...). It then has no number, and
-                the journal can still be used.
+                the journal remains usable.
         """
         return self.append_many([event], arrived=None if arrived is None else [arrived])[0]
 
-    @mending
+    @recovering
     def append_many(
         self, events: Sequence[Event], *, arrived: Sequence[float] | None = None
     ) -> list[Event]:
-        """Like :meth:`append` for several, with one wait for the disk: all are written or none.
+        """Like :meth:`append` for several events with one sync: all are written or none.
 
         Args:
-            events: In the order in which they shall be numbered.
-            arrived: One moment for each.
+            events: In the order in which they are numbered.
+            arrived: One time for each.
 
         Raises:
-            ValueError: If there are not as many moments as events.
-            UnavailableError: As above.
+            ValueError: If the numbers of events and times differ.
+            UnavailableError: As :meth:`append`.
         """
         if arrived is not None and len(arrived) != len(events):
             raise ValueError(f"{len(events)} events, but {len(arrived)} moments")
@@ -250,11 +250,14 @@ class Journal:
 
     # ------------------------------------------------------------------ the publisher's side
 
-    @mending
+    @recovering
     def unacked(self, node: str, *, limit: int = 100, after_seq: int = 0) -> list[Event]:
-        """Events of a node that the broker has not acknowledged, in order: at most ``limit``.
+        """Events of a node that the broker has not acknowledged, in order.
 
-        Only those with a greater number than ``after_seq`` (those up to it are in flight).
+        Args:
+            node: The node.
+            limit: At most this many.
+            after_seq: Only events with a greater number; those up to it are in flight.
 
         Raises:
             UnavailableError: If the journal cannot be read.
@@ -282,7 +285,7 @@ class Journal:
             for event in map(rows.to_event, found)
         ]
 
-    @mending
+    @recovering
     def hand_over(self, event: Event, *, now: float | None = None) -> Event:
         """Measure an event's latency; call it at the hand-over to MQTT and publish what it returns.
 
@@ -307,11 +310,11 @@ class Journal:
                 latency_ms = self._latencies.measure(event, row, now)
         return msgspec.structs.replace(event, latency_ms=latency_ms)
 
-    @mending
+    @recovering
     def ack(self, node: str, seq: int) -> None:
-        """Note that the broker has acknowledged every event of a node up to this ``seq``.
+        """The broker has acknowledged every event of a node up to this ``seq``.
 
-        Cheap: it is written together with others, see the class.
+        Cheap, because acknowledgements are written together.
 
         Raises:
             ValueError: If there is no such event.
@@ -326,12 +329,12 @@ class Journal:
                 if self._flush_is_due():
                     self._try_to_write_waiting()
 
-    @mending
+    @recovering
     def flush(self, *, if_due: bool = False) -> None:
-        """Write the acknowledgements that wait, without syncing; ``if_due``: only if many or old.
+        """Write pending acknowledgements without syncing; ``if_due``: only if many or old.
 
         Raises:
-            UnavailableError: If they cannot be written; they are kept.
+            UnavailableError: If they cannot be written; they stay pending.
         """
         with self._write_lock:
             if self._flush_is_due() or not if_due:
@@ -344,7 +347,7 @@ class Journal:
         return sorted(list(self._runs))  # noqa: C414 - list() is atomic beside the other thread
 
     def last_seq(self, node: str) -> int:
-        """The number of the node's newest event; 0 if it has had none."""
+        """Number of the node's newest event; 0 if there was none."""
         run = self._runs.get(node)
         return run.last if run else 0
 
@@ -354,22 +357,22 @@ class Journal:
         return run.acked if run else 0
 
     def waiting(self, node: str) -> int:
-        """How many events of the node the broker has not acknowledged."""
+        """Number of the node's events that the broker has not acknowledged."""
         run = self._runs.get(node)
         return run.waiting if run else 0
 
-    @mending
+    @recovering
     def get_meta(self, key: str) -> str | None:
-        """A value that was kept by :meth:`set_meta`, also in an earlier process."""
+        """A value stored by :meth:`set_meta`, also by an earlier process."""
         # The mark is written first, also while the journal itself is locked.
         if (kept := self._mark.get_meta(key)) is not None:
             return kept
         with self._read_lock:
             return read_switch(self._reader, key, self.path)
 
-    @mending
+    @recovering
     def set_meta(self, key: str, value: str) -> None:
-        """Keep a value (such as the mute switch); on the disk when this returns.
+        """Store a value (such as the mute switch); it is on the disk when this returns.
 
         Raises:
             UnavailableError: If it cannot be written.
@@ -383,7 +386,7 @@ class Journal:
 
     # ------------------------------------------------------------------ housekeeping
 
-    @mending
+    @recovering
     def prune(
         self,
         *,
@@ -393,20 +396,19 @@ class Journal:
         aged: bool = True,
         thorough: bool = True,
     ) -> Pruned:
-        """Delete the oldest events, a bounded number in each call.
+        """Delete the oldest events, a limited number in each call.
 
-        Deleted is what is older than ``keep_days``, and what exceeds ``max_events``: there the
-        acknowledged ones go first, of whichever node is oldest. Those that wait for the broker go
-        only when that is not enough, never for their age, and are counted. Each node's newest
-        event always stays. Age is by ``started_at``, and that of an event is at least that of any
-        later one; ``max_events`` is that of all nodes; ``limit`` bounds one call.
+        Events older than ``keep_days`` are deleted, and those that exceed ``max_events``: the
+        oldest acknowledged ones first, of any node. Unacknowledged events are deleted only if that
+        is not enough, never for their age, and are counted. Each node's newest event always stays.
+        Age goes by ``started_at``; an event counts as at least as old as any later one.
 
         Args:
-            keep_days: Days.
-            max_events: Rows.
-            limit: Rows.
+            keep_days: Age limit in days.
+            max_events: Rows that may remain, of all nodes together.
+            limit: Rows deleted at most by this call.
             aged: Whether age counts.
-            thorough: Whether to look at every event's age, and not only at the oldest.
+            thorough: Whether to check every event's age, not only that of the oldest.
 
         Raises:
             UnavailableError: If the journal cannot be written.
@@ -415,12 +417,12 @@ class Journal:
         age = Age(
             cutoff_ms=now_ms - round(keep_days * _DAY_MS),
             now_ms=now_ms + JUMP_MS,
-            segments={node: self._dating.segments(node) for node in self._runs},
+            segments={node: self._clock_trust.segments(node) for node in self._runs},
             thorough=thorough,
         )
         with self._write_lock:
             before = Counter({node: run.waiting for node, run in self._runs.items()})
-            with unchanged_on_error(self._runs.values()), self._writer.transaction(synced=False):
+            with restored_on_error(self._runs.values()), self._writer.transaction(synced=False):
                 pruned = prune(
                     self._writer.connection,
                     self._runs,
@@ -432,9 +434,9 @@ class Journal:
             self.dropped += before - after
         return pruned
 
-    @mending
+    @recovering
     def maintain(self, *, keep_days: float, max_events: int) -> Pruned:
-        """Prune, flush, and fold the log into the file if it has grown; for once a minute or so.
+        """Prune, flush, and checkpoint the log if it has grown; called about once a minute.
 
         Age counts only while the clock can be believed (:mod:`serd.events.retention`). It
         waits for the disk, but the pipeline does not wait for it.
@@ -444,11 +446,11 @@ class Journal:
         """
         now = self._clock.monotonic()
         with self._write_lock:
-            aged = self._dating.look(self._runs)
+            aged = self._clock_trust.check(self._runs)
             thorough = aged and now >= self._thorough_at
-            if self._dating.changed or thorough:
-                self._dating.changed = False
-                self._notes[_CLOCK_KEY] = self._dating.kept
+            if self._clock_trust.changed or thorough:
+                self._clock_trust.changed = False
+                self._notes[_CLOCK_KEY] = self._clock_trust.kept
         pruned = self.prune(
             keep_days=keep_days, max_events=max_events, aged=aged, thorough=thorough
         )
@@ -462,7 +464,7 @@ class Journal:
         return pruned
 
     def close(self) -> None:
-        """Write what waits and close the file. Further calls do nothing."""
+        """Write what is pending and close the file. Further calls do nothing."""
         with self._write_lock, self._read_lock:
             if self._closed:
                 return
@@ -491,11 +493,11 @@ class Journal:
         return row
 
     def _known_latency(self, key: Key) -> float | None:
-        """The latency that an event was given earlier, be it in memory or in the file."""
+        """The latency that was measured for an event before, from memory or the file."""
         run = self._runs.get(key[0])
         if run is None or key in self._latencies.unwritten:
             return self._latencies.unwritten.get(key)
-        if self._latencies.unmeasured(key):  # nothing in the file either: spare looking
+        if self._latencies.unmeasured(key):  # not in the file either
             return None
         return self._writer.latency_of(run, key[1])
 
@@ -506,7 +508,7 @@ class Journal:
         return due or self._acks_waiting >= self._flush_after
 
     def _write_waiting(self, *, acks: bool = True) -> None:
-        """Write what memory is ahead of the file; inside a transaction."""
+        """Write what is pending; inside a transaction."""
         for (name, seq), latency_ms in self._latencies.unwritten.items():
             self._writer.set_latency(self._runs[name], seq, latency_ms)
         for key, value in self._notes.items():
@@ -527,7 +529,7 @@ class Journal:
         self._written(acks=acks)
 
     def _try_to_write_waiting(self, *, acks: bool = True) -> None:
-        """Like :meth:`_write_waiting_unsynced`, for when the next try is soon enough."""
+        """Like :meth:`_write_waiting_unsynced`, but a failure only postpones the write."""
         if self._refused and self._clock.monotonic() < self._retry_at:
             return
         try:

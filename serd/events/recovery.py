@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RESERVED: Final = 1000
-"""Numbers that are reserved at a time."""
+"""How many numbers are reserved at a time."""
 
 
 class _Content(msgspec.Struct, kw_only=True):
@@ -37,7 +37,7 @@ class _Content(msgspec.Struct, kw_only=True):
 
 
 class JournalMark:
-    """The file ``JOURNAL-mark``. The caller sees to it that one thread at a time uses it.
+    """The file ``JOURNAL-mark``. Not thread-safe.
 
     Args:
         journal: The journal's path.
@@ -51,22 +51,22 @@ class JournalMark:
         try:
             self._content = msgspec.json.decode(self.path.read_bytes(), type=_Content)
             self.exists = True
-            """Whether there has been one, so that the journal beside it is serd's."""
+            """Whether there was one, which shows that the journal beside it is serd's."""
         except FileNotFoundError:
             self.exists = False
         except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             self.exists = True
-            # If the journal is damaged too, nothing tells how far the numbers had come. No node has
-            # had as many events as there were seconds since 1970.
+            # If the journal is damaged too, the last number is unknown. No node has had as many
+            # events as there were seconds since 1970.
             self._lowest = round(now())
-            log.warning("%s cannot be read and is begun anew: %s", self.path, error)
+            log.warning("%s cannot be read and is replaced: %s", self.path, error)
 
     def floor(self, node: str) -> int:
         """A number that no event of the node has exceeded."""
         return self._content.seq.get(node, self._lowest)
 
     def cover(self, heads: Mapping[str, int]) -> None:
-        """See to it that numbers up to these are reserved; on the disk when this returns.
+        """Make sure that numbers up to these are reserved; they are on the disk when this returns.
 
         Raises:
             UnavailableError: It cannot be written.
@@ -76,16 +76,16 @@ class JournalMark:
             self._write(_Content(seq=self._content.seq | seqs, meta=self._content.meta))
 
     def settle(self, heads: Mapping[str, int]) -> None:
-        """Give back what is reserved and not used, at an orderly end."""
+        """Return reserved numbers that were not used, at an orderly shutdown."""
         if any(self._content.seq.get(node) != seq for node, seq in heads.items()):
             self._write(_Content(seq=self._content.seq | dict(heads), meta=self._content.meta))
 
     def get_meta(self, key: str) -> str | None:
-        """A switch as it was last set."""
+        """The last value of a switch."""
         return self._content.meta.get(key)
 
     def set_meta(self, key: str, value: str) -> None:
-        """Keep a switch; on the disk when this returns.
+        """Store a switch; it is on the disk when this returns.
 
         Raises:
             UnavailableError: It cannot be written.
@@ -120,22 +120,22 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Mendable(Protocol):
-    """A journal that can begin anew."""
+class Recoverable(Protocol):
+    """A journal that can start a new file."""
 
     generation: int
 
-    def mend(self, error: JournalDamagedError, generation: int) -> None:
-        """Begin anew, unless another thread has done so since ``generation``."""
+    def recover(self, error: JournalDamagedError, generation: int) -> None:
+        """Start a new file, unless another thread has done so since ``generation``."""
 
 
-M = TypeVar("M", bound=Mendable)
+M = TypeVar("M", bound=Recoverable)
 
 
-def mending(
+def recovering(
     method: Callable[Concatenate[M, P], R],
 ) -> Callable[Concatenate[M, P], R]:
-    """Make a method of a journal survive damage: the journal begins anew, and it runs again."""
+    """Retry a method of a journal with a new file if the file turns out to be damaged."""
 
     @functools.wraps(method)
     def run(self: M, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -143,7 +143,7 @@ def mending(
         try:
             return method(self, *args, **kwargs)
         except JournalDamagedError as error:
-            self.mend(error, generation)
+            self.recover(error, generation)
             return method(self, *args, **kwargs)
 
     return run
@@ -153,7 +153,7 @@ def quarantine(path: Path, error: JournalDamagedError) -> Path:
     """Rename a damaged journal and its log to ``JOURNAL.corrupt-TIME``.
 
     Args:
-        path: The journal's file; nobody has it open.
+        path: The journal's file, which must not be open.
         error: What is wrong with it.
 
     Returns:
@@ -176,8 +176,8 @@ def quarantine(path: Path, error: JournalDamagedError) -> Path:
             remedy="move it away by hand",
         ) from refusal
     log.error(
-        "%s; it was put aside as %s and a new one is begun. Events in it that the broker had not "
-        "yet are lost to subscribers, and the numbering goes on after a gap; corrections are "
-        "brought over as far as they can be read", error.message, aside,
+        "%s; it was put aside as %s and a new one is started. Events in it that the broker had "
+        "not acknowledged are lost to subscribers, and the numbering continues after a gap; "
+        "corrections are recovered as far as they can be read", error.message, aside,
     )  # fmt: skip
     return aside

@@ -2,7 +2,7 @@
 
 Age deletes history, so it counts only by a clock that can be trusted. A Pi has no battery for its
 clock: it may start in 1970, or at the time it was last switched off, until the network sets it; a
-clock may also be wrong for a while. :class:`Dating` judges the clock and remembers which events
+clock may also be wrong for a while. :class:`ClockTrust` judges the clock and remembers which events
 were dated by one that has since been corrected.
 """
 
@@ -26,28 +26,28 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 EARLIEST_MS: Final = 1_767_225_600_000
-"""2026-01-01: this program is not older, so a clock that shows less is wrong."""
+"""2026-01-01: serd is not older, so a clock that shows an earlier time is wrong."""
 
 JUMP_MS: Final = 300_000
-"""The wall clock was set if it moved by more than this against the monotonic one."""
+"""The wall clock was set if it moved by more than this relative to the monotonic clock."""
 
 LONG_MS: Final = 183 * 86_400_000
-"""A clock that nothing vouches for is not believed when it is so far ahead of the last time that is
-known: rather than that the machine was off for so long, the clock is wrong."""
+"""A clock that is not synchronised is not trusted if it is this far ahead of the last known time:
+more likely it is wrong than that the machine was off for so long."""
 
 SETTLED_MS: Final = 7 * 86_400_000
-"""A clock that is suspected of running ahead is believed after it has shown so for so long."""
+"""A clock suspected of running ahead is trusted once it has run on for this long."""
 
 _SEGMENTS: Final = 100
 
 
-class Segment(msgspec.Struct, array_like=True):
-    """Events in a row that were dated by a clock which was set since."""
+class Misdated(msgspec.Struct, array_like=True):
+    """Consecutive events that were dated by a clock which has since been set."""
 
     first: int
     last: int
     shift_ms: int
-    """What their dates lack to be those of the clock as it is now."""
+    """To be added to their dates to get those of the clock as it is now."""
 
     @property
     def bounds(self) -> tuple[int, int, int]:
@@ -55,25 +55,25 @@ class Segment(msgspec.Struct, array_like=True):
         return self.first, self.last, self.shift_ms
 
 
-class Notes(msgspec.Struct, kw_only=True):
-    """What is remembered of the clock, also over restarts."""
+class ClockHistory(msgspec.Struct, kw_only=True, rename={"trusted_ms": "believed_ms"}):
+    """What is known about the clock; survives restarts."""
 
-    believed_ms: int | None = None
-    """The latest time that was believed."""
+    trusted_ms: int | None = None
+    """The latest time that was trusted."""
     suspected_ms: int | None = None
-    """What the clock showed when it was first suspected; None if it is not."""
-    segments: dict[str, list[Segment]] = {}
+    """What the clock showed when it was first suspected; None if it is trusted."""
+    segments: dict[str, list[Misdated]] = {}
     """By node."""
 
 
-class Dating:
-    """Follows the wall clock of one process. The caller sees to it that one thread uses it.
+class ClockTrust:
+    """Watches the wall clock of one process. Not thread-safe.
 
     Args:
         clock: Both clocks.
-        kept: What :attr:`kept` was in an earlier process.
+        kept: :attr:`kept` of an earlier process.
         heads: The newest ``seq`` of each node.
-        newest_ms: Dates of the newest events, if nothing was kept.
+        newest_ms: Dates of the newest events, used if nothing was kept.
     """
 
     def __init__(
@@ -86,36 +86,36 @@ class Dating:
     ) -> None:
         self._clock = clock
         try:
-            self.notes = msgspec.json.decode(kept or "{}", type=Notes)
+            self.notes = msgspec.json.decode(kept or "{}", type=ClockHistory)
         except msgspec.DecodeError:
-            self.notes = Notes()
-        if self.notes.believed_ms is None:
+            self.notes = ClockHistory()
+        if self.notes.trusted_ms is None:
             past = [ms for ms in newest_ms if EARLIEST_MS <= ms <= clock.now_ms() + JUMP_MS]
-            self.notes.believed_ms = max(past, default=None)
+            self.notes.trusted_ms = max(past, default=None)
         self._begun = dict(heads)
-        self._ours: dict[str, list[Segment]] = {}
+        self._ours: dict[str, list[Misdated]] = {}
         self._offset_ms = self._now_offset()
         self._expected_offset: int | None = None
-        self._may_age: bool | None = None
+        self._trusted: bool | None = None
         self.changed = False
-        """Whether :attr:`kept` has changed by more than the time since it was last saved."""
+        """Whether :attr:`kept` has changed since it was last saved, apart from the time."""
 
     @property
     def kept(self) -> str:
-        """To be kept for the next process."""
+        """To be stored for the next process."""
         return msgspec.json.encode(self.notes).decode()
 
     def _now_offset(self) -> int:
         return self._clock.now_ms() - round(self._clock.monotonic() * 1000)
 
-    def look(self, runs: Mapping[str, NodeRun]) -> bool:
-        """Look at the clock; about once a minute.
+    def check(self, runs: Mapping[str, NodeRun]) -> bool:
+        """Check the clock; called about once a minute.
 
         Args:
             runs: What each node has in the journal.
 
         Returns:
-            Whether age may count now.
+            Whether the clock can be trusted, so that age may count.
         """
         offset = self._now_offset()
         jump, self._offset_ms = offset - self._offset_ms, offset
@@ -124,50 +124,50 @@ class Dating:
             log.warning("the clock was set by %+.0f s", jump / 1000)
             self._shift(runs, jump)
         now = self._clock.now_ms()
-        if jumped and self.notes.believed_ms is None and now - jump >= EARLIEST_MS:
-            # Set before the first look: what it showed at the start is all there is to go by.
-            self.notes.believed_ms = now - jump
+        if jumped and self.notes.trusted_ms is None and now - jump >= EARLIEST_MS:
+            # Set before the first check: what it showed at the start is all that is known.
+            self.notes.trusted_ms = now - jump
         if now < EARLIEST_MS:
             self._expected_offset = None
-            believed = False
-        elif self._clock.synchronised() or self.notes.believed_ms is None:
-            believed = True
-            self.notes.believed_ms = self._expected_offset = None
-        elif self._expected_offset is None:  # for how long the machine was off is not known
-            believed = now <= self.notes.believed_ms + LONG_MS or self._settled(now, anew=jumped)
+            trusted = False
+        elif self._clock.synchronised() or self.notes.trusted_ms is None:
+            trusted = True
+            self.notes.trusted_ms = self._expected_offset = None
+        elif self._expected_offset is None:  # how long the machine was off is unknown
+            trusted = now <= self.notes.trusted_ms + LONG_MS or self._settled(now, restart=jumped)
         else:
             ahead = offset - self._expected_offset
-            believed = ahead <= JUMP_MS or self._settled(now, anew=jumped)
-        if believed:
-            self._believe(now, offset)
-        elif self._may_age is not False or jumped:
-            log.warning("the clock shows %s, and nothing tells that it is right: for now nothing "
-                        "is forgotten for its age", rfc3339(now))  # fmt: skip
-        self._may_age = believed
-        return believed
+            trusted = ahead <= JUMP_MS or self._settled(now, restart=jumped)
+        if trusted:
+            self._trust(now, offset)
+        elif self._trusted is not False or jumped:
+            log.warning("the clock shows %s and is not known to be right: for now no event is "
+                        "deleted for its age", rfc3339(now))  # fmt: skip
+        self._trusted = trusted
+        return trusted
 
-    def _believe(self, now: int, offset: int) -> None:
+    def _trust(self, now: int, offset: int) -> None:
         self.changed |= self.notes.suspected_ms is not None
         self.notes.suspected_ms = None
-        # A clock that nothing vouches for may run behind: what was known stays known.
-        self.notes.believed_ms = max(now, self.notes.believed_ms or now)
+        # A clock that is not synchronised may run behind: a later time that was trusted stays.
+        self.notes.trusted_ms = max(now, self.notes.trusted_ms or now)
         self._expected_offset = max(offset, self._expected_offset or offset)
 
-    def _settled(self, now: int, *, anew: bool) -> bool:
-        """Whether a suspected clock has shown the same time for long enough to be believed."""
+    def _settled(self, now: int, *, restart: bool) -> bool:
+        """Whether a suspected clock has run on for long enough to be trusted."""
         since = self.notes.suspected_ms
-        if since is None or anew or now < since:
+        if since is None or restart or now < since:
             since = self.notes.suspected_ms = now
             self.changed = True
         return now - since >= SETTLED_MS
 
     def _shift(self, runs: Mapping[str, NodeRun], jump: int) -> None:
-        """Note that this process's events so far were dated by a clock that is now set."""
+        """Remember that this process's events so far were dated by the clock before it was set."""
         for node, run in runs.items():
             segments = self._ours.setdefault(node, [])
             begun = self._begun.get(node, 0)
             if run.last > begun:
-                segments.append(Segment(begun + 1, run.last, 0))
+                segments.append(Misdated(begun + 1, run.last, 0))
                 self._begun[node] = run.last
             for segment in segments:
                 segment.shift_ms += jump
@@ -177,24 +177,24 @@ class Dating:
             del self.notes.segments[node][:-_SEGMENTS]
         self.changed = True
 
-    def segments(self, node: str) -> list[Segment]:
-        """Events of a node whose dates are off, in any order."""
+    def segments(self, node: str) -> list[Misdated]:
+        """Events of a node whose dates are wrong, in any order."""
         return self.notes.segments.get(node, [])
 
 
 class Pruned(msgspec.Struct, frozen=True, kw_only=True):
-    """What one round of pruning did."""
+    """Result of one round of pruning."""
 
     removed: int
     """Events deleted."""
     dropped: int
-    """How many of these the broker had not acknowledged: they are lost to subscribers."""
+    """How many of these the broker had not acknowledged: subscribers never get them."""
     more: bool
-    """Whether the bound on one round was reached, so that there may be more to delete."""
+    """Whether the limit of one round was reached, so that there may be more to delete."""
 
 
 class NodeRun:
-    """The rows of one node: a run of ``seq`` without gaps, for rows go only from its old end."""
+    """The rows of one node: a gapless run of ``seq``, because only the oldest are deleted."""
 
     __slots__ = ("acked", "first", "last", "outdated", "row")
 
@@ -202,7 +202,7 @@ class NodeRun:
         self.row = row
         """Row of the node in ``nodes``."""
         self.first = first
-        """The oldest number that is still there; ``last + 1`` if none is."""
+        """The oldest number still there; ``last + 1`` if there is none."""
         self.last = last
         """The newest number; the next event gets the one after it."""
         self.acked = acked
@@ -226,8 +226,8 @@ class NodeRun:
 
 
 @contextmanager
-def unchanged_on_error(runs: Collection[NodeRun]) -> Iterator[None]:
-    """Give runs their rows back if what deleted them is rolled back."""
+def restored_on_error(runs: Collection[NodeRun]) -> Iterator[None]:
+    """Restore the runs if the deletion is rolled back."""
     before = [(run, run.first) for run in runs]
     try:
         yield
@@ -238,16 +238,16 @@ def unchanged_on_error(runs: Collection[NodeRun]) -> Iterator[None]:
 
 
 class Age(msgspec.Struct, frozen=True, kw_only=True):
-    """What is too old."""
+    """Which events are too old."""
 
     cutoff_ms: int
-    """Events that began before this moment (milliseconds since 1970) are."""
+    """Those that began before this time, milliseconds since 1970."""
     now_ms: int
-    """The present; what is dated later tells nothing of its age."""
-    segments: dict[str, list[Segment]] = {}
-    """By node: events whose dates are off by a known difference."""
+    """The current time; an event dated later says nothing about its age."""
+    segments: dict[str, list[Misdated]] = {}
+    """By node: events whose dates are wrong by a known difference."""
     thorough: bool = True
-    """Whether to look at every event, and not only at the oldest that are left."""
+    """Whether to check every event, not only the oldest ones."""
 
 
 def prune(
@@ -258,17 +258,17 @@ def prune(
     max_events: int,
     limit: int,
 ) -> Pruned:
-    """Delete what is too old, then what is too much; inside a transaction of the caller.
+    """Delete events that are too old, then those that exceed the limit; inside a transaction.
 
-    Too old can only be what the broker has acknowledged: what waits for it goes when there is too
-    much. The runs are shortened at once; the caller rolls back or keeps both together.
+    Only events that the broker has acknowledged are deleted for their age; others only if there
+    are too many. The runs are shortened immediately; the caller commits or rolls back both.
 
     Args:
         connection: The journal.
         runs: All its nodes, by name.
-        age: What is too old; None if age does not count now.
-        max_events: More rows than this are too many.
-        limit: Most rows deleted.
+        age: Which events are too old; None if age does not count now.
+        max_events: Rows that may remain.
+        limit: Rows deleted at most.
     """
     left, dropped = limit, 0
     for name, run in runs.items():
@@ -282,7 +282,7 @@ def prune(
         if excess <= 0 or left <= 0:
             break
         for run in sorted(runs.values(), key=lambda run: _oldest_ms(connection, run)):
-            # The newest row stays, whatever its age: the next seq is counted from it.
+            # The newest row always stays: the next seq follows from it.
             end = run.last - 1 if last_resort else min(run.acked, run.last - 1)
             count = max(0, min(excess, left, end - run.first + 1))
             left -= count
@@ -292,12 +292,12 @@ def prune(
 
 
 def _too_old(
-    connection: sqlite3.Connection, run: NodeRun, age: Age, segments: list[Segment], limit: int
+    connection: sqlite3.Connection, run: NodeRun, age: Age, segments: list[Misdated], limit: int
 ) -> int:
     """How many of the oldest rows are too old.
 
-    They were written in order, so a row is no younger than any after it: whatever lies before one
-    that is too old is too old as well, also if it is dated in the future or in 1970.
+    They were written in order, so whatever precedes a row that is too old is too old as well, even
+    if it is dated in the future or in 1970.
     """
     end = min(run.acked, run.last - 1)
     if end < run.first:
@@ -322,7 +322,7 @@ def _too_old(
 
 
 def _last_outdated(
-    connection: sqlite3.Connection, run: NodeRun, end: int, age: Age, segments: list[Segment]
+    connection: sqlite3.Connection, run: NodeRun, end: int, age: Age, segments: list[Misdated]
 ) -> int:
     """The last row up to ``end`` that is too old by its own date; 0 if none is."""
     last = 0
@@ -336,14 +336,14 @@ def _last_outdated(
             condition += " AND NOT key BETWEEN ? AND ?"
             values += [run.key(other.first), run.key(other.last)]
         (key,) = connection.execute(
-            f"SELECT max(key) FROM events WHERE {condition}",  # noqa: S608 - no value of anybody's
+            f"SELECT max(key) FROM events WHERE {condition}",  # noqa: S608 - made of constants only
             values,
         ).fetchone()
         last = max(last, 0 if key is None else key - run.key(0))
     return last
 
 
-def _shift(segments: list[Segment], seq: int) -> int:
+def _shift(segments: list[Misdated], seq: int) -> int:
     return next((s.shift_ms for s in segments if s.first <= seq <= s.last), 0)
 
 

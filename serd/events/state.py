@@ -24,7 +24,7 @@ MICROPHONE_STATES: Final = ("open", "muted", "quiet", "missing")
 _BY_CONDITION: Final[dict[str, Microphone]] = {
     "listening": "open", "muted": "muted", "quiet": "quiet", "waiting": "missing",
 }  # fmt: skip
-"""What the telemetry's ``condition`` means for the microphone."""
+"""State of the microphone by the telemetry's ``condition``."""
 
 
 class RoomState(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,7 +133,7 @@ class RoomState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def microphone_in(condition: str | None) -> Microphone | None:
-    """What a pipeline's condition, as in the telemetry, means for the microphone."""
+    """State of the microphone in a condition of the telemetry; None if that does not tell."""
     return _BY_CONDITION.get(condition or "")
 
 
@@ -144,34 +144,35 @@ def microphone(
     *,
     muted: bool | None = None,
 ) -> Microphone:
-    """How a node's microphone is, from what the node has said.
+    """State of a node's microphone, from the node's messages.
 
     Args:
-        online: What its status says; None if that was never heard.
+        online: Its status; None if none was received.
         state: Its latest state, if there is one.
-        condition: Of its latest telemetry: nodes before this version say nothing in their state.
-        muted: What its mute switch says, for the same reason.
+        condition: That of its latest telemetry, because states of older versions have no
+            microphone.
+        muted: Its mute switch, for the same reason.
     """
     if online is False:
         return "offline"
     if online is None:
         return "unknown"
-    for said in MICROPHONE_STATES:
-        if state is not None and state.microphone == said:
-            return said
+    for one in MICROPHONE_STATES:
+        if state is not None and state.microphone == one:
+            return one
     return "muted" if muted else microphone_in(condition) or "unknown"
 
 
 def encode_state(state: RoomState) -> bytes:
-    """Write a state as JSON, UTF-8, on one line."""
+    """Encode a state as JSON in UTF-8 on one line."""
     return msgspec.json.encode(state)
 
 
 def decode_state(payload: bytes | str) -> RoomState:
-    """Read a state; unknown fields are ignored.
+    """Decode a state; unknown fields are ignored.
 
     Raises:
-        ValueError: If it is not a state; the text says why.
+        ValueError: If it is not a state; the message says why.
     """
     try:
         state = msgspec.json.decode(payload, type=RoomState)
@@ -241,15 +242,15 @@ class Mood:
         self._label = _NEUTRAL
 
     def update(self, scores: Mapping[str, float], moment: float) -> MoodReading:
-        """An utterance has ended.
+        """Take an utterance that has ended.
 
         Args:
-            scores: Its probabilities; those that are missing count as 0.
-            moment: When, in seconds of a monotonic clock; one before the latest counts as it.
+            scores: Its probabilities; missing ones count as 0.
+            moment: When it ended, monotonic seconds. A time before the latest one counts as that.
         """
         decay = self._decay(moment)
-        # While nobody spoke, neutral may have taken over; that is settled before the new
-        # utterance counts, and so the mood does not depend on whether anyone read it meanwhile.
+        # In silence, neutral may have taken over. That is settled before the new utterance counts,
+        # so that the mood does not depend on whether it was read in the meantime.
         self._label = self._leader(self._shares(decay))
         values = [scores.get(name, 0.0) for name in EMOTIONS]
         self._sums = [s * decay + v for s, v in zip(self._sums, values, strict=True)]
@@ -259,7 +260,7 @@ class Mood:
         return self.read(self._moment)
 
     def read(self, moment: float) -> MoodReading:
-        """The mood at a moment, in seconds of the same clock."""
+        """The mood at a time of the same clock."""
         shares = self._shares(self._decay(moment))
         named = dict(zip(EMOTIONS, shares, strict=True))
         return MoodReading(

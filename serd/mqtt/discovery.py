@@ -1,8 +1,9 @@
-"""Announces a node to Home Assistant: MQTT discovery of a whole device in one retained message.
+"""MQTT discovery: announces a node to Home Assistant as one device in one retained message.
 
 https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload (Home Assistant 2024.12
-or later). Published on every connection and whenever Home Assistant says that it has come up; an
-empty retained message on the same topic removes the device.
+or later). Published on every connection and whenever Home Assistant starts; an empty retained
+message on the same topic removes the device. The sensors derive from the annotated fields of
+`RoomState` and `Telemetry`, the attributes of the event entity from those of `Event`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from serd.mqtt.topics import Topics
 
 _STALE: Final = 3
-"""What failed to come this often is out of date."""
+"""A value expires when this many messages are missing."""
 
 _ATTRIBUTES: Final = (
     "confidence", "valence", "arousal", "scores", "level_dbfs", "duration_s", "started_at",
@@ -62,16 +63,16 @@ _ORNAMENT: Final = ("icon", "suggested_display_precision", "default_entity_id")
 _KEPT_LONGEST: Final = (
     "event", "mute", "mood", "speech", "emotion", "confidence", "valence", "arousal",
 )  # fmt: skip
-"""Components in the order of their worth, where there is no room for all; others go first."""
+"""The most useful components; where there is no room for all, the others are dropped first."""
 
 
 def discovery_topic(topics: Topics, prefix: str) -> str:
-    """Where the announcement goes; an empty retained message there removes the device."""
+    """Topic of the announcement; an empty retained message there removes the device."""
     return f"{prefix}/device/{_device_id(topics)}/config"
 
 
 def birth_topic(prefix: str) -> str:
-    """Where Home Assistant says ``online`` when it has come up."""
+    """Topic on which Home Assistant says ``online`` when it has started."""
     return f"{prefix}/status"
 
 
@@ -86,20 +87,20 @@ def discovery_payload(
     words: Catalogue | None = None,
     bytes_max: int | None = None,
 ) -> bytes:
-    """The announcement, JSON, UTF-8.
+    """The announcement as JSON in UTF-8.
 
     Args:
-        topics: Of the node.
-        version: Of serd.
-        telemetry_s: Seconds between two telemetry messages; three missed ones make the
-            diagnostics unavailable.
-        sensitivity: Whether the node takes a sensitivity.
-        corrections: Whether it takes corrections.
-        name: What people call the node.
-        words: In whose language entities and their states are told; ids and events stay English.
-        bytes_max: What a broker takes. A longer announcement is shortened: at first by Home
-            Assistant's abbreviations, then by icons and the like, then by the components that are
-            needed least. Even the shortest may be longer.
+        topics: The node's topics.
+        version: Version of serd.
+        telemetry_s: Seconds between two telemetry messages; if three are missing, the diagnostics
+            become unavailable.
+        sensitivity: Whether the node has a sensitivity.
+        corrections: Whether it accepts corrections.
+        name: What people call the room.
+        words: Translations of the names and states of entities; ids and events stay English.
+        bytes_max: The broker's limit. A longer announcement is shortened: first by Home Assistant's
+            abbreviations, then by dropping icons and the like, then the least useful components.
+            Even the shortest may exceed the limit.
     """
     components = _components(topics, telemetry_s, sensitivity=sensitivity)
     if corrections:
@@ -149,7 +150,7 @@ def _announcement(
         "cmps": {
             key: {
                 **_translated(key, component, tr),
-                "qos": 1,  # of Home Assistant's subscription and command
+                "qos": 1,  # of Home Assistant's subscriptions and commands
                 "unique_id": f"{device}_{key}",
                 "default_entity_id": _entity_id(device, component),
             }
@@ -159,13 +160,13 @@ def _announcement(
 
 
 def _device_id(topics: Topics) -> str:
-    return f"serd_{topics.node}"  # the node has only [a-zA-Z0-9_-], see Topics
+    return f"serd_{topics.node}"  # the node's name has only [a-zA-Z0-9_-], see Topics
 
 
 def _translated(key: str, component: dict[str, Any], tr: Callable[[str], str]) -> dict[str, Any]:
-    """A component whose name, and whose states where they are words, people can read.
+    """A component with its name, and its states if they are words, translated.
 
-    Home Assistant has no translations for entities that come over MQTT, so the templates do it.
+    Home Assistant cannot translate entities that come over MQTT, so the templates do.
     """
     said = {**component, "name": tr(component["name"])}
     states = CONDITIONS if key == "condition" else component.get("options", ())
@@ -184,13 +185,13 @@ def _translated(key: str, component: dict[str, Any], tr: Callable[[str], str]) -
 
 
 def _get(table: dict[str, str], name: str) -> str:
-    """A template's expression that looks a value up, and leaves it as it is if it is not there."""
+    """A template's expression that looks a value up; an unknown one stays as it is."""
     words = {key: word for key, word in table.items() if key != word}
     return f"({msgspec.json.encode(words).decode()}).get({name}, {name})"
 
 
 def _entity_id(device: str, component: dict[str, Any]) -> str:
-    """What Home Assistant makes of device and name; said, so that no later version decides else."""
+    """The id that Home Assistant derives from device and name, stated so that it never changes."""
     slug = re.sub("[^a-z0-9]+", "_", f"{device}_{component['name']}".lower()).strip("_")
     return f"{component['p']}.{slug}"
 
@@ -307,7 +308,7 @@ def _sensors(
 
 
 def _corrections(topics: Topics) -> dict[str, dict[str, Any]]:
-    """By which people say what the latest utterance really was, as it is shown at that moment."""
+    """Entities that correct the emotion of the latest utterance, as shown at that moment."""
     emotions = list(EMOTIONS)
     event = {
         "json_attributes_topic": topics.state,

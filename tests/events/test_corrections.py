@@ -136,7 +136,7 @@ def test_the_oldest_go_when_there_are_too_many(
     kept = [correction(n) for n in range(5)]
     store.put(kept)
     assert store.all() == kept[2:]
-    assert "2 old corrections were forgotten" in caplog.text
+    assert "2 old corrections were deleted" in caplog.text
 
 
 def test_corrections_are_brought_over_from_a_damaged_journal(
@@ -158,7 +158,7 @@ def test_corrections_are_brought_over_from_a_damaged_journal(
         journal.append(event(9000))
     assert list(path.parent.glob("journal.db.corrupt-*"))
     assert CorrectionStore(path).all() == kept
-    assert "3 corrections were brought over" in caplog.text
+    assert "3 corrections were recovered" in caplog.text
 
 
 def test_there_is_no_journal(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_mark_and_journal_both_damaged(path: Path, caplog: pytest.LogCaptureFixt
     with Journal(path) as journal:
         seq = journal.append(event(1)).seq
     assert seq > 1_700_000_000 > last
-    assert "cannot be read and is begun anew" in caplog.text
+    assert "cannot be read and is replaced" in caplog.text
     with Journal(path) as journal:
         assert journal.append(event(2)).seq == seq + 1
 

@@ -164,12 +164,12 @@ def test_history_outlives_a_clock_that_is_years_ahead(
         talk.say(4)
         recorder.wait_count(EMOTION, 4)
         wall.set(10 * 365 * 86_400)
-        node.wait_log("nothing is forgotten for its age")
+        node.wait_log("no event is deleted for its age")
         talk.say(2)
         recorder.wait_count(EMOTION, 6)
         assert node.stop() == 0, node.log
     with timed(tmp_path, broker.port, talk, wall) as node:
-        node.wait_log("nothing is forgotten for its age")
+        node.wait_log("no event is deleted for its age")
         talk.say(2)
         recorder.wait_count(EMOTION, 8)
         wall.set(0)
