@@ -166,7 +166,7 @@ class RecordingClassifier:
             return RecordingResult(path=path, error=error, warnings=tuple(warnings))
         return RecordingResult(path=path, utterances=tuple(found), warnings=tuple(warnings))
 
-    def _source(self, path: Path, tell: Callable[[str], None]) -> Source:
+    def _source(self, path: Path, warn: Callable[[str], None]) -> Source:
         from serd.audio.factory import make_source  # noqa: PLC0415
         from serd.audio.file import FileSource  # noqa: PLC0415
 
@@ -178,14 +178,14 @@ class RecordingClassifier:
             pace="fast",
             gain_db=self._audio.gain_db,
             channel=self._audio.channel,
-            tell=tell,
+            warn=warn,
         )
 
     def _as_one(
         self, path: Path, source: Source, progress: Callable[[], None]
     ) -> list[ClassifiedUtterance]:
         from serd.audio.source import EndOfSource  # noqa: PLC0415
-        from serd.speech import whole  # noqa: PLC0415
+        from serd.speech import trim_to_speech  # noqa: PLC0415
 
         heard, count = [], 0
         try:
@@ -201,7 +201,7 @@ class RecordingClassifier:
                     progress()
         finally:
             source.close()
-        utterance, audio = whole(np.concatenate(heard), self._speech, self._vad)
+        utterance, audio = trim_to_speech(np.concatenate(heard), self._speech, self._vad)
         prediction = self._classifier.classify_utterance(audio)
         return [ClassifiedUtterance.of(path, utterance, prediction)]
 
@@ -210,7 +210,7 @@ class RecordingClassifier:
     ) -> list[ClassifiedUtterance]:
         return [
             ClassifiedUtterance.of(path, one.utterance, one.prediction)
-            for one in self._recogniser.through(source, lambda _: progress())
+            for one in self._recogniser.recognise(source, lambda _: progress())
         ]
 
 

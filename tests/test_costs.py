@@ -36,7 +36,7 @@ def hear(recogniser: Recogniser, samples: Samples) -> int:
     """Feed samples as the daemon does; how many blocks it took."""
     heard = blocks = 0
     while heard < len(samples):
-        count = recogniser.patience
+        count = recogniser.batch_samples
         recogniser.feed(samples[heard : heard + count])
         heard += count
         blocks += 1

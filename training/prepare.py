@@ -1,8 +1,8 @@
 """Decode, cut and analyse every clip once, and keep the result by content.
 
 A clip goes the daemon's own way: :func:`serd.audio.file.read_mono16k`, then
-:func:`serd.speech.whole`, then the mel power of :class:`serd.model.mfcc.MfccFrontEnd`. What is
-kept is mel power, before anything that augmentation may still want to change.
+:func:`serd.speech.trim_to_speech`, then the mel power of :class:`serd.model.mfcc.MfccFrontEnd`.
+What is kept is mel power, before anything that augmentation may still want to change.
 
 The key of the cache is made from the file's bytes, the settings, and the source text of the code
 that did the work, so that a stale entry cannot be picked up.
@@ -167,12 +167,12 @@ def spoken(path: Path, longest_s: float) -> tuple[NDArray[np.float32], NDArray[n
     """
     from serd.audio.file import read_mono16k
     from serd.config import SpeechConfig
-    from serd.speech import make_vad, whole
+    from serd.speech import make_vad, trim_to_speech
 
     samples = read_mono16k(path)
     speech = SpeechConfig()
     window = msgspec.structs.replace(speech, window_s=longest_s)
-    return samples, whole(samples, window, make_vad(speech))[1]
+    return samples, trim_to_speech(samples, window, make_vad(speech))[1]
 
 
 def utterances(path: Path) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:

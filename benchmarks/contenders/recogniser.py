@@ -40,7 +40,7 @@ def main(sources: str, way: str, seconds: str, out: str) -> None:
         heard = [0] * len(some)
         while min(heard) < len(samples):
             for place, stream in enumerate(some):
-                end = heard[place] + stream.patience
+                end = heard[place] + stream.batch_samples
                 utterances.append(len(stream.feed(samples[heard[place] : end])))
                 heard[place] = end
         utterances.extend(len(stream.flush()) for stream in some)

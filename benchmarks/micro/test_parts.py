@@ -19,7 +19,7 @@ from serd.events.state import Mood
 from serd.model.classifier import Classifier, Recogniser
 from serd.model.mfcc import BLOCK_FRAMES
 from serd.speech import Segmenter, make_vad
-from serd.speech.voice import objection
+from serd.speech.voice import rejection
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,7 +69,7 @@ def test_segmenter_120_ms(benchmark: BenchmarkFixture, sound: str) -> None:
 
 
 def test_evidence_of_a_voice_in_3_s(benchmark: BenchmarkFixture) -> None:
-    benchmark(objection, UTTERANCE)
+    benchmark(rejection, UTTERANCE)
 
 
 def test_streaming_features_256_ms(benchmark: BenchmarkFixture, classifier: Classifier) -> None:

@@ -58,7 +58,8 @@ BAND_HZ: Final = (250.0, 4000.0)
 """Where speech is looked for, by `auto`: above hum, below hiss."""
 
 SPEECH_DB: Final = 8.0
-"""So far above its own quietest moment a channel may be speech (as in `serd.speech.vad`)."""
+"""So far above its own quietest moment a channel may be speech (as for
+`serd.speech.vad.EnergyFloor`)."""
 
 FLOOR_CHUNKS: Final = 4
 """Chunks whose quietest is kept as one figure."""
@@ -86,7 +87,7 @@ _MEMORY: Final = 0.95  # of what was heard before, for each piece with speech
 _DECAY: Final = 0.66  # of the power of mix and channels, for each chunk
 
 
-def lacking(choice: Choice, count: int) -> str | None:
+def channel_problem(choice: Choice, count: int) -> str | None:
     """What is wrong with a choice for so many channels, as the end of a sentence; None: nothing."""
     if not isinstance(choice, int) or choice <= count:
         return None
@@ -94,7 +95,7 @@ def lacking(choice: Choice, count: int) -> str | None:
     return f"has {have}, and audio.channel asks for number {choice}"
 
 
-def channel_figures(channels: Channels | None) -> dict[str, Any]:
+def channel_stats(channels: ChannelMixer | None) -> dict[str, Any]:
     """What :class:`serd.audio.source.SourceStats` says of channels."""
     if channels is None:
         return {}
@@ -106,7 +107,7 @@ def channel_figures(channels: Channels | None) -> dict[str, Any]:
     }
 
 
-class Channels:
+class ChannelMixer:
     """Makes one channel of several. For one thread.
 
     Args:
@@ -133,7 +134,7 @@ class Channels:
         self._mixed = 0.0
         self._streak = 0
         self._cancels = False
-        self._judge = _Judge(count, rate, piece) if choice == "auto" else None
+        self._ranking = _SpeechRanking(count, rate, piece) if choice == "auto" else None
         self.only = 0
         """The one channel that is listened to, from 1; 0: several are mixed."""
         if isinstance(choice, int):
@@ -226,10 +227,10 @@ class Channels:
         self._before = self._weights
         if isinstance(self._choice, int) or not moving.any():
             return
-        if self._judge is not None:
-            self._judge.hear(centred, moving)
-            if self._judge.best is not None:
-                self._listen_to(self._judge.best, "the clearest speech is on it")
+        if self._ranking is not None:
+            self._ranking.hear(centred, moving)
+            if self._ranking.best is not None:
+                self._listen_to(self._ranking.best, "the clearest speech is on it")
                 return
         self._mix_well(centred, energies)
 
@@ -279,7 +280,7 @@ class Channels:
         return weights
 
 
-class _Judge:
+class _SpeechRanking:
     """Finds the channel on which speech stands out most from what is always there."""
 
     def __init__(self, count: int, rate: int, piece: int) -> None:

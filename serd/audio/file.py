@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from serd.audio.channels import channel_figures, lacking
+from serd.audio.channels import channel_problem, channel_stats
 from serd.audio.format import BLOCK_S, SAMPLE_RATE
 from serd.audio.intake import Intake
 from serd.audio.recording import AudioFile
@@ -44,7 +44,7 @@ class FileSource(SourceContext):
         gain_db: Amplification in decibels, or ``auto``.
         channel: Of several channels, which: ``mix``, ``auto`` or a number from 1. In a recording
             with only one, that one.
-        tell: Called with a sentence for each thing that is wrong with the recording.
+        warn: Called with a sentence for each thing that is wrong with the recording.
     """
 
     live = False
@@ -57,10 +57,10 @@ class FileSource(SourceContext):
         pace: Pace = "real",
         gain_db: Gain = 0.0,
         channel: Choice = "mix",
-        tell: Callable[[str], None] = log.warning,
+        warn: Callable[[str], None] = log.warning,
     ) -> None:
         self.path = Path(path)
-        self._tell = tell
+        self._warn = warn
         self.pace: Pace = pace
         self._make_intake = partial(Intake, gain_db=gain_db, channel=channel)
         self._channel: Choice = channel
@@ -102,7 +102,7 @@ class FileSource(SourceContext):
             rate=self._rate,
             channels=self._channels,
             gain_db=self._intake.gain_db,
-            **channel_figures(self._intake.channels),
+            **channel_stats(self._intake.channels),
         )
 
     def length_s(self) -> float | None:
@@ -126,7 +126,7 @@ class FileSource(SourceContext):
             InputError: It is missing, unreadable, not audio, or holds no audio.
         """
         self.close()
-        self._file = AudioFile(self.path, tell=self._tell)
+        self._file = AudioFile(self.path, warn=self._warn)
         self._rate, self._channels = self._file.rate, self._file.channels
         self._intake = self._make_intake()
         self._start_run()
@@ -135,14 +135,14 @@ class FileSource(SourceContext):
         self._closed.clear()
 
     def _start_run(self) -> None:
-        if self._channels > 1 and (problem := lacking(self._channel, self._channels)):
+        if self._channels > 1 and (problem := channel_problem(self._channel, self._channels)):
             self.close()
             raise InputError(
                 f"{self.name} {problem}", remedy="set audio.channel to another, to mix or to auto"
             )
         self._intake.start(rate=self._rate, channels=self._channels, name=self.name)
 
-    def read(self, timeout: float, enough: int = 0) -> Block | None:
+    def read(self, timeout: float, batch: int = 0) -> Block | None:
         """Give the next block; see :meth:`serd.audio.source.Source.read`.
 
         At pace "real" the clock starts with the first call, and every block is due when its last
@@ -154,7 +154,7 @@ class FileSource(SourceContext):
             if self._closed.is_set() or self._ended:
                 raise EndOfSource
             if self._next is None:
-                self._next = self._read_block(enough)
+                self._next = self._read_block(batch)
             if self._next_format != (self._rate, self._channels):
                 # Another part of a recording that was put together, at another rate.
                 self._rate, self._channels = self._next_format
@@ -178,8 +178,8 @@ class FileSource(SourceContext):
                     raise EndOfSource
                 return block
 
-    def _read_block(self, enough: int) -> NDArray[np.float32]:
-        seconds = max(enough / SAMPLE_RATE, BLOCK_S if self.pace == "real" else FAST_BLOCK_S)
+    def _read_block(self, batch: int) -> NDArray[np.float32]:
+        seconds = max(batch / SAMPLE_RATE, BLOCK_S if self.pace == "real" else FAST_BLOCK_S)
         with self._lock:
             if self._file is None:
                 raise EndOfSource

@@ -65,7 +65,7 @@ class PcmFormat(msgspec.Struct, frozen=True, kw_only=True):
     """Hertz."""
     channels: int = 1
     sample: Sample = "s16"
-    big: bool = False
+    big_endian: bool = False
     """Big-endian."""
 
     @property
@@ -87,11 +87,11 @@ class PcmFormat(msgspec.Struct, frozen=True, kw_only=True):
         Returns:
             float32[n, channels]; integers scaled to [-1, 1), floats as they are.
         """
-        order = ">" if self.big else "<"
+        order = ">" if self.big_endian else "<"
         if self.sample == "s24":
             three = np.frombuffer(data, np.uint8).reshape(-1, 3)
             four = np.zeros((len(three), 4), np.uint8)  # the lowest byte of 32 bits stays 0
-            if self.big:
+            if self.big_endian:
                 four[:, 3:0:-1] = three
             else:
                 four[:, 1:] = three
@@ -190,4 +190,4 @@ def _format(chunk: bytes, order: str) -> PcmFormat:
         raise NotPcmError(f"WAV with compressed or unusual samples (format {code}, {bits} bits)")
     if not (MIN_RATE <= rate <= MAX_RATE and 1 <= channels <= MANY_CHANNELS):
         raise NotPcmError(f"a WAV header with {rate} Hz and {channels} channels")
-    return PcmFormat(rate=rate, channels=channels, sample=kind, big=order == ">")
+    return PcmFormat(rate=rate, channels=channels, sample=kind, big_endian=order == ">")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from serd.audio.autogain import AutoGain
-from serd.audio.channels import Channels, lacking
+from serd.audio.channels import ChannelMixer, channel_problem
 from serd.audio.format import SAMPLE_RATE
 from serd.audio.highpass import HighPass
 from serd.audio.level import CLIPPED
@@ -81,7 +81,7 @@ class Intake:
 
     def __init__(self, *, gain_db: Gain = 0.0, channel: Choice = "mix") -> None:
         self._choice: Choice = channel
-        self._channels: Channels | None = None
+        self._channels: ChannelMixer | None = None
         self._auto = AutoGain() if gain_db == "auto" else None
         self._gain = np.float32(1.0 if gain_db == "auto" else 10.0 ** (gain_db / 20.0))
         self._resampler: StreamResampler | None = None
@@ -114,7 +114,7 @@ class Intake:
         return 20.0 * math.log10(float(self._gain))
 
     @property
-    def channels(self) -> Channels | None:
+    def channels(self) -> ChannelMixer | None:
         """What makes one channel of several; None if there is only one."""
         return self._channels
 
@@ -129,13 +129,15 @@ class Intake:
         Raises:
             UnavailableError: There are several channels, but not the one that is asked for.
         """
-        if channels > 1 and (problem := lacking(self._choice, channels)):
+        if channels > 1 and (problem := channel_problem(self._choice, channels)):
             raise UnavailableError(
                 f"{name} {problem}", remedy="set audio.channel to another, to mix or to auto"
             )
         self._resampler = StreamResampler(rate)
         self._channels = (
-            Channels(self._choice, rate=rate, count=channels, name=name) if channels > 1 else None
+            ChannelMixer(self._choice, rate=rate, count=channels, name=name)
+            if channels > 1
+            else None
         )
         self._begin_run()
 

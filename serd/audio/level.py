@@ -102,11 +102,11 @@ class LevelMeter:
     """Takes samples, gives readings. For one thread.
 
     Args:
-        lately_s: Seconds that "lately" means in the readings.
+        window_s: Seconds that "lately" means in the readings.
     """
 
-    def __init__(self, lately_s: float = LATELY_S) -> None:
-        lately = max(_FLAT_FRAMES, round(lately_s * SAMPLE_RATE / FRAME_SAMPLES))
+    def __init__(self, window_s: float = LATELY_S) -> None:
+        lately = max(_FLAT_FRAMES, round(window_s * SAMPLE_RATE / FRAME_SAMPLES))
         self._count = 0
         self._sum = 0.0
         self._energy = 0.0

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from serd.audio import devices, portaudio
-from serd.audio.channels import channel_figures, lacking
+from serd.audio.channels import channel_problem, channel_stats
 from serd.audio.format import BLOCK_S, SAMPLE_RATE
 from serd.audio.intake import Intake
 from serd.audio.level import FlatLine
@@ -159,7 +159,7 @@ class Microphone(SourceContext):
             channels=capture.channels if capture else 0,
             flat_s=self._flat.seconds,
             gain_db=self._intake.gain_db,
-            **channel_figures(self._intake.channels),
+            **channel_stats(self._intake.channels),
         )
 
     def open(self) -> None:
@@ -171,7 +171,7 @@ class Microphone(SourceContext):
         self.close()
         found = devices.pick(self.device)
         self._found = found
-        if problem := lacking(self.channel, found.channels):
+        if problem := channel_problem(self.channel, found.channels):
             raise UnavailableError(
                 f"the microphone {found.name!r} {problem}",
                 remedy="set audio.channel to another, to mix or to auto; "
@@ -229,7 +229,7 @@ class Microphone(SourceContext):
             self._overflow_samples += capture.ring.lost
             self._device_overflows += capture.overflows
 
-    def read(self, timeout: float, enough: int = 0) -> Block | None:
+    def read(self, timeout: float, batch: int = 0) -> Block | None:
         """Give the next block; see :meth:`serd.audio.source.Source.read`."""
         give_up = time.monotonic() + timeout
         while True:
@@ -239,7 +239,7 @@ class Microphone(SourceContext):
             if self._ready:
                 return self._ready.popleft()
             begun = time.monotonic()
-            needed = -(-enough * capture.rate // SAMPLE_RATE)
+            needed = -(-batch * capture.rate // SAMPLE_RATE)
             few = len(capture.ring) < needed and not capture.finished and begun < give_up
             if not few and self._take(capture):
                 self._waited = 0.0

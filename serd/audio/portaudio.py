@@ -7,7 +7,7 @@ microphones one is nearly always open: then :func:`renew` closes all of them for
 for somebody whose microphone is missing, and when there is reason to hope.
 
 A driver may never answer: that of a device that was pulled out, or a sound server that is frozen.
-So nobody calls PortAudio but on a thread that can be left behind (:func:`answered`).
+So nobody calls PortAudio but on a thread that can be left behind (:func:`with_deadline`).
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Listener(Protocol):
         ...
 
 
-def answered(call: Callable[[], R], *, late: Callable[[R], object] | None = None) -> R:
+def with_deadline(call: Callable[[], R], *, late: Callable[[R], object] | None = None) -> R:
     """Call PortAudio on a thread of its own, and wait for the answer for a limited time.
 
     Whoever asks watches over that thread: while one is waited for, nobody else asks, so there is
@@ -130,7 +130,7 @@ def answered(call: Callable[[], R], *, late: Callable[[R], object] | None = None
                 break
         before.join(max(0.2, _asked_at + ANSWER_S - time.monotonic()))
         if before.is_alive():
-            raise _silent()
+            raise _no_answer()
     # sounddevice redirects standard error while PortAudio starts, and with it our log.
     with stderr.kept():
         asking.start()
@@ -140,13 +140,13 @@ def answered(call: Callable[[], R], *, late: Callable[[R], object] | None = None
     if given_up:
         if _loaded is not None:  # terminating PortAudio at exit would wait as well
             atexit.unregister(_loaded._exit_handler)  # noqa: SLF001
-        raise _silent()
+        raise _no_answer()
     if failed:
         raise failed[0]
     return done[0]
 
 
-def _silent() -> UnavailableError:
+def _no_answer() -> UnavailableError:
     return UnavailableError(
         "the sound server or driver does not answer",
         remedy="serd goes on as soon as it does; see `systemctl --user status pulseaudio pipewire`",
@@ -189,14 +189,14 @@ def query(*, refresh: bool = True) -> tuple[list[dict[str, Any]], list[dict[str,
         input device or -1.
 
     Raises:
-        UnavailableError: See :func:`load` and :func:`answered`.
+        UnavailableError: See :func:`load` and :func:`with_deadline`.
     """
 
     def listed() -> tuple[list[dict[str, Any]], list[dict[str, Any]], int]:
         with _lock:
             return _query(refresh=refresh)
 
-    return answered(listed)
+    return with_deadline(listed)
 
 
 def _query(*, refresh: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]], int]:
@@ -239,7 +239,7 @@ def open_stream(
     Raises:
         UnavailableError: The device refuses them all, or is busy, or gone, or silent.
     """
-    return answered(
+    return with_deadline(
         lambda: _open_stream(index=index, formats=formats, block_s=block_s, listener=listener),
         late=lambda opened: close_stream(opened[0], timeout=CLOSE_S),
     )
@@ -285,7 +285,7 @@ def start_stream(stream: Any) -> None:
     """
     sounddevice = load()
     try:
-        answered(stream.start)
+        with_deadline(stream.start)
     except sounddevice.PortAudioError as error:
         raise UnavailableError(_reason(error)) from error
 
@@ -341,9 +341,9 @@ def renew() -> bool:
         Whether the list is new.
 
     Raises:
-        UnavailableError: See :func:`answered`.
+        UnavailableError: See :func:`with_deadline`.
     """
-    return answered(_renew)
+    return with_deadline(_renew)
 
 
 def _renew() -> bool:

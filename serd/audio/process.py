@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from serd.audio import ffmpeg
-from serd.audio.channels import channel_figures
+from serd.audio.channels import channel_stats
 from serd.audio.container import recognise
 from serd.audio.format import SAMPLE_RATE, NotPcmError, PcmFormat, PcmStream, read_header
 from serd.audio.intake import Intake
@@ -109,7 +109,7 @@ class ChildSource(SourceContext):
             channels=pcm.channels if self._opens else 0,
             flat_s=self._flat.seconds,
             gain_db=self._intake.gain_db,
-            **channel_figures(self._intake.channels),
+            **channel_stats(self._intake.channels),
         )
 
     def open(self) -> None:
@@ -173,7 +173,7 @@ class ChildSource(SourceContext):
         self._data = self._data[header[1] :]
         return header[0]
 
-    def read(self, timeout: float, enough: int = 0) -> Block | None:
+    def read(self, timeout: float, batch: int = 0) -> Block | None:
         """Give the next block; see :meth:`serd.audio.source.Source.read`."""
         give_up = time.monotonic() + timeout
         with self._lock:
@@ -183,7 +183,7 @@ class ChildSource(SourceContext):
                     raise EndOfSource
                 if self._ahead > LEAD_S and not self._pause(give_up):
                     return None
-                ended = self._collect(child, give_up, enough)
+                ended = self._collect(child, give_up, batch)
                 if self._closed.is_set():
                     raise EndOfSource
                 if self._data:
@@ -212,14 +212,14 @@ class ChildSource(SourceContext):
         self._ahead = max(0.0, self._ahead - 1.02 * (now - self._heard_at))
         self._heard_at = now
 
-    def _collect(self, child: Child, give_up: float, enough: int) -> bool:
+    def _collect(self, child: Child, give_up: float, batch: int) -> bool:
         """Read as much as is wanted, or as comes in time; whether that was the end.
 
         Raises:
             UnavailableError: Nothing has come for too long.
         """
         pcm = self._pcm.format
-        needed = max(1, -(-enough * pcm.rate // SAMPLE_RATE)) * pcm.frame_bytes
+        needed = max(1, -(-batch * pcm.rate // SAMPLE_RATE)) * pcm.frame_bytes
         while len(self._data) < needed:
             begun = time.monotonic()
             data = child.read(max(0.0, give_up - begun))

@@ -178,7 +178,7 @@ def _rough(window: bytes, samples: NDArray[np.float32], rate: int) -> str | None
     if _steps(samples) < ROUGH:
         return None
     for kind, pcm in {
-        "big-endian": PcmFormat(rate=rate, big=True),
+        "big-endian": PcmFormat(rate=rate, big_endian=True),
         "24-bit": PcmFormat(rate=rate, sample="s24"),
     }.items():
         whole = len(window) - len(window) % pcm.frame_bytes

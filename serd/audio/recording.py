@@ -58,7 +58,7 @@ class AudioFile:
 
     Args:
         path: The file.
-        tell: Called with a sentence for each thing that is wrong with what could be opened.
+        warn: Called with a sentence for each thing that is wrong with what could be opened.
 
     Raises:
         InputError: It is missing, unreadable, not audio, or holds no audio.
@@ -67,10 +67,10 @@ class AudioFile:
     _file: Sound | FfmpegFile | None = None
 
     def __init__(
-        self, path: str | os.PathLike[str], *, tell: Callable[[str], None] = log.warning
+        self, path: str | os.PathLike[str], *, warn: Callable[[str], None] = log.warning
     ) -> None:
         self.path = Path(path)
-        self._tell = tell
+        self._warn = warn
         head = _check_readable(self.path)
         self._seconds = 0.0
         self._read = 0
@@ -164,7 +164,7 @@ class AudioFile:
             file.close()
         for bits in (15, 23, 31):
             if _OVERDRIVEN < peak <= 2.0**bits:
-                self._tell(
+                self._warn(
                     f"{shown(self.path)} has float samples up to {peak:.0f}: taken for "
                     f"{bits + 1}-bit integers, and scaled to full scale"
                 )
@@ -205,7 +205,7 @@ class AudioFile:
 
     def _end_part(self, file: Sound | FfmpegFile, failure: str | None) -> None:
         """Say what was missing in a part that was read, and open the next."""
-        self._tell_of_end(file, failure)
+        self._report_end(file, failure)
         file.close()
         self._file = None
         while self._parts:
@@ -213,7 +213,7 @@ class AudioFile:
             why = self._open_next(part)
             if why is None:
                 return
-            self._tell(
+            self._warn(
                 f"{shown(self.path)}: what follows after {self._seconds:.2f} s "
                 f"({part.end - part.start} bytes) cannot be read: {why}"
             )
@@ -231,20 +231,20 @@ class AudioFile:
             self._file = None
         return f"it has a sample rate of {self.rate} Hz"
 
-    def _tell_of_end(self, file: Sound | FfmpegFile, failure: str | None) -> None:
+    def _report_end(self, file: Sound | FfmpegFile, failure: str | None) -> None:
         name, at = shown(self.path), self._seconds
         if isinstance(file, FfmpegFile):
             if file.problem:
-                self._tell(f"{name} is damaged after {at:.2f} s: {file.problem}")
+                self._warn(f"{name} is damaged after {at:.2f} s: {file.problem}")
         else:
             missing = (file.promised - self._read) / file.rate if file.promised else 0.0
             more = f"; {missing:.2f} s more should follow" if missing > _TOLERANCE_S else ""
             if failure:
-                self._tell(f"{name} is damaged after {at:.2f} s: {failure}{more}")
+                self._warn(f"{name} is damaged after {at:.2f} s: {failure}{more}")
             elif more:
-                self._tell(f"{name} ends early, after {at:.2f} s: {missing:.2f} s are missing")
+                self._warn(f"{name} ends early, after {at:.2f} s: {missing:.2f} s are missing")
             elif file.part is not None and file.part.open_ended:
-                self._tell(
+                self._warn(
                     f"{name} ends early, after {at:.2f} s, without the mark at the end of an Ogg "
                     "stream: how much is missing, nothing in it says"
                 )

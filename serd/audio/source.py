@@ -140,12 +140,12 @@ class Source(Protocol):
         """
         ...
 
-    def read(self, timeout: float, enough: int = 0) -> Block | None:
+    def read(self, timeout: float, batch: int = 0) -> Block | None:
         """Wait at most ``timeout`` seconds for the next block.
 
         Args:
             timeout: Seconds.
-            enough: Samples at 16 kHz that the reader would rather have at once: a live source
+            batch: Samples at 16 kHz that the reader would rather have at once: a live source
                 collects so many before it wakes the reader. A wish; more or fewer may come.
 
         Returns:

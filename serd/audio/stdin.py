@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from serd.audio.channels import channel_figures
+from serd.audio.channels import channel_stats
 from serd.audio.container import NEEDED, recognise
 from serd.audio.ffmpeg import PipeDecoder
 from serd.audio.format import (
@@ -123,7 +123,7 @@ class StdinSource(SourceContext):
             rate=pcm.rate if self._opens else 0,
             channels=pcm.channels if self._opens else 0,
             gain_db=self._intake.gain_db,
-            **channel_figures(self._intake.channels),
+            **channel_stats(self._intake.channels),
         )
 
     def open(self) -> None:
@@ -175,7 +175,7 @@ class StdinSource(SourceContext):
             )
         raise _gone()
 
-    def read(self, timeout: float, enough: int = 0) -> Block | None:  # noqa: ARG002 - see below
+    def read(self, timeout: float, batch: int = 0) -> Block | None:  # noqa: ARG002 - see below
         """Give the next block; see :meth:`serd.audio.source.Source.read`."""
         give_up = time.monotonic() + timeout
         while True:

@@ -75,10 +75,10 @@ class _Counter:
 
     def hear(self, recognition: Recognition) -> None:
         utterance, single = recognition.utterance, recognition.prediction
-        single = msgspec.structs.replace(single, emotion=self._decision.told(single.scores))
+        single = msgspec.structs.replace(single, emotion=self._decision.label_of(single.scores))
         if self._gatherer is not None:
             start_s, end_s = utterance.start / SAMPLE_RATE, utterance.end / SAMPLE_RATE
-            single = self._gatherer.hear(single, start_s, end_s).prediction
+            single = self._gatherer.add(single, start_s, end_s).prediction
         self.emotions[single.emotion] += 1
 
 
@@ -103,7 +103,7 @@ def listen(
     classifier = Classifier.configured(config)
     counters_by_sensitivity: dict[str, _Counter] = {}
     for sensitivity in SENSITIVITIES if classifier.decision.adjustable else ("normal",):
-        decision = classifier.decision.like()
+        decision = classifier.decision.copy()
         decision.sensitivity = sensitivity
         counters_by_sensitivity[sensitivity] = _Counter(decision, config.decision.agree)
     recogniser = Recogniser(Segmenter.of(config.speech), classifier)

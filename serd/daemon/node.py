@@ -112,7 +112,7 @@ class Node:
         self._corrections = corrections
         self._on_end = on_end
         self._quiet_times = QuietTimes(config.quiet_hours)
-        decision = self._decision = classifier.decision.like()
+        decision = self._decision = classifier.decision.copy()
         decision.sensitivity = self._remembered_sensitivity()
         self.recogniser = Recogniser(Segmenter.of(config.speech), classifier, decision=decision)
         corrections.attach(self.name, decision)

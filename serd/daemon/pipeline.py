@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from serd.daemon.event_writer import EventWriter
     from serd.events.state import Mood
     from serd.model.classifier import Recogniser, Recognition
-    from serd.model.gathering import Gatherer, Told
+    from serd.model.gathering import Gathered, Gatherer
 
 log = logging.getLogger(__name__)
 
@@ -347,7 +347,7 @@ class Pipeline:
         wait_s = 0.0
         try:
             while not self._check():
-                block = self._source.read(READ_TIMEOUT_S, self._recogniser.patience)
+                block = self._source.read(READ_TIMEOUT_S, self._recogniser.batch_samples)
                 if block is not None:
                     self._hear(block)
                     last = block
@@ -434,7 +434,7 @@ class Pipeline:
             cut=utterance.cut,
         )
 
-    def _gather(self, recognition: Recognition, block: Block) -> Told | None:
+    def _gather(self, recognition: Recognition, block: Block) -> Gathered | None:
         """The answer including earlier utterances; None if each is judged by itself."""
         if self._gatherer is None:
             return None
@@ -443,7 +443,7 @@ class Pipeline:
         end_s = utterance.end / SAMPLE_RATE
         if self._anchor_ms is None:
             end_s = block.arrived - (block.end - utterance.end) / SAMPLE_RATE
-        return self._gatherer.hear(recognition.prediction, end_s - utterance.duration_s, end_s)
+        return self._gatherer.add(recognition.prediction, end_s - utterance.duration_s, end_s)
 
     def _journalled(self, event: events.Event) -> None:
         """Publish an event that is on disk now; called on the writer's thread."""

@@ -303,7 +303,7 @@ def measure(settings: AudioConfig, seconds: float) -> tuple[float, ...]:
 
 
 def _listen(source: Source, segmenter: Segmenter | None, seconds: float) -> Heard:
-    meter = LevelMeter(lately_s=seconds)
+    meter = LevelMeter(window_s=seconds)
     utterances: list[Utterance] = []
     deadline = time.monotonic() + seconds + _SLACK_S
     lost = count = 0

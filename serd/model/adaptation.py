@@ -1,26 +1,26 @@
-"""What a household's corrections change: a small shift of the model's own answer.
+"""Adaptation to a household's corrections: a small shift of the model's own scores.
 
-A correction is an utterance's scores as the model gave them, and what somebody said it really was
-(or only that it was not what serd had said). From all corrections together a matrix ``delta`` is
-fitted, which moves the logarithms of the scores of every later utterance::
+A correction consists of an utterance's scores as the model gave them, and the emotion that somebody
+said it was (or only that it was not the one serd had named). All corrections together are used to
+fit a matrix ``delta``, which shifts the log scores of every later utterance::
 
     x   = log scores, not below log `FLOOR`, minus their mean              [classes]
     z   = (x - mu) / (sigma sqrt(classes))                                 [classes]
     phi = z followed by 1                                                  [classes + 1]
     p   = softmax((log scores + delta^T phi) / temperature)                [classes]
 
-``mu`` and ``sigma`` are those of ``x`` over people who were not heard in training; the model file
-has them (`Standard`). ``delta`` is that which minimises the cross-entropy over the corrections plus
-``strength / 2`` times its own squared norm: multinomial logistic regression with a prior that holds
-on to the model. It is found by bound optimisation (D. Böhning, "Multinomial logistic regression
-algorithm", Annals of the Institute of Statistical Mathematics 44, 1992): the Hessian is never
-greater than half of ``phi^T phi``, so one small inverse serves every step and each step makes
-things better.
+``mu`` and ``sigma`` are those of ``x`` over speakers who were not in the training data; the model
+file contains them (`ScoreStatistics`). ``delta`` minimises the cross-entropy over the corrections
+plus ``strength / 2`` times its own squared norm: multinomial logistic regression with a prior that
+favours the unadapted model. It is found by bound optimisation (D. Böhning, "Multinomial logistic
+regression algorithm", Annals of the Institute of Statistical Mathematics 44, 1992): the Hessian
+never exceeds half of ``phi^T phi``, so one small inverse serves every step, and every step improves
+the fit.
 
 "Not that" has the likelihood ``1 - p[denied]``. Its gradient is that of a correction whose target
-is ``p`` shared out over the other classes, so each step begins by sharing it out anew.
+is ``p`` distributed over the other classes, so each step starts by updating this target.
 
-The fit depends on nothing but the corrections: forgetting one, or all, leaves no trace.
+The fit depends on the corrections alone: deleting one, or all of them, leaves no trace.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from serd.model.metadata import Standard
+    from serd.model.metadata import ScoreStatistics
 
     Floats = npt.NDArray[np.float64]
 
 FLOOR: Final = 0.001
-"""Smaller scores count as this much: what is below it is more rounding than meaning."""
+"""Smaller scores are raised to this value: below it they are mostly rounding error."""
 
 MOST: Final = 10_000
-"""Corrections that are learned from at most, the newest."""
+"""Maximum number of corrections used for learning; the latest ones."""
 
 PASSED_MOST: Final = 20
-"""Utterances between two corrections that count as heard and let pass; of a longer time nobody
-knows whether anybody looked."""
+"""Maximum number of utterances between two corrections that count as approved. Over a longer time
+nobody may have been watching."""
 
 _LOG_FLOOR: Final = math.log(FLOOR)
 _STEPS: Final = 30
@@ -63,29 +63,29 @@ _USUAL: Final = {
     "disgust": (0.91, 1.65),
     "surprised": (-1.93, 1.4),
 }
-"""Mean and spread where the model file says nothing: those of the default model 1.4."""
+"""Mean and spread for models whose file has none: those of the default model 1.4."""
 
 
 class Example(msgspec.Struct, frozen=True, kw_only=True):
-    """One correction, as far as learning is concerned."""
+    """One correction, as a training example."""
 
     scores: tuple[float, ...]
-    """The model's own scores, one for each of its classes."""
+    """The model's unadapted scores, one for each of its classes."""
     emotion: int | None
-    """Place of the right class; None: nobody said which, only that it was not ``denied``."""
+    """Index of the right class; None: unknown, but it was not ``denied``."""
     denied: int | None = None
-    """Place of the class that it was not, where ``emotion`` is None."""
+    """Index of the class that it was not, if ``emotion`` is None."""
     passed: int = 0
-    """Utterances since the correction before it that nobody corrected, at most `PASSED_MOST`."""
+    """Uncorrected utterances since the previous correction, at most `PASSED_MOST`."""
 
 
 class Adaptation:
-    """A fitted shift; immutable, and so shared between threads without a lock.
+    """A fitted shift. It is immutable, so threads share it without a lock.
 
     Args:
         delta: float64 ``[classes + 1, classes]``.
-        corrections: How many it was fitted on.
-        mean: float64 ``[classes]``: of log scores, floored and centred.
+        corrections: Number of corrections it was fitted to.
+        mean: float64 ``[classes]``: mean of the log scores, floored and centred.
         spread: float64 ``[classes]``: their standard deviation.
     """
 
@@ -97,14 +97,14 @@ class Adaptation:
         self._mean = mean
         self._scale = 1.0 / (spread * math.sqrt(len(mean)))
         self.temperature = temperature(corrections)
-        """By which logits are divided, so that the adapted scores stay calibrated."""
+        """Divisor of the logits, which keeps the adapted scores calibrated."""
 
     def shift(self, log_scores: Floats) -> Floats:
-        """Shift an answer of the model.
+        """Shift scores of the model.
 
         Args:
-            log_scores: float64 ``[classes]`` or ``[n, classes]``: logarithms of the model's own
-                probabilities.
+            log_scores: float64 ``[classes]`` or ``[n, classes]``: logarithms of the model's
+                unadapted probabilities.
 
         Returns:
             Log probabilities of the same shape, up to a constant in each row.
@@ -115,19 +115,19 @@ class Adaptation:
 
 
 def temperature(corrections: int) -> float:
-    """By how much adapted logits are divided.
+    """Divisor of the adapted logits.
 
-    A strong prior makes what was learned too careful: the more corrections, the more so. Chosen on
-    simulated households of validation speakers (``serd-train probe --personal``).
+    The strong prior makes adapted scores underconfident, the more so the more corrections there
+    are. Chosen on simulated households of validation speakers (``serd-train probe --personal``).
     """
     return 1.0 - 0.2 * corrections / (corrections + 40.0)
 
 
 def strength(examples: Sequence[Example]) -> float:
-    """How strongly the model is held on to.
+    """Strength of the prior that favours the unadapted model.
 
-    Corrections come where the model was wrong, so they make it look worse than it is. The more was
-    heard and let pass beside them, the more the model is worth keeping.
+    Corrections are made where the model was wrong, so they make it look worse than it is. The more
+    utterances were left uncorrected between them, the more the model deserves to be kept.
     """
     passed = sum(min(example.passed, PASSED_MOST) for example in examples)
     low, high = _STRENGTH
@@ -137,21 +137,20 @@ def strength(examples: Sequence[Example]) -> float:
 def fit(
     examples: Sequence[Example],
     labels: Sequence[str],
-    standard: Standard | None,
+    standard: ScoreStatistics | None,
     *,
     held: float | None = None,
 ) -> Adaptation | None:
-    """Learn from corrections.
+    """Fit an adaptation.
 
     Args:
-        examples: Those of one model, the oldest first; more than `MOST`: the newest of them.
+        examples: Corrections of one model, the oldest first; at most the last `MOST` are used.
         labels: The model's classes, in the order of all scores.
-        standard: How the model's log scores usually lie; None: the model file does not say, and
-            the figures of another model do instead.
-        held: Instead of :func:`strength`.
+        standard: Distribution of the model's log scores; None: that of another model is used.
+        held: Strength of the prior; None: :func:`strength`.
 
     Returns:
-        What was learned; None if there is nothing to learn from.
+        The adaptation; None if there are no examples.
     """
     examples = examples[-MOST:]
     if not examples:
@@ -186,7 +185,7 @@ def fit(
 
 
 def log_scores(scores: Floats) -> Floats:
-    """Log scores, floored, less their mean over the classes.
+    """Log scores, floored, minus their mean over the classes.
 
     Args:
         scores: float64 ``[..., classes]``: probabilities.

@@ -1,4 +1,8 @@
-"""A model in use: samples in, prediction out."""
+"""Classification: of arrays, of recordings, and of live streams.
+
+`Classifier` is a model in use, `Recogniser` applies it to the utterances of one stream at 16 kHz,
+and `Stream` to blocks of samples at any rate.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ from serd.model.decision import Decision, Prediction
 from serd.model.interpreter import Interpreter
 from serd.model.mfcc import MfccFrontEnd
 from serd.model.model_file import ModelFile
-from serd.speech import Begin, End, Extend, Segmenter, Utterance, make_vad, whole
+from serd.speech import Begin, End, Extend, Segmenter, Utterance, make_vad, trim_to_speech
 
 if TYPE_CHECKING:
     import os
@@ -34,36 +38,37 @@ if TYPE_CHECKING:
 
 
 INFERENCE_S: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1)
-"""Buckets of the network's time, seconds: around a Pi 5 (0.5 ms) and a Pi Zero 2 W (some ms)."""
+"""Histogram buckets of the inference time in seconds, from a Pi 5 (0.5 ms) to a Pi Zero 2 W."""
 
 
 class SamplesError(InputError, ValueError):
-    """The samples handed over are no audio that can be classified."""
+    """The samples are not audio that can be classified."""
 
 
 class Classifier:
-    """Tells the emotion of an utterance.
+    """Classifies the emotion of utterances.
 
     >>> classifier = Classifier.load()
     >>> prediction = classifier.classify(samples, 44_100)
     >>> prediction.emotion, prediction.confidence
     ('happy', 0.83)
 
-    One classifier may be shared by threads for `classify_features`; the other methods use buffers
-    of its own and belong to one thread. Loading another costs a few milliseconds.
+    Threads may share a classifier for `classify_features`. The other methods use internal buffers,
+    so each thread needs its own classifier for them; loading one takes a few milliseconds.
 
     Args:
-        model: A checked model file.
+        model: The model file.
         threads: Threads of the TFLite runtime.
-        min_confidence: Below it the emotion is ``uncertain``; None: the model's own threshold.
-        sensitivity: How readily an emotion is told: ``low``, ``normal`` or ``high``; without effect
-            where ``min_confidence`` is given or the model has but one threshold.
-        stated: What the scores assume: that all classes are equally frequent (``even``), or the
-            shares of a ``home``, where nearly everything is neutral. The emotion is told by the
-            latter either way.
+        min_confidence: Confidence below which the emotion is ``uncertain``; None: the model's own
+            threshold.
+        sensitivity: How readily an emotion is reported: ``low``, ``normal`` or ``high``; without
+            effect if ``min_confidence`` is given or the model has only one threshold.
+        stated: The class frequencies that the scores assume: ``even``, or those of a ``home``,
+            where nearly everything is neutral. The emotion is decided by those of a home either
+            way.
 
     Raises:
-        ModelError: If the network is not what the model file says.
+        ModelError: If the network does not match the model file's metadata.
         ConfigError: If there is no TFLite runtime.
         ValueError: If ``min_confidence`` is not within 0..1, or there is no such sensitivity.
     """
@@ -86,7 +91,7 @@ class Classifier:
             sensitivity=sensitivity,
             stated=stated,
         )
-        """What is made of the network's output."""
+        """Decides on an emotion from the network's output."""
         self._interpreter = Interpreter(model, threads=threads)
         self._front_end = self.front_end()
 
@@ -103,19 +108,20 @@ class Classifier:
         """Load a model.
 
         Args:
-            path: A model file, or ``default`` or ``permissive`` for those that come with serd;
-                None: ``default``.
+            path: A model file, or the name of a model that comes with serd: ``default`` or
+                ``permissive``. None: ``default``.
             threads: Threads of the TFLite runtime.
-            min_confidence: Below it the emotion is ``uncertain``; None: the model's own threshold.
-            sensitivity: How readily an emotion is told: ``low``, ``normal`` or ``high``; without
-                effect where ``min_confidence`` is given or the model has but one threshold.
+            min_confidence: Confidence below which the emotion is ``uncertain``; None: the model's
+                own threshold.
+            sensitivity: How readily an emotion is reported: ``low``, ``normal`` or ``high``;
+                without effect if ``min_confidence`` is given or the model has only one threshold.
             stated: See the class.
 
         Returns:
             The classifier.
 
         Raises:
-            ModelError: If there is no such model, or it is none that serd can use.
+            ModelError: If the model does not exist or cannot be used.
             ConfigError: If there is no TFLite runtime.
             ValueError: If ``min_confidence`` is not within 0..1, or there is no such sensitivity.
         """
@@ -129,7 +135,7 @@ class Classifier:
 
     @classmethod
     def configured(cls, config: Config, *, stated: Literal["home", "even"] = "home") -> Classifier:
-        """Load the model that a configuration names, with its settings; errors as of `load`."""
+        """Load the model that a configuration names, with its settings; raises as `load` does."""
         settings = config.model
         return cls.load(
             settings.path,
@@ -141,12 +147,12 @@ class Classifier:
 
     @property
     def info(self) -> ModelInfo:
-        """What the model says of itself."""
+        """The model's metadata."""
         return self.model.info
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The classes that it can tell, in the order of its output."""
+        """The model's classes, in the order of its output."""
         return self.model.labels
 
     @property
@@ -163,17 +169,16 @@ class Classifier:
     ) -> Prediction:
         """Classify a recording of one utterance.
 
-        It is resampled to 16 kHz, trimmed to its speech, and of that the first 3 seconds count: the
-        same samples, features and answer as ``serd classify --whole`` gives for a file. A recording
-        without speech is taken as it is. Digital silence gives ``uncertain`` and the same score for
-        every class. There is no shortest utterance, but below half a second nothing good can be
-        expected.
+        The recording is resampled to 16 kHz and trimmed to the first 3 seconds of its speech: the
+        result is the same as that of ``serd classify --whole`` for a file. A recording without
+        speech is not trimmed. Digital silence gives ``uncertain`` and equal scores. There is no
+        minimum length, but results are poor below half a second.
 
         Args:
             samples: Mono, shape ``[n]`` or ``[n, 1]``: int16, or float in [-1, 1] (float32;
-                float64 is converted). Samples beyond are clipped; NaN and infinities become 0.
+                float64 is converted). Larger samples are clipped; NaN and infinities become 0.
             rate: Samples per second, 2000 to 768 000.
-            speech: How to find the speech (detector, window, pre-roll); None: serd's defaults.
+            speech: Settings of the speech detection; None: serd's defaults.
 
         Returns:
             The prediction.
@@ -182,7 +187,7 @@ class Classifier:
             SamplesError: If there are no samples, or they are not mono audio of those types, or
                 the rate is out of range. It is a ``ValueError``.
         """
-        frames = mono(samples)
+        frames = _mono(samples)
         if not MIN_RATE <= rate <= MAX_RATE:
             msg = f"a rate of {rate} Hz is not within {MIN_RATE} .. {MAX_RATE}"
             raise SamplesError(msg)
@@ -192,7 +197,7 @@ class Classifier:
         heard = [block.samples for block in blocks if block is not None]
         audio = np.concatenate(heard) if heard else np.zeros(0, dtype=np.float32)
         settings = speech or SpeechConfig()
-        _, utterance = whole(audio, settings, make_vad(settings))
+        _, utterance = trim_to_speech(audio, settings, make_vad(settings))
         return self.classify_utterance(utterance)
 
     def classify_file(
@@ -204,17 +209,17 @@ class Classifier:
     ) -> list[Prediction]:
         """Find and classify the utterances of a recording, as ``serd classify`` does.
 
-        The recording is never whole in memory. What is damaged in it or missing is a warning in the
-        log of ``serd.audio.file``.
+        The recording is streamed, never loaded as a whole. Damaged or missing parts are logged as
+        warnings by ``serd.audio.file``.
 
         Args:
-            path: Any file that libsndfile reads, or ffmpeg where that is installed.
-            speech: How speech is found and cut; None: serd's defaults.
-            channel: Of several channels, which: ``mix``, ``auto`` or a number from 1.
+            path: Any file that libsndfile reads, or ffmpeg if that is installed.
+            speech: Settings of the speech detection; None: serd's defaults.
+            channel: Which of several channels: ``mix``, ``auto`` or a number from 1.
 
         Returns:
             A prediction for each utterance, in order, with `Prediction.start_s` and
-            `Prediction.end_s`; none where nothing is spoken.
+            `Prediction.end_s`; empty if there is no speech.
 
         Raises:
             InputError: The file is missing, unreadable, not audio, or holds no audio.
@@ -223,14 +228,14 @@ class Classifier:
 
         settings = speech or SpeechConfig()
         recogniser = Recogniser(Segmenter(settings, make_vad(settings)), self)
-        return _timed(recogniser.through(FileSource(path, pace="fast", channel=channel)))
+        return _timed(recogniser.recognise(FileSource(path, pace="fast", channel=channel)))
 
     def stream(self, rate: int, *, speech: SpeechConfig | None = None) -> Stream:
-        """Hear a live stream block by block: see `Stream`.
+        """Process a live stream block by block; see `Stream`.
 
         Args:
             rate: Samples per second, 2000 to 768 000.
-            speech: How speech is found and cut; None: serd's defaults.
+            speech: Settings of the speech detection; None: serd's defaults.
 
         Returns:
             A new stream.
@@ -241,39 +246,38 @@ class Classifier:
         return Stream(self, rate, speech=speech)
 
     def classify_utterance(self, samples: npt.NDArray[np.float32]) -> Prediction:
-        """Classify an utterance as it is: nothing is trimmed.
+        """Classify an utterance without trimming it.
 
         Args:
-            samples: float32 ``[n]``, mono, 16 kHz, finite. What is longer than the network's input
-                is cut off.
+            samples: float32 ``[n]``, mono, 16 kHz, finite. Anything beyond the length of the
+                network's input is cut off.
 
         Returns:
-            The prediction; for digital silence or no samples ``uncertain``, with the same score
-            for every class.
+            The prediction; for digital silence or no samples ``uncertain`` with equal scores.
         """
         if not samples.any():
-            return self.decision.nothing_heard()
+            return self.decision.silence()
         return self.classify_features(self._front_end.features(samples))
 
     def classify_features(
         self, features: npt.NDArray[np.float32], decision: Decision | None = None
     ) -> Prediction:
-        """Classify what a front end's ``finish`` has given.
+        """Classify the features that a front end's ``finish`` returned.
 
         Args:
             features: float32 ``[frames, coefficients]``.
-            decision: Instead of the classifier's own, for one of its users.
+            decision: Used in place of the classifier's own.
 
         Returns:
             The prediction.
 
         Raises:
-            ValueError: If the shape is another.
+            ValueError: If the shape is wrong.
         """
         return (decision or self.decision).decide(self._interpreter.run(features))
 
 
-def mono(samples: npt.ArrayLike) -> npt.NDArray[np.float32]:
+def _mono(samples: npt.ArrayLike) -> npt.NDArray[np.float32]:
     """A float32 copy ``[n, 1]`` of mono samples, int16 scaled to [-1, 1).
 
     Raises:
@@ -298,24 +302,23 @@ def mono(samples: npt.ArrayLike) -> npt.NDArray[np.float32]:
 
 
 class Recognition(msgspec.Struct, frozen=True, kw_only=True):
-    """An utterance and what the model makes of it."""
+    """An utterance and its prediction."""
 
     utterance: Utterance
-    """When it was, in samples of the stream, and how loud."""
+    """Its position in the stream, in samples, and its level."""
     prediction: Prediction
-    """The model's answer."""
 
 
 class Recogniser:
-    """Listens to one stream.
+    """Finds and classifies the utterances of one stream.
 
-    Features are computed while somebody speaks, so that at the end of an utterance only its last
-    frames and the network are left. For one thread; several streams need one each.
+    Features are computed while somebody is speaking, so that at the end of an utterance only its
+    last frames and the network remain. Not thread-safe: each stream needs its own.
 
     Args:
         segmenter: Cuts the stream into utterances.
-        classifier: Tells their emotions.
-        decision: Instead of the classifier's own, whose sensitivity all its users share.
+        classifier: Classifies them.
+        decision: Used in place of the classifier's own, whose sensitivity all its users share.
     """
 
     def __init__(
@@ -324,24 +327,24 @@ class Recogniser:
         self._segmenter = segmenter
         self._classifier = classifier
         self.decision = decision or classifier.decision
-        """What is made of the network's output."""
+        """Decides on an emotion from the network's output."""
         self._front_end = classifier.front_end()
         self.inference = Histogram(INFERENCE_S)
-        """Seconds that the network and the decision took, for each utterance."""
+        """Seconds spent in the network and the decision, for each utterance."""
 
     @property
     def speaking(self) -> bool:
-        """Whether somebody is speaking at the end of what was fed."""
+        """Whether somebody is speaking at the end of the audio so far."""
         return self._segmenter.speaking
 
     @property
-    def patience(self) -> int:
-        """Samples that may be collected before they are fed without an utterance ending later."""
-        return self._segmenter.patience
+    def batch_samples(self) -> int:
+        """Samples that may be fed at once without delaying an utterance's end."""
+        return self._segmenter.batch_samples
 
     @property
     def counters(self) -> Counters:
-        """Utterances heard and dropped."""
+        """Numbers of utterances recognised and dropped."""
         return self._segmenter.counters
 
     @property
@@ -350,7 +353,7 @@ class Recogniser:
         return self._segmenter.position
 
     def feed(self, samples: npt.NDArray[np.float32]) -> list[Recognition]:
-        """Take the next samples.
+        """Process the next samples.
 
         Args:
             samples: float32 ``[n]``, mono, 16 kHz, any ``n``.
@@ -361,29 +364,29 @@ class Recogniser:
         return self._follow(self._segmenter.feed(samples))
 
     def flush(self) -> list[Recognition]:
-        """End the stream: whatever was being said ends here.
+        """End the stream, and with it any utterance in progress.
 
         Returns:
             The last utterance, if there is one.
         """
         return self._follow(self._segmenter.flush())
 
-    def through(
+    def recognise(
         self, source: Source, progress: Callable[[Source], None] = lambda _: None
     ) -> Iterator[Recognition]:
-        """Hear a source that ends, from its beginning to its end.
+        """Read a source to its end.
 
         Args:
             source: Not yet opened; it is closed afterwards.
-            progress: Called now and then with it.
+            progress: Called now and then with the source.
 
         Yields:
             Its utterances, in order.
 
         Raises:
-            InputError: It cannot be read.
+            InputError: The source cannot be read.
         """
-        # What was heard before may have been broken off and have left something behind.
+        # An earlier source may have been abandoned in the middle of an utterance.
         self.flush()
         self.reset(0)
         try:
@@ -401,13 +404,13 @@ class Recogniser:
         yield from self.flush()
 
     def reset(self, position: int) -> list[Recognition]:
-        """Go on after audio was lost.
+        """Continue after audio was lost.
 
         Args:
             position: Position of the next sample to be fed.
 
         Returns:
-            The utterance that the loss cut off, if there was enough of it.
+            The utterance that was interrupted, if it was long enough.
         """
         return self._follow(self._segmenter.reset(position))
 
@@ -426,13 +429,13 @@ class Recogniser:
                     prediction = self._classifier.classify_features(features, self.decision)
                     self.inference.observe(time.perf_counter() - begun)
                     recognised.append(Recognition(utterance=utterance, prediction=prediction))
-                case _:  # discarded: the next Begin starts afresh
+                case _:  # discarded: the next Begin starts the front end again
                     pass
         return recognised
 
 
 class Stream:
-    """Hears one stream of samples and tells the emotion of each utterance as it ends.
+    """Finds and classifies the utterances of a live stream, block by block.
 
     >>> stream = Classifier.load().stream(48_000)
     >>> for block in blocks:
@@ -441,13 +444,13 @@ class Stream:
     >>> stream.finish()
     []
 
-    It needs no thread and no device, and does nothing between two calls. It belongs to one thread;
+    It needs no thread and no device, and is idle between calls. It is not thread-safe, but the
     streams of several threads may share a classifier.
 
     Args:
-        classifier: Tells the emotions.
+        classifier: Classifies the utterances.
         rate: Samples per second, 2000 to 768 000.
-        speech: How speech is found and cut; None: serd's defaults.
+        speech: Settings of the speech detection; None: serd's defaults.
 
     Raises:
         SamplesError: If the rate is out of range. It is a ``ValueError``.
@@ -466,35 +469,35 @@ class Stream:
 
     @property
     def speaking(self) -> bool:
-        """Whether somebody is speaking at the end of what was fed."""
+        """Whether somebody is speaking at the end of the audio so far."""
         return self._recogniser.speaking
 
     @property
     def position_s(self) -> float:
-        """Seconds of the stream that were heard."""
+        """Seconds of the stream that have been processed."""
         return self._recogniser.position / SAMPLE_RATE
 
     def feed(self, samples: npt.ArrayLike) -> list[Prediction]:
-        """Take the next samples.
+        """Process the next samples.
 
         Args:
             samples: Mono, shape ``[n]`` or ``[n, 1]``, any ``n``: int16, or float in [-1, 1].
-                Samples beyond are clipped; NaN and infinities become 0.
+                Larger samples are clipped; NaN and infinities become 0.
 
         Returns:
             The utterances that ended within them, in order, with `Prediction.start_s` and
-            `Prediction.end_s` in seconds from the beginning of the stream. As a rule none.
+            `Prediction.end_s` in seconds from the beginning of the stream. Usually none.
 
         Raises:
             SamplesError: If they are not mono audio of those types. It is a ``ValueError``.
         """
         if not np.size(samples):
             return []
-        block = self._intake.push(mono(samples), 0.0)
+        block = self._intake.push(_mono(samples), 0.0)
         return [] if block is None else _timed(self._recogniser.feed(block.samples))
 
     def finish(self) -> list[Prediction]:
-        """End the stream: whatever was being said ends here. What is fed next is a new one.
+        """End the stream, and with it any utterance in progress; later samples start a new stream.
 
         Returns:
             The last utterance, if there is one.

@@ -1,14 +1,14 @@
 """From the network's output to an emotion, or to none.
 
-Two steps, with a seam between them. `Decision.log_scores` turns the output into calibrated log
-probabilities; `Decision.tell` says what is to be told of such. Between the two anybody may shift
-the log scores or put others in their place: corrections do, and evidence gathered over several
-utterances does (`serd.model.gathering`).
+There are two steps. `Decision.log_scores` turns the output into calibrated log probabilities;
+`Decision.predict` turns these into a prediction. In between, the log scores may be shifted or
+replaced, as corrections (`serd.model.adaptation`) and the evidence of earlier utterances
+(`serd.model.gathering`) do.
 
-Where the model knows of homes (`serd.model.metadata.Home`), the log scores hold its class bias and
-the share of ordinary speech that it assumes, and an emotion has to reach a threshold, while neutral
-and calm have not: to say that somebody speaks as people do alarms nobody. They are told where the
-two together are at least as likely as all emotions.
+If the model has a `serd.model.metadata.Home`, the log scores include its class bias and the share
+of ordinary speech that it assumes, and an emotion has to reach a threshold. Neutral and calm do
+not, because nobody is alarmed by ordinary speech: one of them is reported if the two together are
+at least as likely as all emotions.
 """
 
 from __future__ import annotations
@@ -31,40 +31,40 @@ if TYPE_CHECKING:
     from serd.model.metadata import ModelInfo
 
 SMALLEST_PROBABILITY: Final = 1.0 / 512.0
-"""Stands for 0 where a network gives probabilities: half a step of int8."""
+"""Replaces 0 where a network's output is probabilities: half a step of int8."""
 
 ORDINARY_SHARE: Final = 0.5
-"""Neutral and calm together are told from this probability on."""
+"""Probability of neutral and calm together from which one of them is reported."""
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
-    """What the model makes of one utterance."""
+    """The model's answer for one utterance."""
 
     emotion: str
     """One of `EMOTIONS`, or `UNCERTAIN`."""
     confidence: float
-    """Calibrated probability of the top class, 0..1, also when the decision is uncertain."""
+    """Calibrated probability of the most probable class, 0..1, even if the emotion is uncertain."""
     scores: dict[str, float]
     """Calibrated probability of each of the eight emotions; they sum to 1. A class that the model
-    does not have is 0."""
+    lacks is 0."""
     valence: float
-    """Unpleasant -1 .. 1 pleasant: expectation of `COORDINATES` under the scores."""
+    """Unpleasant -1 .. 1 pleasant: the mean of `COORDINATES`, weighted by the scores."""
     arousal: float
-    """Sleepy -1 .. 1 aroused: the same."""
+    """Sleepy -1 .. 1 aroused, likewise."""
     own: Prediction | None = None
-    """What the model said before corrections were applied; None: none were."""
+    """The prediction without corrections; None if none were applied."""
     adapted: int = 0
-    """Number of corrections behind the answer."""
+    """Number of corrections applied."""
     start_s: float | None = None
-    """Seconds from the beginning of the recording; None for what is no part of one."""
+    """Start in seconds from the beginning of the recording or stream; None for an array."""
     end_s: float | None = None
-    """Likewise."""
+    """End, likewise."""
 
     def to_dict(self) -> dict[str, Any]:
         """The prediction as plain values, under the names that ``serd classify --json`` uses.
 
         Returns:
-            ``emotion``, ``confidence``, ``scores``, ``valence`` and ``arousal``; for a part of a
+            ``emotion``, ``confidence``, ``scores``, ``valence`` and ``arousal``; for part of a
             recording also ``start_s`` and ``end_s``; after corrections also ``adapted``,
             ``model_emotion`` and ``model_confidence``.
         """
@@ -92,17 +92,18 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Decision:
-    """Calibrates, weighs and, where it has to, abstains.
+    """Calibrates the network's output and decides on an emotion, or abstains.
 
     Args:
         labels: Classes in the order of the network's output.
         info: The model's calibration.
-        min_confidence: Below it the decision is `UNCERTAIN`; None: the model's own threshold.
-        sensitivity: Which of the model's own thresholds; without effect where ``min_confidence``
-            is given or the model has but one.
-        stated: Which shares of the classes the scores of a prediction assume: those of a ``home``,
-            or that all classes are ``even``, as for recordings of which nothing is known. What is
-            told is decided by those of a home either way.
+        min_confidence: Confidence below which the decision is `UNCERTAIN`; None: the model's own
+            threshold.
+        sensitivity: Which of the model's thresholds to use; without effect if ``min_confidence``
+            is given or the model has only one.
+        stated: The class frequencies that the scores of a prediction assume: those of a ``home``,
+            or ``even`` ones, as for recordings of unknown origin. The emotion is decided by those
+            of a home either way.
 
     Raises:
         ValueError: If ``min_confidence`` is not within 0..1, or there is no such sensitivity.
@@ -124,9 +125,9 @@ class Decision:
         self._temperature = info.temperature
         self._min_confidence = min_confidence
         self.home = info.home
-        """What the model assumes of homes, if anything."""
+        """What the model assumes about homes, if anything."""
         self.log_prior: npt.NDArray[np.float64] = np.full(len(labels), -math.log(len(labels)))
-        """float64 ``[classes]``: logarithm of each class's share before anything is heard."""
+        """float64 ``[classes]``: logarithm of each class's prior probability."""
         self._shift = np.zeros(len(labels))
         if self.home is not None:
             trained = _log_shares(self.labels, self.home.trained_share)
@@ -142,11 +143,11 @@ class Decision:
             raise ValueError(msg)
         self.sensitivity = sensitivity
         self.adaptation: Adaptation | None = None
-        """What corrections have taught; may be set at any time, from any thread."""
+        """The adaptation learned from corrections; may be set at any time, from any thread."""
 
     @property
     def sensitivity(self) -> Sensitivity:
-        """How readily an emotion is told; may be set at any time, from any thread."""
+        """How readily an emotion is reported; may be set at any time, from any thread."""
         return self._sensitivity
 
     @sensitivity.setter
@@ -164,16 +165,16 @@ class Decision:
 
     @property
     def threshold(self) -> float:
-        """Confidence below which the decision is `UNCERTAIN`; with a home, that of emotions."""
+        """Confidence below which the decision is `UNCERTAIN`; with a home, for emotions only."""
         return self._threshold
 
     @property
     def adjustable(self) -> bool:
-        """Whether the sensitivity makes a difference."""
+        """Whether the sensitivity has an effect."""
         return self.home is not None and self._min_confidence is None
 
-    def like(self) -> Decision:
-        """Another one of the same settings: its sensitivity can be set by itself."""
+    def copy(self) -> Decision:
+        """A new decision with the same settings, whose sensitivity can be set independently."""
         return Decision(
             self.labels,
             self._info,
@@ -183,7 +184,7 @@ class Decision:
         )
 
     def decide(self, output: npt.NDArray[np.float32]) -> Prediction:
-        """Decide on one output of the network.
+        """Make a prediction from one output of the network.
 
         Args:
             output: float32 ``[classes]``, dequantised.
@@ -192,15 +193,15 @@ class Decision:
             The prediction.
         """
         log_scores = self.log_scores(output)
-        own = self.tell(log_scores)
+        own = self.predict(log_scores)
         adaptation = self.adaptation
         if adaptation is None:
             return own
-        adapted = self.tell(adaptation.shift(log_scores))
+        adapted = self.predict(adaptation.shift(log_scores))
         return msgspec.structs.replace(adapted, own=own, adapted=adaptation.corrections)
 
     def log_scores(self, output: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Calibrated log probabilities of one output of the network.
+        """Calibrated log probabilities for one output of the network.
 
         Args:
             output: float32 ``[classes]``, dequantised.
@@ -219,7 +220,7 @@ class Decision:
         """The log probabilities behind a prediction's scores; none below `SMALLEST_PROBABILITY`.
 
         Args:
-            scores: Probability of each emotion; what the model lacks is passed over.
+            scores: Probability of each emotion; classes that the model lacks are ignored.
 
         Returns:
             float64 ``[classes]``.
@@ -227,25 +228,25 @@ class Decision:
         floor = SMALLEST_PROBABILITY
         return np.log([max(scores.get(label, 0.0), floor) for label in self.labels])
 
-    def tell(self, log_scores: npt.NDArray[np.float64]) -> Prediction:
-        """What is to be told, given log probabilities.
+    def predict(self, log_scores: npt.NDArray[np.float64]) -> Prediction:
+        """Make a prediction from log probabilities.
 
         Args:
-            log_scores: float64 ``[classes]``, finite, up to a constant: they are normalised here.
+            log_scores: float64 ``[classes]``, finite; they need not be normalised.
 
         Returns:
             The prediction.
         """
         return self._weigh(softmax(log_scores))
 
-    def nothing_heard(self) -> Prediction:
-        """What silence gives: every class of the model alike, and no decision."""
+    def silence(self) -> Prediction:
+        """The prediction for silence: `UNCERTAIN`, and equal scores for all classes."""
         return self._weigh(np.full(len(self.labels), 1.0 / len(self.labels)), certain=False)
 
     def _weigh(self, probabilities: npt.NDArray[np.float64], *, certain: bool = True) -> Prediction:
         emotion = UNCERTAIN
         if certain:
-            emotion = self.told(self._by_name(probabilities))
+            emotion = self.label_of(self._by_name(probabilities))
             if self._unstated.any():
                 probabilities = softmax(np.log(np.maximum(probabilities, 1e-300)) + self._unstated)
         scores = self._by_name(probabilities)
@@ -262,8 +263,8 @@ class Decision:
         scores.update(zip(self.labels, probabilities.tolist(), strict=True))
         return scores
 
-    def told(self, scores: Mapping[str, float]) -> str:
-        """Which emotion to tell of probabilities that assume a home's shares, or `UNCERTAIN`."""
+    def label_of(self, scores: Mapping[str, float]) -> str:
+        """The emotion to report, or `UNCERTAIN`, for probabilities that assume a home's shares."""
         top = max(self.labels, key=scores.__getitem__)
         if self.home is None:
             return top if scores[top] >= self.threshold else UNCERTAIN
@@ -273,7 +274,7 @@ class Decision:
 
 
 def ordinary(scores: Mapping[str, float]) -> str:
-    """``neutral`` or ``calm``, the likelier, if they are likely enough together; else `UNCERTAIN`.
+    """``neutral`` or ``calm``, whichever is likelier, if likely enough together; else `UNCERTAIN`.
 
     Args:
         scores: Probability of each emotion.
@@ -290,7 +291,7 @@ def softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _log_shares(labels: Sequence[str], ordinary_share: float) -> npt.NDArray[np.float64]:
-    """Logarithms of shares: ordinary and emotional classes divide theirs evenly among them."""
+    """Log shares: ordinary classes divide theirs evenly, and so do emotional ones."""
     ordinary_classes = sum(label in ORDINARY for label in labels)
     emotional_classes = len(labels) - ordinary_classes
     return np.log(

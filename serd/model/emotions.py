@@ -1,4 +1,4 @@
-"""The eight emotions that serd names, and where each lies in the plane of feelings."""
+"""The eight emotions, and the valence and arousal of each."""
 
 from __future__ import annotations
 

@@ -1,21 +1,22 @@
-"""Evidence that adds up over the utterances of a room, and fades.
+"""Evidence that accumulates over the utterances in a room, and fades.
 
-One utterance of a second or two says little; two that say the same say much more. So what is told
-of an utterance rests on those shortly before it as well. With ``p`` an utterance's own scores and
-``pi`` the shares that its model assumes before anything is heard, its likelihood ratio is
-``l = log p - log pi``, and the evidence ``E`` follows
+One utterance of a second or two says little; two that agree say much more. So a prediction also
+takes the preceding utterances into account. With ``p`` an utterance's own scores and ``pi`` the
+class shares that its model assumes a priori, its likelihood ratio is ``l = log p - log pi``, and
+the evidence ``E`` is updated by
 
     E <- weight * 2^(-dt / half_life_s) * E + l          (E <- l after more than pause_s of silence)
 
-where ``dt`` is the silence between the utterance before and this one. The gathered scores are
-``softmax(log pi + E)``: for the first utterance after a pause its own. The weight accounts for
-utterances of one speaker in one room not being independent.
+where ``dt`` is the silence since the previous utterance. The accumulated scores are
+``softmax(log pi + E)``; for the first utterance after a pause they are its own. The weight accounts
+for the fact that utterances of one speaker in one room are not independent.
 
-An emotion may also be asked to *agree*: it is then told only if enough utterances since the last
-pause, none longer ago than `AGREE_HALF_LIVES`, spoke for it. An utterance speaks for the likeliest
-of its emotional classes, if that is its likeliest class of all or has at least `AGREE_FROM`.
+A number of utterances may also be required to *agree*: an emotion is then reported only if enough
+utterances since the last pause, none longer ago than `AGREE_HALF_LIVES`, support it. An utterance
+supports its most likely emotional class if that is its most likely class overall, or has at least
+the probability `AGREE_FROM`.
 
-There is no clock in here: whoever calls says when an utterance was.
+There is no clock in here: the caller passes the times.
 """
 
 from __future__ import annotations
@@ -33,51 +34,49 @@ if TYPE_CHECKING:
     from serd.model.decision import Decision
 
 AGREE_FROM: Final = 0.25
-"""Probability from which an utterance speaks for its likeliest emotion though neutral or calm is
-likelier: far above what an emotion has before anything is heard."""
+"""Probability from which an utterance supports its most likely emotion even if neutral or calm is
+likelier: far above the prior probability of any emotion."""
 
 AGREE_HALF_LIVES: Final = 3.0
-"""Half-lives after which an utterance no longer agrees with anything."""
+"""Half-lives after which an utterance no longer supports an emotion."""
 
 COUNTED_FROM: Final = 0.05
-"""Weight below which an utterance no longer counts as being behind an answer."""
+"""Weight below which an utterance no longer counts as contributing."""
 
 _REMEMBERED: Final = 256
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """What is told after an utterance."""
+class Gathered(msgspec.Struct, frozen=True, kw_only=True):
+    """A prediction from accumulated evidence."""
 
     prediction: Prediction
-    """From all evidence."""
+    """From all evidence so far."""
     utterances: int
-    """Utterances behind it, this one included: those whose weight is at least `COUNTED_FROM`."""
+    """Number of contributing utterances, including this one: those that weigh `COUNTED_FROM`."""
 
 
 class Gatherer:
-    """Gathers the evidence of one room. Not thread-safe.
-
-    What it tells depends on what it was given and on nothing else.
+    """Accumulates the evidence of one room. Deterministic; not thread-safe.
 
     Args:
-        decision: Knows the model's classes, prior and threshold.
-        agree: Utterances that must agree before an emotion is told; None: the model's own number.
+        decision: The model's classes, prior and threshold.
+        agree: Utterances that must agree before an emotion is reported; None: the model's number.
 
     Raises:
-        ValueError: If the model says nothing about homes, or ``agree`` is below 1.
+        ValueError: If the model has no assumptions about homes, or ``agree`` is below 1.
     """
 
     def __init__(self, decision: Decision, agree: int | None = None) -> None:
         home = decision.home
         if home is None:
-            msg = "the model does not say how evidence adds up"
+            msg = "the model does not say how evidence accumulates"
             raise ValueError(msg)
         self._decision = decision
         self._half_life_s = home.gathering.half_life_s
         self._weight = home.gathering.weight
         self._pause_s = home.gathering.pause_s
         self.agree = home.agree if agree is None else agree
-        """Utterances that must agree before an emotion is told."""
+        """Utterances that must agree before an emotion is reported."""
         self.prior = home.ordinary_share
         """Share of neutral and calm utterances that the scores assume."""
         if self.agree < 1:
@@ -86,22 +85,23 @@ class Gatherer:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything: the next utterance is the first."""
+        """Forget everything: the next utterance counts as the first."""
         self._evidence = np.zeros(len(self._decision.labels))
         self._weights: list[float] = []
-        self._voices: deque[tuple[float, str]] = deque(maxlen=_REMEMBERED)
+        self._votes: deque[tuple[float, str]] = deque(maxlen=_REMEMBERED)
         self._end_s: float | None = None
 
-    def hear(self, prediction: Prediction, start_s: float, end_s: float) -> Told:
-        """Take the next utterance.
+    def add(self, prediction: Prediction, start_s: float, end_s: float) -> Gathered:
+        """Add the next utterance.
 
         Args:
-            prediction: What it says by itself.
-            start_s: When it began, in seconds from anywhere.
-            end_s: When it ended. One that begins before the last one's end follows it at once.
+            prediction: The prediction for this utterance alone.
+            start_s: Its start, in seconds on any clock.
+            end_s: Its end. An utterance that starts before the previous one has ended is taken to
+                follow without a pause.
 
         Returns:
-            What is told now.
+            The prediction from all evidence.
         """
         elapsed = 0.0 if self._end_s is None else max(0.0, start_s - self._end_s)
         if elapsed > self._pause_s:
@@ -114,28 +114,28 @@ class Gatherer:
         kept = [weight * fade for weight in self._weights[1 - _REMEMBERED :]]
         self._weights = [*(weight for weight in kept if weight >= COUNTED_FROM), 1.0]
         self._end_s = end_s if self._end_s is None else max(end_s, self._end_s)
-        if (voice := _speaks_for(prediction)) is not None:
-            self._voices.append((end_s, voice))
-        # What stands alone keeps its scores exactly, also those below the least that counts here.
+        if (vote := _supported_by(prediction)) is not None:
+            self._votes.append((end_s, vote))
+        # An utterance without earlier evidence keeps its scores exactly, even the tiny ones.
         if first or fade == 0.0:
             told = prediction
         else:
-            told = decision.tell(decision.log_prior + self._evidence)
-        return Told(prediction=self._agreed(told, start_s), utterances=len(self._weights))
+            told = decision.predict(decision.log_prior + self._evidence)
+        return Gathered(prediction=self._agreed(told, start_s), utterances=len(self._weights))
 
     def _agreed(self, told: Prediction, now_s: float) -> Prediction:
-        """What is told, or less if too few utterances speak for it."""
+        """The prediction, without its emotion if too few utterances support it."""
         if told.emotion in ORDINARY or self.agree == 1:
             return told
         since = now_s - AGREE_HALF_LIVES * self._half_life_s
-        voices = sum(voice == told.emotion and end_s >= since for end_s, voice in self._voices)
-        if voices >= self.agree:
+        votes = sum(vote == told.emotion and end_s >= since for end_s, vote in self._votes)
+        if votes >= self.agree:
             return told
         return msgspec.structs.replace(told, emotion=ordinary(told.scores))
 
 
-def _speaks_for(prediction: Prediction) -> str | None:
-    """The emotional class that an utterance speaks for, if any."""
+def _supported_by(prediction: Prediction) -> str | None:
+    """The emotional class that an utterance supports, if any."""
     scores = prediction.scores
     emotional = {name: score for name, score in scores.items() if name not in ORDINARY}
     likeliest = max(emotional, key=emotional.__getitem__)

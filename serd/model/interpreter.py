@@ -1,7 +1,7 @@
-"""The one seam to the TFLite runtime.
+"""The interface to the TFLite runtime.
 
-``ai-edge-litert`` is what TensorFlow Lite is called today; where it has no wheel, the older
-``tflite-runtime`` has the same interface. Both verify a flatbuffer's structure before they use it.
+The runtime is ``ai-edge-litert``, the current name of TensorFlow Lite, or, where that has no wheel,
+the older ``tflite-runtime`` with the same interface. Both verify a flatbuffer before they use it.
 """
 
 from __future__ import annotations
@@ -27,36 +27,36 @@ INT8_MAX: Final = 127
 
 
 class Quantisation(msgspec.Struct, frozen=True):
-    """How a tensor's integers stand for numbers: ``number = scale * (integer - zero_point)``."""
+    """The quantisation of a tensor: ``number = scale * (integer - zero_point)``."""
 
     scale: float
-    """Difference between neighbouring integers; above 0."""
+    """Difference between the numbers of consecutive integers; above 0."""
     zero_point: int
-    """The integer that stands for 0."""
+    """The integer that represents 0."""
 
     def quantise(self, numbers: npt.NDArray[np.float32]) -> npt.NDArray[np.int8]:
-        """The nearest integers, halves to even, clipped to int8; same shape."""
+        """Round to the nearest integers, halves to even, and clip to int8; same shape."""
         steps = np.rint(numbers / np.float32(self.scale)) + np.float32(self.zero_point)
         integers: npt.NDArray[np.int8] = np.clip(steps, INT8_MIN, INT8_MAX).astype(np.int8)
         return integers
 
     def dequantise(self, integers: npt.NDArray[np.int8]) -> npt.NDArray[np.float32]:
-        """What the integers stand for; same shape."""
+        """The numbers that the integers represent; same shape."""
         return (integers.astype(np.float32) - np.float32(self.zero_point)) * np.float32(self.scale)
 
 
 class Interpreter:
     """A network, ready to run.
 
-    Thread-safe by a lock: threads that should run at the same time need one each.
+    Thread-safe, by a lock: threads that should run in parallel need one each.
 
     Args:
-        model: A checked model file.
+        model: The model file.
         threads: Threads of the runtime.
 
     Raises:
-        ModelError: If the runtime does not accept the network, or its input or output are not what
-            the model's metadata say.
+        ModelError: If the runtime does not accept the network, or its input or output does not
+            match the model's metadata.
         ConfigError: If there is no TFLite runtime.
     """
 
@@ -75,12 +75,14 @@ class Interpreter:
         self.input = _checked(
             inputs[0], "input", (1, features.frames, features.coefficients), source
         )
-        """Of the features."""
+        """Quantisation of the features."""
         self.output = _checked(outputs[0], "output", (1, len(model.labels)), source)
-        """Of the scores."""
+        """Quantisation of the scores."""
         self._shape = (features.frames, features.coefficients)
         self._lock = threading.Lock()
-        with _refusing(source):  # what does not run shall be said now, not at the first utterance
+        with _refusing(
+            source
+        ):  # report a network that does not run now, not at the first utterance
             self.run(np.zeros(self._shape, dtype=np.float32))
 
     def run(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -90,10 +92,10 @@ class Interpreter:
             features: float32 ``[frames, coefficients]``.
 
         Returns:
-            float32 ``[classes]``: logits or probabilities, as the model file says.
+            float32 ``[classes]``: logits or probabilities, depending on the model.
 
         Raises:
-            ValueError: If the shape is another.
+            ValueError: If the shape is wrong.
         """
         if features.shape != self._shape:
             msg = f"features of shape {features.shape} are not {self._shape}"
@@ -131,7 +133,7 @@ def _runtime() -> Any:
 
 
 def _open(network: bytes, threads: int) -> tuple[Any, list[dict[str, Any]], list[dict[str, Any]]]:
-    """The runtime's interpreter, and what it says of the inputs and the outputs."""
+    """The runtime's interpreter, with the details of its inputs and outputs."""
     native = _runtime()
     # It writes INFO lines to standard error, and offers Python no setting for that.
     with stderr.filtered(lambda line: line.startswith(b"INFO: ")):
@@ -142,7 +144,7 @@ def _open(network: bytes, threads: int) -> tuple[Any, list[dict[str, Any]], list
 
 @contextlib.contextmanager
 def _refusing(source: str) -> Iterator[None]:
-    """Turn what the runtime raises (also on names that are not UTF-8) into one sentence."""
+    """Turn the runtime's exceptions (also those about names that are not UTF-8) into ModelError."""
     try:
         yield
     except (ValueError, RuntimeError, MemoryError) as error:

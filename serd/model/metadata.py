@@ -1,13 +1,13 @@
-"""What a model says of itself: the structs behind ``serd.json`` in its file.
+"""A model's metadata: the structs behind ``serd.json`` in its file.
 
-`ModelInfo` is the whole of it. `FeatureParameters` say how its input is computed, `Home` how its
-answers are to be read in a household, `Standard` how its scores are distributed. All figures are
-bounded, because a model file is input like any other.
+`ModelInfo` holds everything: `FeatureParameters` (how the input is computed), `Home` (how the
+output is interpreted in a household) and `ScoreStatistics` (how the scores are distributed). All
+values are bounded, because a model file is untrusted input.
 
-A network learns from recordings of which a quarter or so is neutral or calm; in a home it is far
-more. A model may therefore say what share it assumes at home, from which probability an emotion is
-reported at each sensitivity, how well that did when it was measured, and how evidence adds up over
-several utterances. `serd.model.decision` and `serd.model.gathering` act on it.
+About a quarter of the recordings that a network is trained on are neutral or calm; in a home it is
+far more. A model may therefore state the share it assumes at home, the probability from which an
+emotion is reported at each sensitivity, the error rates measured there, and how evidence
+accumulates over several utterances. `serd.model.decision` and `serd.model.gathering` apply this.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SENSITIVITIES: Final[tuple[Sensitivity, ...]] = get_args(Sensitivity)
-"""All of them, the most reserved first."""
+"""All of them, the most cautious first."""
 
 ORDINARY: Final = ("neutral", "calm")
-"""The classes that ordinary speech belongs to; all others are emotional."""
+"""The classes of ordinary speech; all others are emotional."""
 
 MOST_AGREEING: Final = 5
-"""More utterances than this are never asked to agree."""
+"""Upper limit of `Home.agree`."""
 
 _LARGEST_FFT = 8192
 _LARGEST_FRAMES = 4096
@@ -40,10 +40,10 @@ _PRINTABLE: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
 
 class FeatureParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How MFCCs are computed from audio.
+    """Parameters of the MFCCs.
 
-    The defaults are those of the shipped model. They are bounded, so that no model file can ask for
-    absurd amounts of memory.
+    The defaults are those of the shipped models. All values are bounded, so that no model file can
+    demand absurd amounts of memory.
 
     Raises:
         ValueError: If values are out of range or contradict each other (``msgspec`` reports it as
@@ -108,7 +108,7 @@ class FeatureParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     ] = ()
 
     def __post_init__(self) -> None:
-        """Check each value by itself, then those that depend on each other."""
+        """Check the range of each value, then their consistency."""
         for name in ("mean", "sd"):  # also from lists and arrays, so that the struct stays frozen
             values = tuple(float(v) for v in getattr(self, name))
             msgspec.structs.force_setattr(self, name, values)
@@ -157,16 +157,16 @@ class FeatureParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
     @property
     def longest(self) -> int:
-        """Samples that the last frame reaches to: audio beyond them changes nothing."""
+        """Length in samples of the longest utterance: later samples change nothing."""
         return (self.frames - 1) * self.hop + self.fft // 2
 
     def frames_of(self, samples: int) -> int:
-        """Frames that audio of this many samples gives: ``1 + samples // hop``, 0 for none."""
+        """Frames in this many samples: ``1 + samples // hop``; 0 for no samples."""
         return 1 + samples // self.hop if samples > 0 else 0
 
 
 class Gathering(msgspec.Struct, frozen=True, kw_only=True):
-    """How evidence adds up over utterances, and fades."""
+    """How evidence accumulates over utterances and fades."""
 
     half_life_s: Annotated[
         float,
@@ -192,14 +192,14 @@ class Gathering(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """A sensitivity, and what was measured at it."""
+    """The threshold of one sensitivity, and the error rates measured at it."""
 
     threshold: float
-    """Probability from which an emotional class is told, 0..1."""
+    """Probability from which an emotional class is reported, 0..1."""
     events_per_hour: float | None
-    """Emotional events in an hour of ordinary speech: all of them false. None: not measured."""
+    """Emotional events per hour of ordinary speech, all of them false. None: not measured."""
     recall: float | None
-    """Share of emotional utterances that is told, and rightly, 0..1. None: not measured."""
+    """Share of emotional utterances that are reported correctly, 0..1. None: not measured."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -211,41 +211,41 @@ class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def measured(self) -> str:
-        """What was measured, in words."""
+        """The measured error rates, in words."""
         rate = "an unmeasured number of"
         if self.events_per_hour is not None:
             rate = f"about {self.events_per_hour:.3g}"
         told = "an unmeasured share" if self.recall is None else f"{self.recall:.0%}"
         return (
             f"{rate} false emotional events in an hour of ordinary speech, "
-            f"{told} of emotional utterances told rightly"
+            f"{told} of emotional utterances reported correctly"
         )
 
     @property
     def measured_in_short(self) -> str:
-        """The same in two figures."""
+        """The same as two numbers."""
         rate = "?" if self.events_per_hour is None else f"{self.events_per_hour:.3g}"
         return f"{rate} and {'?' if self.recall is None else f'{self.recall:.0%}'}"
 
 
 class Home(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model assumes of speech in a home."""
+    """What a model assumes about speech in a home."""
 
     ordinary_share: float
-    """Share of utterances in a home that is neutral or calm, 0 to 1, both exclusive."""
+    """Share of utterances in a home that are neutral or calm, between 0 and 1 (exclusive)."""
     trained_share: float = 0.25
-    """The same share as the network's training implies."""
+    """The same share in the network's training data."""
     bias: dict[str, float] = {}
-    """Log-odds added to classes after calibration, -10 .. 10; a class that is missing gets none."""
+    """Log-odds added to classes after calibration, -10 .. 10; missing classes get none."""
     gathering: Gathering
-    """How evidence adds up."""
+    """How evidence accumulates."""
     agree: int = 1
-    """Utterances that must agree before an emotion is told, 1 .. `MOST_AGREEING`."""
+    """Utterances that must agree before an emotion is reported, 1 .. `MOST_AGREEING`."""
     sensitivity: dict[Sensitivity, OperatingPoint]
-    """All of `SENSITIVITIES`; the threshold of one is never above that of a more reserved one."""
+    """All of `SENSITIVITIES`; a threshold is never above that of a more cautious sensitivity."""
 
     def __post_init__(self) -> None:
-        """Check what types cannot say."""
+        """Check what the types do not express."""
         for field in ("ordinary_share", "trained_share"):
             share = getattr(self, field)
             if not 0.0 < share < 1.0:
@@ -262,22 +262,22 @@ class Home(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("home.sensitivity: a threshold is above that of a lower sensitivity")
 
 
-class Standard(msgspec.Struct, frozen=True, kw_only=True):
-    """How a model's log scores (floored and centred) lie over people it was not trained on."""
+class ScoreStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """Distribution of a model's log scores (floored and centred) over speakers not in training."""
 
     mean: dict[str, float]
-    """Of each of the model's classes."""
+    """Mean for each of the model's classes."""
     spread: dict[str, float]
-    """Standard deviation, likewise."""
+    """Standard deviation for each of the model's classes."""
 
     def check(self, labels: Sequence[str]) -> None:
-        """See that it fits a model.
+        """Check it against a model.
 
         Args:
             labels: The model's classes.
 
         Raises:
-            ValueError: It has other classes, or figures that make no sense.
+            ValueError: The classes differ, or a value is out of range.
         """
         for name, figures, low in (("mean", self.mean, -20.0), ("spread", self.spread, 0.01)):
             if figures.keys() != set(labels):
@@ -290,50 +290,50 @@ class Standard(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Corpus(msgspec.Struct, frozen=True, kw_only=True):
-    """Speech that a model was trained on."""
+    """A speech corpus that a model was trained on."""
 
     name: str
-    """What it is called."""
+    """Name of the corpus."""
     licence: str
-    """Its licence, as an SPDX identifier where there is one."""
+    """Licence, as an SPDX identifier where there is one."""
     speakers: int = 0
-    """Speakers used."""
+    """Number of speakers used."""
     clips: int = 0
-    """Clips used."""
+    """Number of clips used."""
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model says of itself, but for its labels."""
+    """A model's metadata, except its labels."""
 
     name: str
     """Short, printable ASCII; goes into every event."""
     version: str
     """Its version, any scheme; goes into every event."""
     features: FeatureParameters
-    """How its input is computed from audio."""
+    """How the input is computed from audio."""
     output: Literal["logits", "probabilities"] = "logits"
-    """What its output is, before calibration."""
+    """Kind of the network's output, before calibration."""
     temperature: float = 1.0
-    """Calibration: logits are divided by it before the softmax."""
+    """Calibration: logits are divided by this before the softmax."""
     abstain_threshold: float = 0.0
-    """Below this confidence the decision is ``uncertain``; where there is a ``home``, its
-    thresholds count instead."""
+    """Confidence below which the decision is ``uncertain``. Where there is a ``home``, its
+    thresholds apply instead."""
     home: Home | None = None
-    """What it assumes of speech in a home; None: nothing, every class is told alike."""
-    personal: Standard | None = None
-    """By what its scores are measured when they are corrected; None: by those of another
-    model."""
+    """Assumptions about speech in a home; None: none, all classes are treated alike."""
+    personal: ScoreStatistics | None = None
+    """Distribution of the scores, for learning from corrections; None: that of another model is
+    used."""
     corpora: tuple[Corpus, ...] = ()
-    """What it was trained on."""
+    """Training data."""
     licence: str = ""
-    """Under which it may be used."""
+    """Licence of the model."""
     evaluation: dict[str, Any] = {}
-    """Figures measured on speakers that it never heard, by name."""
+    """Results on speakers who were not in the training data, by name."""
     created: str = ""
     """Date, ISO 8601."""
 
     def __post_init__(self) -> None:
-        """Check what types cannot say."""
+        """Check what the types do not express."""
         msgspec.structs.force_setattr(self, "corpora", tuple(self.corpora))
         for field, longest in (("name", 64), ("version", 32)):
             text = getattr(self, field)

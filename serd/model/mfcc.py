@@ -1,25 +1,25 @@
 """MFCCs, computed while the audio arrives.
 
-Why not librosa: importing it costs ten times the memory of numpy and seconds of start-up on a Pi.
-It is the reference in the tests instead: log-mel and MFCC agree with it within 1e-3 dB.
+librosa is not used, because importing it takes ten times the memory of numpy and several seconds on
+a Pi. It is the reference in the tests: log-mel and MFCC agree with it within 1e-3 dB.
 
-Frames are centred as librosa's are (``center=True, pad_mode="constant"``): frame ``i`` looks at
-``fft`` samples around sample ``i * hop``, with silence before the first and after the last sample.
+Frames are centred like librosa's (``center=True, pad_mode="constant"``): frame ``i`` covers ``fft``
+samples around sample ``i * hop``, with silence before the first and after the last sample.
 
-Streaming gives the same bits as computing an utterance at once. Floating-point sums depend on the
-shape of what is summed, so frames are only ever computed in blocks of 16, aligned to the start of
-the utterance, in arrays of one fixed shape. How the audio was cut when it arrived cannot matter
-then; and computing an utterance at once is nothing but pushing all of it.
+Streaming and computing an utterance at once give identical bits. Floating-point sums depend on the
+shapes of the arrays, so frames are always computed in blocks of 16, aligned to the start of the
+utterance, in arrays of one fixed shape. Then it makes no difference how the arriving audio was cut,
+and computing an utterance at once just means pushing all of it.
 
 The FFT is computed in float64: it costs no more than in float32 (numpy's FFT does not use SIMD),
-comes out the same with numpy 1.26 and 2, and keeps quiet bands next to loud ones exact. Float32
-would be up to 3e-4 dB off on speech and 3e-2 dB in bands 120 dB below the loudest of their frame.
-So is the cosine transform, whose first coefficient is a sum of many large figures of one sign.
-Everything between and after them is float32.
+gives the same result with numpy 1.26 and 2, and keeps quiet bands next to loud ones exact. In
+float32 the error would be up to 3e-4 dB on speech, and 3e-2 dB in bands 120 dB below the loudest of
+their frame. The cosine transform is computed in float64 too, because its first coefficient is a sum
+of many large numbers of the same sign. Everything else is float32.
 
-A mel band covers few bins: 97 % of the filterbank is zeros. A product with each band by itself
-would spend more on calls than it saves; three products, each with a third of the bands and the bins
-that those cover, leave 29 % of the multiplications and cost little more than one call.
+A mel band covers only a few bins: 97 % of the filterbank is zeros. Multiplying each band separately
+would cost more in calls than it saves. Three products, each of some bands and the bins they cover,
+leave 29 % of the multiplications and cost little more than one call.
 
 The mel scale is that of M. Slaney ("Auditory Toolbox", Technical Report 1998-010, Interval
 Research): linear up to 1000 Hz, 200/3 Hz to the mel, and logarithmic above, 27 mels to a factor
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
 
 BLOCK_FRAMES: Final = 16
 """Frames computed together: 256 ms at the default hop, enough to amortise the cost of the calls. At
-the end of an utterance at most so many are left to do, about 40 us."""
+the end of an utterance at most this many remain to be computed, in about 40 us."""
 
 PARTS: Final = (7 / 16, 3 / 4)
-"""Where the bands are divided for the mel product, in shares of all bands: the wide ones at the top
-are few, so that each part has about as many multiplications."""
+"""Where the bands are divided for the mel product, as fractions of all bands. Bands at the top are
+wide, so there are fewer of them in a part, and each part has about as many multiplications."""
 
 _HZ_PER_MEL = 200.0 / 3.0
 _BREAK_HZ = 1000.0
@@ -87,12 +87,13 @@ class _Spectrum:
 
 
 class MfccFrontEnd:
-    """From the samples of one utterance to the input of the network.
+    """Computes the network's input from the samples of one utterance.
 
-    ``start``, ``push`` as often as audio comes, ``finish``. Not thread-safe: one for each stream.
+    Call ``start``, then ``push`` whenever audio arrives, then ``finish``. Not thread-safe: each
+    stream needs its own.
 
     Args:
-        params: What the model asks for.
+        params: The model's feature parameters.
     """
 
     def __init__(self, params: FeatureParameters) -> None:
@@ -110,20 +111,20 @@ class MfccFrontEnd:
 
     @property
     def pushed(self) -> int:
-        """Samples pushed since ``start``, those beyond the longest utterance included."""
+        """Samples pushed since ``start``, including those beyond the longest utterance."""
         return self._pushed
 
     def start(self) -> None:
-        """Begin an utterance; whatever was pushed before is forgotten."""
+        """Begin an utterance, discarding everything pushed before."""
         self._pushed = 0
         self._blocks_done = 0
 
     def push(self, samples: Samples) -> None:
-        """Take the next samples and compute the blocks of frames that are complete with them.
+        """Take the next samples and compute the blocks of frames that they complete.
 
         Args:
-            samples: float32 ``[n]``, any ``n``, at ``params.rate``. What lies beyond the last frame
-                of the network's input is counted and otherwise ignored.
+            samples: float32 ``[n]``, any ``n``, at ``params.rate``. Samples beyond the last frame
+                of the network's input are counted and otherwise ignored.
         """
         begin = self.params.fft // 2 + self._pushed
         room = self._audio[begin : begin + len(samples)]
@@ -135,8 +136,8 @@ class MfccFrontEnd:
         """End the utterance.
 
         Args:
-            length: Samples that belong to it, counted from its start; None: all that were pushed.
-                Later ones are treated as if they had never come.
+            length: Length of the utterance in samples; None: everything that was pushed. Later
+                samples are ignored.
 
         Returns:
             float32 ``[frames, coefficients]``, a new array: normalised, to be quantised.
@@ -147,7 +148,7 @@ class MfccFrontEnd:
         return self.finish_mel(self.finish_power(length))
 
     def finish_power(self, length: int | None = None) -> Matrix:
-        """The first half of ``finish``: mel power of the utterance.
+        """The first half of ``finish``: the mel power of the utterance.
 
         Args:
             length: As in ``finish``.
@@ -165,7 +166,7 @@ class MfccFrontEnd:
             msg = f"an utterance of {length} samples cannot end after {self._pushed}"
             raise ValueError(msg)
         frames = min(self.params.frames_of(length), self.params.frames)
-        # Blocks that saw samples beyond the end are computed again, with silence there.
+        # Blocks that contain samples beyond the end are computed again, with silence there.
         self._blocks_done = min(self._blocks_done, self._blocks_complete(length))
         self._audio[self.params.fft // 2 + length :] = 0.0
         self._pushed = length
@@ -180,9 +181,9 @@ class MfccFrontEnd:
         normalised. Digital silence stays silence.
 
         Args:
-            power: float32 ``[n, mel_bands]``. Of more than ``frames`` rows the first are used.
-            offset: Row of the input where the utterance begins; what sticks out at either end is
-                cut off, after its level has been measured. None: in the middle.
+            power: float32 ``[n, mel_bands]``. At most the first ``frames`` rows are used.
+            offset: Row of the input where the utterance begins; whatever extends beyond either end
+                is cut off, after its level has been measured. None: centred.
 
         Returns:
             float32 ``[frames, coefficients]``, a new array.
@@ -215,7 +216,7 @@ class MfccFrontEnd:
         return self.finish()
 
     def mel_power(self, samples: Samples) -> Matrix:
-        """Mel power of audio of any length, the same bits as in streaming.
+        """Mel power of audio of any length, bit-identical to streaming.
 
         Args:
             samples: float32 ``[n]`` at ``params.rate``.
@@ -235,9 +236,9 @@ class MfccFrontEnd:
         return mel[:frames]
 
     def log_mel(self, samples: Samples) -> Matrix:
-        """Log-mel of audio of any length in dB, neither relative nor clamped.
+        """Log-mel spectrogram of audio of any length in dB, neither relative nor clamped.
 
-        What ``librosa.power_to_db(librosa.feature.melspectrogram(...), top_db=None)`` gives,
+        Equals ``librosa.power_to_db(librosa.feature.melspectrogram(...), top_db=None)``,
         transposed.
 
         Args:
@@ -252,7 +253,7 @@ class MfccFrontEnd:
     def mfcc(self, samples: Samples) -> Matrix:
         """The cosine transform of ``log_mel``, not normalised.
 
-        What ``librosa.feature.mfcc(S=log_mel, norm="ortho")`` gives, transposed.
+        Equals ``librosa.feature.mfcc(S=log_mel, norm="ortho")``, transposed.
 
         Args:
             samples: float32 ``[n]`` at ``params.rate``.
@@ -264,7 +265,7 @@ class MfccFrontEnd:
         return cosines.astype(np.float32)
 
     def _blocks_complete(self, samples: int) -> int:
-        """Blocks none of whose frames needs a sample beyond the first ``samples``."""
+        """Number of blocks whose frames need only the first ``samples`` samples."""
         whole = (samples - self.params.fft // 2) // self.params.hop + 1
         return min(max(0, whole), len(self._mel)) // BLOCK_FRAMES
 
@@ -276,7 +277,7 @@ class MfccFrontEnd:
 
 
 def band_parts(bank: Matrix) -> list[tuple[slice, slice]]:
-    """The bins and the bands of each part of a filterbank ``[bins, bands]``."""
+    """The bins and bands of each part of a filterbank ``[bins, bands]``."""
     count = bank.shape[1]
     edges = sorted({0, *(round(share * count) for share in PARTS), count})
     parts = []

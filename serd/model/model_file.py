@@ -1,13 +1,13 @@
-"""The model file: a TFLite network that says of itself what it needs and what it can do.
+"""The model file: a TFLite network together with its metadata.
 
 It is a ``.tflite`` file with a ZIP archive appended, the way TensorFlow Lite's own metadata packs
-associated files: any TFLite runtime loads it, and ``unzip -l`` lists
+associated files. Any TFLite runtime loads it, and ``unzip -l`` lists
 
-- ``labels.txt``: the classes in the order of the network's output, one a line;
-- ``serd.json``: what `ModelInfo` says, and length and SHA-256 of the network, so that a damaged one
-  is refused before native code sees it.
+- ``labels.txt``: the classes in the order of the network's output, one per line;
+- ``serd.json``: a `ModelInfo`, and the length and SHA-256 of the network, so that a damaged one is
+  refused before native code sees it.
 
-A model file is input like any other: everything in it is bounded and checked here.
+A model file is untrusted input: everything in it is bounded and checked here.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ import msgspec
 from serd.audio.format import SAMPLE_RATE
 from serd.errors import ModelError
 from serd.model.emotions import EMOTIONS
-from serd.model.metadata import ORDINARY, Home, ModelInfo, Standard
+from serd.model.metadata import ORDINARY, Home, ModelInfo, ScoreStatistics
 
 PACKAGED: Final = ("default", "permissive")
-"""Names of the models that come with serd."""
+"""Names of the models that are part of serd."""
 
 LARGEST_FILE: Final = 16 * 1024 * 1024
-"""Bytes. Fifty times the shipped model; more is something else."""
+"""Bytes: fifty times the size of the shipped model."""
 
 _LARGEST_MEMBER: Final = 1024 * 1024
 _LARGEST_DIRECTORY: Final = 64 * 1024
@@ -50,27 +50,27 @@ class _Network(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Document(ModelInfo, frozen=True, kw_only=True):
-    """``serd.json``: flat, so that a person finds everything at the top."""
+    """``serd.json``: flat, so that people find everything at the top level."""
 
     format: Literal[1]
     network: _Network
 
 
 class ModelFile(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """A model file that has been read and checked, as far as that goes without running it."""
+    """A model file that has been read and checked, except for running the network."""
 
     source: str
-    """Where it came from, for messages: a path, or ``default``."""
+    """Its path or name, for messages."""
     sha256: str
-    """SHA-256 of the whole file in hexadecimal, as ``sha256sum`` prints it."""
+    """SHA-256 of the file in hexadecimal, as ``sha256sum`` prints it."""
     size: int
-    """Bytes of the whole file."""
+    """Size of the file in bytes."""
     network: bytes
     """The flatbuffer."""
     labels: tuple[str, ...]
     """Classes in the order of the network's output; each one of `EMOTIONS`."""
     info: ModelInfo
-    """What it says of itself."""
+    """Its metadata."""
 
     @classmethod
     def load(cls, name_or_path: str | Path | None = None) -> ModelFile:
@@ -83,8 +83,7 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             The model.
 
         Raises:
-            ModelError: It is missing, unreadable, or no model that serd can use; one sentence says
-                why.
+            ModelError: It is missing, unreadable, or not a model for serd; the message says why.
         """
         path = resolve(name_or_path)
         packaged = name_or_path is None or str(name_or_path) in PACKAGED
@@ -97,13 +96,13 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
         Args:
             content: The whole file.
-            source: What to call it in messages.
+            source: Its path or name, for messages.
 
         Returns:
             The model.
 
         Raises:
-            ModelError: As in `load`.
+            ModelError: As `load` does.
         """
         if not content:
             msg = f"the model {source} is empty"
@@ -139,19 +138,19 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 def pack(network: bytes, labels: tuple[str, ...], info: ModelInfo) -> bytes:
     """Make a model file.
 
-    The same arguments always give the same bytes: nothing in the archive depends on the time, the
-    machine or a compressor's version.
+    The result is reproducible: nothing in the archive depends on the time, the machine or the
+    version of a compressor.
 
     Args:
         network: The ``.tflite`` flatbuffer, full-integer int8, without an archive.
         labels: Classes in the order of its output.
-        info: What the model says of itself.
+        info: The model's metadata.
 
     Returns:
         The bytes of the file.
 
     Raises:
-        ModelError: If the result is not a model that serd would load.
+        ModelError: If serd would not load the result.
     """
     if zipfile.is_zipfile(io.BytesIO(network)):
         msg = "the network carries an archive already: pack the bare one"
@@ -179,11 +178,11 @@ def resolve(name_or_path: str | Path | None) -> Path:
     """The path of a model.
 
     Args:
-        name_or_path: ``default`` or ``permissive``: the packaged ones; anything else is a path;
-            None: ``default``.
+        name_or_path: ``default`` or ``permissive`` for those that come with serd; anything else is
+            a path. None: ``default``.
 
     Returns:
-        The path; nothing says that there is a file.
+        The path; the file need not exist.
     """
     if name_or_path is None:
         name_or_path = PACKAGED[0]
@@ -217,7 +216,7 @@ def _read(path: Path, source: str) -> bytes:
 
 
 def _unzip(content: bytes, source: str) -> tuple[bytes, bytes, int]:
-    """Labels, information, and the length of the network before the archive."""
+    """The labels, the metadata, and the length of the network before the archive."""
     if _directory_bytes(content) > _LARGEST_DIRECTORY:
         msg = f"the metadata of the model {source} has more than {_LARGEST_DIRECTORY >> 10} KiB"
         raise ModelError(f"{msg} of names", remedy=_HINT)
@@ -226,7 +225,7 @@ def _unzip(content: bytes, source: str) -> tuple[bytes, bytes, int]:
             members = archive.infolist()
             length = min((member.header_offset for member in members), default=0)
             labels, info = (_member(archive, name, source) for name in (_LABELS, _INFO))
-    # What zipfile lets out on archives made to hurt, beside its own error.
+    # Malicious archives make zipfile raise all of these.
     except (
         zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError,
         OverflowError, OSError, UnicodeError, KeyError, IndexError,
@@ -240,14 +239,14 @@ def _unzip(content: bytes, source: str) -> tuple[bytes, bytes, int]:
 
 
 def _directory_bytes(content: bytes) -> int:
-    """How long an archive says that its directory is; it is read whole when it is opened."""
+    """Claimed size of an archive's directory, which zipfile reads as a whole when it opens it."""
     found = [0]
     for place in {content.rfind(_DIRECTORY_END), len(content) - _DIRECTORY_END_BYTES} - {-1}:
         end = content[max(0, place) : max(0, place) + _DIRECTORY_END_BYTES]
         if end.startswith(_DIRECTORY_END) and len(end) == _DIRECTORY_END_BYTES:
             found.append(int.from_bytes(end[12:16], "little"))
             if content[max(0, place - 20) : place].startswith(_DIRECTORY_64):
-                found.append(LARGEST_FILE)  # made for archives of more than 4 GiB
+                found.append(LARGEST_FILE)  # for archives of more than 4 GiB
     return max(found)
 
 
@@ -260,11 +259,11 @@ def _member(archive: zipfile.ZipFile, name: str, source: str) -> bytes:
     if found[0].file_size > _LARGEST_MEMBER:
         msg = f"{name} in the model {source} has more than {_LARGEST_MEMBER >> 10} KiB"
         raise ModelError(msg, remedy=_HINT)
-    # Only these two are unpacked piece by piece; others, all at once, whatever comes out.
+    # Only these two are unpacked piecewise; the others at once, however large the result.
     if found[0].compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
         msg = f"{name} in the model {source} is packed in a way that serd does not read"
         raise ModelError(msg, remedy=_HINT)
-    # Not archive.read(): it would unpack everything first and then look at the size.
+    # Not archive.read(), which unpacks everything before it checks the size.
     with archive.open(found[0]) as member:
         return member.read(_LARGEST_MEMBER)
 
@@ -306,7 +305,7 @@ def _check_home(home: Home, labels: tuple[str, ...], source: str) -> None:
         raise ModelError(msg, remedy=_HINT)
 
 
-def _check_personal(personal: Standard, labels: tuple[str, ...], source: str) -> None:
+def _check_personal(personal: ScoreStatistics, labels: tuple[str, ...], source: str) -> None:
     try:
         personal.check(labels)
     except ValueError as error:

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from serd.speech.segmenter import Counters, Segmenter
-from serd.speech.utterance import Begin, Discard, End, Extend, SegmentEvent, Utterance, whole
+from serd.speech.utterance import (
+    Begin,
+    Discard,
+    End,
+    Extend,
+    SegmentEvent,
+    Utterance,
+    trim_to_speech,
+)
 from serd.speech.vad import Vad, make_vad
 
 __all__ = [
@@ -17,5 +25,5 @@ __all__ = [
     "Utterance",
     "Vad",
     "make_vad",
-    "whole",
+    "trim_to_speech",
 ]

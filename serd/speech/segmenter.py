@@ -1,4 +1,4 @@
-"""From a stream of samples to utterances: a deterministic state machine on 30 ms frames.
+"""Segmentation of a stream into utterances: a deterministic state machine on 30 ms frames.
 
 ::
 
@@ -11,23 +11,23 @@
       │   hangover_s without a voiced frame          │
       └──────────────────────────────────────────────┘
 
-A frame is voiced if it is above the energy floor (`EnergyFloor`: ``min_level_dbfs``, and the room's
-own noise) and the detector says so. Entering needs several voiced frames, staying needs one within
-the hang-over: that is the hysteresis.
+A frame is voiced if it exceeds the energy floor (`EnergyFloor`: ``min_level_dbfs``, and the noise
+of the room) and the detector classifies it as speech. Starting an utterance takes several voiced
+frames; continuing it takes one within the hang-over. That is the hysteresis.
 
-* An utterance begins ``preroll_s`` before the first of the frames that opened it, but never inside
-  the utterance before it.
-* It ends ``preroll_s`` after its last voiced frame (the tail), as far as that was heard, or after
-  exactly ``window_s``, whichever comes first. After a full window the next utterance begins at the
-  very next sample, as soon as a voiced frame is seen; if none comes within the hang-over, there is
-  none and nothing was dropped.
+* An utterance starts ``preroll_s`` before the first of the frames that triggered it, but never
+  inside the previous utterance.
+* It ends ``preroll_s`` after its last voiced frame (the tail), if there is that much audio, or
+  after exactly ``window_s``, whichever comes first. After a full window the next utterance starts
+  at the very next sample, as soon as a voiced frame is seen. If none comes within the hang-over,
+  there is no further utterance, and nothing counts as dropped.
 * It is dropped, and counted, if it is shorter than ``min_speech_s``, if its level is below
-  ``min_level_dbfs``, if less than ``min_voiced_share`` of its samples lie in voiced frames, if
-  there is no evidence of a voice in it (`serd.speech.voice`), or if a second detector does not
-  confirm it (`serd.speech.vad.SileroConfirmer`).
+  ``min_level_dbfs``, if less than ``min_voiced_share`` of its samples are in voiced frames, if it
+  does not resemble a voice (`serd.speech.voice`), or if a second detector does not confirm it
+  (`serd.speech.vad.SileroConfirmer`).
 
-Decisions fall only at the ends of whole frames, counted from the start of the stream, so the sizes
-of the blocks fed make no difference. What is left at the end of the stream, less than a frame, is
+Decisions are made only at the ends of whole frames, counted from the start of the stream, so the
+sizes of the blocks make no difference. What is left at the end of the stream, less than a frame, is
 heard (it can be part of a tail) but never voiced.
 """
 
@@ -52,7 +52,7 @@ from serd.speech.utterance import (
     Utterance,
 )
 from serd.speech.vad import EnergyFloor, make_confirmer, make_vad
-from serd.speech.voice import objection
+from serd.speech.voice import rejection
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,40 +64,39 @@ ONSET_WINDOW_FRAMES: Final = 5
 """``onset_frames`` are counted among this many frames (150 ms); among more if it is larger."""
 
 CHUNK_FRAMES: Final = 32
-"""Most frames handled at a time, so that a long file fed at once needs no more memory."""
+"""Maximum number of frames processed at a time, which bounds the memory for long blocks."""
 
 
-CALM_SAMPLES: Final = 8 * FRAME_SAMPLES
-"""Samples (240 ms) that may well be heard at once while no utterance can end. Waking up is most of
-what hearing costs in real time: 120 ms took half as much again. More would let the switch that says
-whether somebody speaks come noticeably late."""
+MAX_BATCH_SAMPLES: Final = 8 * FRAME_SAMPLES
+"""Maximum batch (240 ms) while no utterance can end. In real time, waking up is most of the cost:
+with 120 ms, CPU use was half as much again. With larger batches, the speaking state would lag
+noticeably."""
 
 _LOWEST: Final = np.float32(-32768)
 _HIGHEST: Final = np.float32(32767)
 
 
 class Counters(msgspec.Struct, frozen=True, kw_only=True):
-    """What a segmenter has counted since it was made."""
+    """A segmenter's counters since it was created."""
 
     utterances: int = 0
-    """Utterances ended."""
+    """Completed utterances."""
     short: int = 0
     """Dropped because they were shorter than ``min_speech_s``."""
     quiet: int = 0
     """Dropped because their level was below ``min_level_dbfs``."""
     unvoiced: int = 0
-    """Dropped because too little of them was voiced."""
+    """Dropped because too few of their frames were voiced."""
     steady: int = 0
-    """Dropped because their level hardly moved: a fan, a hum, rain."""
+    """Dropped because their level hardly varied: a fan, a hum, rain."""
     unpitched: int = 0
     """Dropped because nothing in them had the pitch of a voice: taps, crackling, barking."""
-
     unconfirmed: int = 0
-    """Dropped because a second detector heard no speech in them."""
+    """Dropped because a second detector found no speech in them."""
 
     @property
     def dropped(self) -> int:
-        """All that were dropped."""
+        """All dropped utterances."""
         return sum(getattr(self, reason) for reason in REASONS)
 
 
@@ -108,14 +107,14 @@ class _State(Enum):
 
 
 class Segmenter:
-    """Cuts a stream into utterances.
+    """Segments a stream into utterances.
 
     Args:
         settings: The ``speech`` section of the configuration.
-        vad: The detector. It is asked only about frames at or above the energy floor, and so
-            learns nothing from the quiet ones.
-        confirmer: Has the last word on an utterance that nothing else speaks against; None: there
-            is no such word.
+        vad: The detector. It only gets frames at or above the energy floor, so it does not adapt to
+            the quiet ones.
+        confirmer: A second detector, which must confirm an utterance that passes all other checks;
+            None: no confirmation.
     """
 
     def __init__(
@@ -125,7 +124,7 @@ class Segmenter:
         self._confirmer = confirmer
         self._window = max(FRAME_SAMPLES, _samples(settings.window_s))
         self._minimum = _samples(settings.min_speech_s)
-        # The frame that ends the speech is itself not voiced: less than one frame cannot be.
+        # The frame that ends the speech is not voiced itself, so the minimum is one frame.
         self._hangover = max(FRAME_SAMPLES, _samples(settings.hangover_s))
         self._preroll = _samples(settings.preroll_s)
         self._onset = settings.onset_frames
@@ -135,12 +134,12 @@ class Segmenter:
         recent = max(ONSET_WINDOW_FRAMES, settings.onset_frames)
         self._recent_mask = (1 << recent) - 1
 
-        # An utterance that begins now is filled by what lies before now as well.
+        # An utterance that starts now also contains audio from before.
         self._soonest_full = self._window - self._preroll - recent * FRAME_SAMPLES
 
         chunk = CHUNK_FRAMES * FRAME_SAMPLES
         self._idle_keep = recent * FRAME_SAMPLES + self._preroll
-        # Audio from `_base` on: what an utterance or a pre-roll may still need, then what is new.
+        # Audio from `_base` on: what an utterance or a pre-roll may still need, then new audio.
         most = max(self._idle_keep, self._window + self._hangover + 2 * FRAME_SAMPLES)
         self._heard_audio = np.zeros(2 * most + 2 * chunk, np.float32)
         self._scaled = np.empty(chunk, np.float32)
@@ -154,11 +153,11 @@ class Segmenter:
 
     @classmethod
     def of(cls, settings: SpeechConfig, vad: Vad | None = None) -> Segmenter:
-        """The segmenter that a configuration describes, with its detectors.
+        """Create the segmenter that a configuration describes, with its detectors.
 
         Args:
             settings: The ``speech`` section of the configuration.
-            vad: Instead of a new detector.
+            vad: Detector to use; None: a new one.
 
         Raises:
             ConfigError: If a detector is not installed.
@@ -167,12 +166,12 @@ class Segmenter:
 
     @property
     def counters(self) -> Counters:
-        """What was counted since the segmenter was made; `reset` does not clear it."""
+        """The counters since the segmenter was created; `reset` does not clear them."""
         return Counters(utterances=self._utterances, **self._dropped)
 
     @property
     def speaking(self) -> bool:
-        """Whether somebody is speaking, hang-over included."""
+        """Whether somebody is speaking, including the hang-over."""
         return self._state is not _State.IDLE
 
     @property
@@ -181,12 +180,12 @@ class Segmenter:
         return self._heard
 
     @property
-    def patience(self) -> int:
-        """Samples that may be collected before they are fed without an utterance ending later.
+    def batch_samples(self) -> int:
+        """Samples that may be fed at once without delaying an utterance's end.
 
-        Nothing can end before the hang-over is over or the window is full, and in silence first
-        somebody has to begin. Fed in larger blocks, all that is around a frame costs less. Never
-        less than one frame, never more than `CALM_SAMPLES`.
+        No utterance can end before the hang-over has passed or the window is full, and in silence
+        one has to start first. Larger blocks reduce the overhead per frame. At least one frame, at
+        most `MAX_BATCH_SAMPLES`.
         """
         if self._state is _State.IDLE:
             ends = self._decided + min(self._hangover + FRAME_SAMPLES, self._soonest_full)
@@ -196,17 +195,17 @@ class Segmenter:
                 ends = min(ends, self._start + self._window)
         undecided = -(-(ends - self._decided) // FRAME_SAMPLES) * FRAME_SAMPLES
         left = self._decided + undecided - self._heard
-        return max(FRAME_SAMPLES, min(left, CALM_SAMPLES))
+        return max(FRAME_SAMPLES, min(left, MAX_BATCH_SAMPLES))
 
     def feed(self, samples: NDArray[np.float32]) -> list[SegmentEvent]:
-        """Take the next samples of the stream.
+        """Process the next samples of the stream.
 
         Args:
             samples: float32[n], mono, 16 kHz, in [-1, 1]; any n, also 0. They are copied.
 
         Returns:
-            What happened, in order. How the audio is spread over `Extend` events depends on the
-            blocks; nothing else does.
+            The events, in order. The block sizes affect only how the audio is split over `Extend`
+            events.
         """
         events: list[SegmentEvent] = []
         most = CHUNK_FRAMES * FRAME_SAMPLES
@@ -220,9 +219,9 @@ class Segmenter:
         return events
 
     def flush(self) -> list[SegmentEvent]:
-        """End the stream: a running utterance ends where the audio does, at the latest.
+        """End the stream: a running utterance ends with the audio, at the latest.
 
-        What is fed afterwards is a new stream, of which nothing is known; positions go on.
+        Later samples start a new stream, with an unknown noise level; positions continue.
         """
         events = self._end_of_stream()
         self._restart(self._heard)
@@ -230,9 +229,9 @@ class Segmenter:
         return events
 
     def reset(self, position: int) -> list[SegmentEvent]:
-        """Go on at another position, because audio was lost.
+        """Continue at another position because audio was lost.
 
-        A running utterance ends with what was heard of it. The room's noise is remembered.
+        A running utterance ends with the audio so far. The noise level of the room is kept.
 
         Args:
             position: Position of the next sample to be fed.
@@ -272,14 +271,14 @@ class Segmenter:
         self._base = keep
 
     def _decide(self, events: list[SegmentEvent]) -> None:
-        """Decide all whole frames that were heard but not yet decided."""
+        """Decide on all whole frames that are still undecided."""
         count = (self._heard - self._decided) // FRAME_SAMPLES
         if not count:
             return
         offset = self._decided - self._base
         audio = self._heard_audio[offset : offset + count * FRAME_SAMPLES]
         frames = audio.reshape(count, FRAME_SAMPLES)
-        # einsum: no temporary, and the same rounding for a frame whatever comes with it.
+        # einsum: no temporary array, and the rounding of a frame does not depend on the others.
         loud = self._floor.judge(np.einsum("ij,ij->i", frames, frames).tolist())
         if any(loud):
             self._convert(audio)
@@ -290,11 +289,11 @@ class Segmenter:
         for frame, is_loud in zip(self._pcm_frames, loud, strict=False):
             step(is_loud and is_speech(frame), events)
         if self._state is _State.SPEAKING:
-            # What follows the last voiced frame is sent when it is known to belong to it.
+            # Audio after the last voiced frame is sent once it is known to belong to the utterance.
             self._send(min(self._decided, self._last_voiced + self._preroll), events)
 
     def _convert(self, audio: NDArray[np.float32]) -> None:
-        """Fill the PCM frames at the detector's gain; what is beyond full scale is clipped."""
+        """Fill the PCM frames at the detector's gain, clipped to full scale."""
         scaled = self._scaled[: len(audio)]
         np.multiply(audio, self._full_scale, out=scaled)
         np.rint(scaled, out=scaled)
@@ -303,7 +302,7 @@ class Segmenter:
         np.copyto(self._pcm.reshape(-1)[: len(audio)], scaled, casting="unsafe")
 
     def _step(self, voiced: bool, events: list[SegmentEvent]) -> None:
-        """Move the state machine on by one frame."""
+        """Advance the state machine by one frame."""
         begin = self._decided
         end = self._decided = begin + FRAME_SAMPLES
         if self._state is _State.IDLE:
@@ -339,7 +338,7 @@ class Segmenter:
             self._confirmer.begin()
 
     def _end_of_speech(self, heard: int, events: list[SegmentEvent]) -> None:
-        """End the utterance after its tail; the full window comes first if that is sooner."""
+        """End the utterance after its tail, or at the full window if that is sooner."""
         end = min(self._last_voiced + self._preroll, heard)
         if end - self._start > self._window:
             self._close(self._start + self._window, cut=True, events=events)
@@ -347,7 +346,7 @@ class Segmenter:
             self._close(end, cut=False, events=events)
 
     def _end_of_window(self, events: list[SegmentEvent]) -> None:
-        """End the utterance at the full window, and begin the next if its speech goes on there."""
+        """End the utterance at the full window, and start the next if the speech continues."""
         end = self._start + self._window
         self._close(end, cut=True, events=events)
         self._start = end
@@ -364,7 +363,7 @@ class Segmenter:
         audio = self._heard_audio[start - self._base : end - self._base]
         level = rms_dbfs(audio)
         self._free = end
-        reason = self._objection(audio, level, share)
+        reason = self._discard_reason(audio, level, share)
         if reason is None and not (self._confirmer is None or self._confirmer.confirms(length)):
             reason = "unconfirmed"
         if reason is not None:
@@ -376,7 +375,7 @@ class Segmenter:
         events.append(End(utterance))
 
     def _voiced_samples(self, start: int, end: int) -> int:
-        """Samples of voiced frames within the utterance; only its edges can cut a frame."""
+        """Number of samples in voiced frames; only the utterance's edges can cut a frame."""
         voiced = len(self._voiced) * FRAME_SAMPLES
         for at in self._voiced:
             if at >= start:
@@ -388,20 +387,20 @@ class Segmenter:
             voiced -= min(at + FRAME_SAMPLES - end, FRAME_SAMPLES)
         return voiced
 
-    def _objection(
+    def _discard_reason(
         self, audio: NDArray[np.float32], level_dbfs: float, voiced_share: float
     ) -> DiscardReason | None:
-        """What speaks against the utterance, cheapest test first."""
+        """Why to discard the utterance, if at all; the cheapest test comes first."""
         if len(audio) < self._minimum:
             return "short"
         if level_dbfs < self._min_level_dbfs:
             return "quiet"
         if voiced_share < self._min_share:
             return "unvoiced"
-        return objection(audio)
+        return rejection(audio)
 
     def _send(self, end: int, events: list[SegmentEvent]) -> None:
-        """Send the utterance's audio up to ``end``, as far as it was not sent before."""
+        """Send the utterance's audio up to ``end``, except what has been sent before."""
         if end > self._sent:
             audio = self._heard_audio[self._sent - self._base : end - self._base]
             events.append(Extend(audio.copy()))

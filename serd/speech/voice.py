@@ -1,19 +1,21 @@
-"""Is it a voice at all? Two looks at an utterance that cost little and tell much.
+"""Is it a voice at all? Two cheap checks of an utterance, of its level and of its pitch.
 
-A detector such as webrtcvad looks for energy and novelty: rain, fans, crackling fire and taps pass.
-What a voice has and those lack: its level moves (syllables and pauses), and in its vowels it has a
-pitch, in the range of speech, that holds for longer than a moment. An utterance is looked at once,
-when it ends; its frames are searched for a pitch only until enough is found.
+Detectors such as webrtcvad react to energy and novelty, so rain, fans, crackling fire and taps
+pass. A voice differs from those in two ways: its level varies (syllables and pauses), and its
+vowels have a pitch, within the range of speech, that lasts for longer than a moment. An utterance
+is checked once, when it ends, and its frames are searched for a pitch only until enough has been
+found.
 
-Of the real speech that webrtcvad found, these looks reject: of 1440 RAVDESS clips and 535 of
-EMO-DB none, of 2000 of CREMA-D 0.9 % (mostly soft sadness and disgust), of 120 CREMA-D clips with
-pink noise added at 10 dB SNR 3 %. Of the utterances that it found in ESC-10 they reject: rain and
-sea waves all, helicopters 90, crackling fire 78, ticking clocks 69, roosters 54, chainsaws 38,
-sneezes 33, dogs 32, crying babies 2 %; of synthetic fans, hum, beeps, typing and tapping all. A
-lower top of `PITCH_HZ` would keep out more babies, and a fifth of the fearful women.
+Of real speech found by webrtcvad, these checks reject none of 1440 RAVDESS and 535 EMO-DB clips,
+0.9 % of 2000 CREMA-D clips (mostly soft sadness and disgust), and 3 % of 120 CREMA-D clips with
+pink noise added at 10 dB SNR. Of the utterances that it found in ESC-10 they reject all rain and
+sea waves, and 90 % of helicopters, 78 % of crackling fire, 69 % of ticking clocks, 54 % of
+roosters, 38 % of chainsaws, 33 % of sneezes, 32 % of dogs and 2 % of crying babies; of synthetic
+fans, hum, beeps, typing and tapping, all. A lower upper limit of `PITCH_HZ` would reject more
+babies, but also a fifth of the fearful women.
 
-A whisper has no pitch and is lost. What cries, barks and crows like a voice is not, and has to be
-told by other means.
+Whispering has no pitch and is lost. Crying, barking and crowing resemble a voice, and have to be
+detected by other means.
 """
 
 from __future__ import annotations
@@ -28,40 +30,40 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FRAME: Final = 512
-"""Samples of a frame, 32 ms: two periods of the lowest pitch. Frames do not overlap."""
+"""Samples in a frame: 32 ms, two periods of the lowest pitch. Frames do not overlap."""
 
 STRETCH_FRAMES: Final = 24
-"""Frames searched for a pitch at a time (0.77 s): nearly always enough in speech."""
+"""Frames searched for a pitch at a time (0.77 s); nearly always enough in speech."""
 
 MIN_SPREAD_DB: Final = 5.0
-"""Least spread of levels in speech: 90th minus 10th percentile of the frames."""
+"""Minimum spread of levels in speech: 90th minus 10th percentile of the frames."""
 
 PITCH_HZ: Final = (70, 700)
-"""Range of the fundamental in speech, from deep men to the screams of women and children."""
+"""Range of the fundamental in speech, from deep male voices to screams of women and children."""
 
 SHRILL_HZ: Final = 2000
-"""Up to here a pitch is looked for, so that beeps and crowing are not taken for lower pitches."""
+"""Upper limit of the search, so that beeps and crowing are not mistaken for lower pitches."""
 
 MIN_STRENGTH: Final = 0.65
-"""Autocorrelation, relative to lag 0, from which a frame has a pitch."""
+"""Autocorrelation, relative to lag 0, from which a frame counts as pitched."""
 
 OCTAVE: Final = 0.85
-"""The shortest period whose peak has this share of the strongest one's height is the pitch: at
-twice the period, an octave lower, a peak is as high."""
+"""The pitch is the shortest period whose peak reaches this fraction of the highest one: the peak at
+twice the period, an octave lower, is just as high."""
 
 MAX_DRIFT: Final = 0.15
-"""Most by which the period may change from one frame to the next: a voice glides, noise jumps."""
+"""Maximum relative change of the period from frame to frame: a voice glides, noise jumps."""
 
 LOUD_DB: Final = 25.0
-"""Only frames at most this far below the loudest count; the rest are pauses."""
+"""Only frames within this distance of the loudest count; the rest are pauses."""
 
 MIN_PITCHED_SHARE: Final = 0.03
-"""Least share of the loud frames that has a lasting pitch in speech; typical is a half."""
+"""Minimum share of the loud frames with a lasting pitch; in speech, a half is typical."""
 
 MAX_SHRILL: Final = 4
-"""Most frames with a pitch above the range in speech, for each that has a lasting pitch in it."""
+"""Maximum number of frames pitched above the range, per frame with a lasting pitch within it."""
 
-Objection = Literal["steady", "unpitched"]
+Rejection = Literal["steady", "unpitched"]
 
 _HALF = FRAME // 2
 _WINDOW = np.hanning(_HALF + 1)[:_HALF].astype(np.float32)
@@ -71,15 +73,15 @@ _LONGEST = -(-SAMPLE_RATE // 2 // PITCH_HZ[0])
 _PADDED = 3 * _HALF // 2  # room for the longest lag that is looked at, and quick to transform
 
 
-def objection(samples: NDArray[np.float32]) -> Objection | None:
-    """What speaks against a voice in an utterance.
+def rejection(samples: NDArray[np.float32]) -> Rejection | None:
+    """Why an utterance is not a voice, if it is not.
 
     Args:
-        samples: float32[n], mono, 16 kHz; a last partial frame is left out.
+        samples: float32[n], mono, 16 kHz; a last partial frame is ignored.
 
     Returns:
-        ``steady``: the level hardly moves; ``unpitched``: too few frames have the pitch of a
-        voice, or far more have a higher one; None: it may well be a voice.
+        ``steady``: the level hardly varies; ``unpitched``: too few frames have the pitch of a
+        voice, or far more have a higher one; None: it may be a voice.
     """
     count = len(samples) // FRAME
     if not count:
@@ -104,7 +106,7 @@ def objection(samples: NDArray[np.float32]) -> Objection | None:
 
 
 def _count_pitched(frames: NDArray[np.float32], loud: NDArray[np.bool_]) -> tuple[int, int]:
-    """How many frames share a pitch of speech with a neighbour, and how many have a higher one."""
+    """Numbers of frames that share a pitch of speech with a neighbour, and that are too high."""
     period, strength = _pitch(frames)
     any_pitch = loud & (strength > MIN_STRENGTH)
     pitched = any_pitch & (period >= _SHORTEST)
@@ -117,7 +119,7 @@ def _count_pitched(frames: NDArray[np.float32], loud: NDArray[np.bool_]) -> tupl
 
 
 def _pitch(frames: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Period in samples at 8 kHz, and strength, of each frame's pitch, by autocorrelation.
+    """Period (samples at 8 kHz) and strength of each frame's pitch, by autocorrelation.
 
     The windowed autocorrelation is divided by that of the window, so that a perfect pitch has
     strength 1 at every period (P. Boersma, "Accurate short-term analysis of the fundamental
@@ -135,7 +137,7 @@ def _pitch(frames: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.f
 
 
 def _autocorrelation(windowed: NDArray[np.float32]) -> NDArray[np.float32]:
-    """By way of the power spectrum, padded so that nothing wraps around."""
+    """Autocorrelation by way of the power spectrum, padded to avoid wrap-around."""
     spectrum = np.fft.rfft(windowed, _PADDED)
     power = spectrum.real**2 + spectrum.imag**2
     return np.fft.irfft(power, _PADDED).astype(np.float32, copy=False)

@@ -11,7 +11,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serd.audio.channels import Channels, lacking
+from serd.audio.channels import ChannelMixer, channel_problem
 from serd.audio.file import FileSource, read_mono16k
 from serd.audio.source import EndOfSource
 from serd.config import SpeechConfig
@@ -186,8 +186,8 @@ def test_however_it_is_cut_the_result_is_the_same_to_the_bit(
 ) -> None:
     frames = np.stack(make(speech()[: 3 * RATE]), axis=1).astype(np.float32)
     count = frames.shape[1]
-    whole = Channels(choice, rate=RATE, count=count, name="it").mix(frames)
-    cut, at, turn = Channels(choice, rate=RATE, count=count, name="it"), 0, 0
+    whole = ChannelMixer(choice, rate=RATE, count=count, name="it").mix(frames)
+    cut, at, turn = ChannelMixer(choice, rate=RATE, count=count, name="it"), 0, 0
     parts = []
     while at < len(frames):
         size = sizes[turn % len(sizes)]
@@ -199,7 +199,7 @@ def test_however_it_is_cut_the_result_is_the_same_to_the_bit(
 def test_a_change_of_channel_does_not_click(tmp_path: Path) -> None:
     tone = 0.5 * np.sin(2 * np.pi * 100 * np.arange(RATE) / RATE)
     frames = np.stack([tone, -tone], axis=1).astype(np.float32)
-    mixed = Channels("mix", rate=RATE, count=2, name="it").mix(frames)
+    mixed = ChannelMixer("mix", rate=RATE, count=2, name="it").mix(frames)
     # Silence while they cancel, then one of them alone, faded in within 5 ms.
     assert np.abs(mixed[-1_000:]).max() == pytest.approx(0.5, abs=1e-3)
     assert np.abs(np.diff(mixed)).max() < 0.03
@@ -212,5 +212,5 @@ def test_a_number_that_is_not_there_is_refused(tmp_path: Path) -> None:
         read_mono16k(path, channel=3)
     soundfile.write(path, np.zeros(1_000), RATE)
     assert len(read_mono16k(path, channel=3)) == 1_000
-    assert lacking("mix", 1) is None
-    assert lacking(2, 1) == "has one channel, and audio.channel asks for number 2"
+    assert channel_problem("mix", 1) is None
+    assert channel_problem(2, 1) == "has one channel, and audio.channel asks for number 2"

@@ -44,7 +44,7 @@ def heard(path: Path) -> tuple[float, list[str]]:
     """Seconds heard of a recording, and what was told of it."""
     told: list[str] = []
     samples = 0
-    with FileSource(path, pace="fast", tell=told.append) as source:
+    with FileSource(path, pace="fast", warn=told.append) as source:
         while True:
             try:
                 block = source.read(60.0)

@@ -39,7 +39,7 @@ def test_what_it_knows_of_homes(serd: Serd, home_model_path: Path) -> None:
     assert facts["home"] == "90% of utterances assumed neutral or calm"
     assert facts["sensitivity low"] == (
         "emotions from 80% on: about 2 false emotional events in an hour of ordinary speech, "
-        "20% of emotional utterances told rightly"
+        "20% of emotional utterances reported correctly"
     )
     assert facts["evidence"].endswith("none after a pause of 60 s; 1 must agree")
     about = json.loads(serd("model", "info", "--json", home_model_path).out)
@@ -52,7 +52,7 @@ def test_what_it_knows_of_homes(serd: Serd, home_model_path: Path) -> None:
         (
             {"decision": DecisionConfig(sensitivity="high")},
             "high: about 120 false emotional events in an hour of ordinary speech, "  # noqa: ISC004
-            "50% of emotional utterances told rightly (low: 2 and 20%; normal: 50 and 36%)",
+            "50% of emotional utterances reported correctly (low: 2 and 20%; normal: 50 and 36%)",
         ),
         ({"min_confidence": 0.7}, "replaced by model.min_confidence, 0.7"),
         (None, "not adjustable: tiny has no settings for homes"),

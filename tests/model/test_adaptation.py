@@ -21,12 +21,12 @@ from serd.model.adaptation import (
     temperature,
 )
 from serd.model.emotions import EMOTIONS
-from serd.model.metadata import Standard
+from serd.model.metadata import ScoreStatistics
 
 Floats = npt.NDArray[np.float64]
 
 CLASSES = len(EMOTIONS)
-STANDARD = Standard(
+STANDARD = ScoreStatistics(
     mean={name: 0.1 * place - 0.3 for place, name in enumerate(EMOTIONS)},
     spread={name: 1.5 + 0.1 * place for place, name in enumerate(EMOTIONS)},
 )
@@ -101,7 +101,7 @@ def test_nothing_teaches_nothing() -> None:
 
 @pytest.mark.parametrize("standard", [STANDARD, None])
 def test_a_corrected_utterance_is_heard_better_and_a_far_one_hardly_changes(
-    standard: Standard | None,
+    standard: ScoreStatistics | None,
 ) -> None:
     told = np.full(CLASSES, 0.02)
     told[4], told[2] = 0.6, 0.26  # angry, happy
@@ -207,7 +207,7 @@ def test_the_temperature_begins_at_one() -> None:
 )
 def test_a_standard_that_fits_no_model(mean: dict[str, float], spread: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="personal"):
-        Standard(mean=mean, spread=spread).check(["happy", "sad"])
+        ScoreStatistics(mean=mean, spread=spread).check(["happy", "sad"])
 
 
 def probabilities(fitted: Adaptation, scores: Floats) -> Floats:

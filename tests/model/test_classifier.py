@@ -18,7 +18,7 @@ from serd.config import SpeechConfig
 from serd.errors import InputError, SerdError
 from serd.model.classifier import Classifier, SamplesError
 from serd.model.emotions import EMOTIONS, UNCERTAIN
-from serd.speech import make_vad, whole
+from serd.speech import make_vad, trim_to_speech
 from tests.model.signals import voice
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def test_it_is_trimming_features_network_and_decision(classifier: Classifier) ->
     )
     settings = SpeechConfig()
     HighPass().filter(heard := samples.copy())
-    utterance, speech = whole(heard, settings, make_vad(settings))
+    utterance, speech = trim_to_speech(heard, settings, make_vad(settings))
     assert utterance.start > 0
     assert len(speech) == 48_000
     features = classifier.front_end().features(speech)
@@ -85,7 +85,7 @@ def test_the_same_answer_as_for_a_file_of_those_samples(
     path = tmp_path / "voice.wav"
     soundfile.write(path, samples, rate, subtype="PCM_16")
     settings = SpeechConfig()
-    _, speech = whole(read_mono16k(path), settings, make_vad(settings))
+    _, speech = trim_to_speech(read_mono16k(path), settings, make_vad(settings))
     assert classifier.classify(samples, rate) == classifier.classify_utterance(speech)
 
 

@@ -95,7 +95,7 @@ def test_a_certain_emotion_lies_where_the_table_says(emotion: str) -> None:
 
 
 def test_nothing_heard_is_uncertain_whatever_the_threshold() -> None:
-    prediction = Decision(SIX, info(), min_confidence=0.0).nothing_heard()
+    prediction = Decision(SIX, info(), min_confidence=0.0).silence()
     assert prediction.emotion == UNCERTAIN
     assert prediction.confidence == pytest.approx(1 / 6)
     assert prediction.scores["calm"] == 0.0
@@ -120,6 +120,6 @@ def test_corrections_come_between_the_model_and_the_threshold() -> None:
     assert after.confidence == max(after.scores.values()) >= decision.threshold
     assert math.fsum(after.scores.values()) == pytest.approx(1.0)
     assert after.scores["calm"] == 0.0  # the model has no such class
-    assert decision.like().adaptation is None  # each node has its own
+    assert decision.copy().adaptation is None  # each node has its own
     decision.adaptation = None
     assert decision.decide(output) == alone

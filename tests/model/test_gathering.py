@@ -26,7 +26,7 @@ def decision(labels: tuple[str, ...] = EMOTIONS, home: Home = HOME) -> Decision:
 def said(labels: tuple[str, ...] = EMOTIONS, **given: float) -> Prediction:
     rest = (1.0 - sum(given.values())) / (len(labels) - len(given))
     log_scores = np.log([given.get(name, rest) for name in labels])
-    return decision(labels).tell(log_scores)
+    return decision(labels).predict(log_scores)
 
 
 logits = st.lists(st.floats(-8, 8), min_size=6, max_size=6)
@@ -57,8 +57,8 @@ def test_a_plain_twin_says_the_same(
         start, end = now + gap, now + gap + length
         if since_pause and start - since_pause[-1][1] > pause:
             since_pause = []
-        single = decided.tell(np.array(values))
-        told = gatherer.hear(single, start, end).prediction
+        single = decided.predict(np.array(values))
+        told = gatherer.add(single, start, end).prediction
         since_pause.append((start, end, single.scores))
         now = end
         # Every utterance by itself: what it says, discounted by all silences since.
@@ -80,33 +80,33 @@ def test_a_plain_twin_says_the_same(
 def test_the_first_after_a_pause_gives_its_own_scores(values: Any, start: float) -> None:
     decided = decision(SIX)
     gatherer = Gatherer(decided)
-    single = decided.tell(np.array(values) * 3)
+    single = decided.predict(np.array(values) * 3)
     for _ in range(2):
-        told = gatherer.hear(single, start, start + 1)
+        told = gatherer.add(single, start, start + 1)
         assert (told.prediction, told.utterances) == (single, 1)
-        gatherer.hear(said(SIX, angry=0.9), start + 2, start + 3)
+        gatherer.add(said(SIX, angry=0.9), start + 2, start + 3)
         start += 3 + 60.001
     gatherer.reset()
-    assert gatherer.hear(single, 0, 1).prediction == single
+    assert gatherer.add(single, 0, 1).prediction == single
 
 
 def test_two_that_agree_say_more_than_one_and_fade() -> None:
     gatherer = Gatherer(decision())
     faint = said(angry=0.4, neutral=0.3)
-    assert gatherer.hear(faint, 0, 2).prediction.emotion == UNCERTAIN
-    told = gatherer.hear(faint, 2, 4)
+    assert gatherer.add(faint, 0, 2).prediction.emotion == UNCERTAIN
+    told = gatherer.add(faint, 2, 4)
     assert told.prediction.emotion == "angry"
     assert told.utterances == 2
     later = Gatherer(decision())
-    later.hear(faint, 0, 2)
-    assert 0.4 < later.hear(faint, 32, 34).prediction.confidence < told.prediction.confidence
+    later.add(faint, 0, 2)
+    assert 0.4 < later.add(faint, 32, 34).prediction.confidence < told.prediction.confidence
 
 
 def test_one_outlier_among_ordinary_speech_is_told_as_ordinary() -> None:
     gatherer = Gatherer(decision())
     for at in range(3):
-        gatherer.hear(said(neutral=0.95), 2 * at, 2 * at + 2)
-    told = gatherer.hear(said(angry=0.6, neutral=0.3), 6, 8).prediction
+        gatherer.add(said(neutral=0.95), 2 * at, 2 * at + 2)
+    told = gatherer.add(said(angry=0.6, neutral=0.3), 6, 8).prediction
     assert told.emotion != "angry"
 
 
@@ -117,7 +117,7 @@ def test_what_always_holds(heard: Any) -> None:
     now = 0.0
     for gap, values in heard:
         now += gap
-        told = gatherer.hear(decided.tell(np.array(values)), now, now + 1)
+        told = gatherer.add(decided.predict(np.array(values)), now, now + 1)
         scores = told.prediction.scores
         assert math.fsum(scores.values()) == pytest.approx(1.0)
         assert scores["calm"] == scores["surprised"] == 0.0
@@ -133,30 +133,30 @@ def test_without_weight_every_utterance_stands_alone() -> None:
     )
     gatherer = Gatherer(decision(home=home))
     for at, single in enumerate((said(angry=0.9), said(neutral=0.9), said(sad=0.7))):
-        told = gatherer.hear(single, at, at + 1)
+        told = gatherer.add(single, at, at + 1)
         assert (told.prediction, told.utterances) == (single, 1)
 
 
 def test_an_emotion_waits_for_as_many_as_must_agree() -> None:
     gatherer = Gatherer(decision(), agree=2)
     angry = said(angry=0.9)
-    assert gatherer.hear(angry, 0, 2).prediction.emotion == UNCERTAIN
-    assert gatherer.hear(angry, 2, 4).prediction.emotion == "angry"
+    assert gatherer.add(angry, 0, 2).prediction.emotion == UNCERTAIN
+    assert gatherer.add(angry, 2, 4).prediction.emotion == "angry"
     # Behind a pause all begins anew.
-    assert gatherer.hear(angry, 70, 72).prediction.emotion == UNCERTAIN
+    assert gatherer.add(angry, 70, 72).prediction.emotion == UNCERTAIN
 
 
 def test_who_agrees() -> None:
     angry = said(angry=0.9)
     # Its likeliest emotion, if that is likely enough by itself...
     gatherer = Gatherer(decision(), agree=2)
-    gatherer.hear(said(neutral=0.6, angry=0.3), 0, 2)
-    assert gatherer.hear(angry, 2, 4).prediction.emotion == "angry"
+    gatherer.add(said(neutral=0.6, angry=0.3), 0, 2)
+    assert gatherer.add(angry, 2, 4).prediction.emotion == "angry"
     # ... but not less likely, and not another one.
     for other in (said(neutral=0.7, angry=0.2), said(sad=0.5, angry=0.4)):
         gatherer = Gatherer(decision(), agree=2)
-        gatherer.hear(other, 0, 2)
-        assert gatherer.hear(angry, 2, 4).prediction.emotion != "angry"
+        gatherer.add(other, 0, 2)
+        assert gatherer.add(angry, 2, 4).prediction.emotion != "angry"
 
 
 def test_what_agreed_long_ago_no_longer_does() -> None:
@@ -165,9 +165,9 @@ def test_what_agreed_long_ago_no_longer_does() -> None:
     )
     gatherer = Gatherer(decision(home=home), agree=2)
     angry = said(angry=0.9)
-    gatherer.hear(angry, 0, 2)
-    assert gatherer.hear(angry, 33, 35).prediction.emotion == UNCERTAIN
-    assert gatherer.hear(angry, 65, 66).prediction.emotion == "angry"  # 30 s after 35
+    gatherer.add(angry, 0, 2)
+    assert gatherer.add(angry, 33, 35).prediction.emotion == UNCERTAIN
+    assert gatherer.add(angry, 65, 66).prediction.emotion == "angry"  # 30 s after 35
 
 
 def test_too_few_that_agree_leave_ordinary_speech_ordinary() -> None:
@@ -180,9 +180,9 @@ def test_too_few_that_agree_leave_ordinary_speech_ordinary() -> None:
     )
     decided = decision(home=eager)
     mixed = {"angry": 0.42, "neutral": 0.4, "calm": 0.15}
-    alone = decided.tell(np.log([mixed.get(name, 0.006) for name in EMOTIONS]))
+    alone = decided.predict(np.log([mixed.get(name, 0.006) for name in EMOTIONS]))
     assert alone.emotion == "angry"
-    told = Gatherer(decided, agree=2).hear(alone, 0, 2).prediction
+    told = Gatherer(decided, agree=2).add(alone, 0, 2).prediction
     assert told.emotion == "neutral"
     assert told.scores == alone.scores
 
@@ -190,14 +190,14 @@ def test_too_few_that_agree_leave_ordinary_speech_ordinary() -> None:
 def test_an_utterance_from_before_follows_at_once() -> None:
     one, two = Gatherer(decision()), Gatherer(decision())
     faint = said(angry=0.4)
-    one.hear(faint, 0, 2)
-    two.hear(faint, 0, 2)
-    assert one.hear(faint, 1.9, 3.9) == two.hear(faint, 2.0, 4.0)
+    one.add(faint, 0, 2)
+    two.add(faint, 0, 2)
+    assert one.add(faint, 1.9, 3.9) == two.add(faint, 2.0, 4.0)
 
 
 def test_what_cannot_gather_is_refused() -> None:
     plain = Decision(SIX, ModelInfo(name="x", version="1", features=FeatureParameters()))
-    with pytest.raises(ValueError, match="does not say how evidence adds up"):
+    with pytest.raises(ValueError, match="does not say how evidence accumulates"):
         Gatherer(plain)
     with pytest.raises(ValueError, match="cannot agree"):
         Gatherer(decision(), agree=0)
@@ -208,6 +208,6 @@ def test_it_is_bounded() -> None:
         HOME, gathering=Gathering(half_life_s=1000, weight=1.0, pause_s=1000)
     )
     gatherer = Gatherer(decision(home=home))
-    told = [gatherer.hear(said(angry=0.9), at, at + 1) for at in range(400)]
+    told = [gatherer.add(said(angry=0.9), at, at + 1) for at in range(400)]
     assert told[-1].utterances == 256
     assert math.isfinite(told[-1].prediction.confidence)

@@ -165,16 +165,16 @@ def test_what_is_told_follows_the_rule(
     ],
 )
 def test_the_threshold_is_for_emotions_alone(given: dict[str, float], emotion: str) -> None:
-    assert decision().tell(scores(**given)).emotion == emotion
+    assert decision().predict(scores(**given)).emotion == emotion
 
 
 def test_the_sensitivity_can_be_set_while_it_works() -> None:
     decided = decision()
-    own = decided.like()
+    own = decided.copy()
     heard = scores(angry=0.5)
     own.sensitivity = "high"
-    assert own.tell(heard).emotion == "angry"
-    assert decided.tell(heard).emotion == UNCERTAIN
+    assert own.predict(heard).emotion == "angry"
+    assert decided.predict(heard).emotion == UNCERTAIN
     assert (own.threshold, decided.threshold) == (0.3, 0.54)
     with pytest.raises(ValueError, match="'bold' is none of low, normal, high"):
         own.sensitivity = "bold"  # type: ignore[assignment]
@@ -189,7 +189,7 @@ def test_log_scores_may_be_shifted_between_the_two_steps(output: Any, more: floa
     log_scores = decided.log_scores(output)
     assert np.isfinite(log_scores).all()
     assert math.fsum(np.exp(log_scores)) == pytest.approx(1.0)
-    assert decided.tell(log_scores + more).scores == pytest.approx(decided.decide(output).scores)
+    assert decided.predict(log_scores + more).scores == pytest.approx(decided.decide(output).scores)
 
 
 def test_a_classifier_takes_a_sensitivity(home_model_path: Any) -> None:

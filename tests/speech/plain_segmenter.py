@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from serd.audio.level import rms_dbfs
-from serd.speech.voice import objection
+from serd.speech.voice import rejection
 
 if TYPE_CHECKING:
     from serd.config import SpeechConfig
@@ -119,6 +119,6 @@ def _judge(
         verdict = "quiet"
     elif share < settings.min_voiced_share:
         verdict = "unvoiced"
-    elif reason := objection(audio):
+    elif reason := rejection(audio):
         verdict = reason
     return verdict, start, end, level, share, cut

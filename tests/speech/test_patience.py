@@ -11,7 +11,7 @@ from serd.audio.format import FRAME_SAMPLES, SAMPLE_RATE
 from serd.benchmark.material import SAMPLE, phrases
 from serd.config import SpeechConfig
 from serd.speech import Discard, End, Segmenter, make_vad
-from serd.speech.segmenter import CALM_SAMPLES
+from serd.speech.segmenter import MAX_BATCH_SAMPLES
 
 Samples = npt.NDArray[np.float32]
 
@@ -22,8 +22,8 @@ def heard_at_ends(samples: Samples, settings: SpeechConfig, *, patient: bool) ->
     ends = []
     feeds = heard = 0
     while heard < len(samples):
-        count = segmenter.patience if patient else FRAME_SAMPLES
-        assert FRAME_SAMPLES <= count <= CALM_SAMPLES
+        count = segmenter.batch_samples if patient else FRAME_SAMPLES
+        assert FRAME_SAMPLES <= count <= MAX_BATCH_SAMPLES
         events = segmenter.feed(samples[heard : heard + count])
         heard = min(heard + count, len(samples))
         feeds += 1
@@ -55,8 +55,8 @@ def test_silence_is_heard_in_the_largest_blocks() -> None:
     settings = SpeechConfig()
     segmenter = Segmenter(settings, make_vad(settings))
     for _ in range(20):
-        assert segmenter.patience == CALM_SAMPLES
-        segmenter.feed(np.zeros(CALM_SAMPLES, np.float32))
+        assert segmenter.batch_samples == MAX_BATCH_SAMPLES
+        segmenter.feed(np.zeros(MAX_BATCH_SAMPLES, np.float32))
 
 
 def test_odd_blocks_leave_patience_for_the_rest_of_a_frame() -> None:
@@ -66,7 +66,7 @@ def test_odd_blocks_leave_patience_for_the_rest_of_a_frame() -> None:
     samples = phrases(6.0)
     heard = ends = 0
     while heard < len(samples):
-        count = segmenter.patience + 7
+        count = segmenter.batch_samples + 7
         events = segmenter.feed(samples[heard : heard + count])
         heard += count
         for event in events:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from serd.audio.level import rms_dbfs
 from serd.config import SpeechConfig
-from serd.speech import make_vad, whole
+from serd.speech import make_vad, trim_to_speech
 from tests.speech.signals import RATE, Samples, at, noise, vowels
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def test_from_the_first_to_the_last_voiced_frame(
 ) -> None:
     samples = at(noise(6.0), -20)[: len(script) * 480 - missing]
     config = SpeechConfig(preroll_s=preroll, window_s=window)
-    utterance, audio = whole(samples, config, ScriptedVad(script))
+    utterance, audio = trim_to_speech(samples, config, ScriptedVad(script))
     mask = np.repeat(script, 480)[: len(samples)]
     wanted = np.arange(len(samples))
     if mask.any():
@@ -69,10 +69,10 @@ def test_from_the_first_to_the_last_voiced_frame(
 @pytest.mark.parametrize("level", [-90, -60, -40, -6])
 def test_the_level_of_a_recording_does_not_matter(level: float, sentences: list[Samples]) -> None:
     recording = np.concatenate([at(noise(1.0), -75), sentences[0], at(noise(1.0), -75)])
-    reference, _ = whole(recording, DEFAULT, make_vad(DEFAULT))
+    reference, _ = trim_to_speech(recording, DEFAULT, make_vad(DEFAULT))
     assert RATE - 3000 < reference.start < RATE + 1000
     assert reference.end < RATE + len(sentences[0]) + 3000
-    found, _ = whole(at(recording, level), DEFAULT, make_vad(DEFAULT))
+    found, _ = trim_to_speech(at(recording, level), DEFAULT, make_vad(DEFAULT))
     # Rounding to 16 bits may tip a frame at an edge.
     assert abs(found.start - reference.start) <= 480
     assert abs(found.end - reference.end) <= 480
@@ -80,21 +80,21 @@ def test_the_level_of_a_recording_does_not_matter(level: float, sentences: list[
 
 def test_the_detector_hears_half_of_full_scale() -> None:
     vad = ScriptedVad([True] * 100)
-    whole(at(vowels(3.0), -60), DEFAULT, vad)
+    trim_to_speech(at(vowels(3.0), -60), DEFAULT, vad)
     assert vad.peak == round(32767 / 2)
     assert vad.frame == 0, "the detector was not reset at the end"
 
 
 def test_the_detector_is_left_as_new(sentences: list[Samples]) -> None:
     vad = make_vad(DEFAULT)
-    first, _ = whole(sentences[0], DEFAULT, vad)
-    whole(sentences[1], DEFAULT, vad)
-    assert whole(sentences[0], DEFAULT, vad)[0] == first
+    first, _ = trim_to_speech(sentences[0], DEFAULT, vad)
+    trim_to_speech(sentences[1], DEFAULT, vad)
+    assert trim_to_speech(sentences[0], DEFAULT, vad)[0] == first
 
 
 def test_without_speech_the_beginning_as_it_is() -> None:
     silence = np.zeros(5 * RATE, np.float32)
-    utterance, audio = whole(silence, DEFAULT, make_vad(DEFAULT))
+    utterance, audio = trim_to_speech(silence, DEFAULT, make_vad(DEFAULT))
     assert (utterance.start, utterance.end) == (0, 3 * RATE)
     assert utterance.cut
     assert utterance.voiced_share == 0
@@ -105,6 +105,6 @@ def test_without_speech_the_beginning_as_it_is() -> None:
 @pytest.mark.parametrize("length", [0, 1, 479, 480, 481])
 def test_scraps(length: int) -> None:
     scrap = vowels(1.0)[:length]
-    utterance, audio = whole(scrap, DEFAULT, make_vad(DEFAULT))
+    utterance, audio = trim_to_speech(scrap, DEFAULT, make_vad(DEFAULT))
     assert (utterance.start, utterance.end) == (0, length)
     np.testing.assert_array_equal(audio, scrap)

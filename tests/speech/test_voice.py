@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serd.speech.voice import FRAME, objection
+from serd.speech.voice import FRAME, rejection
 from tests.speech.signals import (
     RATE,
     Samples,
@@ -27,18 +27,18 @@ from tests.speech.signals import (
 @pytest.mark.parametrize("pitch", [80, 100, 120, 180, 250, 350, 500, 650])
 @pytest.mark.parametrize("seconds", [0.6, 1.5, 3.0])
 def test_voices_from_deep_to_screaming(pitch: float, seconds: float) -> None:
-    assert objection(vowels(seconds, pitch=pitch)) is None
+    assert rejection(vowels(seconds, pitch=pitch)) is None
 
 
 @pytest.mark.parametrize("pitch", [100, 220])
 def test_a_voice_in_noise(pitch: float) -> None:
     voice = at(vowels(2.0, pitch=pitch), -20)
-    assert objection(voice + at(noise(2.0, slope=1), -30)) is None
+    assert rejection(voice + at(noise(2.0, slope=1), -30)) is None
 
 
 @pytest.mark.parametrize("level", [-60, -1])
 def test_the_level_does_not_matter(level: float) -> None:
-    assert objection(at(vowels(2.0), level)) is None
+    assert rejection(at(vowels(2.0), level)) is None
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_the_level_does_not_matter(level: float) -> None:
     ids=["white", "pink", "hum", "zeros", "constant"],
 )
 def test_what_does_not_move_is_steady(steady: Samples) -> None:
-    assert objection(steady.astype(np.float32)) == "steady"
+    assert rejection(steady.astype(np.float32)) == "steady"
 
 
 @pytest.mark.parametrize(
@@ -65,40 +65,40 @@ def test_what_does_not_move_is_steady(steady: Samples) -> None:
     ids=["breath", "wind", "thunder", "knocks", "drumming", "typing", "beeps", "higher-beeps"],
 )
 def test_what_has_no_pitch_of_a_voice(sound: Samples) -> None:
-    assert objection(sound) == "unpitched"
+    assert rejection(sound) == "unpitched"
 
 
 @pytest.mark.parametrize("rumble", [fan(3), noise(3, slope=2)], ids=["fan", "thunder"])
 def test_a_rumble_is_one_or_the_other(rumble: Samples) -> None:
-    assert objection(rumble.astype(np.float32)) is not None
+    assert rejection(rumble.astype(np.float32)) is not None
 
 
 def test_a_crow_is_too_high_though_an_octave_below_would_not_be() -> None:
     t = time(2.0)
     phase = 1000 * t + 20 * np.sin(2 * np.pi * t)
     crow = np.sin(2 * np.pi * phase) + 0.5 * np.sin(4 * np.pi * phase)
-    assert objection(syllables(0.2 * crow)) == "unpitched"
+    assert rejection(syllables(0.2 * crow)) == "unpitched"
 
 
 def test_now_and_then_a_lower_note_makes_no_voice_of_a_whistle() -> None:
     t = time(2.0)
     hertz = np.where(t < 1.8, 1000, 300)
     whistle = syllables(0.3 * np.sin(2 * np.pi * np.cumsum(hertz) / RATE))
-    assert objection(whistle) == "unpitched"
-    assert objection(whistle[round(1.5 * RATE) :]) is None
+    assert rejection(whistle) == "unpitched"
+    assert rejection(whistle[round(1.5 * RATE) :]) is None
 
 
 def test_a_voice_late_in_the_utterance_is_found() -> None:
     breath = syllables(0.2 * noise(1.6))
-    assert objection(np.concatenate([breath, vowels(1.0)])) is None
+    assert rejection(np.concatenate([breath, vowels(1.0)])) is None
 
 
 @given(length=st.integers(0, 4 * FRAME))
 def test_scraps_are_judged_too(length: int) -> None:
-    assert objection(vowels(1.0)[:length]) in {None, "steady", "unpitched"}
+    assert rejection(vowels(1.0)[:length]) in {None, "steady", "unpitched"}
 
 
 def test_a_partial_last_frame_is_left_out() -> None:
     voice = vowels(1.0)[: 20 * FRAME]
     bang = np.full(FRAME - 1, 1.0, np.float32)
-    assert objection(np.concatenate([voice, bang])) == objection(voice)
+    assert rejection(np.concatenate([voice, bang])) == rejection(voice)

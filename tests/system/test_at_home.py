@@ -70,7 +70,7 @@ def test_events_rest_on_the_utterances_before(tmp_path: Path, home_model_path: P
         assert event["utterance"]["scores"] == pytest.approx(scores, abs=1.1e-4)
         prediction: Any = SimpleNamespace(emotion=row["emotion"], scores=scores)
         start, end = (parse_rfc3339(event[name]) / 1000 for name in ("started_at", "ended_at"))
-        told = gatherer.hear(prediction, start, end)
+        told = gatherer.add(prediction, start, end)
         assert event["gathered"] == told.utterances
         if told.utterances > 1:
             assert event["scores"] == pytest.approx(told.prediction.scores, abs=2e-3)
@@ -162,7 +162,7 @@ class Script:
             self._open = True
             self._news.notify_all()
 
-    def read(self, timeout: float, enough: int = 0) -> Block | None:
+    def read(self, timeout: float, batch: int = 0) -> Block | None:
         with self._news:
             self._news.wait_for(lambda: self._blocks or not self._open, timeout)
             if not self._open:
@@ -179,11 +179,11 @@ class OneEach:
     """Takes every block of audio for an utterance that says the same."""
 
     speaking = False
-    patience = 480
+    batch_samples = 480
 
     def __init__(self, decision: Decision) -> None:
         told = np.log([0.4 if name == "angry" else 0.6 / 7 for name in EMOTIONS])
-        self._said = decision.tell(told)
+        self._said = decision.predict(told)
         self._position = 0
 
     def reset(self, position: int) -> list[Recognition]:

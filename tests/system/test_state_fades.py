@@ -35,7 +35,7 @@ class Silence:
     def open(self) -> None:
         self._closed.clear()
 
-    def read(self, timeout: float, enough: int = 0) -> None:
+    def read(self, timeout: float, batch: int = 0) -> None:
         if self._closed.wait(min(timeout, 0.01)):
             raise EndOfSource
 
@@ -53,7 +53,9 @@ def pipeline(
     request: pytest.FixtureRequest, publisher: MemoryPublisher, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Pipeline]:
     monkeypatch.setattr("serd.daemon.pipeline.REPEAT_S", 0.05)
-    nothing: Any = SimpleNamespace(reset=lambda _at: [], flush=list, speaking=False, patience=480)
+    nothing: Any = SimpleNamespace(
+        reset=lambda _at: [], flush=list, speaking=False, batch_samples=480
+    )
     made = Pipeline(
         node="attic",
         source=Silence(),

@@ -12,7 +12,7 @@ from serd.config import SpeechConfig
 from serd.errors import InputError
 from serd.model.metadata import FeatureParameters
 from serd.model.mfcc import MfccFrontEnd
-from serd.speech import make_vad, whole
+from serd.speech import make_vad, trim_to_speech
 from training.batches import clean_features
 from training.corpora import Clip, read_corpus
 from training.prepare import preparation_key, prepare, usable
@@ -33,7 +33,7 @@ def test_training_sees_what_the_daemon_sees(synthetic_corpora: Path, tmp_path: P
     front_end = MfccFrontEnd(FEATURES)
     speech = SpeechConfig()
     for clip, got in zip(clips, clean_features(ready, FEATURES), strict=True):
-        _, voice = whole(read_mono16k(clip.path), speech, make_vad(speech))
+        _, voice = trim_to_speech(read_mono16k(clip.path), speech, make_vad(speech))
         # What is kept of mel power is half precision: a few thousandths of a dB.
         np.testing.assert_allclose(got, front_end.features(voice), atol=0.3)
         assert np.abs(got - front_end.features(voice)).mean() < 0.01

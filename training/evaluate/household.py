@@ -142,7 +142,7 @@ def events_of(recordings: Iterable[RecordingScores], decision: Decision, agree: 
         gatherer.reset()
         for one in recording.utterances:
             single = decision.decide(np.array(one.logs, dtype=np.float32))
-            decided = gatherer.hear(single, one.start_s, one.end_s).prediction
+            decided = gatherer.add(single, one.start_s, one.end_s).prediction
             emotional = decided.emotion in EMOTIONS and decided.emotion not in ORDINARY
             strengths.append(decided.scores[decided.emotion] if emotional else 0.0)
             emotions.append(decided.emotion)
@@ -337,7 +337,7 @@ def _in_a_row(
             now = 0.0
             for place, clip in enumerate(row[first : first + 3]):
                 single = decision.decide(np.array(clip.logs, dtype=np.float32))
-                decided = gatherer.hear(single, now, now + 2.0).prediction
+                decided = gatherer.add(single, now, now + 2.0).prediction
                 now += 2.0 + _PAUSE_S
                 hits[corpus][place].append(
                     decided.emotion == emotion and decided.scores[emotion] >= threshold

@@ -27,7 +27,7 @@ from serd.config import SpeechConfig
 from serd.model.classifier import Classifier
 from serd.model.metadata import FeatureParameters
 from serd.model.mfcc import MfccFrontEnd
-from serd.speech import make_vad, whole
+from serd.speech import make_vad, trim_to_speech
 from training.prepare import CACHE, file_digest
 from training.probes.distortion import (
     ROOMS,
@@ -284,7 +284,7 @@ def mel_power(samples: Samples, features: FeatureParameters) -> NDArray[np.float
         float32 ``[k, mel_bands]``, ``k`` at most ``features.frames``. No rows for digital silence.
     """
     speech = SpeechConfig()
-    _, voice = whole(samples, speech, make_vad(speech))
+    _, voice = trim_to_speech(samples, speech, make_vad(speech))
     if not voice.any():
         return np.zeros((0, features.mel_bands), dtype=np.float32)
     front_end = _front_end(msgspec.json.encode(features))

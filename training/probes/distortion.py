@@ -43,7 +43,7 @@ def speech_power(samples: Samples) -> float:
 
     As ITU-T P.56 has it, pauses do not count: neither frames that are not voiced nor those far
     below the others. The detector is the daemon's (webrtcvad, frames of 30 ms), and hears a copy
-    scaled as :func:`serd.speech.whole` scales it. If nothing is voiced, the mean square of
+    scaled as :func:`serd.speech.trim_to_speech` scales it. If nothing is voiced, the mean square of
     everything.
 
     Args:

@@ -35,7 +35,7 @@ from serd.config import Config, ModelConfig
 from serd.model.adaptation import PASSED_MOST, Adaptation, Example, fit, log_scores
 from serd.model.decision import Decision
 from serd.model.emotions import UNCERTAIN
-from serd.model.metadata import Standard
+from serd.model.metadata import ScoreStatistics
 from serd.model.model_file import ModelFile
 from serd.recordings import classify_all
 from training.corpora.ordinary import read_recordings
@@ -146,7 +146,7 @@ def classify(
     return [json.loads(entry.read_text()) for entry in entries]
 
 
-def standard_of(labels: Sequence[str], scores: Floats) -> Standard:
+def standard_of(labels: Sequence[str], scores: Floats) -> ScoreStatistics:
     """Mean and spread of a model's log scores on people it was not trained on; for the model file.
 
     Args:
@@ -154,7 +154,7 @@ def standard_of(labels: Sequence[str], scores: Floats) -> Standard:
         scores: float64 ``[clips, classes]``, of validation speakers.
     """
     logs = log_scores(scores)
-    return Standard(
+    return ScoreStatistics(
         mean={name: round(float(v), 4) for name, v in zip(labels, logs.mean(0), strict=True)},
         spread={name: round(float(v), 4) for name, v in zip(labels, logs.std(0), strict=True)},
     )
@@ -252,8 +252,8 @@ class Household:
     """
 
     def __init__(
-        self, clips: ScoredClips, standard: Standard | None, voices: int, situation: Situation,
-        rng: np.random.Generator,
+        self, clips: ScoredClips, standard: ScoreStatistics | None, voices: int,
+        situation: Situation, rng: np.random.Generator,
     ) -> None:  # fmt: skip
         everybody = sorted(set(clips.voices))
         people = rng.choice(everybody, min(voices, len(everybody)), replace=False)
@@ -335,7 +335,7 @@ def shares(adaptation: Adaptation, scores: Floats, temperature: float | None = N
 
 def curve(
     clips: ScoredClips,
-    standard: Standard | None,
+    standard: ScoreStatistics | None,
     voices: int,
     situation: Situation,
     households: int,
@@ -385,7 +385,7 @@ def curve(
 
 
 def best_temperatures(
-    chosen: dict[str, ScoredClips], standard: Standard | None, households: int
+    chosen: dict[str, ScoredClips], standard: ScoreStatistics | None, households: int
 ) -> dict[str, float]:
     """The temperature of adapted scores with the lowest log loss, by the number of corrections."""
     losses: dict[str, Floats] = {}
@@ -417,7 +417,7 @@ def _log_share(logits: Floats) -> Floats:
 def ordinary_speech(
     model: str | Path,
     root: Path,
-    standard: Standard | None,
+    standard: ScoreStatistics | None,
     *,
     cache: Path = CACHE,
     jobs: int = 1,
@@ -511,4 +511,4 @@ def ordinary_speech(
 
 def _emotion(decision: Decision, scores: Floats, adaptation: Adaptation | None) -> str:
     logs = np.log(np.maximum(scores, 1e-12))
-    return decision.tell(logs if adaptation is None else adaptation.shift(logs)).emotion
+    return decision.predict(logs if adaptation is None else adaptation.shift(logs)).emotion
