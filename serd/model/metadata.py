@@ -84,18 +84,16 @@ class FeatureParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     ] = "utterance-max"
     range_db: Annotated[
         float,
-        Meta(description="Levels lower than this below 0 dB are clamped to it."),
+        Meta(description="Range below 0 dB; lower levels are clamped."),
     ] = 70.0
     coefficients: Annotated[
         int,
-        Meta(
-            description="Cosine coefficients (orthonormal DCT-II) that are kept, from the 0th on."
-        ),
+        Meta(description="Number of cosine coefficients (orthonormal DCT-II), from the 0th on."),
     ] = 64
     frames: Annotated[
         int,
         Meta(
-            description="Frames of the network's input. 188 are 3.0 s at the default rate and hop."
+            description="Frames in the network's input. 188 are 3.0 s at the default rate and hop."
         ),
     ] = 188
     mean: Annotated[
