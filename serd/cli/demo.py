@@ -94,22 +94,21 @@ def _with_sound(config: Config, reason: str | None, stack: ExitStack) -> Config:
 def _with_broker(config: Config, stack: ExitStack) -> Config:
     """Use the configured broker if it works, otherwise one of its own."""
     mqtt = config.mqtt
-    if mqtt.host != "embedded":
+    if not mqtt.embedded:
         reason = _no_broker(config)
         if reason is None:
             return config
         _say(f"{reason}; so serd starts its own broker")
     from serd.mqtt.broker import EmbeddedBroker
+    from serd.network import LOOPBACK, is_loopback
 
     try:
-        own = mqtt.host in {"embedded", "localhost", "127.0.0.1"}
+        own = mqtt.embedded or is_loopback(mqtt.host)
         broker = stack.enter_context(EmbeddedBroker(mqtt.port if own else 0))
     except UnavailableError:  # the port is taken
         broker = stack.enter_context(EmbeddedBroker(0))
-    _say(f"broker: 127.0.0.1:{broker.port}, for this machine only")
-    mine = MqttConfig(
-        host="127.0.0.1", port=broker.port, base_topic=mqtt.base_topic, discovery=False
-    )
+    _say(f"broker: {LOOPBACK}:{broker.port}, for this machine only")
+    mine = MqttConfig(host=LOOPBACK, port=broker.port, base_topic=mqtt.base_topic, discovery=False)
     return replace(config, mqtt=mine)
 
 

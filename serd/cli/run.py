@@ -79,7 +79,7 @@ def run(
     invocation.override("audio.pace", pace, "--pace")
     loaded = _load(invocation)
     mqtt = loaded.config.mqtt
-    if mqtt.host != "embedded" and not mqtt.tls.active:
+    if not (mqtt.embedded or mqtt.tls.active):
         lean.load_client()
     from serd.daemon.process import run_daemon
 

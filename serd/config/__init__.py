@@ -1,7 +1,8 @@
-"""Room of the configuration: what can be set, where it comes from, what is wrong with it.
+"""The configuration. ``serd.config`` itself is only the schema, and cheap to import.
 
-``serd.config`` itself is only the schema and costs little to import. Reading files, environment
-and ``--set`` is :mod:`serd.config.loading`.
+The way of a value: :mod:`~serd.config.loading` takes it from the file
+(:mod:`~serd.config.document`), the environment or an option, :mod:`~serd.config.validation` judges
+it by the :mod:`~serd.config.schema`, and :mod:`~serd.config.checks` compares it with the others.
 """
 
 from __future__ import annotations

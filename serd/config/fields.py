@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 MAX_TEXT: Final = 4096
 """Longest text in characters; also the longest path on Linux."""
 
-NODE_NAME: Final = "[a-zA-Z0-9_-]{1,64}"
+_NODE_CHARACTERS: Final = "a-zA-Z0-9_-"
+
+NODE_NAME: Final = f"[{_NODE_CHARACTERS}]{{1,64}}"
 """Pattern of a node name. Home Assistant accepts no other characters in a discovery topic."""
 
 NODE_NAME_WORDS: Final = "1 to 64 letters, digits, _ and -"
@@ -97,7 +99,7 @@ def default_node() -> str:
         The host name up to its first dot, each run of characters that a node name cannot contain
         replaced by one ``-``, at most 64 characters; ``serd`` if nothing is left.
     """
-    name = re.sub("[^a-zA-Z0-9_-]+", "-", socket.gethostname().split(".")[0]).strip("-")
+    name = re.sub(f"[^{_NODE_CHARACTERS}]+", "-", socket.gethostname().split(".")[0]).strip("-")
     return name[:64] or "serd"
 
 

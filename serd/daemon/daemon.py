@@ -444,7 +444,7 @@ def _embedded_broker(port: int) -> Iterator[None]:
     from serd.mqtt.broker import EmbeddedBroker  # noqa: PLC0415 (asyncio and amqtt: heavy, optional)
 
     with EmbeddedBroker(port=port) as broker:
-        log.info("embedded broker on 127.0.0.1:%d", broker.port)
+        log.info("embedded broker on %s:%d", broker.host, broker.port)
         yield
 
 

@@ -65,7 +65,7 @@ def test_the_broker_s_access_rules_are_against_it(tmp_path: Path) -> None:
     with mosquitto(tmp_path, extra=(f"acl_file {acl}",)) as broker:
         done = demo(tmp_path, broker.port)
     assert done.returncode == 0, done.stderr
-    assert "drop what serd says; so serd starts its own broker" in done.stderr
+    assert "drop what serd publishes; so serd starts its own broker" in done.stderr
 
 
 def test_something_else_has_the_port(tmp_path: Path) -> None:
