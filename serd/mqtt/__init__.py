@@ -1,1 +1,1 @@
-"""Room of MQTT: what leaves the house, what comes in, and the small broker for newcomers."""
+"""MQTT: the publisher of a node, followers, commands, and the embedded broker."""

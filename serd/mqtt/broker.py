@@ -1,4 +1,4 @@
-"""A small broker inside serd, for a machine that has none yet: loopback only, nothing kept.
+"""A small broker inside serd for machines without one: loopback only, nothing stored.
 
 It is amqtt (extra ``serd-emotion[embedded]``) on a thread with an event loop of its own. Everybody
 on this machine may connect and nobody from elsewhere can. For more than trying serd out, a
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _START_S: Final = 30.0
-_FAREWELL_S: Final = 1.0
+_SHUTDOWN_S: Final = 1.0
 _PORTS_TRIED: Final = 5
 _LOGGERS: Final = ("amqtt", "transitions")
 _PROTOCOL_NAME: Final = b"\x00\x04MQTT"
 _PROTOCOL_LEVEL: Final = 4
-"""Of MQTT 3.1.1, the newest that amqtt knows."""
-_LENGTH_MOST: Final = 5
-"""Bytes of a packet's type and length."""
+"""MQTT 3.1.1, the newest version that amqtt supports."""
+_HEADER_MAX: Final = 5
+"""Maximum size of a packet's type and length, in bytes."""
 _UNKNOWN_VERSION: Final = b"\x20\x02\x00\x01"
 """CONNACK of MQTT 3.1.1: unacceptable protocol version."""
 
 
 class EmbeddedBroker:
-    """A broker on loopback for the time between :meth:`start` and :meth:`stop`.
+    """A broker on loopback that runs between :meth:`start` and :meth:`stop`.
 
     Args:
         port: TCP port; 0 picks a free one, see :attr:`port`.
@@ -45,7 +45,7 @@ class EmbeddedBroker:
 
     def __init__(self, port: int = 0) -> None:
         self.port = port
-        """Where it listens, once it is started."""
+        """The port it listens on, once it is started."""
         self._any_port = port == 0
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -61,7 +61,7 @@ class EmbeddedBroker:
         self.stop()
 
     def start(self) -> None:
-        """Start it; it accepts connections when this returns.
+        """Start; the broker accepts connections when this returns.
 
         Raises:
             ConfigError: The package that it is made of is not installed.
@@ -74,14 +74,14 @@ class EmbeddedBroker:
             try:
                 self._start(broker_type)
             except UnavailableError:
-                # Somebody else may have taken the free port meanwhile.
+                # The free port may have been taken meanwhile.
                 if not self._any_port or attempt == _PORTS_TRIED:
                     raise
             else:
                 return
 
     def stop(self, timeout: float = 5.0) -> None:
-        """Close every connection and end. Does nothing if it does not run."""
+        """Close all connections and stop; does nothing if the broker does not run."""
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -112,13 +112,13 @@ class EmbeddedBroker:
         return self._failure
 
     def _run(self, broker_type: type[Any]) -> None:
-        # The broker tells of every client that goes away without a word; that is the daily bread
-        # of a broker and nothing to a user of serd. Start-up failures are told by our exception.
+        # amqtt logs every client that disconnects without notice, which is of no use to users of
+        # serd. Failures at the start are raised as exceptions.
         for name in _LOGGERS:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         try:
             asyncio.run(self._serve(broker_type))
-        except Exception as error:  # noqa: BLE001 - told by start(), or too late for anybody
+        except Exception as error:  # noqa: BLE001 - raised by start(), or logged
             if self._started.is_set():
                 _log.warning("the embedded broker ended: %s", error)
             self._failure = error
@@ -139,12 +139,12 @@ class EmbeddedBroker:
             for task in others:
                 task.cancel()
             if others:
-                await asyncio.wait(others, timeout=_FAREWELL_S)
-            await asyncio.sleep(0)  # closed connections are taken down in the loop's next round
+                await asyncio.wait(others, timeout=_SHUTDOWN_S)
+            await asyncio.sleep(0)  # closed transports are released in the next iteration
 
 
 def _configuration(host: str, port: int) -> dict[str, Any]:
-    # Named plugins only: the defaults would log every packet and publish the machine's load.
+    # Only these plugins: the default ones log every packet and publish system statistics.
     return {
         "listeners": {"default": {"type": "tcp", "bind": f"{host}:{port}"}},
         "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
@@ -152,10 +152,10 @@ def _configuration(host: str, port: int) -> dict[str, Any]:
 
 
 class _FirstBytes:
-    """A stream of which the first bytes have been looked at.
+    """A stream whose first bytes can be peeked at.
 
     Args:
-        reader: The stream; nothing of it has been read.
+        reader: The stream, unread.
     """
 
     def __init__(self, reader: asyncio.StreamReader) -> None:
@@ -163,25 +163,25 @@ class _FirstBytes:
         self._head = b""
 
     async def protocol_level(self) -> int:
-        """The version in a CONNECT packet; 0 if it begins in another way.
+        """The protocol version of a CONNECT packet; 0 if it is not one.
 
         Raises:
-            EOFError: The stream ends before.
+            EOFError: The stream ends too early.
         """
         self._head = await self._reader.readexactly(2)
-        while self._head[-1] & 0x80 and len(self._head) < _LENGTH_MOST:
+        while self._head[-1] & 0x80 and len(self._head) < _HEADER_MAX:
             self._head += await self._reader.readexactly(1)
         name = await self._reader.readexactly(len(_PROTOCOL_NAME) + 1)
         self._head += name
         return name[-1] if name.startswith(_PROTOCOL_NAME) else 0
 
     async def readexactly(self, count: int) -> bytes:
-        """As of a stream."""
+        """As in :class:`asyncio.StreamReader`."""
         head, self._head = self._head[:count], self._head[count:]
         return head + await self._reader.readexactly(count - len(head))
 
     async def read(self, count: int = -1) -> bytes:
-        """As of a stream."""
+        """As in :class:`asyncio.StreamReader`."""
         if not self._head:
             return await self._reader.read(count)
         end = len(self._head) if count < 0 else count
@@ -193,13 +193,13 @@ class _FirstBytes:
 
 
 class _Table(dict[str, Any]):
-    """A dictionary that may change while somebody walks through it."""
+    """A dictionary that may change while it is iterated over."""
 
     def __iter__(self) -> Iterator[str]:
         return iter(list(self.keys()))
 
     def items(self) -> Any:
-        """All entries as they are now."""
+        """A snapshot of all entries."""
         return list(super().items())
 
 
@@ -240,11 +240,11 @@ def _import_broker() -> type[Any]:
         raise _missing(error.name or str(error)) from error
 
     class TidyBroker(Broker):  # type: ignore[misc, unused-ignore]
-        """Mends what the original does to several clients.
+        """Fixes problems of the original with several clients.
 
-        It leaves connections to the collector; it walks through its tables while others change
-        them, and loses a connection over that; it greets each new client with the retained
-        messages of every subscription that anybody has; and it does not answer to MQTT 5.
+        It leaves connections to the garbage collector; it iterates over tables that change
+        meanwhile and loses a connection over that; it sends each new client the retained messages
+        of everybody's subscriptions; and it does not answer MQTT 5 clients.
         """
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -265,12 +265,12 @@ def _import_broker() -> type[Any]:
             try:
                 first = _FirstBytes(reader)
                 if await first.protocol_level() > _PROTOCOL_LEVEL:
-                    # The original would wait for a client name where MQTT 5 has its properties.
+                    # The original would read MQTT 5 properties as a client id, and wait.
                     writer.write(_UNKNOWN_VERSION)
                     await writer.drain()
                     return
                 await super().stream_connected(first, writer, listener_name)
-            except (OSError, EOFError) as error:  # one that is turned away may be gone already
+            except (OSError, EOFError) as error:  # the client may be gone already
                 _log.debug("the embedded broker lost a client: %s", error)
             finally:
                 writer.close()

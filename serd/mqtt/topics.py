@@ -1,4 +1,4 @@
-"""The topics of one node, and which node and kind a received topic belongs to.
+"""The topics of a node, and the node and kind of a received topic.
 
 ::
 
@@ -10,8 +10,8 @@
     BASE/NODE/mute/set    ON | OFF             command to the node
     BASE/NODE/sensitivity      low | normal | high  retained, if the model has sensitivities
     BASE/NODE/sensitivity/set  low | normal | high  command to the node
-    BASE/NODE/telemetry   figures of health    retained
-    BASE/NODE/correct     what an utterance really was: a command to the node
+    BASE/NODE/telemetry   health and counters  retained
+    BASE/NODE/correct     a correction: command to the node
     BASE/NODE/correct/result    the answer     not retained
 """
 
@@ -26,7 +26,7 @@ from serd.errors import ConfigError
 Kind: TypeAlias = Literal[
     "status", "emotion", "state", "speech", "mute", "sensitivity", "telemetry"
 ]
-"""What a node publishes; also the last level of the topic."""
+"""Kinds of messages of a node; each is the last level of its topic."""
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
@@ -42,7 +42,7 @@ class Topics:
         node: Name of the node: letters, digits, ``_`` and ``-`` (Home Assistant takes no others).
 
     Raises:
-        ConfigError: The base or the node cannot stand in a topic.
+        ConfigError: The base or the node is invalid.
     """
 
     __slots__ = ("base", "correct", "correct_result", "emotion", "mute", "mute_set", "node",
@@ -76,10 +76,10 @@ class Topics:
 
 
 def filters(base: str, node: str = "+", kinds: tuple[Kind, ...] = KINDS) -> list[str]:
-    """The subscription filters for these kinds of messages of one node, or of all (``+``).
+    """Subscription filters for kinds of messages of one node, or of all (``+``).
 
     Raises:
-        ConfigError: The base or the node cannot stand in a topic.
+        ConfigError: The base or the node is invalid.
     """
     if node == "+":
         _check_base(base)
@@ -89,7 +89,7 @@ def filters(base: str, node: str = "+", kinds: tuple[Kind, ...] = KINDS) -> list
 
 
 def parse(base: str, topic: str) -> tuple[str, Kind] | None:
-    """Node and kind of a topic that a node under ``base`` publishes; None for any other topic."""
+    """Node and kind of a topic under ``base``; None for any other topic."""
     if not topic.startswith(f"{base}/"):
         return None
     node, _, kind = topic[len(base) + 1 :].partition("/")

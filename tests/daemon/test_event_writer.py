@@ -65,7 +65,7 @@ def test_events_are_told_in_order_and_only_once_they_are_on_the_disk(journal: Jo
 
 
 def test_the_oldest_of_a_node_are_lost_beyond_its_bound_and_counted(journal: Journal) -> None:
-    writer = EventWriter(journal, patience=10)
+    writer = EventWriter(journal, queue_max=10)
     with locked(journal):
         for number in range(25):
             writer.put(event(number), 0.0)
@@ -150,7 +150,7 @@ def run(pipeline: Pipeline, died_of: list[BaseException]) -> threading.Thread:
 
 
 def test_a_recording_waits_for_room_and_loses_nothing(journal: Journal) -> None:
-    writer = EventWriter(journal, patience=2)
+    writer = EventWriter(journal, queue_max=2)
     writer.start()
     pipeline, died_of = recording(journal, writer)
     with locked(journal):
@@ -171,7 +171,7 @@ def test_a_recording_gives_up_on_a_journal_that_refuses_for_long(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("serd.daemon.pipeline.GIVE_UP_S", 0.5)
-    writer = EventWriter(journal, patience=2)
+    writer = EventWriter(journal, queue_max=2)
     writer.start()
     pipeline, died_of = recording(journal, writer)
     with locked(journal):
