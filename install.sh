@@ -13,7 +13,7 @@ configuration and journal are kept.
 
   --node NAME            name of this place in topics and events (default: the host name)
   --microphone ID        an ID or a part of a name from "serd devices" (default: the system's)
-  --source FILE          an audio file instead of a microphone (for testing)
+  --source FILE          an audio file instead of a microphone (for testing); not in a home directory
   --broker HOST[:PORT]   the MQTT broker (default: localhost:1883)
   --username NAME        user name at the broker, if it requires a login
   --password-file FILE   file with the password
@@ -165,7 +165,7 @@ systemd-sysusers $local/lib/sysusers.d/serd.conf
 systemd-tmpfiles --create $local/lib/tmpfiles.d/serd.conf
 
 fresh=no
-if [ -e $config ]; then
+if [ -e $config ] && { [ $task = upgrade ] || ! packaging/system_config.sh | cmp -s - $config; }; then
     step "Keeping the configuration in $config"
 else
     step "Writing the configuration to $config"
@@ -200,6 +200,6 @@ cat <<'TEXT'
 serd runs, and starts with the machine.
     what it is doing:     systemctl status serd
     what it says:         journalctl -fu serd
-    what it hears:        serd tail, or in a browser: sudo systemctl enable --now serd-dashboard
+    what it hears:        sudo serd tail, or in a browser: sudo systemctl enable --now serd-dashboard
     other settings:       sudo serd-setup, or /etc/serd/config.yaml, then sudo systemctl restart serd
 TEXT

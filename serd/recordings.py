@@ -246,7 +246,11 @@ def find_recordings(path: Path) -> list[Path]:
     Raises:
         InputError: It is a folder without recordings, or one that cannot be read.
     """
-    if path == STDIN or not path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError:  # a folder on the way may not be entered; reading the file reports that
+        is_folder = False
+    if path == STDIN or not is_folder:
         return [path]
     found: list[Path] = []
 

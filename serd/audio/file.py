@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import stat
 import threading
 import time
 from functools import partial
@@ -111,8 +112,13 @@ class FileSource(SourceContext):
         Raises:
             InputError: It is missing, unreadable, not audio, or holds no audio.
         """
-        if self.path.exists() and not (self.path.is_file() or self.path.is_dir()):
-            return None  # a pipe: to look into it would take away what is in it
+        try:
+            mode = self.path.stat().st_mode
+        except (OSError, ValueError):
+            pass  # AudioFile reports what is wrong
+        else:
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                return None  # a pipe: to look into it would take away what is in it
         file = AudioFile(self.path)
         try:
             return file.duration_s

@@ -146,6 +146,12 @@ def test_a_path_that_cannot_be_one_is_refused() -> None:
         read_mono16k("a\0b")
 
 
+def test_a_path_that_cannot_be_looked_up_is_refused() -> None:
+    """As in a folder that may not be entered, which root, as whom tests may run, always may."""
+    with pytest.raises(InputError, match="cannot be read: File name too long"):
+        FileSource("x" * 300).length_s()
+
+
 def test_a_forbidden_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "secret.wav"
     _wav(tones(16_000))(path)

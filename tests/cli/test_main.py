@@ -171,6 +171,8 @@ def process(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
          "serd: --set: mqtt.port = 0 is not allowed; allowed: a whole number from 1 to 65535\n"),
         (["history"], 69, "serd: there is no journal at "),
         (["classify", "none.wav"], 66, "serd: none.wav does not exist\n"),
+        # As in a folder that may not be entered: the file cannot even be asked whether it exists.
+        (["classify", "x" * 300], 66, f"serd: {'x' * 300} cannot be read: File name too long\n"),
         (["model", "info", "none.tflite"], 78, "serd: there is no model none.tflite\n"),
         (["nonsense"], 2, "Usage: serd "),
     ],

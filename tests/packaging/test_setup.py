@@ -151,3 +151,20 @@ def test_the_scripts_have_no_known_faults() -> None:
         ["shellcheck", "-x", *scripts], cwd=TREE, capture_output=True, text=True, check=False
     )
     assert done.stdout == ""
+
+
+def test_a_file_that_the_service_cannot_see_is_refused(serd: Path, config: Path) -> None:
+    before = config.read_text()
+    done = _set_up(serd, config, "--source", "/home/pi/speech.ogg")
+    assert done.returncode == 66
+    assert "/srv" in done.stderr
+    assert config.read_text() == before
+
+
+def test_a_relative_source_is_made_absolute(
+    serd: Path, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "speech.ogg").touch()
+    monkeypatch.chdir(tmp_path)
+    assert _set_up(serd, config, "--source", "speech.ogg").returncode == 0
+    assert load(config, env={}).config.audio.source == str(tmp_path / "speech.ogg")
