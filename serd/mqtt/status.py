@@ -20,6 +20,9 @@ _log = logging.getLogger(__name__)
 ONLINE: Final = b"online"
 OFFLINE: Final = b"offline"
 
+SHUTDOWN_S: Final = 2.0
+"""A broker that shuts down may send a client its own will, just before it drops the connection."""
+
 
 class OwnStatus:
     """Keeps the status topic of a node correct; used on the publisher's thread.
@@ -43,6 +46,8 @@ class OwnStatus:
         self._echo_by = math.inf
         self._own_onlines = 0
         self._own_will_until = 0.0
+        self._stranger_at = math.inf
+        """When an ``offline`` is somebody else's, unless the connection ends before."""
         self._correct = Throttle()
         self.conflict = ""
         """A sentence if another client uses this node's name, else empty."""
@@ -85,6 +90,9 @@ class OwnStatus:
         if time.monotonic() > self._echo_by:
             self._echo_by = math.inf
             self._refusals.refused(self._topic, NO_ECHO)
+        if time.monotonic() > self._stranger_at:
+            self._stranger_at = math.inf
+            self._conflict("offline")
         if self._delivery is not None and self._delivery.settled:
             self._refusals.settle(self._topic, self._delivery.refusal)
             self._delivery = None
@@ -93,6 +101,7 @@ class OwnStatus:
         """Note that a connection was lost."""
         # It may take the broker this long to notice; it then publishes that connection's will.
         self._own_will_until = time.monotonic() + 2 * self._keepalive_s
+        self._stranger_at = math.inf
         if link.taken_over:
             self.conflict = "another client uses this node's client id"
 
@@ -108,7 +117,7 @@ class OwnStatus:
                 self._own_will_until = 0.0  # this connection has only one will
                 _log.info("the broker noticed only now that the last connection was lost")
             else:
-                self._conflict("offline")
+                self._stranger_at = min(self._stranger_at, time.monotonic() + SHUTDOWN_S)
         elif payload == ONLINE:
             self._own_onlines -= 1
             if self._own_onlines < 0:

@@ -270,6 +270,22 @@ def test_ones_own_late_will_is_no_stranger(
     assert "second serd" in caplog.text
 
 
+def test_a_broker_that_stops_is_no_stranger(
+    broker: Mosquitto, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    """mosquitto may send a client its own will when it stops, just before the connection ends."""
+    publisher = start(broker.port)
+    wait_until(lambda: publisher.connected)
+    with Recorder(broker.port, STATUS) as recorder:
+        recorder.wait_for(STATUS, b"online")
+        recorder.publish(STATUS, b"offline", retain=True)
+        recorder.wait_for(STATUS, b"online", times=2)  # the publisher has seen it
+    broker.restart()
+    wait_until(lambda: publisher.counters()["reconnects"] == 1)
+    assert "second serd" not in caplog.text
+    assert publisher.conflict == ""
+
+
 def test_mute_command(broker: Mosquitto, start: Start) -> None:
     told: list[bool] = []
     news = threading.Event()
