@@ -47,13 +47,13 @@ class Invocation:
             UsageError: If a ``--set`` is not of the form ``KEY=VALUE``.
         """
         from serd import logs
-        from serd.config.loading import load, passed_over
+        from serd.config.loading import load
 
         loaded = load(self.config_file, env=os.environ, overrides=self.overrides)
-        if other := passed_over(self.config_file, os.environ):
+        if loaded.hidden is not None:
             echo(
                 f"serd: using ./{loaded.path} from this folder; for the service's configuration "
-                f"add --config {other}",
+                f"add --config {loaded.hidden}",
                 err=True,
             )
         logs.configure(loaded.config.log, debug=self.debug)

@@ -118,8 +118,10 @@ def _between_keys(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
     speech, mqtt = config.speech, config.mqtt
     if speech.min_speech_s > speech.window_s:
         yield f"{shown('speech.min_speech_s')} is longer than {shown('speech.window_s')}"
-    if mqtt.password is not None and mqtt.password_file is not None:
-        yield f"{shown('mqtt.password')} and {shown('mqtt.password_file')} exclude each other"
+    for key in ("audio.password", "mqtt.password"):
+        file = f"{key}_file"
+        if value_of(config, key) is not None and value_of(config, file) is not None:
+            yield f"{shown(key)} and {shown(file)} exclude each other"
     for key, other in (
         ("mqtt.password", "mqtt.username"),
         ("mqtt.password_file", "mqtt.username"),
@@ -129,8 +131,7 @@ def _between_keys(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
         if value_of(config, key) is not None and value_of(config, other) is None:
             yield f"{shown(key)} needs {other}, which is not set"
     if meant := _address_settings(mqtt.host):
-        host = f"mqtt.host = {scrubbed(mqtt.host)} ({origins['mqtt.host']})"
-        yield f"{host} is more than a name or an address; write {meant}"
+        yield f"{shown('mqtt.host')} is more than a name or an address; write {meant}"
     if mqtt.embedded and mqtt.tls.active:
         yield f"{shown('mqtt.host')}: the embedded broker has no TLS; unset mqtt.tls"
 
@@ -138,8 +139,6 @@ def _between_keys(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
 def _about_audio(audio: AudioConfig, shown: Callable[[str], str]) -> Iterator[str]:
     if audio.command and audio.source != "mic":
         yield f"{shown('audio.command')} and {shown('audio.source')} exclude each other"
-    if audio.password is not None and audio.password_file is not None:
-        yield f"{shown('audio.password')} and {shown('audio.password_file')} exclude each other"
     if not is_url(audio.source):
         return
     if wrong := url_problem(audio.source):

@@ -58,18 +58,20 @@ class Loaded(Struct, frozen=True, kw_only=True):
     """For every dotted key: ``default``, ``FILE, line N``, a variable's name, or an option."""
     warnings: tuple[str, ...] = ()
     """What is valid but unwise."""
+    hidden: Path | None = None
+    """The service's file, if ``./config.yaml`` was found before it."""
 
 
 def find(env: Mapping[str, str]) -> Path | None:
-    """The configuration file that is used when none is named on the command line.
+    """The configuration file to use when none is named on the command line.
 
     Args:
         env: Environment variables.
 
     Returns:
-        ``$SERD_CONFIG`` if set, whether it exists or not; else ``./config.yaml``, else
-        ``/etc/serd/config.yaml``, if there; else None. A ``./config.yaml`` that sets nothing does
-        not go before ``/etc/serd/config.yaml``: whoever is in a clone means the service.
+        ``$SERD_CONFIG`` if set, whether it exists or not; otherwise ``./config.yaml`` or
+        ``/etc/serd/config.yaml``, whichever exists first; otherwise None. A ``./config.yaml`` that
+        sets nothing, like the one in serd's source tree, does not hide ``/etc/serd/config.yaml``.
     """
     if named := env.get("SERD_CONFIG"):
         return Path(named)
@@ -80,23 +82,11 @@ def find(env: Mapping[str, str]) -> Path | None:
 
 
 def _sets_nothing(path: Path) -> bool:
-    """Whether a file has every key at its default, as the one in serd's source tree."""
+    """Whether a file leaves every key at its default."""
     try:
         return path.is_file() and load(path, env={}).config == Config()
     except (ConfigError, UsageError):
         return False
-
-
-def passed_over(path: Path | None, env: Mapping[str, str]) -> Path | None:
-    """The service's file, if one that merely lies in the working directory goes before it.
-
-    Args:
-        path: As given to :func:`load`.
-        env: Environment variables.
-    """
-    if path is not None or env.get("SERD_CONFIG") or find(env) != LOCAL_FILE:
-        return None
-    return SYSTEM_FILE if os.path.lexists(SYSTEM_FILE) else None
 
 
 def load(
@@ -141,8 +131,13 @@ def load(
     except msgspec.ValidationError as error:  # the schema has the last word
         raise ConfigError(f"{path or 'configuration'}: {error}") from None
     _refuse(list(contradictions(config, origins)))
+    found_local = not named and path == LOCAL_FILE
     return Loaded(
-        config=config, path=path, origins=origins, warnings=tuple(warnings(config, path, origins))
+        config=config,
+        path=path,
+        origins=origins,
+        warnings=tuple(warnings(config, path, origins)),
+        hidden=SYSTEM_FILE if found_local and os.path.lexists(SYSTEM_FILE) else None,
     )
 
 
@@ -225,5 +220,5 @@ def _looks_like_setting(variable: str, known: Mapping[str, str]) -> bool:
     name = variable.removeprefix("SERD_")
     if "__" in name or name.partition("_")[0].lower() in SECTIONS:
         return True
-    # Without what all have in common, which would make everything look alike.
+    # Without the common prefix, which would make all names look alike.
     return nearest(name, (other.removeprefix("SERD_") for other in known)) is not None

@@ -10,7 +10,7 @@ from serd.config import Config
 from serd.config.display import as_json, as_yaml
 from serd.config.fields import default_journal_path, default_node
 from serd.config.keys import KEYS, value_of, variable
-from serd.config.loading import Override, load, passed_over
+from serd.config.loading import Override, load
 from serd.config.schema import json_schema
 from serd.config.secrets import MASK
 
@@ -277,8 +277,8 @@ def test_a_clone_s_file_does_not_hide_the_service_s(
     shipped = Path(__file__).parents[2] / "config.yaml"
     (tmp_path / "config.yaml").write_text(shipped.read_text())
     assert load(None, env={}).config.node == "service"
-    assert passed_over(None, {}) is None
+    assert load(None, env={}).hidden is None
     (tmp_path / "config.yaml").write_text("node: mine")
     assert load(None, env={}).config.node == "mine"
-    assert passed_over(None, {}) == system
-    assert passed_over(Path("config.yaml"), {}) is None
+    assert load(None, env={}).hidden == system
+    assert load(Path("config.yaml"), env={}).hidden is None
