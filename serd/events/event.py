@@ -8,8 +8,6 @@ Numbers are rounded once, when the event is made, to what the journal stores. So
 read from the journal and sent again has the same bytes as before.
 """
 
-import functools
-import json
 import math
 import re
 import threading
@@ -441,16 +439,6 @@ def _check_figures(event: Event) -> None:
             raise ValueError(
                 f"not an event: a name is not printable, or longer than {TEXT_MAX} characters"
             )
-
-
-@functools.cache
-def event_schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of a published event; treat it as read-only."""
-    from importlib import resources  # noqa: PLC0415 - loads tempfile and more; the daemon never needs it
-
-    text = resources.files("serd.events").joinpath("event.schema.json").read_text("utf-8")
-    schema: dict[str, Any] = json.loads(text)
-    return schema
 
 
 _COUNTER_LIMIT: Final = 1 << 12

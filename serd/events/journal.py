@@ -21,13 +21,14 @@ written through the system's cache and becomes durable with the next of these wr
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import sqlite3
 import threading
 from collections import Counter
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, Self, TypeVar
 
 import msgspec
 
@@ -46,7 +47,7 @@ from serd.events.database import (
     read_switch,
 )
 from serd.events.latency import SLOTS, Key, Latencies
-from serd.events.recovery import JournalMark, quarantine, recovering
+from serd.events.recovery import JournalMark, quarantine
 from serd.events.retention import (
     JUMP_MS,
     Age,
@@ -58,12 +59,15 @@ from serd.events.retention import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from serd.events.event import Event, ModelRef
 
 log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _DAY_MS: Final = 86_400_000
 _CHECKPOINT_EVERY: Final = 500
@@ -71,6 +75,23 @@ _LATENCIES_KEPT: Final = 4096
 _RETRY_S: Final = 1.0
 _THOROUGH_S: Final = 3600.0
 _CLOCK_KEY: Final = "clock"
+
+
+def _recovering(
+    method: Callable[Concatenate[Journal, P], R],
+) -> Callable[Concatenate[Journal, P], R]:
+    """Run a method again with a new file if the journal turns out to be damaged."""
+
+    @functools.wraps(method)
+    def run(self: Journal, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        generation = self.generation
+        try:
+            return method(self, *args, **kwargs)
+        except JournalDamagedError as error:
+            self.recover(error, generation)
+            return method(self, *args, **kwargs)
+
+    return run
 
 
 class Journal:
@@ -206,7 +227,7 @@ class Journal:
         """
         return self.append_many([event], arrived=None if arrived is None else [arrived])[0]
 
-    @recovering
+    @_recovering
     def append_many(
         self, events: Sequence[Event], *, arrived: Sequence[float] | None = None
     ) -> list[Event]:
@@ -250,7 +271,7 @@ class Journal:
 
     # ------------------------------------------------------------------ the publisher's side
 
-    @recovering
+    @_recovering
     def unacked(self, node: str, *, limit: int = 100, after_seq: int = 0) -> list[Event]:
         """Events of a node that the broker has not acknowledged, in order.
 
@@ -285,7 +306,7 @@ class Journal:
             for event in map(rows.to_event, found)
         ]
 
-    @recovering
+    @_recovering
     def hand_over(self, event: Event, *, now: float | None = None) -> Event:
         """Measure an event's latency; call it at the hand-over to MQTT and publish what it returns.
 
@@ -310,7 +331,7 @@ class Journal:
                 latency_ms = self._latencies.measure(event, row, now)
         return msgspec.structs.replace(event, latency_ms=latency_ms)
 
-    @recovering
+    @_recovering
     def ack(self, node: str, seq: int) -> None:
         """The broker has acknowledged every event of a node up to this ``seq``.
 
@@ -329,7 +350,7 @@ class Journal:
                 if self._flush_is_due():
                     self._try_to_write_waiting()
 
-    @recovering
+    @_recovering
     def flush(self, *, if_due: bool = False) -> None:
         """Write pending acknowledgements without syncing; ``if_due``: only if many or old.
 
@@ -361,7 +382,7 @@ class Journal:
         run = self._runs.get(node)
         return run.waiting if run else 0
 
-    @recovering
+    @_recovering
     def get_meta(self, key: str) -> str | None:
         """A value stored by :meth:`set_meta`, also by an earlier process."""
         # The mark is written first, also while the journal itself is locked.
@@ -370,7 +391,7 @@ class Journal:
         with self._read_lock:
             return read_switch(self._reader, key, self.path)
 
-    @recovering
+    @_recovering
     def set_meta(self, key: str, value: str) -> None:
         """Store a value (such as the mute switch); it is on the disk when this returns.
 
@@ -386,7 +407,7 @@ class Journal:
 
     # ------------------------------------------------------------------ housekeeping
 
-    @recovering
+    @_recovering
     def prune(
         self,
         *,
@@ -434,7 +455,7 @@ class Journal:
             self.dropped += before - after
         return pruned
 
-    @recovering
+    @_recovering
     def maintain(self, *, keep_days: float, max_events: int) -> Pruned:
         """Prune, flush, and checkpoint the log if it has grown; called about once a minute.
 

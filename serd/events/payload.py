@@ -77,7 +77,7 @@ class Sensor(msgspec.Struct, frozen=True):
     key: str | None = None
     """End of the entity's unique id, where it is not the field's name."""
     expires: bool = False
-    """Whether the value becomes unavailable when no message has come for three periods."""
+    """Whether a value of the state expires when messages stop; those of the telemetry always do."""
 
 
 class Metric(msgspec.Struct, frozen=True):

@@ -9,21 +9,21 @@ replaced as a whole, never changed in place.
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from serd.errors import UnavailableError
-from serd.events.database import JournalDamagedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from serd.events.database import JournalDamagedError
 
 log = logging.getLogger(__name__)
 
@@ -114,39 +114,6 @@ class JournalMark:
                 remedy=f"make {self.path.parent} writable with room on the disk",
             ) from error
         self._content, self.exists = content, True
-
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-class Recoverable(Protocol):
-    """A journal that can start a new file."""
-
-    generation: int
-
-    def recover(self, error: JournalDamagedError, generation: int) -> None:
-        """Start a new file, unless another thread has done so since ``generation``."""
-
-
-M = TypeVar("M", bound=Recoverable)
-
-
-def recovering(
-    method: Callable[Concatenate[M, P], R],
-) -> Callable[Concatenate[M, P], R]:
-    """Retry a method of a journal with a new file if the file turns out to be damaged."""
-
-    @functools.wraps(method)
-    def run(self: M, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        generation = self.generation
-        try:
-            return method(self, *args, **kwargs)
-        except JournalDamagedError as error:
-            self.recover(error, generation)
-            return method(self, *args, **kwargs)
-
-    return run
 
 
 def quarantine(path: Path, error: JournalDamagedError) -> Path:

@@ -166,7 +166,10 @@ TABLE: Final = (
     "    started_ms INTEGER NOT NULL, -- since 1970, UTC\n"
     "    length_ms INTEGER NOT NULL, -- ended - started\n"
     "    model INTEGER NOT NULL, -- models.id\n"
-    + "".join(f"    {one.name} {one.sql}, -- {one.comment}\n" for one in COLUMNS)
+    + "".join(
+        f"    {one.name} {one.sql}," + (f" -- {one.comment}\n" if one.comment else "\n")
+        for one in COLUMNS
+    )
     + f"    node INTEGER GENERATED ALWAYS AS (key >> {SEQ_BITS}) VIRTUAL, -- nodes.id\n"
     f"    seq INTEGER GENERATED ALWAYS AS (key & {(1 << SEQ_BITS) - 1}) VIRTUAL\n"
     ") STRICT;\n"

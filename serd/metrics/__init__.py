@@ -11,7 +11,7 @@ HTTP, needs the extra ``metrics``.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 from msgspec import Struct
 
@@ -24,13 +24,10 @@ from serd.speech.utterance import REASONS
 from serd.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
+    from serd.daemon.daemon import Daemon
     from serd.daemon.node import Node
-    from serd.daemon.supervisor import Health, Supervisor
-    from serd.events.telemetry import ProcessFigures
-    from serd.hooks import Hooks
-    from serd.model.metadata import ModelInfo
 
 Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
 Value: TypeAlias = float | Counts | None
@@ -40,21 +37,6 @@ Reading: TypeAlias = "Iterable[tuple[tuple[str, ...], Value]]"
 
 STATES: Final = (*CONDITIONS, "dead")
 """What ``serd_source_state`` may say."""
-
-
-class Observed(Protocol):
-    """What the metrics read of a daemon."""
-
-    nodes: Sequence[Node]
-    hooks: Hooks
-    supervisor: Supervisor
-    model: ModelInfo
-
-    def figures(self) -> ProcessFigures:
-        """The part of the telemetry that all nodes have in common."""
-
-    def health(self) -> Health:
-        """Whether every part works."""
 
 
 class _Metric(Struct, frozen=True, kw_only=True):
@@ -82,7 +64,7 @@ class NodeMetric(_Metric, frozen=True, kw_only=True):
 class DaemonMetric(_Metric, frozen=True, kw_only=True):
     """One of the whole process."""
 
-    read: Callable[[Observed], Reading]
+    read: Callable[[Daemon], Reading]
 
     @property
     def all_labels(self) -> tuple[str, ...]:
@@ -138,13 +120,13 @@ def _lost(node: Node) -> Reading:
     yield ("broker",), node.events_left_out
 
 
-def _build(daemon: Observed) -> Reading:
+def _build(daemon: Daemon) -> Reading:
     python = ".".join(map(str, sys.version_info[:3]))
     model = daemon.model
     return [((VERSION, python, model.name, model.version), 1)]
 
 
-def _standstills(daemon: Observed) -> Reading:
+def _standstills(daemon: Daemon) -> Reading:
     return [((part.name,), part.seconds) for part in daemon.supervisor.standstills()]
 
 
@@ -321,7 +303,7 @@ METRICS: Final[tuple[Metric, ...]] = (*_of_telemetry(), *_OTHERS)
 """All of serd's own; the library adds ``process_*`` (memory, processor time, open files)."""
 
 
-def samples(daemon: Observed) -> Iterator[tuple[Metric, list[tuple[list[str], Any]]]]:
+def samples(daemon: Daemon) -> Iterator[tuple[Metric, list[tuple[list[str], Any]]]]:
     """Read every metric: for each combination of labels their values, and the metric's value."""
     process = daemon.figures()
     telemetry = {node.name: node.telemetry(process) for node in daemon.nodes}

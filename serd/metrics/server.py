@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from serd.config import MetricsConfig
+    from serd.daemon.daemon import Daemon
     from serd.histogram import Counts
-    from serd.metrics import Observed
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ POLL_S: Final = 0.5
 class DaemonCollector(Collector):
     """Reads the daemon's metrics at each scrape."""
 
-    def __init__(self, daemon: Observed) -> None:
+    def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
 
     def collect(self) -> Iterator[Metric]:
@@ -102,7 +102,7 @@ class MetricsServer:
         ConfigError: The address cannot be used.
     """
 
-    def __init__(self, daemon: Observed, settings: MetricsConfig) -> None:
+    def __init__(self, daemon: Daemon, settings: MetricsConfig) -> None:
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         registry.register(DaemonCollector(daemon))
@@ -155,7 +155,7 @@ class _Server(ThreadingMixIn, TCPServer):
     daemon_threads = True
     block_on_close = False
     registry: CollectorRegistry
-    daemon: Observed
+    daemon: Daemon
 
     def __init__(self, family: int, address: Any) -> None:
         self.address_family = family

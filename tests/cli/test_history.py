@@ -13,11 +13,12 @@ import pytest
 
 from serd.cli.plot import COLOURS, _smoothed
 from serd.events.clock import Clock
-from serd.events.event import event_schema, make, model_ref
+from serd.events.event import make, model_ref
 from serd.events.journal import Journal
 from serd.model.decision import Prediction
 from serd.model.emotions import EMOTIONS
 from tests.mqtt.samples import journalled
+from tools.docs.json_schema import event_schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from serd.backoff import Backoff
 from serd.config import MqttConfig, TlsConfig
 from serd.errors import ConfigError, UnavailableError
-from serd.events.event import Event, decode, encode, event_schema
+from serd.events.event import Event, decode, encode
 from serd.events.journal import Journal
 from serd.mqtt.commands import parse_switch
 from serd.mqtt.discovery import discovery_payload
 from serd.mqtt.publisher import MqttPublisher
 from tests.broker import TIMEOUT_S, Certificates, Mosquitto, Recorder, mosquitto, wait_until
 from tests.mqtt.samples import NODE, journalled, new_event, room
+from tools.docs.json_schema import event_schema
 
 if TYPE_CHECKING:
     from pathlib import Path

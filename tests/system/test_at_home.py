@@ -18,7 +18,7 @@ from serd.backoff import Backoff
 from serd.daemon.event_writer import EventWriter
 from serd.daemon.pipeline import Pipeline
 from serd.events.clock import parse_rfc3339
-from serd.events.event import Event, ModelRef, event_schema
+from serd.events.event import Event, ModelRef
 from serd.events.state import Mood
 from serd.model.classifier import Recognition
 from serd.model.decision import Decision
@@ -31,6 +31,7 @@ from tests.broker import Recorder, mosquitto, wait_until
 from tests.models import HOME, as_at_home, at_home
 from tests.mqtt.memory import MemoryPublisher
 from tests.system.node import SAMPLE, Node, json_lines, run_serd
+from tools.docs.json_schema import event_schema
 
 if TYPE_CHECKING:
     from pathlib import Path

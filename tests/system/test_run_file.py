@@ -16,10 +16,10 @@ import jsonschema
 import pytest
 import soundfile as sf
 
-from serd.events.event import event_schema
 from tests.broker import Recorder, mosquitto
 from tests.models import as_at_home
 from tests.system.node import SAMPLE, Node, json_lines, run_serd
+from tools.docs.json_schema import event_schema
 
 if TYPE_CHECKING:
     from pathlib import Path
