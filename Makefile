@@ -190,8 +190,7 @@ docs: setup ## the pages that are made of the code: configuration, recipes, MQTT
 	$(BIN)/serd-train schema >docs/recipe.md
 	$(BIN)/python -m tools.docs.json_schema >serd/events/event.schema.json
 	$(BIN)/python -m tools.docs.asyncapi >docs/asyncapi.yaml
-	$(BIN)/python -m tools.docs.mqtt docs/mqtt.md docs/home-assistant.md
-	$(BIN)/python -m tools.docs.metrics docs/metrics.md
+	$(BIN)/python -m tools.docs.tables
 
 check-asyncapi: setup ## let AsyncAPI's own parser judge docs/asyncapi.yaml (needs node and npm)
 	@mkdir -p .cache/asyncapi

@@ -1,11 +1,10 @@
-"""Writes tables that derive from the payloads into pages: ``python -m tools.docs.mqtt FILE...``.
+"""Writes the tables that derive from the code into pages: ``python -m tools.docs.tables``.
 
-The pages are docs/mqtt.md and docs/home-assistant.md.
+Each table stands between two comments: in docs/mqtt.md, docs/home-assistant.md and docs/metrics.md.
 """
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Final
 
@@ -15,11 +14,17 @@ from serd.events.event import Event
 from serd.events.payload import Number, field, fields
 from serd.events.state import RoomState
 from serd.events.telemetry import Telemetry
+from serd.metrics import METRICS
 from serd.mqtt.discovery import discovery_payload
 from serd.mqtt.topics import Topics
 from tools.docs.json_schema import struct_schema
 
-_TABLES: Final[dict[str, type[msgspec.Struct]]] = {
+PAGES: Final = [
+    Path(__file__).parents[2] / "docs" / name
+    for name in ("mqtt.md", "home-assistant.md", "metrics.md")
+]
+
+_PAYLOADS: Final[dict[str, type[msgspec.Struct]]] = {
     "event": Event,
     "state": RoomState,
     "telemetry": Telemetry,
@@ -56,10 +61,19 @@ def diagnostics() -> str:
     return "\n".join(lines) + "\n"
 
 
+def metrics() -> str:
+    """All Prometheus metrics as a Markdown table."""
+    lines = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
+    for metric in METRICS:
+        labels = ", ".join(f"`{label}`" for label in metric.all_labels)
+        lines.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |")
+    return "\n".join(lines) + "\n"
+
+
 def written(page: str) -> str:
-    """A page with up-to-date tables, each between two comments that mark its place."""
-    tables = {name: table(payload) for name, payload in _TABLES.items()}
-    for name, content in {**tables, "diagnostics": diagnostics()}.items():
+    """A page with its tables up to date."""
+    tables = {name: table(payload) for name, payload in _PAYLOADS.items()}
+    for name, content in {**tables, "diagnostics": diagnostics(), "metrics": metrics()}.items():
         before, begin, rest = page.partition(f"<!-- {name}: begin (written by `make docs`) -->\n")
         if begin:
             _, end, after = rest.partition(f"<!-- {name}: end -->")
@@ -68,5 +82,5 @@ def written(page: str) -> str:
 
 
 if __name__ == "__main__":
-    for _file in map(Path, sys.argv[1:]):
-        _file.write_text(written(_file.read_text()))
+    for _page in PAGES:
+        _page.write_text(written(_page.read_text()))
