@@ -42,7 +42,7 @@ Power: TypeAlias = NDArray[np.float32]
 """Mel power, ``[batch, frames, bands]`` or ``[frames, bands]``."""
 
 _NOISE_ROWS = 4096
-"""Frames of the noise that is drawn once and then heard from a random place on."""
+"""Frames of noise that are drawn once and then used from a random position on."""
 
 
 def augment(
@@ -56,17 +56,17 @@ def augment(
     recordings: Sequence[Power] = (),
     as_noise: float = 0.0,
 ) -> Power:
-    """Put a batch of placed utterances into rooms and before microphones.
+    """Augment a batch of utterances.
 
     Args:
-        power: Silence but for the utterances.
+        power: Utterances surrounded by silence.
         starts: First frame of each utterance.
         lengths: Frames of each utterance.
-        settings: What to do and how often.
+        settings: Kinds and probabilities.
         features: Frame rate and bands.
-        random: Source of everything random.
+        random: Random generator.
         recordings: Mel power of sounds that may serve as noise.
-        as_noise: How often they do.
+        as_noise: Share of the noise that is replaced by them.
 
     Returns:
         An array of the same shape, silent outside an utterance and its margins, as the daemon
@@ -95,8 +95,8 @@ def warp(power: Power, settings: Warp, random: np.random.Generator) -> Power:
 
     Args:
         power: ``[n, bands]``.
-        settings: How often and how far.
-        random: Source of everything random.
+        settings: Probability and ranges.
+        random: Random generator.
 
     Returns:
         ``[m, bands]``, ``m`` near ``n``.
@@ -116,14 +116,14 @@ def exchange_spectra(
     """Give some clips the long-term spectrum of another clip of the batch.
 
     Corpora differ in microphone, room and codec, and a network learns these as readily as voices.
-    What differs between the mean spectra of two clips, smoothed over neighbouring bands and less
-    its mean, becomes a gain for each band of one of them.
+    The difference between the mean spectra of two clips, smoothed over neighbouring bands and
+    without its mean, is applied as a gain to one of them.
 
     Args:
-        power: Silence but for the utterances.
+        power: Utterances surrounded by silence.
         lengths: Frames of each utterance.
-        settings: How often, and how far.
-        random: Source of everything random.
+        settings: Probability and largest change.
+        random: Random generator.
     """
     if settings.probability <= 0.0:
         return power
@@ -142,10 +142,10 @@ def exchange_spectra(
 def add_room(
     power: Power, settings: Reverb, features: FeatureParameters, random: np.random.Generator
 ) -> Power:
-    """Add an exponential tail behind every frame of some clips.
+    """Add an exponential tail after every frame of some clips.
 
-    The power of a diffuse tail falls by 60 dB in RT60. Walls and air swallow high frequencies
-    sooner: RT60 falls linearly over the bands to half its value.
+    The power of a diffuse tail falls by 60 dB in RT60. Walls and air absorb high frequencies
+    faster: RT60 decreases linearly over the bands to half its value.
     """
     chosen = np.flatnonzero(random.random(len(power)) < settings.probability)
     rt60 = random.uniform(*settings.rt60_s, size=(len(chosen), 1))
@@ -174,10 +174,10 @@ def coloured_noise(
     """Coloured noise for some clips, silence for the others.
 
     Args:
-        power: Only its shape counts.
+        power: Only its shape is used.
         speech_power: Mean over an utterance's frames of the power summed over bands, ``[batch]``.
-        settings: How often, how loud, what colour.
-        random: Source of everything random.
+        settings: Probability, level and colour.
+        random: Random generator.
     """
     count, frames, bands = power.shape
     noise = np.zeros_like(power)
@@ -199,13 +199,13 @@ def coloured_noise(
 def replace_with_recordings(
     noise: Power, recordings: Sequence[Power], share: float, random: np.random.Generator
 ) -> None:
-    """Put recorded sounds of the same power in the place of some of the noise.
+    """Replace some of the noise by recorded sounds of the same power.
 
     Args:
         noise: From :func:`coloured_noise`; changed in place.
         recordings: Mel power of sounds, each ``[n, bands]``.
-        share: How often.
-        random: Source of everything random.
+        share: Probability.
+        random: Random generator.
     """
     chosen = np.flatnonzero(random.random(len(noise)) < share)
     for clip in chosen:
@@ -247,7 +247,7 @@ def band_centres(features: FeatureParameters) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=2)
 def _steady_noise(bands: int) -> Power:
-    """Power of white noise in mel bands: the wider the band, the steadier.
+    """Power of white noise in mel bands; wider bands vary less.
 
     The power of Gaussian noise in ``k`` independent bins is a gamma variable of shape ``k``; the
     lowest mel bands cover about one bin, the highest about eight.
@@ -269,7 +269,7 @@ def _ripple(
 
 
 def _between(power: Power, places: NDArray[np.float64]) -> Power:
-    """Rows at fractional places, by linear interpolation."""
+    """Rows at fractional positions, by linear interpolation."""
     below = places.astype(np.int64)
     above = np.minimum(below + 1, len(power) - 1)
     weight = (places - below).astype(np.float32)[:, np.newaxis]
@@ -286,14 +286,14 @@ def _decibel_factors(decibels: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def load_training_sounds(root: Path, features: FeatureParameters) -> list[Power]:
-    """Mel power ``[n, bands]`` of every sound that may be heard in training.
+    """Mel power ``[n, bands]`` of every sound for training.
 
     Args:
         root: Folder of the corpora.
-        features: Of the front end; mean and sd play no part.
+        features: Of the front end; mean and sd are not used.
 
     Raises:
-        InputError: The sounds are not there or cannot be read.
+        InputError: The sounds are missing or unreadable.
     """
     import msgspec
 
@@ -309,17 +309,17 @@ def load_training_sounds(root: Path, features: FeatureParameters) -> list[Power]
 def excerpt(
     sounds: Sequence[Power], shortest: int, longest: int, random: np.random.Generator
 ) -> Power:
-    """A piece of one sound, ``shortest`` to ``longest`` frames, of where something is heard.
+    """An excerpt of one sound, ``shortest`` to ``longest`` frames, from a loud part.
 
     Args:
         sounds: To choose from; each ``[n, bands]``.
         shortest: Frames.
         longest: Frames.
-        random: Source of everything random.
+        random: Random generator.
     """
     sound = sounds[int(random.integers(len(sounds)))]
     wanted = min(len(sound), int(random.integers(shortest, longest + 1)))
-    # The daemon is woken by what is loud: three places are drawn, the loudest is taken.
+    # Only loud sounds reach the network: the loudest of three random positions is taken.
     places = random.integers(0, len(sound) - wanted + 1, size=3)
     loudness = [float(sound[place : place + wanted].sum()) for place in places]
     place = int(places[int(np.argmax(loudness))])

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """One run to be made, as it is sent to whoever makes it."""
+    """One run, as it is sent to the process that makes it."""
 
     recipe: Recipe
     """With its fold and seed."""
@@ -57,21 +57,21 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     """Of the corpora."""
     cache: str
     teacher: str | None = None
-    """Folder or name of the teacher, if it is not where it is looked for."""
+    """Folder or name of the teacher, if it is not in the usual place."""
     threads: int = 1
     """Of TensorFlow."""
     probes: tuple[str, ...] = ()
-    """Parts of :mod:`training.probes` that the model is to be put through."""
+    """Parts of :mod:`training.probes` to run with the model."""
 
     @property
     def trained(self) -> bool:
-        """Whether its figures are there, or all that they are computed from."""
+        """Whether its figures exist, or everything they are computed from."""
         made = "metrics.json" if self.recipe.home is None else "heard.json"
         return (Path(self.folder) / made).is_file()
 
     @property
     def unprobed(self) -> tuple[str, ...]:
-        """The probes that are still to be made."""
+        """The probes that are still missing."""
         kept = Path(self.folder) / "probes.json"
         found = msgspec.json.decode(kept.read_bytes()) if kept.is_file() else {}
         return tuple(part for part in self.probes if part not in found)
@@ -83,24 +83,24 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a task."""
+    """The outcome of a task."""
 
     folder: str
     seconds: float
     error: str | None = None
-    """One line; the whole story is in the folder's ``log.txt``."""
+    """One line; details are in the folder's ``log.txt``."""
 
 
 def plan(recipe: Recipe, *, folds: Sequence[int], seeds: Sequence[int], home: Path) -> list[Recipe]:
     """The recipe of each run, in the order of work: all folds of one seed before the next seed.
 
-    Whoever stops half-way then has every fold as often as every other, or once more.
+    When stopped half-way, all folds then have nearly the same number of runs.
 
     Args:
-        recipe: What to do.
+        recipe: The recipe.
         folds: From 1.
         seeds: Of everything random.
-        home: Folder of the runs; looked at for runs of another recipe before hours are spent.
+        home: Folder of the runs; checked for runs of another recipe before training starts.
 
     Raises:
         UsageError: A corpus has no such fold, or ``home`` holds runs of another recipe.
@@ -121,17 +121,17 @@ def plan(recipe: Recipe, *, folds: Sequence[int], seeds: Sequence[int], home: Pa
 
 
 def folder_of(home: Path, recipe: Recipe) -> Path:
-    """Where the run of a fold and seed is kept."""
+    """The folder of the run of a fold and seed."""
     return home / f"fold{recipe.fold}-seed{recipe.seed}"
 
 
 def warm_up(tasks: Sequence[Task], *, jobs: int, progress: Progress) -> None:
-    """Fill the caches before the work is shared out, so that nothing is computed twice.
+    """Fill the caches before the runs start, so that nothing is computed twice.
 
     Args:
-        tasks: Those that are still to be done.
+        tasks: The unfinished tasks.
         jobs: Processes.
-        progress: Hears of it.
+        progress: Called with the stage, the amount done, and the total.
     """
     from training.dataset import load_dataset, make_split
     from training.teacher import Teacher, find_teacher
@@ -143,23 +143,23 @@ def warm_up(tasks: Sequence[Task], *, jobs: int, progress: Progress) -> None:
         if key in seen:
             continue
         seen.add(key)
-        material = load_dataset(
+        dataset = load_dataset(
             recipe, Path(task.root), cache=Path(task.cache), jobs=jobs, progress=progress
         )
         alike = [
             other
             for other in tasks
             if msgspec.structs.replace(other.recipe, fold=1, seed=1) == recipe
-            and not _taught(other)
+            and not _has_targets(other)
         ]
         if recipe.teaching is None or not alike:
             continue
         validation = {name: use.validation_speakers for name, use in recipe.corpora.items()}
         asked: set[str] = set()
         for fold in {other.recipe.fold for other in alike}:
-            split = make_split(material.corpora, fold=fold, validation=validation)
+            split = make_split(dataset.corpora, fold=fold, validation=validation)
             asked |= {*split.train, *split.validation}
-        clips = [one.clip for one in material.prepared if one.clip.voice in asked]
+        clips = [one.clip for one in dataset.prepared if one.clip.voice in asked]
         speeds = recipe.embedded_speeds
         done = 0
 
@@ -182,8 +182,8 @@ def warm_up(tasks: Sequence[Task], *, jobs: int, progress: Progress) -> None:
             )
 
 
-def _taught(task: Task) -> bool:
-    """Whether everything that the teacher has to say in this run has been said."""
+def _has_targets(task: Task) -> bool:
+    """Whether the teacher's targets of this run exist."""
     parts = (Path(task.folder), Path(task.folder) / "refit")
     return all((part / "teaching.npz").is_file() for part in parts[: 1 + bool(task.recipe.refit)])
 
@@ -198,10 +198,10 @@ def run_all(
     """Do tasks in parallel, in their order; one that fails does not stop the others.
 
     Args:
-        tasks: What to do.
+        tasks: The tasks.
         jobs: Processes on this machine.
         cluster: Address of a Dask scheduler whose workers do it instead.
-        finished: Hears of each outcome as it comes.
+        finished: Called with each outcome.
 
     Raises:
         UsageError: The cluster cannot be reached, or ``dask`` is not installed.
@@ -209,7 +209,7 @@ def run_all(
     from joblib import Parallel, delayed
 
     with _backend(cluster):
-        # On a cluster, -1 is all that its workers offer.
+        # On a cluster, -1 means all of its workers.
         work = Parallel(
             n_jobs=jobs if cluster is None else -1,
             batch_size=1,
@@ -242,11 +242,11 @@ def _backend(cluster: str | None) -> Iterator[None]:
 
 
 def run_task(task: Task) -> Outcome:
-    """Make one run in a process of its own, and wait for it."""
+    """Make one run in a process of its own and wait for it."""
     began = time.monotonic()
     error = None
     if not task.done:
-        # The code of this process, wherever it was started.
+        # The same code as this process, whatever the working directory.
         here = str(Path(__file__).parents[1])
         paths = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
         Path(task.folder).mkdir(parents=True, exist_ok=True)
@@ -275,15 +275,15 @@ def calibrate_all(
         home: Folder of the runs.
         root: Folder of the corpora.
         cache: Folder of the cache.
-        progress: Hears of it.
+        progress: Called with the stage, the amount done, and the total.
 
     Returns:
-        ``pooled``: by corpus the figures of all folds' test clips together, each as the network
-        that had not heard its speaker says it; ``temperature`` and ``home``: chosen on all folds,
+        ``pooled``: by corpus the figures of all folds' test clips together, each clip scored by the
+        network that had not heard its speaker; ``temperature`` and ``home``: fitted to all folds,
         for the model that is shipped.
 
     Raises:
-        UsageError: There is but one fold, so that nothing can be chosen on others.
+        UsageError: There is only one fold.
     """
     from training.corpora import Clip
     from training.dataset import load_dataset
@@ -314,7 +314,7 @@ def calibrate_all(
         others = [one for (fold, _), one in predictions.items() if fold != recipe.fold]
         fitted = fit_household(others, recipe.home)
         run = Run.open(folder_of(home, recipe))
-        run.settle(fitted)
+        run.set_calibration(fitted)
         run.evaluate(load_dataset(recipe, root, cache=cache), jobs=1)
         run.add_household_figures(measure_household(here, fitted, others, recipe.home.agree))
         decision = decision_of(
@@ -352,7 +352,7 @@ def calibrate_all(
 
 
 def _mean_points(results: Sequence[dict[str, Any]]) -> dict[Any, Any]:
-    """What all runs measured at each sensitivity: events over all their hours, mean recalls."""
+    """Figures of all runs at each sensitivity: events over all hours, mean recalls."""
     points: dict[Any, Any] = {}
     for name in results[0]["household"]["points"]:
         of_runs = [result["household"]["points"][name] for result in results]
@@ -376,14 +376,14 @@ _STAGES = ("train", "quantise", "refit", "evaluate")
 
 
 def main() -> int:
-    """Do the task and say how it went."""
+    """Do the task from stdin; the exit code and one line on stdout report the outcome."""
     task = msgspec.json.decode(sys.stdin.buffer.read(), type=Task)
     try:
         _make(task)
     except SerdError as error:
         sys.stdout.write(error.message)
         return error.exit_code
-    except Exception as error:  # noqa: BLE001 - the other runs go on, this one's log has it all
+    except Exception as error:  # noqa: BLE001 - the other runs continue, the log has the traceback
         traceback.print_exc()
         sys.stdout.write(f"{type(error).__name__}: {error}")
         return 1
@@ -391,13 +391,13 @@ def main() -> int:
 
 
 def _make(task: Task) -> None:
-    from training.run import do
+    from training.run import run_stages
 
     run = Run(Path(task.folder), task.recipe)
-    clock = _Clock(run.folder)
-    clock("begin", 0, 1)
+    times = _StageTimes(run.folder)
+    times("begin", 0, 1)
     if not task.trained:
-        do(
+        run_stages(
             run,
             _STAGES,
             Path(task.root),
@@ -405,15 +405,15 @@ def _make(task: Task) -> None:
             teacher=task.teacher,
             jobs=1,
             threads=task.threads,
-            progress=clock,
+            progress=times,
         )
-        clock("done", 1, 1)
-        clock.keep(inference_ms(run.model))
+        times("done", 1, 1)
+        times.keep(inference_ms(run.model))
     if task.unprobed:
-        _probe(run, task, clock)
+        _probe(run, task, times)
 
 
-def _probe(run: Run, task: Task, clock: _Clock) -> None:
+def _probe(run: Run, task: Task, times: _StageTimes) -> None:
     from training.probes import PARTS, run_probes
 
     file = run.folder / "probes.json"
@@ -425,10 +425,10 @@ def _probe(run: Run, task: Task, clock: _Clock) -> None:
             run.recipe,
             Path(task.root),
             parts=[part],
-            # The detector that the daemon has unless it is told otherwise.
+            # The detector of the default configuration.
             engines=(SpeechConfig().engine,),
             cache=Path(task.cache),
-            progress=clock,
+            progress=times,
         )
         before = msgspec.json.decode(file.read_bytes()) if file.is_file() else {}
         unfinished = file.with_suffix(".part")
@@ -436,10 +436,10 @@ def _probe(run: Run, task: Task, clock: _Clock) -> None:
         unfinished.replace(file)
 
 
-class _Clock:
-    """Hears of progress: writes it down, and adds up the seconds of each stage.
+class _StageTimes:
+    """Progress callback that writes a log and adds up the seconds of each stage.
 
-    A run that was broken off and gone on with has the seconds of both times.
+    A resumed run has the seconds of all attempts.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -459,7 +459,7 @@ class _Clock:
             raise SystemExit("who asked for this run is gone")
         stage = what.split(" ", maxsplit=1)[0]
         now = time.monotonic()
-        # What passes until a stage first speaks is its own work.
+        # The time before the first report of a stage belongs to it.
         self._seconds[stage] = self._seconds.get(stage, 0.0) + now - self._last
         self._last = now
         tenth = 10 * done // max(1, whole)
@@ -469,7 +469,7 @@ class _Clock:
             self._write({})
 
     def keep(self, milliseconds: float) -> None:
-        """Write the seconds down with the time of one inference."""
+        """Store the seconds together with the time of one inference."""
         self._write({"inference_ms": round(milliseconds, 3)})
 
     def _write(self, content: dict[str, Any]) -> None:
@@ -485,7 +485,7 @@ def inference_ms(model: Path, *, rounds: int = 200) -> float:
 
     Args:
         model: A packed model.
-        rounds: Inferences that are timed.
+        rounds: Timed inferences.
     """
     import numpy as np
 

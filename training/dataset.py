@@ -31,25 +31,25 @@ if TYPE_CHECKING:
     from training.recipe import Recipe
 
 Progress: TypeAlias = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
+"""Called with the stage, the amount done, and the total."""
 
 
 def no_progress(_what: str, _done: int, _all: int) -> None:
-    """Nobody hears of progress."""
+    """Report no progress."""
 
 
 class Dataset(msgspec.Struct, frozen=True, kw_only=True):
-    """The corpora of a recipe, ready and split."""
+    """The corpora of a recipe, prepared and split."""
 
     corpora: dict[str, Corpus]
-    """Those that are trained on, by name."""
+    """Training corpora by name."""
     cross: dict[str, Corpus]
-    """Those that are only tested on."""
+    """Corpora that are only tested on."""
     split: Split
     prepared: list[Prepared]
     """Clips of ``corpora``, of every side."""
     sounds: list[Any] = []
-    """Mel power of sounds that are no speech, for training."""
+    """Mel power of sounds without speech, for training."""
     root: Path
     """Folder of the corpora."""
 
@@ -59,7 +59,7 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
         return [one for one in self.prepared if self.split.has(one.clip, name, voices)]
 
     def with_validation_speakers(self) -> Dataset:
-        """The same with the validation speakers among those who are trained on."""
+        """The same data set with the validation speakers among the training speakers."""
         return msgspec.structs.replace(self, split=self.split.with_validation_speakers())
 
 
@@ -74,15 +74,18 @@ def load_dataset(
     """Read, prepare, clean and split the corpora that a recipe trains on.
 
     Args:
-        recipe: Names them.
+        recipe: The recipe.
         root: Folder of the corpora.
         cache: Folder of the cache.
         jobs: Processes.
-        progress: Hears of it.
+        progress: Called with the stage, the amount done, and the total.
     """
     labels = recipe.classes
     corpora, cross = (
-        {name: _heard(corpus.of_classes(labels), recipe) for name, corpus in found.items()}
+        {
+            name: _select_speakers(corpus.of_classes(labels), recipe)
+            for name, corpus in found.items()
+        }
         for found in (read_training_corpora(recipe, root), read_corpora(recipe.cross_corpora, root))
     )
     prepared: list[Prepared] = []
@@ -107,15 +110,15 @@ def load_dataset(
         if use.folds is not None
     }
     split = make_split(corpora, fold=recipe.fold, validation=validation, within=within, own=own)
-    listens = recipe.sounds or (recipe.refit and recipe.refit.sounds)
-    sounds = load_training_sounds(root, recipe.features) if listens else []
+    uses_sounds = recipe.sounds or (recipe.refit and recipe.refit.sounds)
+    sounds = load_training_sounds(root, recipe.features) if uses_sounds else []
     return Dataset(
         corpora=corpora, cross=cross, split=split, prepared=prepared, sounds=sounds, root=root
     )
 
 
 def read_training_corpora(recipe: Recipe, root: Path) -> dict[str, Corpus]:
-    """The corpora that a recipe trains on: from the folders that it names, or below ``root``."""
+    """The training corpora of a recipe: from the folders that it names, or below ``root``."""
     return {
         name: read_corpus(name, root)
         if use.folder is None
@@ -125,7 +128,7 @@ def read_training_corpora(recipe: Recipe, root: Path) -> dict[str, Corpus]:
 
 
 def read_recordings_folder(name: str, folder: Path) -> Corpus:
-    """Somebody's own recordings, those of more than a sentence to be cut into utterances.
+    """The user's own recordings; long ones are cut into utterances.
 
     Raises:
         InputError: There is no such folder, or it holds no recording of a known emotion.
@@ -155,10 +158,10 @@ _LAYOUT = (
 
 
 def corpora_for(recipe: Recipe, chosen: str | Path | None) -> Path:
-    """The folder of the corpora, if a recipe needs any that is not its own.
+    """The folder of the corpora, if a recipe uses more than the user's own recordings.
 
     Raises:
-        InputError: It does, and there is no such folder.
+        InputError: There is no such folder.
     """
     owns = all(use.folder is not None for use in recipe.corpora.values())
     if owns and not recipe.cross_corpora and recipe.sounds is None and recipe.refit is None:
@@ -166,8 +169,8 @@ def corpora_for(recipe: Recipe, chosen: str | Path | None) -> Path:
     return corpora_root(chosen)
 
 
-def _heard(corpus: Corpus, recipe: Recipe) -> Corpus:
-    """The corpus less the speakers that the recipe does not want to hear."""
+def _select_speakers(corpus: Corpus, recipe: Recipe) -> Corpus:
+    """The corpus with the speakers that the recipe selects."""
     use = recipe.corpora.get(corpus.name)
     if use is None or not use.speakers:
         return corpus
@@ -187,11 +190,11 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
     """The voices (``corpus/speaker``) of each side of a split."""
 
     train: tuple[str, ...]
-    """Trained on; the only source of representative data and of feature statistics."""
+    """For training, representative data and feature statistics."""
     validation: tuple[str, ...]
-    """Used to choose: temperature, abstain threshold, anything else."""
+    """For choosing: temperature, abstain threshold, anything else."""
     test: tuple[str, ...]
-    """Looked at once, at the end."""
+    """For the final measurement only."""
     clips: dict[str, str] = {}
     """Side of single clips (``corpus/name``), where clips are held out and not speakers."""
 
@@ -211,7 +214,7 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
 
     def has(self, clip: Clip, name: str, voices: Collection[str]) -> bool:
         """Whether a clip is on one side, whose voices are given."""
-        # What a long recording was cut into stays on the recording's side.
+        # The utterances of a long recording stay on its side.
         side = (
             self.clips.get(f"{clip.corpus}/{clip.name.partition('#')[0]}") if self.clips else None
         )
@@ -219,12 +222,12 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HeldOutFolds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The folds of somebody's own recordings, in a file beside the recipe: one of the two lists."""
+    """The folds of the user's own recordings, in a file beside the recipe: one of the two lists."""
 
     about: str = ""
     """How they were made."""
     test_speakers: tuple[tuple[str, ...], ...] = ()
-    """The speakers whom each fold holds out."""
+    """The speakers that each fold holds out."""
     test_clips: tuple[tuple[str, ...], ...] = ()
     """The clips that each fold holds out, by their path below the corpus's folder, without ending;
     for recordings of too few speakers."""
@@ -244,7 +247,7 @@ def load_folds(corpus: str) -> tuple[tuple[str, ...], ...]:
     """The test speakers of each fold of a corpus.
 
     Raises:
-        UsageError: No folds are kept for that corpus.
+        UsageError: There are no folds for that corpus.
     """
     file = _FOLDS / f"{corpus}.json"
     if not file.is_file():
@@ -264,12 +267,12 @@ def make_split(
     """Split several corpora by speaker.
 
     Args:
-        corpora: By name; a corpus without kept folds is refused.
-        fold: 1-based; held out as test in each corpus. 0: nobody is held out.
-        within: For a corpus the fold (1-based) whose test speakers are dealt into shares, one of
-            which each fold holds out, instead of all of a fold's.
-        validation: How many of the remaining speakers of each corpus are set aside to choose with.
-        own: Folds of corpora for which none are kept here.
+        corpora: By name; a corpus without folds is refused.
+        fold: 1-based; held out as test in each corpus. 0: none.
+        within: By corpus, a fold (1-based) whose test speakers are dealt into shares; each fold
+            then holds out one share instead of all of its test speakers.
+        validation: Number of the remaining speakers of each corpus for validation.
+        own: Folds of corpora that have none in ``training/folds``.
 
     Raises:
         UsageError: There is no such fold, or too few speakers are left to train.
@@ -304,7 +307,7 @@ def make_split(
 
 
 def _of_fold(name: str, folds: Sequence[Sequence[str]], fold: int) -> frozenset[str]:
-    """What one fold holds out; 0: nothing."""
+    """The speakers or clips that a fold holds out; none for fold 0."""
     if not 0 <= fold <= len(folds):
         raise UsageError(f"{name} has folds 1 to {len(folds)}, not {fold}")
     return frozenset(folds[fold - 1]) if fold else frozenset()
@@ -315,7 +318,7 @@ def held_out(name: str, *, fold: int, within: int | None = None) -> frozenset[st
 
     Args:
         name: Of the corpus.
-        fold: 1-based; 0: nobody.
+        fold: 1-based; 0: none.
         within: See :func:`make_split`.
 
     Raises:
@@ -331,10 +334,10 @@ def held_out(name: str, *, fold: int, within: int | None = None) -> frozenset[st
 def choose_speakers(
     corpus: Corpus, candidates: Sequence[str], count: int, *, salt: str
 ) -> list[str]:
-    """Pick speakers, women and men in turn, always the same ones for the same question.
+    """Pick speakers, women and men in turn; the same arguments give the same speakers.
 
-    The order comes from a hash of name and salt, not from a random generator whose stream another
-    library version may change.
+    The order comes from a hash of name and salt, not from a random generator whose stream may
+    change with the library version.
     """
     sex = {clip.speaker: clip.sex or "?" for clip in corpus.clips}
     queues = {
@@ -353,17 +356,17 @@ def choose_speakers(
 
 
 def draw_folds(sexes: Mapping[str, str], *, folds: int, seed: int) -> list[list[str]]:
-    """Deal speakers out to folds, each sex shuffled and dealt in turn.
+    """Deal speakers into folds, each sex shuffled and dealt in turn.
 
     How ``crema_d.json`` was made: ``draw_folds(sexes, folds=5, seed=2026)``.
     """
-    dealer = random.Random(seed)
-    hands: list[list[str]] = [[] for _ in range(folds)]
-    deck: list[str] = []
+    random_ = random.Random(seed)
+    dealt: list[list[str]] = [[] for _ in range(folds)]
+    order: list[str] = []
     for sex in sorted(set(sexes.values())):
         same = sorted(speaker for speaker, value in sexes.items() if value == sex)
-        dealer.shuffle(same)
-        deck += same
-    for place, speaker in enumerate(deck):
-        hands[place % folds].append(speaker)
-    return [sorted(hand) for hand in hands]
+        random_.shuffle(same)
+        order += same
+    for place, speaker in enumerate(order):
+        dealt[place % folds].append(speaker)
+    return [sorted(one) for one in dealt]

@@ -79,7 +79,7 @@ def look(path: Path, model: str, *, start_s: float = 0.0, end_s: float | None = 
 
     Raises:
         InputError: It cannot be read, or there is nothing between those seconds.
-        ModelError: The model is none that serd can use.
+        ModelError: serd cannot use the model.
     """
     from serd.audio.file import read_mono16k
     from serd.config import Config, ModelConfig

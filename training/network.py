@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from training.recipe import Network
 
 Model: TypeAlias = Any
-"""A ``keras.Model``; Keras has no types."""
+"""A ``keras.Model``; Keras is untyped."""
 
 TRANSFORM = "transform"
 """Name of the first layer."""
 POOLED = "pooled"
-"""Name of the layer that holds what was pooled over time and frequency, ``[batch, channels]``."""
+"""Name of the layer pooled over time and frequency, ``[batch, channels]``."""
 
 
 def build_network(
@@ -48,7 +48,7 @@ def build_network(
     Args:
         settings: Its sizes.
         features: Of its input; mean and sd go into the first layer.
-        classes: How many.
+        classes: Number of outputs.
         batch: Fixed batch size (for conversion), or None for any.
     """
     import keras
@@ -63,8 +63,8 @@ def build_network(
         x = layers.MaxPooling2D(2)(x)
         x = _convolution(x, width, 3)
     _, frames, bands, _ = x.shape
-    # Averaging over frequency first and pooling over time in two ways: what is said all along,
-    # and what is said once. Pools of fixed size, because every TFLite runtime has them in int8.
+    # Averaging over frequency, then mean and maximum over time. The pools have a fixed size,
+    # because every TFLite runtime supports those in int8.
     x = layers.AveragePooling2D((1, bands))(x)
     x = layers.Concatenate()(
         [layers.AveragePooling2D((frames, 1))(x), layers.MaxPooling2D((frames, 1))(x)]
@@ -78,11 +78,11 @@ def build_network(
 
 
 def inverse_transform(features: FeatureParameters) -> list[NDArray[np.float32]]:
-    """Kernel and bias that make normalised log-mel of normalised MFCCs.
+    """Kernel and bias that turn normalised MFCCs into normalised log-mel.
 
-    MFCC = log-mel @ D, and D is orthonormal, so log-mel = MFCC @ D^T. What comes out has mean 0 in
-    each band and a standard deviation of 1 over all bands (one figure for all: the differences
-    between bands say something).
+    MFCC = log-mel @ D, and D is orthonormal, so log-mel = MFCC @ D^T. The result has mean 0
+    in each band and a standard deviation of 1 over all bands (one value for all, because the
+    differences between bands carry information).
 
     Returns:
         ``[1, 1, coefficients, mel_bands]`` and ``[mel_bands]``.
@@ -111,7 +111,7 @@ _EPSILON = 1e-3
 
 
 def load_start_model(name_or_path: str) -> ModelFile:
-    """The model to begin with.
+    """The model to start from.
 
     Args:
         name_or_path: A packed model, or the name of one in ``training/starts`` without its ending.
@@ -126,15 +126,15 @@ def load_start_model(name_or_path: str) -> ModelFile:
 def start_weights(
     model: ModelFile, settings: Network, examples: NDArray[np.float32]
 ) -> list[NDArray[np.float32]]:
-    """Weights of :func:`training.network.build_network` that compute what a packed model does.
+    """Weights of :func:`build_network` that reproduce a packed model.
 
     Args:
         model: The packed model.
-        settings: Sizes of the network; the model's must be the same.
+        settings: Sizes of the network, the same as those of the model.
         examples: Features ``[clips, frames, coefficients]`` to measure means and variances on.
 
     Returns:
-        As ``set_weights`` takes them.
+        For ``set_weights``.
 
     Raises:
         UsageError: The model's network has other sizes.
@@ -144,7 +144,7 @@ def start_weights(
     from training.network import TRANSFORM, build_network
 
     network = build_network(settings, model.info.features, len(model.labels))
-    folded = _folded(model)
+    folded = _folded_weights(model)
     convolutions = [layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
     normalisations = [
         layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)
@@ -165,10 +165,10 @@ def start_weights(
     for layer, bias in zip(normalisations, biases, strict=True):
         one = np.ones_like(bias)
         layer.set_weights([one, bias, 0.0 * one, (1.0 - _EPSILON) * one])
-    watched = keras.Model(network.inputs[0], [layer.output for layer in plain])
+    probe = keras.Model(network.inputs[0], [layer.output for layer in plain])
     sums: list[list[Any]] = [[] for _ in plain]
     for first in range(0, len(examples), 32):
-        for place, output in enumerate(watched(examples[first : first + 32], training=False)):
+        for place, output in enumerate(probe(examples[first : first + 32], training=False)):
             values = np.asarray(output).reshape(-1, output.shape[-1]).astype(np.float64)
             sums[place].append((len(values), values.sum(axis=0), np.square(values).sum(axis=0)))
     for layer, bias, parts in zip(normalisations, biases, sums, strict=True):
@@ -183,11 +183,13 @@ def sizes_of(model: ModelFile) -> Network:
     """Sizes of a packed model's network, with the default dropout.
 
     Raises:
-        UsageError: Its network is not of serd's kind.
+        UsageError: It is not a network of this kind.
     """
     from training.recipe import Network as Sizes
 
-    shapes = sorted((shape for shape in _folded(model) if len(shape) == 4), key=lambda one: one[2:])
+    shapes = sorted(
+        (shape for shape in _folded_weights(model) if len(shape) == 4), key=lambda one: one[2:]
+    )
     stem = [shape[3] for shape in shapes if shape[:3] == (5, 5, 1)]
     widths, last = [], stem[0] if stem else 0
     while found := [shape[3] for shape in shapes if shape[:3] == (3, 3, last)]:
@@ -203,10 +205,10 @@ def sizes_of(model: ModelFile) -> Network:
     return Sizes(stem=stem[0], widths=tuple(widths))
 
 
-def _folded(
+def _folded_weights(
     model: ModelFile,
 ) -> Mapping[tuple[int, ...], tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Kernel and bias of each layer, float again, by the shape of the kernel in Keras."""
+    """Kernel and bias of each layer as float, by the shape of the kernel in Keras."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_content=model.network)
@@ -229,15 +231,15 @@ def _folded(
 def own_soft_targets(
     answers: NDArray[np.float32], truths: NDArray[np.int64], temperature: float
 ) -> NDArray[np.float32]:
-    """What a network that is trained on is to remember: its own answers where they are right.
+    """Soft targets from the start model: its own probabilities where they are right.
 
     Args:
-        answers: Logits ``[clips, classes]`` before the training.
-        truths: The right class of each clip, -1 where nothing is to be remembered.
-        temperature: Of the model, that makes probabilities of the logits.
+        answers: Logits ``[clips, classes]`` before training.
+        truths: The class of each clip, -1 for none.
+        temperature: Of the model.
 
     Returns:
-        Probabilities ``[clips, classes]``; a row of zeros where there is nothing to remember.
+        Probabilities ``[clips, classes]``; a row of zeros where the model is wrong.
     """
     from training.evaluate import metrics
 
@@ -250,14 +252,14 @@ def own_soft_targets(
 def interpolated(
     before: Sequence[NDArray[np.float32]], after: Sequence[NDArray[np.float32]], keep: float
 ) -> list[NDArray[np.float32]]:
-    """Weights between those before and those after training.
+    """Weights interpolated between those before and those after training.
 
-    A network between the two keeps more of what it could do on recordings unlike those that it was
-    trained on last, and loses little of what it learned (Wortsman et al., 2022, arXiv:2109.01903).
+    The interpolated network is more robust on recordings unlike the last training data, and loses
+    little of what it learned (Wortsman et al., 2022, arXiv:2109.01903).
 
     Args:
-        before: What training began with.
-        after: What came of it.
+        before: Weights before training.
+        after: Weights after training.
         keep: Share of the former, 0..1.
     """
     return [

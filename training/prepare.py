@@ -1,11 +1,11 @@
-"""Decode, cut and analyse every clip once, and keep the result by content.
+"""Decode, cut and analyse every clip once, and cache the result by content.
 
-A clip goes the daemon's own way: :func:`serd.audio.file.read_mono16k`, then
-:func:`serd.speech.trim_to_speech`, then the mel power of :class:`serd.model.mfcc.MfccFrontEnd`.
-What is kept is mel power, before anything that augmentation may still want to change.
+A clip takes the daemon's own path: :func:`serd.audio.file.read_mono16k`, then
+:func:`serd.speech.trim_to_speech`, then the mel power of :class:`serd.model.mfcc.MfccFrontEnd`. The
+cache holds mel power, the input of augmentation.
 
 The key of the cache is made from the file's bytes, the settings, and the source text of the code
-that did the work, so that a stale entry cannot be picked up.
+that computes it, so that stale entries are never used.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from training.recipe import Preparation
 
 CACHE = Path(".cache") / "training"
-"""Where prepared clips are kept unless somebody says otherwise; git ignores it."""
+"""Default folder of prepared clips; git ignores it."""
 
 _CODE = (
     "serd.audio.autogain",
@@ -54,15 +54,15 @@ _CODE = (
 _LONGEST_WHOLE_S = 6.0
 """A clip whose cut is ``auto`` is cut if it is longer."""
 _SILENCE = 1e-4
-"""A clip whose peak is below this holds no speech."""
+"""Clips with a lower peak are silent."""
 
 
 _ENDINGS = {"whole": "", "utterances": "-cut", "auto": "-auto"}
-"""In the cache, by how a clip is cut."""
+"""Suffixes of cache entries, by how a clip is cut."""
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of one clip after preparation."""
+    """One clip after preparation."""
 
     clip: Clip
     digest: str
@@ -96,14 +96,14 @@ def prepare(
     """Prepare clips in parallel, or take them from the cache.
 
     Args:
-        clips: What to prepare; results come in this order.
+        clips: The clips; results come in this order.
         settings: Speeds and lengths.
-        features: Of the front end; mean and sd play no part.
+        features: Of the front end; mean and sd are not used.
         cache: Folder of the cache.
         jobs: Processes.
-        progress: Called with the number of clips that have become ready.
-        unreadable: Takes the names of clips whose files cannot be read, and why; None: the first
-            of them is an error.
+        progress: Called with the number of clips that were added.
+        unreadable: Filled with the names of clips whose files cannot be read, and the reasons;
+            None: the first of them is an error.
 
     Raises:
         InputError: A file cannot be read.
@@ -115,7 +115,7 @@ def prepare(
     bare = msgspec.structs.replace(features, mean=(), sd=())
     missing = [clip for clip in clips if not _entry(folder, clip).is_file()]
     progress(len(clips) - len(missing))
-    # One process with many small clips spends its time on them, not on being talked to.
+    # Batches keep the overhead of passing work to processes small.
     parts = [missing[first : first + 16] for first in range(0, len(missing), 16)]
     work = (delayed(_prepare_some)(part, settings, bare, folder) for part in parts)
     if missing:
@@ -147,17 +147,17 @@ def unusable(prepared: Iterable[Prepared]) -> dict[str, str]:
 
 
 def usable(corpus: Corpus, prepared: Sequence[Prepared]) -> tuple[Corpus, list[Prepared]]:
-    """The corpus and its prepared clips less the :func:`unusable` ones, which are counted."""
+    """The corpus and its prepared clips without the :func:`unusable` ones, which are counted."""
     unwanted = unusable(prepared)
     return corpus.without(unwanted), [one for one in prepared if one.clip.name not in unwanted]
 
 
 def spoken(path: Path, longest_s: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """A clip's decoded audio, and of it the speech as the daemon cuts it.
+    """A clip's decoded audio, and the speech in it as the daemon cuts it.
 
     Args:
         path: The file.
-        longest_s: Seconds of speech that are kept.
+        longest_s: Seconds of speech to keep.
 
     Returns:
         Both float32, mono, 16 kHz.
@@ -176,13 +176,13 @@ def spoken(path: Path, longest_s: float) -> tuple[NDArray[np.float32], NDArray[n
 
 
 def utterances(path: Path) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
-    """A recording's decoded audio, and the utterances into which the daemon would cut it.
+    """A recording's decoded audio, and its utterances as the daemon cuts them.
 
     Args:
         path: The file.
 
     Returns:
-        float32, mono, 16 kHz; there may be no utterance.
+        float32, mono, 16 kHz; there may be no utterances.
 
     Raises:
         InputError: The file cannot be read.
@@ -201,11 +201,11 @@ def utterances(path: Path) -> tuple[NDArray[np.float32], list[NDArray[np.float32
 
 
 def at_speed(voice: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
-    """A voice played faster or slower, its pitch with it: resampled from a pretended rate.
+    """A voice played faster or slower, with its pitch: resampled from another rate.
 
     Args:
         voice: float32[n], mono, 16 kHz.
-        speed: 1 leaves it as it is.
+        speed: 1: unchanged.
     """
     import soxr
 
@@ -214,7 +214,7 @@ def at_speed(voice: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
 
 
 def preparation_key(settings: Preparation, features: FeatureParameters) -> str:
-    """Name of the folder in the cache that these settings share."""
+    """Name of the cache folder for these settings."""
     bare = msgspec.structs.replace(features, mean=(), sd=())
     digest = hashlib.sha256(msgspec.json.encode([settings, bare], order="sorted"))
     for module in _CODE:
@@ -225,7 +225,7 @@ def preparation_key(settings: Preparation, features: FeatureParameters) -> str:
 def _prepare_some(
     clips: Sequence[Clip], settings: Preparation, features: FeatureParameters, folder: Path
 ) -> tuple[int, dict[str, str]]:
-    """How many clips were looked at, and which of them cannot be read, and why."""
+    """The number of clips, and those that cannot be read, with the reasons."""
     failed: dict[str, str] = {}
     for clip in clips:
         try:
@@ -271,7 +271,7 @@ def _prepare_one(
 
 
 def _load(clip: Clip, folder: Path) -> list[Prepared]:
-    """The one utterance of a clip, or all that it was cut into."""
+    """The utterances of a clip."""
     with np.load(_entry(folder, clip)) as kept:
         copies = np.split(kept["roots"], np.cumsum(kept["lengths"])[:-1])
         figures, digest = kept["figures"].tolist(), kept["digest"].tobytes().hex()
@@ -302,7 +302,7 @@ def _entry(folder: Path, clip: Clip) -> Path:
 
 @lru_cache(maxsize=65536)
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file, by which the cache knows it.
+    """SHA-256 of a file, its key in the cache.
 
     Raises:
         InputError: It cannot be read.

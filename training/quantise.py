@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 
 def representative_clips(training: Sequence[Prepared], count: int) -> list[Prepared]:
-    """Training clips from which the quantiser learns the ranges: as many from each corpus.
+    """Training clips for the ranges of the quantiser: as many from each corpus.
 
-    Evenly spaced over the corpus's list, so that every speaker and class is there.
+    Evenly spaced over each corpus, so that every speaker and class is included.
 
     Args:
-        training: Clips of the training speakers, and of nobody else.
-        count: How many in all.
+        training: Clips of the training speakers only.
+        count: Total number.
     """
     corpora = sorted({one.clip.corpus for one in training})
     chosen: list[Prepared] = []
@@ -52,7 +52,7 @@ def convert(
     """Fold batch normalisation, fix the batch to 1, and convert.
 
     Args:
-        weights: Of the trained network, as ``model.get_weights()`` gives them.
+        weights: Of the trained network, from ``model.get_weights()``.
         settings: Its sizes.
         features: Of its input.
         classes: Of its output.
@@ -85,7 +85,7 @@ def convert(
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Without the converter's chatter, of which nothing concerns the person who runs it."""
+    """Suppress the output of the converter."""
     logger = logging.getLogger("tensorflow")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -95,7 +95,7 @@ def _quietly() -> Iterator[None]:
             contextlib.redirect_stdout(io.StringIO()),
             quiet_native_code(),
         ):
-            # It warns that its own default for the input statistics goes unused, and of its age.
+            # It warns about unused input statistics and about its own deprecation.
             warnings.simplefilter("ignore", UserWarning)
             warnings.simplefilter("ignore", DeprecationWarning)
             yield

@@ -1,15 +1,15 @@
-"""A run: a folder that holds a recipe and everything that came of it.
+"""A run: a folder that holds a recipe and all results of training by it.
 
 ::
 
     runs/NAME/
-        recipe.json       what was asked for
+        recipe.json       the recipe
         run.json          git revision, versions, seed, who trained, validated and tested
         features.json     the front end with the mean and sd of the training speakers
-        teaching.json     who taught, and how well (only with a teacher)
-        teaching.npz      the teacher's answers to the training clips, and hints
-        curves.json       loss and validation accuracy along the way
-        checkpoint.npz    where to go on if it was broken off
+        teaching.json     the teacher, and how good it is (only with a teacher)
+        teaching.npz      soft targets and hints for the training clips
+        curves.json       loss and validation accuracy by step
+        checkpoint.npz    from which an interrupted training resumes
         weights.npz       the running mean of the weights at the end
         calibration.json  temperature and threshold
         heard.json        raw outputs for all test clips (training.evaluate.predictions)
@@ -69,7 +69,7 @@ class Run:
 
     Args:
         folder: Made if it is not there.
-        recipe: What to do.
+        recipe: The recipe.
 
     Raises:
         UsageError: The folder holds a run of another recipe.
@@ -89,10 +89,10 @@ class Run:
 
     @classmethod
     def open(cls, folder: Path) -> Run:
-        """A run that was begun before.
+        """Open an existing run.
 
         Raises:
-            UsageError: There is none in that folder.
+            UsageError: The folder holds no run.
         """
         kept = folder / "recipe.json"
         if not kept.is_file():
@@ -117,25 +117,25 @@ class Run:
 
     def teach(
         self,
-        material: Dataset,
+        dataset: Dataset,
         *,
         source: str | None = None,
         cache: Path = CACHE,
         jobs: int = 2,
         progress: Progress = no_progress,
     ) -> TeacherTargets | None:
-        """Let the recipe's teacher answer to the training clips; taken from the folder if done.
+        """Soft targets of the recipe's teacher for the training clips, computed once.
 
         Args:
-            material: Its test side is not touched.
+            dataset: Its test side is not used.
             source: Folder of the teacher, or its name on the hub, if it is not where
                 :func:`training.teacher.find_teacher` looks.
             cache: Folder of the cache.
             jobs: Processes.
-            progress: Hears of it.
+            progress: Called with the stage, the amount done, and the total.
 
         Returns:
-            What it teaches, or None if the recipe has no teacher.
+            The targets, or None if the recipe has no teacher.
         """
         from training import teach
         from training.teacher import Teacher, find_teacher
@@ -145,7 +145,7 @@ class Run:
             return None
         kept = self.folder / "teaching.npz"
         training, validation = (
-            [one for one in material.side(side) if not self.recipe.corpora[one.clip.corpus].target]
+            [one for one in dataset.side(side) if not self.recipe.corpora[one.clip.corpus].target]
             for side in ("train", "validation")
         )
         if not kept.is_file():
@@ -174,33 +174,33 @@ class Run:
 
     def train(
         self,
-        material: Dataset,
+        dataset: Dataset,
         *,
         threads: int = 1,
         taught: TeacherTargets | None = None,
         after: Run | None = None,
         progress: Progress = no_progress,
     ) -> None:
-        """Train, or go on where it was broken off; does nothing if it is done.
+        """Train, or resume from the checkpoint; does nothing if training is complete.
 
         Args:
-            material: Its training and validation sides are used.
+            dataset: Its training and validation sides are used.
             threads: Of TensorFlow.
-            taught: What :meth:`teach` gave.
-            after: A run whose weights it begins with, and whose features it keeps.
-            progress: Hears of it.
+            taught: The result of :meth:`teach`.
+            after: A run whose weights it starts from, and whose features it keeps.
+            progress: Called with the stage, the amount done, and the total.
         """
         from training.train import Trainer
 
         if (self.folder / "weights.npz").is_file():
             return
-        training, validation = material.side("train"), material.side("validation")
-        self._write("run.json", provenance(self.recipe, material))
-        began = (
+        training, validation = dataset.side("train"), dataset.side("validation")
+        self._write("run.json", provenance(self.recipe, dataset))
+        start_model = (
             load_start_model(self.recipe.start.model) if self.recipe.start and not after else None
         )
-        if began is not None:
-            features = began.info.features
+        if start_model is not None:
+            features = start_model.info.features
         else:
             features = (
                 after.features() if after else measure_features(training, self.recipe.features)
@@ -208,8 +208,8 @@ class Run:
         self._write("features.json", features)
         start = after.weights() if after else ()
         answers = taught.answers if taught else None
-        if began is not None:
-            start, answers = self._begin(began, training)
+        if start_model is not None:
+            start, answers = self._warm_start(start_model, training)
         trainer = Trainer(
             self.recipe,
             features,
@@ -219,28 +219,28 @@ class Run:
             threads=threads,
             soft_targets=answers,
             hints=taught.hints if taught else None,
-            sounds=material.sounds,
+            sounds=dataset.sounds,
             start=start,
         )
         steps = self.recipe.optimiser.steps
 
-        def watch(step: int, newest: dict[str, float]) -> None:
+        def validated(step: int, newest: dict[str, float]) -> None:
             self._write("curves.json", trainer.curves)
             seen = newest.get("validation_accuracy")
             note = f" validation {seen:.3f}" if seen is not None else ""
             progress(f"train (loss {newest['loss']:.3f}{note})", step, steps)
 
-        model = trainer.run(watch)
+        model = trainer.run(validated)
         weights = [np.asarray(weight) for weight in model.get_weights()]
-        if began is not None and self.recipe.start is not None:
+        if start_model is not None and self.recipe.start is not None:
             weights = interpolated(start, weights, self.recipe.start.keep)
         with (self.folder / "weights.npz").open("wb") as file:
             np.savez(file, *weights)
 
-    def _begin(
-        self, began: ModelFile, training: Sequence[Prepared]
+    def _warm_start(
+        self, start_model: ModelFile, training: Sequence[Prepared]
     ) -> tuple[list[NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
-        """The weights to begin with, and what that network says of clips that it remembers."""
+        """Initial weights, and soft targets for the corpora that the start model remembers."""
         from training.network import build_network
         from training.train import logits_of, set_up_tensorflow
 
@@ -248,46 +248,46 @@ class Run:
         set_up_tensorflow(self.recipe.seed, 1)
         examples = representative_clips(training, self.recipe.representative_clips)
         weights = start_weights(
-            began, self.recipe.network, clean_features(examples, began.info.features)
+            start_model, self.recipe.network, clean_features(examples, start_model.info.features)
         )
         known = [one for one in training if one.clip.corpus in self.recipe.start.remembers]
         if not known:
             return weights, {}
         labels = self.recipe.classes
-        network = build_network(self.recipe.network, began.info.features, len(labels))
+        network = build_network(self.recipe.network, start_model.info.features, len(labels))
         network.set_weights(weights)
-        said = own_soft_targets(
-            logits_of(network, clean_features(known, began.info.features)),
+        decisions = own_soft_targets(
+            logits_of(network, clean_features(known, start_model.info.features)),
             np.array([labels.index(one.clip.emotion) for one in known]),
-            began.info.temperature,
+            start_model.info.temperature,
         )
-        return weights, {str(one.clip.path): row for one, row in zip(known, said, strict=True)}
+        return weights, {str(one.clip.path): row for one, row in zip(known, decisions, strict=True)}
 
     def quantise(
-        self, material: Dataset, *, jobs: int = 1, progress: Progress = no_progress
+        self, dataset: Dataset, *, jobs: int = 1, progress: Progress = no_progress
     ) -> None:
         """Convert to int8, calibrate on validation speakers, and pack, still without figures.
 
-        Where the recipe sets no speakers aside the network's answers stay as they are: a
+        Without validation speakers in the recipe the scores stay uncalibrated: a
         cross-validation over all folds calibrates them (:mod:`training.evaluate.household`).
         """
         progress("quantise", 0, 1)
-        self._convert(material, self.weights())
+        self._convert(dataset, self.weights())
         calibration = Calibration(temperature=1, abstain_threshold=0)
-        self._pack(material, calibration)
-        if clips := [one.clip for one in material.side("validation")]:
+        self._pack(dataset, calibration)
+        if clips := [one.clip for one in dataset.side("validation")]:
             answers = classify_clips(self.model, clips, jobs=jobs)
             calibration = calibrate(answers, self.recipe.coverage)
         self._write("calibration.json", calibration)
-        self._pack(material, calibration)
+        self._pack(dataset, calibration)
         if self.recipe.refit is not None and self._refitted:
-            # What is shipped is the refitted network, whichever stage was done again.
-            self._pack_last(material, calibration)
+            # The refitted network is what is shipped, whichever stage was repeated.
+            self._pack_last(dataset, calibration)
         progress("quantise", 1, 1)
 
     def refit(
         self,
-        material: Dataset,
+        dataset: Dataset,
         *,
         source: str | None = None,
         cache: Path = CACHE,
@@ -295,81 +295,81 @@ class Run:
         threads: int = 1,
         progress: Progress = no_progress,
     ) -> None:
-        """Go on training with the validation speakers, and convert and pack what comes of it.
+        """Continue training with the validation speakers included, then convert and pack.
 
-        Does nothing if the recipe does not ask for it. Temperature and threshold stay as
-        :meth:`quantise` found them, by a network that had not heard these speakers.
+        Does nothing without ``refit`` in the recipe. Temperature and threshold stay as
+        :meth:`quantise` fitted them, with a network that had not heard these speakers.
 
         Args:
-            material: Its test side is not touched.
+            dataset: Its test side is not used.
             source: See :meth:`teach`.
             cache: Folder of the cache.
             jobs: Processes.
             threads: Of TensorFlow.
-            progress: Hears of it.
+            progress: Called with the stage, the amount done, and the total.
         """
         if self.recipe.refit is None:
             return
         calibration = msgspec.convert(self.read("calibration.json"), Calibration)
         everybody, last = (
-            material.with_validation_speakers(),
+            dataset.with_validation_speakers(),
             Run(self.folder / "refit", self.recipe.for_refit()),
         )
         taught = last.teach(everybody, source=source, cache=cache, jobs=jobs, progress=progress)
         last.train(everybody, threads=threads, taught=taught, after=self, progress=progress)
         progress("quantise", 0, 1)
-        self._pack_last(material, calibration)
+        self._pack_last(dataset, calibration)
         progress("quantise", 1, 1)
 
     def evaluate(
-        self, material: Dataset, *, jobs: int = 2, progress: Progress = no_progress
+        self, dataset: Dataset, *, jobs: int = 2, progress: Progress = no_progress
     ) -> dict[str, Any]:
         """Measure the packed model on the test speakers, and pack the figures into it.
 
         Returns:
-            What ``metrics.json`` holds.
+            The content of ``metrics.json``.
         """
         if self.recipe.refit is not None:
-            material = material.with_validation_speakers()
-        predictions = self.predict(material, jobs=jobs, progress=progress)
+            dataset = dataset.with_validation_speakers()
+        predictions = self.predict(dataset, jobs=jobs, progress=progress)
         if self.recipe.home is not None and not (self.folder / "home.json").is_file():
             return {}
         calibration = msgspec.convert(self.read("calibration.json"), Calibration)
         decision = decision_of(
             predictions.labels,
             calibration.temperature,
-            self.home(),
+            self.household(),
             stated="even",
             min_confidence=calibration.abstain_threshold,
         )
-        said = [answer_of(one, decision) for one in predictions.clips]
+        decisions = [answer_of(one, decision) for one in predictions.clips]
         answers = [
             Answer(clip=clip, scores=one.scores, decision=one.emotion)
-            for clip, one in zip(self._asked(material), said, strict=True)
+            for clip, one in zip(self._test_clips(dataset), decisions, strict=True)
         ]
         result = {
             "model": {"name": self.recipe.name, "version": self.recipe.version},
-            "training": [msgspec.to_builtins(entry) for entry in self._entries(material)],
+            "training": [msgspec.to_builtins(entry) for entry in self._entries(dataset)],
             "recipe": msgspec.to_builtins(self.recipe),
             "run": self.read("run.json"),
             "teaching": self.read("teaching.json") if self.recipe.teaching else None,
             "refit": self.last.read("run.json") if self.recipe.refit else None,
             "calibration": msgspec.to_builtins(calibration),
-            "home": msgspec.to_builtins(self.home()),
+            "home": msgspec.to_builtins(self.household()),
             "left_out": {
                 name: corpus.left_out
-                for name, corpus in {**material.corpora, **material.cross}.items()
+                for name, corpus in {**dataset.corpora, **dataset.cross}.items()
             },
-            "test": self._crossed(),
+            "test": self._crossval_figures(),
             "cross_corpus": {},
-            "float32": self._float_figures(material, decision),
+            "float32": self._float_figures(dataset, decision),
         }
         for name in (*self.recipe.acted, *self.recipe.cross_corpora):
             of_corpus = [answer for answer in answers if answer.clip.corpus == name]
             place = "test" if name in self.recipe.corpora else "cross_corpus"
             if of_corpus:
                 result[place][name] = figures(of_corpus, coverage=self.recipe.coverage)
-        self._pack(material, calibration, summary(result))
+        self._pack(dataset, calibration, summary(result))
         network = (self.folder / "network.tflite").read_bytes()
         result["model"] |= {
             "bytes": self.model.stat().st_size,
@@ -379,20 +379,22 @@ class Run:
         return result
 
     def predict(
-        self, material: Dataset, *, jobs: int = 2, progress: Progress = no_progress
+        self, dataset: Dataset, *, jobs: int = 2, progress: Progress = no_progress
     ) -> Predictions:
-        """What the packed network says of all that it is tested on; taken from the folder if done.
+        """Raw scores of the packed network for everything it is tested on, computed once.
 
-        Temperature, prior and bias are taken back, so that others can be tried.
+        Temperature, prior and bias are not applied.
         """
         kept = self.folder / "heard.json"
         if not kept.is_file():
-            clips, done = self._asked(material), 0
+            clips, done = self._test_clips(dataset), 0
             recordings = []
             if self.recipe.home is not None:
-                tested = {voice.split("/")[1] for voice in material.split.test if _nobody(voice)}
-                recordings = ordinary_recordings(material.root, tested)
-                recordings += household_sounds(material.root)
+                tested = {
+                    voice.split("/")[1] for voice in dataset.split.test if _is_ordinary(voice)
+                }
+                recordings = ordinary_recordings(dataset.root, tested)
+                recordings += household_sounds(dataset.root)
             whole = len(clips) + len(recordings)
 
             def step(count: int) -> None:
@@ -407,21 +409,21 @@ class Run:
             self._write("heard.json", predictions)
         return msgspec.json.decode(kept.read_bytes(), type=Predictions)
 
-    def adopt(self, summary: Path) -> None:
-        """Take over what a cross-validation of the same recipe chose, for a model of everybody.
+    def adopt_crossval(self, summary: Path) -> None:
+        """Take over the calibration of a cross-validation, for a model trained on all speakers.
 
         Args:
-            summary: What ``serd-train folds`` wrote.
+            summary: The file of ``serd-train folds``.
 
         Raises:
-            UsageError: There is none, or it is of another recipe.
+            UsageError: It does not exist, or belongs to another recipe.
         """
         remedy = "cross-validate first: serd-train folds"
         try:
             found = msgspec.json.decode(summary.read_bytes())
         except FileNotFoundError as error:
             raise UsageError(f"There is no {summary}", remedy=remedy) from error
-        # Keys that have come since, with their defaults, make no other recipe.
+        # Keys that were added later, with their defaults, do not make another recipe.
         kept = msgspec.convert(found["recipe"] | {"fold": 0, "seed": 0}, Recipe)
         if kept != msgspec.structs.replace(self.recipe, fold=0, seed=0):
             raise UsageError(f"{summary} is of another recipe", remedy=remedy)
@@ -429,11 +431,11 @@ class Run:
         if not settled:
             raise UsageError(f"{summary} is not complete", remedy=remedy)
         home = msgspec.convert(settled["home"], Home)
-        self.settle(HouseholdFit(temperature=settled["temperature"], home=home))
+        self.set_calibration(HouseholdFit(temperature=settled["temperature"], home=home))
         self._write("crossed.json", settled["pooled"])
 
-    def settle(self, fitted: HouseholdFit) -> None:
-        """Take over what was chosen on other folds."""
+    def set_calibration(self, fitted: HouseholdFit) -> None:
+        """Take over a calibration from other folds."""
         threshold = fitted.home.sensitivity["normal"].threshold
         self._write(
             "calibration.json",
@@ -441,27 +443,27 @@ class Run:
         )
         self._write("home.json", fitted.home)
 
-    def _crossed(self) -> dict[str, Any]:
-        """For a model of everybody: what the cross-validation says of speakers not predictions."""
+    def _crossval_figures(self) -> dict[str, Any]:
+        """Figures of the cross-validation, for a model trained on all speakers."""
         if self.recipe.fold or not (self.folder / "crossed.json").is_file():
             return {}
         pooled: dict[str, Any] = self.read("crossed.json")
         return {name: pooled[name] for name in self.recipe.acted}
 
     def add_household_figures(self, figures: dict[str, Any]) -> None:
-        """Keep what the model does in a home beside its other figures."""
+        """Add the household figures to ``metrics.json``."""
         self._write("metrics.json", self.read("metrics.json") | {"household": figures})
 
-    def home(self) -> Home | None:
-        """What the model assumes of a home, if that has been chosen."""
+    def household(self) -> Home | None:
+        """The household settings, if they have been fitted."""
         if not (self.folder / "home.json").is_file():
             return None
         return msgspec.convert(self.read("home.json"), Home)
 
-    def _asked(self, material: Dataset) -> list[Clip]:
-        """The acted clips that the model is tested on."""
-        clips = [one.clip for one in material.side("test") if not _nobody(one.clip.voice)]
-        for corpus in material.cross.values():
+    def _test_clips(self, dataset: Dataset) -> list[Clip]:
+        """The acted clips for testing."""
+        clips = [one.clip for one in dataset.side("test") if not _is_ordinary(one.clip.voice)]
+        for corpus in dataset.cross.values():
             clips += corpus.clips
         return clips
 
@@ -470,7 +472,7 @@ class Run:
         """The run whose weights are shipped: that of the refit stage, or this one.
 
         Raises:
-            UsageError: There is to be a refit stage, and it has not been made.
+            UsageError: The recipe has a refit stage that is not complete.
         """
         if self.recipe.refit is None:
             return self
@@ -490,7 +492,7 @@ class Run:
         """The trained weights.
 
         Raises:
-            UsageError: The run has not been trained to the end.
+            UsageError: Training is not complete.
         """
         file = self.folder / "weights.npz"
         if not file.is_file():
@@ -498,7 +500,7 @@ class Run:
         with np.load(file) as kept:
             return [kept[name] for name in kept.files]
 
-    def _float_figures(self, material: Dataset, decision: Decision) -> dict[str, Any]:
+    def _float_figures(self, dataset: Dataset, decision: Decision) -> dict[str, Any]:
         """Accuracy and UAR of the network before quantisation, on the same clips."""
         from training.network import build_network
         from training.train import logits_of, set_up_tensorflow
@@ -507,16 +509,18 @@ class Run:
         labels = self.recipe.classes
         model = build_network(self.recipe.network, self.features(), len(labels))
         model.set_weights(self.last.weights())
-        test = [one for one in material.side("test") if not _nobody(one.clip.voice)]
+        test = [one for one in dataset.side("test") if not _is_ordinary(one.clip.voice)]
         if not test:
             return {}
         logits = logits_of(model, clean_features(test, self.features()))
-        said = [(one.clip, decision.decide(row)) for one, row in zip(test, logits, strict=True)]
+        decisions = [
+            (one.clip, decision.decide(row)) for one, row in zip(test, logits, strict=True)
+        ]
         found: dict[str, Any] = {}
         for name in self.recipe.acted:
             answers = [
                 Answer(clip=clip, scores=prediction.scores, decision=prediction.emotion)
-                for clip, prediction in said
+                for clip, prediction in decisions
                 if clip.corpus == name
             ]
             if not answers:
@@ -525,8 +529,8 @@ class Run:
             found[name] = {key: every[key] for key in ("clips", "accuracy", "uar")}
         return found
 
-    def _convert(self, material: Dataset, weights: Sequence[NDArray[np.float32]]) -> None:
-        chosen = representative_clips(material.side("train"), self.recipe.representative_clips)
+    def _convert(self, dataset: Dataset, weights: Sequence[NDArray[np.float32]]) -> None:
+        chosen = representative_clips(dataset.side("train"), self.recipe.representative_clips)
         examples = clean_features(chosen, self.features())
         if (most := self.recipe.input_range_sd) is not None:
             examples = np.clip(examples, -most, most)
@@ -535,14 +539,14 @@ class Run:
         )
         (self.folder / "network.tflite").write_bytes(network)
 
-    def _pack_last(self, material: Dataset, calibration: Calibration) -> None:
-        everybody = material.with_validation_speakers()
+    def _pack_last(self, dataset: Dataset, calibration: Calibration) -> None:
+        everybody = dataset.with_validation_speakers()
         self._convert(everybody, self.last.weights())
         self._pack(everybody, calibration)
 
     def _pack(
         self,
-        material: Dataset,
+        dataset: Dataset,
         calibration: Calibration,
         evaluation: dict[str, Any] | None = None,
     ) -> None:
@@ -552,8 +556,8 @@ class Run:
             features=self.features(),
             temperature=calibration.temperature,
             abstain_threshold=calibration.abstain_threshold,
-            home=self.home(),
-            corpora=self._entries(material),
+            home=self.household(),
+            corpora=self._entries(dataset),
             licence=self.recipe.licence,
             evaluation=evaluation or {},
             created=self.read("run.json")["date"],
@@ -561,18 +565,18 @@ class Run:
         network = (self.folder / "network.tflite").read_bytes()
         self.model.write_bytes(pack(network, self.recipe.classes, info))
 
-    def _entries(self, material: Dataset) -> tuple[CorpusEntry, ...]:
-        """What the network was trained on: if all of its weights were kept, what it began with."""
+    def _entries(self, dataset: Dataset) -> tuple[CorpusEntry, ...]:
+        """The training corpora; if all weights of a start model were kept, its corpora."""
         start = self.recipe.start
         if start is not None and start.keep == 1.0:
             return load_start_model(start.model).info.corpora
-        entries = corpus_entries(material)
+        entries = corpus_entries(dataset)
         if start is None:
             return entries
-        # What the network that it began with had predictions is still in it.
+        # The corpora of the start model are still part of the weights.
         known = {entry.name for entry in entries}
-        began = load_start_model(start.model).info.corpora
-        return (*(entry for entry in began if entry.name not in known), *entries)
+        start_model = load_start_model(start.model).info.corpora
+        return (*(entry for entry in start_model if entry.name not in known), *entries)
 
     def _write(self, name: str, content: Any) -> None:
         text = msgspec.json.format(msgspec.json.encode(content))
@@ -581,12 +585,12 @@ class Run:
         part.replace(self.folder / name)
 
 
-def _nobody(voice: str) -> bool:
-    """Whether a voice is a source of ordinary speech, in which nobody acts."""
+def _is_ordinary(voice: str) -> bool:
+    """Whether a voice is a source of ordinary speech, without acted emotions."""
     return voice.startswith("ordinary/")
 
 
-def do(
+def run_stages(
     run: Run,
     stages: Sequence[str],
     root: Path,
@@ -598,10 +602,10 @@ def do(
     results: Path = REPOSITORY / RESULTS,
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
-    """Do some of the stages of a run, in their order.
+    """Run some stages of a run, in their order: the one path that every command takes.
 
     Args:
-        run: Whose.
+        run: The run.
         stages: Of ``teach``, ``train`` (which includes it), ``quantise``, ``refit`` and
             ``evaluate``.
         root: Folder of the corpora.
@@ -609,25 +613,25 @@ def do(
         teacher: See ``source`` of :meth:`Run.teach`.
         jobs: Processes.
         threads: Of TensorFlow.
-        results: Folder in which the cross-validation of a model of everybody is looked for.
-        progress: Hears of it.
+        results: Folder with the cross-validation, for a model trained on all speakers.
+        progress: Called with the stage, the amount done, and the total.
 
     Returns:
-        The figures, if they were asked for.
+        The figures, if ``evaluate`` is one of the stages.
     """
-    material = load_dataset(run.recipe, root, cache=cache, jobs=jobs, progress=progress)
+    dataset = load_dataset(run.recipe, root, cache=cache, jobs=jobs, progress=progress)
     if "teach" in stages or "train" in stages:
-        taught = run.teach(material, source=teacher, cache=cache, jobs=jobs, progress=progress)
+        taught = run.teach(dataset, source=teacher, cache=cache, jobs=jobs, progress=progress)
     if "train" in stages:
-        run.train(material, threads=threads, taught=taught, progress=progress)
+        run.train(dataset, threads=threads, taught=taught, progress=progress)
     if "quantise" in stages:
-        run.quantise(material, jobs=jobs, progress=progress)
+        run.quantise(dataset, jobs=jobs, progress=progress)
     if "refit" in stages:
         run.refit(
-            material, source=teacher, cache=cache, jobs=jobs, threads=threads, progress=progress
+            dataset, source=teacher, cache=cache, jobs=jobs, threads=threads, progress=progress
         )
     if "evaluate" in stages:
         if not run.recipe.fold:
-            run.adopt(results / f"{run.recipe.name}-folds.json")
-        return run.evaluate(material, jobs=jobs, progress=progress)
+            run.adopt_crossval(results / f"{run.recipe.name}-folds.json")
+        return run.evaluate(dataset, jobs=jobs, progress=progress)
     return {}

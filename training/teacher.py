@@ -1,12 +1,12 @@
-"""A teacher: a large frozen speech encoder, of which only what it hears in a clip is kept.
+"""A teacher: a large frozen speech encoder whose embeddings of clips are cached.
 
-A network that was trained to write down speech has, in its middle layers, much of how it was said.
-Of each of these layers the mean and the standard deviation over time are kept, by the clip's
-content; :mod:`training.teach` learns emotions from them. The encoder is any of Whisper's family
-that ``transformers`` loads (Radford and others, 2022, arXiv:2212.04356). It is needed in training
-alone, and nothing of it is shipped.
+The middle layers of a network that was trained to transcribe speech contain much of how it was
+said. The embedding of a clip consists of mean and standard deviation over time of some of these
+layers; :mod:`training.teach` learns emotions from it. The encoder is any of Whisper's family that
+``transformers`` loads (Radford and others, 2022, arXiv:2212.04356). It is needed only for training,
+and no part of it is shipped.
 
-Whisper wants 30 s and would spend nearly all its time on silence. Here it gets a clip's real
+Whisper expects 30 s and would spend nearly all its time on silence. Here it gets a clip's real
 length, with as many of its position embeddings.
 """
 
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
     from training.corpora import Clip
 
 FOLDERS = Path(".cache") / "teachers"
-"""Where a teacher is looked for, under the last part of its name, before it is downloaded."""
+"""Searched for the last part of a teacher's name before it is downloaded."""
 
 _POSITION = 320
-"""Samples that one position of the encoder stands for: hop 160, then a stride of 2."""
+"""Samples for one position of the encoder: hop 160, then a stride of 2."""
 _STEP = 25
-"""Clips are padded with silence to a multiple of so many positions (0.5 s): those of one length go
-through together, and what comes out does not depend on who goes along."""
+"""Clips are padded with silence to a multiple of so many positions (0.5 s). Clips of one length
+form batches, and an embedding does not depend on the other clips of its batch."""
 _BATCH = 16
 _FORMAT = 1
-"""Counted up when what is cached becomes something else."""
+"""Version of the cache format."""
 
 
 class Teacher:
@@ -50,7 +50,7 @@ class Teacher:
 
     Args:
         source: Folder with ``config.json`` and ``model.safetensors``, or a name on the hub.
-        layers: Hidden layers that are listened to; 0 is the input of the first block.
+        layers: Hidden layers of the embedding; 0 is the input of the first block.
 
     Raises:
         UsageError: PyTorch or transformers is not installed.
@@ -79,15 +79,15 @@ class Teacher:
         jobs: int = 1,
         progress: Callable[[int], None] = lambda _: None,
     ) -> NDArray[np.float32]:
-        """What it hears in clips, or heard before.
+        """Embeddings of clips, cached.
 
         Args:
-            clips: What to listen to; results come in this order.
-            longest_s: Seconds of speech that it gets at most, before they are sped up.
-            speed: At which they are played.
+            clips: The clips; results come in this order.
+            longest_s: Longest speech in seconds, before the change of speed.
+            speed: Playback speed.
             cache: Folder of the cache.
             jobs: Processes.
-            progress: Called with the number of clips that have become ready.
+            progress: Called with the number of clips that were added.
 
         Returns:
             float32 ``[clips, 2 * layers * width]``: means, then standard deviations.
@@ -102,7 +102,7 @@ class Teacher:
         progress(len(clips) - len(missing))
         parts = [missing[first : first + 64] for first in range(0, len(missing), 64)]
         work = (
-            delayed(_listen_some)(
+            delayed(_embed_some)(
                 self.source, self.layers, part, longest_s=longest_s, speed=speed, folder=folder
             )
             for part in parts
@@ -114,11 +114,11 @@ class Teacher:
 
 
 def find_teacher(name: str, chosen: str | None = None) -> str:
-    """Where a teacher comes from.
+    """The folder or hub name of a teacher.
 
     Args:
-        name: What the recipe calls it.
-        chosen: What the command line said: a folder, or a name.
+        name: Its name in the recipe.
+        chosen: From the command line: a folder, or a name.
 
     Returns:
         ``chosen``, else a folder of that name in :data:`FOLDERS`, else the name itself, for the
@@ -138,7 +138,7 @@ def statistics(
     Args:
         encoder: A ``WhisperEncoder``.
         voices: float32[n] each, mono, 16 kHz.
-        layers: Which.
+        layers: Their numbers.
 
     Returns:
         For each voice float32 ``[2 * layers * width]``.
@@ -154,13 +154,13 @@ def statistics(
         for first in range(0, len(alike), _BATCH):
             numbers = alike[first : first + _BATCH]
             mel = _mel(encoder, [voices[number] for number in numbers], positions)
-            # Half the time, and an error of half a per cent.
+            # Takes half the time, with an error of half a per cent.
             with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
                 hidden = _hidden(encoder, mel, positions)
             chosen = torch.stack([hidden[layer].float() for layer in layers], dim=1)
             for number, states in zip(numbers, chosen, strict=True):
-                heard = states[:, : valid[number]]
-                both = torch.stack([heard.mean(dim=1), heard.std(dim=1, correction=0)])
+                embedding = states[:, : valid[number]]
+                both = torch.stack([embedding.mean(dim=1), embedding.std(dim=1, correction=0)])
                 found[number] = both.flatten().numpy()
     return found
 
@@ -187,7 +187,7 @@ def _hidden(encoder: Any, mel: Any, positions: int) -> Any:
         encoder.embed_positions, encoder.config.max_source_positions = whole, length
 
 
-def _listen_some(
+def _embed_some(
     source: str,
     layers: Sequence[int],
     paths: Sequence[Path],
@@ -198,12 +198,12 @@ def _listen_some(
 ) -> int:
     encoder = _encoder(source)
     voices = [at_speed(spoken(path, longest_s)[1], speed) for path in paths]
-    for path, heard in zip(paths, statistics(encoder, voices, layers), strict=True):
+    for path, embedding in zip(paths, statistics(encoder, voices, layers), strict=True):
         entry = _entry(folder, path)
         entry.parent.mkdir(parents=True, exist_ok=True)
         part = entry.with_suffix(f".{os.getpid()}.part")
         with part.open("wb") as file:
-            np.save(file, heard.astype(np.float16))
+            np.save(file, embedding.astype(np.float16))
         part.replace(entry)
     return len(paths)
 

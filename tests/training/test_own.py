@@ -23,7 +23,7 @@ from serd.model.metadata import SENSITIVITIES
 from training.cli.main import main
 from training.evaluate.predictions import ClipScores, RecordingScores, UtteranceScores
 from training.network import load_start_model
-from training.own.tune import settle
+from training.own.tune import calibrate_tuned
 from training.recipe import load_recipe
 
 if TYPE_CHECKING:
@@ -341,7 +341,7 @@ def test_what_is_known_of_homes_is_carried_over_and_only_measured_figures_are_st
     base = load_start_model("default")
     assert base.info.home is not None
     recipe = msgspec.structs.replace(load_recipe("default"), labels=base.labels)
-    few = settle(recipe, base, clips(base.labels, ["sad"], 0.9), [], strangers=True)
+    few = calibrate_tuned(recipe, base, clips(base.labels, ["sad"], 0.9), [], strangers=True)
     assert not few.fitted
     assert few.temperature == base.info.temperature
     assert few.thresholds == "carried over"
@@ -353,7 +353,7 @@ def test_what_is_known_of_homes_is_carried_over_and_only_measured_figures_are_st
         assert point.recall is not None
     # Thresholds that are carried over stay with the calibration that they were chosen with.
     heard = clips(base.labels, ["sad", "angry", "neutral"], 0.9)
-    many = settle(recipe, base, heard, [], strangers=True)
+    many = calibrate_tuned(recipe, base, heard, [], strangers=True)
     assert not many.fitted
     assert many.home is not None
     assert many.home.bias == base.info.home.bias
@@ -374,19 +374,19 @@ def test_everyday_speech_chooses_the_thresholds_if_there_is_enough_of_it() -> No
     ]  # fmt: skip
     assert base.info.home is not None
     usual = base.info.home.sensitivity["normal"].threshold
-    some = settle(recipe, base, heard, speech[-5:], strangers=True)
+    some = calibrate_tuned(recipe, base, heard, speech[-5:], strangers=True)
     assert some.thresholds == "carried over"
     assert some.home is not None
     assert some.home.sensitivity["normal"].threshold == usual
     assert some.home.sensitivity["normal"].events_per_hour == 30.0
-    much = settle(recipe, base, heard, speech, strangers=True)
+    much = calibrate_tuned(recipe, base, heard, speech, strangers=True)
     assert much.thresholds == "chosen"
     assert much.fitted
     # Of voices that it knows it may not become surer than the first model was.
     certain = clips(base.labels, ["sad", "angry", "neutral"], 0.9)
-    known = settle(recipe, base, certain, speech, strangers=False)
+    known = calibrate_tuned(recipe, base, certain, speech, strangers=False)
     assert known.temperature == base.info.temperature
-    strange = settle(recipe, base, certain, speech, strangers=True)
+    strange = calibrate_tuned(recipe, base, certain, speech, strangers=True)
     assert strange.temperature < base.info.temperature
     assert much.home is not None
     for name, most in zip(SENSITIVITIES, (2.0, 5.0, 15.0), strict=True):
@@ -399,7 +399,7 @@ def test_a_base_without_a_home_gives_a_model_without_one() -> None:
     base = load_start_model("default-1.4")
     assert base.info.home is None
     recipe = msgspec.structs.replace(load_recipe("default"), labels=base.labels)
-    settled = settle(recipe, base, clips(base.labels, ["sad"], 0.9), [], strangers=True)
+    settled = calibrate_tuned(recipe, base, clips(base.labels, ["sad"], 0.9), [], strangers=True)
     assert settled.home is None
     assert settled.thresholds == "one"
     assert settled.abstain_threshold == base.info.abstain_threshold

@@ -119,7 +119,7 @@ class Baseline(ABC):
             x: Features of the training clips.
             y: Their labels.
             validation: Clips that are measured after each epoch; used only if it ``chooses``.
-            seed: Of everything random.
+            seed: Random seed.
         """
 
 

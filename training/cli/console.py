@@ -1,4 +1,4 @@
-"""What the commands of ``serd-train`` share: options, progress, and errors for people."""
+"""Shared by the commands of ``serd-train``: options, progress, and error messages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class Meter:
-    """Progress: a bar on a terminal, a line for each step of work elsewhere."""
+    """Progress: a bar on a terminal, otherwise a line for every tenth of a stage."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -42,7 +42,7 @@ class Meter:
         self._tenth = -1
 
     def __call__(self, what: str, done: int, whole: int) -> None:
-        """Show how far something is."""
+        """Show the progress of a stage."""
         stage = what.split(" (", maxsplit=1)[0]
         if stage != self._what:
             self._what, self._tenth = stage, -1
@@ -55,30 +55,30 @@ class Meter:
 
     @contextmanager
     def running(self) -> Iterator[Meter]:
-        """Show while the block runs."""
+        """Show progress while the block runs."""
         with self._bars:
             yield self
 
 
 def plain_errors(command: Callable[P, T]) -> Callable[P, T]:
-    """Print serd's own errors as lines for a person and leave with their exit code."""
+    """Report serd's own errors without a traceback, and exit with their exit code."""
 
     @functools.wraps(command)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return command(*args, **kwargs)
         except SerdError as error:
-            raise _left(error) from error
+            raise _exit_with(error) from error
         except ModuleNotFoundError as error:
             if (missing := missing_extra(error)) is None:
                 raise
-            raise _left(missing) from error
+            raise _exit_with(missing) from error
 
     return guarded
 
 
-def _left(error: SerdError) -> SystemExit:
-    """Say an error, and what leaves with its exit code."""
+def _exit_with(error: SerdError) -> SystemExit:
+    """Print an error; the returned exception exits with its code."""
     click.echo(f"serd-train: {error.message}", err=True)
     if error.remedy:
         click.echo(f"  {error.remedy}", err=True)
@@ -93,7 +93,7 @@ _EXTRAS = {
 
 
 def missing_extra(error: ModuleNotFoundError) -> UnavailableError | None:
-    """What to say of a package that one of serd's extras would have brought; None: it is none."""
+    """The error for a missing package that one of serd's extras installs; None for others."""
     package = (error.name or "").partition(".")[0]
     for extra, packages in _EXTRAS.items():
         if package in packages:
@@ -105,17 +105,17 @@ def missing_extra(error: ModuleNotFoundError) -> UnavailableError | None:
 
 
 def need(*packages: str) -> None:
-    """See at once, and not after minutes of work, whether packages are there.
+    """Check at once, and not after minutes of work, that packages are installed.
 
     Raises:
-        UnavailableError: One is not.
+        UnavailableError: One is missing.
     """
     from importlib.util import find_spec
 
     for package in packages:
         try:
             there = find_spec(package) is not None
-        except ValueError:  # in sys.modules without a specification
+        except ValueError:  # in sys.modules without a spec
             there = False
         if not there:
             error = missing_extra(ModuleNotFoundError(name=package))
@@ -123,7 +123,7 @@ def need(*packages: str) -> None:
 
 
 def shared_options(command: Callable[P, T]) -> Callable[P, T]:
-    """Options of every command that touches corpora."""
+    """Options of every command that reads corpora."""
     for option in (
         click.option("--recipe", default="default", show_default=True, help="Name or YAML file."),
         click.option("--corpora", type=click.Path(path_type=Path), help="Folder of the corpora."),
@@ -135,7 +135,7 @@ def shared_options(command: Callable[P, T]) -> Callable[P, T]:
 
 
 def run_options(command: Callable[P, T]) -> Callable[P, T]:
-    """Options that say which run is meant and what it changes in its recipe."""
+    """Options that select a run and override its recipe."""
     for option in (
         click.option("--run", "folder", type=click.Path(path_type=Path), help="The run's folder."),
         click.option("--seed", type=int, help="Instead of the recipe's."),
@@ -158,21 +158,21 @@ def training_options(command: Callable[P, T]) -> Callable[P, T]:
 
 
 def changed(recipe: Recipe, options: dict[str, Any]) -> Recipe:
-    """A recipe with what :func:`run_options` change in it."""
+    """A recipe with the changes of :func:`run_options`."""
     replace = msgspec.structs.replace
     if options.get("steps") is not None:
         optimiser = replace(recipe.optimiser, steps=options["steps"])
         recipe = replace(recipe, optimiser=optimiser)
-    recipe = replace(recipe, teaching=_taught_by(recipe.teaching, options))
+    recipe = replace(recipe, teaching=_teaching_with(recipe.teaching, options))
     if recipe.refit is not None and recipe.refit.teaching is not None:
-        last = _taught_by(recipe.refit.teaching, options)
+        last = _teaching_with(recipe.refit.teaching, options)
         recipe = replace(recipe, refit=replace(recipe.refit, teaching=last))
     changes = {key: options[key] for key in ("seed", "fold") if options.get(key) is not None}
     return replace(recipe, **changes)
 
 
-def _taught_by(teaching: Teaching | None, options: dict[str, Any]) -> Teaching | None:
-    """A recipe's teaching by whom the command line names; None: nobody."""
+def _teaching_with(teaching: Teaching | None, options: dict[str, Any]) -> Teaching | None:
+    """A recipe's teaching with the teacher of the command line; None: no teacher."""
     teacher: str | None = options.get("teacher")
     if options.get("no_teacher"):
         return None

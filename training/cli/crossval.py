@@ -1,4 +1,4 @@
-"""``serd-train folds``: see :mod:`training.crossval`."""
+"""``serd-train folds``: cross-validation (:mod:`training.crossval`)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _PARTS = ("robustness", "environment", "adaptation")
 
 
-def _numbers(_context: click.Context, _option: click.Parameter, value: str) -> tuple[int, ...]:
+def _number_list(_context: click.Context, _option: click.Parameter, value: str) -> tuple[int, ...]:
     """``1-5`` or ``1,2,3`` or ``1,3-5``, each number once."""
     found: list[int] = []
     try:
@@ -39,8 +39,8 @@ def _numbers(_context: click.Context, _option: click.Parameter, value: str) -> t
 
 
 @click.command()
-@click.option("--folds", callback=_numbers, default="1-5", show_default=True, help="Which.")
-@click.option("--seeds", callback=_numbers, default="1,2,3", show_default=True, help="Which.")
+@click.option("--folds", callback=_number_list, default="1-5", show_default=True, help="Which.")
+@click.option("--seeds", callback=_number_list, default="1,2,3", show_default=True, help="Which.")
 @click.option(
     "--probe",
     "probes",
@@ -88,7 +88,7 @@ def folds(
             folder=str(folder_of(home, one)),
             root=str(corpora_root(options["corpora"]).absolute()),
             cache=str((options["cache"] or CACHE).absolute()),
-            teacher=_whereabouts(options["teacher"]),
+            teacher=_absolute(options["teacher"]),
             threads=options["threads"],
             probes=probes,
         )
@@ -109,7 +109,7 @@ def folds(
     with Meter().running() as meter:
         if untrained := [task for task in waiting if not task.trained]:
             warm_up(untrained, jobs=options["jobs"], progress=meter)
-        with _watching(tasks, meter):
+        with _showing_steps(tasks, meter):
             run_all(waiting, jobs=options["jobs"], cluster=cluster, finished=finished)
     settled: dict[str, Any] = {}
     if recipe.home is not None and all(task.trained for task in tasks):
@@ -133,14 +133,14 @@ def folds(
         )
 
 
-def _whereabouts(teacher: str | None) -> str | None:
-    """A folder by its full name, for workers that stand elsewhere; a name on the hub as it is."""
+def _absolute(teacher: str | None) -> str | None:
+    """A folder as absolute path, for workers with another working directory; or a hub name."""
     return str(Path(teacher).absolute()) if teacher and Path(teacher).is_dir() else teacher
 
 
 @contextmanager
-def _watching(tasks: Sequence[Task], meter: Meter) -> Iterator[None]:
-    """Show how many steps of all runs are done, from the curves that they write."""
+def _showing_steps(tasks: Sequence[Task], meter: Meter) -> Iterator[None]:
+    """Show the training steps of all runs, from the curves that they write."""
     stop = threading.Event()
     whole = sum(task.recipe.optimiser.steps for task in tasks)
 

@@ -1,4 +1,4 @@
-"""``serd-train``: from corpora to the packaged model, a command for each step and one for all."""
+"""``serd-train``: from corpora to the packaged model, a command for each stage and one for all."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def prepare(recipe: str, corpora: Path | None, cache: Path | None, jobs: int) ->
     with Meter().running() as meter:
         wanted = load_recipe(recipe)
         root = corpora_for(wanted, corpora)
-        material = load_dataset(wanted, root, **_cache(cache), jobs=jobs, progress=meter)
-    for name, corpus in material.corpora.items():
+        dataset = load_dataset(wanted, root, **_cache(cache), jobs=jobs, progress=meter)
+    for name, corpus in dataset.corpora.items():
         left_out = ", ".join(f"{count} {reason}" for reason, count in corpus.left_out.items())
         click.echo(
             f"{name}: {len(corpus.clips)} clips of {len(corpus.speakers)} speakers"
@@ -65,7 +65,7 @@ def prepare(recipe: str, corpora: Path | None, cache: Path | None, jobs: int) ->
 @plain_errors
 def teach(**options: Any) -> None:
     """Let a teacher answer to every training clip; `train` does it too if need be."""
-    _steps(("teach",), **options)
+    _run_stages(("teach",), **options)
 
 
 @main.command()
@@ -74,7 +74,7 @@ def teach(**options: Any) -> None:
 @plain_errors
 def train(**options: Any) -> None:
     """Train a network; goes on where it was broken off."""
-    _steps(("train",), **options)
+    _run_stages(("train",), **options)
 
 
 @main.command()
@@ -83,7 +83,7 @@ def train(**options: Any) -> None:
 @plain_errors
 def quantise(**options: Any) -> None:
     """Convert a run's network to int8, calibrate it and pack it."""
-    _steps(("quantise",), **options)
+    _run_stages(("quantise",), **options)
 
 
 @main.command()
@@ -92,7 +92,7 @@ def quantise(**options: Any) -> None:
 @plain_errors
 def refit(**options: Any) -> None:
     """Go on training with the validation speakers, if the recipe says so."""
-    _steps(("refit",), **options)
+    _run_stages(("refit",), **options)
 
 
 @main.command()
@@ -104,7 +104,7 @@ def refit(**options: Any) -> None:
 def evaluate(*, model: str | None, as_json: bool, **options: Any) -> None:
     """Measure a model on speakers that it never heard, as `serd classify --whole` hears them."""
     if model is None:
-        result = _steps(("evaluate",), **options)
+        result = _run_stages(("evaluate",), **options)
         result = {**result["test"], **result["cross_corpus"]}
     else:
         result = evaluate_model(
@@ -206,7 +206,7 @@ def release(*, into: Path, **options: Any) -> None:
     """Do all of it, and put the model, its figures and its card where they are shipped from."""
     from training.report import load_sources, write_card
 
-    _steps(("train", "quantise", "refit", "evaluate"), results=into / RESULTS, **options)
+    _run_stages(("train", "quantise", "refit", "evaluate"), results=into / RESULTS, **options)
     recipe = changed(load_recipe(options["recipe"]), options)
     folder = options["folder"] or Path("runs") / recipe.name
     shipped = into / "serd" / "model" / "data" / f"{recipe.name}.tflite"
@@ -238,12 +238,12 @@ def evaluate_model(model: str, recipe: Recipe, root: Path, *, jobs: int = 2) -> 
 
     Args:
         model: File, or ``default``.
-        recipe: Names corpora and fold.
+        recipe: For corpora and fold.
         root: Folder of the corpora.
         jobs: Processes.
 
     Returns:
-        For each corpus what :func:`training.evaluate.classification.figures` gives.
+        For each corpus the result of :func:`training.evaluate.classification.figures`.
     """
     from training.dataset import make_split
     from training.evaluate.classification import classify_clips, figures
@@ -270,7 +270,7 @@ def evaluate_model(model: str, recipe: Recipe, root: Path, *, jobs: int = 2) -> 
     return result
 
 
-def _steps(
+def _run_stages(
     stages: tuple[str, ...],
     *,
     results: Path = REPOSITORY / RESULTS,
@@ -285,7 +285,7 @@ def _steps(
     **changes: Any,
 ) -> dict[str, Any]:
     from training.dataset import corpora_for
-    from training.run import Run, do
+    from training.run import Run, run_stages
 
     wanted = changed(load_recipe(recipe), changes | {"teacher": teacher, "no_teacher": no_teacher})
     if "evaluate" in stages and any(use.folder for use in wanted.corpora.values()):
@@ -297,7 +297,7 @@ def _steps(
         )
     run = Run(folder or Path("runs") / wanted.name, wanted)
     with Meter().running() as meter:
-        result = do(
+        result = run_stages(
             run,
             stages,
             corpora_for(wanted, corpora),

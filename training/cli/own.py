@@ -1,4 +1,4 @@
-"""``serd-train new`` and ``serd-train tune``: from somebody's own recordings to their own model."""
+"""``serd-train new`` and ``serd-train tune``: a model from the user's own recordings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from training.recipe import Recipe
 
 _SHOWN = 5
-"""Names that are listed of many."""
+"""Most names that are listed."""
 
 
 @click.command()
@@ -163,7 +163,7 @@ def _own_recipe(folder: Path) -> Recipe:
 
 
 def _describe(found: Survey, others: int) -> None:
-    """What was found."""
+    """Print the contents of the folder."""
     corpus = found.corpus
     counts = ", ".join(f"{emotion} {count}" for emotion, count in found.counts.most_common())
     voices = "nobody knows whose voices"

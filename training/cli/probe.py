@@ -136,7 +136,7 @@ def probe(
 def _probe_personal(
     model: Path | str, recipe: Recipe, root: Path, *, out: Path | None, cache: Path, jobs: int
 ) -> None:
-    """Simulate households, and write what came of it."""
+    """Simulate households, and write the results."""
     from serd.model.model_file import ModelFile
     from training.corpora import read_corpora, read_corpus
     from training.dataset import make_split
@@ -152,7 +152,7 @@ def _probe_personal(
         side: [
             clip
             for name, one in corpora.items()
-            if name != "ordinary"  # nobody acts there: it has a row of its own
+            if name != "ordinary"  # without acted emotions: it has a row of its own
             for clip in split.side(one.clips, side)
         ]
         for side in ("validation", "test")
@@ -191,7 +191,7 @@ def _probe_personal(
 
 
 def _measured_personal(probes: Path) -> dict[str, Any]:
-    """What `--personal` measured of a released model, from beside its probes."""
+    """The results of `--personal` for a released model."""
     path = probes.with_name(probes.name.replace("-probes", "-personal"))
     if not path.is_file():
         raise UsageError(f"{path} is not there yet", remedy="leave out --table")
@@ -210,7 +210,7 @@ def _write_personal(found: dict[str, Any]) -> None:
 
 
 def _kept(target: Path, found: dict[str, Any]) -> dict[str, Any]:
-    """What the file says already of the same network and speakers."""
+    """Previous results in the file for the same network and speakers."""
     try:
         before: dict[str, Any] = json.loads(target.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -220,7 +220,7 @@ def _kept(target: Path, found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _lines(found: dict[str, Any]) -> list[str]:
-    """The figures that one wants to see at once."""
+    """The key figures, a line each, for the terminal."""
     lines = []
     for corpus, of_corpus in found.get("robustness", {}).get("corpora", {}).items():
         for name, figures in of_corpus["conditions"].items():

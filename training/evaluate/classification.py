@@ -53,7 +53,7 @@ def classify_clips(
         model: A packed model file, or the name of a packaged one.
         clips: What to classify; answers come in this order.
         jobs: Processes.
-        progress: Called with the number of clips that have become ready.
+        progress: Called with the number of clips that were added.
 
     Raises:
         InputError: A clip cannot be read.

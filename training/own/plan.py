@@ -1,18 +1,18 @@
-"""Somebody's own recordings: what can be had from them, and the recipe and folds to have it.
+"""The user's own recordings: what they are good for, and the recipe and folds for them.
 
 A folder that ``serd-train new`` writes, and that ``serd-train tune`` fills::
 
     mine/
-        recipe.yaml       begins with a packed model and trains on with the recordings
+        recipe.yaml       starts from a packed model and continues with the recordings
         folds.json        the speakers, or clips, that are held out in turn
         mine.tflite       the model
-        report.md         what it can do, beside the model that it began with
+        report.md         its figures, beside those of the model that it started from
         figures.json      the same for programs
         work/             prepared clips and runs; may be removed
 
-Where two or more people are known to speak they are held out in turn, so that the figures say how
-well strangers are understood. Where not, clips are held out, and the report says that its figures
-are of voices that the model knows.
+With two or more known speakers, speakers are held out in turn, so that the figures apply to
+strangers. Otherwise clips are held out, and the report says that its figures are for voices that
+the model knows.
 """
 
 from __future__ import annotations
@@ -44,34 +44,34 @@ if TYPE_CHECKING:
     from training.prepare import Prepared
 
 CORPUS = "recordings"
-"""The name of somebody's own recordings in their recipe."""
+"""Name of the user's recordings in the recipe."""
 FOLDS = "folds.json"
 WORK = "work"
 
 SPEEDS = (1.0, 0.94, 1.06)
-"""As which each utterance is heard, too."""
+"""Speeds of the copies of each utterance."""
 
 _MOST_FOLDS = 4
 _FEW = 10
-"""A class with fewer recordings is warned of."""
+"""Classes with fewer recordings cause a warning."""
 _STEPS = (200, 500)
-"""Fewest and most; between them it goes by the number of utterances."""
+"""Fewest and most training steps; in between they depend on the number of utterances."""
 _STEP_S = 0.35
-"""Seconds of one step on one core of a small computer, for what is said of the time it takes."""
+"""Seconds of one step on one core of a small computer, for the estimate of the time."""
 
 
 class Survey(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found in a folder of recordings."""
+    """The contents of a folder of recordings."""
 
     folder: Path
     corpus: Corpus
     """Its usable clips."""
     prepared: list[Prepared]
-    """What is trained on: long recordings are several."""
+    """The utterances; a long recording contains several."""
     lost_speakers: tuple[str, ...]
-    """Of whom no clip is left."""
+    """Speakers without a usable clip."""
     unreadable: dict[str, str]
-    """Why, by the clip's name."""
+    """Reasons, by the clip's name."""
 
     @property
     def counts(self) -> Counter[str]:
@@ -85,13 +85,13 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What can be had from recordings, and what cannot."""
+    """How recordings are used, and what can and cannot be expected of them."""
 
     base: str
-    """The model that training begins with, as the recipe names it."""
+    """The model that training starts from, by its name in the recipe."""
     labels: tuple[str, ...]
     speakers: tuple[tuple[str, ...], ...]
-    """Those whom each fold holds out; empty: clips are held out."""
+    """Those that each fold holds out; empty: clips are held out."""
     clips: tuple[tuple[str, ...], ...]
     steps: int
     can: tuple[str, ...]
@@ -99,12 +99,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def folds(self) -> int:
-        """How many."""
+        """Number of folds."""
         return len(self.speakers or self.clips)
 
     @property
     def minutes(self) -> int:
-        """Roughly what training takes."""
+        """Rough duration of the training."""
         return max(1, round((self.folds + 1) * (self.steps * _STEP_S + 15) / 60))
 
 
@@ -123,9 +123,9 @@ def survey(
         folder: A folder for each emotion in it.
         labels: Classes of the model; clips of others are left out.
         settings: Of the preparation.
-        cache: Where prepared clips are kept.
+        cache: Folder of prepared clips.
         jobs: Processes.
-        progress: Hears of it.
+        progress: Called with the stage, the amount done, and the total.
 
     Raises:
         InputError: There is no usable recording.
@@ -175,14 +175,14 @@ def survey(
 
 
 def plan(found: Survey, base: str) -> Plan:
-    """Decide how recordings are used, and say what can and cannot be had from them.
+    """Decide how recordings are used, and what can and cannot be expected of them.
 
     Args:
         found: The recordings.
-        base: The model to begin with.
+        base: The model to start from.
 
     Raises:
-        UsageError: Nothing can be learned from them.
+        UsageError: They are not enough to train on.
     """
     model = load_start_model(base)
     labels, info = model.labels, model.info
@@ -263,14 +263,14 @@ def _deal_speakers(by_speaker: dict[str, Counter[str]]) -> tuple[tuple[str, ...]
     """Speakers in groups of about as many clips; none if there is only one."""
     if len(by_speaker) < 2:
         return ()
-    hands: list[list[str]] = [[] for _ in range(min(len(by_speaker), _MOST_FOLDS))]
-    sizes = [0] * len(hands)
+    folds: list[list[str]] = [[] for _ in range(min(len(by_speaker), _MOST_FOLDS))]
+    sizes = [0] * len(folds)
     order = sorted(by_speaker, key=lambda name: (-by_speaker[name].total(), name))
     for speaker in order:
-        least = min(range(len(hands)), key=lambda place: (sizes[place], len(hands[place])))
-        hands[least].append(speaker)
+        least = min(range(len(folds)), key=lambda place: (sizes[place], len(folds[place])))
+        folds[least].append(speaker)
         sizes[least] += by_speaker[speaker].total()
-    return tuple(tuple(sorted(hand)) for hand in hands)
+    return tuple(tuple(sorted(fold)) for fold in folds)
 
 
 def _deal_clips(clips: Sequence[Clip]) -> tuple[tuple[str, ...], ...]:
@@ -279,15 +279,15 @@ def _deal_clips(clips: Sequence[Clip]) -> tuple[tuple[str, ...], ...]:
     for clip in clips:
         of_class[clip.emotion].append(clip)
     count = min(_MOST_FOLDS, max(len(some) for some in of_class.values()))
-    hands: list[list[str]] = [[] for _ in range(count)]
+    folds: list[list[str]] = [[] for _ in range(count)]
     place = 0
     for _, some in sorted(of_class.items()):
         if len(some) < 2:
             continue
         for clip in sorted(some, key=lambda one: (one.speaker, one.name)):
-            hands[place % count].append(clip.name)
+            folds[place % count].append(clip.name)
             place += 1
-    return tuple(tuple(sorted(hand)) for hand in hands if hand)
+    return tuple(tuple(sorted(fold)) for fold in folds if fold)
 
 
 def _why_no_people(by_speaker: dict[str, Counter[str]]) -> str:
@@ -308,10 +308,10 @@ def write(found: Survey, wanted: Plan, name: str, into: Path) -> None:
         found: The recordings.
         wanted: How they are used.
         name: Of the model.
-        into: Folder, made if need be.
+        into: Folder, created if necessary.
 
     Raises:
-        UsageError: The name is taken, or no name of a model.
+        UsageError: The name is taken or invalid.
     """
     check_name(name)
     model = load_start_model(wanted.base)
@@ -352,10 +352,10 @@ def write(found: Survey, wanted: Plan, name: str, into: Path) -> None:
 
 
 def check_name(name: str) -> None:
-    """Refuse what cannot be a model's name.
+    """Check the name of a model.
 
     Raises:
-        UsageError: It cannot.
+        UsageError: It is taken or invalid.
     """
     if name in PACKAGED:
         raise UsageError(f"A model called {name} comes with serd", remedy="choose another name")
@@ -367,7 +367,7 @@ def check_name(name: str) -> None:
 
 
 def not_recordings(folder: Path) -> int:
-    """Files below a folder that are neither recordings nor its description."""
+    """Number of files below a folder that are neither recordings nor its description."""
     taken = set(recordings(folder))
     return sum(
         path.is_file() and path not in taken and path.name != "corpus.yaml"
@@ -377,11 +377,11 @@ def not_recordings(folder: Path) -> int:
 
 
 def base_model(name: str) -> ModelFile:
-    """The model to begin with.
+    """The model to start from.
 
     Raises:
         ModelError: There is no such model.
-        UsageError: Its network is of another kind, or its features are.
+        UsageError: Its network or features are of another kind.
     """
     model = load_start_model(name)
     sizes_of(model)

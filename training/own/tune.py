@@ -1,17 +1,17 @@
-"""Training on with somebody's own recordings: runs with parts held out, then one with everything.
+"""Fine-tuning with the user's own recordings: runs with parts held out, then one with everything.
 
-1. For each fold of the recordings, training goes on from the base model without that fold, the
-   network is made int8, and hears what was held out; so does the base model.
-2. What the base model knows of homes is carried over: prior, evidence, and the thresholds together
-   with the temperature and bias that they were chosen with. A network fitted to a few voices would
-   otherwise take much of other speech for emotions; for the same reason the recipe keeps most of
-   the base model's weights.
+1. For each fold of the recordings, training continues from the base model without that fold; the
+   int8 network and the base model classify what was held out.
+2. The household settings of the base model are carried over: prior, evidence, and the thresholds
+   together with the temperature and bias for which they were chosen. A network fitted to a few
+   voices would otherwise mistake much of other speech for emotions; for the same reason the recipe
+   keeps most of the base model's weights.
 3. If there is enough ordinary speech to choose thresholds by, and enough was held out, thresholds,
    temperature and biases are fitted again, as for the shipped model
    (:mod:`training.evaluate.household`). Where clips are held out and not speakers, the temperature
    is never lower than the base model's: how confident a network may be about voices that it knows
    says nothing about others.
-4. The last run holds out nothing; its network is what is packed.
+4. The last run holds out nothing; its network is packed.
 """
 
 from __future__ import annotations
@@ -61,16 +61,16 @@ if TYPE_CHECKING:
     from training.recipe import Recipe
 
 ENOUGH = 30
-"""Held-out utterances for a calibration of one's own, and :data:`ENOUGH_OF_CLASS` of each class."""
+"""Held-out utterances needed for a new calibration, with :data:`ENOUGH_OF_CLASS` of each class."""
 ENOUGH_OF_CLASS = 5
 ENOUGH_ORDINARY_H = 0.25
-"""Hours of ordinary speech for thresholds of one's own."""
+"""Hours of ordinary speech needed for new thresholds."""
 RATES = {"low": 2.0, "normal": 5.0, "high": 15.0}
 """False emotional events an hour that the thresholds allow, as for the shipped model."""
 
 
 class Tuned(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it."""
+    """The result of fine-tuning."""
 
     model: Path
     """The packed model."""
@@ -89,80 +89,81 @@ def tune(
     threads: int = 1,
     progress: Progress = no_progress,
 ) -> Tuned:
-    """Train on, measure and pack.
+    """Fine-tune, measure and pack.
 
     Args:
         folder: That of the recipe; everything is written there.
         recipe: Of ``serd-train new``.
         found: The recordings.
-        everyday: Recordings of ordinary speech, by which thresholds are chosen; None: there are
-            none.
+        everyday: Folder of ordinary speech to choose thresholds by; None: none.
         jobs: Processes that decode.
         threads: Of TensorFlow.
-        progress: Hears of it.
+        progress: Called with the stage, the amount done, and the total.
     """
     assert recipe.start is not None
     folds = load_held_out_folds(Path(recipe.corpora[CORPUS].folds or ""))
     held_out = folds.test_clips or folds.test_speakers
     base = load_start_model(recipe.start.model)
     runs = folder / WORK / "runs" / _key(recipe, found)
-    asked = folder_recordings(everyday) if everyday is not None else []
-    ours: list[ClipScores] = []
-    theirs: list[ClipScores] = []
+    recordings = folder_recordings(everyday) if everyday is not None else []
+    tuned_scores: list[ClipScores] = []
+    base_scores: list[ClipScores] = []
     speech: list[RecordingScores] = []
     for number in range(1, len(held_out) + 1):
         one = msgspec.structs.replace(recipe, fold=number)
-        material = _material(one, found)
+        dataset = _dataset(one, found)
         run = Run(runs / f"fold{number}", one)
         label = f"without part {number} of {len(held_out)}"
-        run.train(material, threads=threads, progress=_named(progress, label))
-        run.quantise(material)
-        test = material.side("test")
-        ours += hear(run.model, test, recipe)
-        theirs += hear(base, test, recipe)
-        share = asked[number - 1 :: len(held_out)]
+        run.train(dataset, threads=threads, progress=_named(progress, label))
+        run.quantise(dataset)
+        test = dataset.side("test")
+        tuned_scores += score(run.model, test, recipe)
+        base_scores += score(base, test, recipe)
+        share = recordings[number - 1 :: len(held_out)]
         if share:
             speech += predict(run.model, [], share, jobs=jobs).recordings
         progress("hold out in turn", number, len(held_out))
-    settled = settle(recipe, base, ours, speech, strangers=bool(folds.test_speakers))
+    settled = calibrate_tuned(
+        recipe, base, tuned_scores, speech, strangers=bool(folds.test_speakers)
+    )
     last = Run(runs / "all", recipe)
-    material = _material(recipe, found)
-    last.train(material, threads=threads, progress=_named(progress, "with everything"))
-    last.quantise(material)
+    dataset = _dataset(recipe, found)
+    last.train(dataset, threads=threads, progress=_named(progress, "with everything"))
+    last.quantise(dataset)
     result = {
         "name": recipe.name,
         "recordings": str(found.folder),
         "held_out": "clips" if folds.test_clips else "speakers",
         "folds": len(held_out),
-        "own": _figures(ours, settled.decision(recipe.classes), found, recipe),
-        "base": _figures(theirs, _decision_of_base(base), found, recipe)
+        "own": _figures(tuned_scores, settled.decision(recipe.classes), found, recipe),
+        "base": _figures(base_scores, _decision_of_base(base), found, recipe)
         | {"name": f"{base.info.name} {base.info.version}"},
         "settled": msgspec.to_builtins(settled),
-        "unmeasured": len(found.prepared) - len(ours),
+        "unmeasured": len(found.prepared) - len(tuned_scores),
         "left_out": found.corpus.left_out,
     }
     model = folder / f"{recipe.name}.tflite"
-    packed = _pack(last, recipe, base, material=material, settled=settled, result=result)
+    packed = _pack(last, recipe, base, dataset=dataset, settled=settled, result=result)
     part = model.with_suffix(".part")
     part.write_bytes(packed)
     part.replace(model)
     return Tuned(model=model, figures=result)
 
 
-class Settled(msgspec.Struct, frozen=True, kw_only=True):
-    """Calibration, and what the model assumes of homes."""
+class TunedCalibration(msgspec.Struct, frozen=True, kw_only=True):
+    """Calibration and household settings of the model."""
 
     temperature: float
     abstain_threshold: float
     home: Home | None
     fitted: bool
-    """Whether temperature and bias were fitted on what was held out; else the base model's."""
+    """Whether temperature and bias were fitted to held-out utterances; else the base model's."""
     thresholds: str
     """``chosen`` by ordinary speech, ``carried over`` from the base model, or ``one``."""
     ordinary_hours: float = 0.0
 
     def decision(self, labels: Sequence[str]) -> Any:
-        """What is made of the network's output."""
+        """The decision on the network's output."""
         return decision_of(
             labels,
             self.temperature,
@@ -172,37 +173,37 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def settle(
+def calibrate_tuned(
     recipe: Recipe,
     base: ModelFile,
-    heard: Sequence[ClipScores],
+    scores: Sequence[ClipScores],
     speech: Sequence[RecordingScores],
     *,
     strangers: bool,
-) -> Settled:
+) -> TunedCalibration:
     """Fit what can be fitted, and carry over the rest.
 
     Args:
         recipe: Names the classes.
         base: The model that was begun with.
-        heard: What was held out, by networks that had not heard it.
+        scores: Of held-out utterances, by networks that were not trained on them.
         speech: Ordinary speech, likewise.
         strangers: Whether speakers were held out.
     """
     labels, info = recipe.classes, base.info
-    counts = Counter(clip.emotion for clip in heard)
+    counts = Counter(clip.emotion for clip in scores)
     recorded = [label for label in labels if counts[label]]
     bias = dict(info.home.bias) if info.home is not None else {}
     temperature = info.temperature
     length = hours([one for one in speech if one.spoken])
-    enough = len(heard) >= ENOUGH and min(counts.values()) >= ENOUGH_OF_CLASS
+    enough = len(scores) >= ENOUGH and min(counts.values()) >= ENOUGH_OF_CLASS
     # Thresholds that are carried over belong to the calibration that they were chosen with.
     fit = enough and (info.home is None or length >= ENOUGH_ORDINARY_H)
     if fit:
         places = [labels.index(label) for label in recorded]
         restricted = [
             msgspec.structs.replace(clip, logs=tuple(clip.logs[place] for place in places))
-            for clip in heard
+            for clip in scores
         ]
         fitted = fit_temperature_and_bias(restricted, recorded)
         temperature = fitted.temperature
@@ -229,8 +230,8 @@ def settle(
                 name: round(float((events.strengths >= limits[name]).sum()) / length, 1)
                 for name in SENSITIVITIES
             }
-        home = _measured(home, labels, temperature, limits=limits, rates=rates, heard=heard)
-    return Settled(
+        home = _measured(home, labels, temperature, limits=limits, rates=rates, scores=scores)
+    return TunedCalibration(
         temperature=round(temperature, 3),
         abstain_threshold=info.abstain_threshold,
         home=home,
@@ -247,17 +248,17 @@ def _measured(
     *,
     limits: dict[Any, float],
     rates: dict[str, float | None],
-    heard: Sequence[ClipScores],
+    scores: Sequence[ClipScores],
 ) -> Home:
-    """A home with these thresholds, and with what was measured at them and nothing else."""
+    """Household settings with these thresholds and the figures measured at them."""
     decision = decision_of(labels, temperature, home)
-    emotional = [clip for clip in heard if clip.emotion not in ORDINARY]
-    said = [decision.decide(np.array(clip.logs, dtype=np.float32)) for clip in emotional]
+    emotional = [clip for clip in scores if clip.emotion not in ORDINARY]
+    prediction = [decision.decide(np.array(clip.logs, dtype=np.float32)) for clip in emotional]
     points = {}
     for name in SENSITIVITIES:
         told = [
             one.emotion == clip.emotion and one.confidence >= limits[name]
-            for clip, one in zip(emotional, said, strict=True)
+            for clip, one in zip(emotional, prediction, strict=True)
         ]
         points[name] = msgspec.structs.replace(
             home.sensitivity[name],
@@ -268,8 +269,10 @@ def _measured(
     return msgspec.structs.replace(home, sensitivity=points)
 
 
-def hear(model: ModelFile | Path, prepared: Sequence[Prepared], recipe: Recipe) -> list[ClipScores]:
-    """What a packed network says of utterances, before calibration.
+def score(
+    model: ModelFile | Path, prepared: Sequence[Prepared], recipe: Recipe
+) -> list[ClipScores]:
+    """Scores of a packed network for utterances, before calibration.
 
     Args:
         model: The packed model.
@@ -279,12 +282,12 @@ def hear(model: ModelFile | Path, prepared: Sequence[Prepared], recipe: Recipe) 
     file = model if isinstance(model, ModelFile) else ModelFile.load(model)
     interpreter = Interpreter(file)
     features = clean_features(prepared, file.info.features) if prepared else np.zeros((0, 1, 1))
-    heard = []
+    scores = []
     for one, row in zip(prepared, features, strict=True):
         logits = interpreter.run(row).astype(np.float64)
         logs = logits - np.logaddexp.reduce(logits)
         order = [file.labels.index(label) for label in recipe.classes]
-        heard.append(
+        scores.append(
             ClipScores(
                 corpus=CORPUS,
                 name=one.clip.name,
@@ -293,11 +296,11 @@ def hear(model: ModelFile | Path, prepared: Sequence[Prepared], recipe: Recipe) 
                 logs=tuple(round(float(logs[place]), 4) for place in order),
             )
         )
-    return heard
+    return scores
 
 
 def unmeasured(recipe: Recipe, found: Survey) -> list[str]:
-    """Recordings that came after the folds were made: they are trained on and held out by none."""
+    """Recordings that are newer than the folds: they are trained on, but no fold holds them out."""
     folds = load_held_out_folds(Path(recipe.corpora[CORPUS].folds or ""))
     if folds.test_clips:
         known = {name for fold in folds.test_clips for name in fold}
@@ -312,7 +315,7 @@ def unmeasured(recipe: Recipe, found: Survey) -> list[str]:
 
 
 def _key(recipe: Recipe, found: Survey) -> str:
-    """Tells trainings of other recipes, folds or recordings apart."""
+    """Key that changes with recipe, folds and recordings."""
     folds = Path(recipe.corpora[CORPUS].folds or "").read_bytes()
     digest = hashlib.sha256(msgspec.json.encode(recipe) + folds)
     for one in sorted(found.prepared, key=lambda one: one.clip.name):
@@ -320,7 +323,7 @@ def _key(recipe: Recipe, found: Survey) -> str:
     return digest.hexdigest()[:10]
 
 
-def _material(recipe: Recipe, found: Survey) -> Dataset:
+def _dataset(recipe: Recipe, found: Survey) -> Dataset:
     corpora = {CORPUS: found.corpus}
     own = {CORPUS: load_held_out_folds(Path(recipe.corpora[CORPUS].folds or ""))}
     split = make_split(corpora, fold=recipe.fold, validation={}, own=own)
@@ -343,15 +346,17 @@ def _decision_of_base(base: ModelFile) -> Any:
 
 
 def _figures(
-    heard: Sequence[ClipScores], decision: Any, found: Survey, recipe: Recipe
+    scores: Sequence[ClipScores], decision: Any, found: Survey, recipe: Recipe
 ) -> dict[str, Any]:
-    """Figures of what was held out, and how much of its neutral speech is told as an emotion."""
+    """Figures of held-out utterances, with the share of neutral speech mistaken for emotions."""
     by_name = {one.clip.name: one.clip for one in found.prepared}
     answers = []
-    for clip in heard:
+    for clip in scores:
         row: NDArray[np.float32] = np.array(clip.logs, dtype=np.float32)
-        said = decision.decide(row)
-        answers.append(Answer(clip=by_name[clip.name], scores=said.scores, decision=said.emotion))
+        prediction = decision.decide(row)
+        answers.append(
+            Answer(clip=by_name[clip.name], scores=prediction.scores, decision=prediction.emotion)
+        )
     result = figures(answers, coverage=recipe.coverage)
     calm = [one for one in answers if one.clip.emotion in ORDINARY]
     moved = [one for one in answers if one.clip.emotion not in ORDINARY]
@@ -372,15 +377,15 @@ def _pack(
     recipe: Recipe,
     base: ModelFile,
     *,
-    material: Dataset,
-    settled: Settled,
+    dataset: Dataset,
+    settled: TunedCalibration,
     result: dict[str, Any],
 ) -> bytes:
-    entries = corpus_entries(material)
+    entries = corpus_entries(dataset)
     known = {entry.name for entry in entries}
     own, before = result["own"], result["base"]
     measured = {
-        f"{material.corpora[CORPUS].title} ({result['held_out']} held out)": {
+        f"{dataset.corpora[CORPUS].title} ({result['held_out']} held out)": {
             "clips": own["clips"],
             "speakers": len(own["speakers"]),
             "accuracy": round(own["accuracy"], 4),
@@ -392,7 +397,7 @@ def _pack(
     }
     if result["held_out"] == "clips":
         for figures_of in measured.values():
-            del figures_of["speakers"]  # they are not strangers
+            del figures_of["speakers"]  # the model knows them
     info = ModelInfo(
         name=recipe.name,
         version=recipe.version,

@@ -117,14 +117,14 @@ def run_probes(
         engines: Voice detectors for ``environment``.
         cache: Folder of the cache.
         jobs: Processes.
-        progress: Called with what is being done, how much of it is done, and how much there is.
+        progress: Called with the stage, the amount done, and the total.
 
     Returns:
         What :mod:`training.probes` describes.
 
     Raises:
         InputError: A corpus or a file cannot be read.
-        ModelError: The model is none that serd can use.
+        ModelError: serd cannot use the model.
         ConfigError: A voice detector is not installed.
     """
     file = ModelFile.load(model)

@@ -237,7 +237,7 @@ def probe_adaptation(
         seeds: How often everything is drawn anew.
         cache: Folder of the cache.
         jobs: Processes.
-        progress: Called with what is being done, how much of it is done, and how much there is.
+        progress: Called with the stage, the amount done, and the total.
 
     Returns:
         What :mod:`training.probes` describes under ``adaptation``.

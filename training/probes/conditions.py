@@ -181,7 +181,7 @@ class ConditionCache:
         features: Of the front end; mean and sd play no part.
         conditions: Keys of :data:`training.probes.conditions.CONDITIONS`.
         noises: Files with recordings of noise.
-        seed: Of everything random.
+        seed: Random seed.
         cache: Folder of the cache.
     """
 
@@ -222,7 +222,7 @@ class ConditionCache:
         Args:
             clips: Which.
             jobs: Processes.
-            progress: Called with the number of clips that have become ready.
+            progress: Called with the number of clips that were added.
 
         Raises:
             InputError: A file cannot be read.

@@ -160,7 +160,7 @@ def probe_environment(
         confirm: Whether silero confirms what they find, as ``speech.confirm`` says.
         seed: Of order and noise.
         silence_s: Seconds of each silence.
-        progress: Called with what is being done, how much of it is done, and how much there is.
+        progress: Called with the stage, the amount done, and the total.
 
     Returns:
         What :mod:`training.probes` describes under ``environment``.

@@ -49,14 +49,14 @@ def probe(
         coverage: Share of the clips for the accuracy of the most confident ones.
         cache: Folder of the cache.
         jobs: Processes.
-        progress: Called with what is being done, how much of it is done, and how much there is.
+        progress: Called with the stage, the amount done, and the total.
 
     Returns:
         What :mod:`training.probes` describes under ``robustness``.
 
     Raises:
         InputError: A file cannot be read.
-        ModelError: The model is none that serd can use.
+        ModelError: serd cannot use the model.
     """
     wanted = [name for name in CONDITIONS if name == "clean" or name in conditions]
     judge = ClipClassifier(model)
