@@ -24,7 +24,7 @@ SOURCE = Path("/srv/tree")
 """Where the machine sees the source tree."""
 
 PACKAGES = ("systemd", "systemd-sysv", "dbus", "mosquitto", "mosquitto-clients", "procps",
-            "alsa-utils")  # fmt: skip
+            "alsa-utils", "sudo")  # fmt: skip
 
 BOOT_S = 60.0
 TIMEOUT_S = 60.0

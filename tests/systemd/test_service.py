@@ -254,7 +254,9 @@ def test_a_wrong_configuration_is_no_loop(installed: Machine) -> None:
     assert installed.show("ActiveState") == "active"
 
 
-def test_the_password_comes_as_a_credential(installed: Machine) -> None:
+@pytest.fixture
+def with_login(installed: Machine) -> Iterator[Machine]:
+    """The same while the broker requires a login, which serd-setup has been given."""
     broker = "/etc/mosquitto/conf.d/test.conf"
     open_to_all = installed.read(broker)
     installed.run("mosquitto_passwd", "-c", "-b", "/etc/mosquitto/users", "pi", "not so secret")
@@ -273,13 +275,53 @@ def test_the_password_comes_as_a_credential(installed: Machine) -> None:
         installed.wait_until(
             lambda: installed.show("StatusText") == "listening", "the broker to let it in"
         )
-        stored = installed.run("stat", "-c", "%a %U", "/etc/credstore/serd.mqtt-password")
-        assert stored.stdout.strip() == "600 root"
-        assert "not so secret" not in installed.read(CONFIG)
+        yield installed
     finally:
         installed.write(broker, open_to_all)
         installed.write(CONFIG, good)
         installed.run("systemctl", "restart", "mosquitto", "serd")
+        _wait_active(installed)
+
+
+def test_the_password_comes_as_a_credential(with_login: Machine) -> None:
+    stored = with_login.run("stat", "-c", "%a %U", "/etc/credstore/serd.mqtt-password")
+    assert stored.stdout.strip() == "600 root"
+    assert "not so secret" not in with_login.read(CONFIG)
+
+
+def test_the_commands_work_for_the_person_at_the_terminal(with_login: Machine) -> None:
+    """With sudo, from any folder: also from a clone, whose config.yaml is not the service's."""
+    with_login.run("useradd", "--create-home", "anna", check=False)
+    with_login.write("/etc/sudoers.d/anna", "anna ALL=(ALL) NOPASSWD: ALL\n")
+    with_login.run("install", "-D", "-o", "anna", str(SOURCE / "config.yaml"),
+                   "/home/anna/serd/config.yaml")  # fmt: skip
+
+    def typed(command: str, *, ends: bool = True) -> str:
+        done = with_login.run("runuser", "-l", "anna", "-c", f"cd serd && {command}", check=False)
+        assert done.returncode == 0 or not ends, done.stdout
+        return done.stdout
+
+    known = len(_history(with_login))
+    with_login.wait_until(lambda: len(_history(with_login)) > known, "an event")
+    assert NODE in typed("sudo serd history --json | tail -n 1")
+    tailed = typed("timeout 60 sudo serd tail --no-history --json | head -n 1", ends=False)
+    assert json.loads(tailed.splitlines()[-1])["node"] == NODE, tailed
+    checked = typed("sudo serd check --json --listen 0 2>/dev/null")
+    checks = {check["check"]: check for check in json.loads(checked)["checks"]}
+    assert checks["broker login"]["status"] == "ok", checks["broker login"]
+    assert CONFIG in checks["configuration"]["message"]
+    # Without sudo: one remedy, which is sudo.
+    refused = typed("serd tail", ends=False)
+    assert "run the command with sudo" in refused
+    assert "Traceback" not in refused
+
+
+def test_a_broker_that_restarts_is_no_second_serd(installed: Machine) -> None:
+    """mosquitto sends wills when it stops, ours included."""
+    for _ in range(3):
+        installed.run("systemctl", "restart", "mosquitto")
+        installed.events(NODE)
+    assert not any("second serd" in line for line in installed.journal())
 
 
 def test_upgrade_keeps_configuration_and_journal(installed: Machine) -> None:
