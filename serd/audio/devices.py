@@ -241,7 +241,7 @@ def _pick(selector: str | int | None, devices: list[Device]) -> Device:
     if not devices:
         raise UnavailableError(
             f"{wanted}: this machine has no audio input that PortAudio can see",
-            remedy="plug one in; `arecord -l` shows what the kernel sees; "
+            remedy="plug one in; `arecord -l` (apt: alsa-utils) shows what the kernel sees; "
             "the user has to be in the group 'audio'",
         )
     there = ", ".join(f"{device.id!r} ({device.name})" for device in devices)
