@@ -82,7 +82,7 @@ def kernel_synchronised(wall_s: float) -> bool:
     return bool(abs(timex.seconds - wall_s) < 5.0)
 
 
-def check_moment(text: str) -> None:
+def check_timestamp(text: str) -> None:
     """Check a timestamp that was received: it must be valid in every time zone.
 
     Raises:

@@ -34,7 +34,7 @@ SCHEMA_VERSION: Final = 4
 raise it: see :func:`serd.events.rows.missing_columns`."""
 
 APPLICATION_ID: Final = 0x73657264
-"""``application_id`` of a journal: "serd" in ASCII, which tells it from other SQLite files."""
+"""``application_id`` of a journal: "serd" in ASCII; it distinguishes journals from other files."""
 
 PAGE_BYTES: Final = 512
 
@@ -57,8 +57,8 @@ CREATE TABLE corrections (
     node          TEXT NOT NULL,
     seq           INTEGER NOT NULL,
     heard_ms      INTEGER NOT NULL,  -- when it began, since 1970, UTC
-    told          INTEGER NOT NULL,  -- index in EMOTIONS; behind the last: uncertain
-    emotion       INTEGER,           -- index in EMOTIONS; null: not what was told
+    told          INTEGER NOT NULL,  -- index in EMOTIONS; one past the last: uncertain
+    emotion       INTEGER,           -- index in EMOTIONS; null: not the one in told
     scores        BLOB NOT NULL,     -- the model's own, as in events
     corrected_ms  INTEGER NOT NULL,
     model_name    TEXT NOT NULL,

@@ -21,7 +21,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from serd.audio import FLOOR_DBFS
-from serd.events.clock import check_moment, rfc3339
+from serd.events.clock import check_timestamp, rfc3339
 from serd.events.payload import (
     Attribute,
     Axis,
@@ -426,8 +426,8 @@ def decode(payload: bytes | str) -> Event:
 def _check_figures(event: Event) -> None:
     """Check what the types cannot express but would break storage or display."""
     try:
-        for moment in (event.started_at, event.ended_at):
-            check_moment(moment)
+        for timestamp in (event.started_at, event.ended_at):
+            check_timestamp(timestamp)
     except ValueError as error:
         raise ValueError(f"not an event: {error}") from None
     if not _ID.fullmatch(event.id):

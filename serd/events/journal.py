@@ -135,7 +135,7 @@ class Journal:
             try:
                 self._open()
             except JournalDamagedError as error:
-                if not self._mark.exists:  # it may be somebody else's file
+                if not self._mark.exists:  # it may be another program's file
                     raise
                 aside = quarantine(path, error)
                 prepare(path)
@@ -242,7 +242,7 @@ class Journal:
             UnavailableError: As :meth:`append`.
         """
         if arrived is not None and len(arrived) != len(events):
-            raise ValueError(f"{len(events)} events, but {len(arrived)} moments")
+            raise ValueError(f"{len(events)} events, but {len(arrived)} times")
         with self._write_lock:
             fresh_runs: dict[str, NodeRun] = {}
             fresh_models: dict[ModelRef, int] = {}
@@ -311,8 +311,8 @@ class Journal:
         """Measure an event's latency; call it at the hand-over to MQTT and publish what it returns.
 
         Only the first call for an event measures; later ones, also in a later process, return the
-        same. It is written into the event's row with the next write. ``now`` is a moment of the
-        monotonic clock.
+        same. It is written into the event's row with the next write. ``now`` is in
+        monotonic seconds.
 
         Raises:
             UnavailableError: So many latencies wait for a locked journal that no more are taken.

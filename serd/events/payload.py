@@ -13,6 +13,10 @@ Everything that repeats such a fact derives it from there: Home Assistant's disc
 schema, asyncapi.yaml and the tables in docs/mqtt.md, the journal's columns, the CSV columns, and
 the Prometheus metrics. ``Meta`` is msgspec's and carries range, pattern and meaning; the other
 annotations are defined here.
+
+A new field of the event is declared in `Event`, optional while ``schema`` is 1, and gets its value
+in :func:`serd.events.event.make` from the pipeline. A new sensor is a ``Sensor`` on a field of the
+state or the telemetry. `make docs` then updates the documents.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from serd.events.clock import check_moment
+from serd.events.clock import check_timestamp
 from serd.events.payload import Axis, EmotionName, Sensor, Share, Timestamp
 from serd.model.emotions import COORDINATES, EMOTIONS, UNCERTAIN
 
@@ -176,7 +176,7 @@ def decode_state(payload: bytes | str) -> RoomState:
     """
     try:
         state = msgspec.json.decode(payload, type=RoomState)
-        check_moment(state.updated_at)
+        check_timestamp(state.updated_at)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ValueError(f"not a room state: {error}") from error
     if state.emotion not in {None, UNCERTAIN, *EMOTIONS} or state.mood not in EMOTIONS:
@@ -191,14 +191,14 @@ _NEUTRAL: Final = EMOTIONS.index("neutral")
 
 
 class MoodReading(msgspec.Struct, frozen=True, kw_only=True):
-    """The mood at one moment."""
+    """The mood at a point in time."""
 
     mood: str
     """One of ``EMOTIONS``."""
     valence: float
     """Unpleasant -1 .. 1 pleasant, expectation under ``shares``; unrounded."""
     arousal: float
-    """Sleepy -1 .. 1 aroused, likewise."""
+    """Sleepy -1 .. 1 aroused, expectation under ``shares``; unrounded."""
     shares: dict[str, float]
     """The smoothed scores of all ``EMOTIONS``; they sum to 1."""
 

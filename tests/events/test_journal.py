@@ -110,7 +110,7 @@ def test_many_events_are_one_transaction(path: Path) -> None:
         assert [e.seq for e in made] == list(range(1, 1001))
         assert journal.append_many([]) == []
         assert journal.last_seq("kitchen") == journal.waiting("kitchen") == 1000
-        with pytest.raises(ValueError, match="2 events, but 1 moments"):
+        with pytest.raises(ValueError, match="2 events, but 1 times"):
             journal.append_many([event(), event()], arrived=[0.0])
         assert journal.last_seq("kitchen") == 1000
 
