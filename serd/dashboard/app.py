@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import html
 import logging
+import re
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -24,6 +27,7 @@ from serd.dashboard.guard import (
     error_response,
     sessions_of,
 )
+from serd.language import accepted, catalogue
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -37,6 +41,8 @@ STATIC: Final = Path(__file__).parent / "static"
 """Folder of the page's files."""
 
 _FORM_MAX: Final = 4096
+_TEXT: Final = re.compile(r">([^<>]+)<")
+_ATTRIBUTE: Final = re.compile(r'(?<= )(aria-label|placeholder)="([^"]*)"')
 
 
 def make_app(
@@ -79,8 +85,8 @@ class _Pages:
         self._throttle = throttle
         self._monitor = monitor
 
-    async def index(self, _: Request) -> Response:
-        return FileResponse(STATIC / "index.html")
+    async def index(self, request: Request) -> Response:
+        return _html(request, "index.html")
 
     async def health(self, _: Request) -> Response:
         """For supervisors; reveals no more than whether it works."""
@@ -93,16 +99,16 @@ class _Pages:
         if sessions is None:
             return RedirectResponse("./", status_code=303)
         if request.method != "POST":
-            return FileResponse(STATIC / "login.html")
+            return _html(request, "login.html")
         body = await read_body(request, _FORM_MAX)
         address = client_of(request.scope)
         if self._throttle.wait_s(address):
-            return self._login_again("slow", 429)
+            return self._login_again(request, "slow", 429)
         fields = parse_qs((body or b"").decode("ascii", "replace"), max_num_fields=10)
         if not sessions.is_token(fields.get("token", [""])[0].strip()):
             self._throttle.failed(address)
             _log.warning("a wrong token from %s", address)
-            return self._login_again("wrong", 401)
+            return self._login_again(request, "wrong", 401)
         response = RedirectResponse("./", status_code=303)
         response.set_cookie(
             cookie_name(self._settings),
@@ -115,13 +121,13 @@ class _Pages:
         )
         return response
 
-    def _login_again(self, why: str, status: int) -> Response:
+    def _login_again(self, request: Request, why: str, status: int) -> Response:
         """The login page with a reason, shown by an attribute that CSS selects: no script runs."""
-        page = (
-            (STATIC / "login.html").read_text("utf-8").replace('data-why=""', f'data-why="{why}"')
-        )
-        headers = {"retry-after": "12"} if status == 429 else None
-        return Response(page, status_code=status, media_type="text/html", headers=headers)
+        response = _html(request, "login.html", replacing=('data-why=""', f'data-why="{why}"'))
+        response.status_code = status
+        if status == 429:
+            response.headers["retry-after"] = "12"
+        return response
 
     async def logout(self, request: Request) -> Response:
         if self._sessions is not None:
@@ -133,6 +139,33 @@ class _Pages:
             samesite="strict",
         )  # fmt: skip
         return response
+
+
+def _html(request: Request, name: str, *, replacing: tuple[str, str] = ("", "")) -> Response:
+    """A page in the browser's preferred language."""
+    language = accepted(request.headers.get("accept-language", ""))
+    headers = {"content-language": language, "vary": "accept-language"}
+    page = translated_page(name, language).replace(*replacing, 1)
+    return Response(page, media_type="text/html", headers=headers)
+
+
+@lru_cache(maxsize=32)
+def translated_page(name: str, language: str) -> str:
+    """Translate the texts of a page's HTML, which scripts then only fill with data.
+
+    Args:
+        name: File name of the page.
+        language: As in the name of a catalogue; what it lacks stays English.
+    """
+    words = catalogue(language)
+
+    def translate(text: str) -> str:
+        stripped = text.strip()
+        return text.replace(stripped, html.escape(words.gettext(stripped))) if stripped else text
+
+    page = (STATIC / name).read_text("utf-8").replace('lang="en"', f'lang="{words.language}"')
+    page = _TEXT.sub(lambda found: f">{translate(found[1])}<", page)
+    return _ATTRIBUTE.sub(lambda found: f'{found[1]}="{translate(found[2])}"', page)
 
 
 async def _missing(_: Request, __: Exception) -> Response:

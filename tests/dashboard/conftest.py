@@ -38,6 +38,7 @@ def browser(shared_browser: Browser) -> Iterator[Browser]:
     shared_browser.driver.delete_all_cookies()
     shared_browser.size(*DESKTOP)
     shared_browser.prefer("light")
+    shared_browser.speak("en")
     shared_browser.complaints()
     yield shared_browser
     shared_browser.open("about:blank")

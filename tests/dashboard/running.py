@@ -126,6 +126,13 @@ class Browser:
         ]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
+    def speak(self, language: str) -> None:
+        """Prefer a language, as the browser's settings say."""
+        agent = self.run("return navigator.userAgent")
+        self.driver.execute_cdp_cmd(
+            "Network.setUserAgentOverride", {"userAgent": agent, "acceptLanguage": language}
+        )
+
     def open(self, url: str) -> None:
         """Go to a page."""
         self.driver.get(url)

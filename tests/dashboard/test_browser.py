@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from msgspec.structs import replace
 from serd.events.corrections import CorrectionStore
 from serd.events.event import encode
 from serd.events.journal import Journal
+from serd.language import catalogue
 from tests.dashboard.fakes import TOKEN
 from tests.dashboard.making import (
     made_day,
@@ -91,6 +93,81 @@ def test_history_draws(tmp_path: Path, broker: Mosquitto, browser: Browser) -> N
         link = browser.find("#history-json").get_attribute("href") or ""
         assert "emotion=angry" in link
         assert browser.complaints() == []
+
+
+def test_history_opens_at_a_range_that_fits(
+    tmp_path: Path, broker: Mosquitto, browser: Browser
+) -> None:
+    """Three events of a fresh installation are not a speck in a day; what is chosen stays."""
+    now = now_ms()
+    with Journal(tmp_path / "journal.db") as journal:
+        journal.append_many([made_event("attic", seq, now - seq * 60_000) for seq in (3, 2, 1)])
+    with Dashboard(tmp_path, broker.port) as dash:
+        browser.open(f"{dash.url}#/history")
+        browser.wait_text("#history-sum", "3 utterances")
+        assert browser.run("return document.querySelector('#query-range').value") == "900000"
+        browser.run(
+            "const range = document.querySelector('#query-range'); range.value = '604800000';"
+            "range.dispatchEvent(new Event('change', {bubbles: true}));"
+        )
+        browser.find("[data-nav=rooms]").click()
+        browser.find("[data-nav=history]").click()
+        browser.wait_text("#history-sum", "3 utterances")
+        assert browser.run("return document.querySelector('#query-range').value") == "604800000"
+        assert browser.complaints() == []
+
+
+SHOWN = """
+const texts = new Set([document.title]);
+const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (walker.nextNode()) texts.add(walker.currentNode.textContent.trim());
+for (const name of ["aria-label", "placeholder", "aria-valuetext", "title"]) {
+  for (const node of document.querySelectorAll(`[${name}]`)) texts.add(node.getAttribute(name));
+}
+return [...texts];
+"""
+
+
+def test_the_whole_page_is_german(
+    tmp_path: Path, broker: Mosquitto, speaker: Recorder, browser: Browser
+) -> None:
+    english = {text for text, german in catalogue("de").words.items() if text != german}
+    with Journal(tmp_path / "journal.db") as journal:
+        journal.append_many(made_day("attic", now_ms())[::60])
+    browser.speak("de")
+    with Dashboard(tmp_path, broker.port) as dash:
+        dash.wait_log("connected to the broker")
+        publish_node(speaker, "attic", made_event("attic", 1, now_ms() - 2000, "happy"))
+        publish_node(speaker, "cellar", None, online=False)
+        shown: set[str] = set()
+        for view, ready in {
+            "#/rooms": "document.querySelectorAll('.tile').length === 2",
+            "#/room/cellar": "!document.querySelector('#forget').hidden",
+            "#/room/attic": "document.querySelectorAll('#recent li').length > 0",
+            "#/history": "document.querySelectorAll('#history-table tr').length > 10",
+        }.items():
+            browser.open("about:blank")
+            browser.open(dash.url + view)
+            browser.wait(ready)
+            browser.wait_text("#link-text", "live")
+            browser.run("document.querySelectorAll('details').forEach((d) => { d.open = true })")
+            shown |= set(browser.run(SHOWN))
+        assert browser.run("return document.documentElement.lang") == "de"
+        assert {"Räume", "Verlauf", "fröhlich", "Diesen Raum vergessen", "Äußerungen"} <= shown
+        assert shown & english == set()
+        foreign = re.compile(
+            r"\b(the|of|is|and|rooms?|utterances?|ago|microphone|heard)\b", re.IGNORECASE
+        )
+        assert [text for text in shown if foreign.search(text)] == []
+        # What the server answers is English, and translated where the page knows it.
+        speaker.publish("serd/attic/status", b"offline", retain=True)
+        browser.open(f"{dash.url}#/room/attic")
+        browser.wait("document.querySelector('#mute').disabled")
+        said = browser.run(
+            "return import('./static/link.js').then(({ send }) =>"
+            " send('api/nodes/attic/mute', { muted: true }).catch((error) => error.message))"
+        )
+        assert said == "attic ist offline und würde den Befehl nicht empfangen"
 
 
 def test_mute_goes_to_the_daemon_and_back(
@@ -247,7 +324,7 @@ def test_the_page_mends_its_connection(
         assert not browser.find("#notice").is_displayed()
         port = dash.url.rstrip("/").rpartition(":")[2]
         assert dash.stop() == 0
-        browser.wait_text("#notice", "connection to the dashboard is lost")
+        browser.wait_text("#notice", "Connection to the dashboard lost")
         assert browser.find("#notice").is_displayed()
     with Dashboard(tmp_path, broker.port, "--port", port) as dash:
         browser.wait_text("#link-text", "live")

@@ -1,23 +1,23 @@
-// What an utterance really was: said by click or by key, shown, and taken back.
+// Corrections: made by click or by key, shown, and undone.
 
 import { el, setText } from "./dom.js";
 import { send } from "./link.js";
-import { EMOTIONS, said as worded } from "./words.js";
+import { EMOTIONS, tr } from "./words.js";
 
-const said = new Map(); // event id -> an emotion, or "not"
-const trails = new Map(); // event id -> what was said before, for undo
+const corrections = new Map(); // event id -> an emotion, or "not"
+const undos = new Map(); // event id -> earlier corrections
 
-/** What was said of an utterance: an emotion, "not", or null. */
-export const saidOf = (id) => said.get(id) ?? null;
+/** The correction of an utterance: an emotion, "not", or null. */
+const correctionOf = (id) => corrections.get(id) ?? null;
 
-/** Know what was said elsewhere: {event id: emotion, "not" or null}. */
-export function know(corrections) {
+/** Take corrections made elsewhere: {event id: emotion, "not" or null}. */
+export function know(made) {
   let changed = false;
-  for (const [id, word] of Object.entries(corrections ?? {})) {
-    if (saidOf(id) === word) continue;
+  for (const [id, word] of Object.entries(made ?? {})) {
+    if (correctionOf(id) === word) continue;
     changed = true;
-    if (word === null) said.delete(id);
-    else said.set(id, word);
+    if (word === null) corrections.delete(id);
+    else corrections.set(id, word);
   }
   if (changed) for (const box of document.querySelectorAll(".correct-box")) box.refresh();
 }
@@ -28,22 +28,22 @@ export function know(corrections) {
  */
 export function corrector(event) {
   const note = el("span", { class: "correct-note", role: "status" });
-  const choices = el("div", { class: "correct-choices", role: "group", "aria-label": "What it really was" });
-  const summary = el("summary", {}, "Correct", el("span", { class: "unseen" }, ` ${worded(event.emotion)}`));
+  const choices = el("div", { class: "correct-choices", role: "group", "aria-label": tr("What it really was") });
+  const summary = el("summary", {}, tr("Correct"), el("span", { class: "unseen" }, ` ${tr(event.emotion)}`));
   const details = el("details", { class: "correct" }, summary, choices);
-  const undo = el("button", { type: "button", class: "quiet correct-undo" }, "Undo");
+  const undo = el("button", { type: "button", class: "quiet correct-undo" }, tr("Undo"));
   const box = el("div", { class: "correct-box", "data-event": event.id }, note, undo, details);
 
   function show() {
-    const word = saidOf(event.id);
+    const word = correctionOf(event.id);
     note.classList.remove("wrong");
-    setText(note, word === null ? "" : word === "not" ? worded("not that") : `${worded("really")} ${worded(word)}`);
+    setText(note, word === null ? "" : word === "not" ? tr("not that") : `${tr("really")} ${tr(word)}`);
     undo.hidden = word === null;
   }
 
-  async function say(word) {
+  async function submit(word) {
     note.classList.remove("wrong");
-    setText(note, "Saying\u2026");
+    setText(note, tr("Sending\u2026"));
     const content = word === null ? { forget: true } : { emotion: word === "not" ? null : word };
     try {
       const answer = await send(`api/nodes/${encodeURIComponent(event.node)}/correct`, { id: event.id, ...content });
@@ -58,23 +58,23 @@ export function corrector(event) {
   }
 
   async function choose(word) {
-    const before = saidOf(event.id);
+    const before = correctionOf(event.id);
     details.open = false;
     summary.focus();
-    if (await say(word)) {
-      trails.set(event.id, [...(trails.get(event.id) ?? []), before]);
+    if (await submit(word)) {
+      undos.set(event.id, [...(undos.get(event.id) ?? []), before]);
       undo.focus();
     }
   }
 
   undo.addEventListener("click", async () => {
-    if (await say(trails.get(event.id)?.pop() ?? null)) summary.focus();
+    if (await submit(undos.get(event.id)?.pop() ?? null)) summary.focus();
   });
   details.addEventListener("toggle", () => {
     if (!details.open) return;
     if (!choices.childElementCount) {
-      EMOTIONS.forEach((emotion, at) => choices.append(el("button", { type: "button", class: `choice emo-${emotion}`, "aria-keyshortcuts": at + 1, onclick: () => choose(emotion) }, worded(emotion))));
-      if (event.emotion !== "uncertain") choices.append(el("button", { type: "button", class: "choice", "aria-keyshortcuts": 0, onclick: () => choose("not") }, worded("not that")));
+      EMOTIONS.forEach((emotion, at) => choices.append(el("button", { type: "button", class: `choice emo-${emotion}`, "aria-keyshortcuts": at + 1, onclick: () => choose(emotion) }, tr(emotion))));
+      if (event.emotion !== "uncertain") choices.append(el("button", { type: "button", class: "choice", "aria-keyshortcuts": 0, onclick: () => choose("not") }, tr("not that")));
     }
     choices.firstElementChild.focus();
   });

@@ -1,6 +1,7 @@
 // The way to the server: the stream of changes, which mends itself, and single questions.
 
 import { addEvents, dropRooms, setAbout, setRooms, startAgain } from "./store.js";
+import { tr, trMessage } from "./words.js";
 
 const SILENCE_MS = 40_000; // the server says something every 15 s
 const SLOWEST_MS = 10_000;
@@ -15,14 +16,14 @@ export async function ask(path, options = {}) {
   try {
     response = await fetch(path, { credentials: "same-origin", ...options });
   } catch {
-    throw new Error("The dashboard cannot be reached.");
+    throw new Error(tr("The dashboard cannot be reached."));
   }
   if (response.status === 401) {
     location.assign("login");
-    throw new Error("Please log in again.");
+    throw new Error(tr("Please log in again."));
   }
   const body = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(body.error ?? `The dashboard answers ${response.status}.`);
+  if (!response.ok) throw new Error(body.error ? trMessage(body.error) : tr("The dashboard answers {status}.", { status: response.status }));
   return body;
 }
 

@@ -6,6 +6,7 @@ import { ask, connect } from "./link.js";
 import * as overview from "./overview.js";
 import * as room from "./room.js";
 import { about, on, rooms, titled } from "./store.js";
+import { tr, trMessage } from "./words.js";
 
 const main = byId("main");
 const VIEWS = { rooms: overview, room, history };
@@ -23,7 +24,7 @@ function route() {
 function show({ focus = false } = {}) {
   const [view, name] = route();
   const key = `${view}/${name}`;
-  document.title = { rooms: "Rooms", history: "History" }[view] ?? titled(name);
+  document.title = { rooms: tr("Rooms"), history: tr("History") }[view] ?? titled(name);
   document.title += " \u2013 serd";
   main.dataset.view = view;
   main.toggleAttribute("data-single", rooms.size <= 1);
@@ -48,14 +49,14 @@ function show({ focus = false } = {}) {
 function showLink() {
   const state = about.link !== "live" ? about.link : about.connected ? "live" : "broker";
   const words = {
-    connecting: "connecting", lost: "connection lost", live: "live", broker: "no broker",
+    connecting: tr("connecting"), lost: tr("connection lost"), live: tr("live"), broker: tr("no broker"),
   };
   setAttr(byId("link"), "data-state", state);
   setText(byId("link-text"), words[state]);
   let notice = "";
-  if (state === "lost") notice = "The connection to the dashboard is lost. Trying again\u2026";
+  if (state === "lost") notice = tr("Connection to the dashboard lost. Trying again\u2026");
   if (state === "broker") {
-    notice = `No connection to the MQTT broker: ${about.reason}. What you see is from before.`;
+    notice = tr("No connection to the MQTT broker: {reason}. What you see may be outdated.", { reason: trMessage(about.reason) });
   }
   byId("notice").hidden = !notice;
   setText(byId("notice"), notice);
@@ -65,7 +66,7 @@ function showLink() {
 
 function showTheme() {
   const { choice } = globalThis.serdTheme;
-  setText(byId("theme"), `Theme: ${choice}`);
+  setText(byId("theme"), tr("Theme: {name}", { name: tr(choice) }));
 }
 
 byId("theme").addEventListener("click", () => {

@@ -4,7 +4,7 @@
 import { byId, el, everyFrame, setAttr, setText } from "./dom.js";
 import { face } from "./face.js";
 import { heardAt, microphone, on, rooms, titled } from "./store.js";
-import { ago, ALL, many, percent, said } from "./words.js";
+import { ago, ALL, many, percent, tr } from "./words.js";
 
 const list = byId("tiles");
 const filter = byId("filter");
@@ -51,9 +51,9 @@ function draw(tile, room) {
   }
   setAttr(link, "data-state", state);
   setText(parts.name, titled(room.name));
-  setText(parts.state, said(state));
+  setText(parts.state, tr(state));
   const sure = room.confidence === null ? "" : ` ${percent(room.confidence)}`;
-  setText(parts.emotion, room.emotion === null ? said("not heard yet") : said(room.emotion) + sure);
+  setText(parts.emotion, room.emotion === null ? tr("not heard yet") : tr(room.emotion) + sure);
   drawTime(tile, room);
 }
 
@@ -71,9 +71,9 @@ const ORDERS = {
 };
 
 function wanted(room, words) {
-  const text = `${room.name} ${titled(room.name)} ${room.emotion ?? ""} ${said(room.emotion) ?? ""} `
-    + `${condition(room)} ${said(condition(room))} `
-    + (room.online === false ? "" : "online");
+  const text = `${room.name} ${titled(room.name)} ${room.emotion ?? ""} ${tr(room.emotion)} `
+    + `${condition(room)} ${tr(condition(room))} `
+    + (room.online === false ? "" : `online ${tr("online")}`);
   return words.every((word) => text.toLowerCase().includes(word));
 }
 
@@ -95,7 +95,7 @@ function arrange() {
   }
   const empty = byId("rooms-empty");
   empty.hidden = order.length > 0;
-  setText(empty, rooms.size ? "No room fits the filter." : "No node has been heard of yet.");
+  setText(empty, tr(rooms.size ? "No room matches the filter." : "No rooms yet."));
   sum(order.length);
 }
 
@@ -108,10 +108,10 @@ function sum(fitting) {
     else online += 1;
     if (condition(room) === "speaking") speaking += 1;
   }
-  const parts = [many(rooms.size, "room", "rooms"), `${online} online`];
-  if (offline) parts.push(`${offline} offline`);
-  if (speaking) parts.push(`${speaking} speaking`);
-  if (filter.value.trim()) parts.push(`${fitting} shown`);
+  const parts = [many(rooms.size, "room", "rooms"), tr("{n} online", { n: online })];
+  if (offline) parts.push(tr("{n} offline", { n: offline }));
+  if (speaking) parts.push(tr("{n} speaking", { n: speaking }));
+  if (filter.value.trim()) parts.push(tr("{n} shown", { n: fitting }));
   setText(byId("rooms-sum"), parts.join(" \u00b7 "));
 }
 

@@ -2,7 +2,7 @@
 // before it fade; the room's mood is a ring.
 
 import { setText, svg } from "./dom.js";
-import { feeling, known, said, signed } from "./words.js";
+import { coordinates, feeling, known, tr } from "./words.js";
 
 const SIZE = 260;
 const MIDDLE = SIZE / 2;
@@ -14,12 +14,12 @@ const at = (valence, arousal) => [MIDDLE + valence * RADIUS, MIDDLE - arousal * 
 export class Plane {
   constructor(parent, words) {
     this.words = words;
-    this.title = svg("title", { id: "plane-svg-title" }, "Valence and arousal of the latest utterances");
+    this.title = svg("title", { id: "plane-svg-title" }, tr("Valence and arousal of the latest utterances"));
     this.desc = svg("desc", { id: "plane-svg-desc" });
     this.places = svg("g", { class: "places" });
     this.trail = svg("g");
     this.ring = svg("circle", { class: "mood-ring", r: 13 });
-    const text = (x, y, anchor, said) => svg("text", { x, y, "text-anchor": anchor, class: "end" }, said);
+    const text = (x, y, anchor, label) => svg("text", { x, y, "text-anchor": anchor, class: "end" }, label);
     parent.replaceChildren(svg("svg", {
       viewBox: `0 0 ${SIZE} ${SIZE}`, class: "plane", role: "img",
       "aria-labelledby": "plane-svg-title plane-svg-desc",
@@ -27,9 +27,9 @@ export class Plane {
     svg("circle", { class: "rim", cx: MIDDLE, cy: MIDDLE, r: RADIUS }),
     svg("circle", { class: "inner", cx: MIDDLE, cy: MIDDLE, r: RADIUS / 2 }),
     svg("path", { class: "cross", d: `M${MIDDLE - RADIUS} ${MIDDLE}h${2 * RADIUS}M${MIDDLE} ${MIDDLE - RADIUS}v${2 * RADIUS}` }),
-    text(MIDDLE, 14, "middle", "aroused"), text(MIDDLE, SIZE - 6, "middle", "sleepy"),
-    svg("text", { x: 0, y: 0, "text-anchor": "middle", class: "end", transform: `translate(12 ${MIDDLE}) rotate(-90)` }, "unpleasant"),
-    svg("text", { x: 0, y: 0, "text-anchor": "middle", class: "end", transform: `translate(${SIZE - 6} ${MIDDLE}) rotate(-90)` }, "pleasant"),
+    text(MIDDLE, 14, "middle", tr("aroused")), text(MIDDLE, SIZE - 6, "middle", tr("sleepy")),
+    svg("text", { x: 0, y: 0, "text-anchor": "middle", class: "end", transform: `translate(12 ${MIDDLE}) rotate(-90)` }, tr("unpleasant")),
+    svg("text", { x: 0, y: 0, "text-anchor": "middle", class: "end", transform: `translate(${SIZE - 6} ${MIDDLE}) rotate(-90)` }, tr("pleasant")),
     this.places, this.ring, this.trail));
   }
 
@@ -37,7 +37,7 @@ export class Plane {
   name(classes) {
     this.places.replaceChildren(...classes.filter(({ name }) => name !== "neutral").map(({ name, valence, arousal }) => {
       const [x, y] = at(valence * 0.92, arousal * 0.92);
-      return svg("text", { x, y: y + 4, "text-anchor": "middle" }, said(name));
+      return svg("text", { x, y: y + 4, "text-anchor": "middle" }, tr(name));
     }));
   }
 
@@ -60,10 +60,10 @@ export class Plane {
       this.ring.setAttribute("cy", y.toFixed(1));
     }
     const event = latest.at(-1);
-    const said = event
-      ? `${feeling(event.valence, event.arousal)}\nvalence ${signed(event.valence)}, arousal ${signed(event.arousal)}`
-      : "nothing heard yet";
-    setText(this.desc, said + (mood === null ? "" : `. The ring is the room's mood: ${feeling(mood, room.mood_arousal)}.`));
-    setText(this.words, said);
+    const words = event
+      ? `${feeling(event.valence, event.arousal)}\n${coordinates(event)}`
+      : tr("nothing heard yet");
+    setText(this.desc, words + (mood === null ? "" : tr(". The ring is the room's mood: {mood}.", { mood: feeling(mood, room.mood_arousal) })));
+    setText(this.words, words);
   }
 }

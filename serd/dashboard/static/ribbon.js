@@ -4,7 +4,7 @@
 
 import { frequent } from "./bins.js";
 import { el, setText, svg } from "./dom.js";
-import { day, feeling, many, said, signed, time } from "./words.js";
+import { coordinates, day, feeling, many, signed, time, tr } from "./words.js";
 
 const HEIGHT = 220;
 const TOP = 14;
@@ -116,14 +116,14 @@ export class Ribbon {
       class: "ribbon", role: "img", height: HEIGHT,
       "aria-labelledby": `${this.id}-title ${this.id}-desc`,
     }, this.title, this.desc, this.body, this.mark);
-    this.slider = el("input", { type: "range", class: "scrub", min: 0, value: 0, "aria-label": `Moment in ${name}` });
+    this.slider = el("input", { type: "range", class: "scrub", min: 0, value: 0, "aria-label": tr("Moment in {name}", { name }) });
     this.readout = el("p", { class: "readout" });
     this.table = el("tbody");
-    this.details = el("details", { class: "as-table" }, el("summary", {}, "As a table"),
-      el("table", {}, el("thead", {}, el("tr", {}, ...["From", "Utterances", "Mostly", "Valence", "Arousal"]
+    this.details = el("details", { class: "as-table" }, el("summary", {}, tr("As a table")),
+      el("table", {}, el("thead", {}, el("tr", {}, ...[tr("From"), tr("Utterances"), tr("Mostly"), tr("Valence"), tr("Arousal")]
         .map((head) => el("th", { scope: "col" }, head)))), this.table));
     parent.replaceChildren(el("figure", { class: "ribbon-figure" }, this.svg, this.slider, this.readout,
-      el("figcaption", { class: "soft" }, "Higher is pleasant, lower unpleasant; the thicker, the more aroused. Bars: how much was said."),
+      el("figcaption", { class: "soft" }, tr("Higher is pleasant, lower unpleasant; the thicker, the more aroused. Bars: how much was said.")),
       this.details));
     this.slider.addEventListener("input", () => this.point(Number(this.slider.value)));
     this.svg.addEventListener("pointermove", (event) => {
@@ -181,8 +181,8 @@ export class Ribbon {
     const middle = TOP + BAND / 2;
     const parts = [
       svg("line", { class: "axis", x1: MARGIN.left, x2: this.width - MARGIN.right, y1: middle, y2: middle }),
-      svg("text", { class: "side", x: MARGIN.left, y: TOP + 4 }, "pleasant"),
-      svg("text", { class: "side", x: MARGIN.left, y: TOP + BAND + 2 }, "unpleasant"),
+      svg("text", { class: "side", x: MARGIN.left, y: TOP + 4 }, tr("pleasant")),
+      svg("text", { class: "side", x: MARGIN.left, y: TOP + BAND + 2 }, tr("unpleasant")),
     ];
     for (const { at, text } of ticks(since, until)(Math.max(3, Math.min(9, this.width / 90)))) {
       const x = this.x(at);
@@ -238,9 +238,9 @@ export class Ribbon {
 
   describe(list) {
     const total = this.bins.total;
-    setText(this.title, `${this.name}, ${time(this.bins.since)} to ${time(this.bins.until)}`);
+    setText(this.title, tr("{name}, {since} to {until}", { name: this.name, since: time(this.bins.since), until: time(this.bins.until) }));
     if (!total) {
-      setText(this.desc, "Nobody spoke.");
+      setText(this.desc, tr("Nobody spoke."));
       return;
     }
     const sums = { valence: 0, arousal: 0, emotions: {} };
@@ -252,16 +252,19 @@ export class Ribbon {
       }
     }
     const [most] = frequent(sums.emotions);
-    setText(this.desc, `${many(total, "utterance", "utterances")}, on the whole `
-      + `${feeling(sums.valence / total, sums.arousal / total)}, most often ${said(most[0])}.`);
+    setText(this.desc, tr("{utterances}, on the whole {feeling}, most often {emotion}.", {
+      utterances: many(total, "utterance", "utterances"),
+      feeling: feeling(sums.valence / total, sums.arousal / total),
+      emotion: tr(most[0]),
+    }));
   }
 
   /** Mark a stretch and say what was there; null marks none. */
   point(place) {
     this.mark.classList.toggle("on", place !== null && this.bins !== null);
     if (place === null || !this.bins) {
-      setText(this.readout, this.bins?.total ? this.desc.textContent : "Nobody spoke in this time.");
-      this.slider.setAttribute("aria-valuetext", "now");
+      setText(this.readout, this.bins?.total ? this.desc.textContent : tr("Nobody spoke in this time."));
+      this.slider.setAttribute("aria-valuetext", tr("now"));
       return;
     }
     const { since, binMs, byStart } = this.bins;
@@ -274,9 +277,9 @@ export class Ribbon {
     const when = `${binMs >= 1_800_000 ? `${day(start)}, ` : ""}${time(start)}`;
     const told = bin
       ? `${when}: ${many(bin.count, "utterance", "utterances")}, ${feeling(bin.valence, bin.arousal)}; `
-        + frequent(bin.emotions).slice(0, 3).map(([name, count]) => `${said(name)} ${count}`).join(", ")
-        + `; valence ${signed(bin.valence)}, arousal ${signed(bin.arousal)}`
-      : `${when}: nobody spoke`;
+        + frequent(bin.emotions).slice(0, 3).map(([name, count]) => `${tr(name)} ${count}`).join(", ")
+        + `; ${coordinates(bin)}`
+      : `${when}: ${tr("nobody spoke")}`;
     setText(this.readout, told);
     this.slider.setAttribute("aria-valuetext", told);
   }
@@ -301,10 +304,10 @@ export class Ribbon {
       }
       if (!sum.count) continue;
       rows.push(el("tr", {}, el("th", { scope: "row" }, `${day(from)}, ${time(from)}`), ...[
-        String(sum.count), said(frequent(sum.emotions)[0][0]), signed(sum.valence / sum.count), signed(sum.arousal / sum.count),
+        String(sum.count), tr(frequent(sum.emotions)[0][0]), signed(sum.valence / sum.count), signed(sum.arousal / sum.count),
       ].map((text) => el("td", {}, text))));
     }
-    if (!rows.length) rows.push(el("tr", {}, el("td", { colspan: 5 }, "Nobody spoke.")));
+    if (!rows.length) rows.push(el("tr", {}, el("td", { colspan: 5 }, tr("Nobody spoke."))));
     this.table.replaceChildren(...rows);
   }
 }

@@ -9,7 +9,7 @@ import { condition } from "./overview.js";
 import { Plane } from "./plane.js";
 import { Ribbon } from "./ribbon.js";
 import { heardAt, microphone, on, rooms, titled } from "./store.js";
-import { ago, decibels, duration, EMOTIONS, known, many, MICROPHONE, percent, said, seconds } from "./words.js";
+import { ago, decibels, duration, EMOTIONS, known, many, MICROPHONE, percent, tr, seconds } from "./words.js";
 
 const KEPT = 12;
 const ANNOUNCE_MS = 10_000;
@@ -34,12 +34,12 @@ let announced = { at: 0, text: "" };
 let redraw = 0;
 let pending = null; // the state of the switch that is waited for
 const plane = new Plane(byId("plane"), byId("plane-words"));
-const ribbon = new Ribbon(byId("day"), "the mood");
+const ribbon = new Ribbon(byId("day"), tr("the mood"));
 
 const scores = new Map(EMOTIONS.map((emotion) => {
   const fill = el("span", { class: `score-fill emo-${emotion}` });
   const figure = el("span", { class: "figure" });
-  const item = el("li", {}, el("span", { class: "score-name" }, said(emotion)), el("span", { class: "score-bar", "aria-hidden": "true" }, fill), figure);
+  const item = el("li", {}, el("span", { class: "score-name" }, tr(emotion)), el("span", { class: "score-bar", "aria-hidden": "true" }, fill), figure);
   byId("scores").append(item);
   return [emotion, { item, fill, figure }];
 }));
@@ -137,20 +137,20 @@ function draw() {
 
 function drawPills(room) {
   const pills = [];
-  if (!room) pills.push(["never heard of", "bad"]);
-  else if (room.online === false) pills.push(["offline", "bad"]);
-  else if (Date.now() - room.seen_ms > SILENT_MS) pills.push([`no sign of life for ${duration((Date.now() - room.seen_ms) / 1000)}`, "bad"]);
-  else pills.push(["online", "good"]);
+  if (!room) pills.push([tr("unknown room"), "bad"]);
+  else if (room.online === false) pills.push([tr("offline"), "bad"]);
+  else if (Date.now() - room.seen_ms > SILENT_MS) pills.push([tr("no sign of life for {time}", { time: duration((Date.now() - room.seen_ms) / 1000) }), "bad"]);
+  else pills.push([tr("online"), "good"]);
   const now = microphone(room);
-  if (now === "muted") pills.push(["muted", "plain"]);
-  if (now === "quiet") pills.push(["quiet hours", "plain"]);
-  if (now === "missing") pills.push(["microphone missing", "bad"]);
-  if (room && condition(room) === "speaking") pills.push(["speaking", "talk"]);
+  if (now === "muted") pills.push([tr("muted"), "plain"]);
+  if (now === "quiet") pills.push([tr("quiet hours"), "plain"]);
+  if (now === "missing") pills.push([tr("microphone missing"), "bad"]);
+  if (room && condition(room) === "speaking") pills.push([tr("speaking"), "talk"]);
   const key = JSON.stringify(pills);
   const list = byId("pills");
   if (list.dataset.key === key) return;
   list.dataset.key = key;
-  list.replaceChildren(...pills.map(([text, kind]) => el("li", { class: `pill ${kind}` }, said(text))));
+  list.replaceChildren(...pills.map(([text, kind]) => el("li", { class: `pill ${kind}` }, text)));
 }
 
 function drawNow(room) {
@@ -162,14 +162,14 @@ function drawNow(room) {
     shownFace = emotion;
     byId("now-face").replaceChildren(face(emotion));
   }
-  setText(byId("now-emotion"), latest === null ? said("silence") : said(latest));
-  setText(byId("now-sure"), latest !== null && room.confidence !== null ? `${percent(room.confidence)} ${latest === "uncertain" ? "at best" : "sure"}` : "Nothing heard yet.");
+  setText(byId("now-emotion"), latest === null ? tr("silence") : tr(latest));
+  setText(byId("now-sure"), latest !== null && room.confidence !== null ? tr(latest === "uncertain" ? "{share} at best" : "{share} sure", { share: percent(room.confidence) }) : tr("Nothing heard yet."));
   drawTime(room);
-  setText(byId("now-mood"), room?.mood ? `Mood of the room: ${said(room.mood)}` : "");
+  setText(byId("now-mood"), room?.mood ? tr("Mood of the room: {emotion}", { emotion: tr(room.mood) }) : "");
   const level = event ? Math.max(-60, Math.min(0, event.level_dbfs)) : -60;
   byId("level-fill").style.setProperty("--share", ((level + 60) / 60).toFixed(3));
   setAttr(byId("level"), "aria-valuenow", level.toFixed(1));
-  setAttr(byId("level"), "aria-valuetext", event ? `${event.level_dbfs} dBFS` : "none");
+  setAttr(byId("level"), "aria-valuetext", event ? `${event.level_dbfs} dBFS` : tr("none"));
   setText(byId("level-text"), event ? decibels(event.level_dbfs) : "");
   announce(room);
 }
@@ -182,7 +182,7 @@ function drawTime(room) {
 /** Tell screen readers, but not of each utterance in a lively talk. */
 function announce(room) {
   if (!room?.event) return;
-  const text = `${titled(room.name)}: ${said(room.event.emotion)}`;
+  const text = `${titled(room.name)}: ${tr(room.event.emotion)}`;
   const now = Date.now();
   if (text === announced.text || now - announced.at < ANNOUNCE_MS) return;
   announced = { at: now, text };
@@ -218,7 +218,7 @@ function drawRecent() {
 const recentRow = (event) => el("li", {},
   el("time", { datetime: event.ended_at }, seconds(Date.parse(event.ended_at))),
   face(event.emotion),
-  el("span", { class: "recent-emotion" }, said(event.emotion)),
+  el("span", { class: "recent-emotion" }, tr(event.emotion)),
   el("span", { class: "figure" }, percent(event.confidence)),
   el("span", { class: "figure soft" }, decibels(event.level_dbfs)),
   corrector(event));
@@ -240,7 +240,7 @@ function drawMute(room) {
   setAttr(button, "aria-busy", pending === null ? null : "true");
   setAttr(button, "data-microphone", now);
   button.disabled = now === "offline" || now === "unknown";
-  setText(byId("mute-label"), said(MICROPHONE[now]));
+  setText(byId("mute-label"), tr(MICROPHONE[now]));
 }
 
 byId("mute").addEventListener("click", async () => {
@@ -249,7 +249,7 @@ byId("mute").addEventListener("click", async () => {
   const note = byId("mute-note");
   pending = !room.muted;
   note.classList.remove("wrong");
-  setText(note, pending ? "Closing\u2026" : "Opening\u2026");
+  setText(note, tr(pending ? "Closing\u2026" : "Opening\u2026"));
   drawMute(room);
   try {
     await send(`api/nodes/${encodeURIComponent(room.name)}/mute`, { muted: pending });
@@ -272,7 +272,7 @@ function drawForget(room) {
   const box = byId("forget");
   box.hidden = !room || room.online !== false;
   if (box.hidden) meant = 0;
-  setText(byId("forget-button"), meant ? `Forget ${titled(room.name)} for good` : "Forget this room");
+  setText(byId("forget-button"), meant ? tr("Forget {room} for good", { room: titled(room.name) }) : tr("Forget this room"));
 }
 
 byId("forget-button").addEventListener("click", async () => {
@@ -280,7 +280,7 @@ byId("forget-button").addEventListener("click", async () => {
   if (!room) return;
   const note = byId("forget-note");
   if (!meant) {
-    setText(note, "Removes it here and its device in Home Assistant. Past events stay. Press again to do so.");
+    setText(note, tr("Removes it here, and its device in Home Assistant. Past events stay. Press again to confirm."));
     meant = setTimeout(() => {
       meant = 0;
       setText(note, "");
@@ -303,19 +303,19 @@ byId("forget-button").addEventListener("click", async () => {
 
 function drawHealth(room) {
   const told = room?.telemetry ?? {};
-  const rows = [["Doing", said(told.condition) ?? (room?.online === false ? "offline" : "not said yet")]];
-  if (told.trouble) rows.push(["Trouble", told.trouble]);
-  if (told.uptime_s !== undefined) rows.push(["Running for", duration(told.uptime_s)]);
-  if (told.events !== undefined) rows.push(["Events since then", Number(told.events).toLocaleString()]);
-  if (typeof told.latency_ms === "number") rows.push(["Latency", `${told.latency_ms.toFixed(0)} ms`]);
-  if (typeof told.cpu_percent === "number") rows.push(["Processor", `${told.cpu_percent.toFixed(1)} %`]);
-  if (typeof told.rss_mb === "number") rows.push(["Memory", `${told.rss_mb.toFixed(0)} MB`]);
-  if (told.waiting) rows.push(["Waiting for the broker", many(told.waiting, "event", "events")]);
-  if (told.events_lost) rows.push(["Lost", many(told.events_lost, "event", "events")]);
-  if (room?.missed) rows.push(["Missed here", many(room.missed, "event", "events")]);
+  const rows = [[tr("State"), tr(told.condition ?? (room?.online === false ? "offline" : "not known yet"))]];
+  if (told.trouble) rows.push([tr("Problem"), told.trouble]);
+  if (told.uptime_s !== undefined) rows.push([tr("Running for"), duration(told.uptime_s)]);
+  if (told.events !== undefined) rows.push([tr("Events since then"), Number(told.events).toLocaleString()]);
+  if (typeof told.latency_ms === "number") rows.push([tr("Latency"), `${told.latency_ms.toFixed(0)} ms`]);
+  if (typeof told.cpu_percent === "number") rows.push([tr("Processor"), `${told.cpu_percent.toFixed(1)} %`]);
+  if (typeof told.rss_mb === "number") rows.push([tr("Memory"), `${told.rss_mb.toFixed(0)} MB`]);
+  if (told.waiting) rows.push([tr("Waiting for the broker"), many(told.waiting, "event", "events")]);
+  if (told.events_lost) rows.push([tr("Lost"), many(told.events_lost, "event", "events")]);
+  if (room?.missed) rows.push([tr("Missed here"), many(room.missed, "event", "events")]);
   const { model } = room?.event ?? {};
-  if (model) rows.push(["Model", `${model.name} ${model.version}`]);
-  if (told.version) rows.push(["Version", told.version]);
+  if (model) rows.push([tr("Model"), `${model.name} ${model.version}`]);
+  if (told.version) rows.push([tr("Version"), told.version]);
   const list = byId("health");
   const key = JSON.stringify(rows);
   if (list.dataset.key === key) return;
