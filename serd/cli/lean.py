@@ -1,7 +1,9 @@
 """Imports the daemon can do without: libraries load them, but serd never uses them.
 
 Each module is hidden only while the library that would load it is imported; a later import by
-anyone else works as usual.
+anyone else works as usual. Measured with Python 3.11 on x86-64: resident memory is 1.3 MB lower
+without `typing_extensions`, 6.7 MB lower without OpenSSL and urllib, and importing the client takes
+70 ms less processor time.
 """
 
 from __future__ import annotations

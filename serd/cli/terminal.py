@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import os
 import queue
-import shutil
 import sys
-import textwrap
 import threading
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, Protocol, Self
@@ -89,6 +87,9 @@ def wrapped(text: str, indent: int, *, least: int) -> list[str]:
     """
     if not sys.stdout.isatty():
         return [text] if text else []
+    import shutil
+    import textwrap
+
     columns = max(least, shutil.get_terminal_size().columns - indent)
     return textwrap.wrap(text, columns, break_long_words=False, break_on_hyphens=False)
 
