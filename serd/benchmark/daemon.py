@@ -203,10 +203,10 @@ def _slope(readings: Sequence[tuple[float, float]]) -> float | None:
     if len(readings) < 2:
         return None
     # Threads that end take their time with them, so the sample with the most time is the last.
-    (begin, used), (end, more) = readings[0], max(readings, key=lambda reading: reading[1])
-    if end <= begin:
+    (start, used), (end, more) = readings[0], max(readings, key=lambda reading: reading[1])
+    if end <= start:
         return None
-    return 100 * (more - used) / (end - begin)
+    return 100 * (more - used) / (end - start)
 
 
 class StubBroker:
@@ -228,7 +228,7 @@ class StubBroker:
         except OSError as error:
             raise UnavailableError(f"no port of 127.0.0.1 can be had: {error}") from error
         self.port: int = self._listener.getsockname()[1]
-        self._wanted: set[bytes] = set()
+        self._subscribed: set[bytes] = set()
         self._thread = threading.Thread(target=self._serve, name="serd-stub-broker", daemon=True)
 
     def __enter__(self) -> Self:
@@ -247,7 +247,7 @@ class StubBroker:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            self._wanted = set()
+            self._subscribed = set()
             with connection, connection.makefile("rb") as stream:
                 try:
                     while self._answer(stream, connection):
@@ -272,14 +272,14 @@ class StubBroker:
             if quality:
                 connection.sendall(b"\x40\x02" + rest[:2])
                 rest = rest[2:]
-            if topic in self._wanted:  # whoever publishes sees that it is let
+            if topic in self._subscribed:  # the client checks that its message comes back
                 packet = struct.pack(">H", len(topic)) + topic + rest
                 connection.sendall(b"\x30" + _length(len(packet)) + packet)
             if topic.endswith(b"/emotion"):
                 self.events.append(msgspec.json.decode(rest))
         elif kind == _SUBSCRIBE:
             filters = _filters(body[2:])
-            self._wanted |= set(filters)
+            self._subscribed |= set(filters)
             granted = len(filters)
             connection.sendall(bytes((0x90, 2 + granted)) + body[:2] + b"\x00" * granted)
         elif kind == _PINGREQ:

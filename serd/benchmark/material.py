@@ -59,7 +59,7 @@ def phrases(seconds: float) -> NDArray[np.float32]:
     """
     pause = silence(PAUSE_S)
     length = round(PHRASE_S * SAMPLE_RATE)
-    parts = [part for said in _utterances() for part in (said[:length], pause)]
+    parts = [part for utterance in _utterances() for part in (utterance[:length], pause)]
     return _tiled(np.concatenate(parts), seconds)
 
 

@@ -144,33 +144,34 @@ def listen(
     )
 
 
-def _sum_up(told: Counter[str], samples: int, speech: int) -> FalseAlarms:
-    emotions = {name: n for name, n in told.most_common() if name not in {*ORDINARY, UNCERTAIN}}
-    events, utterances = sum(emotions.values()), told.total()
+def _sum_up(counts: Counter[str], samples: int, speech: int) -> FalseAlarms:
+    emotions = {name: n for name, n in counts.most_common() if name not in {*ORDINARY, UNCERTAIN}}
+    events, utterances = sum(emotions.values()), counts.total()
     return FalseAlarms(
         events=events,
         per_hour_of_speech=round(events * 3600 * SAMPLE_RATE / speech, 1) if speech else None,
         per_hour_of_recording=round(events * 3600 * SAMPLE_RATE / samples, 1) if samples else None,
         ordinary_share=(
-            round(sum(told[name] for name in ORDINARY) / utterances, 3) if utterances else None
+            round(sum(counts[name] for name in ORDINARY) / utterances, 3) if utterances else None
         ),
         emotions=emotions,
     )
 
 
-def page(evening: OrdinarySpeech) -> str:
+def page(speech: OrdinarySpeech) -> str:
     """The counts as lines for people."""
-    heard = f"{evening.recording_s / 60:.1f} minutes heard, {evening.speech_s / 60:.1f} of speech"
-    dropped = f"{evening.dropped} other sounds dropped, {evening.unconfirmed} of them by silero"
-    lines = [f"{heard}: {evening.utterances} utterances ({dropped}); model {evening.model}"]
-    for name, told in evening.told.items():
-        if told.per_hour_of_speech is None or told.ordinary_share is None:
+    heard = f"{speech.recording_s / 60:.1f} minutes heard, {speech.speech_s / 60:.1f} of speech"
+    dropped = f"{speech.dropped} other sounds dropped, {speech.unconfirmed} of them by silero"
+    lines = [f"{heard}: {speech.utterances} utterances ({dropped}); model {speech.model}"]
+    for name, alarms in speech.told.items():
+        if alarms.per_hour_of_speech is None or alarms.ordinary_share is None:
             lines.append(f"{name:<7} no speech, so no result")
             continue
-        which = ", ".join(f"{emotion} {n}" for emotion, n in told.emotions.items())
+        which = ", ".join(f"{emotion} {n}" for emotion, n in alarms.emotions.items())
         lines.append(
-            f"{name:<7} {told.events} emotional events{f' ({which})' if which else ''}: "
-            f"{told.per_hour_of_speech:.1f} per hour of speech, {told.per_hour_of_recording:.1f} "
-            f"per hour of sound; {told.ordinary_share:.0%} classified as neutral or calm"
+            f"{name:<7} {alarms.events} emotional events{f' ({which})' if which else ''}: "
+            f"{alarms.per_hour_of_speech:.1f} per hour of speech, "
+            f"{alarms.per_hour_of_recording:.1f} per hour of sound; "
+            f"{alarms.ordinary_share:.0%} classified as neutral or calm"
         )
     return "\n".join(lines)

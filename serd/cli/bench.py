@@ -131,7 +131,7 @@ def _progress() -> Iterator[Callable[[str, float], None]]:
     bar = Progress(*columns, console=Console(stderr=True), redirect_stdout=False, transient=True)
     ended = threading.Event()
 
-    def tell(what: str, share: float) -> None:
+    def update(what: str, share: float) -> None:
         bar.update(task, description=what, completed=max(share, bar.tasks[0].completed))
 
     def advance_slowly() -> None:
@@ -145,7 +145,7 @@ def _progress() -> Iterator[Callable[[str, float], None]]:
         thread = threading.Thread(target=advance_slowly, daemon=True)
         thread.start()
         try:
-            yield tell
+            yield update
         finally:
             ended.set()
             thread.join()

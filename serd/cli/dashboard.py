@@ -140,7 +140,8 @@ def _serve(config: Config, settings: Settings) -> None:
     from serd.mqtt.follower import Follower
 
     monitor = Monitor(
-        lambda tell: Follower(config.mqtt, on_connection=tell), base=config.mqtt.base_topic
+        lambda on_connection: Follower(config.mqtt, on_connection=on_connection),
+        base=config.mqtt.base_topic,
     )
     app = make_app(settings, monitor, MqttNodeCommands(config.mqtt))
     listening = bind(settings)

@@ -27,8 +27,8 @@ def forget(invocation: Invocation, node: str) -> None:
     except ConfigError as error:
         raise UsageError(error.message, remedy=error.remedy) from None
     if not done.removed:
-        meant = nearest(node, done.others)
-        hint = f"; did you mean {meant}?" if meant else ""
+        suggestion = nearest(node, done.others)
+        hint = f"; did you mean {suggestion}?" if suggestion else ""
         echo(f"the broker at {done.address} keeps nothing of {node}{hint}")
         return
     echo(f"{node} is forgotten at {done.address}, and by Home Assistant")

@@ -40,8 +40,8 @@ def health(invocation: Invocation, *, timeout: float) -> None:
             remedy="set metrics.port (for example SERD_METRICS__PORT=7374) and restart the daemon",
         )
     host = _ANY.get(metrics.host, metrics.host)
-    said = _ask(host, metrics.port, timeout)
-    head, _, body = said.partition(b"\r\n\r\n")
+    response = _ask(host, metrics.port, timeout)
+    head, _, body = response.partition(b"\r\n\r\n")
     try:
         answer = json.loads(body)
         status, nodes = str(answer["status"]), dict(answer["nodes"])
@@ -61,18 +61,18 @@ def _ask(host: str, port: int, timeout: float) -> bytes:
     """The response to ``GET /healthz``; an HTTP library would double the command's run time."""
     name = f"[{host}]" if _is_ipv6(host) else host
     question = f"GET /healthz HTTP/1.0\r\nHost: {name}:{port}\r\n\r\n"
-    said = b""
+    response = b""
     try:
         with socket.create_connection((host, port), timeout=timeout) as connection:
             connection.sendall(question.encode())
-            while len(said) < _ANSWER_MAX and (more := connection.recv(4096)):
-                said += more
+            while len(response) < _ANSWER_MAX and (more := connection.recv(4096)):
+                response += more
     except OSError as error:
         raise UnavailableError(
             f"no serd answers at {host}, port {port}: {error.strerror or error}",
             remedy="is it running, with the same metrics.host and metrics.port?",
         ) from None
-    return said
+    return response
 
 
 def _is_ipv6(host: str) -> bool:

@@ -123,10 +123,10 @@ def _known(node: str, journalled: list[str], config: Config) -> str:
     nodes = sorted({*journalled, *(single.node for single in config.each())})
     if node in nodes:
         return node
-    meant = nearest(node, nodes)
+    suggestion = nearest(node, nodes)
     raise UsageError(
         f"there is no room called {node!r} in this journal",
-        remedy=f"did you mean {meant}?" if meant else f"there are: {', '.join(nodes)}",
+        remedy=f"did you mean {suggestion}?" if suggestion else f"there are: {', '.join(nodes)}",
     )
 
 

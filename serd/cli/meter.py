@@ -148,11 +148,11 @@ class _LineDisplay:
         pass
 
     def show(self, reading: Reading, advice: Advice | None, *, voice: bool) -> None:
-        said = f"  {advice.message}" if advice else ""
+        hint = f"  {advice.message}" if advice else ""
         echo(
             f"{reading.seconds:7.1f} s  level {reading.rms_dbfs:6.1f}  "
             f"peak {reading.peak_dbfs:6.1f}  room {reading.room_dbfs:6.1f} dBFS  "
-            f"clipped {reading.clipped_share:6.2%}  {'voice' if voice else '-':<5}{said}".rstrip()
+            f"clipped {reading.clipped_share:6.2%}  {'voice' if voice else '-':<5}{hint}".rstrip()
         )
         sys.stdout.flush()
 
@@ -199,13 +199,13 @@ def picture(reading: Reading, advice: Advice | None, width: int, *, voice: bool)
     scale = Text(_scale(cells), "dim", no_wrap=True)
     scale.append(f" room {reading.room_dbfs:4.0f}  clipped {reading.clipped_share:6.2%}")
     if advice is None:
-        said = Text("good" if reading.loudest_dbfs > -40 else "", "green")
+        hint = Text("good" if reading.loudest_dbfs > -40 else "", "green")
     else:
-        said = Text(f"{advice.message}: {advice.remedy}", "bold yellow")
-    for line in (bar, scale, said):
+        hint = Text(f"{advice.message}: {advice.remedy}", "bold yellow")
+    for line in (bar, scale, hint):
         line.no_wrap = True
         line.truncate(width, overflow="ellipsis")
-    return Text("\n").join([bar, scale, said])
+    return Text("\n").join([bar, scale, hint])
 
 
 def _bar(reading: Reading, cells: int) -> Text:

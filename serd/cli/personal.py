@@ -63,7 +63,7 @@ def _lines(config: Config, summary: Summary) -> list[str]:
     if not summary.corrections:
         text = (
             "No corrections yet. `serd correct happy` says that the latest utterance was happy, "
-            "`serd correct not` that it was not what serd said."
+            "`serd correct not` that serd was wrong."
         )
         return [text]
     count = many(summary.corrections, "correction", "corrections")

@@ -125,8 +125,8 @@ def draw(events: Sequence[Event], path: Path, *, half_life_s: float) -> None:
     moments = [_moment(event) for event in events]
     span = max(1.0, (moments[-1] - moments[0]).total_seconds())
     smooth = max(half_life_s, span / _SMOOTHINGS)
-    told = {event.emotion for event in events}
-    rows = [emotion for emotion in (*EMOTIONS, UNCERTAIN) if emotion in told]
+    occurring = {event.emotion for event in events}
+    rows = [emotion for emotion in (*EMOTIONS, UNCERTAIN) if emotion in occurring]
     with mpl.rc_context(STYLE):
         height = 0.6 + min(4.0, _SCREEN / len(nodes)) * len(nodes)
         figure = Figure(figsize=(12, height), layout="constrained")

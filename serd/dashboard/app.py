@@ -112,7 +112,7 @@ class _Pages:
         response = RedirectResponse("./", status_code=303)
         response.set_cookie(
             cookie_name(self._settings),
-            sessions.begin(),
+            sessions.start(),
             max_age=SESSION_S,
             path="/",
             secure=self._settings.https,

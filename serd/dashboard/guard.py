@@ -283,7 +283,7 @@ class Sessions:
         """Whether this is the token; compared in constant time."""
         return hmac.compare_digest(_digest(token), self._token)
 
-    def begin(self) -> str:
+    def start(self) -> str:
         """Start a session and return its id, of which only a digest is kept."""
         session = secrets.token_urlsafe(32)
         self._ends[_digest(session)] = self._clock() + SESSION_S

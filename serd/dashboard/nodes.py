@@ -68,8 +68,8 @@ class KnownNode:
     def microphone(self) -> Microphone:
         """The state of its microphone, as every front end shows it."""
         condition = (self.telemetry or {}).get("condition")
-        said = condition if isinstance(condition, str) else None
-        return microphone(self.online, self.state, said, muted=self.muted)
+        reported = condition if isinstance(condition, str) else None
+        return microphone(self.online, self.state, reported, muted=self.muted)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -231,7 +231,7 @@ def _folder(path: Path) -> Iterator[CheckResult]:
         )
         return
     free = shutil.disk_usage(folder).free
-    said = f"{free / 1e9:.1f} GB free in {folder}"
+    space = f"{free / 1e9:.1f} GB free in {folder}"
     if free < SCARCE_BYTES:
         yield warn(
             "disk",
@@ -239,7 +239,7 @@ def _folder(path: Path) -> Iterator[CheckResult]:
             f"free some space: `df -h {folder}`",
         )
     else:
-        yield ok("disk", said)
+        yield ok("disk", space)
 
 
 def _nearest(folder: Path) -> Path:

@@ -74,8 +74,8 @@ def load_detector(config: Config) -> tuple[CheckResult, Vad | None]:
         confirmer = make_confirmer(config.speech)
     except SerdError as error:
         return failed("detector", error, "set speech.engine to webrtc"), None
-    said = config.speech.engine if confirmer is None else f"{config.speech.engine}, then silero"
-    return ok("detector", said), vad
+    summary = config.speech.engine if confirmer is None else f"{config.speech.engine}, then silero"
+    return ok("detector", summary), vad
 
 
 def check_recognition(config: Config, classifier: Classifier, vad: Vad) -> Iterator[CheckResult]:
@@ -90,19 +90,19 @@ def check_recognition(config: Config, classifier: Classifier, vad: Vad) -> Itera
         return
     took = time.monotonic() - begun
     length = len(samples) / SAMPLE_RATE
-    said = (
+    summary = (
         f"{config.speech.engine} finds {len(found)} utterances in {length:.0f} s of sample speech"
     )
     if len(found) < UTTERANCES:
         yield fail(
             "speech",
-            f"{said}; expected at least {UTTERANCES}",
+            f"{summary}; expected at least {UTTERANCES}",
             "the settings under speech are too strict: start from their defaults "
             "(aggressiveness, min_level_dbfs, min_voiced_share, min_speech_s)",
             configured=True,
         )
     else:
-        yield ok("speech", said)
+        yield ok("speech", summary)
     if took > SLOW * length:
         yield warn(
             "speed",

@@ -224,8 +224,8 @@ def judge_sound(config: Config, heard: Heard, *, with_voice: bool) -> Iterator[C
     else:
         # `alsamixer` can only adjust microphones of this machine.
         remedy = _ELSEWHERE if config.audio.kind in {"network", "program"} else advice.remedy
-        tell = fail if advice.kind == "dead" else warn
-        yield tell("level", advice.message, remedy)
+        make_result = fail if advice.kind == "dead" else warn
+        yield make_result("level", advice.message, remedy)
     yield from judge_channels(heard.stats)
     if heard.lost:
         yield warn(
@@ -244,13 +244,13 @@ def judge_sound(config: Config, heard: Heard, *, with_voice: bool) -> Iterator[C
         )
         return
     level = max(utterance.level_dbfs for utterance in heard.utterances)
-    said = advise_voice(level, reading.room_dbfs)
-    if said is None:
+    voice_advice = advise_voice(level, reading.room_dbfs)
+    if voice_advice is None:
         yield ok(
             "voice", f"utterances heard: {len(heard.utterances)}, the loudest at {level:.0f} dBFS"
         )
     else:
-        yield warn("voice", said.message, said.remedy)
+        yield warn("voice", voice_advice.message, voice_advice.remedy)
 
 
 def judge_channels(stats: SourceStats) -> Iterator[CheckResult]:

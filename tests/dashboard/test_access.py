@@ -250,12 +250,12 @@ def test_the_throttle_refills_and_is_bounded() -> None:
 def test_sessions_end_and_are_bounded() -> None:
     now = [0.0]
     sessions = Sessions(TOKEN, clock=lambda: now[0])
-    first = sessions.begin()
+    first = sessions.start()
     assert sessions.valid(first)
     assert not sessions.valid(first + "x")
     now[0] += SESSION_S
     assert not sessions.valid(first)
-    ids = [sessions.begin() for _ in range(SESSIONS_MAX + 1)]
+    ids = [sessions.start() for _ in range(SESSIONS_MAX + 1)]
     assert (sessions.valid(ids[0]), sessions.valid(ids[1]), len(sessions)) == (
         False, True, SESSIONS_MAX,
     )  # fmt: skip
