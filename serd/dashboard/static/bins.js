@@ -1,4 +1,4 @@
-// A time in stretches of equal length, as the server counts them, with what comes live added.
+// A period in intervals of equal length, as counted by the server, with live events added.
 
 export class Bins {
   constructor(since, until, binMs) {
@@ -14,7 +14,7 @@ export class Bins {
     return bins;
   }
 
-  /** Count an event that has just come. */
+  /** Count a new event. */
   add(event) {
     const began = Date.parse(event.started_at);
     if (began < this.since) return;
@@ -30,7 +30,7 @@ export class Bins {
     bin.emotions[event.emotion] = (bin.emotions[event.emotion] ?? 0) + 1;
   }
 
-  /** Let the time shown end now or soon; what is too old is forgotten. */
+  /** Move the period so that it ends now, dropping what is too old. */
   roll(now) {
     const steps = Math.ceil((now - this.until) / this.binMs);
     if (steps <= 0) return;
@@ -41,12 +41,12 @@ export class Bins {
     }
   }
 
-  /** Those with utterances, in order. */
+  /** The intervals with utterances, in order. */
   list() {
     return [...this.byStart.values()].sort((a, b) => a.start_ms - b.start_ms);
   }
 
-  /** The same time in stretches so many times as long. */
+  /** The same period in intervals longer by a factor. */
   coarser(factor) {
     if (factor <= 1) return this;
     const bins = new Bins(this.since, this.until, this.binMs * factor);
@@ -69,7 +69,7 @@ export class Bins {
   }
 }
 
-/** The emotions of a bin (or of several), the most frequent first. */
+/** The emotions of one or more bins, the most frequent first. */
 export function frequent(emotions) {
   return Object.entries(emotions).sort((a, b) => b[1] - a[1]);
 }

@@ -23,8 +23,8 @@ export function know(made) {
 }
 
 /**
- * A button that opens the choices for one utterance, and what was chosen with its undo.
- * In the open choices the keys 1 to 8 are the emotions, 0 is "not that", Escape closes.
+ * A button that opens the choices for one utterance, and the correction with its undo.
+ * While the choices are open, the keys 1 to 8 select an emotion, 0 is "not that", Escape closes.
  */
 export function corrector(event) {
   const note = el("span", { class: "correct-note", role: "status" });
@@ -81,7 +81,7 @@ export function corrector(event) {
   details.addEventListener("keydown", (key) => {
     if (!details.open) return;
     if (key.key === "Escape") {
-      key.stopPropagation(); // else the page would leave the room
+      key.stopPropagation(); // otherwise the page would leave the room
       details.open = false;
       summary.focus();
     } else if (/^[0-8]$/.test(key.key) && !key.ctrlKey && !key.altKey && !key.metaKey) {

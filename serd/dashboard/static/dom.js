@@ -1,4 +1,4 @@
-// Elements, made without ever turning text into markup: what comes over MQTT is written by others.
+// Elements, built without ever turning text into markup: text from MQTT is not trusted.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -22,19 +22,19 @@ export const svg = (tag, attributes = {}, ...children) =>
 
 export const byId = (id) => document.getElementById(id);
 
-/** Set an element's text, touching the page only when it is another one. */
+/** Set an element's text, touching the page only if it changes. */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** Set or (with null) remove an attribute, likewise. */
+/** Set or (with null) remove an attribute, only if it changes. */
 export function setAttr(node, name, value) {
   if (value === null) {
     if (node.hasAttribute(name)) node.removeAttribute(name);
   } else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
 }
 
-/** A function that runs at the next frame, however often it is called until then. */
+/** A function that runs once in the next frame, however often it is called until then. */
 export function everyFrame(work) {
   let asked = false;
   return () => {

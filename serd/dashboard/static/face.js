@@ -1,5 +1,5 @@
-// A small face for each emotion, so that colour is never the only sign: the mouth is the emotion's
-// valence, the eyes its arousal, and brows tell apart what those two do not.
+// A small face for each emotion, so that nothing depends on colour alone: the mouth shows valence,
+// the eyes arousal, and brows distinguish what those two do not.
 
 import { svg } from "./dom.js";
 import { known } from "./words.js";

@@ -20,7 +20,7 @@ const range = byId("query-range");
 let open = false;
 let asked = 0;
 let fitting = false;
-let fitted = false; // the range was chosen: by somebody, or because it fits what there is
+let fitted = false; // the range was chosen: by the user, or because it fits the data
 let events = [];
 let shown = PAGE;
 
@@ -106,7 +106,7 @@ async function load() {
   }
 }
 
-/** A row for each emotion: its bars are as high as it was frequent. */
+/** A row for each emotion, with bars for its frequency. */
 function drawRows(bins) {
   const sums = {};
   let most = 1;

@@ -1,16 +1,16 @@
-// The way to the server: the stream of changes, which mends itself, and single questions.
+// The connection to the server: the stream of changes, which reconnects, and single requests.
 
 import { addEvents, dropRooms, setAbout, setRooms, startAgain } from "./store.js";
 import { tr, trMessage } from "./words.js";
 
-const SILENCE_MS = 40_000; // the server says something every 15 s
+const SILENCE_MS = 40_000; // the server sends something every 15 s
 const SLOWEST_MS = 10_000;
 
 let source = null;
 let pause = 500;
 let watchdog = 0;
 
-/** Ask for JSON. Throws an Error whose message is for people. */
+/** Request JSON. Throws an Error whose message is for people. */
 export async function ask(path, options = {}) {
   let response;
   try {
@@ -44,7 +44,7 @@ function lost() {
   source = null;
   clearTimeout(watchdog);
   setAbout({ link: "lost" });
-  // An EventSource does not say why it failed; a question does: perhaps the session has ended.
+  // An EventSource does not say why it failed, but a request does: perhaps the session has ended.
   ask("api/info").catch(() => {});
   setTimeout(connect, pause);
   pause = Math.min(SLOWEST_MS, pause * 2);

@@ -1,4 +1,4 @@
-// Start, views, and what stands around them.
+// Startup, navigation between views, and the page around them.
 
 import { byId, setAttr, setText } from "./dom.js";
 import * as history from "./history.js";
@@ -12,12 +12,12 @@ const main = byId("main");
 const VIEWS = { rooms: overview, room, history };
 let shown = null;
 
-/** The address after the #: which view, and of which room. */
+/** The view and room in the address after the #. */
 function route() {
   const [view, name] = location.hash.replace(/^#\/?/, "").split("/");
   if (view === "room" && name) return ["room", decodeURIComponent(name)];
   if (view === "history" || view === "rooms") return [view, ""];
-  // With one room there is nothing to choose from.
+  // A single room is shown at once.
   return rooms.size === 1 ? ["room", [...rooms.keys()][0]] : ["rooms", ""];
 }
 

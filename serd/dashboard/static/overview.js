@@ -1,5 +1,5 @@
-// All rooms as tiles: a grid of its own, and a list beside the selected room on wide screens.
-// Each room has one tile that lives as long as the room; only what changes in it is written.
+// All rooms as tiles: a grid, or on wide screens a list beside the selected room. Each room keeps
+// its tile, in which only changes are written.
 
 import { byId, el, everyFrame, setAttr, setText } from "./dom.js";
 import { face } from "./face.js";
@@ -16,7 +16,7 @@ let selected = null;
 let reordered = 0;
 let later = 0;
 
-/** What a room says of itself, for people and for the filter. */
+/** The state of a room in a word, for people and for the filter. */
 export function condition(room) {
   const now = microphone(room);
   if (now === "quiet") return "quiet hours";
@@ -77,7 +77,7 @@ function wanted(room, words) {
   return words.every((word) => text.toLowerCase().includes(word));
 }
 
-/** Put the tiles in order, moving only those that are not where they belong. */
+/** Sort the tiles, moving only those that are out of place. */
 function arrange() {
   reordered = Date.now();
   const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -115,7 +115,7 @@ function sum(fitting) {
   setText(byId("rooms-sum"), parts.join(" \u00b7 "));
 }
 
-/** Arrange again, but not more than once a second, and not under somebody's finger. */
+/** Sort again, at most once a second, and not while the pointer is on a tile. */
 function arrangeSoon() {
   if (later) return;
   const held = list.matches(":hover, :focus-within") && list.childElementCount === rooms.size;
@@ -168,7 +168,7 @@ export function select(name) {
   for (const [own, tile] of tiles) setAttr(tile.link, "aria-current", own === name ? "true" : null);
 }
 
-/** Time passes. */
+/** Update the times. */
 export function tick() {
   for (const [name, tile] of tiles) {
     if (tile.item.isConnected && rooms.has(name)) drawTime(tile, rooms.get(name));

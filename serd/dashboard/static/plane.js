@@ -1,5 +1,5 @@
-// Where a feeling lies: pleasant to the right, aroused above. The latest utterance is a dot, those
-// before it fade; the room's mood is a ring.
+// The plane of valence (pleasant to the right) and arousal (up). The latest utterance is a dot,
+// earlier ones fade; the room's mood is a ring.
 
 import { setText, svg } from "./dom.js";
 import { coordinates, feeling, known, tr } from "./words.js";
@@ -33,7 +33,7 @@ export class Plane {
     this.places, this.ring, this.trail));
   }
 
-  /** Name the emotions where they lie. */
+  /** Label the emotions at their positions. */
   name(classes) {
     this.places.replaceChildren(...classes.filter(({ name }) => name !== "neutral").map(({ name, valence, arousal }) => {
       const [x, y] = at(valence * 0.92, arousal * 0.92);

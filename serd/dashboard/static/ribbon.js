@@ -1,6 +1,6 @@
-// The mood band: a ribbon through time. Its height is valence (up is pleasant), its thickness
-// arousal, its colour valence once more. Where nobody spoke there is no ribbon. A slider below
-// moves a mark along it, by finger, mouse or arrow keys, and says what was there; a table says all.
+// The mood band: a ribbon through time. Its height and colour are valence (up is pleasant), its
+// thickness arousal. It is interrupted where nobody spoke. A slider below moves a mark along it, by
+// finger, mouse or arrow keys, and shows the values there; a table shows them all.
 
 import { frequent } from "./bins.js";
 import { el, setText, svg } from "./dom.js";
@@ -8,11 +8,11 @@ import { coordinates, day, feeling, many, signed, time, tr } from "./words.js";
 
 const HEIGHT = 220;
 const TOP = 14;
-const BAND = 156; // where the ribbon may be
-const COUNTS = 26; // bars of how much was said, below it
+const BAND = 156; // height of the ribbon's area
+const COUNTS = 26; // height of the bars below it
 const MARGIN = { left: 8, right: 8 };
-const GAP = 8; // bins without a word that end a ribbon
-const REACH = 0.75; // the valence at the edge: no emotion lies farther out, save one by 0.05
+const GAP = 8; // empty bins that interrupt the ribbon
+const REACH = 0.75; // the valence at the edge: no emotion lies farther out, except one by 0.05
 const THIN = 5;
 const THICK = 44;
 const TAPER = 60; // part of the width
@@ -84,7 +84,7 @@ function outline(points) {
   return `M${start}${curve(upper)}L${turn}${curve(lower)}Z`;
 }
 
-/** Times worth a mark: at most nine, at round hours or days. */
+/** Tick marks: at most nine, at round hours or days. */
 function ticks(since, until) {
   const HOUR = 3_600_000;
   const steps = [HOUR / 12, HOUR / 6, HOUR / 4, HOUR / 2, HOUR, 2 * HOUR, 3 * HOUR, 4 * HOUR,
@@ -102,7 +102,7 @@ function ticks(since, until) {
 }
 
 export class Ribbon {
-  /** @param parent where it goes; @param name of what it shows, for its labels. */
+  /** @param parent its parent element; @param name of what it shows, for its labels. */
   constructor(parent, name) {
     number += 1;
     this.id = `ribbon-${number}`;
@@ -166,7 +166,7 @@ export class Ribbon {
     this.svg.setAttribute("width", width);
     const list = this.bins.list();
     const { since, until } = this.bins;
-    // On a narrow screen a bin would be thinner than what can be drawn.
+    // On a narrow screen single bins would be too thin to draw.
     const coarse = this.bins.coarser(Math.ceil((NARROW * (until - since)) / this.bins.binMs / width));
     const drawn = coarse.list();
     this.slider.max = this.place(until - 1);
@@ -203,7 +203,7 @@ export class Ribbon {
         half: lerp(THIN, THICK, (arousal + 1) / 2) / 2, valence,
       }));
       const [first, last] = [points[0], points.at(-1)];
-      // It tapers towards its ends, within the time in which somebody spoke.
+      // It tapers towards its ends, within the time in which someone spoke.
       points.unshift({ ...first, x: first.x - least });
       points.push({ ...last, x: last.x + least });
       const [begin, end] = [points[0].x, points.at(-1).x];
@@ -259,7 +259,7 @@ export class Ribbon {
     }));
   }
 
-  /** Mark a stretch and say what was there; null marks none. */
+  /** Mark an interval and show its values; null removes the mark. */
   point(place) {
     this.mark.classList.toggle("on", place !== null && this.bins !== null);
     if (place === null || !this.bins) {
@@ -275,16 +275,16 @@ export class Ribbon {
     this.slider.value = place;
     const bin = byStart.get(start);
     const when = `${binMs >= 1_800_000 ? `${day(start)}, ` : ""}${time(start)}`;
-    const told = bin
+    const text = bin
       ? `${when}: ${many(bin.count, "utterance", "utterances")}, ${feeling(bin.valence, bin.arousal)}; `
         + frequent(bin.emotions).slice(0, 3).map(([name, count]) => `${tr(name)} ${count}`).join(", ")
         + `; ${coordinates(bin)}`
       : `${when}: ${tr("nobody spoke")}`;
-    setText(this.readout, told);
-    this.slider.setAttribute("aria-valuetext", told);
+    setText(this.readout, text);
+    this.slider.setAttribute("aria-valuetext", text);
   }
 
-  /** The table, in 24 rows at most: neighbours are put together. */
+  /** Fill the table: at most 24 rows, each a 24th of the time. */
   tabulate() {
     if (!this.details.open || !this.bins) return;
     const { since, until } = this.bins;

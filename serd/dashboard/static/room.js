@@ -1,4 +1,4 @@
-// One room: how it is now, the band of its day, its microphone and its health.
+// One room: its current state, mood band, microphone and health.
 
 import { Bins } from "./bins.js";
 import { corrector, know } from "./correct.js";
@@ -14,7 +14,7 @@ import { ago, decibels, duration, EMOTIONS, known, many, MICROPHONE, percent, tr
 const KEPT = 12;
 const ANNOUNCE_MS = 10_000;
 const REDRAW_MS = 2000;
-const SILENT_MS = 300_000; // a node says how its room is every 30 s
+const SILENT_MS = 300_000; // a node publishes its state every 30 s
 const RANGES = [
   { text: "15 min", ms: 900_000, bins: 90 },
   { text: "1 h", ms: 3_600_000, bins: 120 },
@@ -24,15 +24,15 @@ const RANGES = [
 
 let name = null;
 let range = RANGES[3];
-let chosen = false; // by somebody; else it is as long as what there is to show
+let chosen = false; // the range was chosen by the user; otherwise it fits the data
 let recent = [];
 const rows = new Map(); // of recent events, by id
-let shownEvent = null; // which the correction under "Now" is about
+let shownEvent = null; // the event that the correction under "Now" applies to
 let bins = null;
 let shownFace;
 let announced = { at: 0, text: "" };
 let redraw = 0;
-let pending = null; // the state of the switch that is waited for
+let pending = null; // the requested state of the switch
 const plane = new Plane(byId("plane"), byId("plane-words"));
 const ribbon = new Ribbon(byId("day"), tr("the mood"));
 
@@ -116,7 +116,7 @@ function drawDaySoon() {
     redraw = 0;
     if (name === null || !bins) return;
     bins.roll(Date.now());
-    // Not under somebody's finger.
+    // Not while the pointer is on it.
     if (!byId("day").querySelector(".mark.on")) ribbon.show(bins);
   }, REDRAW_MS);
 }
@@ -179,7 +179,7 @@ function drawTime(room) {
   setText(byId("now-when"), heard ? ago(heard) : "");
 }
 
-/** Tell screen readers, but not of each utterance in a lively talk. */
+/** Announce to screen readers, but not every utterance of a lively conversation. */
 function announce(room) {
   if (!room?.event) return;
   const text = `${titled(room.name)}: ${tr(room.event.emotion)}`;
@@ -207,7 +207,7 @@ function drawRecent() {
     row.remove();
     rows.delete(id);
   }
-  // What is there stays where it is: somebody may be correcting it.
+  // Existing rows stay in place: the user may be correcting one.
   wanted.forEach((event, at) => {
     if (!rows.has(event.id)) rows.set(event.id, recentRow(event));
     const row = rows.get(event.id);
@@ -265,32 +265,32 @@ byId("mute").addEventListener("click", async () => {
   }
 });
 
-const FORGET_MS = 6000; // a second press within this time means it
-let meant = 0;
+const FORGET_MS = 6000; // a second press within this time confirms
+let confirming = 0;
 
 function drawForget(room) {
   const box = byId("forget");
   box.hidden = !room || room.online !== false;
-  if (box.hidden) meant = 0;
-  setText(byId("forget-button"), meant ? tr("Forget {room} for good", { room: titled(room.name) }) : tr("Forget this room"));
+  if (box.hidden) confirming = 0;
+  setText(byId("forget-button"), confirming ? tr("Forget {room} for good", { room: titled(room.name) }) : tr("Forget this room"));
 }
 
 byId("forget-button").addEventListener("click", async () => {
   const room = rooms.get(name);
   if (!room) return;
   const note = byId("forget-note");
-  if (!meant) {
+  if (!confirming) {
     setText(note, tr("Removes it here, and its device in Home Assistant. Past events stay. Press again to confirm."));
-    meant = setTimeout(() => {
-      meant = 0;
+    confirming = setTimeout(() => {
+      confirming = 0;
       setText(note, "");
       drawForget(rooms.get(name));
     }, FORGET_MS);
     drawForget(room);
     return;
   }
-  clearTimeout(meant);
-  meant = 0;
+  clearTimeout(confirming);
+  confirming = 0;
   setText(note, "");
   try {
     await ask(`api/nodes/${encodeURIComponent(room.name)}`, { method: "DELETE" });
@@ -302,20 +302,20 @@ byId("forget-button").addEventListener("click", async () => {
 });
 
 function drawHealth(room) {
-  const told = room?.telemetry ?? {};
-  const rows = [[tr("State"), tr(told.condition ?? (room?.online === false ? "offline" : "not known yet"))]];
-  if (told.trouble) rows.push([tr("Problem"), told.trouble]);
-  if (told.uptime_s !== undefined) rows.push([tr("Running for"), duration(told.uptime_s)]);
-  if (told.events !== undefined) rows.push([tr("Events since then"), Number(told.events).toLocaleString()]);
-  if (typeof told.latency_ms === "number") rows.push([tr("Latency"), `${told.latency_ms.toFixed(0)} ms`]);
-  if (typeof told.cpu_percent === "number") rows.push([tr("Processor"), `${told.cpu_percent.toFixed(1)} %`]);
-  if (typeof told.rss_mb === "number") rows.push([tr("Memory"), `${told.rss_mb.toFixed(0)} MB`]);
-  if (told.waiting) rows.push([tr("Waiting for the broker"), many(told.waiting, "event", "events")]);
-  if (told.events_lost) rows.push([tr("Lost"), many(told.events_lost, "event", "events")]);
+  const telemetry = room?.telemetry ?? {};
+  const rows = [[tr("State"), tr(telemetry.condition ?? (room?.online === false ? "offline" : "not known yet"))]];
+  if (telemetry.trouble) rows.push([tr("Problem"), telemetry.trouble]);
+  if (telemetry.uptime_s !== undefined) rows.push([tr("Running for"), duration(telemetry.uptime_s)]);
+  if (telemetry.events !== undefined) rows.push([tr("Events since then"), Number(telemetry.events).toLocaleString()]);
+  if (typeof telemetry.latency_ms === "number") rows.push([tr("Latency"), `${telemetry.latency_ms.toFixed(0)} ms`]);
+  if (typeof telemetry.cpu_percent === "number") rows.push([tr("Processor"), `${telemetry.cpu_percent.toFixed(1)} %`]);
+  if (typeof telemetry.rss_mb === "number") rows.push([tr("Memory"), `${telemetry.rss_mb.toFixed(0)} MB`]);
+  if (telemetry.waiting) rows.push([tr("Waiting for the broker"), many(telemetry.waiting, "event", "events")]);
+  if (telemetry.events_lost) rows.push([tr("Lost"), many(telemetry.events_lost, "event", "events")]);
   if (room?.missed) rows.push([tr("Missed here"), many(room.missed, "event", "events")]);
   const { model } = room?.event ?? {};
   if (model) rows.push([tr("Model"), `${model.name} ${model.version}`]);
-  if (told.version) rows.push([tr("Version"), told.version]);
+  if (telemetry.version) rows.push([tr("Version"), telemetry.version]);
   const list = byId("health");
   const key = JSON.stringify(rows);
   if (list.dataset.key === key) return;

@@ -1,5 +1,5 @@
-// Runs before anything is drawn, so that no page flashes in the wrong colours. The choice is
-// "auto" (what the system says), "light" or "dark", and is kept in this browser.
+// Runs before anything is drawn, so that the page does not flash in the wrong colours. The choice
+// is "auto" (the system's setting), "light" or "dark", and is stored in this browser.
 (() => {
   const system = matchMedia("(prefers-color-scheme: dark)");
   const read = () => {
@@ -26,7 +26,7 @@
       try {
         localStorage.setItem("serd-theme", choice);
       } catch {
-        // It holds until the page is closed.
+        // It lasts until the page is closed.
       }
       apply();
     },
