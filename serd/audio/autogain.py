@@ -1,8 +1,8 @@
-"""Slow automatic gain, for microphones that are far from those who speak.
+"""Slow automatic gain, for microphones far from the speakers.
 
-It is slower than speech: within an utterance the gain hardly moves, so loud and soft words keep
-their distance, which tells a lot of a feeling. It follows the level of what stands out from the
-room, not the room: in silence it stays as it is.
+The gain hardly changes within an utterance, so the contrast between loud and soft words, which
+reveals a lot about emotion, is preserved. It follows the level of sounds that stand out from the
+background, not that of the background: in silence it stays constant.
 """
 
 from __future__ import annotations
@@ -18,45 +18,45 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Gain: TypeAlias = float | Literal["auto"]
-"""What `audio.gain_db` says: decibels, or to be found."""
+"""The setting `audio.gain_db`: decibels, or automatic."""
 
 CEILING_DB: Final = 30.0
-"""Most that is added."""
+"""Maximum gain."""
 
 TARGET_DBFS: Final = -24.0
-"""Level to which what stands out is brought."""
+"""Target level of the sounds that stand out."""
 
 NOISE_DBFS: Final = -50.0
-"""The noise of the room is not brought above this."""
+"""Limit to which the background noise may be amplified."""
 
 STANDS_OUT_DB: Final = 8.0
-"""So far above the quietest frame of the last seconds a frame counts (as in the energy floor)."""
+"""Level above the quietest frame of the last seconds from which a frame stands out."""
 
 RISE_DB: Final = 0.12
-"""Most by which the gain rises from one frame of 30 ms to the next: 4 dB in a second."""
+"""Maximum rise of the gain per frame of 30 ms: 4 dB per second."""
 
 FALL_DB: Final = 0.6
-"""Most by which it falls: 20 dB in a second."""
+"""Maximum fall of the gain per frame: 20 dB per second."""
 
 HEADROOM: Final = 0.7
-"""Amplitude that no frame should exceed; the gain then falls for the next at once."""
+"""Peak amplitude of the output above which the gain is reduced immediately."""
 
-_MEMORY: Final = 0.98  # of the level, for each frame that counts: 1.5 s of speech
-_BLOCK: Final = 16  # frames whose quietest is one figure
-_BLOCKS: Final = 8  # such figures looked back on, about 4 s
-_SILENCE: Final = 1e-12  # mean power below which there is no sound at all
+_MEMORY: Final = 0.98  # smoothing of the level, for each frame that stands out: 1.5 s of speech
+_BLOCK: Final = 16  # frames in a block; only its minimum is kept
+_BLOCKS: Final = 8  # past blocks considered, about 4 s
+_SILENCE: Final = 1e-12  # mean power below which a frame is digital silence
 
 
 class AutoGain:
-    """Amplifies a stream at 16 kHz by a gain that it finds itself. For one thread.
+    """Amplifies a stream at 16 kHz by an automatic gain. Not thread-safe.
 
-    However the stream is cut into blocks, the result is the same to the bit: the gain of a frame of
-    30 ms is decided by the frames before it, and goes there in a straight line.
+    The output is bit-identical however the stream is cut into blocks: the gain of a frame of 30 ms
+    depends on the frames before it, and is approached linearly within the frame.
     """
 
     def __init__(self) -> None:
         self.gain_db = 0.0
-        """The gain now."""
+        """The current gain."""
         self._before = self._now = 1.0
         self._at = 0
         self._energy: list[NDArray[np.float32]] = []
@@ -66,7 +66,7 @@ class AutoGain:
         self._frames = 0
 
     def amplify(self, samples: NDArray[np.float32]) -> None:
-        """Amplify the next samples, in place; what is then beyond full scale is not clipped.
+        """Amplify the next samples in place, without clipping them.
 
         Args:
             samples: float32[n], mono, 16 kHz, within [-1, 1].
@@ -85,12 +85,12 @@ class AutoGain:
                 piece *= np.float32(self._before) + step * at
             self._at += len(piece)
             if self._at == FRAME_SAMPLES:
-                self._hear(np.concatenate(self._energy))
+                self._measure(np.concatenate(self._energy))
                 self._energy, self._at = [], 0
             done = end
 
-    def _hear(self, frame: NDArray[np.float32]) -> None:
-        """Decide the gain of the next frame by one before it was amplified."""
+    def _measure(self, frame: NDArray[np.float32]) -> None:
+        """Update the gain from a frame as it was before amplification."""
         power = float(np.einsum("i,i->", frame, frame)) / FRAME_SAMPLES
         self._before = self._now
         if power < _SILENCE:

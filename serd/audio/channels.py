@@ -1,11 +1,11 @@
-"""Of several channels one sound: all of them mixed, one by number, or the one with speech on it.
+"""Mixing of several channels to one: all, one by number, or the one with the clearest speech.
 
-A stereo card with one microphone, an array with a channel of what is played, a plug with two wires
-swapped: the mean of all channels can be worse than the best of them, and nothing at all if two
-cancel each other. So a mix leaves out channels that are dead and notices when it cancels itself.
+A stereo card with one microphone, an array with a playback channel, a plug with two wires swapped:
+the mean of all channels can be worse than the best of them, and silent if two channels cancel each
+other out. So the mix leaves out dead channels, and cancellation is detected.
 
-All decisions fall at the ends of chunks of 0.12 s, counted from the start, so the sizes of the
-blocks in which the sound arrives make no difference.
+All decisions are made at the ends of chunks of 0.12 s, counted from the start, so the block sizes
+of the source make no difference.
 """
 
 from __future__ import annotations
@@ -27,68 +27,68 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Choice: TypeAlias = Literal["mix", "auto"] | int
-"""What `audio.channel` says: a number counts from 1."""
+"""The setting `audio.channel`; numbers count from 1."""
 
 PIECE_S: Final = 0.03
-"""Seconds of the pieces in which speech is looked for, by `auto`."""
+"""Seconds in a piece; `auto` looks for speech piece by piece."""
 
 PIECES: Final = 4
-"""Of them in a chunk. Decisions for each piece would cost more than all the rest of hearing."""
+"""Pieces in a chunk. Deciding after every piece would cost more than all other audio processing."""
 
 CANCELLED: Final = 0.05
-"""A mix with less than this share of the mean power of its channels cancels itself. Channels that
-have nothing to do with each other leave 1/8 of eight."""
+"""The channels cancel each other out if their mix has less than this share of their mean power.
+The mix of eight uncorrelated channels has 1/8."""
 
 RESTORED: Final = 0.2
-"""From this share on the mix is sound again."""
+"""Share from which the mix is usable again."""
 
 CANCELLING_CHUNKS: Final = 2
-"""Chunks in a row after which a mix that cancels itself is given up."""
+"""Consecutive chunks of cancellation after which only one channel is used."""
 
 RESTORING_CHUNKS: Final = 42
-"""Chunks (5 s) in a row after which it is taken up again."""
+"""Consecutive chunks (5 s) without cancellation after which all are mixed again."""
 
 DEAD_CHUNKS: Final = 83
-"""A channel that has stood at one value for so many chunks (10 s) is dead."""
+"""Chunks (10 s) of one constant value after which a channel counts as dead."""
 
 FADE_S: Final = 0.005
-"""A change from one mixture to another takes so long, so that it does not click."""
+"""Seconds of the cross-fade between two mixes, which avoids a click."""
 
 BAND_HZ: Final = (250.0, 4000.0)
-"""Where speech is looked for, by `auto`: above hum, below hiss."""
+"""Band in which `auto` looks for speech: above hum, below hiss."""
 
 SPEECH_DB: Final = 8.0
-"""So far above its own quietest moment a channel may be speech (as for
+"""Level above a channel's noise from which a piece may be speech (as in
 `serd.speech.vad.EnergyFloor`)."""
 
 FLOOR_CHUNKS: Final = 4
-"""Chunks whose quietest is kept as one figure."""
+"""Chunks in a block; only its minimum is kept."""
 
 FLOOR_BLOCKS: Final = 8
-"""Such figures looked back on, besides the running one: about 4 s."""
+"""Past blocks considered besides the current one: about 4 s."""
 
 QUIETEST: Final = 1e-9
-"""Mean power (-90 dBFS) below which no moment counts as quiet: digital silence is no merit."""
+"""Lower limit of the noise (mean power, -90 dBFS), so that digital silence is no advantage."""
 
 BEST_DB: Final = 40.0
-"""Speech that stands out by more is no better heard for it."""
+"""Upper limit of a channel's score."""
 
 LEAD_DB: Final = 3.0
-"""By so much another channel must be better before it is chosen."""
+"""Lead that another channel needs before it is selected."""
 
 FIRST_PIECES: Final = 5
-"""Pieces with speech before the first choice: 0.15 s."""
+"""Pieces with speech before the first selection: 0.15 s."""
 
 NEXT_PIECES: Final = 100
-"""Pieces with speech during which another channel must have been better: 3 s."""
+"""Pieces with speech for which another channel needs to lead: 3 s."""
 
-_MEMORY: Final = 0.95  # of what was heard before, for each piece with speech
+_MEMORY: Final = 0.95  # smoothing of the scores, for each piece with speech
 
-_DECAY: Final = 0.66  # of the power of mix and channels, for each chunk
+_DECAY: Final = 0.66  # smoothing of the powers, for each chunk
 
 
 def channel_problem(choice: Choice, count: int) -> str | None:
-    """What is wrong with a choice for so many channels, as the end of a sentence; None: nothing."""
+    """Why a choice is impossible with this many channels, as the end of a sentence, if it is."""
     if not isinstance(choice, int) or choice <= count:
         return None
     have = "one channel" if count == 1 else f"{count} channels"
@@ -96,7 +96,7 @@ def channel_problem(choice: Choice, count: int) -> str | None:
 
 
 def channel_stats(channels: ChannelMixer | None) -> dict[str, Any]:
-    """What :class:`serd.audio.source.SourceStats` says of channels."""
+    """The channel fields of :class:`serd.audio.source.SourceStats`."""
     if channels is None:
         return {}
     return {
@@ -108,13 +108,13 @@ def channel_stats(channels: ChannelMixer | None) -> dict[str, Any]:
 
 
 class ChannelMixer:
-    """Makes one channel of several. For one thread.
+    """Mixes several channels to one. Not thread-safe.
 
     Args:
         choice: ``mix``, ``auto`` or a number from 1.
-        rate: Hertz.
-        count: Channels, at least 2; a number as choice is at most this.
-        name: Of the source, for the log.
+        rate: Sample rate in hertz.
+        count: Number of channels, at least 2 and not below ``choice``.
+        name: Name of the source, for the log.
     """
 
     def __init__(self, choice: Choice, *, rate: int, count: int, name: str) -> None:
@@ -127,7 +127,7 @@ class ChannelMixer:
         self._rest = np.empty((0, count), np.float32)
         self._weights = np.full(count, 1.0 / count, np.float32)
         self._before = self._weights
-        self._at = 0  # frames of the running chunk that were mixed
+        self._at = 0  # frames of the current chunk that have been mixed
         self._still = np.zeros(count, np.int64)
         self._moved = np.zeros(count, np.bool_)
         self._powers = np.zeros(count)
@@ -136,7 +136,7 @@ class ChannelMixer:
         self._cancels = False
         self._ranking = _SpeechRanking(count, rate, piece) if choice == "auto" else None
         self.only = 0
-        """The one channel that is listened to, from 1; 0: several are mixed."""
+        """The selected channel, from 1; 0: several are mixed."""
         if isinstance(choice, int):
             self.only = choice
             self._weights = self._before = self._one(choice - 1)
@@ -153,12 +153,12 @@ class ChannelMixer:
 
     @property
     def cancels(self) -> bool:
-        """Whether the channels cancel each other, so that one alone is listened to."""
+        """Whether the channels cancel each other out, so that only one is used."""
         return self._cancels
 
     @property
     def dead(self) -> tuple[int, ...]:
-        """Channels, from 1, that stand at one value while others do not."""
+        """Channels, from 1, whose value is constant while that of others is not."""
         if not self._moved.any():
             return ()
         dead = ~self._moved | (self._still >= DEAD_CHUNKS)
@@ -166,11 +166,11 @@ class ChannelMixer:
 
     @property
     def weights(self) -> NDArray[np.float32]:
-        """How much of each channel is in the mix now, float32[count]."""
+        """The current weight of each channel in the mix, float32[count]."""
         return self._weights
 
     def mix(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Take the next frames.
+        """Mix the next frames.
 
         Args:
             frames: float32[n, count], finite.
@@ -191,12 +191,12 @@ class ChannelMixer:
                 whole = np.concatenate((self._rest, part)) if len(self._rest) else part
                 self._rest = self._rest[:0]
                 self._at = 0
-                self._look(whole)
+                self._analyse(whole)
             done = end
         return np.concatenate(parts) if len(parts) != 1 else parts[0]
 
     def _weighted(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
-        # One channel after the other: a sample's rounding must not depend on how many come with it.
+        # Channel by channel: a sample's rounding must not depend on the size of the block.
         weights = self._weights
         mixed: NDArray[np.float32] = np.zeros(len(frames), np.float32)
         for channel in range(self.count):
@@ -214,8 +214,8 @@ class ChannelMixer:
         mixed[: len(head)] = old + share * (mixed[: len(head)] - old)
         return mixed
 
-    def _look(self, chunk: NDArray[np.float32]) -> None:
-        """Look at a whole chunk, and decide how the next is mixed."""
+    def _analyse(self, chunk: NDArray[np.float32]) -> None:
+        """Analyse a whole chunk, and decide how to mix the next one."""
         centred = chunk - chunk.mean(axis=0)
         energies = np.einsum("ij,ij->j", centred, centred).astype(np.float64)
         self._energy += energies
@@ -228,7 +228,7 @@ class ChannelMixer:
         if isinstance(self._choice, int) or not moving.any():
             return
         if self._ranking is not None:
-            self._ranking.hear(centred, moving)
+            self._ranking.add(centred, moving)
             if self._ranking.best is not None:
                 self._listen_to(self._ranking.best, "the clearest speech is on it")
                 return
@@ -281,7 +281,7 @@ class ChannelMixer:
 
 
 class _SpeechRanking:
-    """Finds the channel on which speech stands out most from what is always there."""
+    """Finds the channel on which speech stands out most from the background."""
 
     def __init__(self, count: int, rate: int, piece: int) -> None:
         self.best: int | None = None
@@ -297,10 +297,10 @@ class _SpeechRanking:
         self._lead = 0
         self._played = np.zeros(count, np.bool_)
 
-    def hear(self, centred: NDArray[np.float32], moving: NDArray[np.bool_]) -> None:
-        """Take a chunk: frames without their mean, and which channels move in it."""
-        # A microphone's own noise never stops. What is silent to the last bit while most channels
-        # are not is what the machine itself plays, or nothing.
+    def add(self, centred: NDArray[np.float32], moving: NDArray[np.bool_]) -> None:
+        """Process a chunk: its frames without their mean, and which channels vary in it."""
+        # The noise of a microphone never stops. A channel that is silent to the last bit, while
+        # most are not, carries playback, or nothing.
         if moving.sum() * 2 > len(moving):
             self._played |= ~moving
         count = len(moving)
@@ -315,13 +315,13 @@ class _SpeechRanking:
         if self._chunks % FLOOR_CHUNKS == 0:
             self._past.append(self._lowest)
             self._lowest = np.full_like(self._lowest, np.inf)
-        # Speech must stand out in its band, and as a whole: hum may drown it.
+        # Speech must stand out in its band and overall, because hum may mask it.
         above = 10 * np.log10(np.maximum(powers, QUIETEST) / floors).min(axis=1)
         for fresh in above[above.max(axis=1) >= SPEECH_DB]:
             self._weigh(np.clip(fresh, 0.0, BEST_DB))
 
     def _weigh(self, fresh: NDArray[np.float64]) -> None:
-        """Take a piece with speech: by how many decibels it stands out in each channel."""
+        """Process a piece with speech, given by how many decibels it stands out in each channel."""
         self._heard += 1
         kept = _MEMORY if self._heard > 1 else 0.0
         self._scores = kept * self._scores + (1 - kept) * fresh

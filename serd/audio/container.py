@@ -1,8 +1,8 @@
-"""Container formats: recognised by their first bytes, and searched for the audio in them.
+"""Container formats: recognition by their first bytes, and location of the audio in them.
 
-Files are joined with ``cat``, recorders lose power before they write their header, radio streams
-are saved link by link. A decoder reads the first part and calls it the end. :func:`parts` looks
-through a file without decoding it: where its parts begin, and how much each of them promises.
+Files are concatenated with ``cat``, recorders lose power before they write their header, and radio
+streams are saved piece by piece. A decoder stops after the first part of such a file. :func:`parts`
+scans a file without decoding it: where its parts start, and how long each should be.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 NEEDED: Final = 4096
-"""Bytes with which everything is recognised that can be; with fewer, most of it."""
+"""Bytes needed to recognise every known format; fewer are enough for most."""
 
 _HEADS: Final = (
     (0, b"fLaC", "FLAC"), (0, b"OggS", "Ogg"), (0, b"caff", "CAF"),
@@ -56,23 +56,23 @@ _KBITS: Final = (
 
 
 def recognise(head: bytes) -> str | None:
-    """Name what some bytes are the beginning of.
+    """Recognise a format by the first bytes of a recording.
 
-    Raw samples may begin with anything: only what they will never begin with by chance is a
-    recording. Frames without a file around them (MP3, ADTS) have to be followed by another.
+    Raw samples may start with any bytes, so only what cannot occur by chance counts as a recording.
+    Bare frames (MP3, ADTS) have to be followed by a second one.
 
     Args:
-        head: The beginning, best :data:`NEEDED` bytes of it.
+        head: The first bytes, preferably :data:`NEEDED` of them.
 
     Returns:
-        The kind, for people; None for raw samples, and for what nobody knows.
+        The name of the format; None for raw samples and unknown formats.
     """
     named = (name for at, word, name in _HEADS if head[at : at + len(word)] == word)
     return _iff(head) or next(named, None) or _frames(head)
 
 
 def _iff(head: bytes) -> str | None:
-    """WAV, AIFF and their kin, which say at byte 8 what they are."""
+    """WAV, AIFF and related formats, which are identified at byte 8."""
     if head[:4] in _RIFF:
         if head[8:12] in (b"WAVE", b""):
             return _RIFF[head[:4]]
@@ -81,7 +81,7 @@ def _iff(head: bytes) -> str | None:
 
 
 def _frames(head: bytes) -> str | None:
-    """What consists of frames or packets in a row."""
+    """Formats that consist of consecutive frames or packets."""
     # ID3v2 of any version: its size has no high bits set.
     tagged = head[:3] == b"ID3" and len(head) >= 10 and head[3] < 0xFF and max(head[6:10]) < 0x80
     if tagged or _two_frames(head, _mpeg_length):
@@ -92,7 +92,7 @@ def _frames(head: bytes) -> str | None:
 
 
 def _two_frames(head: bytes, length: Callable[[bytes], int]) -> bool:
-    """Whether a frame begins here, and another where it ends, of the same kind."""
+    """Whether a frame starts here, and another of the same kind where it ends."""
     first = length(head)
     if not first or len(head) < first + 4:
         return False
@@ -103,7 +103,7 @@ def _two_frames(head: bytes, length: Callable[[bytes], int]) -> bool:
 
 
 def _adts_length(frame: bytes) -> int:
-    """Bytes of an ADTS frame; 0 if none begins here."""
+    """Length of an ADTS frame in bytes; 0 if there is none."""
     if len(frame) < 6 or frame[0] != 0xFF or frame[1] & 0xF6 != 0xF0 or (frame[2] >> 2) & 15 > 12:
         return 0
     length = (frame[3] & 3) << 11 | frame[4] << 3 | frame[5] >> 5
@@ -111,7 +111,7 @@ def _adts_length(frame: bytes) -> int:
 
 
 def _mpeg_length(frame: bytes) -> int:
-    """Bytes of a frame of MPEG audio (MP3 and its sisters); 0 if none begins here."""
+    """Length of an MPEG audio frame (MP3 and others) in bytes; 0 if there is none."""
     if len(frame) < 4 or frame[0] != 0xFF or frame[1] & 0xE0 != 0xE0:
         return 0
     version, layer = (frame[1] >> 3) & 3, 4 - ((frame[1] >> 1) & 3)
@@ -128,27 +128,27 @@ def _mpeg_length(frame: bytes) -> int:
 
 
 _UNKNOWN_SIZE: Final = 0x7FFF_F000
-"""What a recorder that writes into a pipe puts for the size it does not know, or more."""
+"""Sizes from here on mean that a recorder did not know the size, because it wrote into a pipe."""
 
 _SAMPLE_BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}  # AU's encodings
 _PLAIN: Final = (1, 3, 6, 7, 0xFFFE)  # WAV formats in which all frames have one size
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """A stretch of a file that can be decoded by itself."""
+    """A part of a file that can be decoded independently."""
 
     start: int
-    """Where it begins, in bytes."""
+    """Offset of its first byte."""
     end: int
-    """One past its last byte."""
+    """Offset after its last byte."""
     head: bytes = b""
-    """To be put before it."""
+    """Header to prepend to it."""
     frames: int | None = None
-    """How many it should have, as its header says; None if it does not."""
+    """Number of frames according to its header; None if unknown."""
     mpeg: bool = False
-    """Whether it is MP3, which libsndfile decodes only from a file that has a name."""
+    """Whether it is MP3, which libsndfile decodes only from a named file."""
     open_ended: bool = False
-    """Whether it lacks the mark that its format puts at the end."""
+    """Whether it lacks the end marker of its format."""
 
 
 def parts(path: Path) -> list[Part]:
@@ -158,7 +158,7 @@ def parts(path: Path) -> list[Part]:
         path: A regular file, not empty.
 
     Returns:
-        One part that is all of the file where nothing is known of its format, or nothing is odd.
+        A single part, the whole file, if the format is unknown or nothing is unusual.
 
     Raises:
         OSError: It cannot be read.
@@ -167,18 +167,18 @@ def parts(path: Path) -> list[Part]:
         look = _FORMATS.get(data[:4]) or (_mp3 if _begins_mp3(data, 0) else None)
         found: list[Part] = []
         if look is not None:
-            # A header that breaks off promises nothing; the decoder will say what is wrong.
+            # A truncated header says nothing; the decoder will report what is wrong.
             with contextlib.suppress(struct.error, IndexError):
                 found += look(data)
         return found or [Part(start=0, end=len(data))]
 
 
 def _chunks(data: mmap.mmap, at: int, order: str) -> Iterator[tuple[bytes, int, int]]:
-    """Name, begin and size of each chunk, until what follows is none."""
+    """Name, start and size of each chunk, up to the first that is not a chunk."""
     while at + 8 <= len(data):
         name = data[at : at + 4]
         if not name.isascii() or not name.decode("ascii").isprintable():
-            # Some writers forget the byte that makes a chunk's length even.
+            # Some writers omit the padding byte after a chunk of odd length.
             at -= 1
             name = data[at : at + 4]
             if at < 12 or not name.isascii() or not name.decode("ascii").isprintable():
@@ -189,7 +189,7 @@ def _chunks(data: mmap.mmap, at: int, order: str) -> Iterator[tuple[bytes, int, 
 
 
 def _wav(data: mmap.mmap) -> Iterator[Part]:
-    """Each ``data`` chunk is a part, with a header of its own."""
+    """Each ``data`` chunk is a part, with its own header."""
     at: int | None = 0
     while at is not None:
         order = ">" if data[at : at + 4] == b"RIFX" else "<"
@@ -207,7 +207,7 @@ def _wav(data: mmap.mmap) -> Iterator[Part]:
                     yield part
                     if part.end >= len(data):
                         return
-                    if _begins_wav(data, part.end):  # the size of a long one is elsewhere
+                    if _begins_wav(data, part.end):  # the size of a long chunk is stored elsewhere
                         following = part.end
                         break
         at = following
@@ -221,13 +221,13 @@ def _begins_wav(data: mmap.mmap, at: int) -> bool:
 def _data(
     data: mmap.mmap, place: tuple[int, int], order: str, about: dict[bytes, bytes]
 ) -> Part | None:
-    """The part that a ``data`` chunk at a place (begin and size) is; None if there is none."""
+    """The part in a ``data`` chunk with this start and size; None if it is empty."""
     begin, size = place
     if size == 0xFFFF_FFFF and len(about.get(b"ds64", b"")) >= 16:
         size = struct.unpack("<Q", about[b"ds64"][8:16])[0]
     unknown = size >= _UNKNOWN_SIZE and begin + size > len(data)
     if size == 0:
-        # Nothing, or a size that was never filled in: then what follows is no chunk.
+        # Either empty, or the size was never filled in: then no chunk follows.
         if begin >= len(data) or next(_chunks(data, begin, order), None) is not None:
             return None
         unknown = True
@@ -309,7 +309,7 @@ def _flac(data: mmap.mmap) -> Iterator[Part]:
     while start >= 0:
         following = start
         while (following := data.find(b"fLaC", following + 4)) >= 0:
-            # A stream begins with 34 bytes of STREAMINFO; the same by chance is 1 in 2^60.
+            # A stream starts with 34 bytes of STREAMINFO; the odds of a coincidence are 1 in 2^60.
             if data[following + 4 : following + 8] in (b"\0\0\0\x22", b"\x80\0\0\x22"):
                 break
         yield Part(start=start, end=following if following >= 0 else len(data))
@@ -317,7 +317,7 @@ def _flac(data: mmap.mmap) -> Iterator[Part]:
 
 
 def _mp3(data: mmap.mmap) -> Iterator[Part]:
-    """Where a Xing header says how long a part is, another may follow it."""
+    """If a Xing header contains the length of a part, another part may follow."""
     at = 0
     while at < len(data):
         start = at
@@ -335,7 +335,7 @@ def _mp3(data: mmap.mmap) -> Iterator[Part]:
             frames = samples * struct.unpack(">I", head[tag + 8 : tag + 12])[0]
         if flags & 3 == 3:
             end = at + struct.unpack(">I", head[tag + 12 : tag + 16])[0]
-        # What may follow: the tags of this part, then perhaps another.
+        # The tags of this part may follow, and then another part.
         following = end
         while data[following : following + 3] == b"TAG":
             following += 128
@@ -347,7 +347,7 @@ def _mp3(data: mmap.mmap) -> Iterator[Part]:
 
 
 def _begins_mp3(data: mmap.mmap, at: int) -> bool:
-    """Whether a tag or a frame begins there."""
+    """Whether a tag or a frame starts there."""
     head = data[at : at + 3]
     return head == b"ID3" or (len(head) == 3 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0)
 
@@ -356,15 +356,15 @@ _FORMATS: Final[dict[bytes, Callable[[mmap.mmap], Iterator[Part]]]] = {
     b"RIFF": _wav, b"RIFX": _wav, b"RF64": _wav, b"BW64": _wav,
     b"FORM": _aiff, b".snd": _au, b"OggS": _ogg, b"fLaC": _flac,
 }  # fmt: skip
-"""By their first four bytes."""
+"""Scanners by the first four bytes of a file."""
 
 
 class View(io.RawIOBase):
-    """A part as a file of its own.
+    """A part of a file, as a file object.
 
     Args:
         path: The file.
-        part: Which part of it.
+        part: The part.
     """
 
     def __init__(self, path: Path, part: Part) -> None:
@@ -374,11 +374,11 @@ class View(io.RawIOBase):
         self._length = len(part.head) + part.end - part.start
 
     def readable(self) -> bool:
-        """It is."""
+        """Always True."""
         return True
 
     def seekable(self) -> bool:
-        """It is."""
+        """Always True."""
         return True
 
     def seek(self, offset: int, whence: int = 0) -> int:
@@ -388,7 +388,7 @@ class View(io.RawIOBase):
         return self._at
 
     def tell(self) -> int:
-        """Where it is."""
+        """The current position."""
         return self._at
 
     def readinto(self, buffer: Buffer) -> int:

@@ -1,4 +1,4 @@
-"""Input devices, with names that survive a reboot and a replug."""
+"""Input devices, with ids that survive a reboot or replugging."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SYSFS_SOUND = Path("/sys/class/sound")
 ALSA_CARDS = Path("/proc/asound")
 
 MANY_CHANNELS = 8
-"""More channels than this are a plug-in's imagination (ALSA's "default" claims 32 to 10000)."""
+"""Devices with more channels are virtual (ALSA's "default" claims 32 to 10000); 2 are opened."""
 
 _HW = re.compile(r"\(hw:(?P<card>\d+),(?P<device>\d+)\)\s*$")
 
@@ -29,33 +29,34 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     """One input device."""
 
     index: int
-    """PortAudio's number: changes with every reboot and replug."""
+    """PortAudio's index; it may change with every reboot or replug."""
 
     id: str
-    """Stable: ``usb:VID:PID[:SERIAL]`` (with ``@PORT`` where two are alike and ``,DEV`` for a
-    further device of the same card), ``alsa:CARD[,DEV]``, or ``name:NAME`` for what is no card."""
+    """Stable id: ``usb:VID:PID[:SERIAL]`` (with ``@PORT`` if two are alike, and ``,DEV`` for
+    further devices of a card), ``alsa:CARD[,DEV]``, or ``name:NAME`` for a device that is not a
+    card."""
 
     name: str
-    """As PortAudio gives it."""
+    """PortAudio's name for it."""
 
     host_api: str
-    """ALSA, JACK, ..."""
+    """PortAudio's host API, such as ALSA or JACK."""
 
     native_rate: int
-    """Hertz that the device is opened at."""
+    """Sample rate in hertz at which the device is opened."""
 
     channels: int
-    """Channels that the device is opened with."""
+    """Number of channels with which the device is opened."""
 
     default: bool = False
-    """Whether this is the one taken when none is asked for."""
+    """Whether this is the default device."""
 
     aliases: tuple[str, ...] = ()
-    """Other stable ids that it answers to."""
+    """Other stable ids of the device."""
 
 
 class CardIds(msgspec.Struct, frozen=True, kw_only=True):
-    """What the kernel says of one sound card."""
+    """Ids of a sound card, from the kernel."""
 
     alsa: str | None = None
     """The card's ALSA name, such as ``Device`` or ``seeed2micvoicec``."""
@@ -75,11 +76,11 @@ def card_ids(card: int, *, root: Path = SYSFS_SOUND) -> CardIds:
         root: For tests: a tree like ``/sys/class/sound``.
 
     Returns:
-        What is known; all None for a card that is not there.
+        The known ids; all None if there is no such card.
     """
     home = root / f"card{card}"
     try:
-        # The card hangs below a USB interface, which hangs below the USB device.
+        # The parent of the card is a USB interface, whose parent is the USB device.
         place = (home / "device").resolve()
         usb = next(
             (folder for folder in (place, *list(place.parents)[:3]) if _read(folder / "idVendor")),
@@ -95,7 +96,7 @@ def card_ids(card: int, *, root: Path = SYSFS_SOUND) -> CardIds:
 
 
 def holder(name: str, *, cards: Path = ALSA_CARDS, processes: Path = Path("/proc")) -> str | None:
-    """Which program records from a card's device now, as far as the system tells.
+    """The program that is recording from a card's device, if it can be determined.
 
     Args:
         name: The device as PortAudio names it, such as ``USB Audio (hw:1,0)``.
@@ -103,7 +104,7 @@ def holder(name: str, *, cards: Path = ALSA_CARDS, processes: Path = Path("/proc
         processes: For tests: a tree like ``/proc``.
 
     Returns:
-        Such as ``arecord (process 812)``; None if nobody does, or nobody knows.
+        Such as ``arecord (process 812)``; None if there is none, or it is unknown.
     """
     match = _HW.search(name)
     if match is None:
@@ -112,7 +113,7 @@ def holder(name: str, *, cards: Path = ALSA_CARDS, processes: Path = Path("/proc
     for status in sorted(places):
         owner = re.search(r"owner_pid\s*:\s*(\d+)", _read(status) or "")
         if owner is not None:
-            # Of a process of another user the name may be hidden; that it is there is not.
+            # The name of another user's process may be hidden, but not its number.
             program = _read(processes / owner[1] / "comm")
             return f"{program} (process {owner[1]})" if program else f"process {owner[1]}"
     return None
@@ -126,11 +127,11 @@ def _read(path: Path) -> str | None:
 
 
 def list_devices(*, refresh: bool = True, root: Path = SYSFS_SOUND) -> list[Device]:
-    """List the input devices that are there now.
+    """List the input devices.
 
     Args:
-        refresh: Look again at what is plugged in. While a stream is open this is not possible, and
-            the list is as old as PortAudio's start.
+        refresh: Detect newly plugged devices. This is impossible while a stream is open; the list
+            is then as old as PortAudio's initialisation.
         root: For tests: a tree like ``/sys/class/sound``.
 
     Raises:
@@ -184,7 +185,7 @@ def _device(
 
 
 def _names(name: str, place: tuple[CardIds, int] | None, usb_ports: Counter[str]) -> list[str]:
-    """The stable ids of a device, the most telling first."""
+    """The stable ids of a device, the most specific first."""
     names: list[str] = []
     if place is not None:
         ids, number = place
@@ -200,15 +201,15 @@ def _names(name: str, place: tuple[CardIds, int] | None, usb_ports: Counter[str]
 
 
 def pick(selector: str | int | None, devices: list[Device] | None = None) -> Device:
-    """Find the device that a configuration means.
+    """Find the device that a configuration selects.
 
     Args:
         selector: None for the system's default; PortAudio's index (a number, or digits); a stable
             id, of which a USB serial may be left out; or part of a name, in any case.
-        devices: Where to look; listed afresh if None.
+        devices: The devices to choose from; None: list them.
 
     Raises:
-        UnavailableError: There is no such device, or several. Says which there are.
+        UnavailableError: No device matches, or several do; the message lists them.
     """
     if devices is not None:
         return _pick(selector, devices)
@@ -249,20 +250,20 @@ def _pick(selector: str | int | None, devices: list[Device]) -> Device:
 
 
 def _match(selector: str, devices: list[Device]) -> list[Device]:
-    """The devices that answer best, all of them if several answer equally well."""
+    """The best matches; several if they match equally well."""
     ranks = [_rank(selector.strip(), device) for device in devices]
     best = max(ranks, default=0)
     return [device for device, rank in zip(devices, ranks, strict=True) if rank == best > 0]
 
 
 def _rank(text: str, device: Device) -> int:
-    """How well a device answers to a selector; 0 for not at all."""
+    """How well a device matches a selector; 0 if it does not."""
     folded, name = text.casefold(), device.name.casefold()
     if folded == device.id.casefold():
         return 5
     if folded in (alias.casefold() for alias in device.aliases):
         return 4
-    # A USB id without the serial number or port; a card's first device, not its further ones.
+    # A USB id without its serial number or port; only the first device of a card.
     if (
         folded.startswith("usb:")
         and device.id.casefold().startswith((f"{folded}:", f"{folded}@"))

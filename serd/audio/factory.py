@@ -1,4 +1,4 @@
-"""From the configuration to the source that it names."""
+"""Creation of the source that a configuration names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check_source(settings: AudioConfig) -> None:
-    """See whether a recording can be played, before anybody is told that it will be.
+    """Check that a configured recording can be read; other sources are not checked.
 
     Raises:
         InputError: It is missing, unreadable, not audio, or holds no audio.
@@ -27,12 +27,12 @@ def check_source(settings: AudioConfig) -> None:
 
 
 def make_source(settings: AudioConfig, *, alone: bool = True) -> Source:
-    """Make the source that the section ``audio`` names, not yet opened.
+    """Create the source that the section ``audio`` names, without opening it.
 
     Args:
         settings: ``source`` is "mic", "-" for standard input, a URL or a path; or there is a
             ``command``.
-        alone: Whether it is the only source of the process.
+        alone: Whether it is the only source in the process.
     """
     match settings.kind:
         case "mic":
@@ -66,6 +66,6 @@ def make_source(settings: AudioConfig, *, alone: bool = True) -> Source:
 
 
 def _under_service_manager() -> bool:
-    """Whether somebody starts serd again when it ends."""
+    """Whether a service manager restarts serd when it exits."""
     env = os.environ
     return "NOTIFY_SOCKET" in env or env.get("SYSTEMD_EXEC_PID") == str(os.getpid())

@@ -1,9 +1,8 @@
-"""ffmpeg, the program: where it is, what it is told, and what it says.
+"""The program ffmpeg: how it is found and started, and what its messages mean.
 
-It runs as a child of serd, never through a shell, and may use only the protocols that serd allows,
-so that neither a URL nor what comes from there can make it read a file. It decodes and nothing
-more: what comes out has the rate and the channels of what goes in, and serd resamples as it does
-for a microphone.
+It runs as a child process, never through a shell, and may use only the protocols that serd allows,
+so neither a URL nor what it points to can make it read a local file. It only decodes: its output
+has the rate and the channels of its input, and serd resamples it like a microphone.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ PROTOCOLS: Final = {
     "rtmp": "rtmp,tcp",
     "rtmps": "rtmps,rtmp,tcp,tls",
 }
-"""What ffmpeg may use for the URLs of each scheme; a playlist that it fetches may use no more."""
+"""The protocols that ffmpeg may use for each URL scheme, including in playlists that it fetches."""
 
 FORMATS: Final = (
     "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf", "aac", "mp3", "flac", "ogg", "wav", "w64",
@@ -49,21 +48,21 @@ FORMATS: Final = (
     "shn", "tak", "xwma", "g722", "gsm", "loas", "nut", "nistsphere", "ircam", "svx", "swf", "dv",
     "mxf", "qcp", "sox", "sds", "wtv", "mlp", "oma", "ea", "xa", "wsaud", "wsvqa", "aea", "act",
 )  # fmt: skip
-"""Containers that a recording may have: none that names other files, as playlists do."""
+"""Container formats allowed for recordings: none that refers to other files, as playlists do."""
 
 _QUIET: Final = ("-hide_banner", "-nostdin", "-nostats", "-loglevel", "error")
 _OUT: Final = ("-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1", "-flags", "+bitexact",
                "-fflags", "+bitexact", "-flush_packets", "1", "-f", "wav", "pipe:1")  # fmt: skip
 
 START_S: Final = 60.0
-"""A recording that gives no sound for so long is given up: a slow card, not a slow network."""
+"""Seconds without sound after which a recording is abandoned: enough for a slow SD card."""
 
 ANALYSE_US: Final = 3_000_000
-"""Microseconds of a stream that ffmpeg looks at, at most, to find out what is in it."""
+"""Maximum length of a stream, in microseconds, that ffmpeg analyses to find out its format."""
 
 
 def find(program: str = "ffmpeg") -> str:
-    """Where ffmpeg is.
+    """The path of ffmpeg, or of one of its programs.
 
     Raises:
         UnavailableError: It is not installed.
@@ -75,23 +74,23 @@ def find(program: str = "ffmpeg") -> str:
 
 
 def installed() -> bool:
-    """Whether ffmpeg is there."""
+    """Whether ffmpeg is installed."""
     with contextlib.suppress(UnavailableError):
         return bool(find())
     return False
 
 
 def open_url(url: str) -> Child:
-    """Start an ffmpeg that writes a live stream's first sound track to its standard output, as WAV.
+    """Start an ffmpeg that writes a live stream's first audio track to its standard output, as WAV.
 
-    The URL goes to it through a pipe, as a list of one entry: its command line, which every user of
-    the machine can see, says nothing of it.
+    The URL is passed through a pipe, as a list with one entry, because every user of the machine
+    can see the command line.
 
     Args:
-        url: Of an allowed scheme, with login.
+        url: A URL with an allowed scheme, including the login.
 
     Raises:
-        UnavailableError: ffmpeg is not there, or cannot be started.
+        UnavailableError: ffmpeg is not installed or cannot be started.
     """
     program = find()
     reading, writing = os.pipe()
@@ -111,7 +110,7 @@ def open_url(url: str) -> Child:
 
 
 def script(url: str) -> str:
-    """A URL and its options as ffmpeg's concat demuxer reads them.
+    """A URL and its options, in the format of ffmpeg's concat demuxer.
 
     Raises:
         ValueError: The URL has several lines.
@@ -121,7 +120,7 @@ def script(url: str) -> str:
     options = {"analyzeduration": str(ANALYSE_US)}
     kind = scheme(url)
     if kind in {"rtsp", "rtsps"}:
-        # TCP where the camera speaks it: UDP loses sound, and firewalls eat it. No picture at all.
+        # TCP if the camera supports it, because UDP loses packets and firewalls drop it. No video.
         options |= {"rtsp_flags": "prefer_tcp", "allowed_media_types": "audio"}
     elif kind == "udp":
         options |= {"overrun_nonfatal": "1"}
@@ -136,7 +135,7 @@ def start(
     """Start ffmpeg.
 
     Raises:
-        UnavailableError: That is not possible.
+        UnavailableError: It cannot be started.
     """
     try:
         return Child(command, env=environment(), stdin=stdin, pass_fds=pass_fds)
@@ -145,14 +144,14 @@ def start(
 
 
 def reason(said: str, url: str = "") -> str | None:
-    """What went wrong, from what ffmpeg said of it, as the end of a sentence, without secrets.
+    """Explain ffmpeg's messages, as the end of a sentence, without secrets.
 
     Args:
         said: Its standard error.
-        url: What it was to open.
+        url: The URL it was to open, whose secrets are removed.
 
     Returns:
-        None if it said nothing.
+        The explanation; None if there were no messages.
     """
     text = said.casefold()
     for words, meaning in _MEANINGS:
@@ -161,7 +160,7 @@ def reason(said: str, url: str = "") -> str | None:
     lines = [line.strip() for line in scrubbed(said, url).splitlines() if line.strip()]
     if not lines:
         return None
-    # "[mov,mp4 @ 0x55d2] moov atom not found": the address says nothing to anybody.
+    # "[mov,mp4 @ 0x55d2] moov atom not found": drop the prefix.
     last = lines[-1]
     if last.startswith("[") and "] " in last:
         last = last.partition("] ")[2]
@@ -178,7 +177,7 @@ NO_AUDIO: Final = "it has no sound track"
 _MEANINGS: Final = (
     (("401 unauthorized", "403 forbidden", "authorization failed", "access denied"), LOGIN_REFUSED),
     (("connection rejected: rejected", "badsecret"), LOGIN_REFUSED),
-    # A camera that was asked for no track at all, for it has none of sound, will not play that.
+    # A camera without audio refuses to play when only its audio is requested.
     (("matches no streams", "does not contain any stream", "method play failed: 4"), NO_AUDIO),
     (("404 not found",), "there is no such stream on that host (404)"),
     (("connection refused",), "the connection was refused: nothing listens there"),
@@ -191,16 +190,16 @@ _MEANINGS: Final = (
     (("invalid data found when processing input", "moov atom not found"),
      "it is no sound that ffmpeg can decode, or it is damaged"),
 )  # fmt: skip
-"""What ffmpeg says, in lower case, and what it means; the first that is found."""
+"""ffmpeg's messages, in lower case, and their meaning; the first match counts."""
 
 
 class FfmpegFile:
-    """A recording that ffmpeg decodes: its first sound track, at its own rate and channels.
+    """A recording decoded by ffmpeg: its first audio track, at its native rate and channels.
 
-    Like :class:`serd.audio.recording.AudioFile`. Never whole in memory. For one thread.
+    Used like :class:`serd.audio.recording.AudioFile`. It is streamed. Not thread-safe.
 
     Args:
-        path: The file; any name, also one that is not UTF-8.
+        path: The file; its name need not be UTF-8.
 
     Raises:
         InputError: ffmpeg is not installed, or cannot decode the file, or it holds no sound.
@@ -209,7 +208,7 @@ class FfmpegFile:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         try:
-            # "file:" keeps a name from being taken for an option, or for another protocol.
+            # With "file:", no name is mistaken for an option or another protocol.
             self._child = start(
                 [
                     find(), *_QUIET,
@@ -225,7 +224,7 @@ class FfmpegFile:
             ) from error
         self._ended = False
         self.problem: str | None = None
-        """What was wrong with the rest of the file, once all of it was read; None if nothing."""
+        """After all has been read: what was wrong with the rest of the file, if anything."""
         try:
             self._begin()
         except BaseException:
@@ -255,10 +254,10 @@ class FfmpegFile:
         return reason(self._child.said) or "ffmpeg found no sound in it"
 
     def read(self, frames: int) -> NDArray[np.float32]:
-        """Give the next frames: as many as asked for, fewer before the end, none at the end.
+        """Read the next frames: ``frames`` of them, fewer before the end, none at the end.
 
         Returns:
-            float32[n, channels], neither finite nor within [-1, 1] for certain.
+            float32[n, channels]; they may not be finite or within [-1, 1].
         """
         parts, missing = [self._frames[:frames]], frames - len(self._frames)
         self._frames = self._frames[frames:]
@@ -278,7 +277,7 @@ class FfmpegFile:
         return np.concatenate(parts)
 
     def duration_s(self) -> float | None:
-        """Seconds, as the container says; None if it does not. Costs a run of ffprobe."""
+        """Length in seconds, from the container; None if unknown. Runs ffprobe."""
         command: list[str | bytes] = [
             *("-loglevel", "error", "-protocol_whitelist", "file"),
             *("-show_entries", "format=duration", "-of", "default=nw=1:nk=1"),
@@ -298,14 +297,14 @@ class FfmpegFile:
 
 
 class PipeDecoder:
-    """An ffmpeg that decodes what comes from a file descriptor to a WAV stream. For one thread.
+    """An ffmpeg that decodes the data from a file descriptor to a WAV stream. Not thread-safe.
 
     Args:
-        source: Read by a thread of its own, as fast as ffmpeg takes it.
-        head: What was read from there before.
+        source: File descriptor; a separate thread reads it as fast as ffmpeg accepts the data.
+        head: Data that has already been read from it.
 
     Raises:
-        UnavailableError: ffmpeg is not there, or cannot be started.
+        UnavailableError: ffmpeg is not installed or cannot be started.
     """
 
     def __init__(self, source: int, head: bytes) -> None:
@@ -337,7 +336,7 @@ class PipeDecoder:
                 while rest:
                     rest = rest[os.write(self._writing, rest) :]
                 data = os.read(source, PIECE)
-        except OSError:  # ffmpeg has ended, and with it the use of going on
+        except OSError:  # ffmpeg has ended, so there is no point in going on
             return
         finally:
             os.close(self._writing)
@@ -347,7 +346,7 @@ class PipeDecoder:
         return self._child.read(timeout)
 
     def end(self) -> str | None:
-        """End it; what was wrong with what it was given, None if nothing."""
+        """End ffmpeg. Returns what was wrong with its input, if anything."""
         self._child.wait(1.0)
         said = self._child.said
         self._child.end()

@@ -1,4 +1,4 @@
-"""A recording as a source: as fast as it can be read, or at the pace at which it was spoken."""
+"""A recording as a source, read as fast as possible or in real time."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FAST_BLOCK_S = 0.96
-"""Seconds in a block at pace "fast": 32 VAD frames, so that little is spent per block."""
+"""Seconds in a block at pace "fast": 32 VAD frames, so that the overhead per block is small."""
 
 
 class FileSource(SourceContext):
-    """A recording, block by block, never whole in memory.
+    """A recording, delivered block by block, never loaded as a whole.
 
     Args:
         path: The file.
-        pace: "real" hands each block over when a microphone would have; "fast" at once.
-        gain_db: Amplification in decibels, or ``auto``.
-        channel: Of several channels, which: ``mix``, ``auto`` or a number from 1. In a recording
-            with only one, that one.
-        warn: Called with a sentence for each thing that is wrong with the recording.
+        pace: "real" delivers each block when a microphone would; "fast" immediately.
+        gain_db: Gain in decibels, or ``auto``.
+        channel: Which of several channels: ``mix``, ``auto`` or a number from 1; without effect on
+            a mono recording.
+        warn: Called with a sentence for each fault of the recording.
     """
 
     live = False
@@ -67,7 +67,7 @@ class FileSource(SourceContext):
         self._channel: Choice = channel
         self._intake = self._make_intake()
         self._file: AudioFile | None = None
-        # libsndfile must not lose its file while it reads from it: held for one read at a time.
+        # Held during each read: the file must not be closed while libsndfile reads from it.
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._closed.set()
@@ -82,12 +82,12 @@ class FileSource(SourceContext):
 
     @property
     def name(self) -> str:
-        """The file's path, as it can be printed."""
+        """The file's path, printable."""
         return shown(self.path)
 
     @property
     def progress(self) -> float | None:
-        """What share of the recording was read, 0..1; None where nothing says how long it is."""
+        """Share of the recording that has been read, 0..1; None if its length is unknown."""
         file = self._file
         if file is None or not file.duration_s:
             return None
@@ -95,7 +95,7 @@ class FileSource(SourceContext):
 
     @property
     def stats(self) -> SourceStats:
-        """The counters, at this moment."""
+        """The current counters."""
         return SourceStats(
             blocks=self._intake.blocks,
             samples=self._intake.samples,
@@ -107,7 +107,7 @@ class FileSource(SourceContext):
         )
 
     def length_s(self) -> float | None:
-        """Seconds of the whole recording, as its header says; None of what is no regular file.
+        """Length of the recording in seconds, from its header; None if it is not a regular file.
 
         Raises:
             InputError: It is missing, unreadable, not audio, or holds no audio.
@@ -118,7 +118,7 @@ class FileSource(SourceContext):
             pass  # AudioFile reports what is wrong
         else:
             if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-                return None  # a pipe: to look into it would take away what is in it
+                return None  # a pipe: looking into it would consume its contents
         file = AudioFile(self.path)
         try:
             return file.duration_s
@@ -126,7 +126,7 @@ class FileSource(SourceContext):
             file.close()
 
     def open(self) -> None:
-        """Open the file; reading begins at its start, at position 0.
+        """Open the file; reading starts at its beginning, at position 0.
 
         Raises:
             InputError: It is missing, unreadable, not audio, or holds no audio.
@@ -152,8 +152,8 @@ class FileSource(SourceContext):
         """Give the next block; see :meth:`serd.audio.source.Source.read`.
 
         At pace "real" the clock starts with the first call, and every block is due when its last
-        sample would have been spoken, counted from that start: delays never add up.
-        ``Block.arrived`` is that moment, also when the reader comes late.
+        sample would have been recorded, relative to that start, so delays do not accumulate.
+        ``Block.arrived`` is the due time, even if the reader is late.
         """
         give_up = time.monotonic() + timeout
         while True:
@@ -162,7 +162,7 @@ class FileSource(SourceContext):
             if self._next is None:
                 self._next = self._read_block(batch)
             if self._next_format != (self._rate, self._channels):
-                # Another part of a recording that was put together, at another rate.
+                # Another part of a concatenated recording, in another format.
                 self._rate, self._channels = self._next_format
                 block = self._intake.finish(self._due(0))
                 self._start_run()
@@ -203,7 +203,7 @@ class FileSource(SourceContext):
         return self._begun + self._seconds + frames / self._rate
 
     def _wait(self, due: float, give_up: float) -> bool:
-        """Sleep until ``due`` or ``give_up``; whether it is due. Ends at once on close()."""
+        """Sleep until ``due`` or ``give_up``, or close(). Returns True if it is due."""
         if self.pace == "fast":
             return True
         while (left := min(due, give_up) - time.monotonic()) > 0:
@@ -214,7 +214,7 @@ class FileSource(SourceContext):
     def close(self) -> None:
         """Close the file. A waiting ``read()`` ends."""
         self._closed.set()
-        # A read that hangs (a pipe, a dead network disk) keeps its file rather than us.
+        # A read that hangs (a pipe, a dead network disk) must not make close() hang as well.
         if self._lock.acquire(timeout=1.0):
             try:
                 file, self._file = self._file, None
@@ -227,12 +227,12 @@ class FileSource(SourceContext):
 def read_mono16k(
     path: str | os.PathLike[str], *, gain_db: Gain = 0.0, channel: Choice = "mix"
 ) -> NDArray[np.float32]:
-    """Read a whole file, with the same samples, bit for bit, as :class:`FileSource` streams.
+    """Read a whole file. The samples are bit-identical to those of :class:`FileSource`.
 
     Args:
         path: The file.
-        gain_db: Amplification in decibels, or ``auto``.
-        channel: Of several channels, which; as for :class:`FileSource`.
+        gain_db: Gain in decibels, or ``auto``.
+        channel: Which of several channels, as for :class:`FileSource`.
 
     Returns:
         float32[n], n >= 1: mono at 16 kHz, finite, within [-1, 1].

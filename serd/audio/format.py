@@ -16,39 +16,39 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SAMPLE_RATE: Final = 16_000
-"""Hertz. Mono float32 in [-1, 1] at this rate leaves every source."""
+"""Hertz. Every source delivers mono float32 in [-1, 1] at this rate."""
 
 FRAME_SAMPLES: Final = 480
-"""Samples of one VAD frame: 30 ms, the longest that webrtcvad takes."""
+"""Samples in a VAD frame: 30 ms, the longest that webrtcvad accepts."""
 
 BLOCK_S: Final = 0.03
-"""Seconds of audio that a real-time source hands over at once: one VAD frame."""
+"""Seconds of audio in a block of a real-time source: one VAD frame."""
 
 MIN_RATE: Final = 2_000
-"""Hertz. Below this there is no speech to hear, and one second would blow up to many megabytes."""
+"""Hertz. Lower rates carry no intelligible speech, and would blow up when resampled."""
 
 MAX_RATE: Final = 768_000
-"""Hertz. The fastest that converters for sound are built; more is a broken header."""
+"""Hertz. The fastest audio converters; anything above is a broken header."""
 
 FFMPEG_SUFFIXES: Final = (
     ".3g2", ".3gp", ".aac", ".ac3", ".amr", ".ape", ".asf", ".avi", ".dts", ".flv", ".m4a", ".m4b",
     ".m4r", ".m4v", ".mka", ".mkv", ".mov", ".mp4", ".mpc", ".mpg", ".ra", ".tta", ".webm", ".wma",
     ".wmv", ".wv",
 )  # fmt: skip
-"""Endings of recordings that libsndfile does not read, and ffmpeg does."""
+"""Suffixes of recordings that ffmpeg reads and libsndfile does not."""
 
 
 Sample = Literal["u8", "s16", "s24", "s32", "f32", "f64"]
-"""How one sample is written."""
+"""Encoding of a sample."""
 
 WIDTHS: Final[dict[Sample, int]] = {"u8": 1, "s16": 2, "s24": 3, "s32": 4, "f32": 4, "f64": 8}
-"""Bytes of one sample."""
+"""Bytes per sample."""
 
 MANY_CHANNELS: Final = 256
-"""More are no recording but a broken header."""
+"""Maximum number of channels; more indicate a broken header."""
 
 LONGEST_HEADER: Final = 1 << 20
-"""Bytes before the samples; there may be pictures among them."""
+"""Maximum number of bytes before the samples; there may be pictures among them."""
 
 _HEADS: Final = {b"RIFF": "<", b"RIFX": ">", b"RF64": "<", b"BW64": "<"}
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
@@ -59,18 +59,17 @@ _KINDS: Final[dict[tuple[int, int], Sample]] = {
 
 
 class PcmFormat(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run of bytes means."""
+    """The format of raw PCM."""
 
     rate: int
     """Hertz."""
     channels: int = 1
     sample: Sample = "s16"
     big_endian: bool = False
-    """Big-endian."""
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of one sample of every channel."""
+        """Bytes of a frame: one sample of every channel."""
         return WIDTHS[self.sample] * self.channels
 
     @property
@@ -85,7 +84,7 @@ class PcmFormat(msgspec.Struct, frozen=True, kw_only=True):
             data: A multiple of ``frame_bytes`` bytes.
 
         Returns:
-            float32[n, channels]; integers scaled to [-1, 1), floats as they are.
+            float32[n, channels]; integers are scaled to [-1, 1), floats are unchanged.
         """
         order = ">" if self.big_endian else "<"
         if self.sample == "s24":
@@ -113,22 +112,22 @@ class PcmFormat(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PcmStream:
-    """Bytes in pieces of any size in, frames out.
+    """Decodes a stream of bytes, in pieces of any size, to frames.
 
     Args:
-        pcm: What the bytes mean.
+        pcm: The format.
     """
 
     def __init__(self, pcm: PcmFormat) -> None:
         self.format = pcm
         self.rest = b""
-        """The beginning of a frame whose end has not come yet."""
+        """The first bytes of an incomplete frame."""
 
     def push(self, data: bytes) -> NDArray[np.float32]:
-        """Take the next bytes.
+        """Decode the next bytes.
 
         Returns:
-            float32[n, channels], n >= 0: the frames that are whole now.
+            float32[n, channels], n >= 0: the frames that are now complete.
         """
         if self.rest:
             data = self.rest + data
@@ -138,22 +137,22 @@ class PcmStream:
 
 
 class NotPcmError(ValueError):
-    """A WAV header that cannot be read, or says that the samples are compressed."""
+    """A WAV header is unreadable, or the samples are compressed."""
 
 
 def read_header(data: bytes) -> tuple[PcmFormat, int] | None:
     """Read the header of a WAV stream (RIFF, RIFX, RF64, BW64).
 
-    Sizes are of no interest, for whoever writes into a pipe does not know them.
+    The sizes in it are ignored, because a program that writes into a pipe does not know them.
 
     Args:
         data: The beginning of the stream.
 
     Returns:
-        What the samples are, and where they begin; None if more of the stream is needed.
+        The format and the offset of the samples; None if more of the stream is needed.
 
     Raises:
-        NotPcmError: There will be no samples that serd can read; says why.
+        NotPcmError: serd cannot read the samples; the message says why.
     """
     order = _HEADS.get(data[:4])
     if order is None or (len(data) >= 12 and data[8:12] != b"WAVE"):

@@ -1,11 +1,11 @@
-"""A gentle high-pass: a sound card's offset, and rumble, get no further than the source.
+"""A gentle high-pass that removes the offset of a sound card, and rumble.
 
 Cheap converters shift every sample by some per cent of full scale, and the shift drifts as they
-warm up. Nobody hears it, but whatever measures energy takes it for a loud sound that never ends,
-and speech no longer stands out from it.
+warm up. It is inaudible, but anything that measures energy mistakes it for a loud sound that never
+ends, and speech no longer stands out from it.
 
-The filter is a Butterworth high-pass of second order. A voice keeps its level: 0.2 dB are lost at
-62 Hz, the lowest frequency that the features look at, and 0.05 dB at 90 Hz.
+The filter is a Butterworth high-pass of second order. Voices keep their level: the loss is 0.2 dB
+at 62 Hz, the lowest frequency used by the features, and 0.05 dB at 90 Hz.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CUTOFF_HZ: Final = 30.0
-"""Where 3 dB are lost. The deepest voices begin at 70 Hz."""
+"""The -3 dB frequency. The deepest voices start at 70 Hz."""
 
 _CHUNK: Final = 1_920
-"""Samples (0.12 s) for which there is a table of the pole's powers. They span a factor of 10^7
-there, of the 10^16 that float64 resolves."""
+"""Samples (0.12 s) covered by a table of the pole's powers. These span a factor of 10^7, of the
+10^16 that float64 resolves."""
 
 _NOTHING: Final = 1e-20
-"""A smaller state is set to zero: otherwise it decays into denormal numbers, which are slow."""
+"""A smaller state is set to zero, before it decays into denormal numbers, which are slow."""
 
 
 def _design() -> tuple[float, complex, complex]:
-    """The filter as partial fractions: ``H(z) = direct + 2 Re(residue / (1 - pole / z))``.
+    """Design the filter as partial fractions: ``H(z) = direct + 2 Re(residue / (1 - pole / z))``.
 
-    From the analogue prototype by the bilinear transform, as ``scipy.signal.butter`` does it.
+    The bilinear transform of the analogue prototype, as in ``scipy.signal.butter``.
     """
     warped = math.tan(math.pi * CUTOFF_HZ / SAMPLE_RATE)
     analogue = warped * complex(-math.sqrt(0.5), math.sqrt(0.5))
@@ -53,13 +53,13 @@ _NEXT: Final = _POLE * complex(_powers[-1])
 
 
 class HighPass:
-    """Takes a stream at 16 kHz and gives it without what is below some 30 Hz.
+    """Removes frequencies below about 30 Hz from a stream at 16 kHz.
 
-    However the stream is cut into blocks, the result is the same to the bit. It begins at rest: a
-    stream that may start with an offset is best handed over relative to its first sample.
+    The output is bit-identical however the stream is cut into blocks. The filter starts at rest, so
+    a stream that may have an offset should be passed relative to its first sample.
 
-    With the pole's n-th power taken out, the recursion ``s[n] = pole s[n-1] + x[n]`` is a running
-    sum, and so needs no loop over samples.
+    With the pole's n-th power factored out, the recursion ``s[n] = pole s[n-1] + x[n]`` becomes a
+    cumulative sum, which needs no Python loop over samples.
     """
 
     def __init__(self) -> None:
@@ -68,16 +68,16 @@ class HighPass:
         self.reset()
 
     def reset(self) -> None:
-        """Begin another stream."""
-        self._at = 0  # samples of the running chunk that have been seen
+        """Start a new stream."""
+        self._at = 0  # samples of the current chunk that have been processed
         self._sum = 0j  # the state before the chunk, and over these samples x times growing powers
 
     def filter(self, samples: NDArray[np.float32]) -> None:
         """Filter the next samples, in place.
 
         Args:
-            samples: float32[n], mono, 16 kHz, finite; any n, also 0. The result is finite too, but
-                may be beyond [-1, 1].
+            samples: float32[n], mono, 16 kHz, finite; any n, also 0. The result is finite, but may
+                exceed [-1, 1].
         """
         done = 0
         while done < len(samples):
@@ -86,9 +86,9 @@ class HighPass:
             done += count
 
     def _filter_chunk(self, samples: NDArray[np.float32]) -> None:
-        """Filter samples that do not reach beyond the running chunk."""
+        """Filter samples that do not extend beyond the current chunk."""
         begin, end = self._at, self._at + len(samples)
-        # The running sum goes on from where it was, by the very additions of an undivided chunk.
+        # The cumulative sum continues, with exactly the additions of an undivided chunk.
         sums = self._work[:, : len(samples) + 1]
         sums[:, 0] = self._sum.real, self._sum.imag
         np.multiply(_GROWING[:, begin:end], samples, out=sums[:, 1:])

@@ -1,6 +1,6 @@
-"""From a source's own frames to blocks: clean, resample, rid of offset and rumble, amplify, count.
+"""Conversion of a source's frames to blocks: clean, mix, resample, high-pass, amplify, count.
 
-Training, `serd classify` and the daemon all hear through this, so that they hear the same.
+Training, `serd classify` and the daemon all use it, so that they get the same samples.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def clean(frames: NDArray[np.float32]) -> NDArray[np.float32]:
     Returns:
         The same array.
     """
-    if _within(frames):  # nearly always: two looks cost less than writing all of it anew
+    if _within(frames):  # nearly always: two comparisons cost less than writing everything again
         return frames
     finite = np.isfinite(frames)
     if not finite.all():
@@ -47,7 +47,7 @@ def clean(frames: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _within(samples: NDArray[np.float32]) -> bool:
-    """Whether all samples are finite and within [-1, 1]; NaN is within nothing."""
+    """Whether all samples are finite and within [-1, 1]; NaN is not."""
     if not samples.size:
         return True
     return bool(samples.max() <= 1.0 and samples.min() >= -1.0)
@@ -60,7 +60,7 @@ def _clip(samples: NDArray[np.float32]) -> None:
 
 
 def count_clipped(frames: NDArray[np.float32]) -> int:
-    """How many frames have a sample at full scale, in any channel.
+    """Number of frames with a sample at full scale in any channel.
 
     Args:
         frames: float32[n, channels], n >= 1, within [-1, 1].
@@ -71,12 +71,12 @@ def count_clipped(frames: NDArray[np.float32]) -> int:
 
 
 class Intake:
-    """Turns the frames of one source into :class:`Block` s with gapless positions.
+    """Turns the frames of one source into :class:`Block` s with consecutive positions.
 
     Args:
-        gain_db: Amplification of what comes out, in decibels, or ``auto``
-            (:mod:`serd.audio.autogain`); clipped at full scale.
-        channel: Of several channels, which: see :mod:`serd.audio.channels`.
+        gain_db: Gain of the output in decibels, or ``auto`` (:mod:`serd.audio.autogain`); the
+            output is clipped to full scale.
+        channel: Which of several channels: see :mod:`serd.audio.channels`.
     """
 
     def __init__(self, *, gain_db: Gain = 0.0, channel: Choice = "mix") -> None:
@@ -92,42 +92,42 @@ class Intake:
         self._position = 0
         self._lost = 0
         self.blocks = 0
-        """Blocks made so far."""
+        """Number of blocks so far."""
         self.samples = 0
-        """Samples at 16 kHz in them."""
+        """Number of samples at 16 kHz in them."""
 
     @property
     def position(self) -> int:
-        """Position of the next sample, were nothing lost before it."""
+        """Position of the next sample, if nothing is lost before it."""
         return self._position + self._lost
 
     @property
     def pending(self) -> float:
-        """Samples at 16 kHz that the resampler holds back for now."""
+        """Samples at 16 kHz that the resampler still holds."""
         return self._resampler.pending if self._resampler is not None else 0.0
 
     @property
     def gain_db(self) -> float:
-        """The gain now, in decibels."""
+        """The current gain in decibels."""
         if self._auto is not None:
             return self._auto.gain_db
         return 20.0 * math.log10(float(self._gain))
 
     @property
     def channels(self) -> ChannelMixer | None:
-        """What makes one channel of several; None if there is only one."""
+        """Mixes several channels; None if there is only one."""
         return self._channels
 
     def start(self, *, rate: int, channels: int, name: str = "the source") -> None:
-        """Begin a run of frames.
+        """Start a continuous run of frames.
 
         Args:
-            rate: Hertz.
-            channels: In each frame.
-            name: Of the source, for the log.
+            rate: Sample rate in hertz.
+            channels: Channels in each frame.
+            name: Name of the source, for the log.
 
         Raises:
-            UnavailableError: There are several channels, but not the one that is asked for.
+            UnavailableError: There are several channels, but not the selected one.
         """
         if channels > 1 and (problem := channel_problem(self._choice, channels)):
             raise UnavailableError(
@@ -142,7 +142,7 @@ class Intake:
         self._begin_run()
 
     def _begin_run(self) -> None:
-        """What comes next does not follow on what came before."""
+        """Prepare for frames that do not follow on from the previous ones."""
         self._high_pass.reset()
         self._first = None
 
@@ -158,7 +158,7 @@ class Intake:
         Args:
             frames: float32[n, channels]; may be changed.
             arrived: ``time.monotonic()`` when the last of them was delivered.
-            in_range: They are known to be finite and within [-1, 1]: they were integers.
+            in_range: They are known to be finite and within [-1, 1], because they were integers.
 
         Returns:
             A block, or None while the resampler has nothing ready.
@@ -170,8 +170,8 @@ class Intake:
             return None
         self._clipped += count_clipped(frames) * SAMPLE_RATE / self._resampler.rate
         if self._first is None:
-            # Resampler and high-pass begin at rest. Relative to the first frame so does the sound,
-            # and an offset makes no click.
+            # The resampler and the high-pass start at rest. So does the sound, relative to its
+            # first frame, and an offset makes no click.
             self._first = frames[0].copy()
         if self._first.any():
             frames -= self._first
@@ -186,21 +186,21 @@ class Intake:
     def gap(self, frames: int, arrived: float) -> Block | None:
         """Note that ``frames`` frames of input are missing after those already pushed.
 
-        What the resampler still held belongs before the gap and comes out now, so that the
-        positions on both sides are right and the filter does not smear one side over the other.
+        What the resampler still holds belongs before the gap and is flushed, so that positions are
+        correct and the filter does not smear one side into the other.
 
         Returns:
-            The block before the gap, or None if there was nothing left to come.
+            The block before the gap, or None if there was nothing to flush.
         """
         assert self._resampler is not None  # noqa: S101 - start() comes first
         block = self._block(self._resampler.finish(), arrived)
         self._begin_run()
-        # At least one, however short: the receiver has to know that the audio is not continuous.
+        # At least one, however short: the receiver has to know about the discontinuity.
         self._lost += max(1, round(frames * SAMPLE_RATE / self._resampler.rate))
         return block
 
     def finish(self, arrived: float) -> Block | None:
-        """End the run: the last block, or None if nothing was left to come."""
+        """End the run: the last block, or None if there was nothing to flush."""
         if self._resampler is None:
             return None
         return self._block(self._resampler.finish(), arrived)

@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CLIPPED: Final = 0.998
-"""Amplitude from which a sample counts as clipped: a little below full scale, because converters
-and codecs end there too."""
+"""Amplitude from which a sample counts as clipped: a little below full scale, because some
+converters and codecs do not reach it."""
 
 _RUN: Final = 256
 
 HOLD_S: Final = 1.5
-"""How long a peak is held; then its mark falls."""
+"""Seconds for which a peak is held before its mark falls."""
 
 FALL_DB_PER_S: Final = 20.0
-"""How fast the mark falls (IEC 60268-10 type I meters fall by 20 dB in 1.7 s; this is faster)."""
+"""Rate at which the mark falls (IEC 60268-10 type I meters take 1.7 s for 20 dB)."""
 
-LATELY_S: Final = 10.0
-"""The room's noise, the loudest moment and the share of clipping are those of so many seconds."""
+WINDOW_S: Final = 10.0
+"""Seconds over which noise, loudest peak and clipping are measured."""
 
 _FLAT_FRAMES: Final = round(SAMPLE_RATE / FRAME_SAMPLES)
-_STILL: Final = 1e-6  # a resampled constant is constant but for rounding; 24 bits step by 1.2e-7
+_STILL: Final = 1e-6  # a resampled constant varies by rounding; one step of 24 bits is 1.2e-7
 
 
 def dbfs(amplitude: float) -> float:
@@ -49,13 +49,13 @@ def rms_dbfs(samples: NDArray[np.float32]) -> float:
     """RMS level.
 
     Args:
-        samples: float32[n] in [-1, 1]; none at all count as silence.
+        samples: float32[n] in [-1, 1]; an empty array counts as silence.
     """
     if not len(samples):
         return FLOOR_DBFS
-    # Sums of a few in float32, of those in float64: float32 alone would lose the last digits of a
-    # minute of quiet samples, and float64 alone doubles the memory that is moved. Not np.dot: BLAS
-    # spreads long vectors over threads, which costs more than it saves and changes the rounding.
+    # Partial sums in float32, their sum in float64: float32 alone loses precision over a minute of
+    # quiet samples, and float64 alone doubles the memory traffic. Not np.dot: BLAS spreads long
+    # vectors over threads, which costs more than it saves and changes the rounding.
     whole = len(samples) // _RUN * _RUN
     runs, rest = samples[:whole].reshape(-1, _RUN), samples[whole:]
     energy = np.einsum("ij,ij->i", runs, runs).sum(dtype=np.float64)
@@ -67,7 +67,7 @@ def peak_dbfs(samples: NDArray[np.float32]) -> float:
     """Peak level.
 
     Args:
-        samples: float32[n] in [-1, 1]; none at all count as silence.
+        samples: float32[n] in [-1, 1]; an empty array counts as silence.
     """
     if not len(samples):
         return FLOOR_DBFS
@@ -75,37 +75,37 @@ def peak_dbfs(samples: NDArray[np.float32]) -> float:
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """What a meter shows. Levels in dBFS, no lower than -120."""
+    """The reading of a level meter. Levels in dBFS, not below -120."""
 
     seconds: float
-    """Of sound since the meter was made."""
+    """Seconds of audio since the meter was created."""
     rms_dbfs: float
-    """Level since the last reading."""
+    """RMS level since the last reading."""
     peak_dbfs: float
     """Peak since the last reading."""
     held_dbfs: float
-    """The mark: the latest high peak, held and then falling."""
+    """Peak-hold mark: the latest high peak, held and then falling."""
     loudest_dbfs: float
-    """Peak lately (in the last 10 s, if not said otherwise)."""
+    """Peak over the meter's window (10 s by default)."""
     room_dbfs: float
-    """Noise of the room: the level of the quietest tenth of the frames lately."""
+    """Noise of the room: the 10th percentile of the frame levels over the window."""
     clipped_share: float
-    """Share of the samples lately that are clipped, 0..1."""
+    """Share of clipped samples over the window, 0..1."""
     flat: bool
-    """Whether there was but one value lately, for at least a second: a dead or muted input."""
+    """Whether the value was constant over the window: a dead or muted input."""
     offset: float
-    """Mean of all that the source delivered: what a sound card adds to every sample; 0 with a good
-    one. The high-pass takes it away, but what it took of the range is lost."""
+    """Mean of the source's samples: an offset that the sound card adds, 0 with a good one. The
+    high-pass removes it, but that part of the range is lost."""
 
 
 class LevelMeter:
-    """Takes samples, gives readings. For one thread.
+    """A level meter. Not thread-safe.
 
     Args:
-        window_s: Seconds that "lately" means in the readings.
+        window_s: Window of the readings in seconds.
     """
 
-    def __init__(self, window_s: float = LATELY_S) -> None:
+    def __init__(self, window_s: float = WINDOW_S) -> None:
         lately = max(_FLAT_FRAMES, round(window_s * SAMPLE_RATE / FRAME_SAMPLES))
         self._count = 0
         self._sum = 0.0
@@ -117,7 +117,7 @@ class LevelMeter:
         self._shown_at = 0
         self._rest = np.empty(0, np.float32)
         self._unplaced = 0.0
-        # One entry for each frame lately: energy, peak, clipped samples, whether it moves.
+        # One entry for each frame in the window: energy, peak, clipped samples, whether it varies.
         self._frames: deque[float] = deque(maxlen=lately)
         self._peaks: deque[float] = deque(maxlen=lately)
         self._clipped: deque[float] = deque(maxlen=lately)
@@ -134,9 +134,9 @@ class LevelMeter:
 
         Args:
             samples: float32[n], mono, 16 kHz.
-            offset: Of what the source delivered (:attr:`serd.audio.source.Block.offset`); None:
-                the samples' own.
-            clipped: Likewise, samples that were clipped.
+            offset: Offset of the source (:attr:`serd.audio.source.Block.offset`); None: that of
+                the samples.
+            clipped: Clipped samples of the source; None: those of the samples.
         """
         if not len(samples):
             return
@@ -147,7 +147,7 @@ class LevelMeter:
         self._energy += float(np.square(samples, dtype=np.float64).sum())
         peak = max(float(samples.max()), -float(samples.min()))
         self._peak = max(self._peak, peak)
-        # Within a block the peak is taken to be at its end: 30 ms are nothing to the eye.
+        # A peak counts as being at the end of its block: 30 ms make no visible difference.
         if dbfs(peak) >= self._fallen():
             self._held, self._held_at = dbfs(peak), self._count
 
@@ -162,14 +162,14 @@ class LevelMeter:
         if clipped is None:
             self._clipped.extend((amplitudes >= CLIPPED).sum(axis=1).tolist())
         else:
-            # Spread over the frames that end in this block, or kept for the one that will.
+            # Distributed over the frames that end in this block, or kept for the next one.
             self._unplaced += clipped
             if len(frames):
                 self._clipped.extend([self._unplaced / len(frames)] * len(frames))
                 self._unplaced = 0.0
 
     def read(self) -> Reading:
-        """The figures now; the next reading's level and peak begin anew."""
+        """Take a reading, and restart level and peak for the next one."""
         reading = Reading(
             seconds=self._count / SAMPLE_RATE,
             rms_dbfs=dbfs((self._energy / self._fresh) ** 0.5) if self._fresh else FLOOR_DBFS,
@@ -185,7 +185,7 @@ class LevelMeter:
         return reading
 
     def _fallen(self) -> float:
-        """Where the mark is now."""
+        """Current level of the peak-hold mark."""
         since = (self._count - self._held_at) / SAMPLE_RATE
         return max(FLOOR_DBFS, self._held - FALL_DB_PER_S * max(0.0, since - HOLD_S))
 
@@ -201,15 +201,20 @@ class LevelMeter:
 
 
 class FlatLine:
-    """Counts how long every channel has stood at one exact value. For one thread."""
+    """Measures how long every channel has delivered one exact value. Not thread-safe.
+
+    A muted or broken microphone, a driver that lost its device, a virtual device that nothing plays
+    to: all of them deliver blocks in time. A working analogue input never repeats one exact value
+    for long, because its own noise changes the last bits.
+    """
 
     def __init__(self) -> None:
         self._last: NDArray[np.float32] | None = None
         self.seconds = 0.0
-        """Of sound, up to the last frame that was fed; 0 if that one differs from its neighbour."""
+        """Seconds of constant audio up to the last frame."""
 
     def feed(self, frames: NDArray[np.float32], rate: int) -> None:
-        """Take the next frames as the device delivered them.
+        """Process the next frames as the device delivered them.
 
         Args:
             frames: float32[n, channels].
@@ -218,7 +223,7 @@ class FlatLine:
         if not len(frames):
             return
         last, self._last = self._last, frames[-1].copy()
-        # Nearly always the first comparison answers: sound differs from one sample to the next.
+        # Usually the first comparison decides: sound differs from one sample to the next.
         if bool((frames[0] == frames[-1]).all()) and bool((frames == frames[0]).all()):
             same = last is not None and np.array_equal(last, frames[0])
             self.seconds = (self.seconds if same else 0.0) + len(frames) / rate

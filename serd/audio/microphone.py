@@ -31,24 +31,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STALL_S = 5.0
-"""Seconds that a reader waits for the first or next sample before the device counts as dead."""
+"""Seconds without a sample after which a device counts as dead."""
 
 CLOSE_S = 2.0
-"""Seconds that the driver is given to close."""
+"""Seconds that the driver may take to close."""
 
 OTHER_RATES = (48_000, 44_100, 32_000, 16_000, 96_000, 22_050, 8_000)
-"""Hertz, tried in this order where a device refuses the rate that it calls its own."""
+"""Hertz, tried in this order if a device refuses its native rate."""
 
 
 NORMAL: Final = 0
-"""The nice value that a program has if nobody says otherwise (nice(2))."""
+"""The default nice value (nice(2))."""
 
 
 class Capture:
-    """What the callback of one open stream touches: the ring, and notes about what went wrong.
+    """The callback of one open stream, with its ring buffer and its record of faults.
 
-    The callback runs on PortAudio's real-time thread. It copies and counts; it logs nothing,
-    converts nothing, and takes no lock.
+    The callback runs on PortAudio's real-time thread. It copies and counts; it does not log,
+    convert, or take a lock.
     """
 
     def __init__(self, *, rate: int, channels: int, buffer_s: float) -> None:
@@ -56,11 +56,11 @@ class Capture:
         self.channels = channels
         self.ring = RingBuffer(max(1, round(rate * buffer_s)), channels)
         self.finished = False
-        """The stream has stopped, by itself or because it was closed."""
+        """Whether the stream has stopped, by itself or because it was closed."""
         self.overflows = 0
-        """Callbacks that the driver marked: input was lost before this one."""
+        """Number of callbacks for which the driver reported lost input."""
         self.gaps: collections.deque[tuple[int, float]] = collections.deque(maxlen=64)
-        """For each of those: index in the ring of the frame after the gap, and its seconds."""
+        """For each of those: the index in the ring of the frame after the gap, and its seconds."""
         self._due: float | None = None
 
     def callback(
@@ -75,8 +75,8 @@ class Capture:
             back_to_normal()
         heard = times.inputBufferAdcTime
         if status and status.input_overflow:
-            # The driver says that it lost input but not how much; the stream's own clock knows
-            # roughly. A clock that makes no sense (some plug-ins) says nothing.
+            # The driver does not report how much input was lost. The stream's clock shows it
+            # roughly, unless it makes no sense, as with some plug-ins.
             self.overflows += 1
             late = heard - self._due if self._due is not None else 0.0
             self.gaps.append((self.ring.written, late if 0.0 < late < 60.0 else 0.0))
@@ -84,23 +84,23 @@ class Capture:
         self.ring.write(frames, time.monotonic())
 
     def stopped(self) -> None:
-        """Note that no further callback will come."""
+        """Note that there will be no further callback."""
         self.finished = True
         self.ring.wake()
 
 
 class Microphone(SourceContext):
-    """An input device at its own rate and channel count, given as 16 kHz mono.
+    """An input device, opened at its native rate and channel count, as 16 kHz mono.
 
-    ``open()`` and ``close()`` may follow each other for ever. Every ``open()`` finds the device
-    afresh by its selector. Positions go on from where they were: the time between is counted as
-    lost, by the clock, before the first block after it.
+    It can be closed and opened again any number of times. Every ``open()`` looks the device up
+    again by its selector. Positions continue: the time in between, by the clock, counts as lost
+    before the next block.
 
     Args:
-        device: A selector as :func:`serd.audio.devices.pick` takes it.
-        gain_db: Amplification in decibels, or ``auto``.
-        buffer_s: Seconds of audio that may wait to be read; beyond, the oldest is dropped.
-        channel: Of several channels, which: ``mix``, ``auto`` or a number from 1.
+        device: A selector for :func:`serd.audio.devices.pick`.
+        gain_db: Gain in decibels, or ``auto``.
+        buffer_s: Seconds of audio in the ring buffer; when it is full, the oldest are dropped.
+        channel: Which of several channels: ``mix``, ``auto`` or a number from 1.
     """
 
     live = True
@@ -134,19 +134,19 @@ class Microphone(SourceContext):
 
     @property
     def name(self) -> str:
-        """The device's name once it was found, the selector before."""
+        """The device's name once it has been found; before, the selector."""
         if self._found is not None:
             return self._found.name
         return "the default microphone" if self.device is None else str(self.device)
 
     @property
     def found(self) -> devices.Device | None:
-        """The device as it was at the last ``open()``."""
+        """The device that the last ``open()`` found."""
         return self._found
 
     @property
     def stats(self) -> SourceStats:
-        """The counters, at this moment."""
+        """The current counters."""
         capture = self._capture
         return SourceStats(
             blocks=self._intake.blocks,
@@ -163,10 +163,10 @@ class Microphone(SourceContext):
         )
 
     def open(self) -> None:
-        """Find the device and begin to listen.
+        """Find the device and start recording.
 
         Raises:
-            UnavailableError: PortAudio or the device is missing, busy, or takes no format.
+            UnavailableError: PortAudio or the device is missing or busy, or refuses all formats.
         """
         self.close()
         found = devices.pick(self.device)
@@ -182,7 +182,7 @@ class Microphone(SourceContext):
         except UnavailableError as error:
             self.close()
             with suppress(UnavailableError):
-                portaudio.renew()  # the number may be another device's by now
+                portaudio.renew()  # the index may belong to another device by now
             message = f"the microphone {found.name!r} cannot be opened: {error.message}"
             if (user := devices.holder(found.name)) is not None:
                 raise UnavailableError(
@@ -203,7 +203,7 @@ class Microphone(SourceContext):
         self._stream = stream
         self._keep_counts()
         self._capture = capture
-        # What the last stream's resampler still held is gone with it.
+        # What the resampler of the last stream still held is lost.
         self._pending = self._intake.pending
         self._intake.start(rate=capture.rate, channels=capture.channels, name=found.name)
         self._fresh = True
@@ -217,7 +217,7 @@ class Microphone(SourceContext):
         )
 
     def _unheard(self, chunk: Chunk, rate: int) -> int:
-        """Samples at 16 kHz between the last one handed out and the first of a new stream."""
+        """Samples at 16 kHz between the last one delivered and the first of a new stream."""
         if self._arrived is None:
             return 0
         begun = chunk.arrived - (chunk.lost + len(chunk.frames)) / rate
@@ -251,8 +251,8 @@ class Microphone(SourceContext):
                 )
             if capture.ring.wait(give_up - begun, needed):
                 continue
-            # Only time spent waiting here counts: a process that was itself held up (a debugger,
-            # SIGSTOP) has not been let down by its microphone.
+            # Only time spent waiting here counts: if the process itself was stopped (a debugger,
+            # SIGSTOP), that is not the microphone's fault.
             self._waited += max(0.0, min(time.monotonic() - begun, give_up - begun))
             if self._waited >= STALL_S:
                 self._waited = 0.0
@@ -264,7 +264,7 @@ class Microphone(SourceContext):
                 return None
 
     def _take(self, capture: Capture) -> bool:
-        """Move what the ring holds into blocks; whether it held anything."""
+        """Turn the contents of the ring into blocks. Returns False if it was empty."""
         ring = capture.ring
         gap = 0.0
         while capture.gaps and capture.gaps[0][0] <= ring.taken:
@@ -290,7 +290,7 @@ class Microphone(SourceContext):
             self._ready.append(block)
 
     def close(self) -> None:
-        """Let go of the device within two seconds, whatever its driver does."""
+        """Release the device within two seconds, whatever its driver does."""
         self._closed = True
         if self._capture is not None:
             self._capture.ring.wake()
@@ -300,11 +300,11 @@ class Microphone(SourceContext):
 
 
 def formats(device: devices.Device, channel: Choice = "mix") -> list[tuple[int, int]]:
-    """What to try a device with, (rate in hertz, channels): its own first, then what else.
+    """The formats to try, as (rate in hertz, channels): the device's native one first.
 
     Args:
         device: The device.
-        channel: A number asks for at least so many.
+        channel: The selected channel; a number requires at least that many channels.
     """
     rates = list(dict.fromkeys((device.native_rate, *OTHER_RATES)))
     least = channel if isinstance(channel, int) else 1
@@ -314,13 +314,13 @@ def formats(device: devices.Device, channel: Choice = "mix") -> list[tuple[int, 
 
 
 def back_to_normal() -> None:
-    """Undo a lowered priority for the calling thread, if that is allowed; never fails.
+    """Restore normal priority for the calling thread, if that is allowed; never fails.
 
     The service runs below normal priority (``Nice=`` in its unit), so that the rest of the machine
-    goes first. The driver's thread is the exception: what it does not fetch in time is lost. The
-    unit allows it to go back to normal (``LimitNICE=``); elsewhere nothing was lowered.
+    takes precedence. The driver's thread is an exception: what it does not fetch in time is lost.
+    The unit allows it normal priority (``LimitNICE=``); elsewhere the priority was not lowered.
 
-    On Linux a nice value belongs to a thread, and 0 as its number means the calling one
+    On Linux a nice value belongs to a thread, and thread 0 means the calling one
     (setpriority(2), "C library/kernel differences").
     """
     with contextlib.suppress(OSError):

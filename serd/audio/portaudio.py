@@ -1,13 +1,13 @@
-"""The one seam to PortAudio: loading it, its frozen list of devices, opening and closing streams.
+"""The interface to PortAudio: loading it, its list of devices, opening and closing streams.
 
-PortAudio reads the list of devices once, when it is initialised; to see a microphone that was
-plugged in later it has to be terminated and initialised again, and that kills every open stream.
-So this module knows which streams are open, and refreshes by itself only when none is. With several
-microphones one is nearly always open: then :func:`renew` closes all of them for a moment, but only
-for somebody whose microphone is missing, and when there is reason to hope.
+PortAudio reads the list of devices once, when it is initialised. To see a microphone that was
+plugged in later, it has to be terminated and initialised again, which kills every open stream. This
+module keeps track of open streams, and refreshes the list by itself only if there are none. With
+several microphones there nearly always is one. :func:`renew` then closes all of them briefly, but
+only if a microphone is missing and a new device may have appeared.
 
-A driver may never answer: that of a device that was pulled out, or a sound server that is frozen.
-So nobody calls PortAudio but on a thread that can be left behind (:func:`with_deadline`).
+A driver may never answer: that of an unplugged device, or a sound server that hangs. So PortAudio
+is only called on threads that can be abandoned (:func:`with_deadline`).
 """
 
 from __future__ import annotations
@@ -37,35 +37,35 @@ R = TypeVar("R")
 log = logging.getLogger(__name__)
 
 CLOSE_S: Final = 2.0
-"""Seconds that the driver of a stream is given to close it."""
+"""Seconds that a driver may take to close a stream."""
 
 ANSWER_S: Final = 5.0
-"""Seconds that it may take to list devices, or to open one. A healthy one takes well below one."""
+"""Seconds that listing devices or opening one may take. It normally takes well below one second."""
 
 RENEW_S: Final = 600.0
-"""Without any sign of a new device the list is renewed at most so often: devices that the kernel
-does not know of, such as those of a sound server, give no sign."""
+"""Interval in seconds at which the list is renewed without any sign of a new device: devices that
+the kernel does not know, such as those of a sound server, appear without a sign."""
 
 _CARDS: Final = Path("/proc/asound/cards")
 _NODES: Final = Path("/dev/snd")
 
 _lock = threading.Lock()
-"""Held while devices are listed and streams opened; never while one is closed."""
+"""Held while devices are listed or streams opened, but not while one is closed."""
 
 _streams: dict[int, Any] = {}
-"""Streams that are open, or that hang in closing."""
+"""Streams that are open, or that are stuck in closing."""
 
 _closers: dict[int, threading.Thread] = {}
-"""Threads that close streams, so that no stream is closed twice."""
+"""Threads that are closing streams, so that no stream is closed twice."""
 
 _answering = threading.Lock()
-"""Held for an instant, to see whether an answer came in time."""
+"""Held briefly, to decide whether an answer came in time."""
 
 _closing = threading.Lock()
-"""Held for an instant, to see who closes a stream."""
+"""Held briefly, to decide which thread closes a stream."""
 
 _known: frozenset[str] = frozenset()
-"""What the kernel knew of sound devices when PortAudio read its list."""
+"""The kernel's sound devices when PortAudio read its list."""
 
 _renewed_at = 0.0
 
@@ -73,13 +73,13 @@ _loaded: Any = None
 
 
 _asking: threading.Thread | None = None
-"""Who waits for an answer now; there is one at most."""
+"""The thread that is waiting for an answer; there is at most one."""
 
 _asked_at = 0.0
 
 
 class Listener(Protocol):
-    """What a stream calls, on PortAudio's own thread."""
+    """Receives the callbacks of a stream, on PortAudio's thread."""
 
     def callback(self, frames: NDArray[np.float32], count: int, times: Any, status: Any) -> None:
         """Take a block, as in ``sounddevice.InputStream``."""
@@ -91,20 +91,20 @@ class Listener(Protocol):
 
 
 def with_deadline(call: Callable[[], R], *, late: Callable[[R], object] | None = None) -> R:
-    """Call PortAudio on a thread of its own, and wait for the answer for a limited time.
+    """Call PortAudio on a thread of its own, and wait for the result for a limited time.
 
-    Whoever asks watches over that thread: while one is waited for, nobody else asks, so there is
-    one at most however often this is tried.
+    While such a thread has not finished, no further call is started, so there is at most one
+    however often this is tried.
 
     Args:
-        call: What may take for ever.
-        late: Takes an answer that comes after all.
+        call: The call, which may never return.
+        late: Receives a result that arrives after the deadline.
 
     Returns:
-        The answer; what ``call`` raises is raised here.
+        The result. Exceptions of ``call`` are raised here.
 
     Raises:
-        UnavailableError: There is none yet.
+        UnavailableError: There is no result yet.
     """
     global _asking, _asked_at
     done: list[R] = []
@@ -114,7 +114,7 @@ def with_deadline(call: Callable[[], R], *, late: Callable[[R], object] | None =
     def ask() -> None:
         try:
             done.append(call())
-        except BaseException as error:  # noqa: BLE001 - it is raised where it was asked
+        except BaseException as error:  # noqa: BLE001 - raised by the caller
             failed.append(error)
         with _answering:
             too_late = given_up
@@ -162,7 +162,7 @@ def load() -> Any:
     global _loaded  # noqa: PLW0603 - a module is loaded once for all
     if _loaded is not None:
         return _loaded
-    # A machine with libjack but without a JACK server shall not be told so on every listing.
+    # Otherwise every listing complains where libjack is installed but no JACK server is running.
     os.environ.setdefault("JACK_NO_START_SERVER", "1")
     try:
         import sounddevice  # noqa: PLC0415 - loads PortAudio, which asks every sound card
@@ -173,7 +173,7 @@ def load() -> Any:
         ) from error
     except Exception as error:  # sounddevice's own error, from a module that could not be imported
         raise UnavailableError(f"PortAudio does not start: {error}") from error
-    _hush()
+    _silence_libraries()
     _loaded = sounddevice
     return sounddevice
 
@@ -182,7 +182,7 @@ def query(*, refresh: bool = True) -> tuple[list[dict[str, Any]], list[dict[str,
     """List devices.
 
     Args:
-        refresh: Look again at what is plugged in, if no stream is open.
+        refresh: Detect newly plugged devices, if no stream is open.
 
     Returns:
         PortAudio's devices (inputs and outputs), its host APIs, and the index of the default
@@ -204,7 +204,7 @@ def _query(*, refresh: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]
     sounddevice = load()
     try:
         if refresh and not first and not _streams:
-            # Private names, but the only way, and the one that the library's author advises.
+            # Private names, but the only way, and the one recommended by the library's author.
             while sounddevice._initialized:  # noqa: SLF001
                 sounddevice._terminate()  # noqa: SLF001
         if not sounddevice._initialized:  # noqa: SLF001
@@ -225,19 +225,19 @@ def _query(*, refresh: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]
 def open_stream(
     *, index: int, formats: list[tuple[int, int]], block_s: float, listener: Callable[[int, int], T]
 ) -> tuple[Any, T]:
-    """Open a float32 input stream in the first of ``formats`` that the device takes; not started.
+    """Open a float32 input stream in the first of ``formats`` that the device accepts.
 
     Args:
         index: PortAudio's index of the device.
         formats: (rate in hertz, channels), best first.
         block_s: Seconds of audio per callback.
-        listener: Makes what the stream calls, given rate and channels.
+        listener: Creates the receiver of the callbacks, given rate and channels.
 
     Returns:
-        The stream and its listener.
+        The stream, not started, and its listener.
 
     Raises:
-        UnavailableError: The device refuses them all, or is busy, or gone, or silent.
+        UnavailableError: The device refuses all formats, is busy or gone, or does not answer.
     """
     return with_deadline(
         lambda: _open_stream(index=index, formats=formats, block_s=block_s, listener=listener),
@@ -278,7 +278,7 @@ def _open_stream(
 
 
 def start_stream(stream: Any) -> None:
-    """Start an opened stream.
+    """Start an open stream.
 
     Raises:
         UnavailableError: The driver refuses.
@@ -293,9 +293,8 @@ def start_stream(stream: Any) -> None:
 def close_stream(stream: Any, *, timeout: float) -> bool:
     """Stop and close a stream, waiting at most ``timeout`` seconds.
 
-    Closing waits for the driver, and drivers of devices that were pulled out have been seen never
-    to answer. Such a stream is left to its own thread, and PortAudio is not touched again for it:
-    the list of devices then stays as it is until the process ends.
+    Closing waits for the driver, and drivers of unplugged devices may never answer. Such a stream
+    is left to its thread, and the list of devices then cannot be refreshed until the process ends.
 
     Returns:
         Whether it is closed.
@@ -304,7 +303,7 @@ def close_stream(stream: Any, *, timeout: float) -> bool:
         closer = _closers.get(id(stream))
         if closer is None:
             if id(stream) not in _streams:
-                return True  # somebody else has closed it
+                return True  # another thread has closed it
             closer = threading.Thread(
                 target=_close, args=(stream,), name="serd-close-stream", daemon=True
             )
@@ -323,7 +322,7 @@ def _close(stream: Any) -> None:
     try:
         stream.abort(ignore_errors=True)
         stream.close(ignore_errors=True)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the stream is gone
+    except Exception as error:  # noqa: BLE001 - the stream is gone either way
         log.debug("closing the stream: %s", error)
     with _closing:
         _streams.pop(id(stream), None)
@@ -331,14 +330,14 @@ def _close(stream: Any) -> None:
 
 
 def renew() -> bool:
-    """Look again at what is plugged in although streams are open, if there is reason to hope.
+    """Refresh the list of devices while streams are open, if a new device may have appeared.
 
-    All streams are closed for that. Their readers find them stopped, and open them again as after
-    any fault: they miss about a second. Reason to hope is a device that the kernel did not know
-    when the list was read, or that this was tried long ago.
+    All streams are closed for this. Their readers find them stopped, and reopen them as after any
+    fault, losing about a second. It is done if the kernel knows a device that it did not know when
+    the list was read, or if the last time is more than `RENEW_S` ago.
 
     Returns:
-        Whether the list is new.
+        Whether the list was refreshed.
 
     Raises:
         UnavailableError: See :func:`with_deadline`.
@@ -365,7 +364,7 @@ def _note_devices() -> None:
 
 
 def _kernel_devices() -> frozenset[str]:
-    """What the kernel knows of sound devices: its cards by number, and their device files."""
+    """The kernel's sound devices: its cards by number, and their device files."""
     try:
         cards = _CARDS.read_text(encoding="utf-8", errors="replace").splitlines()
         return frozenset(cards) | frozenset(os.listdir(_NODES))  # noqa: PTH208 - names only
@@ -374,8 +373,8 @@ def _kernel_devices() -> frozenset[str]:
 
 
 FORMAT_ERRORS = (-9994, -9996, -9997, -9998)
-"""paSampleFormatNotSupported, paInvalidDevice, paInvalidSampleRate, paInvalidChannelCount: with
-these another format may do. (paInvalidDevice is also what some drivers say to a channel count.)"""
+"""paSampleFormatNotSupported, paInvalidDevice, paInvalidSampleRate, paInvalidChannelCount: another
+format may work. (Some drivers report a wrong channel count as paInvalidDevice.)"""
 
 
 def _code(error: Exception) -> int:
@@ -384,7 +383,7 @@ def _code(error: Exception) -> int:
 
 
 def _reason(error: Exception) -> str:
-    """PortAudio's words, with those of the driver below it where there are any."""
+    """PortAudio's message, with that of the driver, if any."""
     text = str(error.args[0]) if error.args else str(error)
     host = error.args[2] if len(error.args) > 2 else None
     if isinstance(host, tuple) and len(host) > 2 and host[2]:
@@ -392,12 +391,13 @@ def _reason(error: Exception) -> str:
     return " ".join(text.replace("Error opening InputStream: ", "").split())
 
 
-def _hush() -> None:
-    """Keep ALSA and JACK from writing to stderr by themselves.
+def _silence_libraries() -> None:
+    """Keep ALSA and JACK from writing to standard error.
 
-    Both print every configuration that they tried in vain; on a healthy Raspberry Pi that is a
-    page of errors. Both take a function to call instead. It is called with a format and arguments,
-    from any thread; libc's ``getpid`` takes none, does nothing, and never needs Python.
+    Both print every configuration that they try in vain, on a healthy Raspberry Pi a page of
+    errors. Both accept a callback instead, which is called with a format and arguments from any
+    thread. It is set to libc's ``getpid``, which ignores them, does nothing, and never needs
+    Python.
     """
     nothing = ctypes.cast(ctypes.CDLL(None).getpid, ctypes.c_void_p)
     for library, setters in (

@@ -1,4 +1,4 @@
-"""Sound that another program brings: ffmpeg from a URL, or whatever ``audio.command`` names."""
+"""Sources that read from a child process: ffmpeg for a URL, or the program in ``audio.command``."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CONNECT_S: Final = 10.0
-"""Seconds for the first sound to come. No longer: a host that has just come back is found sooner by
-another call."""
+"""Seconds to wait for the first audio. A longer wait would delay finding a host that has just come
+back, which takes a new connection."""
 
 STALL_S: Final = 5.0
-"""Seconds without sound after which the program, or who sends to it, counts as dead."""
+"""Seconds without data after which the program, or its peer, counts as dead."""
 
 CLOSE_S: Final = 2.0
-"""Seconds that a reader in another thread is given to let go."""
+"""Seconds to wait for a reader in another thread when closing."""
 
 LEAD_S: Final = 10.0
-"""Seconds of sound that may come faster than it sounds: what a server sends at the beginning. A
-recording that comes all at once is heard at its own pace after that."""
+"""Seconds of audio that may arrive faster than real time, as servers send a burst at the start. A
+recording that arrives all at once is read in real time after that."""
 
 LOGIN_S: Final = 60.0
-"""Seconds until a login that was refused is tried again: many cameras lock out who tries often."""
+"""Seconds until a refused login is retried: many cameras lock out frequent attempts."""
 
 SOUND_VARIABLES: Final = ("ALSA_", "PULSE_", "PIPEWIRE_", "JACK_")
-"""Beginnings of environment variables by which programs find the sound system."""
+"""Prefixes of environment variables by which programs find the sound system."""
 
 
 class ChildSource(SourceContext):
-    """Sound from the standard output of a child, at its own rate and channels.
+    """Audio from the standard output of a child process, at its native rate and channels.
 
-    As with a microphone, ``open()`` and ``close()`` may follow each other for ever, positions go on
-    from where they were, and the time between is counted as lost. A pipe never overflows: when serd
-    is held up, the program waits.
+    Like a microphone, it can be closed and opened again any number of times; positions continue,
+    and the time in between counts as lost. A pipe never overflows: when serd is delayed, the
+    program waits.
 
     Args:
         settings: The section ``audio``.
@@ -82,24 +82,24 @@ class ChildSource(SourceContext):
 
     @property
     def name(self) -> str:
-        """For people; without secrets."""
+        """Name for messages, without secrets."""
         raise NotImplementedError
 
     def _start(self) -> Child:
         """Start the program.
 
         Raises:
-            UnavailableError: That is not possible.
+            UnavailableError: It cannot be started.
         """
         raise NotImplementedError
 
     def _failure(self, child: Child) -> UnavailableError:
-        """What to raise when the program has ended by itself."""
+        """The exception to raise when the program has ended by itself."""
         raise NotImplementedError
 
     @property
     def stats(self) -> SourceStats:
-        """The counters, at this moment."""
+        """The current counters."""
         pcm = self._pcm.format
         return SourceStats(
             blocks=self._intake.blocks,
@@ -113,10 +113,10 @@ class ChildSource(SourceContext):
         )
 
     def open(self) -> None:
-        """Start the program, and wait until sound comes.
+        """Start the program, and wait for the first audio.
 
         Raises:
-            UnavailableError: None comes: says why, as far as that is known.
+            UnavailableError: There is none; the message says why, if known.
         """
         self.close()
         with self._lock:
@@ -141,7 +141,7 @@ class ChildSource(SourceContext):
             self._opens += 1
 
     def _begin(self, child: Child) -> PcmFormat:
-        """Read until it is clear what comes; what is then left is in ``_data``."""
+        """Read until the format is known; data after the header is left in ``_data``."""
         self._data = b""
         deadline = time.monotonic() + CONNECT_S
         while True:
@@ -160,10 +160,10 @@ class ChildSource(SourceContext):
                 return pcm
 
     _remedy: str | None = None
-    """What to do if nothing comes."""
+    """The remedy if nothing arrives."""
 
     def _format(self) -> PcmFormat | None:
-        """What ``_data`` is, whose header is taken off; None if more is needed to know."""
+        """The format of ``_data``, whose header is removed; None if more data is needed."""
         try:
             header = read_header(self._data)
         except NotPcmError as error:
@@ -199,7 +199,7 @@ class ChildSource(SourceContext):
         return self._failure(child)
 
     def _pause(self, give_up: float) -> bool:
-        """Let time catch up with the sound, but no longer than asked; whether it has."""
+        """Wait until the audio is no longer ahead of time. Returns False at ``give_up``."""
         until = min(give_up, time.monotonic() + self._ahead - LEAD_S)
         if self._closed.wait(max(0.0, until - time.monotonic())):
             raise EndOfSource
@@ -208,15 +208,15 @@ class ChildSource(SourceContext):
         return self._ahead <= LEAD_S
 
     def _lapse(self, now: float) -> None:
-        """Reckon how far the sound is ahead of the clock, which may differ from the sender's."""
+        """Update how far the audio is ahead of the clock, which may differ from the sender's."""
         self._ahead = max(0.0, self._ahead - 1.02 * (now - self._heard_at))
         self._heard_at = now
 
     def _collect(self, child: Child, give_up: float, batch: int) -> bool:
-        """Read as much as is wanted, or as comes in time; whether that was the end.
+        """Read a batch, or what arrives in time. Returns True at the end of the output.
 
         Raises:
-            UnavailableError: Nothing has come for too long.
+            UnavailableError: Nothing has arrived for too long.
         """
         pcm = self._pcm.format
         needed = max(1, -(-batch * pcm.rate // SAMPLE_RATE)) * pcm.frame_bytes
@@ -224,8 +224,8 @@ class ChildSource(SourceContext):
             begun = time.monotonic()
             data = child.read(max(0.0, give_up - begun))
             if data is None:
-                # Only time spent waiting here counts: a process that was itself held up (a
-                # debugger, SIGSTOP) has not been let down by anybody.
+                # Only time spent waiting here counts: if serd itself was stopped (a debugger,
+                # SIGSTOP), that is not the program's fault.
                 self._waited += max(0.0, min(time.monotonic() - begun, give_up - begun))
                 if self._waited >= STALL_S and not self._data:
                     self._waited = 0.0
@@ -241,7 +241,7 @@ class ChildSource(SourceContext):
         return False
 
     def _take(self) -> Block | None:
-        """Make a block of what was read."""
+        """Make a block from the data read so far."""
         now = time.monotonic()
         data, self._data = self._data, b""
         if self._check is not None and self._check.feed(data, now):
@@ -263,7 +263,7 @@ class ChildSource(SourceContext):
         return self._intake.push(frames, now, in_range=pcm.in_range)
 
     def close(self) -> None:
-        """End the program, and with it the connection. A waiting ``read()`` ends."""
+        """End the program, and with it the connection and any waiting ``read()``."""
         self._closed.set()
         child = self._child
         if child is not None:
@@ -280,10 +280,10 @@ class ChildSource(SourceContext):
 
 
 class NetworkSource(ChildSource):
-    """A live stream that ffmpeg fetches: a camera, an internet radio, a sender in the network.
+    """A live network stream, fetched by ffmpeg: a camera, an internet radio.
 
     Args:
-        settings: ``source`` is a URL of an allowed scheme.
+        settings: The section ``audio``, whose ``source`` is a URL with an allowed scheme.
     """
 
     def __init__(self, settings: AudioConfig) -> None:
@@ -294,11 +294,11 @@ class NetworkSource(ChildSource):
 
     @property
     def name(self) -> str:
-        """The URL without secrets."""
+        """The URL, without secrets."""
         return self._name
 
     def _start(self) -> Child:
-        # Read anew each time: whoever corrects the file need not restart serd.
+        # Read again each time, so that correcting the file does not require a restart.
         self._url = with_login(
             self.settings.source, self.settings.username, read_password(self.settings)
         )
@@ -342,10 +342,10 @@ def read_password(settings: AudioConfig) -> str | None:
 
 
 class ProgramSource(ChildSource):
-    """What a program writes to its standard output: raw 16-bit mono samples, or a WAV stream.
+    """The standard output of a program: raw 16-bit mono samples, or a WAV stream.
 
     Args:
-        settings: ``command`` is the program and its arguments.
+        settings: The section ``audio``, whose ``command`` is the program and its arguments.
     """
 
     def __init__(self, settings: AudioConfig) -> None:

@@ -1,8 +1,8 @@
-"""Whether raw samples are what they are taken for: 16-bit, little-endian, mono, at the set rate.
+"""Plausibility check of raw samples: are they 16-bit, little-endian, mono, at the configured rate?
 
-Raw samples say nothing of themselves, and wrong ones sound like noise, or like very slow speech.
-Their statistics give them away: sound is smooth, so that of all the ways to read the same bytes the
-right one has the smallest steps from sample to sample.
+Raw samples have no header, and if they are misinterpreted, they sound like noise or like very slow
+speech. Their statistics reveal it: sound is smooth, so the right interpretation of the bytes is the
+one with the smallest steps from sample to sample.
 """
 
 from __future__ import annotations
@@ -21,44 +21,46 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WINDOW_S: Final = 3.0
-"""Seconds of sound that are looked at together."""
+"""Seconds in a window."""
 
 WINDOWS: Final = 40
-"""After so many with sound in them the samples are believed."""
+"""Number of windows with sound in them after which the check ends."""
 
 QUIET: Final = 1e-3
-"""RMS below which a window says nothing: -60 dBFS."""
+"""RMS below which a window is ignored: -60 dBFS."""
 
 SMOOTH: Final = 0.35
-"""Steps below this are those of sound; white noise has 1."""
+"""Steps below this are typical of sound; white noise has 1."""
 
 ROUGH: Final = 0.65
-"""Steps above this are hardly those of sound in a room."""
+"""Steps above this are not plausible for sound in a room."""
 
 SLOW_HZ: Final = 72.0
-"""Voices are higher than this."""
+"""Voices are pitched higher than this."""
 
 FAST_HZ: Final = 450.0
-"""The pitch of speech, over seconds, is lower than this."""
+"""The median pitch of speech is lower than this."""
 
 ARRIVAL_S: Final = 8.0
-"""Seconds over which the pace of arrival is measured, twice."""
+"""Seconds over which the rate of arrival is measured, twice in a row."""
 
 _RATES: Final = (8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000)
 
 
 class RawCheck:
-    """Looks at the first raw samples of a source and warns, once, if they are something else.
+    """Checks the first raw samples of a source, and logs one warning if they are implausible.
 
     Args:
-        rate: Hertz that they are taken for.
-        name: The source, for people.
+        rate: The configured rate in hertz.
+        name: Name of the source, for the log.
     """
 
     def __init__(self, rate: int, name: str) -> None:
         self._rate = rate
         self._name = name
-        self._window = 8 * round(rate * WINDOW_S / 4)  # whole samples of any kind, and pairs
+        self._window = 8 * round(
+            rate * WINDOW_S / 4
+        )  # a whole number of samples of any width, and of pairs
         self._buffer = bytearray()
         self._left = WINDOWS
         self._found: Counter[str] = Counter()
@@ -67,14 +69,14 @@ class RawCheck:
         self._pace: float | None = None
 
     def feed(self, data: bytes, now: float) -> bool:
-        """Take the next bytes, every one of the source from its beginning.
+        """Process the next bytes; all bytes of the source have to be passed, from the start.
 
         Args:
             data: Raw.
             now: ``time.monotonic()`` when they arrived.
 
         Returns:
-            Whether it is done, and need not be fed any more.
+            Whether the check has ended.
         """
         said = self._arrival(len(data), now)
         self._buffer += data
@@ -93,7 +95,7 @@ class RawCheck:
         return said is not None or self._left <= 0
 
     def _sure(self, said: str) -> bool:
-        """Whether something was found often enough to be told."""
+        """Whether a finding is frequent enough to be reported."""
         kind = next((word for word in ("slowed", "sped") if word in said), said)
         self._found[kind] += 1
         found, seen = self._found[kind], WINDOWS - self._left
@@ -104,9 +106,9 @@ class RawCheck:
         return found > 1 or "floating" in said
 
     def _arrival(self, count: int, now: float) -> str | None:
-        """Judge by how fast a live source delivers."""
+        """Check the rate at which a live source delivers."""
         if self._began is None:
-            self._began = now  # what had waited until now says nothing
+            self._began = now  # samples that were already waiting do not count
             return None
         self._bytes += count
         if now - self._began < ARRIVAL_S:
@@ -115,7 +117,7 @@ class RawCheck:
         before, self._pace = self._pace, pace
         self._began, self._bytes = now, 0
         steady = before is not None and abs(pace - before) < 0.03 * pace
-        # A recording that is read from a file comes far faster; a writer that pauses is not steady.
+        # A recording read from a file arrives far faster; a writer that pauses is not steady.
         if not steady or abs(pace - 1.0) < 0.2 or not 0.2 < pace < 13.0:
             return None
         each = min(_RATES, key=lambda rate: abs(rate - pace * self._rate))
@@ -126,15 +128,15 @@ class RawCheck:
 
 
 def judge(window: bytes, rate: int) -> tuple[bool, str | None]:
-    """Look at some seconds.
+    """Check some seconds.
 
     Args:
-        window: Raw, beginning at a whole sample; a multiple of 8 bytes.
-        rate: Hertz that they are taken for.
+        window: Raw samples, starting at a whole sample; a multiple of 8 bytes.
+        rate: The configured rate in hertz.
 
     Returns:
-        Whether there was enough sound to judge; what the samples seem to be, as a sentence without
-        its end, or None if they may be 16-bit mono.
+        Whether there was enough sound to judge; and what the samples seem to be, as the start of a
+        sentence, or None if they may be 16-bit mono.
     """
     samples = PcmFormat(rate=rate).decode(window)[:, 0]
     if float(samples.std()) < QUIET:
@@ -144,7 +146,7 @@ def judge(window: bytes, rate: int) -> tuple[bool, str | None]:
 
 
 def _layout(window: bytes, samples: NDArray[np.float32], rate: int) -> str | None:
-    """Whether they are of another kind, or of several channels."""
+    """Whether the samples are of another width, or of several channels."""
     said: str | None
     bytes_ = np.frombuffer(window, np.uint8).astype(np.float32)
     if _floats(np.frombuffer(window, "<f4")):
@@ -159,7 +161,7 @@ def _layout(window: bytes, samples: NDArray[np.float32], rate: int) -> str | Non
 
 
 def _pairs(samples: NDArray[np.float32]) -> str | None:
-    """Whether every other number is of another kind, or of another channel."""
+    """Whether every other number has another meaning, or belongs to another channel."""
     first, second = samples[0::2], samples[1::2]
     weak, strong = sorted((float(first.std()), float(second.std())))
     within = float(np.mean((first - second) ** 2))
@@ -174,7 +176,7 @@ def _pairs(samples: NDArray[np.float32]) -> str | None:
 
 
 def _rough(window: bytes, samples: NDArray[np.float32], rate: int) -> str | None:
-    """What makes curves of what looks like noise."""
+    """An interpretation that turns what looks like noise into smooth curves."""
     if _steps(samples) < ROUGH:
         return None
     for kind, pcm in {
@@ -191,7 +193,7 @@ def _rough(window: bytes, samples: NDArray[np.float32], rate: int) -> str | None
 
 
 def _floats(numbers: NDArray[np.floating]) -> bool:
-    """Whether bytes, read as floating point, make sense as sound."""
+    """Whether bytes are plausible sound if read as floating point."""
     with np.errstate(invalid="ignore"):
         size = np.abs(numbers)
         sane = (size <= 4.0) & ((size >= 1e-10) | (size == 0.0))
@@ -199,7 +201,7 @@ def _floats(numbers: NDArray[np.floating]) -> bool:
 
 
 def _steps(samples: NDArray[np.float32]) -> float:
-    """How large steps are: 0 for slow curves, 1 for white noise, 2 for what goes up and down."""
+    """Relative size of the steps: 0 for slow curves, 1 for white noise, 2 for alternating signs."""
     wide = samples.astype(np.float64)
     power = float(wide.var())
     if power <= 0.0:
@@ -208,7 +210,7 @@ def _steps(samples: NDArray[np.float32]) -> float:
 
 
 def _pitch(samples: NDArray[np.float32], rate: int) -> str | None:
-    """Whether voices are so low or so high that the rate must be wrong."""
+    """Whether voices are pitched so low or high that the rate must be wrong."""
     found = pitches(samples, rate)
     if len(found) < 15:
         return None
@@ -224,14 +226,14 @@ def _pitch(samples: NDArray[np.float32], rate: int) -> str | None:
 
 
 def pitches(samples: NDArray[np.float32], rate: int) -> NDArray[np.float64]:
-    """The pitch of what is voiced, frame by frame.
+    """The pitch of voiced frames.
 
     Args:
         samples: float32[n].
         rate: Hertz.
 
     Returns:
-        float64[m] hertz, for the m frames that have a clear pitch from 20 to 700 Hz.
+        float64[m] in hertz, for the m frames with a clear pitch from 20 to 700 Hz.
     """
     size = 1 << round(rate * 0.128).bit_length() - 1
     count = (len(samples) - size) // (size // 2) + 1
@@ -249,7 +251,7 @@ def pitches(samples: NDArray[np.float32], rate: int) -> NDArray[np.float64]:
     same = same / np.maximum(same[:, :1], 1e-20) / np.maximum(window / window[0], 1e-3)
     found = []
     for curve in same:
-        # The first peak that is nearly as high as the highest: further ones are its multiples.
+        # The first peak that is nearly as high as the highest; later ones are its multiples.
         inside = curve[shortest:longest]
         below = int(np.argmax(inside < 0.3))
         top = float(inside[below:].max(initial=0.0)) if inside[below] < 0.3 else 0.0

@@ -1,7 +1,7 @@
-"""Recordings: any file that libsndfile or ffmpeg decodes, read in order and to its end.
+"""Recordings: any file that libsndfile or ffmpeg decodes, read to its end.
 
-:class:`Sound` is one stretch that libsndfile decodes; :class:`AudioFile` is a whole file, which may
-have been put together of several.
+:class:`Sound` is one part of a file that libsndfile decodes; :class:`AudioFile` is a whole file,
+which may consist of several concatenated recordings.
 """
 
 from __future__ import annotations
@@ -39,26 +39,26 @@ REMEDY = (
 _SCAN_FRAMES: Final = 1 << 18
 
 _OVERDRIVEN: Final = 256.0
-"""Up to here (48 dB) float samples are a mix that was driven too hot; beyond, they are integers."""
+"""Float samples up to here (48 dB) are an overdriven mix; above, they are unscaled integers."""
 
 _TOLERANCE_S: Final = 0.06
-"""Less than this is not missing: the padding of codecs."""
+"""Shorter deficits are not reported: they are due to the padding of codecs."""
 
 _ENDLESS: Final = 1 << 60
-"""What libsndfile says where a header does not tell how many frames there are, or more."""
+"""Frame counts from here on mean that the header does not contain one."""
 
 _MPG123: Final = re.compile(rb"mpg123|^(Warning|Note|Error|error|main|id3): ?", re.IGNORECASE)
 
 
 class AudioFile:
-    """An open file that gives its frames in order, at its own rate and channels.
+    """An open file, read in order at its native rate and channels.
 
-    A file that was put together of several (chained Ogg, joined MP3 or WAV) is read to its end;
-    rate and channels may change on the way. What cannot be read, or is missing, is told.
+    A concatenated file (chained Ogg, joined MP3 or WAV) is read to its end; rate and channels may
+    change in between. Unreadable or missing parts are reported.
 
     Args:
         path: The file.
-        warn: Called with a sentence for each thing that is wrong with what could be opened.
+        warn: Called with a sentence for each fault of a file that could be opened.
 
     Raises:
         InputError: It is missing, unreadable, not audio, or holds no audio.
@@ -74,7 +74,7 @@ class AudioFile:
         head = _check_readable(self.path)
         self._seconds = 0.0
         self._read = 0
-        """Frames of the running part."""
+        """Frames read of the current part."""
         self._scale: np.float32 | None = None
         self._parts: deque[Part] = deque()
         regular = self.path.is_file()
@@ -83,7 +83,7 @@ class AudioFile:
         self._alone = len(self._parts) < 2
         self.rate = self.channels = 0
         self.duration_s: float | None = None
-        """Seconds, as far as the headers say; a damaged file gives less."""
+        """Length in seconds from the headers, if they contain it; a damaged file may be shorter."""
         try:
             self._open_first(head)
             self._check_first()
@@ -106,7 +106,7 @@ class AudioFile:
         try:
             self._open(self._parts.popleft() if self._parts else None)
         except InputError as error:
-            # Either a kind that libsndfile does not know, or one that it knows but finds damaged.
+            # Either a format that libsndfile does not know, or a damaged file.
             kind = recognise(head)
             if kind is None and self.path.suffix.lower() not in FFMPEG_SUFFIXES:
                 raise
@@ -126,7 +126,7 @@ class AudioFile:
             self.rate, self.channels = self._file.rate, self._file.channels
 
     def _open(self, part: Part | None) -> None:
-        """Open a part; None: the file as it is."""
+        """Open a part; None: the whole file."""
         plain = part is None or (self._alone and (not part.head or part.frames is not None))
         try:
             with stderr.filtered(_mpg123_noise):
@@ -134,7 +134,7 @@ class AudioFile:
         except InputError:
             raise
         except Exception as error:
-            # TypeError: soundfile asks for rate and channels of a headerless ".raw" file.
+            # TypeError: soundfile demands rate and channels for a headerless ".raw" file.
             if not isinstance(error, (decoder_error(), TypeError, ValueError, OSError)):
                 raise
             raise InputError(
@@ -147,12 +147,12 @@ class AudioFile:
             self.duration_s = sound.frames / sound.rate
 
     def _integer_scale(self) -> np.float32 | None:
-        """What float samples in the range of integers have to be multiplied by; None: nothing.
+        """The factor that scales unscaled float samples; None if they are scaled already.
 
-        Some programs write 16-bit samples as floats and leave out the division. All of the file is
-        looked at: that costs a tenth of what recognising costs.
+        Some programs write 16-bit samples as floats without dividing them. The whole file is
+        scanned, which takes a tenth of the time that recognition takes.
         """
-        assert isinstance(self._file, Sound)  # noqa: S101 - as the caller made sure
+        assert isinstance(self._file, Sound)  # noqa: S101 - checked by the caller
         peak, file = 0.0, Sound(self.path, self._file.view, self._file.part)
         try:
             while len(block := file.read(_SCAN_FRAMES)):
@@ -172,12 +172,12 @@ class AudioFile:
         return None
 
     def read(self, frames: int) -> NDArray[np.float32]:
-        """Give the next frames, at most ``frames`` of them; none at the end.
+        """Read the next frames, at most ``frames``; none at the end.
 
-        ``rate`` and ``channels`` are those of what was given last.
+        ``rate`` and ``channels`` are those of the frames that were returned last.
 
         Returns:
-            float32[n, channels] as stored: neither finite nor within [-1, 1] for certain.
+            float32[n, channels] as stored; they may not be finite or within [-1, 1].
 
         Raises:
             InputError: Damaged before the first frame.
@@ -204,7 +204,7 @@ class AudioFile:
         return np.empty((0, max(1, self.channels)), np.float32)
 
     def _end_part(self, file: Sound | FfmpegFile, failure: str | None) -> None:
-        """Say what was missing in a part that was read, and open the next."""
+        """Report what was missing from the part that ended, and open the next one."""
         self._report_end(file, failure)
         file.close()
         self._file = None
@@ -219,7 +219,7 @@ class AudioFile:
             )
 
     def _open_next(self, part: Part) -> str | None:
-        """Open a part that is not the first; why that is not possible, if it is not."""
+        """Open a part after the first. Returns the reason if that is impossible."""
         try:
             self._open(part)
         except InputError as error:
@@ -258,10 +258,10 @@ class AudioFile:
 
 
 def _check_readable(path: Path) -> bytes:
-    """Say in plain words why a path is no file to read; libsndfile calls it all "System error".
+    """Explain why a path cannot be read, which libsndfile always calls "System error".
 
     Returns:
-        How a regular file begins; nothing for what can be read only once.
+        The first bytes of a regular file; nothing for a file that can be read only once.
     """
     head = b""
     try:
@@ -281,17 +281,17 @@ def _check_readable(path: Path) -> bytes:
 
 
 class Sound:
-    """A file, or a part of one, that libsndfile decodes.
+    """A file, or part of one, that libsndfile decodes.
 
     Args:
         path: The file.
-        view: The part of it that is to be decoded; None: the decoder gets the file as it is.
-        part: What is known of it.
+        view: The part to decode; None: the whole file.
+        part: What its headers contain, if known.
 
     Raises:
         OSError: It cannot be read.
-        Exception: :func:`decoder_error`, ``TypeError`` or ``ValueError``: libsndfile does not know
-            what it is.
+        Exception: :func:`decoder_error`, ``TypeError`` or ``ValueError``: libsndfile does not
+            recognise it.
     """
 
     def __init__(self, path: Path, view: Part | None, part: Part | None) -> None:
@@ -308,8 +308,8 @@ class Sound:
         except BaseException:
             self._close_view()
             raise
-        # soundfile seeks after every read, to where it is already. That makes an MP3 decoder start
-        # afresh each time, and the samples would depend on the size of the blocks.
+        # soundfile seeks to the current position after every read. That restarts an MP3 decoder
+        # each time, and the samples would depend on the block size.
         self._file.seekable = lambda: False
         self.rate = int(self._file.samplerate)
         self.channels = int(self._file.channels)
@@ -317,13 +317,13 @@ class Sound:
         self.floating = self._file.subtype in {"FLOAT", "DOUBLE"}
         frames = int(self._file.frames)
         self.frames: int | None = frames if frames < _ENDLESS else None
-        """As libsndfile sees it."""
+        """Number of frames according to libsndfile; None if unknown."""
         self.promised = None if part is None else part.frames
         if self._file.format == "FLAC" or (self._mpeg and self.promised):
             self.promised = self.frames
 
     def read(self, frames: int) -> NDArray[np.float32]:
-        """Give the next frames, at most ``frames``, float32[n, channels]; none at the end."""
+        """Read the next frames, at most ``frames``, float32[n, channels]; none at the end."""
         with stderr.filtered(_mpg123_noise) if self._mpeg else contextlib.nullcontext():
             block: NDArray[np.float32] = self._file.read(frames, dtype="float32", always_2d=True)
         return block
@@ -334,8 +334,8 @@ class Sound:
         self._close_view()
 
     def _named(self) -> str:
-        """A copy of the part, in memory, under a name."""
-        assert self._view is not None  # noqa: S101 - as the caller made sure
+        """Copy the part into memory, under a file name."""
+        assert self._view is not None  # noqa: S101 - checked by the caller
         self._copy = os.memfd_create("part")
         while piece := self._view.read(1 << 20):
             os.write(self._copy, piece)
@@ -358,7 +358,7 @@ def _mpg123_noise(line: bytes) -> bool:
 
 
 def decoder_error() -> type[Exception]:
-    """What libsndfile raises; it is loaded for that."""
+    """The exception that libsndfile raises. Loads libsndfile."""
     import soundfile  # noqa: PLC0415 - as above
 
     error: type[Exception] = soundfile.SoundFileError
@@ -366,10 +366,10 @@ def decoder_error() -> type[Exception]:
 
 
 def reason(error: Exception) -> str:
-    """What libsndfile says, as the end of a sentence."""
+    """The message of libsndfile, as the end of a sentence."""
     text = getattr(error, "error_string", None) or str(error)
     text = " ".join(text.split()).rstrip(".").removeprefix("Error : ")
-    # The file exists (that was looked at before): this is what the MP3 reader says of any rubbish.
+    # The file exists, as was checked before: the MP3 reader reports this for any invalid data.
     if text.startswith("File does not exist"):
         text = "format not recognised"
     return text[:1].lower() + text[1:]

@@ -1,4 +1,4 @@
-"""What every source of audio looks like to the rest of serd: microphone, file or pipe."""
+"""The interface of all audio sources, and the blocks of samples that they deliver."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class EndOfSource(Exception):  # noqa: N818 - the end of a file is no error
-    """All audio was read, or the source was closed: no further block will come."""
+    """All audio has been read, or the source has been closed."""
 
 
 class Block(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -31,30 +31,30 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Index of the first sample in the source's 16 kHz stream. Lost samples count too."""
 
     arrived: float
-    """``time.monotonic()`` when the last input that went into this block was delivered to serd."""
+    """``time.monotonic()`` when the last input of this block was delivered to serd."""
 
     lost: int = 0
-    """Samples at 16 kHz that are missing just before this block; 0 when nothing is."""
+    """Samples at 16 kHz missing immediately before this block."""
 
     offset: float = 0.0
-    """Mean of what the source delivered, of full scale, before the high-pass took it away."""
+    """Mean of the source's samples, relative to full scale, before the high-pass removed it."""
 
     clipped: float = 0.0
-    """How many of its samples (of 16 kHz; so a fraction at another rate) were at full scale when
-    the source delivered them, or were driven beyond it by the gain."""
+    """Number of its samples (at 16 kHz, so it may be a fraction) that were at full scale when the
+    source delivered them, or were driven beyond it by the gain."""
 
     def __len__(self) -> int:
-        """Samples at 16 kHz."""
+        """Number of samples at 16 kHz."""
         return len(self.samples)
 
     @property
     def end(self) -> int:
-        """Position of the sample after the last one."""
+        """Position after the last sample."""
         return self.position + len(self.samples)
 
 
 class SourceStats(msgspec.Struct, frozen=True, kw_only=True):
-    """What a source has counted since it was made (not only since it was last opened)."""
+    """A source's counters since it was created, not only since it was last opened."""
 
     blocks: int = 0
     """Blocks handed out."""
@@ -63,80 +63,80 @@ class SourceStats(msgspec.Struct, frozen=True, kw_only=True):
     """Samples at 16 kHz handed out."""
 
     overflow_samples: int = 0
-    """Frames, at the device's own rate, that the ring buffer dropped because nobody read them."""
+    """Frames at the device's rate that the ring buffer dropped because nobody read them."""
 
     device_overflows: int = 0
-    """Times that the driver said it had lost input before serd saw it (not how much)."""
+    """Number of times the driver reported lost input (not how much)."""
 
     buffered_samples: int = 0
-    """Frames, at the device's own rate, that wait in the ring buffer now."""
+    """Frames at the device's rate in the ring buffer."""
 
     opens: int = 0
-    """Times the source was opened; for a microphone, reopened ``opens - 1`` times."""
+    """Number of times the source was opened."""
 
     rate: int = 0
-    """The source's own rate in hertz; 0 before the first ``open()``."""
+    """The source's native rate in hertz; 0 before the first ``open()``."""
 
     channels: int = 0
-    """The source's own number of channels; 0 before the first ``open()``."""
+    """The source's native number of channels; 0 before the first ``open()``."""
 
     channel: int = 0
-    """The one of several channels that is listened to, from 1; 0: they are mixed."""
+    """The selected channel, from 1; 0: the channels are mixed."""
 
     channel_dbfs: tuple[float, ...] = ()
-    """RMS level of each of several channels since the source was last opened, without offset."""
+    """RMS level of each channel since the source was last opened, without offset."""
 
     channels_dead: tuple[int, ...] = ()
-    """Channels, from 1, that stand at one value while others do not."""
+    """Channels, from 1, whose value is constant while that of others is not."""
 
     channels_cancel: bool = False
-    """Whether the mix of all channels would cancel itself, and one alone is listened to."""
+    """Whether the channels would cancel out when mixed, so that only one is used."""
 
     gain_db: float = 0.0
-    """The gain now, in decibels."""
+    """The current gain in decibels."""
 
     flat_s: float = 0.0
-    """Seconds for which a device has now delivered one and the same value, such as zeros. Stays 0
-    for what is no device: a recording may be silent."""
+    """Seconds for which a device has delivered nothing but one value, such as zeros. Always 0 for
+    recordings and pipes, which may be silent."""
 
 
 class Source(Protocol):
-    """Where audio comes from.
+    """A source of audio.
 
     One thread opens and reads. ``close()`` may be called from any thread, at any time and more
-    than once; a ``read()`` that is waiting then ends at once with :class:`EndOfSource`.
-    ``open()`` after ``close()`` starts again.
+    than once; a waiting ``read()`` then immediately raises :class:`EndOfSource`. After ``close()``,
+    a source can be opened again.
     """
 
     @property
     def name(self) -> str:
-        """For people: the device or file."""
+        """Name of the device or file, for messages."""
         ...
 
     @property
     def live(self) -> bool:
-        """Whether the audio is being heard now (microphone, pipe) and is not a recording."""
+        """Whether the audio is live (microphone, pipe) rather than a recording."""
         ...
 
     @property
     def steady(self) -> bool:
-        """Whether it has to deliver all the time, so that a long pause is a fault.
+        """Whether it must deliver continuously, so that a long pause is a fault.
 
-        A microphone hears something always; into a pipe nobody need write.
+        A microphone always delivers something; a pipe need not.
         """
         ...
 
     @property
     def stats(self) -> SourceStats:
-        """The counters, at this moment."""
+        """The current counters."""
         ...
 
     def open(self) -> None:
-        """Begin.
+        """Start delivering.
 
         Raises:
             InputError: The file is missing or not audio.
-            UnavailableError: The device or the audio library is not there.
+            UnavailableError: The device or the audio library is not available.
         """
         ...
 
@@ -145,21 +145,21 @@ class Source(Protocol):
 
         Args:
             timeout: Seconds.
-            batch: Samples at 16 kHz that the reader would rather have at once: a live source
-                collects so many before it wakes the reader. A wish; more or fewer may come.
+            batch: Preferred number of samples at 16 kHz: a live source collects this many before it
+                wakes the reader. The block may be shorter or longer.
 
         Returns:
             The block, or None if nothing has arrived yet.
 
         Raises:
-            EndOfSource: All audio was read, or the source was closed.
-            InputError: The rest of the input cannot be read and nothing of it ever could.
+            EndOfSource: All audio has been read, or the source has been closed.
+            InputError: Nothing of the input can be read.
             UnavailableError: The device has stopped delivering.
         """
         ...
 
     def close(self) -> None:
-        """Let go of device or file. Never raises, never hangs."""
+        """Release the device or file. Never raises, never hangs."""
         ...
 
 

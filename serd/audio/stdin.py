@@ -1,6 +1,6 @@
-"""Standard input: raw samples, or a recording of any kind.
+"""Standard input as a source: raw samples, or a recording in any format.
 
-As in ``arecord -f S16_LE -r 16000 -t raw | serd run --source -``.
+For example, ``arecord -f S16_LE -r 16000 -t raw | serd run --source -``.
 """
 
 from __future__ import annotations
@@ -40,32 +40,31 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BACKLOG_S: Final = 0.96
-"""Most seconds that one read takes of what already waits: 32 frames of the detector. Sound that
-waits is late anyway, and in larger blocks serd catches up sooner: all that is around a frame is
-then done once for many."""
+"""Maximum length in seconds of one read: 32 VAD frames. Waiting audio is late anyway, and serd
+catches up faster in larger blocks, which reduce the overhead per frame."""
 
 STALE_BYTES: Final = 1 << 20
-"""As large as a pipe may be made without privileges (pipe(7))."""
+"""Maximum size of a pipe without privileges (pipe(7))."""
 
 HEAD_S: Final = 0.25
-"""Seconds that a slow writer is given to write enough that a recording would be recognised."""
+"""Seconds to wait for a slow writer, until there is enough data to recognise a recording."""
 
 
 class StdinSource(SourceContext):
     """Raw 16-bit little-endian mono samples from a file descriptor, or a recording.
 
-    A pipe never overflows: whoever writes into it waits. The descriptor is not closed, it belongs
-    to the process. A WAV stream is read as it comes; any other kind of recording goes through
-    ffmpeg, or is refused by name where that is not installed.
+    A pipe never overflows, because the writer waits. The descriptor belongs to the process and is
+    not closed. A WAV stream is read directly; other formats are decoded by ffmpeg, or refused if it
+    is not installed.
 
     Args:
-        rate: Hertz of raw samples.
-        gain_db: Amplification in decibels, or ``auto``.
-        channel: Of several channels, which: ``mix``, ``auto`` or a number from 1.
+        rate: Sample rate of raw samples in hertz.
+        gain_db: Gain in decibels, or ``auto``.
+        channel: Which of several channels: ``mix``, ``auto`` or a number from 1.
         fd: File descriptor; None for standard input.
-        retry: Whether its end is a fault like that of a microphone, after which it is to be opened
-            again. Without, the end is the end.
-        alone: Whether nothing else is listened to, so that serd ends where no retry can help.
+        retry: Whether the end of input is a fault, after which it is opened again; otherwise the
+            source just ends.
+        alone: Whether it is the only source, so that serd exits if retrying cannot help.
 
     Raises:
         UsageError: The rate is out of range.
@@ -75,7 +74,7 @@ class StdinSource(SourceContext):
     steady = False
     name = "standard input"
     _wake: tuple[int, int] | None = None
-    """What close() writes to, so that a poll() in another thread ends."""
+    """A pipe that close() writes to, to wake up a poll() in another thread."""
 
     def __init__(
         self,
@@ -99,10 +98,10 @@ class StdinSource(SourceContext):
         self._poll = select.poll()
         self._most = 2 * max(1, round(rate * BACKLOG_S))
         self._closed = True
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
-        """Begin anew: what comes next may be of another kind."""
+    def _reset(self) -> None:
+        """Reset everything: the next input may have another format."""
         self._head = b""
         self._head_due = math.inf
         self._pcm: PcmStream | None = None
@@ -110,11 +109,11 @@ class StdinSource(SourceContext):
         self._check: RawCheck | None = None
         self._ended = False
         self._heard = 0
-        """Frames."""
+        """Number of frames read."""
 
     @property
     def stats(self) -> SourceStats:
-        """The counters, at this moment."""
+        """The current counters."""
         pcm = self._pcm.format if self._pcm is not None else PcmFormat(rate=self.rate)
         return SourceStats(
             blocks=self._intake.blocks,
@@ -127,12 +126,12 @@ class StdinSource(SourceContext):
         )
 
     def open(self) -> None:
-        """Begin to read.
+        """Start reading.
 
         Raises:
             UsageError: Standard input is a terminal.
             InputError: There is no standard input, or it has ended for good.
-            UnavailableError: It has ended, and nobody writes into it yet.
+            UnavailableError: It has ended, and there is no new writer yet.
         """
         try:
             self._fd = sys.stdin.fileno() if self._given_fd is None else self._given_fd
@@ -163,9 +162,9 @@ class StdinSource(SourceContext):
         self._closed = False
 
     def _look_for_more(self) -> None:
-        """After the end: whether somebody writes again, which is possible with a named pipe."""
+        """Check for a new writer after the end, which is possible with a named pipe."""
         if any(event & select.POLLIN for _, event in self._poll.poll(0)) and not _is_file(self._fd):
-            self._forget()
+            self._reset()
             return
         named = os.path.lexists(_path_of(self._fd)) and stat.S_ISFIFO(os.fstat(self._fd).st_mode)
         if self._alone and not named:
@@ -181,8 +180,8 @@ class StdinSource(SourceContext):
         while True:
             if self._closed or self._ended or self._wake is None:
                 raise self._at_end()
-            # As a microphone's ring does, a pipe gives all that waits; a file that is the standard
-            # input gives as much as is asked for.
+            # A pipe delivers everything that is waiting, like a microphone's ring; a file delivers
+            # as much as is requested.
             pcm, data = self._next(give_up)
             if data is None:
                 return None
@@ -204,17 +203,17 @@ class StdinSource(SourceContext):
         return self._intake.push(frames, now, in_range=pcm.format.in_range)
 
     def _next(self, give_up: float) -> tuple[PcmStream, bytes | None]:
-        """The next bytes, and what they are; as :meth:`_bytes`."""
+        """The next bytes, as from :meth:`_bytes`, and their format."""
         data = None
         if self._pcm is None:
             data = self._recognised(give_up)
             if self._pcm is None:
                 return PcmStream(PcmFormat(rate=self.rate)), None
-        # There may have been a header and nothing behind it yet.
+        # There may have been only a header so far.
         return self._pcm, data or self._bytes(give_up)
 
     def _bytes(self, give_up: float) -> bytes | None:
-        """What comes next; none (``b""``) at the end, None if nothing came in time."""
+        """The next bytes; ``b""`` at the end, None if nothing arrived in time."""
         left = max(0.0, give_up - time.monotonic())
         if self._decoder is not None:
             data = self._decoder.read(left)
@@ -224,13 +223,13 @@ class StdinSource(SourceContext):
         return os.read(self._fd, self._most) if self._wait(left) else None
 
     def _recognised(self, give_up: float) -> bytes | None:
-        """Find out what comes: ``_pcm``, and ``_decoder`` if it takes one.
+        """Determine the format: ``_pcm``, and ``_decoder`` if one is needed.
 
         Returns:
-            The first samples; None if it was not clear in time.
+            The first samples; None if there was not enough data in time.
 
         Raises:
-            InputError: It is nothing that serd can read.
+            InputError: serd cannot read it.
         """
         ended = False
         while not self._known(last=ended or time.monotonic() >= self._head_due):
@@ -239,7 +238,7 @@ class StdinSource(SourceContext):
                 self._ended = True
                 raise InputError(f"standard input holds no audio: {problem or 'it ends too soon'}")
             now = time.monotonic()
-            # Once a slow writer has had his time, there is only to wait for more.
+            # After the grace period of a slow writer, just wait for more data.
             data = self._bytes(min(give_up, self._head_due) if now < self._head_due else give_up)
             if data:
                 if not self._head:
@@ -253,10 +252,10 @@ class StdinSource(SourceContext):
         return head
 
     def _known(self, *, last: bool) -> bool:
-        """Whether ``_head`` says what comes.
+        """Whether ``_head`` is enough to determine the format.
 
         Args:
-            last: No more will come soon.
+            last: Whether no more data is expected soon.
         """
         if self._decoder is not None:
             return self._starts_as_wav()
@@ -285,7 +284,7 @@ class StdinSource(SourceContext):
         return False
 
     def _starts_as_wav(self) -> bool:
-        """Whether ``_head`` was a whole WAV header, which is then taken off."""
+        """Whether ``_head`` started with a complete WAV header, which is then removed."""
         header = read_header(self._head) if len(self._head) >= 4 else None
         if header is None:
             return False
@@ -299,9 +298,9 @@ class StdinSource(SourceContext):
         self._intake.start(rate=pcm.rate, channels=pcm.channels, name=self.name)
 
     def _drop_stale(self) -> None:
-        """Forget what close() said, and what came in while nobody was to listen.
+        """Discard the wake-up of close(), and audio that arrived while the source was closed.
 
-        The writer's sound of that time waits in the pipe; to hear it now would undo a mute.
+        That audio is waiting in the pipe; to process it now would undo a mute.
         """
         assert self._wake is not None  # noqa: S101 - open() made it
         with contextlib.suppress(BlockingIOError):
@@ -310,7 +309,7 @@ class StdinSource(SourceContext):
         if _is_file(self._fd) or pcm is None:
             return
         dropped = 0
-        # Bounded: a fast writer must not keep us here.
+        # Bounded, because of fast writers.
         while dropped < STALE_BYTES:
             if self._decoder is not None:
                 data = self._decoder.read(0.0)
@@ -322,10 +321,10 @@ class StdinSource(SourceContext):
             dropped += len(data)
         width = pcm.format.frame_bytes
         self._intake.skip(dropped // width * SAMPLE_RATE // pcm.format.rate)
-        pcm.rest = b"\0" * ((len(pcm.rest) + dropped) % width)  # samples begin where they do
+        pcm.rest = b"\0" * ((len(pcm.rest) + dropped) % width)  # keep the alignment of samples
 
     def _wait(self, timeout: float) -> bool:
-        """Whether there is something to read, or the end, within ``timeout`` seconds."""
+        """Whether there is data, or the end of input, within ``timeout`` seconds."""
         ready = self._poll.poll(max(0.0, timeout) * 1000.0)
         if self._closed:
             raise EndOfSource
@@ -348,12 +347,12 @@ class StdinSource(SourceContext):
         return self._intake.finish(now)
 
     def _stop_decoding(self) -> str | None:
-        """End ffmpeg; what was wrong with what it was given."""
+        """End ffmpeg. Returns what was wrong with its input, if anything."""
         decoder, self._decoder = self._decoder, None
         return decoder.end() if decoder is not None else None
 
     def _at_end(self) -> Exception:
-        """What to raise when nothing more can be read."""
+        """The exception to raise when nothing more can be read."""
         if self._closed or not self._retry:
             return EndOfSource()
         return _gone()
@@ -386,7 +385,7 @@ def _is_file(fd: int) -> bool:
 
 
 def _path_of(fd: int) -> str:
-    """Where a file descriptor comes from; no path of a file for a pipe without a name."""
+    """The path of a file descriptor; not an existing one for an anonymous pipe."""
     try:
         return str(Path(f"/proc/self/fd/{fd}").readlink())
     except OSError:
