@@ -92,6 +92,7 @@ def run_daemon(
         "mqtt.discovery=false",
         f"journal.path={home / 'journal.db'}",
         "log.level=warning",
+        *(["audio.on_end=stop"] if pace == "piped" else []),  # NOTIFY_SOCKET looks like systemd
     )
     options = [word for setting in settings for word in ("--set", setting)]
     command = [sys.executable, "-m", "serd", "run", *options]

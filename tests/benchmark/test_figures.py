@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 import pytest
 
 from serd.benchmark import figures, material
+from serd.benchmark.daemon import StubBroker, run_daemon
 from serd.benchmark.figures import Figures, Percentiles, describe, measure, one_line, percentiles
 from serd.config import SpeechConfig
 from serd.errors import UnavailableError
 from serd.speech import End, Segmenter, make_vad
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_percentiles_are_figures_that_were_measured() -> None:
@@ -75,3 +81,11 @@ def test_a_daemon_that_does_not_run_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("sys.executable", "/bin/false")
     with pytest.raises(UnavailableError, match="failed with 1"):
         figures.measure(latency_s=1.0)
+
+
+def test_a_recording_on_standard_input_is_heard_to_its_end(tmp_path: Path) -> None:
+    recording = material.write(tmp_path / "speech.wav", material.speech(9.0))
+    with StubBroker() as broker:
+        cost = run_daemon(recording, port=broker.port, home=tmp_path, pace="piped")
+        assert "READY=1" in cost.marks
+        assert broker.events
