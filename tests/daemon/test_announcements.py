@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class Talk:
     """A recogniser that hears one utterance in every two blocks; it ends with the second."""
 
-    patience = 480
+    batch_samples = 480
     speaking = False
     _position = 0
 
@@ -69,7 +69,7 @@ class Home:
             muted=False,
             retry=Backoff(),
         )
-        self._thread = threading.Thread(target=self.pipeline.run)
+        self._thread = threading.Thread(target=self.pipeline.run, daemon=True)
         self._position = 0
         self.writer.start()
         self._thread.start()
