@@ -12,7 +12,7 @@ from serd.cli.main import cli
 from serd.config.keys import KEYS, SECTIONS
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def without_code(text: str) -> str:

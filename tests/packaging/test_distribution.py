@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-PARTS = ("benchmarks", "docs", "examples", "packaging", "serd", "systemd", "tests", "training")
-FILES = ("CHANGELOG.md", "LICENSE", "MANIFEST.in", "Makefile", "README.md", "config.yaml",
-         "install.sh", "pyproject.toml")  # fmt: skip
+PARTS = ("benchmarks", "docs", "examples", "packaging", "serd", "systemd", "tests", "tools",
+         "training")  # fmt: skip
+FILES = (".pre-commit-config.yaml", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "MANIFEST.in",
+         "Makefile", "README.md", "config.yaml", "install.sh", "pyproject.toml")  # fmt: skip
 
 
 @pytest.fixture(scope="session")
