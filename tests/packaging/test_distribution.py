@@ -125,7 +125,7 @@ def test_serd_train_says_where_it_works(installed: Path, tmp_path: Path) -> None
 
 def test_serd_train_works_in_a_clone(source: Path, tmp_path: Path) -> None:
     code = "import sys; from serd.cli.main import train; sys.argv = ['serd-train', '--version']"
-    done = _python(source, tmp_path, "-c", f"{code}; main()")
+    done = _python(source, tmp_path, "-c", f"{code}; train()")
     assert done.stdout == f"serd-train, version {VERSION}\n", done.stderr
 
 

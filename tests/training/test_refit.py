@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+import pytest
 
 from tests.training.recipes import tiny_recipe
 from training import dataset as material
@@ -21,8 +22,6 @@ from training.recipe import (
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def test_everybody_but_the_test_speakers_is_trained_on() -> None:
@@ -63,6 +62,7 @@ def test_its_teacher_may_give_hints() -> None:
 def test_sounds_are_gathered_for_it_alone(
     synthetic_corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("joblib")
     monkeypatch.setattr(material, "load_training_sounds", lambda *_: ["rain"])
     recipe = tiny_recipe()
     sounds = Sounds(share=0.5, as_noise=0.0)
