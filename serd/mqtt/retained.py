@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import threading
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -188,7 +188,7 @@ def forget(settings: MqttConfig, node: str, *, announcement_only: bool = False) 
     topics = Topics(settings.base_topic, node)
     announcement = discovery_topic(topics, settings.discovery_prefix)
     access = Access(settings)
-    link = Link(access, f"serd-forget-{secrets.token_hex(4)}")
+    link = Link(access, f"serd-forget-{os.urandom(4).hex()}")  # `secrets` loads OpenSSL
     link.open()
     try:
         # Wildcards find what other versions have left; the broker may not allow them.
