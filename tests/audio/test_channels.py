@@ -128,6 +128,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, int]]:
         (an_array_of_eight, "auto", {1, 2, 3, 4, 5, 6}, 16_000),
     ],
 )
+@pytest.mark.slow
 def test_it_hears_as_much_as_the_best_channel_alone(  # noqa: PLR0917 - fixtures by name
     tmp_path: Path,
     expected: list[tuple[int, int]],
@@ -181,6 +182,7 @@ def test_the_mean_of_channels_that_agree_is_their_level(tmp_path: Path) -> None:
 @given(sizes=st.lists(st.integers(1, 5_000), min_size=1, max_size=12))
 @pytest.mark.parametrize("choice", ["mix", "auto", 2])
 @pytest.mark.parametrize("make", [antiphase, hum_on_one, an_array_of_six])
+@pytest.mark.slow
 def test_however_it_is_cut_the_result_is_the_same_to_the_bit(
     choice: Choice, make: Callable[[NDArray[Any]], list[NDArray[Any]]], sizes: list[int]
 ) -> None:

@@ -162,6 +162,7 @@ def test_cookies(before: list[bytes], after: list[bytes]) -> None:
     ),
     body=st.binary(max_size=200),
 )  # fmt: skip
+@pytest.mark.slow
 def test_headers(method: str, path: str, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
     """No header makes the dashboard stumble, or opens what wants a token."""
     client, _ = browser()

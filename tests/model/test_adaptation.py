@@ -87,6 +87,7 @@ def by_descent(examples: list[Example], held: float, steps: int = 20_000) -> Flo
 
 
 @pytest.mark.parametrize("count", [1, 7, 40])
+@pytest.mark.slow
 def test_the_fit_is_that_of_plain_gradient_descent(count: int) -> None:
     examples = some_examples(3, count)
     fitted = fit(examples, EMOTIONS, STANDARD, held=4.0)

@@ -91,6 +91,7 @@ def test_other_topics_are_no_messages() -> None:
 
 
 @given(kind=st.sampled_from(KINDS), payload=st.binary() | st.text().map(str.encode))
+@pytest.mark.slow
 def test_any_payload_is_a_message_or_a_value_error(kind: str, payload: bytes) -> None:
     with contextlib.suppress(ValueError):
         decode_message("serd", f"serd/attic/{kind}", payload)

@@ -266,6 +266,7 @@ def test_mute_and_lost_sound_forget_what_was_gathered(home_model_path: Path) -> 
         writer.stop(20)
 
 
+@pytest.mark.slow
 def test_the_configured_sensitivity_is_the_models_threshold(tmp_path: Path) -> None:
     # A home in which little is neutral, so that something is told of a synthesiser.
     path = tmp_path / "lively.tflite"

@@ -70,6 +70,7 @@ def test_a_recording_takes_the_place_of_noise_at_the_same_power() -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25])
+@pytest.mark.slow
 def test_of_a_sound_alone_every_class_is_equally_right(share: float) -> None:
     clips = [prepared("ravdess", number, "happy") for number in range(12)]
     recipe = msgspec.structs.replace(
