@@ -1,7 +1,7 @@
 -- Where to_postgres.py writes. Safe to run again: psql -d serd -f schema.sql
 --
--- `id` is the event's own UUIDv7: it makes every event count once, however often MQTT delivers it, and
--- new rows go to the end of the index because identifiers of version 7 rise with time.
+-- `id` is the event's own UUIDv7: every event is stored once, however often MQTT delivers it, and
+-- new rows go to the end of the index because version 7 identifiers increase with time.
 
 CREATE SCHEMA IF NOT EXISTS serd;
 
@@ -25,15 +25,15 @@ CREATE TABLE IF NOT EXISTS serd.event (
     stored_at     timestamptz NOT NULL DEFAULT now()
 );
 
--- "This room, this day"; also finds the neighbours of a number for serd.gap.
+-- For queries by room and day; also finds neighbouring numbers for serd.gap.
 CREATE INDEX IF NOT EXISTS event_by_node_and_time ON serd.event (home, node, ended_at DESC);
--- Not unique: a node whose journal was deleted begins again at 1, and its events are worth keeping.
+-- Not unique: a node whose journal was deleted starts again at 1, and its events should be kept.
 CREATE INDEX IF NOT EXISTS event_by_node_and_seq ON serd.event (home, node, seq);
--- "Everything of last week": a few pages, because rows come nearly in the order of time.
+-- For queries by time; small, because rows arrive almost in chronological order.
 CREATE INDEX IF NOT EXISTS event_by_time ON serd.event USING brin (ended_at);
 
--- What came on a topic of events and is none, for whoever wants to know who sends it. A minute brings
--- 60 rows at most, of 4096 bytes at most; delete what is old: it is in nobody's way.
+-- Messages on event topics that are not events, to find out who sends them. At most 60 rows a minute,
+-- of at most 4096 bytes each; old rows may be deleted.
 CREATE TABLE IF NOT EXISTS serd.refused (
     received_at  timestamptz NOT NULL DEFAULT now(),
     topic        text NOT NULL,
@@ -42,7 +42,7 @@ CREATE TABLE IF NOT EXISTS serd.refused (
     payload      bytea NOT NULL              -- its beginning
 );
 
--- How a room sounded, hour by hour. Uncertain events count in the averages, not in `mood`.
+-- The mood of each room by hour. Uncertain events count in the averages, but not in `mood`.
 CREATE OR REPLACE VIEW serd.hourly_mood AS
 SELECT home,
        node,
@@ -56,7 +56,7 @@ SELECT home,
 FROM serd.event
 GROUP BY home, node, date_trunc('hour', ended_at);
 
--- Numbers that are missing between two events of a node: the only sure sign of a loss.
+-- Numbers missing between two events of a node: the only reliable sign of a loss.
 CREATE OR REPLACE VIEW serd.gap AS
 SELECT home, node, before + 1 AS first_missing, seq - 1 AS last_missing,
        seq - before - 1 AS missing, ended_at AS noticed_at
@@ -65,7 +65,7 @@ FROM (SELECT home, node, seq, ended_at,
       FROM serd.event) AS numbered
 WHERE seq > before + 1;
 
--- The consumer needs no more than this:
+-- The consumer needs only these rights:
 --   CREATE ROLE serd_writer LOGIN PASSWORD '...';
 --   GRANT USAGE ON SCHEMA serd TO serd_writer;
 --   GRANT INSERT, SELECT (id) ON serd.event TO serd_writer;
