@@ -22,10 +22,10 @@ from training.probes.adaptation import (
     HEARD,
     NEUTRAL_SHARE,
     SITUATIONS,
-    Listener,
+    AdaptableModel,
     Method,
     Reference,
-    Room,
+    RoomAdapter,
     ScoredClip,
     Situation,
     measure_reference,
@@ -46,14 +46,16 @@ FEATURES = np.arange(8, dtype=np.float32).reshape(4, 2)
 ROWS = slice(1, 3)
 
 
-def room(method: Method, *, strength: float = 1.0, prior: float = 0.0) -> Room:
-    return Room(method, REFERENCE, strength=strength, prior=prior)
+def room(method: Method, *, strength: float = 1.0, prior: float = 0.0) -> RoomAdapter:
+    return RoomAdapter(method, REFERENCE, strength=strength, prior=prior)
 
 
 def test_a_room_is_told_no_label() -> None:
-    told = inspect.signature(Room.hear).parameters
+    told = inspect.signature(RoomAdapter.add).parameters
     assert list(told) == ["self", "mean", "scores"]
-    assert {"clip", "label", "emotion", "truth"}.isdisjoint(inspect.signature(Room).parameters)
+    assert {"clip", "label", "emotion", "truth"}.isdisjoint(
+        inspect.signature(RoomAdapter).parameters
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -62,7 +64,7 @@ def test_at_strength_0_and_before_anything_was_heard_nothing_changes(method: Met
     for strength, heard in ((0.0, 9), (1.0, 0)):
         state = room(method, strength=strength)
         for _ in range(heard):
-            state.hear(np.array([3.0, -3.0]), np.array([0.1, 0.1, 0.8]))
+            state.add(np.array([3.0, -3.0]), np.array([0.1, 0.1, 0.8]))
         np.testing.assert_array_equal(state.features(FEATURES, ROWS), FEATURES)
         np.testing.assert_allclose(state.scores(scores), scores)
 
@@ -70,7 +72,7 @@ def test_at_strength_0_and_before_anything_was_heard_nothing_changes(method: Met
 def test_what_was_heard_is_moved_to_the_nearest_corpus() -> None:
     state = room("features")
     for mean in ((11.0, 9.5), (13.0, 8.5)):
-        state.hear(np.array(mean), np.full(3, 1 / 3))
+        state.add(np.array(mean), np.full(3, 1 / 3))
     moved = state.features(FEATURES, ROWS)
     np.testing.assert_allclose(moved[ROWS], FEATURES[ROWS] - [2.0, -1.0])
     np.testing.assert_array_equal(moved[[0, 3]], FEATURES[[0, 3]])  # the silence around
@@ -80,7 +82,7 @@ def test_what_was_heard_is_moved_to_the_nearest_corpus() -> None:
 def test_a_prior_holds_back() -> None:
     state = room("features", prior=2.0)
     for _ in range(2):
-        state.hear(np.array([1.0, 1.0]), np.full(3, 1 / 3))
+        state.add(np.array([1.0, 1.0]), np.full(3, 1 / 3))
     moved = state.features(FEATURES, ROWS)
     np.testing.assert_allclose(moved[ROWS], FEATURES[ROWS] - 0.5)
 
@@ -88,7 +90,7 @@ def test_a_prior_holds_back() -> None:
 def test_what_is_said_more_often_than_in_training_gets_less() -> None:
     state = room("scores")
     for _ in range(4):
-        state.hear(np.zeros(2), np.array([0.5, 0.1, 0.4]))
+        state.add(np.zeros(2), np.array([0.5, 0.1, 0.4]))
     before = np.array([0.4, 0.2, 0.4])
     after = state.scores(before)
     assert after.sum() == pytest.approx(1.0)
@@ -100,15 +102,15 @@ def test_what_is_said_more_often_than_in_training_gets_less() -> None:
 @pytest.fixture(scope="module")
 def heard(
     synthetic_corpora: Path, tiny_model_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Listener, list[ScoredClip]]:
-    listener = Listener(tiny_model_path, cache=tmp_path_factory.mktemp("cache"))
-    return listener, listener.hear(read_corpus("ravdess", synthetic_corpora).clips)
+) -> tuple[AdaptableModel, list[ScoredClip]]:
+    listener = AdaptableModel(tiny_model_path, cache=tmp_path_factory.mktemp("cache"))
+    return listener, listener.score_clips(read_corpus("ravdess", synthetic_corpora).clips)
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_no_strength_no_curve(
-    method: Method, situation: Situation, heard: tuple[Listener, list[ScoredClip]]
+    method: Method, situation: Situation, heard: tuple[AdaptableModel, list[ScoredClip]]
 ) -> None:
     listener, clips = heard
     reference = measure_reference(clips)
@@ -117,7 +119,7 @@ def test_no_strength_no_curve(
         result = simulate(
             listener,
             [one for one in clips if one.clip.speaker in ("01", "02", "03")],
-            lambda: Room(method, reference, strength=strength, prior=5.0),
+            lambda: RoomAdapter(method, reference, strength=strength, prior=5.0),
             situation,
             seeds=2,
         )
@@ -133,20 +135,20 @@ def test_no_strength_no_curve(
 
 
 def test_a_clip_is_never_among_what_its_room_has_heard(
-    heard: tuple[Listener, list[ScoredClip]],
+    heard: tuple[AdaptableModel, list[ScoredClip]],
 ) -> None:
     listener, everybody = heard
     clips = [one for one in everybody if one.clip.speaker == "04"]
     remembered: list[list[NDArray[np.float64]]] = []
 
-    class Watched(Room):
+    class Watched(RoomAdapter):
         def __init__(self) -> None:
             super().__init__("scores", measure_reference(clips), strength=1.0, prior=5.0)
             remembered.append([])
 
-        def hear(self, mean: NDArray[np.float64], scores: NDArray[np.float64]) -> None:
+        def add(self, mean: NDArray[np.float64], scores: NDArray[np.float64]) -> None:
             remembered[-1].append(mean)
-            super().hear(mean, scores)
+            super().add(mean, scores)
 
     for situation in SITUATIONS:
         remembered.clear()

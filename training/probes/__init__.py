@@ -1,4 +1,4 @@
-"""How a finished model is tried: hardship, everyday sounds, and getting used to a room.
+"""Probes of a finished model: robustness, everyday sounds, adaptation, and corrections.
 
 ::
 
@@ -84,10 +84,10 @@ __all__ = ["CONDITIONS", "PARTS", "probe", "run_probes"]
 
 Part = Literal["robustness", "environment", "adaptation"]
 PARTS: tuple[Part, ...] = get_args(Part)
-"""What a model can be put through."""
+"""The parts of a probe."""
 
 SPEECH_CLIPS = 150
-"""Clips of each corpus that are put before the detector, to see that it is not deaf."""
+"""Clips of each corpus to check that the detector detects speech."""
 
 
 def _silent(_what: str, _done: int, _all: int) -> None:
@@ -106,21 +106,21 @@ def run_probes(
     jobs: int = 1,
     progress: Callable[[str, int, int], None] = _silent,
 ) -> dict[str, Any]:
-    """Put a model through hardship, sounds that are no speech, and rooms to get used to.
+    """Measure robustness, false events without speech, and adaptation.
 
     Args:
         model: A packed model file, or the name of a packaged one.
-        recipe: Names corpora and fold, and so who trained, validated and tests.
+        recipe: For corpora, fold and split.
         root: Folder of the corpora.
         parts: Which of the three.
-        conditions: For ``robustness``; clean is always among them.
+        conditions: For ``robustness``; clean is always included.
         engines: Voice detectors for ``environment``.
         cache: Folder of the cache.
         jobs: Processes.
         progress: Called with the stage, the amount done, and the total.
 
     Returns:
-        What :mod:`training.probes` describes.
+        As described above.
 
     Raises:
         InputError: A corpus or a file cannot be read.

@@ -1,20 +1,20 @@
-"""Getting used to a room without being told anything: what it would gain, and where it would hurt.
+"""Unsupervised adaptation to a room: what it would gain, and where it would do harm.
 
-A daemon that stays in one room hears the same voices again and again. It may remember how they
-sound on average, never what they felt, for nobody tells it. Two ways to use that are tried, both
-label-free by construction (:class:`Room` is given features and scores, and nothing else), in RAM
-only, and carried on from utterance to utterance:
+A daemon that stays in one room hears the same voices again and again. Without labels it can learn
+how they sound on average, but not what they felt. Two methods are measured. Both work without
+labels by construction (:class:`RoomAdapter` gets features and scores, and nothing else), in RAM
+only, and from utterance to utterance:
 
 ``features``
-    The mean of each cepstral coefficient over what was heard is moved towards the mean in training:
-    speaker and channel normalisation, as cepstral mean subtraction has it (S. Furui, IEEE Trans.
-    ASSP 29, 1981), as far as the number of utterances allows (a running mean that begins with
-    ``prior`` pretended utterances). "The mean in training" is that of the training corpus which the
-    room is most like, so that what makes a corpus is not taken for what makes a voice.
+    The mean of each cepstral coefficient over past utterances is moved towards the mean in
+    training: speaker and channel normalisation, as in cepstral mean subtraction (S. Furui, IEEE
+    Trans. ASSP 29, 1981), as far as the number of utterances allows (a running mean that starts
+    with ``prior`` pseudo-utterances). "The mean in training" is that of the training corpus nearest
+    to the room, so that the properties of a corpus are not mistaken for those of a voice.
 ``scores``
-    A class that is said more often in this room than in training gets less, one that is said less
-    often gets more, as in prior correction (M. Saerens, P. Latinne and C. Decaestecker, Neural
-    Computation 14, 2002), but the other way round: it supposes that all rooms feel alike.
+    A class that is predicted more often in this room than in training is weighted down, a rarer one
+    up, as in prior correction (M. Saerens, P. Latinne and C. Decaestecker, Neural Computation 14,
+    2002), but in the opposite direction: it assumes the same class frequencies in all rooms.
 
 Three situations:
 
@@ -23,13 +23,12 @@ Three situations:
 ``household``
     Three voices of one corpus in one room, mixed.
 ``mostly_neutral``
-    The same, but seven of ten utterances heard are neutral or calm, as people at home are. Acted
-    corpora have all emotions about equally often, and who adapts to that learns something that is
-    not so at home.
+    The same, but seven of ten utterances are neutral or calm, as people at home are. Acted
+    corpora have all emotions about equally often, and adapting to that would not match a home.
 
-For each clip the room has heard 0, 5, 20 or 50 others, drawn anew with each seed. Prior and
+Before each clip there are 0, 5, 20 or 50 other utterances, drawn again with each seed. Prior and
 strength are chosen on validation speakers by the mean gain in UAR after 20 utterances over corpora
-and the first two situations; test speakers are looked at once.
+and the first two situations; test speakers are used once.
 """
 
 from __future__ import annotations
@@ -57,21 +56,21 @@ Method = Literal["features", "scores"]
 Situation = Literal["speaker", "household", "mostly_neutral"]
 
 HEARD = (0, 5, 20, 50)
-"""Utterances that a room has heard."""
+"""Numbers of past utterances."""
 
 SITUATIONS: tuple[Situation, ...] = ("speaker", "household", "mostly_neutral")
 
 HOUSEHOLD = 3
-"""Voices in a room."""
+"""Voices in a household."""
 
 NEUTRAL_SHARE = 0.7
-"""Share of neutral and calm among what is heard in the situation ``mostly_neutral``."""
+"""Share of neutral and calm utterances in the situation ``mostly_neutral``."""
 
 CANDIDATES: Mapping[Method, tuple[tuple[float, float], ...]] = {
     "features": ((0.15, 5), (0.3, 5), (0.5, 20), (1.0, 20), (1.0, 60)),
     "scores": ((0.5, 20), (1.0, 10), (1.0, 20), (1.0, 50)),
 }
-"""Strength and prior that validation chooses from."""
+"""Candidates for strength and prior."""
 
 REFERENCE_CLIPS = 500
 """Training clips of each corpus, evenly spaced, from which the reference is measured."""
@@ -80,21 +79,21 @@ _NEUTRAL = ("neutral", "calm")
 
 
 class Reference(msgspec.Struct, frozen=True):
-    """What training sounded like."""
+    """Means over the training clips."""
 
     means: Any
     """float64 ``[corpora, coefficients]``: mean over utterances of the mean over their frames."""
     scores: Any
-    """float64 ``[classes]``: mean of what the model says, every corpus counting alike."""
+    """float64 ``[classes]``: mean scores, every corpus counting alike."""
 
 
-class Room:
-    """What a daemon could know of a room: sums over the utterances that it heard.
+class RoomAdapter:
+    """Adapts features or scores by sums over the past utterances in a room.
 
     Args:
         method: What to adapt.
-        reference: What training sounded like.
-        strength: 0: nothing changes; 1: all of the difference is taken away.
+        reference: Means over the training clips.
+        strength: 0: no change; 1: the whole difference is removed.
         prior: Utterances after which half of that is reached.
     """
 
@@ -109,23 +108,23 @@ class Room:
         self._means = np.zeros(reference.means.shape[1])
         self._scores = np.zeros(len(reference.scores))
 
-    def hear(self, mean: NDArray[np.float64], scores: NDArray[np.float64]) -> None:
-        """Remember one utterance.
+    def add(self, mean: NDArray[np.float64], scores: NDArray[np.float64]) -> None:
+        """Add one utterance.
 
         Args:
             mean: Of its cepstral coefficients over its frames, ``[coefficients]``.
-            scores: What the model said of it, ``[classes]``.
+            scores: Of the model, ``[classes]``.
         """
         self._heard += 1
         self._means += mean
         self._scores += scores
 
     def features(self, features: NDArray[np.float32], rows: slice) -> NDArray[np.float32]:
-        """The network's input as this room has it.
+        """The adapted input of the network.
 
         Args:
             features: ``[frames, coefficients]``.
-            rows: Where the utterance is; around it is silence.
+            rows: Position of the utterance, surrounded by silence.
         """
         if self._method != "features" or not self._heard:
             return features
@@ -138,7 +137,7 @@ class Room:
         return moved
 
     def scores(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Class probabilities as this room has them, ``[classes]``."""
+        """The adapted class probabilities, ``[classes]``."""
         if self._method != "scores" or not self._heard:
             return scores
         usual = self._reference.scores
@@ -148,7 +147,7 @@ class Room:
 
 
 class ScoredClip(msgspec.Struct, frozen=True):
-    """A clip as a model hears it."""
+    """A clip with its features and scores."""
 
     clip: Clip
     features: Any
@@ -160,8 +159,8 @@ class ScoredClip(msgspec.Struct, frozen=True):
     """float64 ``[classes]``."""
 
 
-class Listener:
-    """A model whose input and output a room may change.
+class AdaptableModel:
+    """A model with access to its features and scores.
 
     Args:
         model: A packed model file, or the name of a packaged one.
@@ -173,14 +172,14 @@ class Listener:
         self._hearing = ConditionCache(self._judge.features, ["clean"], cache=cache)
         self.labels = self._judge.classifier.labels
 
-    def hear(
+    def score_clips(
         self,
         clips: Sequence[Clip],
         *,
         jobs: int = 1,
         progress: Callable[[int], None] = lambda _: None,
     ) -> list[ScoredClip]:
-        """Clips as the model hears them; those of digital silence are left out."""
+        """Features and scores of clips; digital silence is left out."""
         self._hearing.prepare(clips, jobs=jobs, progress=progress)
         heard = []
         for clip in clips:
@@ -207,7 +206,7 @@ class Listener:
 
 
 def measure_reference(training: Sequence[ScoredClip]) -> Reference:
-    """What training sounded like, every corpus counting alike."""
+    """Means over the training clips, every corpus counting alike."""
     corpora = sorted({one.clip.corpus for one in training})
     parts = [[one for one in training if one.clip.corpus == name] for name in corpora]
     return Reference(
@@ -232,17 +231,17 @@ def probe_adaptation(
     Args:
         model: A packed model file, or the name of a packaged one.
         training: Of training speakers: the reference.
-        validation: Of the speakers by whom prior and strength are chosen.
+        validation: Of the speakers for the choice of prior and strength.
         test: Of test speakers, also of other corpora.
-        seeds: How often everything is drawn anew.
+        seeds: Number of random repetitions.
         cache: Folder of the cache.
         jobs: Processes.
         progress: Called with the stage, the amount done, and the total.
 
     Returns:
-        What :mod:`training.probes` describes under ``adaptation``.
+        See ``adaptation`` in :mod:`training.probes`.
     """
-    listener = Listener(model, cache=cache)
+    adaptable = AdaptableModel(model, cache=cache)
     sparse = [
         clip
         for name in sorted({clip.corpus for clip in training})
@@ -255,7 +254,10 @@ def probe_adaptation(
         done += count
         progress("adaptation, hear", done, whole)
 
-    heard = [listener.hear(clips, jobs=jobs, progress=step) for clips in (sparse, validation, test)]
+    heard = [
+        adaptable.score_clips(clips, jobs=jobs, progress=step)
+        for clips in (sparse, validation, test)
+    ]
     reference = measure_reference(heard[0])
     rounds = sum(2 * len(grid) + 2 * len(SITUATIONS) for grid in CANDIDATES.values())
     played = 0
@@ -273,9 +275,9 @@ def probe_adaptation(
             played += 1
             progress("adaptation, simulate", played, rounds)
             return simulate(
-                listener,
+                adaptable,
                 clips,
-                lambda: Room(method, reference, strength=strength, prior=prior),
+                lambda: RoomAdapter(method, reference, strength=strength, prior=prior),
                 situation,
                 seeds=seeds,
             )
@@ -308,21 +310,21 @@ def probe_adaptation(
 
 
 def simulate(
-    listener: Listener,
+    adaptable: AdaptableModel,
     clips: Sequence[ScoredClip],
-    room: Callable[[], Room],
+    room: Callable[[], RoomAdapter],
     situation: Situation,
     *,
     seeds: int,
 ) -> dict[str, dict[str, Any]]:
-    """ClipClassifier each clip in rooms that have heard others.
+    """Classify each clip in rooms with past utterances.
 
     Args:
-        listener: The model.
-        clips: Of any corpora; voices of different corpora never meet.
-        room: Makes a new one.
-        situation: Who is in it and how they feel.
-        seeds: How often everything is drawn anew.
+        adaptable: The model.
+        clips: Of any corpora; voices of different corpora are never mixed.
+        room: Creates a new one.
+        situation: Voices and emotions in it.
+        seeds: Number of random repetitions.
 
     Returns:
         For each corpus, in the order of :data:`HEARD`: ``uar`` and its ``uar_sd`` over seeds;
@@ -348,13 +350,13 @@ def simulate(
                     for count, state in _rooms(group, place, room, situation, random):
                         features = state.features(one.features, one.rows)
                         scores = (
-                            one.scores if features is one.features else listener.scores(features)
+                            one.scores if features is one.features else adaptable.scores(features)
                         )
                         scores = state.scores(scores)
-                        named = dict(zip(listener.labels, scores.tolist(), strict=True))
+                        named = dict(zip(adaptable.labels, scores.tolist(), strict=True))
                         given[count].append(said(named, emotions))
             for count, labels in given.items():
-                # Voices come in another order with each seed: put back for the count by voice.
+                # The order of voices differs between seeds; sort for the count by voice.
                 order = sorted(range(len(truth)), key=lambda at: (voices[at], at))
                 answers[count].append([labels[at] for at in order])
             truth, voices = ([part[at] for at in order] for part in (truth, voices))
@@ -365,11 +367,11 @@ def simulate(
 def _rooms(
     group: Sequence[ScoredClip],
     place: int,
-    room: Callable[[], Room],
+    room: Callable[[], RoomAdapter],
     situation: Situation,
     random: np.random.Generator,
-) -> Iterator[tuple[int, Room]]:
-    """One room after the other, that has heard 0, 5, ... utterances other than ``place``."""
+) -> Iterator[tuple[int, RoomAdapter]]:
+    """Rooms with 0, 5, ... past utterances other than ``place``."""
     others = [at for at in range(len(group)) if at != place]
     if situation == "mostly_neutral":
         plain = [at for at in others if group[at].clip.emotion in _NEUTRAL]
@@ -383,7 +385,7 @@ def _rooms(
     heard = 0
     for count in HEARD:
         for at in sequence[heard:count]:
-            state.hear(group[at].mean, group[at].scores)
+            state.add(group[at].mean, group[at].scores)
         heard = count
         yield count, state
 
@@ -391,7 +393,7 @@ def _rooms(
 def _groups(
     clips: Sequence[ScoredClip], size: int, random: np.random.Generator
 ) -> Iterator[list[ScoredClip]]:
-    """Clips of one voice, or of several; a rest of too few voices joins the last group."""
+    """Clips grouped by one voice or several; remaining voices join the last group."""
     by_voice: dict[str, list[ScoredClip]] = defaultdict(list)
     for one in clips:
         by_voice[one.clip.voice].append(one)
@@ -436,6 +438,6 @@ def _figures(
 
 
 def evenly_spaced(clips: Sequence[Clip], count: int) -> list[Clip]:
-    """At most so many clips, evenly spaced over the list."""
+    """At most ``count`` clips, evenly spaced over the list."""
     places = np.linspace(0, len(clips) - 1, min(len(clips), count))
     return [clips[round(place)] for place in places]

@@ -51,26 +51,26 @@ if TYPE_CHECKING:
     from training.corpora import Clip
 
 Change = Callable[[Samples, np.random.Generator, Sequence[Samples]], Samples]
-"""From a clip, a source of everything random, and recordings of noise, to the changed clip."""
+"""From a clip, a random generator and recordings of noise to the distorted clip."""
 
 
 class Condition(msgspec.Struct, frozen=True, kw_only=True):
-    """One hardship."""
+    """A condition for test clips."""
 
     about: str
-    """What it is, for a table."""
+    """Its description in tables."""
     change: Change
     noisy: bool = False
-    """Whether it needs recordings of noise."""
+    """Whether it uses recordings of noise."""
 
 
 def apply_condition(
     name: str, samples: Samples, *, clip_digest: str, seed: int, noises: Sequence[Samples] = ()
 ) -> Samples:
-    """Put one clip through one condition.
+    """Apply a condition to a clip.
 
-    What is random depends on the clip's content, the condition's name and the seed alone: not on
-    the other clips, their order, or the number of processes.
+    Randomness depends only on the clip's content, the name of the condition and the seed, not on
+    other clips, their order, or the number of processes.
 
     Args:
         name: A key of :data:`CONDITIONS`.
@@ -80,7 +80,7 @@ def apply_condition(
         noises: Recordings of noise at 16 kHz.
 
     Returns:
-        float32 at 16 kHz, within [-1, 1]: what is louder is turned down as a whole.
+        float32 at 16 kHz, within [-1, 1]: louder clips are scaled down.
     """
     key = hashlib.sha256(f"{seed}/{name}/{clip_digest}".encode()).digest()
     random = np.random.default_rng(int.from_bytes(key[:16], "big"))
@@ -123,7 +123,7 @@ def _opus(samples: Samples, _random: np.random.Generator, _noises: Sequence[Samp
 
 
 def _quiet(samples: Samples, _random: np.random.Generator, _noises: Sequence[Samples]) -> Samples:
-    # A microphone rounds to 16 bits, and of a quiet voice few are left.
+    # A microphone rounds to 16 bits, of which a quiet voice uses few.
     steps: Samples = np.rint(samples * np.float32(32768 * 10 ** (-30 / 20)))
     return steps * np.float32(1 / 32768)
 

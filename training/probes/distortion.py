@@ -31,15 +31,15 @@ Samples: TypeAlias = NDArray[np.float32]
 """Mono at 16 kHz, float32 ``[n]``."""
 
 _PADDING = 1e-4
-"""Samples below this at either end of a noise recording are its publisher's padding (-80 dBFS)."""
+"""Samples below this at either end of a noise recording are padding (-80 dBFS)."""
 
 _PAUSE_DB = 20.0
-"""How far below the mean of the voiced frames a frame is a pause: the detector goes on for some
-frames after a voice. ITU-T P.56 takes 15.9 dB."""
+"""Frames this far below the mean of the voiced frames are pauses: the detector continues for some
+frames after a voice. ITU-T P.56 uses 15.9 dB."""
 
 
 def speech_power(samples: Samples) -> float:
-    """The active speech level: mean square over the frames that the detector calls voiced.
+    """The active speech level: mean square over the voiced frames.
 
     As ITU-T P.56 has it, pauses do not count: neither frames that are not voiced nor those far
     below the others. The detector is the daemon's (webrtcvad, frames of 30 ms), and hears a copy
@@ -237,11 +237,11 @@ metre and a half) and a far one (about three metres)."""
 
 
 def add_room(samples: Samples, response: Samples) -> Samples:
-    """Put a voice into a room.
+    """Add the reverberation of a room to a voice.
 
     Args:
         samples: The dry voice.
-        response: Of :func:`room_response`.
+        response: From :func:`room_response`.
 
     Returns:
         The voice and its reverberation, longer by the response, at the peak of the dry voice.
@@ -257,7 +257,7 @@ def add_room(samples: Samples, response: Samples) -> Samples:
 
 @lru_cache(maxsize=32)
 def room_response(room: Room, rt60_s: float) -> Samples:
-    """What a microphone hears of a click.
+    """Impulse response of a room.
 
     Args:
         room: The box.

@@ -1,20 +1,20 @@
-"""Not speech, not emotion: how often a room without anybody's voice makes an emotion event.
+"""False events without speech: how often everyday sounds and silence cause an emotion event.
 
 The stream goes through the daemon's own :class:`serd.model.classifier.Recogniser` with the default
-configuration: energy floor, detector, segmenter, evidence of a voice, network, threshold. What is
-made up is the stream:
+configuration: energy floor, detector, segmenter, evidence of a voice, network, threshold. The
+stream is synthetic:
 
-- Every sound is heard in full (5 s in ESC-10, some of it the publisher's padding with silence), in
-  an order that a hash decides, and after each come :data:`PAUSE_S` seconds of a quiet room, pink
-  noise at :data:`PAUSE_DBFS`.
-- All of it is rounded to 16 bits, as a microphone would.
+- Every sound is played in full (5 s in ESC-10, partly padded with silence by the publisher), in an
+  order determined by a hash, each followed by :data:`PAUSE_S` seconds of a quiet room: pink noise
+  at :data:`PAUSE_DBFS`.
+- All samples are rounded to 16 bits, as from a microphone.
 - An utterance belongs to the sound in or after which its middle lies.
-- Hours are hours of the sounds; the pauses are not counted. An utterance that the model calls
-  ``uncertain`` is no emotion event.
+- Hours are hours of the sounds without the pauses. An utterance that the model calls ``uncertain``
+  is not an emotion event.
 
-A crying baby and a sneeze do come from a human throat, so they are counted apart. So that a deaf
-detector does not pass for a good one, clips of speech go through a stream of their own in the same
-way, and it is counted of how many something was heard, and decided.
+Crying babies and sneezes come from a human throat, so they are counted separately. To show that the
+detector does detect speech, clips of speech go through a stream of their own in the same way; the
+clips that were detected and decided are counted.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ if TYPE_CHECKING:
     from training.probes.distortion import Samples
 
 PAUSE_S = 2.0
-"""Longer than any hang-over, so that no utterance goes on from one sound into the next."""
+"""Longer than any hang-over, so that no utterance extends from one sound into the next."""
 
 PAUSE_DBFS = -60.0
 """Of a quiet room: above the daemon's fixed floor."""
 
 HUMAN = ("baby_cry", "person_sneeze")
-"""Kinds of sound that a human throat makes, counted apart from the others."""
+"""Sounds from a human throat, counted separately."""
 
 SILENCE_S = 600.0
 """Seconds of each kind of silence."""
@@ -59,13 +59,13 @@ ROOM_TONES_DBFS = (None, -60.0, -50.0, -40.0)
 """Levels of the silences: None is digital silence, the others are pink noise."""
 
 ENGINES = ("webrtc", "silero")
-"""Voice detectors that are tried."""
+"""Voice detectors that are measured."""
 
 _BLOCK = 15_360  # samples: what the daemon reads at a time from a file at pace "fast"
 
 
 class Stream(msgspec.Struct, frozen=True):
-    """Sounds one after the other."""
+    """A sequence of sounds."""
 
     samples: Any
     """float32 ``[n]``, 16 kHz, in steps of 16 bits."""
@@ -82,11 +82,11 @@ class Stream(msgspec.Struct, frozen=True):
 
 
 def make_stream(sounds: Sequence[Sound], *, seed: int = 0) -> Stream:
-    """Put sounds into one stream, as the head of this module says.
+    """Join sounds to one stream, as described above.
 
     Args:
-        sounds: What is to be heard.
-        seed: Decides the order and the noise of the pauses.
+        sounds: The sounds.
+        seed: For the order and the noise in the pauses.
 
     Raises:
         InputError: A file cannot be read.
@@ -116,26 +116,26 @@ def room_tone(length: int, dbfs: float | None, random: np.random.Generator) -> S
 
 
 def in_16_bits(samples: Samples) -> Samples:
-    """Rounded and limited to what signed 16-bit samples can say."""
+    """Rounded and clipped to signed 16-bit samples."""
     steps: Samples = np.clip(np.rint(samples * np.float32(32768)), -32768, 32767)
     return steps * np.float32(1 / 32768)
 
 
 def recognise(
-    samples: Samples, recogniser: Recogniser, heard: Callable[[int], None] = lambda _: None
+    samples: Samples, recogniser: Recogniser, progress: Callable[[int], None] = lambda _: None
 ) -> list[Recognition]:
-    """All that the daemon would recognise in a stream.
+    """The daemon's recognitions in a stream.
 
     Args:
         samples: float32 ``[n]`` at 16 kHz.
         recogniser: New, or flushed.
-        heard: Called with the number of samples that have been heard.
+        progress: Called with the number of samples processed.
     """
     found: list[Recognition] = []
     for first in range(0, len(samples), _BLOCK):
         block = samples[first : first + _BLOCK]
         found += recogniser.feed(block)
-        heard(len(block))
+        progress(len(block))
     return found + recogniser.flush()
 
 
@@ -150,12 +150,12 @@ def probe_environment(
     silence_s: float = SILENCE_S,
     progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> dict[str, Any]:
-    """Count the events that sounds without speech make.
+    """Count the events that sounds without speech cause.
 
     Args:
         model: A packed model file, or the name of a packaged one.
-        sounds: Of all folds, or of those that training never heard.
-        voices: Speech of test speakers, to see that the detector is not deaf.
+        sounds: Of all folds, or of those not used in training.
+        voices: Speech of test speakers, to check the detector.
         engines: Voice detectors.
         confirm: Whether silero confirms what they find, as ``speech.confirm`` says.
         seed: Of order and noise.
@@ -163,7 +163,7 @@ def probe_environment(
         progress: Called with the stage, the amount done, and the total.
 
     Returns:
-        What :mod:`training.probes` describes under ``environment``.
+        See ``environment`` in :mod:`training.probes`.
 
     Raises:
         InputError: A file cannot be read.
@@ -246,7 +246,7 @@ def _by_kind(
 
 
 def _heard(stream: Stream, found: Iterable[Recognition]) -> dict[str, dict[str, int]]:
-    """Of how many clips of each corpus something was heard, and something decided."""
+    """Numbers of clips of each corpus that were detected and decided."""
     heard, decided = set(), set()
     for one in found:
         heard.add(stream.at(one))
@@ -276,7 +276,7 @@ def _count(found: Sequence[Recognition], clips: int, seconds: float) -> dict[str
 
 
 def _summed(kinds: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Each kind, and what they come to: things and animals, human sounds, both."""
+    """Each kind, and sums: things and animals, human sounds, both."""
     if not kinds:
         return {}
     sums = {

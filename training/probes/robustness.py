@@ -1,4 +1,4 @@
-"""Accuracy on test clips under every condition, beside the clean one."""
+"""Accuracy on test clips under every condition, compared with clean clips."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from training.corpora import Clip
 
 KEPT = ("accuracy", "uar", "accuracy_at_coverage", "four_groups_accuracy", "ece", "recall")
-"""What is kept of :func:`training.evaluate.classification.figures` for each condition."""
+"""The subset of :func:`training.evaluate.classification.figures` for each condition."""
 
 
 def _silent(_what: str, _done: int, _all: int) -> None:
@@ -36,23 +36,23 @@ def probe(
 ) -> dict[str, Any]:
     """Measure one model on clips under conditions, as ``serd classify --whole`` would hear them.
 
-    What does not depend on the model is cached: further models cost two milliseconds for each clip
-    and condition.
+    Everything that does not depend on the model is cached: further models take two milliseconds for
+    each clip and condition.
 
     Args:
         model: A packed model file, or the name of a packaged one.
         clips: Of test speakers; of one corpus or several.
-        noise_clips: Recordings of noise that training never heard
+        noise_clips: Recordings of noise not used in training
             (:data:`training.corpora.esc10.TEST_FOLDS`).
-        conditions: Which; ``clean`` is always among them.
-        seed: Of everything random; the figures of one seed can be compared.
+        conditions: Their names; ``clean`` is always included.
+        seed: Of everything random; figures of one seed are comparable.
         coverage: Share of the clips for the accuracy of the most confident ones.
         cache: Folder of the cache.
         jobs: Processes.
         progress: Called with the stage, the amount done, and the total.
 
     Returns:
-        What :mod:`training.probes` describes under ``robustness``.
+        See ``robustness`` in :mod:`training.probes`.
 
     Raises:
         InputError: A file cannot be read.
@@ -74,7 +74,7 @@ def probe(
     for clip in clips:
         for name in wanted:
             prediction = judge.judge(hearing.power(clip, name))
-            # Rounded as `serd classify` prints, so that a tie is the same tie.
+            # Rounded like the output of `serd classify`, so that ties are the same.
             scores = {label: round(score, 6) for label, score in prediction.scores.items()}
             answer = Answer(clip=clip, scores=scores, decision=prediction.emotion)
             answers.setdefault((clip.corpus, name), []).append(answer)
