@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 CACHE = Path(".cache") / "training"
 """Default folder of prepared clips; git ignores it."""
 
-_CODE = (
+DAEMON_CODE = (
     "serd.audio.autogain",
     "serd.audio.channels",
     "serd.audio.container",
@@ -49,8 +49,9 @@ _CODE = (
     "serd.speech.utterance",
     "serd.speech.vad",
     "serd.model.mfcc",
-    "training.prepare",
 )
+"""Modules of the daemon that turn a file into mel power; their source is part of cache keys."""
+
 _LONGEST_WHOLE_S = 6.0
 """A clip whose cut is ``auto`` is cut if it is longer."""
 _SILENCE = 1e-4
@@ -217,9 +218,13 @@ def preparation_key(settings: Preparation, features: FeatureParameters) -> str:
     """Name of the cache folder for these settings."""
     bare = msgspec.structs.replace(features, mean=(), sd=())
     digest = hashlib.sha256(msgspec.json.encode([settings, bare], order="sorted"))
-    for module in _CODE:
-        digest.update(inspect.getsource(importlib.import_module(module)).encode())
+    digest.update(source_text(*DAEMON_CODE, "training.prepare"))
     return digest.hexdigest()[:16]
+
+
+def source_text(*modules: str) -> bytes:
+    """The source text of modules, for the key of a cache."""
+    return "".join(inspect.getsource(importlib.import_module(name)) for name in modules).encode()
 
 
 def _prepare_some(

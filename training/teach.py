@@ -185,7 +185,7 @@ def teacher_figures(
     clips: Sequence[Prepared], answers: Probabilities, recipe: Recipe
 ) -> dict[str, Any]:
     """For each corpus: clips, accuracy, UAR, mean confidence."""
-    from training.evaluate.classification import said
+    from training.evaluate.classification import top_label
 
     labels = recipe.classes
     by_corpus: dict[str, list[int]] = defaultdict(list)
@@ -196,7 +196,7 @@ def teacher_figures(
         truth = [clips[place].clip.emotion for place in places]
         emotions = sorted(set(truth))
         predicted = [
-            said(dict(zip(labels, answers[place].tolist(), strict=True)), emotions)
+            top_label(dict(zip(labels, answers[place].tolist(), strict=True)), emotions)
             for place in places
         ]
         found[corpus] = {

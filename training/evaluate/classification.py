@@ -1,7 +1,7 @@
 """Evaluation of a packed model, by the very code of ``serd classify --whole``.
 
 Clips go through :func:`serd.recordings.classify_all`, which is all that the command does with a
-file. So anybody can get the figures of a model card from that command's output, to the last digit.
+file. So the figures of a model card can be reproduced from its output, to the last digit.
 
 What counts as right: the label with the highest score of all that the model has. A corpus without
 calm cannot tell calm from neutral, so there calm counts as neutral. Any other class that a corpus
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model made of one clip."""
+    """Scores and decision of a model for one clip."""
 
     clip: Clip
     scores: dict[str, float]
     """Probability of each class."""
     decision: str
-    """What the model decides: a class, or ``uncertain``."""
+    """A class, or ``uncertain``."""
 
 
 def classify_clips(
@@ -51,7 +51,7 @@ def classify_clips(
 
     Args:
         model: A packed model file, or the name of a packaged one.
-        clips: What to classify; answers come in this order.
+        clips: The clips; answers come in this order.
         jobs: Processes.
         progress: Called with the number of clips that were added.
 
@@ -73,12 +73,12 @@ def classify_clips(
     return answers
 
 
-def said(scores: Mapping[str, float], emotions: Iterable[str]) -> str:
-    """The label with the highest score; calm is neutral where the corpus has no calm.
+def top_label(scores: Mapping[str, float], emotions: Iterable[str]) -> str:
+    """The label with the highest score; calm counts as neutral if the corpus has no calm.
 
     Args:
         scores: Of all eight classes.
-        emotions: Those that the corpus has.
+        emotions: Classes of the corpus.
     """
     best = max(scores, key=lambda label: scores[label])
     return "neutral" if best == "calm" and "calm" not in emotions else best
@@ -91,7 +91,7 @@ def grouped(answers: Sequence[Answer]) -> tuple[list[str], NDArray[np.float64]]:
         answers: Of a model.
 
     Returns:
-        For each clip the group, and the sum of its scores.
+        For each clip the group, and its total score.
     """
     names, sums = [], []
     for answer in answers:
@@ -104,23 +104,23 @@ def grouped(answers: Sequence[Answer]) -> tuple[list[str], NDArray[np.float64]]:
 
 
 def axis_signs(answers: Sequence[Answer], axis: int) -> tuple[list[str], list[str]]:
-    """On which side of an axis the clips lie, and on which side the daemon puts them.
+    """True and predicted signs of the clips on an axis.
 
     The truth is the sign that an emotion has in :data:`serd.model.emotions.COORDINATES`. There
     neutral is the origin and has none, so neutral clips are left out; calm is pleasant and sleepy.
-    What the daemon says is the sign of the value that it publishes, the mean of the coordinates
-    weighed by the scores.
+    The prediction is the sign of the value that the daemon publishes, the mean of the coordinates
+    weighted by the scores.
 
     Args:
         answers: Of a model.
         axis: 0 valence, 1 arousal.
 
     Returns:
-        ``+`` or ``-`` for each clip that has a sign: what is true, and what was said.
+        ``+`` or ``-`` for each clip that has a sign: true, and predicted.
     """
     from serd.model.emotions import COORDINATES
 
-    truth, heard = [], []
+    truth, predicted = [], []
     for answer in answers:
         place = COORDINATES[answer.clip.emotion][axis]
         if place == 0.0:
@@ -129,12 +129,12 @@ def axis_signs(answers: Sequence[Answer], axis: int) -> tuple[list[str], list[st
             share * COORDINATES[label][axis] for label, share in answer.scores.items()
         )
         truth.append("+" if place > 0.0 else "-")
-        heard.append("+" if value > 0.0 else "-")
-    return truth, heard
+        predicted.append("+" if value > 0.0 else "-")
+    return truth, predicted
 
 
 def figures(answers: Sequence[Answer], *, coverage: float) -> dict[str, Any]:
-    """Everything that is reported of one corpus.
+    """All figures of one corpus.
 
     Args:
         answers: On clips of one corpus.
@@ -142,19 +142,20 @@ def figures(answers: Sequence[Answer], *, coverage: float) -> dict[str, Any]:
     """
     emotions = sorted({answer.clip.emotion for answer in answers})
     truth = [answer.clip.emotion for answer in answers]
-    heard = [said(answer.scores, emotions) for answer in answers]
+    predicted = [top_label(answer.scores, emotions) for answer in answers]
     own = [
-        said({label: answer.scores[label] for label in emotions}, emotions) for answer in answers
+        top_label({label: answer.scores[label] for label in emotions}, emotions)
+        for answer in answers
     ]
     confidence = np.array([max(answer.scores.values()) for answer in answers])
-    right = np.array([a == b for a, b in zip(truth, heard, strict=True)])
+    right = np.array([a == b for a, b in zip(truth, predicted, strict=True)])
     told = [
         ("neutral" if one.decision == "calm" and "calm" not in emotions else one.decision)
         for one in answers
     ]
     decided = np.array([one != UNCERTAIN for one in told])
     told_right = np.array([a == b for a, b in zip(truth, told, strict=True)])
-    labels = sorted(set(truth) | set(heard))
+    labels = sorted(set(truth) | set(predicted))
     by_speaker: dict[str, list[bool]] = defaultdict(list)
     for answer, hit in zip(answers, right, strict=True):
         by_speaker[answer.clip.speaker].append(bool(hit))
@@ -171,8 +172,8 @@ def figures(answers: Sequence[Answer], *, coverage: float) -> dict[str, Any]:
         "clips": len(answers),
         "speakers": sorted(by_speaker),
         "classes": emotions,
-        "accuracy": metrics.accuracy(truth, heard),
-        "uar": metrics.uar(truth, heard),
+        "accuracy": metrics.accuracy(truth, predicted),
+        "uar": metrics.uar(truth, predicted),
         "accuracy_own_classes": metrics.accuracy(truth, own),
         "uar_own_classes": metrics.uar(truth, own),
         "four_groups_accuracy": float(group_right.mean()),
@@ -180,9 +181,9 @@ def figures(answers: Sequence[Answer], *, coverage: float) -> dict[str, Any]:
             surety, group_right, coverage
         ),
         **signs,
-        "recall": metrics.recalls(truth, heard),
+        "recall": metrics.recalls(truth, predicted),
         "labels": labels,
-        "confusion": metrics.confusion(truth, heard, labels),
+        "confusion": metrics.confusion(truth, predicted, labels),
         "ece": metrics.calibration_error(confidence, right),
         "reliability": metrics.reliability(confidence, right),
         "risk_coverage": metrics.risk_coverage(confidence, right),

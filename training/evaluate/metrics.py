@@ -1,4 +1,4 @@
-"""How good: accuracy, UAR, calibration, and what abstaining buys."""
+"""Metrics: accuracy, UAR, calibration, and the benefit of abstaining."""
 
 from __future__ import annotations
 
@@ -15,30 +15,32 @@ _BINS = 10
 _RISKS = 50
 
 
-def accuracy(truth: Sequence[str], said: Sequence[str]) -> float:
-    """Share of clips of which the right thing was said."""
-    return sum(a == b for a, b in zip(truth, said, strict=True)) / len(truth)
+def accuracy(truth: Sequence[str], predicted: Sequence[str]) -> float:
+    """Share of clips with the right label."""
+    return sum(a == b for a, b in zip(truth, predicted, strict=True)) / len(truth)
 
 
-def recalls(truth: Sequence[str], said: Sequence[str]) -> dict[str, float]:
-    """For each class that is there, the share of its clips that were recognised."""
+def recalls(truth: Sequence[str], predicted: Sequence[str]) -> dict[str, float]:
+    """For each class in ``truth``, the share of its clips that were recognised."""
     result = {}
     for label in sorted(set(truth)):
-        of_class = [b for a, b in zip(truth, said, strict=True) if a == label]
+        of_class = [b for a, b in zip(truth, predicted, strict=True) if a == label]
         result[label] = of_class.count(label) / len(of_class)
     return result
 
 
-def uar(truth: Sequence[str], said: Sequence[str]) -> float:
-    """Unweighted average recall: every class counts alike, however many clips it has."""
-    each = recalls(truth, said)
+def uar(truth: Sequence[str], predicted: Sequence[str]) -> float:
+    """Unweighted average recall: all classes have equal weight."""
+    each = recalls(truth, predicted)
     return sum(each.values()) / len(each)
 
 
-def confusion(truth: Sequence[str], said: Sequence[str], labels: Sequence[str]) -> list[list[int]]:
-    """Counts, a row for each true label, a column for each label said."""
+def confusion(
+    truth: Sequence[str], predicted: Sequence[str], labels: Sequence[str]
+) -> list[list[int]]:
+    """Counts, a row for each true label, a column for each predicted label."""
     matrix = [[0] * len(labels) for _ in labels]
-    for a, b in zip(truth, said, strict=True):
+    for a, b in zip(truth, predicted, strict=True):
         matrix[labels.index(a)][labels.index(b)] += 1
     return matrix
 
@@ -58,7 +60,7 @@ def calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_])
 def reliability(
     confidence: NDArray[np.float64], right: NDArray[np.bool_]
 ) -> dict[str, list[float] | list[int]]:
-    """What a reliability diagram shows, in the bins of :func:`calibration_error`.
+    """The data of a reliability diagram, in the bins of :func:`calibration_error`.
 
     Returns:
         For each of ten bins of confidence: ``clips``, how many of them are ``right``, and the sum
@@ -80,11 +82,11 @@ def error_of_reliability(table: dict[str, Any]) -> float:
 
 
 def error_by_chance(table: dict[str, Any]) -> float:
-    """The :func:`calibration_error` to be expected of a model whose confidence is just right.
+    """The expected :func:`calibration_error` of a perfectly calibrated model.
 
-    Of ``n`` clips with a chance of ``p`` each, not ``n p`` but some more or less are right: on
-    average ``sqrt(2 n p (1 - p) / pi)`` (the mean absolute deviation of the normal distribution
-    that the binomial one comes near to). Few clips make an error where there is none.
+    Of ``n`` clips that are right with probability ``p`` each, the number of right ones differs from
+    ``n p`` on average by ``sqrt(2 n p (1 - p) / pi)`` (the mean absolute deviation of the normal
+    approximation). So few clips show an error even without miscalibration.
 
     Args:
         table: What :func:`reliability` gave, or a sum of such tables.
@@ -96,7 +98,7 @@ def error_by_chance(table: dict[str, Any]) -> float:
 
 
 def risk_coverage(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> list[float]:
-    """Share of mistakes among the most confident 2, 4, ... 100 % of the clips."""
+    """Share of errors among the most confident 2, 4, ... 100 % of the clips."""
     shares = np.arange(1, _RISKS + 1) / _RISKS
     risks = [1.0 - accuracy_at_coverage(confidence, right, float(share)) for share in shares]
     return [round(risk, 5) for risk in risks]
@@ -114,12 +116,12 @@ def accuracy_at_coverage(
 def threshold_for_coverage(
     confidence: NDArray[np.float64], coverage: float, weights: NDArray[np.float64]
 ) -> float:
-    """The confidence that this share of the clips reaches.
+    """The confidence that a share of the clips reaches.
 
     Args:
         confidence: Of each clip.
-        coverage: The share wanted.
-        weights: How much each clip counts.
+        coverage: The share.
+        weights: Weight of each clip.
     """
     order = np.argsort(-confidence, kind="stable")
     reached = np.cumsum(weights[order]) / weights.sum()
@@ -156,7 +158,7 @@ def best_temperature(
 
 
 def group_of(emotion: str) -> str:
-    """The four groups of feelings that are compared beside the classes themselves."""
+    """The group of an emotion, one of four that are compared besides the classes."""
     return {
         "neutral": "neutral or calm",
         "calm": "neutral or calm",

@@ -40,7 +40,7 @@ import msgspec
 import numpy as np
 
 from training.evaluate import metrics
-from training.evaluate.classification import said
+from training.evaluate.classification import top_label
 from training.prepare import CACHE
 from training.probes.conditions import ClipClassifier, ConditionCache
 
@@ -354,7 +354,7 @@ def simulate(
                         )
                         scores = state.scores(scores)
                         named = dict(zip(adaptable.labels, scores.tolist(), strict=True))
-                        given[count].append(said(named, emotions))
+                        given[count].append(top_label(named, emotions))
             for count, labels in given.items():
                 # The order of voices differs between seeds; sort for the count by voice.
                 order = sorted(range(len(truth)), key=lambda at: (voices[at], at))

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib
-import inspect
 import os
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -28,7 +26,7 @@ from serd.model.classifier import Classifier
 from serd.model.metadata import FeatureParameters
 from serd.model.mfcc import MfccFrontEnd
 from serd.speech import make_vad, trim_to_speech
-from training.prepare import CACHE, file_digest
+from training.prepare import CACHE, DAEMON_CODE, file_digest, source_text
 from training.probes.distortion import (
     ROOMS,
     Samples,
@@ -155,30 +153,14 @@ CONDITIONS: Mapping[str, Condition] = {
 """Every condition by its name, in the order of the tables; the first changes nothing."""
 
 
-_CODE = (
-    "serd.audio.autogain",
-    "serd.audio.channels",
-    "serd.audio.container",
-    "serd.audio.file",
-    "serd.audio.highpass",
-    "serd.audio.intake",
-    "serd.audio.recording",
-    "serd.audio.resample",
-    "serd.speech.utterance",
-    "serd.speech.vad",
-    "serd.model.mfcc",
-    "training.probes.conditions",
-    "training.probes.distortion",
-    "training.probes.distortion",
-    "training.probes.distortion",
-)
+_CODE = (*DAEMON_CODE, "training.probes.conditions", "training.probes.distortion")
 
 
 class ConditionCache:
     """Clips under conditions, as mel power.
 
     Args:
-        features: Of the front end; mean and sd play no part.
+        features: Of the front end; mean and sd are not used.
         conditions: Keys of :data:`training.probes.conditions.CONDITIONS`.
         noises: Files with recordings of noise.
         seed: Random seed.
@@ -199,8 +181,7 @@ class ConditionCache:
         self._seed = seed
         self.conditions = tuple(conditions)
         digest = hashlib.sha256(msgspec.json.encode([self._features, seed], order="sorted"))
-        for module in _CODE:
-            digest.update(inspect.getsource(importlib.import_module(module)).encode())
+        digest.update(source_text(*_CODE))
         plain = digest.hexdigest()[:16]
         for path in self._noises:
             digest.update(file_digest(path).encode())
@@ -220,7 +201,7 @@ class ConditionCache:
         """Fill the cache.
 
         Args:
-            clips: Which.
+            clips: The clips.
             jobs: Processes.
             progress: Called with the number of clips that were added.
 
@@ -233,7 +214,7 @@ class ConditionCache:
         progress(len(clips) - len(missing))
         parts = [missing[first : first + 16] for first in range(0, len(missing), 16)]
         if missing:
-            work = (delayed(self._hear_some)([clip.path for clip in part]) for part in parts)
+            work = (delayed(self._compute_some)([clip.path for clip in part]) for part in parts)
             for ready in Parallel(n_jobs=jobs, return_as="generator")(work):
                 progress(ready)
 
@@ -241,7 +222,7 @@ class ConditionCache:
         """Mel power of a clip under a condition, float32 ``[n, mel_bands]``, from the cache."""
         entry = self._entry(clip.path, condition)
         if not entry.is_file():
-            self._hear(clip.path)
+            self._compute(clip.path)
         power: NDArray[np.float32] = np.load(entry)
         return power
 
@@ -252,12 +233,12 @@ class ConditionCache:
         digest = file_digest(path)
         return self._folders[condition] / digest[:2] / f"{digest}.npy"
 
-    def _hear_some(self, paths: Sequence[Path]) -> int:
+    def _compute_some(self, paths: Sequence[Path]) -> int:
         for path in paths:
-            self._hear(path)
+            self._compute(path)
         return len(paths)
 
-    def _hear(self, path: Path) -> None:
+    def _compute(self, path: Path) -> None:
         samples = read_mono16k(path)
         noises = _recordings(self._noises)
         for name in self._missing(path):
@@ -314,7 +295,7 @@ class ClipClassifier:
         return self._front_end.finish_mel(power)
 
     def judge(self, power: NDArray[np.float32]) -> Prediction:
-        """What ``serd classify --whole`` says of a recording with this mel power."""
+        """The result of ``serd classify --whole`` for a recording with this mel power."""
         if not len(power):
             return self.classifier.classify_utterance(np.zeros(0, dtype=np.float32))
         return self.classifier.classify_features(self.coefficients(power))
