@@ -36,25 +36,25 @@ if TYPE_CHECKING:
     from training.run import Run
 
 WINDOW_S, STEP_S = 3.0, 0.25
-"""Length of the sliding window, and how far it moves."""
+"""Length and step of the sliding window."""
 _CHROMA_FFT = 4096
 _NOTES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is drawn of a clip."""
+    """The data for the plots of a clip."""
 
     title: str
     start_s: float
-    """Where the view begins in the recording."""
+    """Start in the recording."""
     samples: NDArray[np.float32]
     """``[n]``, mono, 16 kHz."""
     voiced: NDArray[np.bool_]
-    """For each frame of 30 ms, whether the detector heard a voice."""
+    """For each frame of 30 ms, whether the detector found a voice."""
     utterances: tuple[ClassifiedUtterance, ...]
-    """Utterances as `serd classify` finds them, in seconds of the recording."""
+    """Utterances of `serd classify`, in seconds of the recording."""
     times: NDArray[np.float64]
-    """Middles of the sliding windows, seconds of the recording."""
+    """Centres of the sliding windows, in seconds of the recording."""
     scores: NDArray[np.float64]
     """``[windows, classes]``."""
     labels: tuple[str, ...]
@@ -64,21 +64,21 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def end_s(self) -> float:
-        """Where the view ends in the recording."""
+        """End in the recording."""
         return self.start_s + len(self.samples) / SAMPLE_RATE
 
 
-def look(path: Path, model: str, *, start_s: float = 0.0, end_s: float | None = None) -> View:
-    """Decode a recording and compute what is drawn of it.
+def view_clip(path: Path, model: str, *, start_s: float = 0.0, end_s: float | None = None) -> View:
+    """Decode a recording and compute the data for its plots.
 
     Args:
         path: Any file that libsndfile reads.
         model: A packed model file, or the name of a packaged one.
-        start_s: Seconds from which it is drawn.
-        end_s: Seconds until which; None: its end.
+        start_s: Start in seconds.
+        end_s: End in seconds; None: the end of the recording.
 
     Raises:
-        InputError: It cannot be read, or there is nothing between those seconds.
+        InputError: It cannot be read, or the range is empty.
         ModelError: serd cannot use the model.
     """
     from serd.audio.file import read_mono16k
@@ -119,7 +119,7 @@ def look(path: Path, model: str, *, start_s: float = 0.0, end_s: float | None = 
 
 
 def voiced_frames(samples: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """For each whole frame of 30 ms, whether the daemon's detector hears a voice in it."""
+    """For each whole frame of 30 ms, whether the daemon's detector finds a voice in it."""
     from serd.config import SpeechConfig
     from serd.speech import make_vad
 
@@ -132,10 +132,10 @@ def voiced_frames(samples: NDArray[np.float32]) -> NDArray[np.bool_]:
 def slide(
     samples: NDArray[np.float32], classifier: Classifier, start_s: float, end_s: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What a model makes of every window of 3 s; those at the ends are shorter.
+    """Scores of a model for every window of 3 s; those at the ends are shorter.
 
     Returns:
-        Middles of the windows ``[n]`` in seconds, and probabilities ``[n, classes]``.
+        Centres of the windows ``[n]`` in seconds, and probabilities ``[n, classes]``.
     """
     count = max(2, round((end_s - start_s) / STEP_S) + 1)
     times = np.linspace(start_s, end_s, count)
@@ -150,9 +150,9 @@ def slide(
 
 
 def chromagram(samples: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Power of each of the twelve pitch classes over time, ``[12, n]``, each moment's highest 1.
+    """Power of the twelve pitch classes over time, ``[12, n]``, with a maximum of 1 per frame.
 
-    Every bin of a 4096-point spectrum between 55 and 3520 Hz counts for the note nearest to it.
+    Every bin of a 4096-point spectrum between 55 and 3520 Hz is assigned to the nearest note.
     """
     hop = 512
     padded = np.pad(samples, _CHROMA_FFT // 2)
@@ -169,7 +169,7 @@ def chromagram(samples: NDArray[np.float32]) -> NDArray[np.float64]:
 
 @style()
 def draw(view: View, out: Path) -> list[Path]:
-    """Draw a clip from top to bottom: sound, spectra, features, and the model's answers.
+    """Plot a clip, from top to bottom: waveform, spectra, features, and the model's scores.
 
     Returns:
         The PNG and the SVG.
@@ -181,7 +181,7 @@ def draw(view: View, out: Path) -> list[Path]:
     _image(rows[4], view, chromagram(view.samples), (0, 12), "magma")
     rows[4].set_title("Chromagram: the twelve notes, whatever the octave", loc="left", fontsize=9)
     rows[4].set_yticks(np.arange(0, 12, 2) + 0.5, _NOTES[::2])
-    _answers(rows[5], view)
+    _scores(rows[5], view)
     rows[5].set_xlabel("seconds")
     rows[5].set_xlim(view.start_s, view.end_s)
     for axes in rows:
@@ -191,7 +191,7 @@ def draw(view: View, out: Path) -> list[Path]:
 
 def _waveform(axes: Any, view: View) -> None:
     time = view.start_s + np.arange(len(view.samples)) / SAMPLE_RATE
-    # An envelope: a vector picture of every sample would be megabytes.
+    # An envelope: a vector plot of every sample would take megabytes.
     part = max(1, len(view.samples) // 800)
     count = len(view.samples) // part
     blocks = view.samples[: count * part].reshape(count, part)
@@ -274,7 +274,7 @@ def _image(
     )
 
 
-def _answers(axes: Any, view: View) -> None:
+def _scores(axes: Any, view: View) -> None:
     from serd.cli.plot import COLOURS
 
     order = [view.labels.index(name) for name in COLOURS if name in view.labels]
@@ -285,7 +285,7 @@ def _answers(axes: Any, view: View) -> None:
         labels=[view.labels[place] for place in order],
         lw=0,
     )
-    # Between utterances the daemon says nothing: there the answers are pale.
+    # Between utterances the daemon reports nothing: there the scores are pale.
     quiet = np.ones(len(view.samples), dtype=bool)
     for one in view.utterances:
         first = max(0, round((one.start_s - view.start_s) * SAMPLE_RATE))
@@ -311,7 +311,7 @@ _SEXES = {"f": ("women", "#1b4f72"), "m": ("men", "#7fb3d5"), None: ("not known"
 
 @style()
 def draw_corpus(corpus: Corpus, out: Path) -> list[Path]:
-    """How many clips each class has, of women and of men; and how many each speaker has.
+    """Plot the number of clips of each class, by sex, and of each speaker.
 
     Returns:
         The PNG and the SVG.
@@ -353,7 +353,7 @@ def draw_corpus(corpus: Corpus, out: Path) -> list[Path]:
 
 @style()
 def draw_run(run: Run, folder: Path) -> list[Path]:
-    """Curves of a run, and the confusion matrices of its test if it has been evaluated.
+    """Plot the curves of a run, and its confusion matrices if it has been evaluated.
 
     Returns:
         The files written.

@@ -26,7 +26,7 @@ SERD, OTHERS = "#0072b2", "#9aa0a8"
 """serd against others."""
 
 TRAINING, VALIDATION = INK, "#009e73"
-"""Clips that a network was trained on, and those that it was watched on."""
+"""Training and validation clips."""
 
 CORPUS_COLOURS = {
     "ravdess": "#882255",
@@ -36,24 +36,24 @@ CORPUS_COLOURS = {
     "tess": "#cc6677",
     "savee": "#88ccee",
 }
-"""A recorded corpus (P. Tol's muted colours, made for people who see few)."""
+"""Colours of the corpora: P. Tol's muted scheme, which is safe for colour-blind readers."""
 
 CORPUS_MARKERS = {
     "ravdess": "D", "crema_d": "o", "nemo": "^", "emodb": "s", "tess": "v", "savee": "P",
 }  # fmt: skip
 
 HELPFUL, HARMFUL = ("#3d2080", "#5d3a9b", "#7f5fc0", "#9a7fd6"), ("#b34a00", "#d97b2b")
-"""Corrections that are right, from many to few, and those that are not."""
+"""Right corrections, from many to few, and wrong ones."""
 
 
 def corpus_colour_and_marker(corpus: str) -> tuple[str, str]:
-    """A corpus's colour and marker, the same in every picture; an unknown one is grey."""
+    """Colour and marker of a corpus, the same in every figure; unknown ones are grey."""
     return CORPUS_COLOURS.get(corpus, SOFT), CORPUS_MARKERS.get(corpus, "X")
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw within this; matplotlib reads some settings only when a figure is saved."""
+    """Context for drawing and saving; matplotlib reads some settings only on saving."""
     import matplotlib as mpl
 
     with mpl.rc_context(STYLE):
@@ -61,24 +61,24 @@ def style() -> Iterator[None]:
 
 
 def figure(width: float, height: float) -> Any:
-    """An empty ``matplotlib.figure.Figure`` of so many inches."""
+    """An empty ``matplotlib.figure.Figure`` of a size in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with style():
-        # Not pyplot: nothing global, no window system, and nothing to close.
+        # Without pyplot: no global state, no window system, nothing to close.
         made = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(made)
         return made
 
 
 def save(made: Any, path: Path, *, about: str = "") -> list[Path]:
-    """Write a figure as PNG and as SVG; the same figure gives the same files.
+    """Write a figure as PNG and SVG; the same figure gives the same files.
 
     Args:
-        made: What :func:`figure` gave, drawn on.
-        path: Without an ending.
-        about: Written into the SVG as its description.
+        made: A figure from :func:`figure`.
+        path: Without a suffix.
+        about: Description in the SVG.
 
     Returns:
         The files written.
@@ -91,7 +91,7 @@ def save(made: Any, path: Path, *, about: str = "") -> list[Path]:
         made.savefig(png, dpi=DPI, metadata={"Software": None})
         told = {"Description": about} if about else {}
         made.savefig(svg, metadata={"Date": None, "Creator": None, **told})
-    # Of 256 colours: a quarter of the bytes, and nobody sees it.
+    # 256 colours take a quarter of the bytes, without a visible difference.
     with Image.open(png) as picture:
         few = picture.convert("RGB").quantize(
             256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from tests.training.recipes import tiny_recipe
 from tests.training.synthetic import RATE
 from training.cli.main import main
-from training.inspection import chromagram, look
+from training.inspection import chromagram, view_clip
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +57,7 @@ def test_the_same_clip_gives_the_same_picture(tmp_path: Path) -> None:
 
 
 def test_a_view_holds_what_the_daemon_hears() -> None:
-    view = look(SAMPLE, "default", start_s=4.0, end_s=9.0)
+    view = view_clip(SAMPLE, "default", start_s=4.0, end_s=9.0)
     assert (view.start_s, view.end_s, len(view.samples)) == (4.0, 9.0, 5 * RATE)
     assert len(view.voiced) == 5 * RATE // 480
     assert 0.2 < view.voiced.mean() < 0.9

@@ -42,8 +42,7 @@ def inspect(
     A clip: its waveform with what the voice detector marks and the utterances that serd finds, log
     spectrogram, mel spectrogram, MFCCs, chromagram, and the model's probabilities over time.
     """
-    from training import inspection as inspect_clip
-    from training import inspection as inspect_more
+    from training import inspection
 
     if not files and not names and run is None:
         raise UsageError("Nothing to draw", remedy="name a file, a --corpus or a --run")
@@ -55,16 +54,16 @@ def inspect(
         )
     written = []
     for file in files:
-        view = inspect_clip.look(file, model, start_s=start_s, end_s=end_s)
-        written += inspect_clip.draw(view, out / file.stem)
+        view = inspection.view_clip(file, model, start_s=start_s, end_s=end_s)
+        written += inspection.draw(view, out / file.stem)
     if names:
         from training.corpora import corpora_root, read_corpora
 
         for name, corpus in read_corpora(names, corpora_root(corpora)).items():
-            written += inspect_more.draw_corpus(corpus, out / f"corpus-{name}")
+            written += inspection.draw_corpus(corpus, out / f"corpus-{name}")
     if run is not None:
         from training.run import Run
 
-        written += inspect_more.draw_run(Run.open(run), out)
+        written += inspection.draw_run(Run.open(run), out)
     for path in written:
         click.echo(path)

@@ -44,10 +44,10 @@ _BESIDE = Path(__file__).parents[2].parent / "shared" / "corpora"
 
 
 def corpora_root(chosen: str | Path | None = None) -> Path:
-    """The folder that holds one folder for each corpus.
+    """The folder that contains a folder for each corpus.
 
     Args:
-        chosen: What the command line said. Otherwise ``$SERD_CORPORA``, otherwise
+        chosen: From the command line. Otherwise ``$SERD_CORPORA``, otherwise
             ``../shared/corpora`` seen from the repository.
 
     Raises:
@@ -64,7 +64,7 @@ def corpora_root(chosen: str | Path | None = None) -> Path:
 
 
 def read_corpus(name: str, root: Path) -> Corpus:
-    """Read one corpus; of clips of the same name one stays.
+    """Read one corpus, with one clip of each name.
 
     Args:
         name: A key of :data:`READERS`, or the name of a folder with a ``corpus.yaml`` in it.
@@ -72,8 +72,8 @@ def read_corpus(name: str, root: Path) -> Corpus:
             capitals, hyphens or underscores (``CREMA-D``).
 
     Raises:
-        UsageError: Nobody reads a corpus of that name.
-        InputError: Its folder is missing or holds no clip of it.
+        UsageError: There is no reader for that name.
+        InputError: Its folder is missing or contains none of its clips.
     """
     folder = _folder(name, root)
     described = folder is not None and (folder / folders.DESCRIPTION).is_file()

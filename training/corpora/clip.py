@@ -1,4 +1,4 @@
-"""A clip, a corpus, and which clips say the same thing twice."""
+"""Clips, corpora, and duplicates."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".w64"})
-"""File names that a reader takes for speech; everything else in a corpus's folder is left alone."""
+"""Suffixes of audio files; other files in the folder of a corpus are ignored."""
 UNKNOWN_SPEAKER = "unknown"
-"""Stands for whoever speaks where the corpus does not say."""
+"""Speaker of clips where the corpus does not name one."""
 
 
 class Clip(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,26 +25,26 @@ class Clip(msgspec.Struct, frozen=True, kw_only=True):
     corpus: str
     """Short name of the corpus, e.g. ``ravdess``."""
     speaker: str
-    """Who speaks, as the corpus numbers them; unique together with ``corpus``."""
+    """Identifier of the speaker in the corpus; unique together with ``corpus``."""
     emotion: str
-    """What the actor was asked for: one of serd's eight classes."""
+    """The acted emotion: one of serd's eight classes."""
     sex: str | None = None
     """``f``, ``m``, or None where the corpus does not say."""
     votes: dict[str, float] | None = None
-    """What listeners heard in the voice alone, as shares that sum to 1; None where nobody asked."""
+    """Votes of listeners on the audio alone, as shares that sum to 1; None if there are none."""
     intensity: str | None = None
-    """The corpus's own word for how strongly it was acted."""
+    """Intensity, in the corpus's own terms."""
     text: str | None = None
     """The corpus's own code for the sentence."""
     cut: Literal["whole", "utterances", "auto"] = "whole"
     """Whether the file is one utterance, or speech to be cut into utterances as the daemon does;
     ``auto``: cut if it is too long to be one."""
     key: str | None = None
-    """What tells the clip from all others of its corpus, where the file's name does not."""
+    """Unique name within the corpus, if the file name is not unique."""
 
     @property
     def name(self) -> str:
-        """The clip's key: as a rule the file's name without its ending."""
+        """The key, by default the file name without suffix."""
         return self.key or self.path.stem
 
     @property
@@ -59,15 +59,15 @@ class Corpus(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     """Short name: ``ravdess``."""
     title: str
-    """The name that its authors gave it."""
+    """The name given by its authors."""
     licence: str
-    """Under which it is published, in a few words."""
+    """Licence, in a few words."""
     source: str
-    """Where its authors publish it."""
+    """Where it is published."""
     clips: tuple[Clip, ...]
     """In the order of their names."""
     left_out: dict[str, int] = {}
-    """How many files were not taken, by reason."""
+    """Numbers of files left out, by reason."""
 
     @property
     def speakers(self) -> tuple[str, ...]:
@@ -76,19 +76,19 @@ class Corpus(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def knows_speakers(self) -> bool:
-        """Whether it is known of every clip who speaks."""
+        """Whether the speaker of every clip is known."""
         return all(clip.speaker != UNKNOWN_SPEAKER for clip in self.clips)
 
     @property
     def emotions(self) -> tuple[str, ...]:
-        """The classes that the corpus has, in no particular order of merit: sorted."""
+        """The classes of the corpus, sorted."""
         return tuple(sorted({clip.emotion for clip in self.clips}))
 
     def without(self, unwanted: Mapping[str, str]) -> Corpus:
-        """The corpus less some clips.
+        """The corpus without some clips.
 
         Args:
-            unwanted: For each name of a clip to leave out, the reason under which it is counted.
+            unwanted: Names of clips to leave out, with the reason.
         """
         counts = Counter(self.left_out)
         counts.update(reason for name, reason in unwanted.items() if name in self._names())
@@ -99,10 +99,9 @@ class Corpus(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def unique(self) -> Corpus:
-        """The corpus with one clip of each name, the first; the others are counted.
+        """The corpus with the first clip of each name; the others are counted.
 
-        A corpus that is unpacked twice, one copy inside the other, or that lies there in two
-        formats, has each clip twice.
+        A corpus that was unpacked twice, or is present in two formats, has each clip twice.
         """
         first: dict[str, Clip] = {}
         for clip in self.clips:
@@ -113,7 +112,7 @@ class Corpus(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, clips=tuple(first.values()), left_out=dict(counts))
 
     def of_classes(self, labels: Collection[str]) -> Corpus:
-        """The corpus less the clips of classes that a model does not have."""
+        """The corpus without the clips of classes that a model does not have."""
         unknown = {clip.name: clip.emotion for clip in self.clips if clip.emotion not in labels}
         return self.without(
             {name: f"{emotion}: not a class of this model" for name, emotion in unknown.items()}
@@ -130,10 +129,10 @@ def audio_files(root: Path) -> list[Path]:
 
 
 def content_duplicates(clips: Iterable[Clip], digests: Mapping[str, str]) -> dict[str, str]:
-    """Which clips must go because another file holds the very same audio.
+    """Clips to leave out because another file contains the same audio.
 
-    Of files with one label the first stays. Files that carry different labels all go, because
-    nobody can say which label is right.
+    Of files with the same label the first stays. Files with different labels are all left out,
+    because it is unknown which label is right.
 
     Args:
         clips: Clips of one corpus.

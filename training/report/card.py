@@ -35,7 +35,7 @@ def write_card(sources: Sources, out: Path) -> Path:
     """Write the model card, and draw its figures beside it.
 
     Args:
-        sources: What is known of the model.
+        sources: Results of the model.
         out: The Markdown file to write.
 
     Returns:
@@ -53,7 +53,7 @@ def card(sources: Sources) -> str:
     """The model card as Markdown.
 
     Args:
-        sources: What is known of the model.
+        sources: Results of the model.
     """
     figures = sources.release
     parts = [

@@ -1,4 +1,4 @@
-"""What the model was to reach, and what it reached."""
+"""The goals of a model, and whether it reached them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the table."""
 
     key: str
-    """By which ``NAME-tried.yaml`` speaks of it."""
+    """Its key in ``NAME-tried.yaml``."""
     what: str
     must: float
     aim: float
@@ -32,9 +32,9 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
     lower: bool = False
     """Whether less is better."""
     scale: str = ""
-    """What others reached."""
+    """Figures of others, for comparison."""
     corpus: str = ""
-    """It counts for models that were trained on this one only; empty: for all."""
+    """Applies to models trained on this corpus; empty: to all."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,12 +45,12 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def short_of_must(self) -> float | None:
-        """By how much the figure misses the least that was wanted; 0 or less: not at all."""
+        """The distance to the required value; 0 or less: reached."""
         return self._short_of(self.goal.must)
 
     @property
     def words(self) -> str:
-        """Reached or missed, and by how much; as the table shows the figures, so to its digits."""
+        """Reached or missed, and by how much, to the digits of the table."""
         must, aim = self._short_of(self.goal.must), self._short_of(self.goal.aim)
         if must is None or aim is None:
             return NOT_YET

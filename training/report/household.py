@@ -138,7 +138,7 @@ def operating(sources: Sources) -> dict[str, Any]:
     """What the operating curve shows; empty where it was not measured.
 
     Args:
-        sources: What is known of the model.
+        sources: Results of the model.
 
     Returns:
         ``curve``: for each corpus points of (false events an hour, % of emotional clips right);

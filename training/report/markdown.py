@@ -1,4 +1,4 @@
-"""How figures are written down."""
+"""Markdown: tables, figures and numbers of the reports."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _NAMES = {
 
 
 def title(corpus: str) -> str:
-    """What a corpus is called."""
+    """The title of a corpus."""
     return _NAMES.get(corpus, corpus)
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """Nothing for None."""
+    """A formatted number; empty for None."""
     return "" if value is None else f"{value:.{digits}f}"
 
 
@@ -41,29 +41,29 @@ def with_spread(found: Measured | None, digits: int = 3) -> str:
 
 
 def paragraph(text: str) -> str:
-    """Text in lines of at most 100 characters, broken anew wherever it was broken."""
+    """Text wrapped to lines of at most 100 characters."""
     return textwrap.fill(
         " ".join(text.split()), 100, break_long_words=False, break_on_hyphens=False
     )
 
 
 def table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
-    """Markdown."""
+    """A Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
 def missing(heading: str, command: str) -> str:
-    """A section of the card that is still to come."""
+    """A section without results yet."""
     return f"## {heading}\n\nNot measured yet (`{command}`).\n"
 
 
 def figures_folder(name: str) -> str:
-    """Where a model's pictures are, seen from its card."""
+    """Folder of a model's figures, relative to its card."""
     return "figures/model" if name == "default" else f"figures/model-{name}"
 
 
 def picture(model: str, name: str, words: str) -> str:
-    """A PNG that leads to its SVG."""
+    """A PNG that links to its SVG."""
     folder = figures_folder(model)
     return f"[![{words}]({folder}/{name}.png)]({folder}/{name}.svg)"

@@ -1,4 +1,4 @@
-"""The card's pictures: PNG to look at and SVG to enlarge, the same files from the same figures."""
+"""The figures of a model card as PNG and SVG; the same data gives the same files."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _SEED_MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
 def draw_all(sources: Sources, folder: Path) -> list[Path]:
-    """Draw every picture for which there are figures.
+    """Draw every figure for which there is data.
 
     Args:
-        sources: What is known of the model.
-        folder: Made if it is not there.
+        sources: Results of the model.
+        folder: Created if necessary.
 
     Returns:
         The files.
@@ -55,13 +55,13 @@ def draw_all(sources: Sources, folder: Path) -> list[Path]:
 
 
 def digest(sources: Sources) -> str:
-    """Of the figures; stands in each SVG, so that it shows whether a picture is out of date."""
+    """Digest of the data, stored in each SVG to detect outdated figures."""
     text = json.dumps([sources.release, sources.folds, sources.probes], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _panels(height: float, columns: int, lines: int = 1, **options: Any) -> tuple[Any, list[Any]]:
-    """A figure and its axes, line by line."""
+    """A figure and its axes, row by row."""
     made = figure(_WIDTH, height)
     return made, list(made.subplots(lines, columns, squeeze=False, **options).flatten())
 
@@ -320,4 +320,4 @@ PICTURES: dict[str, Callable[[Sources], Any]] = {
     "noise": _noise,
     "adaptation": _adaptation,
 }
-"""Each by its file's name; None is returned where there are no figures."""
+"""By file name; a function returns None if there is no data."""

@@ -27,7 +27,7 @@ def quote(sources: Sources) -> str:
     """A Markdown table: means over folds and seeds where there are any, else the shipped file's.
 
     Args:
-        sources: What is known of the model.
+        sources: Results of the model.
     """
     coverage = sources.release["recipe"]["coverage"]
     rows = []
@@ -106,7 +106,7 @@ def write_quote(sources: Sources, readme: Path) -> bool:
     """Put the figures between README's two marks.
 
     Args:
-        sources: What is known of the model.
+        sources: Results of the model.
         readme: The file.
 
     Returns:

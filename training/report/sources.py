@@ -1,4 +1,4 @@
-"""What a report is made from: JSON files that runs and probes have left."""
+"""The data of a report: JSON files of runs and probes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """One figure, from cross-validation if there was one, else from the shipped file."""
+    """One figure, from cross-validation if available, else from the shipped file."""
 
     value: float
     folds_sd: float | None = None
@@ -27,18 +27,18 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sources(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is known of a model."""
+    """All results of a model."""
 
     release: dict[str, Any]
     """``metrics.json`` of the run that is shipped."""
     folds: dict[str, Any] | None = None
-    """What ``serd-train folds`` wrote (:mod:`training.crossval_summary`)."""
+    """Results of ``serd-train folds`` (:mod:`training.crossval_summary`)."""
     probes: dict[str, Any] | None = None
-    """What ``serd-train probe`` wrote of the shipped file (:mod:`training.probes`)."""
+    """Results of ``serd-train probe`` for the shipped file (:mod:`training.probes`)."""
     baselines: dict[str, Any] | None = None
-    """What ``serd-train baselines`` wrote."""
+    """Results of ``serd-train baselines``."""
     tried: dict[str, str] = {}
-    """For a goal that was missed, what was tried: ``NAME-tried.yaml``."""
+    """By missed goal, what was tried: ``NAME-tried.yaml``."""
 
     @property
     def name(self) -> str:
@@ -47,12 +47,12 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def corpora(self) -> list[str]:
-        """Those that were tested on: first the ones that were trained on, too."""
+        """The test corpora, those that were trained on first."""
         return [*self.release["test"], *self.release["cross_corpus"]]
 
     @property
     def extent(self) -> str:
-        """Of the cross-validation as far as it has come, in words; empty if there is none."""
+        """Extent of the cross-validation so far, in words; empty if there is none."""
         runs = (self.folds or {}).get("runs", ())
         counts = [len({run["fold"] for run in runs}), len({run["seed"] for run in runs}), len(runs)]
         words = ("fold", "seed", "run")
@@ -65,7 +65,7 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
         return dict(found or {})
 
     def crossed(self, corpus: str) -> dict[str, Any]:
-        """What cross-validation says of a corpus; empty if there was none."""
+        """Figures of the cross-validation on a corpus; empty if there are none."""
         return dict((self.folds or {}).get("corpora", {}).get(corpus, {}))
 
     def figure(self, corpus: str, key: str) -> Measured | None:
@@ -76,25 +76,25 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
         return found
 
     def calibration_error(self, corpus: str) -> Measured | None:
-        """Over the clips of all folds, each asked once a seed; else that of the shipped file."""
+        """Over the clips of all folds, once per seed; else that of the shipped file."""
         return measured(self.crossed(corpus).get("ece_pooled")) or self.figure(corpus, "ece")
 
     def probe(self, *path: str) -> Measured | None:
-        """A figure of the probes, by the keys that lead to it."""
+        """A figure of the probes, by its path of keys."""
         found = measured(_at((self.folds or {}).get("probes"), path))
         if found is None and isinstance(value := _at(self.probes, path), int | float):
             found = Measured(value=float(value))
         return found
 
     def numbers(self, *path: str) -> list[Measured | None]:
-        """A list among the probes, by the keys that lead to it."""
+        """A list of the probes, by its path of keys."""
         for tree in ((self.folds or {}).get("probes"), self.probes):
             if isinstance(found := _at(tree, path), list):
                 return [self.probe(*path, str(place)) for place in range(len(found))]
         return []
 
     def probed(self, *path: str) -> dict[str, Any]:
-        """A part of the probes, to see what is in it."""
+        """A part of the probes, by its path of keys."""
         for tree in ((self.folds or {}).get("probes"), self.probes):
             if isinstance(found := _at(tree, path), dict):
                 return found
@@ -114,14 +114,14 @@ def measured(spread: Mapping[str, Any] | None) -> Measured | None:
 
 
 def load_sources(release: Path, results: Path | None = None) -> Sources:
-    """Read the figures of a model and whatever else is kept about it.
+    """Read the figures of a model and its other results.
 
     Args:
         release: A run's ``metrics.json`` or a release's copy of it.
         results: Folder of the other files; that of ``release`` if not given.
 
     Raises:
-        InputError: The figures are not there, or a file is not readable.
+        InputError: The figures are missing, or a file is unreadable.
     """
     figures = _read(release)
     if figures is None:
