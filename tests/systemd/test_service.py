@@ -294,10 +294,10 @@ def test_the_commands_work_for_the_person_at_the_terminal(with_login: Machine) -
     with_login.run("useradd", "--create-home", "anna", check=False)
     with_login.write("/etc/sudoers.d/anna", "anna ALL=(ALL) NOPASSWD: ALL\n")
     with_login.run("install", "-D", "-o", "anna", str(SOURCE / "config.yaml"),
-                   "/home/anna/serd/config.yaml")  # fmt: skip
+                   "/home/anna/clone/config.yaml")  # fmt: skip
 
     def typed(command: str, *, ends: bool = True) -> str:
-        done = with_login.run("runuser", "-l", "anna", "-c", f"cd serd && {command}", check=False)
+        done = with_login.run("runuser", "-l", "anna", "-c", f"cd clone && {command}", check=False)
         assert done.returncode == 0 or not ends, done.stdout
         return done.stdout
 
@@ -314,6 +314,7 @@ def test_the_commands_work_for_the_person_at_the_terminal(with_login: Machine) -
     refused = typed("serd tail", ends=False)
     assert "run the command with sudo" in refused
     assert "Traceback" not in refused
+    with_login.run("userdel", "--remove", "anna", check=False)  # its status is of its mail
 
 
 def test_a_broker_that_restarts_is_no_second_serd(installed: Machine) -> None:
