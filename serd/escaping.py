@@ -2,7 +2,7 @@
 
 A node's name in a message, a file name or a configuration key may contain sequences that move the
 cursor, change the terminal's title or imitate another log line. All commands and the log escape
-such text in the same way (:func:`serd.cli.colour.echo`, :mod:`serd.logs`).
+such text in the same way (:func:`serd.cli.terminal.echo`, :mod:`serd.logs`).
 """
 
 from __future__ import annotations
