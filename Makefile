@@ -21,9 +21,9 @@ APT_TEST := mosquitto mosquitto-clients pulseaudio pulseaudio-utils libasound2-p
 .PHONY: help run setup setup-test lint types test test-quick test-homeassistant test-fleet audit fuzz soak bench bench-micro bench-instructions bench-report bench-fleet train docs check-asyncapi man screenshots figures sample clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
-run: setup ## set up, then listen: the microphone if there is one, else the sample speech
+run: setup ## set up, then listen to the microphone, or to the sample speech if there is none
 	@$(BIN)/serd demo
 
 setup: $(VENV)/.setup-run ## set-up only; .venv/bin/serd works after it
@@ -33,8 +33,8 @@ setup-test: $(VENV)/.setup-test ## set-up for tests and training
 
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-# What serd is installed with is pinned and checked by its hashes, here as on a Pi. An environment of
-# before 0.2 has the distribution under its old name, which would take bin/serd along when it goes.
+# Dependencies are pinned and verified by their hashes, here as on a Pi. An environment from before
+# 0.2 has the distribution under its old name, whose removal would delete bin/serd.
 $(VENV)/.setup-run: pyproject.toml packaging/requirements.lock packaging/build.lock
 	@$(call apt,$(APT_RUN))
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
@@ -48,7 +48,7 @@ $(VENV)/.setup-run: pyproject.toml packaging/requirements.lock packaging/build.l
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# pip leaves what is installed as it is where that will do, so the pinned versions are tested.
+# pip keeps installed versions that satisfy the requirements, so the pinned versions are tested.
 $(VENV)/.setup-dev: $(VENV)/.setup-run
 	$(PIP) install --no-build-isolation --editable '.[dev]'
 	@touch $@
@@ -62,7 +62,7 @@ $(VENV)/.setup-bench: $(VENV)/.setup-test
 	$(PIP) install --no-build-isolation --editable '.[dev,test,train,bench]'
 	@touch $@
 
-# Installs only what is missing, so that a machine that has everything is never asked for sudo.
+# Installs only missing packages, so that sudo is not needed if everything is installed.
 define apt
 missing=$$(for p in $(1); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
 if [ -n "$$missing" ]; then \
@@ -81,8 +81,8 @@ lint: setup-test ## ruff and the import contracts
 types: setup-test ## mypy --strict
 	$(BIN)/mypy
 
-# Most tests wait for brokers, microphones and browsers, so more of them run than there are cores.
-# A file's tests stay together, because they share what the file sets up.
+# Most tests wait for brokers, microphones and browsers, so there are more processes than cores.
+# The tests of a file stay together, because they share fixtures.
 TEST_JOBS ?= $(shell echo $$(($$(nproc) + 1)))
 
 test: lint types ## lint, types and every test, in TEST_JOBS processes
@@ -99,13 +99,13 @@ test-homeassistant: setup-test ## the tests with a real Home Assistant (needs Py
 	    $(if $(HA_PYTHON),--python $(HA_PYTHON))
 	SERD_HOMEASSISTANT=$(HA_VENV) $(BIN)/pytest -m homeassistant
 
-# Debian's package begins a PostgreSQL of its own; the tests and the benchmark make theirs in a
-# temporary folder and leave that one alone.
+# Debian's package starts a PostgreSQL server; the tests and the benchmark do not use it, but start
+# their own in a temporary folder.
 test-fleet: setup-test ## the tests with a real PostgreSQL, and the broker's access rules and bridge
 	@$(call apt,postgresql)
 	$(BIN)/pytest tests/fleet
 
-audit: ## known vulnerabilities of what packaging/requirements.lock pins; skipped where unreachable
+audit: ## known vulnerabilities of the pinned packages; skipped if the database is unreachable
 	@sh packaging/audit.sh $(PYTHON)
 
 fuzz: setup-test ## 3000 each of hostile configurations, messages, models, recordings, cookies and headers
@@ -141,7 +141,7 @@ test-container: setup-test ## the image in podman: sound server, broker, kills, 
 	SERD_IMAGE=localhost/serd-test $(BIN)/pytest -s -m container tests/container
 
 # DEB_SUITES, DEB_ARCHS and IMAGE_ARCHS choose what is built; empty: none.
-release: setup-test ## all that is published, into dist/ (packages and images: as root)
+release: setup-test ## everything that is published, into dist/ (packages and images need root)
 	BASE=$(BASE) packaging/release.sh dist
 
 addon: setup-test ## the add-on's options, translations and pictures, from serd's schema
@@ -152,7 +152,7 @@ test-addon: setup-test ## the add-on with a stand-in for Home Assistant's Superv
 	@$(call apt,nginx-light)
 	SERD_ADDON=1 $(BIN)/pytest -s -m addon tests/addon
 
-lock: ## pin anew what serd is installed with (packaging/requirements.lock)
+lock: ## update the pinned dependencies (packaging/requirements.lock)
 	packaging/lock.sh
 
 soak: setup-test ## a day of sound with a broker that fails at random (some ten minutes)
@@ -161,13 +161,13 @@ soak: setup-test ## a day of sound with a broker that fails at random (some ten 
 bench: $(VENV)/.setup-bench ## serd beside librosa pipelines and the bare floor: a table (20 minutes; BENCH=--quick: 2)
 	@$(BIN)/python -m benchmarks $(BENCH)
 
-bench-report: $(VENV)/.setup-bench ## the newest result of `make bench` into docs/performance.md and the README's picture
+bench-report: $(VENV)/.setup-bench ## write the latest result of `make bench` to docs/performance.md and the README's figure
 	@$(BIN)/python -m benchmarks report
 
-bench-micro: $(VENV)/.setup-bench ## each part of serd by itself (pytest-benchmark)
+bench-micro: $(VENV)/.setup-bench ## benchmark each part of serd separately (pytest-benchmark)
 	@$(BIN)/pytest benchmarks/micro -W default --benchmark-only
 
-bench-instructions: $(VENV)/.setup-bench ## instructions for a second of speech, counted by valgrind
+bench-instructions: $(VENV)/.setup-bench ## instructions per second of speech, counted by valgrind
 	@$(call apt,valgrind)
 	@$(BIN)/python -m benchmarks.instructions docs/figures/instructions.json
 
@@ -178,14 +178,14 @@ bench-fleet: setup-test ## 1000 simulated nodes for ten minutes on one broker, i
 train: setup-test ## train and package the default model (needs the corpora: docs/training.md)
 	$(BIN)/serd-train release
 
-figures: setup-test ## every picture of figures drawn again, from the committed results; measures nothing
+figures: setup-test ## redraw every figure from the committed results, without measuring
 	$(BIN)/serd-train report
 	$(BIN)/serd-train report --name permissive
 	$(BIN)/serd-train baselines --table
 	$(BIN)/serd-train probe --personal --table
 	$(BIN)/python -m benchmarks report docs/figures/benchmark.json
 
-docs: setup ## the pages that are made of the code: configuration, recipes, MQTT
+docs: setup ## regenerate the pages derived from the code: configuration, recipes, MQTT, metrics
 	$(BIN)/python -m tools.docs.configuration >docs/configuration.md
 	$(BIN)/serd-train schema >docs/recipe.md
 	$(BIN)/python -m tools.docs.json_schema >serd/events/event.schema.json
@@ -197,13 +197,13 @@ check-asyncapi: setup ## let AsyncAPI's own parser judge docs/asyncapi.yaml (nee
 	npm install --silent --no-audit --no-fund --prefix .cache/asyncapi @asyncapi/parser@3
 	NODE_PATH=.cache/asyncapi/node_modules node tests/mqtt/asyncapi_check.cjs docs/asyncapi.yaml
 
-man: setup ## manual pages, made of the help, into man/
+man: setup ## manual pages, generated from the help, into man/
 	$(BIN)/python -m tools.docs.manual man
 
 screenshots: setup-test ## pictures of the dashboard into docs/figures (needs chromium)
 	$(BIN)/python -m tests.dashboard.screenshots docs/figures
 
-sample: setup-test ## make the sample speech anew (needs espeak-ng)
+sample: setup-test ## regenerate the sample speech (needs espeak-ng)
 	$(BIN)/python examples/make_sample.py
 
 clean: ## remove the environment and the caches
