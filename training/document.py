@@ -1,4 +1,4 @@
-"""YAML files of the training room, and what is wrong in them: file, line, key and remedy."""
+"""Reads the YAML files of training, with errors that name file, line, key and remedy."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _wrong(
 
 
 def _plain(reason: str) -> str:
-    """A complaint of msgspec in words for people."""
+    """An error message of msgspec in plain words."""
     if (found := re.search(r"matching regex '\^\((.+)\)\$'", reason)) is not None:
         return f"allowed are {found[1].replace('|', ', ')}"
     if (found := re.search(r"Invalid enum value '(.*)'", reason)) is not None:
@@ -99,7 +99,7 @@ def _plain(reason: str) -> str:
 
 
 def _place(tree: yaml.Node, steps: list[str], reason: str) -> tuple[int, list[str], str | None]:
-    """Line, path as written, and value of what a path of msgspec leads to."""
+    """Line, path as written, and value for a path of msgspec."""
     node: yaml.Node | None = tree
     line, written = line_of(tree), []
     for at, step in enumerate(steps):
@@ -128,7 +128,7 @@ def _place(tree: yaml.Node, steps: list[str], reason: str) -> tuple[int, list[st
 def _entry(
     node: yaml.MappingNode, step: str, reason: str, *, last: bool
 ) -> tuple[str, yaml.Node, int] | None:
-    """The entry of a mapping that a step means; of ``[...]`` msgspec does not say which it is."""
+    """The entry of a mapping for a step; for ``[...]`` msgspec does not name the key."""
     entries = [(str(key.value), value, line_of(key)) for key, value in node.value]
     if step != "[...]":
         return next((entry for entry in entries if entry[0] == step), None)
@@ -150,19 +150,22 @@ def _text(node: yaml.Node | None) -> str | None:
 
 
 def _fields(kind: type[Any], steps: list[str]) -> list[str]:
-    """The keys that a struct has where a path leads."""
+    """The keys of the struct at the end of a path."""
     import msgspec.inspect as mi
+
+    def inner(one: Any) -> Any:
+        if isinstance(one, mi.Metadata):
+            return inner(one.type)
+        if isinstance(one, mi.UnionType):
+            return inner(next(part for part in one.types if not isinstance(part, mi.NoneType)))
+        return one
 
     now: Any = mi.type_info(kind)
     for step in steps:
-        if isinstance(now, mi.UnionType):
-            now = next((one for one in now.types if not isinstance(one, mi.NoneType)), now)
         if isinstance(now, mi.StructType):
-            now = next((one.type for one in now.fields if one.encode_name == step), now)
+            now = inner(next((one.type for one in now.fields if one.encode_name == step), now))
         elif isinstance(now, mi.DictType):
-            now = now.value_type
-    if isinstance(now, mi.UnionType):
-        now = next((one for one in now.types if isinstance(one, mi.StructType)), now)
+            now = inner(now.value_type)
     return [one.encode_name for one in now.fields] if isinstance(now, mi.StructType) else []
 
 
