@@ -1,1 +1,1 @@
-"""What serd concludes and remembers: events, the mood of a room, and the journal of events."""
+"""Events, the state of a room, and the journal that stores every event before it is published."""
