@@ -527,23 +527,22 @@ class JournalWriter:
             (rows.pack("latency_ms", latency_ms), run.key(seq)),
         )
 
-    def restore_latencies(self, saved: Iterable[tuple[int, bytes, float]]) -> None:
-        """Write latencies that a process had no time to write.
+    def missing_latencies(self, saved: Iterable[tuple[int, bytes, float]]) -> dict[int, float]:
+        """Latencies that the last process measured and did not write; reads only.
 
         Args:
             saved: Key, id and latency (ms) of events; unknown ones, and those that have one, are
                 ignored.
 
+        Returns:
+            Latencies (ms) by key.
+
         Raises:
-            UnavailableError: If SQLite could not write.
+            UnavailableError: If the journal cannot be read.
             ConfigError: If the file is damaged.
         """
-        with self.transaction(synced=False):
-            self.connection.executemany(
-                "UPDATE events SET latency_ms = ?3 "
-                "WHERE key = ?1 AND id = ?2 AND latency_ms IS NULL",
-                [(key, name, rows.pack("latency_ms", value)) for key, name, value in saved],
-            )
+        sql = "SELECT 1 FROM events WHERE key = ? AND id = ? AND latency_ms IS NULL"
+        return {key: value for key, name, value in saved if self._fetch(sql, (key, name))}
 
     def set_acked(self, runs: Collection[NodeRun]) -> None:
         """Write how far the broker has acknowledged each node's events."""
@@ -558,7 +557,7 @@ class JournalWriter:
             "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value)
         )
 
-    def _fetch(self, sql: str, values: tuple[int, ...] = ()) -> list[rows.Row]:
+    def _fetch(self, sql: str, values: tuple[int | bytes, ...] = ()) -> list[rows.Row]:
         try:
             return self.connection.execute(sql, values).fetchall()
         except sqlite3.Error as error:

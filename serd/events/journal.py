@@ -157,13 +157,20 @@ class Journal:
         self._refused = False
         self._retry_at = 0.0
         self._closed = False
+        if self._latencies.unwritten:
+            self._try_to_write_waiting(acks=False)
 
     def _open(self) -> None:
         with ExitStack() as undo:
             self._writer = JournalWriter(self.path)
             undo.callback(self._writer.close)
-            self._writer.restore_latencies(self._latencies.saved())
             self._runs = self._writer.load_runs()
+            missing = self._writer.missing_latencies(self._latencies.saved())
+            names = {run.row: name for name, run in self._runs.items()}
+            for key, latency_ms in missing.items():
+                node, seq = rows.split_key(key)
+                if node in names:
+                    self._latencies.unwritten[names[node], seq] = latency_ms
             self._models = self._writer.load_models()
             self._reader = open_for_writing(self.path, locked=True)
             self._select = rows.select(self._reader)
@@ -495,6 +502,7 @@ class Journal:
                 after.callback(self._latencies.close)
                 after.callback(self._writer.close)
                 after.callback(self._reader.close)
+                self._retry_at = -math.inf  # there is no later try
                 try:
                     self._try_to_write_waiting()
                     self._mark.settle({name: run.last for name, run in self._runs.items()})

@@ -42,6 +42,11 @@ def key(node: int, seq: int) -> int:
     return node << SEQ_BITS | seq
 
 
+def split_key(key: int) -> tuple[int, int]:
+    """The node's row and the ``seq`` of a key."""
+    return key >> SEQ_BITS, key & (1 << SEQ_BITS) - 1
+
+
 def emotion_code(label: str) -> int:
     """The number that stands for an emotion, or for ``uncertain``, in the journal.
 

@@ -220,6 +220,24 @@ def test_acknowledgements_are_written_by_time(path: Path) -> None:
 # ---------------------------------------------------------------------- latency
 
 
+def test_a_journal_that_is_locked_at_the_start_still_has_the_latencies(
+    path: Path, tmp_path: Path
+) -> None:
+    left = tmp_path / "left" / path.name
+    left.parent.mkdir()
+    with Journal(path) as journal:
+        sent = journal.hand_over(journal.append(event()))
+        for suffix in ("", "-wal", "-latency"):  # as kill -9 leaves them
+            shutil.copy(path.with_name(path.name + suffix), left.with_name(left.name + suffix))
+    with closing(sqlite3.connect(left, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with Journal(left) as journal:
+            assert journal.unacked("kitchen") == [sent]
+            other.execute("ROLLBACK")
+    with History(left) as history:
+        assert list(history.query()) == [sent]
+
+
 def test_latency_is_measured_at_the_first_hand_over_and_stays(path: Path) -> None:
     hands = ManualClock()
     with Journal(path, clock=hands.clock) as journal:
