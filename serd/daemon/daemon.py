@@ -29,7 +29,7 @@ from serd.daemon.event_writer import GIVE_UP_S, EventWriter
 from serd.daemon.node import Node
 from serd.daemon.notify import Notifier
 from serd.daemon.pipeline import Condition
-from serd.daemon.supervisor import Health, Part, PartFailedError, Supervisor, examine
+from serd.daemon.supervisor import Health, NodeHealth, Part, PartFailedError, Supervisor
 from serd.errors import ConfigError, SerdError, UnavailableError
 from serd.events.journal import Journal
 from serd.events.telemetry import ProcessFigures, processor_seconds, resident_bytes
@@ -188,7 +188,25 @@ class Daemon:
 
     def health(self) -> Health:
         """Whether the daemon is well, and the state of each node."""
-        return examine(self.nodes, self.supervisor.standstills(), ready=self._ready)
+        parts = self.supervisor.standstills()
+        status = "; ".join(
+            f"{part.name}: no sign of life for {part.seconds:.0f} s"
+            for part in parts
+            if not part.well
+        )
+        return Health(
+            status=status or ("ok" if self._ready else "starting"),
+            nodes={
+                node.name: NodeHealth(
+                    state=node.state,
+                    said=node.status(),
+                    trouble=node.trouble,
+                    connected=node.publisher.connected,
+                )
+                for node in self.nodes
+            },
+            parts=parts,
+        )
 
     # ------------------------------------------------------------------ the main thread
 

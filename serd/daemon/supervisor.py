@@ -27,8 +27,6 @@ from serd.errors import SerdError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from serd.daemon.node import Node
-
 log = logging.getLogger(__name__)
 
 STALL_S: Final = 10.0
@@ -184,30 +182,3 @@ class Health(Struct, frozen=True, kw_only=True):
     def well(self) -> bool:
         """Whether the watchdog may be fed."""
         return self.status == "ok"
-
-
-def examine(nodes: Sequence[Node], parts: list[Standstill], *, ready: bool) -> Health:
-    """Judge the daemon's health.
-
-    Args:
-        nodes: All nodes of the daemon.
-        parts: The supervisor's findings (:meth:`Supervisor.standstills`).
-        ready: Whether every pipeline has started.
-    """
-    stalled = [part for part in parts if not part.well]
-    status = "; ".join(f"{part.name}: no sign of life for {part.seconds:.0f} s" for part in stalled)
-    if not status:
-        status = "ok" if ready else "starting"
-    return Health(
-        status=status,
-        nodes={
-            node.name: NodeHealth(
-                state=node.state,
-                said=node.status(),
-                trouble=node.trouble,
-                connected=node.publisher.connected,
-            )
-            for node in nodes
-        },
-        parts=parts,
-    )
