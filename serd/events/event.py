@@ -87,7 +87,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """What serd says about one utterance.
 
     The fields are in the order of the JSON text; those that are `UNSET` are left out. With a model
-    that knows of homes, ``emotion``, ``confidence``, ``scores``, ``valence`` and ``arousal`` are
+    calibrated for homes, ``emotion``, ``confidence``, ``scores``, ``valence`` and ``arousal`` are
     based on this utterance and on those before it.
     """
 
@@ -179,16 +179,17 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     utterance: Annotated[
         Single | UnsetType,
         Meta(
-            description="What this utterance says on its own; the fields of the same names outside "
-            "also take into account those before it. Absent unless the model knows of homes."
+            description="The result for this utterance alone; the event's own fields of the same "
+            "names also use the utterances before it. Absent unless the model is calibrated for "
+            "homes."
         ),
         Attribute(),
     ] = UNSET
     gathered: Annotated[
         Annotated[int, Meta(ge=1)] | UnsetType,
         Meta(
-            description="Number of utterances behind the answer, this one included. Absent unless "
-            "the model knows of homes."
+            description="Number of utterances that the result is based on, including this one. "
+            "Absent unless the model is calibrated for homes."
         ),
         Attribute(),
     ] = UNSET
@@ -196,7 +197,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
         Share | UnsetType,
         Meta(
             description="Share of neutral and calm utterances that the scores assume. Absent "
-            "unless the model knows of homes."
+            "unless the model is calibrated for homes."
         ),
     ] = UNSET
     adapted: Annotated[
@@ -363,7 +364,9 @@ def round_scores(scores: Mapping[str, float], *, prefer: str = "") -> list[int]:
     exact = [value / total * SCORE_UNITS for value in values]
     units = [int(value) for value in exact]
     by_loss = sorted(
-        range(len(EMOTIONS)), key=lambda i: (units[i] - exact[i], EMOTIONS[i] != prefer, i)
+        range(len(EMOTIONS)),
+        # Remainders can be equal though the values are not, when the last digits are lost.
+        key=lambda i: (units[i] - exact[i], -values[i], EMOTIONS[i] != prefer, i),
     )
     for i in by_loss[: SCORE_UNITS - sum(units)]:
         units[i] += 1

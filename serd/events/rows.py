@@ -4,7 +4,7 @@ The columns derive from the fields of `Event`, so a new field gets its column by
 journal is created with it, and one that exists gets it when it is opened for writing
 (:func:`missing_columns`). Older rows then have no value there, and an older version of serd ignores
 the column. Numbers are integers in units of their last decimal; a row takes about 80 bytes, and
-about 105 with a model that knows of homes.
+about 105 with a model calibrated for homes.
 """
 
 from __future__ import annotations

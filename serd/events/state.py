@@ -35,7 +35,7 @@ class RoomState(msgspec.Struct, frozen=True, kw_only=True):
 
     emotion: Annotated[
         EmotionName | None,
-        Meta(description="That of the latest event; null until there was one."),
+        Meta(description="Of the latest event; null until there has been one."),
         Sensor(
             "Emotion",
             icon="mdi:emoticon-outline",
@@ -45,7 +45,7 @@ class RoomState(msgspec.Struct, frozen=True, kw_only=True):
     ]
     confidence: Annotated[
         Share | None,
-        Meta(description="That of the latest event; null until there was one."),
+        Meta(description="Of the latest event; null until there has been one."),
         Sensor(
             "Confidence",
             icon="mdi:percent",
@@ -125,8 +125,7 @@ class RoomState(msgspec.Struct, frozen=True, kw_only=True):
     corrected: Annotated[
         str | None,
         Meta(
-            description="What people have said since that it really was: an emotion, or `not`; "
-            "null: nothing.",
+            description="How people have corrected it since: an emotion, or `not`; null: nothing.",
             extra_json_schema={"enum": [*EMOTIONS, "not"]},
         ),
     ] = None

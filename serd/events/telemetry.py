@@ -125,9 +125,7 @@ class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
     ]
     level_dbfs: Annotated[
         float | None,
-        Meta(
-            description="RMS level of what was heard since the last telemetry; null if nothing was."
-        ),
+        Meta(description="RMS level since the last telemetry; null if no sound arrived."),
         Number(1, "dBFS"),
         Sensor("Level", icon="mdi:microphone", unit="dBFS", state_class="measurement", precision=0),
     ]

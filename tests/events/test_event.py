@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 
@@ -111,6 +111,7 @@ def test_an_event_says_whether_it_was_cut(cut: bool) -> None:
 
 
 @given(weights)
+@example([0.0] * 5 + [999995.0, 999999.9999999999, 1000000.0])
 def test_rounded_scores_sum_to_one_exactly_and_keep_their_order(values: list[float]) -> None:
     units = round_scores(dict(zip(EMOTIONS, values, strict=True)))
     assert sum(units) == SCORE_UNITS
