@@ -144,7 +144,7 @@ def test_means_stand_before_the_shipped_file(sources: Sources, alone: Sources) -
     assert found.folds_sd == pytest.approx(0.02 * 2**0.5)
     text = card(sources)
     assert "**0.700 ± 0.028**" in text
-    assert "never heard in training: 2 folds, 1 seed, 2 runs." in text
+    assert "not used in training: 2 folds, 1 seed, 2 runs." in text
     assert f"| {alone.release['test']['ravdess']['uar']:.4f} |" in text
     assert "Of those that were planned 1 are not finished yet." in " ".join(text.split())
     assert "| RAVDESS | 3 | 8 | **70.0%** ± 2.8 |" in quote(sources)

@@ -42,14 +42,15 @@ Tutorials and notebooks on speech emotion recognition report 42 to 79 % on RAVDE
 systems are built again as their authors described them, mistakes included (in
 `training/baselines`), and trained twice:
 
-- **random**: on the author's own split. Clips are dealt at random, so every speaker and both
-  sentences are on both sides. That flatters: in a home nobody's voice has been trained on.
-- **speakers**: on the five folds that several papers share. Test speakers are heard neither in
-  training nor in choosing an epoch. This is the figure that means something.
+- **random**: on the author's own split. Clips are assigned at random, so every speaker and both
+  sentences are on both sides. These figures are too good: at home, no voice has been trained on.
+- **speakers**: on the five folds that several papers share. Test speakers are used neither for
+  training nor for choosing an epoch. This is the figure that matters.
 """
 
 _CONFUSIONS = """\
-On speakers never heard, all folds together: a row for what was acted, a column for what was heard,
+On held-out speakers, all folds together: one row per acted emotion, one column per predicted
+emotion,
 in per cent of the row.
 """
 
@@ -58,12 +59,13 @@ _HOW = """\
   network. Files are in the order of their names. What order they had on the author's machine is not
   known, so not even the author's seed makes the author's split.
 - Speakers: the folds of `training/folds/ravdess.json`. A system that keeps its best epoch chooses
-  it by three training speakers set aside; the others train on all of them.
+  on three training speakers set aside; the others train on all of them.
 - The last epoch counts unless the author says otherwise."""
 
 _SPLITS = """\
-The random column is there to stand beside what was published. It is nobody's result, serd's
-neither.
+The random column is only there for comparison with what was published. It is not a meaningful
+result,
+serd's included.
 """
 
 
@@ -92,7 +94,7 @@ def render(figures: Figures) -> str:
         "## How each was built\n",
         *(_notes(name, SYSTEMS[name].about) for name in SYSTEMS if name in _names(grouped)),
         "## Women and men, normal and strong\n",
-        "Accuracy on speakers never heard, mean over the folds.\n",
+        "Accuracy on held-out speakers, mean over the folds.\n",
         _groups(grouped),
         "## Confusions\n",
         _CONFUSIONS,
@@ -195,7 +197,7 @@ def _reading(grouped: Grouped) -> str:
             " on with the rest, and what stands on few of them is to be read so."
         )
     return (
-        text + "\n\nThe model that serd ships has heard CREMA-D too and was taught by a larger"
+        text + "\n\nThe model that serd ships was trained on CREMA-D, too, and taught by a larger"
         " network: its figures are in its [card](model-card.md).\n"
     )
 

@@ -20,14 +20,14 @@ _WORDS = {6: "six", 8: "eight"}
 _ETHICS = """\
 ## Ethics
 
-Emotion recognition from voices is easily believed and easily wrong. A label is a guess about a
-sound, made from how actors play emotions; it says nothing certain about a person, least of all
-about one whose language, age or manner of speaking the actors did not share. Nobody should be
-judged, ranked, watched or refused anything by it. People whose voices are heard should know it and
-be able to switch it off. serd keeps no sound and sends none; what it publishes is about people all
-the same, so treat events and their history as personal data. Children, people who are ill and
-people under stress sound unlike the actors of these corpora, and for them the figures on this page
-promise nothing.
+Speech emotion recognition is easy to believe and often wrong. A label is a guess about a sound,
+learned from how actors express emotions. It says nothing certain about a person, least of all about
+someone whose language, age or manner of speaking differs from the actors'. It must not be used to
+judge, rank, monitor or exclude people. Anyone who can be heard should know about it and be able to
+switch it off. serd neither stores nor sends audio, but what it publishes is still about people, so
+treat events and their history as personal data. Children, people who are ill and people under
+stress sound different from the actors in these corpora; the figures on this page do not apply to
+them.
 """
 
 
@@ -185,8 +185,10 @@ def _teacher(figures: dict[str, Any]) -> str:
 Besides the labels it learned from the answers of a larger network ({weights}, temperature
 {settings["temperature"]:g}): small heads on the hidden layers {layers} of the frozen encoder
 `{taught["teacher"]}`, which is published under this licence: {taught["licence"]}. Each training
-speaker was answered for by a head that had heard only the {groups - 1} other groups of {groups}.
-Test speakers were never heard by teacher or head. Nothing of the teacher is in the model file."""
+speaker's targets come from a head that was trained only on the {groups - 1} other groups of
+{groups}.
+Neither teacher nor heads were trained on test speakers. Nothing of the teacher is in the model
+file."""
     return f"""\
 ## Teacher
 
@@ -207,7 +209,8 @@ def _protocol(sources: Sources) -> str:
     if not recipe["fold"]:
         return _protocol_of_everybody(sources, _WORDS.get(classes, str(classes)))
     how = f"""\
-A clip goes the daemon's own way (`serd classify --whole`): trimmed to its speech, first 3 s. Right
+A clip is processed as the daemon does (`serd classify --whole`): trimmed to its speech, first 3
+s. The answer
 is the class with the highest of all {_WORDS.get(classes, classes)} scores; where a corpus has no
 calm, calm counts as neutral. Where a line says *own classes*, the highest of those that the corpus
 has is taken instead, as papers that train on one corpus do. `uncertain` plays no part in accuracy
@@ -215,8 +218,9 @@ and UAR (the mean of the classes' recalls)."""
     return f"""\
 ## Protocol
 
-Nobody is on two sides. Each corpus is split into five folds by speaker; a fold's speakers are held
-out as test, some of the others are set aside to choose with, the rest is trained on. Temperature
+No speaker is on more than one side. Each corpus is split into five folds by speaker: one fold's
+speakers are the test set, some of the others the validation set, the rest are trained on.
+Temperature
 and threshold come from validation speakers, the quantiser's ranges from training speakers.
 {_last_stretch(recipe)}
 {paragraph(_crossing(sources))}
@@ -238,21 +242,24 @@ def _protocol_of_everybody(sources: Sources, classes: str) -> str:
         if use.get("within")
     ]
     how = f"""\
-A clip goes the daemon's own way (`serd classify --whole`): trimmed to its speech, first 3 s. Right
+A clip is processed as the daemon does (`serd classify --whole`): trimmed to its speech, first 3
+s. The answer
 is the class with the highest of all {classes} scores, which assume that all classes are equally
 frequent; where a corpus has no calm, calm counts as neutral. Where a line says *own classes*, the
-highest of those that the corpus has is taken instead. `uncertain` plays no part in accuracy and UAR
+highest of those that the corpus has is taken instead. `uncertain` is not used for accuracy and UAR
 (the mean of the classes' recalls)."""
     everybody = f"""\
-The shipped file is trained on everybody. Every figure on this page but size and time is that of a
-cross-validation of the same recipe ({sources.extent}), in which nobody is on two sides.
+The shipped file is trained on all speakers. All figures on this page except size and time come
+from a
+cross-validation of the same recipe ({sources.extent}), in which no speaker is on more than one
+side.
 Temperature, bias, prior and thresholds of a fold were chosen on the test speakers and sources of
 the other folds; those of the file on all of them.{_unfinished(sources)}"""
     start = ""
     if recipe.get("start"):
         start = f"""\
-Training begins with the network of model {recipe["start"]["model"]}, so only speakers whom that
-one had not heard can be held out: of {" and ".join(within)} each run holds out a fifth and is
+Training starts from the network of model {recipe["start"]["model"]}, so only speakers that it
+was not trained on can be held out: of {" and ".join(within)} each run holds out a fifth and is
 trained on the rest. Speakers of nEMO, and sources of ordinary speech, are held out by folds of
 their own; EMO-DB is never trained on."""
     return f"""\
@@ -273,12 +280,13 @@ def _last_stretch(recipe: dict[str, Any]) -> str:
     text = f"""\
 After that nothing is left to choose, and training goes on for {recipe["refit"]["steps"]} of its
 {recipe["optimiser"]["steps"] + recipe["refit"]["steps"]} steps with the validation speakers among
-those who are trained on; temperature and threshold stay what they were. Test speakers are not
-heard then either."""
+those trained on; temperature and threshold are kept. Test speakers are not
+used then either."""
     if (recipe["refit"].get("teaching") or {}).get("hints"):
         text += """
-In these steps it also learns to tell what the teacher hears in a clip, besides what the teacher
-makes of it."""
+In these steps it also learns to predict the teacher's hidden features of a clip, besides the
+teacher's
+answer."""
     return f"\n{paragraph(text)}\n"
 
 

@@ -23,13 +23,14 @@ def section(sources: Sources) -> str:
         return missing(_HEADING, "serd-train folds")
     home = sources.release.get("home") or {}
     text = f"""\
-Ordinary speech, in which nobody acts, should give almost no emotional events; acted emotions should
-be recognised. Each figure is of networks that were trained neither on the speakers nor on
+Ordinary, unacted speech should cause almost no emotional events; acted emotions should
+be recognised. Each figure comes from networks that were trained neither on the speakers nor on
 the sources of the recordings; prior, temperature, bias and thresholds were chosen on the other
 folds. Events are counted through the daemon's own path: detector, segmenter, network, gathered
 evidence, threshold. They assume that {100 * home.get("ordinary_share", 0.0):.0f} % of what is said
-at home is neutral or calm. *Recognised* is of all emotional clips of a corpus, each heard alone;
-*misclassified* is reported as another emotion."""
+at home is neutral or calm. *Recognised* is the share of a corpus's emotional clips that are
+reported correctly,
+each clip on its own; *misclassified* are those reported as another emotion."""
     return f"""\
 ## {_HEADING}
 

@@ -71,7 +71,7 @@ def in_short(sources: Sources) -> str:
 
 {table(header, rows)}
 
-Of speakers that were never heard in training: {sources.extent or "1 fold, 1 seed"}.
+For speakers not used in training: {sources.extent or "1 fold, 1 seed"}.
 """
 
 
@@ -80,10 +80,10 @@ def goals(sources: Sources) -> str:
     return f"""\
 ## Goals
 
-Set before the runs: what the model must reach, and what it should. Means over folds and seeds, of
-the int8 network as it ships, ± the standard deviation between folds; what cross-validation has not
-measured is of the shipped file alone. CREMA-D and EMO-DB are judged by their own classes, as the
-published figures beside them are; with all classes allowed see below.
+Set before training: what the model must reach, and what it should. Means over folds and seeds of
+the int8 network, ± the standard deviation between folds. What cross-validation does not
+measure is given for the shipped file. CREMA-D and EMO-DB are scored on their own classes, like the
+published figures next to them; see below for all classes.
 
 {goals_table(sources)}
 """
@@ -117,7 +117,7 @@ def every_figure(sources: Sources) -> str:
     words = f"""\
 Tested on: {sizes}. Below a confidence of
 {calibration["abstain_threshold"]} it says `uncertain` (temperature {calibration["temperature"]});
-what is told at home is decided by prior and threshold, see above. The four groups are neutral and
+what is reported at home depends on prior and threshold, see above. The four groups are neutral and
 calm; happy and surprised; sad; angry, fearful and disgusted; their scores are added up. The signs
 are those of the `valence` and `arousal` that the daemon publishes; neutral has none and is left
 out, calm counts as pleasant and sleepy."""
@@ -220,7 +220,7 @@ def class_by_class(sources: Sources) -> str:
             ]
         rows.append(row)
     parts.append(table(header, rows) + "\n")
-    parts.append(picture(sources.name, "confusion", "what was acted and what was heard") + "\n")
+    parts.append(picture(sources.name, "confusion", "acted and predicted emotions") + "\n")
     for corpus in sources.corpora:
         one = sources.shipped(corpus)
         counts = [
@@ -228,7 +228,9 @@ def class_by_class(sources: Sources) -> str:
             for place, label in enumerate(one["labels"])
             if label in one["recall"]
         ]
-        parts.append(f"{title(corpus)}: a row for what was acted, a column for what was heard.\n")
+        parts.append(
+            f"{title(corpus)}: one row per acted emotion, one column per predicted emotion.\n"
+        )
         parts.append(table(("", *one["labels"]), counts) + "\n")
     return "\n".join(parts)
 
@@ -273,10 +275,14 @@ def _by_chance(sources: Sources) -> str:
     if not said:
         return ""
     text = (
-        "Few clips make an error where there is none: of a hundred that are right with a chance of"
-        " one half, seldom fifty are right. So the error is taken over the folds together, each"
-        " clip once for each seed; beside it stands what a model without any error would show on as"
-        f" many clips. Taken fold by fold and then averaged it is {'; '.join(said)}."
+        "With few clips, even a perfectly calibrated model shows an error: of a hundred"
+        " clips that are"
+        " right with a probability of one half, rarely exactly fifty are right. The error"
+        " is therefore"
+        " computed over all folds together, each clip once per seed, and the error that a perfectly"
+        " calibrated model would show on as many clips is given with it. Computed fold by"
+        " fold and then"
+        f" averaged, it is {'; '.join(said)}."
     )
     return f"\n{paragraph(text)}\n"
 
@@ -370,13 +376,14 @@ def habituation(sources: Sources) -> str:
     strangers = ""
     if sources.probed("adaptation").get("validation_heard"):
         strangers = (
-            "How strongly it is done was chosen on validation speakers, whom the last stretch of"
-            " training had heard: strangers might have chosen otherwise."
+            "Its strength was chosen on validation speakers that the last part of training"
+            " had used;"
+            " other speakers might have led to another choice."
         )
     words = f"""\
-What a daemon could gain by remembering how the voices of its room sound, never told what they
-felt: utterances of test speakers in random order, and the UAR after it has heard so many others.
-These are simulations and no part of any other figure here. {strangers}
+What a daemon could gain by adapting to the voices of its room without labels:
+utterances of test speakers in random order, and the UAR after the given number of utterances.
+These are simulations and are not part of any other figure here. {strangers}
 {_whose(sources, "adaptation")}"""
     return f"""\
 ## {heading}
@@ -410,7 +417,8 @@ def no_speech(sources: Sources) -> str:
                 continue
             rows.append((words, engine, f"{seconds.value / 60:.0f}", with_spread(events, 1)))
     words = f"""\
-What reaches the `emotion` topic though nobody speaks: sounds of ESC-10 and silence, played through
+What reaches the `emotion` topic although nobody speaks: sounds of ESC-10 and silence, played
+through
 the whole daemon (floor, voice detector, segmenter, network, threshold). An utterance that the model
 calls `uncertain` is not counted. {_whose(sources, "environment")}"""
     return f"""\
@@ -430,7 +438,7 @@ def baselines(sources: Sources) -> str:
 ## Published systems
 
 Eleven published small systems, as their authors reported them and as they came out here, on their
-own random splits and on speakers never heard, with this network in both columns:
+own random splits and on held-out speakers, with this network in both columns:
 [baselines.md](baselines.md).
 """
 
