@@ -72,9 +72,9 @@ def main() -> int:
         case "pipeline-dies":
             before(Pipeline, "_hear", die)
         case "publisher-hangs":
-            before(MqttPublisher, "_turn", hang)
+            before(MqttPublisher, "_round", hang)
         case "publisher-dies":
-            before(MqttPublisher, "_turn", vanish)
+            before(MqttPublisher, "_round", vanish)
         case "main-hangs":
             before(Supervisor, "look", hang)
         case "source-stalls":

@@ -99,7 +99,9 @@ def test_nothing_but_the_journal_lies_on_the_disk(
     with Node(home, broker.port, "--source", str(speech), "--pace", "fast") as node:
         assert node.wait() == 0, node.log
     files = {str(found.relative_to(home)) for found in home.rglob("*") if found.is_file()}
-    assert files <= {f"journal.db{end}" for end in ("", "-wal", "-shm", "-lock", "-mark")}
+    assert files <= {
+        f"journal.db{end}" for end in ("", "-wal", "-shm", "-lock", "-mark", "-latency")
+    }
     recorder.wait_count("serd/test-room/emotion", 20)
     assert sum(found.stat().st_size for found in home.rglob("*")) < 200_000
 

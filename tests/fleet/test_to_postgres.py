@@ -96,7 +96,7 @@ def test_an_event_becomes_a_row(
 
 def writer(cluster: Cluster) -> str:
     """The DSN of a role that may do what the schema's last lines allow, and no more."""
-    grants = SCHEMA.read_text().partition("The consumer needs no more than this:")[2]
+    grants = SCHEMA.read_text().partition("The consumer needs only these rights:")[2]
     with cluster.connect() as connection:
         if not query(cluster, "SELECT 1 FROM pg_roles WHERE rolname = 'serd_writer'"):
             connection.execute(re.sub(r"^--", "", grants, flags=re.MULTILINE).encode())
