@@ -262,6 +262,7 @@ def _image(
     floor: float | None = None,
     top: float | None = None,
 ) -> None:
+    axes.grid(visible=False)
     axes.imshow(
         values,
         origin="lower",
