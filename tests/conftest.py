@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
 import signal
+import tempfile
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -26,6 +30,13 @@ __all__ = [
     "tiny_info",
     "tiny_model_path",
 ]
+
+
+# Test processes that compiled librosa's functions into one cache at the same time left it damaged, and
+# whoever loaded it crashed. So each has a cache of its own.
+if "NUMBA_CACHE_DIR" not in os.environ:
+    os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(prefix="serd-numba-")
+    atexit.register(shutil.rmtree, os.environ["NUMBA_CACHE_DIR"], ignore_errors=True)
 
 
 # How long an example takes says how busy the machine is, and nothing about serd.
