@@ -32,12 +32,11 @@ __all__ = [
 ]
 
 
-# Test processes that compiled librosa's functions into one cache at the same time left it damaged, and
-# whoever loaded it crashed. So each has a cache of its own.
-if "NUMBA_CACHE_DIR" not in os.environ:
-    os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(prefix="serd-numba-")
-    atexit.register(shutil.rmtree, os.environ["NUMBA_CACHE_DIR"], ignore_errors=True)
-
+# Test processes that compiled librosa's functions into one cache at the same time left it damaged,
+# and whoever loaded it crashed. So each process, also each of xdist's, has a cache of its own.
+_numba_cache = tempfile.mkdtemp(prefix="serd-numba-")
+os.environ["NUMBA_CACHE_DIR"] = _numba_cache
+atexit.register(shutil.rmtree, _numba_cache, ignore_errors=True)
 
 # How long an example takes says how busy the machine is, and nothing about serd.
 settings.register_profile("serd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
