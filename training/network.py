@@ -141,8 +141,6 @@ def start_weights(
     """
     import keras
 
-    from training.network import TRANSFORM, build_network
-
     network = build_network(settings, model.info.features, len(model.labels))
     folded = _folded_weights(model)
     convolutions = [layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]

@@ -7,7 +7,6 @@ import platform
 import subprocess
 from collections import Counter, defaultdict
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,6 +15,7 @@ from serd.model.metadata import Corpus as CorpusEntry
 from training import REPOSITORY
 from training.corpora import corpus_folder
 from training.corpora.ordinary import Recording, read_recordings
+from training.network import load_start_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from training.recipe import Recipe
 
 
-def provenance(recipe: Recipe, material: Dataset) -> dict[str, Any]:
+def provenance(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
     """Where a run comes from: date, code, versions, seed, and who was on which side."""
     packages = ["tensorflow_cpu", "tensorflow", "keras", "numpy", "soxr", "webrtcvad-wheels"]
     if recipe.teaching is not None:
@@ -45,8 +45,8 @@ def provenance(recipe: Recipe, material: Dataset) -> dict[str, Any]:
         "python": platform.python_version(),
         "machine": platform.machine(),
         "versions": versions,
-        "split": msgspec.to_builtins(material.split),
-        "clips": {side: len(material.side(side)) for side in ("train", "validation", "test")},
+        "split": msgspec.to_builtins(dataset.split),
+        "clips": {side: len(dataset.side(side)) for side in ("train", "validation", "test")},
     }
 
 
@@ -60,13 +60,13 @@ def _git(*command: str) -> str:
     return done.stdout.strip()
 
 
-def corpus_entries(material: Dataset) -> tuple[CorpusEntry, ...]:
+def corpus_entries(dataset: Dataset) -> tuple[CorpusEntry, ...]:
     """What a model was trained on, as its metadata says it; ordinary speech source by source."""
     entries = []
-    for name, corpus in material.corpora.items():
-        clips = material.split.side(corpus.clips, "train")
+    for name, corpus in dataset.corpora.items():
+        clips = dataset.split.side(corpus.clips, "train")
         if name == "ordinary":
-            entries += _source_entries(material.root, clips)
+            entries += _source_entries(dataset.root, clips)
         elif clips:
             entries.append(
                 CorpusEntry(
@@ -77,6 +77,19 @@ def corpus_entries(material: Dataset) -> tuple[CorpusEntry, ...]:
                 )
             )
     return tuple(entries)
+
+
+def trained_corpora(recipe: Recipe, dataset: Dataset) -> tuple[CorpusEntry, ...]:
+    """The corpora behind a model's weights, those of its start model included."""
+    start = recipe.start
+    if start is None:
+        return corpus_entries(dataset)
+    inherited = load_start_model(start.model).info.corpora
+    if start.keep == 1.0:  # all of its weights were kept
+        return inherited
+    entries = corpus_entries(dataset)
+    known = {entry.name for entry in entries}
+    return (*(entry for entry in inherited if entry.name not in known), *entries)
 
 
 def _source_entries(root: Path, clips: Sequence[Clip]) -> list[CorpusEntry]:

@@ -28,7 +28,6 @@ import msgspec
 import numpy as np
 
 from serd.errors import UsageError
-from serd.model.metadata import Corpus as CorpusEntry
 from serd.model.metadata import FeatureParameters, Home, ModelInfo
 from serd.model.model_file import pack
 from training import REPOSITORY, RESULTS
@@ -44,8 +43,8 @@ from training.evaluate.predictions import (
     pack_uncalibrated,
     predict,
 )
-from training.network import interpolated, load_start_model, own_soft_targets, start_weights
-from training.packing import corpus_entries, provenance, summary
+from training.network import interpolated, load_start_model
+from training.packing import provenance, summary, trained_corpora
 from training.prepare import CACHE
 from training.quantise import convert, representative_clips
 from training.recipe import Recipe
@@ -57,10 +56,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from serd.model.decision import Decision
-    from serd.model.model_file import ModelFile
     from training.corpora import Clip
     from training.dataset import Dataset, Progress
-    from training.prepare import Prepared
     from training.teach import TeacherTargets
 
 
@@ -190,7 +187,7 @@ class Run:
             after: A run whose weights it starts from, and whose features it keeps.
             progress: Called with the stage, the amount done, and the total.
         """
-        from training.train import Trainer
+        from training.train import Trainer, warm_start
 
         if (self.folder / "weights.npz").is_file():
             return
@@ -209,7 +206,8 @@ class Run:
         start = after.weights() if after else ()
         answers = taught.answers if taught else None
         if start_model is not None:
-            start, answers = self._warm_start(start_model, training)
+            examples = representative_clips(training, self.recipe.representative_clips)
+            start, answers = warm_start(self.recipe, start_model, training, examples)
         trainer = Trainer(
             self.recipe,
             features,
@@ -236,32 +234,6 @@ class Run:
             weights = interpolated(start, weights, self.recipe.start.keep)
         with (self.folder / "weights.npz").open("wb") as file:
             np.savez(file, *weights)
-
-    def _warm_start(
-        self, start_model: ModelFile, training: Sequence[Prepared]
-    ) -> tuple[list[NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
-        """Initial weights, and soft targets for the corpora that the start model remembers."""
-        from training.network import build_network
-        from training.train import logits_of, set_up_tensorflow
-
-        assert self.recipe.start is not None
-        set_up_tensorflow(self.recipe.seed, 1)
-        examples = representative_clips(training, self.recipe.representative_clips)
-        weights = start_weights(
-            start_model, self.recipe.network, clean_features(examples, start_model.info.features)
-        )
-        known = [one for one in training if one.clip.corpus in self.recipe.start.remembers]
-        if not known:
-            return weights, {}
-        labels = self.recipe.classes
-        network = build_network(self.recipe.network, start_model.info.features, len(labels))
-        network.set_weights(weights)
-        decisions = own_soft_targets(
-            logits_of(network, clean_features(known, start_model.info.features)),
-            np.array([labels.index(one.clip.emotion) for one in known]),
-            start_model.info.temperature,
-        )
-        return weights, {str(one.clip.path): row for one, row in zip(known, decisions, strict=True)}
 
     def quantise(
         self, dataset: Dataset, *, jobs: int = 1, progress: Progress = no_progress
@@ -349,7 +321,9 @@ class Run:
         ]
         result = {
             "model": {"name": self.recipe.name, "version": self.recipe.version},
-            "training": [msgspec.to_builtins(entry) for entry in self._entries(dataset)],
+            "training": [
+                msgspec.to_builtins(entry) for entry in trained_corpora(self.recipe, dataset)
+            ],
             "recipe": msgspec.to_builtins(self.recipe),
             "run": self.read("run.json"),
             "teaching": self.read("teaching.json") if self.recipe.teaching else None,
@@ -557,26 +531,13 @@ class Run:
             temperature=calibration.temperature,
             abstain_threshold=calibration.abstain_threshold,
             home=self.household(),
-            corpora=self._entries(dataset),
+            corpora=trained_corpora(self.recipe, dataset),
             licence=self.recipe.licence,
             evaluation=evaluation or {},
             created=self.read("run.json")["date"],
         )
         network = (self.folder / "network.tflite").read_bytes()
         self.model.write_bytes(pack(network, self.recipe.classes, info))
-
-    def _entries(self, dataset: Dataset) -> tuple[CorpusEntry, ...]:
-        """The training corpora; if all weights of a start model were kept, its corpora."""
-        start = self.recipe.start
-        if start is not None and start.keep == 1.0:
-            return load_start_model(start.model).info.corpora
-        entries = corpus_entries(dataset)
-        if start is None:
-            return entries
-        # The corpora of the start model are still part of the weights.
-        known = {entry.name for entry in entries}
-        start_model = load_start_model(start.model).info.corpora
-        return (*(entry for entry in start_model if entry.name not in known), *entries)
 
     def _write(self, name: str, content: Any) -> None:
         text = msgspec.json.format(msgspec.json.encode(content))

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from training.batches import Batches, clean_features
-from training.network import TRANSFORM, build_network
+from training.network import TRANSFORM, build_network, own_soft_targets, start_weights
 from training.teach import HintPredictor, hint_losses
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from serd.model.metadata import FeatureParameters
+    from serd.model.model_file import ModelFile
     from training.augment import Power
     from training.batches import Batch
     from training.network import Model
@@ -410,3 +411,37 @@ def quiet_native_code() -> Iterator[None]:
             caught.seek(0)
             rest = b"".join(line for line in caught if not _NATIVE_LOG.match(line))
             os.write(2, rest)
+
+
+def warm_start(
+    recipe: Recipe,
+    start_model: ModelFile,
+    training: Sequence[Prepared],
+    examples: Sequence[Prepared],
+) -> tuple[list[NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
+    """Initial weights, and soft targets for the corpora that the start model remembers.
+
+    Args:
+        recipe: One that has a ``start``.
+        start_model: The model that it names.
+        training: The training clips.
+        examples: Of these, the ones by which the start model's normalisation is transferred.
+
+    Returns:
+        Weights for the recipe's network, and ``float32[classes]`` for each remembered clip's path.
+    """
+    assert recipe.start is not None
+    set_up_tensorflow(recipe.seed, 1)
+    features = start_model.info.features
+    weights = start_weights(start_model, recipe.network, clean_features(examples, features))
+    known = [one for one in training if one.clip.corpus in recipe.start.remembers]
+    if not known:
+        return weights, {}
+    network = build_network(recipe.network, features, len(recipe.classes))
+    network.set_weights(weights)
+    targets = own_soft_targets(
+        logits_of(network, clean_features(known, features)),
+        np.array([recipe.classes.index(one.clip.emotion) for one in known]),
+        start_model.info.temperature,
+    )
+    return weights, {str(one.clip.path): row for one, row in zip(known, targets, strict=True)}

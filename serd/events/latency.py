@@ -57,9 +57,10 @@ class Latencies:
             log.warning("%s cannot be opened: %s", path, error.strerror)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file. Latencies measured afterwards stay in memory."""
         if self._file >= 0:
             os.close(self._file)
+        self._file = -1  # else a late write would go to whatever file gets this number next
 
     def arrived(self, events: Iterable[Event], moments: Iterable[float]) -> None:
         """Note when the last samples of events arrived (monotonic seconds), one moment for each."""
