@@ -6,12 +6,14 @@ removed and the terminal is restored; the second exits at once. Commands that ru
 stopped handle the signal themselves (:mod:`serd.daemon.process`).
 
 Only the command line uses this; importing serd as a library changes no signal handler.
+:class:`SignalEvent` is for processes that handle their signals themselves.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import signal
 import sys
 import threading
@@ -72,3 +74,40 @@ def deferred() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class SignalEvent:
+    """A :class:`threading.Event` that a signal handler may set.
+
+    The handler runs on the main thread. If it interrupts that thread inside ``Event.wait`` or
+    ``Event.clear``, where the event's lock is held, ``Event.set`` waits for the lock for ever.
+    """
+
+    def __init__(self) -> None:
+        self._set = False
+        # Its put() may interrupt its get(), according to the documentation of SimpleQueue.
+        self._calls: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def is_set(self) -> bool:
+        """Whether it has been set since the last :meth:`clear`."""
+        return self._set
+
+    def set(self) -> None:
+        """Wake whoever waits; from any thread or signal handler."""
+        if not self._set:  # bounds the queue
+            self._set = True
+            self._calls.put(None)
+
+    def clear(self) -> None:
+        """Reset; for the thread that waits. It looks at what has changed after this call."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._calls.get_nowait()
+        self._set = False
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until it is set or ``timeout`` seconds have passed; returns whether it is set."""
+        if not self._set:
+            with contextlib.suppress(queue.Empty):
+                self._calls.get(timeout=timeout)
+        return self._set

@@ -20,6 +20,7 @@ import pytest
 import soundfile as sf
 
 from tests.faults.talk import RATE, utterance
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,14 +36,6 @@ def speech(folder: Path) -> Path:
     if not path.exists():
         sf.write(path, np.tile(utterance(), 15), RATE)
     return path
-
-
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port of loopback that nobody uses now."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def need(*programs: str, gi: bool = False) -> None:

@@ -18,6 +18,7 @@ import click
 from serd.addon.microphone import APPLICATION, MicrophoneWatch
 from serd.addon.supervisor import ADDRESS, Supervisor, configuration
 from serd.errors import InputError, SerdError, UnavailableError
+from serd.interruption import SignalEvent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,7 +77,7 @@ class Launcher:
         self._dashboard_options = ("--host", host, "--port", str(port), "--ingress", ingress)
         self._config = data / "serd.json"
         self._microphone_changed = threading.Event()
-        self._stopping = threading.Event()
+        self._stopping = SignalEvent()
         self._daemon: subprocess.Popen[bytes] | None = None
         self._dashboard: subprocess.Popen[bytes] | None = None
         self._dashboard_started = 0.0

@@ -16,7 +16,6 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-import threading
 import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -34,6 +33,7 @@ from serd.errors import ConfigError, SerdError, UnavailableError
 from serd.events.journal import Journal
 from serd.events.telemetry import ProcessFigures, processor_seconds, resident_bytes
 from serd.hooks import Hooks
+from serd.interruption import SignalEvent
 from serd.language import many
 from serd.model.classifier import Classifier
 from serd.mqtt.access import Access
@@ -104,7 +104,7 @@ class Daemon:
         self._temporary = temporary
         self._on_event = on_event
         self._notifier = notifier or Notifier()
-        self._wake = threading.Event()
+        self._wake = SignalEvent()
         self._stopping = False
         self._reload_requested = False
         self._restarting = False

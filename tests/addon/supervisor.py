@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
-from tests.broker import free_port, wait_until
+from tests.broker import wait_until
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Self
 import pytest
 
 from tests.addon.supervisor import INGRESS, PATH, TOKEN, Supervisor, ingress
-from tests.broker import Mosquitto, Recorder, free_port, mosquitto
+from tests.broker import Mosquitto, Recorder, mosquitto
 from tests.dashboard.running import chromium
+from tests.ports import free_port
 from tests.pulse import VirtualMicrophone, virtual_microphone
 from tests.system.node import SAMPLE, environment, run_serd
 

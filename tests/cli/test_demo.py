@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 import soundfile as sf
 
-from tests.broker import Recorder, free_port, mosquitto
+from tests.broker import Recorder, mosquitto
 from tests.cli.test_discovery import retained
+from tests.ports import free_port
 from tests.system.node import SAMPLE, TIMEOUT_S, environment, serd_command
 
 if TYPE_CHECKING:

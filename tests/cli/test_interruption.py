@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.broker import free_port
+from tests.ports import free_port
 from tests.system.node import SAMPLE, TIMEOUT_S, environment
 
 if TYPE_CHECKING:

@@ -22,10 +22,11 @@ from urllib.parse import urlencode
 import pytest
 
 from serd.events.event import encode
-from tests.broker import TIMEOUT_S, Certificates, Mosquitto, Recorder, free_port, make_certificates
+from tests.broker import TIMEOUT_S, Certificates, Mosquitto, Recorder, make_certificates
 from tests.dashboard.fakes import TOKEN
 from tests.dashboard.making import made_event, now_ms, publish_node
 from tests.dashboard.running import Dashboard
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

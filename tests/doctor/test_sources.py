@@ -8,7 +8,8 @@ from serd.audio.devices import Device
 from serd.config.loading import load
 from serd.doctor.examination import examine
 from serd.doctor.sound import check_same_device
-from tests.broker import free_port, mosquitto
+from tests.broker import mosquitto
+from tests.ports import free_port
 from tests.system.node import SAMPLE
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.broker import Recorder, free_port, mosquitto
+from tests.broker import Recorder, mosquitto
 from tests.faults.proof import EMOTION, journalled, prove_delivery
+from tests.ports import free_port
 from tests.system.node import Node, serd_command
 
 if TYPE_CHECKING:

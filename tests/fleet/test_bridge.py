@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.broker import Certificates, Mosquitto, free_port, mosquitto
+from tests.broker import Certificates, Mosquitto, mosquitto
 from tests.fleet.conftest import HOME_USERS
 from tests.fleet.people import EXAMPLES, PASSWORD, Person, guarded
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

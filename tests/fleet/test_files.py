@@ -12,6 +12,7 @@ from serd.mqtt.topics import filters
 from tests.broker import Certificates, mosquitto
 from tests.fleet.people import EXAMPLES, Person, users
 from tests.mqtt.samples import new_event
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,10 +37,11 @@ def test_mosquitto_takes_the_configuration(
         assert old in text, old
         text = text.replace(old, new)
     with mosquitto(tmp_path, started=False) as broker:
-        text = text.replace("listener 8883", f"listener {broker.port + 1} 127.0.0.1")
+        port = free_port()
+        text = text.replace("listener 8883", f"listener {port} 127.0.0.1")
         broker.extra = tuple(text.splitlines())
         broker.start()
-        with Person(broker.port + 1, "reader", "#", ca=certificates.ca):
+        with Person(port, "reader", "#", ca=certificates.ca):
             complaints = [line for line in broker.log if "Error" in line or "Warning" in line]
             assert [line for line in complaints if "run as root" not in line] == []
 

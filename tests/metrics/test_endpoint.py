@@ -20,8 +20,9 @@ from prometheus_client.parser import text_fd_to_metric_families
 from serd.config.loading import load
 from serd.doctor.configuration import check_metrics
 from serd.metrics import METRICS
-from tests.broker import Recorder, free_port, mosquitto, wait_until
+from tests.broker import Recorder, mosquitto, wait_until
 from tests.faults.talk import Talk
+from tests.ports import free_port
 from tests.system.node import SAMPLE, Node, run_serd
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from serd.errors import UnavailableError
 from serd.mqtt.access import Access
 from serd.mqtt.client import Wake
 from serd.mqtt.link import Link, LinkError
-from tests.broker import TIMEOUT_S, Certificates, Mosquitto, Recorder, free_port, mosquitto
+from tests.broker import TIMEOUT_S, Certificates, Mosquitto, Recorder, mosquitto
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable

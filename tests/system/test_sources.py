@@ -16,8 +16,9 @@ import pytest
 import soundfile as sf
 import yaml
 
-from tests.broker import Mosquitto, Recorder, free_port, mosquitto, wait_until
+from tests.broker import Mosquitto, Recorder, mosquitto, wait_until
 from tests.models import as_at_home
+from tests.ports import free_port
 from tests.pulse import virtual_microphone
 from tests.system.node import SAMPLE, TIMEOUT_S, Node, environment, json_lines, run_serd
 

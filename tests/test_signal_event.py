@@ -1,0 +1,76 @@
+"""A signal may arrive at any instruction, also inside the wait that it ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from serd.interruption import SignalEvent
+
+PROGRAM = """
+import os, signal, subprocess, sys, threading
+from serd.interruption import SignalEvent
+
+kind, wanted = sys.argv[1], 1500
+event = SignalEvent() if kind == "SignalEvent" else threading.Event()
+handled = 0
+
+def handle(*_):
+    global handled
+    event.set()
+    handled += 1
+
+signal.signal(signal.SIGTERM, handle)
+sender = '''
+import os, signal, sys, time
+while True:
+    os.kill(int(sys.argv[1]), signal.SIGTERM)
+    time.sleep(0.0005)
+'''
+with subprocess.Popen([sys.executable, "-c", sender, str(os.getpid())]) as child:
+    try:
+        while handled < wanted:
+            event.wait(0.0005)
+            event.clear()
+    finally:
+        child.kill()
+print("handled", handled >= wanted)
+"""
+
+
+def run(kind: str, timeout: float) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, kind],
+        capture_output=True, text=True, check=False, timeout=timeout,
+    )  # fmt: skip
+
+
+def test_signals_never_block_the_thread_that_waits() -> None:
+    done = run("SignalEvent", 120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "handled True\n"
+
+
+def test_it_waits_and_tells_whether_it_was_set() -> None:
+    event = SignalEvent()
+    assert not event.wait(0.01)
+    threading.Timer(0.05, event.set).start()
+    assert event.wait(60)
+    assert event.wait(60)  # stays set
+    assert event.is_set()
+    event.clear()
+    assert not event.is_set()
+    assert not event.wait(0.01)
+
+
+@pytest.mark.parametrize("calls", [1, 5])
+def test_one_wait_is_enough_however_often_it_was_set(calls: int) -> None:
+    event = SignalEvent()
+    for _ in range(calls):
+        event.set()
+    assert event.wait(0.0)
+    event.clear()
+    assert not event.wait(0.0)
