@@ -13,6 +13,9 @@ from serd.events.event import encode
 from serd.events.journal import Journal
 from tests.events.making import event
 
+ACK_EVERY = 3
+"""One acknowledgement for so many events."""
+
 
 def tell(line: str) -> None:
     sys.stdout.write(line + "\n")
@@ -27,7 +30,7 @@ def main(path: Path) -> None:
         made = journal.append(event(), arrived=time.monotonic())
         tell(f"append {made.seq} {made.id}")
         tell(f"sent {made.seq} {encode(journal.hand_over(made)).decode()}")
-        if made.seq % 3 == 0:
+        if made.seq % ACK_EVERY == 0:
             journal.ack("kitchen", made.seq - 2)
             tell(f"acked {made.seq - 2}")
         if made.seq % 50 == 0:

@@ -14,6 +14,7 @@ import pytest
 from serd.events.event import encode
 from serd.events.history import History
 from serd.events.journal import Journal
+from tests.events.crash_writer import ACK_EVERY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,7 +78,8 @@ def test_nothing_is_lost_and_no_number_is_used_twice(tmp_path: Path) -> None:
             assert promises.ids.setdefault(seq, event.id) == event.id
         with Journal(path) as journal:
             acked = journal.acked_seq("kitchen")
-            assert acked <= promises.acked, "acknowledged out of thin air"
+            # The last acknowledgement may be on the disk and not yet told of.
+            assert acked <= promises.acked + ACK_EVERY, "acknowledged out of thin air"
             assert [e.seq for e in journal.unacked("kitchen", limit=10**6)] == list(
                 range(acked + 1, len(kept) + 1)
             )
