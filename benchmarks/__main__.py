@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: run the suite; ``report``: write it up; ``compare A B``: the same?"""
+"""Run the benchmarks; ``report`` writes the documentation; ``compare`` compares two results."""
 
 from __future__ import annotations
 
@@ -28,16 +28,18 @@ REFERENCE = FIGURES / "benchmark.json"
 
 
 def main() -> None:
-    """Parse the command line and do what it says."""
+    """Parse the command line and run the command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="command")
     parser.add_argument("--rounds", type=int, default=Sizes().rounds)
-    parser.add_argument("--quick", action="store_true", help="a tenth of everything, one round")
-    parser.add_argument("--no-size", action="store_true", help="make no fresh environment")
-    writing = commands.add_parser("report", help="table and picture for the documentation")
-    writing.add_argument("result", nargs="?", type=Path, help="result file; default: the newest")
+    parser.add_argument("--quick", action="store_true", help="one round with a tenth of the work")
+    parser.add_argument(
+        "--no-size", action="store_true", help="do not create an environment to measure"
+    )
+    writing = commands.add_parser("report", help="write table and picture into the documentation")
+    writing.add_argument("result", nargs="?", type=Path, help="result file (default: the newest)")
     comparing = commands.add_parser(
-        "compare", help="is a second run inside the first one's spread?"
+        "compare", help="check that two results lie within each other's spread"
     )
     comparing.add_argument("first", type=Path, help="a result file")
     comparing.add_argument("second", type=Path, help="another one")
@@ -59,13 +61,13 @@ def main() -> None:
 
 
 def measure(sizes: Sizes, *, with_size: bool) -> Path:
-    """Run all rounds; the file that the figures are in."""
+    """Run all rounds; returns the result file."""
     begun = time.monotonic()
 
     def tell(what: str) -> None:
         print(f"{time.monotonic() - begun:6.0f} s  {what}", file=sys.stderr, flush=True)
 
-    # As an installation does; else, where Python may write no byte code, each start compiles serd.
+    # As an installation does; otherwise every start would compile serd if byte code is not cached.
     for package in ("serd", "benchmarks"):
         compileall.compile_dir(str(ROOT / package), quiet=1)
     load_before = os.getloadavg()[0]
@@ -104,12 +106,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def newest() -> Path:
-    """The latest run, named by its time; what other benchmarks wrote lies beside it."""
+    """The newest result; their names are timestamps, those of other benchmarks are not."""
     return max(RESULTS.glob("[0-9]*.json"))
 
 
 def counted() -> dict[str, float] | None:
-    """What `make bench-instructions` has counted, if it has run."""
+    """The counts of `make bench-instructions`, if it has run."""
     if not INSTRUCTIONS.exists():
         return None
     found: dict[str, float] = json.loads(INSTRUCTIONS.read_text(encoding="utf-8"))
@@ -117,7 +119,7 @@ def counted() -> dict[str, float] | None:
 
 
 def write_up(source: Path) -> None:
-    """Make a result the reference: its figures, the picture, and the table in the docs."""
+    """Make a result the reference: write its figures, the picture, and the table in the docs."""
     result = _read(source)
     FIGURES.mkdir(parents=True, exist_ok=True)
     REFERENCE.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

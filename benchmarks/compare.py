@@ -1,4 +1,4 @@
-"""Two results beside each other: is a second run where the first said that it would be?"""
+"""Compares two results: is each median within the spread of the other run?"""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
     from benchmarks.goals import Row, Value
 
 TOLERANCE: Final = 0.01
-"""Share of a figure by which it may lie outside a spread: what is printed has three digits, and the
-spread of what is measured once, such as a size, is nothing at all."""
+"""Share of a figure by which it may lie outside a spread: three digits are printed, and anything
+measured only once, such as a size, has no spread."""
 
 
 class Pair(msgspec.Struct, frozen=True, kw_only=True):
     """One row of both results."""
 
     first: Row
-    """Of the first."""
+    """The row of the first result."""
     second: Row
-    """Of the second."""
+    """The row of the second result."""
 
     @property
     def inside(self) -> bool:
-        """Whether each median lies between the other's least and greatest round."""
+        """Whether each median lies between the other's lowest and highest round."""
         a, b = self.first.value, self.second.value
         return within(b.median, a) and within(a.median, b)
 
@@ -42,8 +42,8 @@ def pairs(first: dict[str, Any], second: dict[str, Any]) -> list[Pair]:
     """The rows that both results have.
 
     Args:
-        first: As `benchmarks.__main__` writes it.
-        second: Likewise.
+        first: A result file's content, as `benchmarks.__main__` writes it.
+        second: Another one.
     """
     others = {row.what: row for row in rows(second)}
     return [Pair(first=row, second=others[row.what]) for row in rows(first) if row.what in others]

@@ -1,4 +1,4 @@
-"""The goals, and how each is judged by the figures of the rounds."""
+"""The goals, and how they are judged by the figures of the rounds."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ if TYPE_CHECKING:
 
 
 Figures: TypeAlias = "dict[str, Any]"
-"""Of one round, by name."""
+"""Figures of one round, by name."""
 
 
 class Value(msgspec.Struct, frozen=True, kw_only=True):
     """A figure over all rounds."""
 
     median: float
-    """Of the rounds' values."""
+    """The median of the rounds."""
     low: float
-    """The least."""
+    """The lowest."""
     high: float
-    """The greatest."""
+    """The highest."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One goal and what was measured."""
+    """One measurement, with its goal if it has one."""
 
     what: str
-    """What is measured."""
+    """What is measured, in words."""
     goal: str
     """The goal in words."""
     unit: str
-    """Of the value."""
+    """Unit of the value."""
     value: Value
-    """What was measured."""
+    """The measured value."""
     met: bool | None
-    """Whether the median meets the goal; None if there is none."""
+    """Whether the median meets the goal; None without a goal."""
 
 
 def over(rounds: Sequence[Figures], figure: Callable[[Figures], float]) -> Value:
@@ -55,7 +55,7 @@ def p50(name: str) -> Callable[[dict[str, Any]], float]:
 
 
 class _Table:
-    """Rows as they are added."""
+    """Collects rows."""
 
     def __init__(self, rounds: Sequence[Figures]) -> None:
         self.rounds = rounds
@@ -81,15 +81,15 @@ class _Table:
 
 
 def ratio(top: str, bottom: str) -> Callable[[Figures], float]:
-    """One figure of a round over another."""
+    """The ratio of two figures of a round."""
     return lambda one: float(one[top] / one[bottom])
 
 
 def rows(result: dict[str, Any]) -> list[Row]:
-    """All goals.
+    """All rows of the table.
 
     Args:
-        result: Of a run, as `benchmarks.__main__` writes it.
+        result: A result file's content, as `benchmarks.__main__` writes it.
     """
     table = _Table(result["rounds"])
     _latency(table.row)

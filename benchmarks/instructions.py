@@ -1,8 +1,8 @@
-"""Instructions, counted by callgrind: what does not depend on how busy the machine is.
+"""Instructions counted by callgrind, which do not depend on how busy the machine is.
 
-``python -m benchmarks.instructions OUT``. Each contender runs for a short and a longer stretch of
-speech; the difference is the cost of speech without that of the start. Valgrind knows no AVX-512,
-so the libraries take their AVX2 code.
+``python -m benchmarks.instructions OUT``. Each contender processes a short and a longer stretch of
+speech; the difference is the cost of speech without the start. Valgrind does not support AVX-512,
+so the libraries use their AVX2 code.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ LONG_S: Final = 36
 
 
 def count(command: list[str]) -> int:
-    """Instructions that a command executes, all threads together.
+    """Instructions that a command executes in all its threads.
 
     Raises:
-        RuntimeError: If it failed.
+        RuntimeError: If the command fails.
     """
     with tempfile.TemporaryDirectory() as folder:
         valgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out"]
@@ -44,7 +44,7 @@ def count(command: list[str]) -> int:
 
 
 def per_second(name: str, *before: str) -> float:
-    """Instructions for a second of speech."""
+    """Instructions per second of speech."""
     counts = []
     for seconds in (SHORT_S, LONG_S):
         with tempfile.NamedTemporaryFile() as out:
@@ -54,7 +54,7 @@ def per_second(name: str, *before: str) -> float:
 
 
 def main(out: str) -> None:
-    """Count and write; prints what it has found."""
+    """Count instructions, print and write the result."""
     if shutil.which("valgrind") is None:
         sys.exit("valgrind is not installed")
     found = {

@@ -1,4 +1,4 @@
-"""Figures as a table, as Markdown, and as the picture that the README shows."""
+"""Figures as a table, as Markdown, and as the chart in the README."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def number(value: float) -> str:
 
 
 def spread(row: Row) -> str:
-    """From the least to the greatest round."""
+    """The lowest and the highest value of all rounds."""
     return f"{number(row.value.low)} .. {number(row.value.high)}"
 
 
 def verdict(row: Row) -> str:
-    """met, missed, or nothing where there is no goal."""
+    """met, missed, or empty if there is no goal."""
     return "" if row.met is None else "met" if row.met else "missed"
 
 
@@ -45,7 +45,7 @@ def text(result: dict[str, Any]) -> str:
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """The table and how it was measured."""
+    """The table, and how it was measured."""
     machine, rounds = result["machine"], result["rounds"]
     measured = (
         f"Measured {result['date']} on {machine['model']} ({machine['cores']} cores, "
@@ -74,13 +74,13 @@ def insert(path: Path, generated: str, *, begin: str = BEGIN, end: str = END) ->
     """Put generated Markdown between the markers of a document.
 
     Args:
-        path: Of the document.
-        generated: What belongs there.
-        begin: The first marker, a line.
-        end: The last one.
+        path: The document.
+        generated: The new content.
+        begin: The line before it.
+        end: The line after it.
 
     Raises:
-        ValueError: If it has no markers.
+        ValueError: If the document has no markers.
     """
     document = path.read_text(encoding="utf-8")
     pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
@@ -93,11 +93,11 @@ def insert(path: Path, generated: str, *, begin: str = BEGIN, end: str = END) ->
 
 
 def draw(result: dict[str, Any], path: Path) -> list[Path]:
-    """Draw serd beside the other pipelines and, for CPU time, beside the bare arithmetic.
+    """Draw serd next to the other pipelines and, for CPU time, next to the bare arithmetic.
 
     Args:
-        result: As `benchmarks.__main__` writes it.
-        path: Of the picture, without an ending.
+        result: A result file's content, as `benchmarks.__main__` writes it.
+        path: The picture, without a suffix.
 
     Returns:
         The files written, PNG and SVG.

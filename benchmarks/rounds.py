@@ -1,7 +1,7 @@
-"""What is run in a round, and the raw figures that come of it.
+"""What is run in a round, and the raw figures it gives.
 
-Every round runs every contender once, one after the other, so that whatever else the machine does
-meanwhile meets all of them alike; ratios are taken within a round.
+Every round runs each contender once, one after the other, so that other load on the machine affects
+all of them alike; ratios are taken within a round.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 HOUR_S: Final = 3600
 
 Figures = dict[str, Any]
-"""Name of a figure to its value in one round; lists where one round gives many."""
+"""Figures of one round by name; a list if one round gives several values."""
 
 
 class Sizes(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,15 +36,15 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     rounds: int = 5
     """Rounds; every figure is the median over them."""
     hour_s: int = HOUR_S
-    """Seconds of speech and of silence that stand for an hour; figures are scaled up to it."""
+    """Seconds of speech and of silence that represent an hour; figures are scaled up."""
     latency_s: float = 60.0
-    """Seconds of phrases heard in real time."""
+    """Seconds of phrases processed in real time."""
     clips: int = 20
-    """Clips of 3 s that the other pipelines hear."""
+    """Clips of 3 s that the other pipelines process."""
     live_s: float = 20.0
     """Seconds of speech, and of silence, during which a daemon's share of a core is measured."""
     files: int = 1000
-    """Recordings of 3 s that are classified."""
+    """Recordings of 3 s to classify."""
     sources: tuple[int, ...] = (1, 2, 4, 8, 16)
     """Streams in one process."""
 
@@ -53,9 +53,9 @@ class Bench:
     """Runs the rounds.
 
     Args:
-        sizes: How much.
-        home: An empty folder for everything that is made on the way.
-        tell: Called with what is done next.
+        sizes: How much to measure.
+        home: An empty folder for temporary files.
+        tell: Called with a description of the next step.
     """
 
     def __init__(self, sizes: Sizes, home: Path, tell: Callable[[str], None]) -> None:
@@ -97,7 +97,7 @@ class Bench:
         self._tell("start of serd")
         costs = [self._daemon(self._short, sink, "real") for _ in range(3)]
         middle = sorted(cost.marks["READY=1"] for cost in costs)[1]
-        # The half second of silence is listened to at its own pace: its work is next to nothing.
+        # The half second of silence is processed in real time and costs next to nothing.
         return {
             "serd_ready_s": middle,
             "serd_start_cpu_s": sorted(cost.cpu_s for cost in costs)[1],
@@ -207,7 +207,7 @@ def _command(name: str, *arguments: object) -> list[str]:
 
 
 def _measure(name: str, *arguments: object, home: Path) -> tuple[Cost, Figures]:
-    """Run a contender; what it cost, and the figures that it wrote."""
+    """Run a contender; return its cost and the figures that it wrote."""
     out = home / f"{name}.json"
     cost = run(_command(name, *arguments, out), home=home)
     figures: Figures = json.loads(out.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""How large a fresh run-time environment is: the one that the package and install.sh make."""
+"""The size of a fresh run-time environment, as created by the package and install.sh."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ ROOT = Path(__file__).parent.parent
 
 
 def environment_mb(folder: Path) -> float:
-    """Make a virtual environment with serd in it, and add up what its files take on the disk.
+    """Create a virtual environment with serd and add up the disk usage of its files.
 
     Args:
-        folder: Where it is made; it does not exist yet.
+        folder: Where it is created; must not exist yet.
 
     Returns:
-        10^6 bytes, in whole blocks of the file system, compiled byte code included.
+        Megabytes (10^6 bytes) in whole file-system blocks, including compiled byte code.
     """
     made = [str(ROOT / "packaging" / "venv.sh"), str(folder)]
     subprocess.run(made, check=True, capture_output=True, cwd=ROOT)

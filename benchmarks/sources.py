@@ -1,7 +1,7 @@
 """What several sources in one process cost: ``python -m benchmarks.sources``.
 
-One, two and four sources hear the same speech in one daemon each, one after the other in every
-round, with a real mosquitto beside them. Ratios are taken within a round. Prints a table, writes
+In every round, daemons with one, two and four sources process the same speech, one after the other,
+connected to a real mosquitto. Ratios are taken within a round. Prints a table and writes
 ``benchmarks/results/sources/*.json``; ``report`` puts the newest into docs/several-microphones.md.
 """
 
@@ -48,14 +48,14 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
 
     rounds: int = 3
     hour_s: int = 1200
-    """Seconds of speech for each source as fast as possible; figures are scaled up to an hour."""
+    """Seconds of speech per source, processed at full speed; figures are scaled up to an hour."""
     real_s: float = 40.0
-    """Seconds of speech for each source in real time."""
+    """Seconds of speech per source, in real time."""
 
 
 @contextmanager
 def broker(home: Path) -> Iterator[int]:
-    """A mosquitto of its own on loopback; its port."""
+    """Run a private mosquitto on loopback; yields its port."""
     program = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
     if program is None:
         raise UnavailableError("mosquitto is not installed", remedy="sudo apt install mosquitto")
@@ -81,7 +81,7 @@ def broker(home: Path) -> Iterator[int]:
 
 
 def cost(count: int, recording: Path, *, pace: str, port: int, home: Path) -> Cost:
-    """Run a daemon with so many sources, each hearing the recording, to its end."""
+    """Run a daemon with ``count`` sources that all process the recording to its end."""
     for old in home.glob("journal.db*"):
         old.unlink()
     sources = [{"node": f"bench-{place}"} for place in range(count)]
@@ -100,7 +100,7 @@ def cost(count: int, recording: Path, *, pace: str, port: int, home: Path) -> Co
 
 
 def measure(sizes: Sizes) -> dict[str, Any]:
-    """All rounds; the result as it is written."""
+    """Run all rounds; returns the content of the result file."""
     rounds: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory(prefix="serd-sources-") as folder:
         home = Path(folder)
@@ -126,7 +126,7 @@ def measure(sizes: Sizes) -> dict[str, Any]:
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """The table, with what it was measured on."""
+    """The table, and the machine it was measured on."""
     rounds: list[dict[str, float]] = result["rounds"]
 
     def shown(value: Value, unit: str) -> str:
@@ -178,13 +178,13 @@ def _machine(machine: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Measure and print; or write the newest result into the documentation."""
+    """Measure and print, or write a result into the documentation."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sources", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=Sizes().rounds, help="rounds (3)")
-    parser.add_argument("--quick", action="store_true", help="a tenth of everything, one round")
+    parser.add_argument("--rounds", type=int, default=Sizes().rounds, help="rounds (default: 3)")
+    parser.add_argument("--quick", action="store_true", help="one short round")
     commands = parser.add_subparsers(dest="command")
-    report = commands.add_parser("report", help="the newest result into the documentation")
-    report.add_argument("result", nargs="?", type=Path, help="a result file")
+    report = commands.add_parser("report", help="write a result into the documentation")
+    report.add_argument("result", nargs="?", type=Path, help="result file (default: the newest)")
     arguments = parser.parse_args()
     if arguments.command == "report":
         path = arguments.result or max(RESULTS.glob("*.json"))

@@ -3,8 +3,8 @@
 
     python examples/classify_file.py recording.wav
 
-Every format that libsndfile reads will do (WAV, FLAC, Ogg, MP3 and more); with ffmpeg installed,
-also M4A, WebM and others.
+All formats that libsndfile reads are supported (WAV, FLAC, Ogg, MP3 and more); with ffmpeg
+installed, also M4A, WebM and others.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 
     python examples/follow_events.py --host my-broker.lan
 
-It needs paho-mqtt and nothing of serd, so it can run on any machine that reaches the broker. The
-topics and fields are described in docs/mqtt.md.
+It needs paho-mqtt but not serd, so it runs on any machine that can reach the broker. The topics and
+fields are described in docs/mqtt.md.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Make the sample speech that serd ships: ``serd/audio/data/sample.ogg``.
 
-The voices are espeak-ng's, so the recording belongs to nobody and shows nobody. Several voices,
-rates and pitches speak in turn with pauses between them; in the middle comes a stretch of fan-like
-noise with a few taps, which must not become an utterance. espeak-ng has no feelings: the sample
-shows that everything works, not how good the model is.
+The voices are synthetic (espeak-ng), so no real person is recorded. Several voices, rates and
+pitches alternate, with pauses between them; in the middle is a stretch of fan-like noise with a few
+taps, which must not become an utterance. espeak-ng does not express emotions: the sample shows that
+everything works, not how good the model is.
 
     sudo apt install espeak-ng
     python examples/make_sample.py [OUT]
@@ -53,7 +53,7 @@ NOISE_S = 4.0
 
 
 def speak(voice: str, words_a_minute: int, pitch: int, text: str) -> NDArray[np.float32]:
-    """One sentence by espeak-ng, as float32 mono at 16 kHz."""
+    """Synthesise a sentence with espeak-ng, as float32 mono at 16 kHz."""
     wav = subprocess.run(
         ["espeak-ng", "-v", voice, "-s", str(words_a_minute), "-p", str(pitch), "--stdout", text],
         check=True,
@@ -64,7 +64,7 @@ def speak(voice: str, words_a_minute: int, pitch: int, text: str) -> NDArray[np.
 
 
 def to_level(samples: NDArray[np.float32], dbfs: float) -> NDArray[np.float32]:
-    """The samples scaled to an RMS level."""
+    """Scale the samples to an RMS level."""
     rms = float(np.sqrt(np.mean(np.square(samples))))
     scaled: NDArray[np.float32] = samples * np.float32(10 ** (dbfs / 20) / rms)
     return scaled
@@ -87,7 +87,7 @@ def fan_and_taps(rng: np.random.Generator) -> NDArray[np.float32]:
 
 
 def main() -> None:
-    """Write the sample and say how long and large it is."""
+    """Write the sample and print its duration and size."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("out", nargs="?", type=Path, default=OUT)
     out: Path = parser.parse_args().out
@@ -100,7 +100,7 @@ def main() -> None:
             parts.append(fan_and_taps(rng))
             parts.append(np.zeros(RATE // 2, np.float32))
     audio = np.concatenate(parts)
-    # A room is never digitally silent: a hiss far below the energy floor.
+    # A real room is never digitally silent: add hiss far below the energy floor.
     audio += to_level(rng.standard_normal(len(audio)).astype(np.float32), -72)
     out.parent.mkdir(parents=True, exist_ok=True)
     sf.write(out, np.clip(audio, -1, 1), RATE, format="OGG", subtype="VORBIS")

@@ -3,7 +3,7 @@
 
     python examples/microphone_blocks.py
 
-There is no daemon and no broker: the audio callback only copies blocks into a bounded queue, and
+It needs neither daemon nor broker: the audio callback only copies blocks into a bounded queue, and
 the main thread feeds them to a stream. Ctrl-C ends it.
 """
 

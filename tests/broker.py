@@ -1,6 +1,6 @@
-"""A real mosquitto that a test starts, pauses, kills and starts again on the same port.
+"""A real mosquitto that tests can start, pause, kill and restart on the same port.
 
-Also what a test needs beside it: a subscriber that records everything, and certificates.
+Also a subscriber that records every message, and certificates for TLS.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TIMEOUT_S = 20.0
-"""How long a test waits for what must happen; generous, since it only costs when it fails."""
+"""How long a test waits for something that must happen; long, as it only costs time on failure."""
 
 
 def find_mosquitto() -> str:
-    """The broker's program; Debian puts it where a user's PATH does not look."""
+    """The path of mosquitto, which Debian installs outside a normal user's PATH."""
     found = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
     if found is None:
         pytest.skip("mosquitto is not installed")
@@ -49,11 +49,11 @@ class Certificates:
     client: Path
     client_key: Path
     stranger_ca: Path
-    """An authority that signed nothing here."""
+    """A CA that signed none of these certificates."""
 
 
 def make_certificates(folder: Path) -> Certificates:
-    """Make an authority and certificates for server and client with the openssl program."""
+    """Create a CA and certificates for server and client with the openssl program."""
     folder.mkdir(parents=True, exist_ok=True)
 
     def openssl(*arguments: str) -> None:
@@ -84,7 +84,7 @@ def make_certificates(folder: Path) -> Certificates:
 
 @dataclass
 class Mosquitto:
-    """One mosquitto on a fixed port of loopback."""
+    """A mosquitto on a fixed loopback port."""
 
     folder: Path
     port: int
@@ -97,12 +97,12 @@ class Mosquitto:
     log: list[str] = field(default_factory=list)
     _process: subprocess.Popen[str] | None = None
     _reader: threading.Thread | None = None
-    _news: threading.Condition = field(default_factory=threading.Condition)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def start(self) -> None:
-        """Start it and wait until it listens."""
+        """Start it and wait until it is listening."""
         assert self._process is None
-        with self._news:
+        with self._changed:
             self.log.clear()
         self._process = subprocess.Popen(
             [find_mosquitto(), "-v", "-c", str(self._write_configuration())],
@@ -115,36 +115,36 @@ class Mosquitto:
         self.wait_log("running")
 
     def stop(self) -> None:
-        """End it in an orderly way; it saves its retained messages."""
+        """Stop it cleanly, so that it saves its retained messages."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill it without a clean shutdown, as a power cut would."""
         self._end(signal.SIGKILL)
 
     def restart(self, *, kill: bool = False) -> None:
-        """End it and start it again on the same port."""
+        """Stop or kill it, and start it again on the same port."""
         self._end(signal.SIGKILL if kill else signal.SIGTERM)
         self.start()
 
     def pause(self) -> None:
-        """Freeze it: connections stay open and nobody answers."""
+        """Freeze it: connections stay open, but it does not respond."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on after :meth:`pause`."""
+        """Let it continue after :meth:`pause`."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
     def wait_log(self, text: str, *, count: int = 1) -> None:
-        """Wait until that many lines of its log contain the text."""
+        """Wait until at least ``count`` lines of its log contain the text."""
 
         def seen() -> bool:
             return sum(text in line for line in self.log) >= count
 
-        with self._news:
-            if not self._news.wait_for(lambda: seen() or not self._reading, TIMEOUT_S):
+        with self._changed:
+            if not self._changed.wait_for(lambda: seen() or not self._reading, TIMEOUT_S):
                 raise AssertionError(f"{text!r} not in the log of mosquitto: {self.log[-20:]}")
             if not seen():
                 raise AssertionError(f"mosquitto ended: {self.log[-20:]}")
@@ -158,12 +158,12 @@ class Mosquitto:
         assert process is not None
         assert process.stderr is not None
         for line in process.stderr:
-            with self._news:
+            with self._changed:
                 self.log.append(line.rstrip())
-                self._news.notify_all()
-        with self._news:
+                self._changed.notify_all()
+        with self._changed:
             self._reader = None
-            self._news.notify_all()
+            self._changed.notify_all()
 
     def _end(self, how: signal.Signals) -> None:
         if self._process is None:
@@ -176,7 +176,7 @@ class Mosquitto:
             process.stderr.close()
 
     def _write_configuration(self) -> Path:
-        # Run by root, mosquitto would change to its own user and lose sight of the folder.
+        # When started by root, mosquitto switches to its own user, which cannot access the folder.
         lines = ["user root", f"listener {self.port} 127.0.0.1", "log_timestamp false",
                  "persistence true", f"persistence_location {self.folder}/"]  # fmt: skip
         if self.username is None:
@@ -201,7 +201,7 @@ class Mosquitto:
 
 
 def _signal_until_ended(process: subprocess.Popen[str], how: signal.Signals) -> None:
-    """A mosquitto that has only just said "running" may miss a signal, so it gets more of them."""
+    """Repeat the signal until the process ends: one sent right after startup may be missed."""
     deadline = time.monotonic() + TIMEOUT_S
     while True:
         process.send_signal(how)
@@ -230,17 +230,17 @@ def mosquitto(
     extra: tuple[str, ...] = (),
     started: bool = True,
 ) -> Iterator[Mosquitto]:
-    """A mosquitto for the time of a ``with`` block.
+    """Run a mosquitto for the duration of a ``with`` block.
 
     Args:
-        folder: Where configuration and database go; a folder below it is made.
+        folder: Parent of the folder for configuration and database, which is created.
         port: 0 picks a free one.
         password: If given, only user ``serd`` with this password may connect.
-        tls: Speak TLS with the server certificate of these.
-        client_certificates: Demand a client certificate.
+        tls: Use TLS with the server certificate of these.
+        client_certificates: Require a client certificate.
         expired: Use the expired server certificate.
-        extra: More lines for its configuration.
-        started: Whether to start it now.
+        extra: Additional configuration lines.
+        started: Whether to start it immediately.
     """
     port = port or free_port()
     home = folder / f"mosquitto-{port}"
@@ -265,7 +265,7 @@ def mosquitto(
 
 @dataclass(frozen=True)
 class Received:
-    """One message as a subscriber got it."""
+    """A message as a subscriber received it."""
 
     topic: str
     payload: bytes
@@ -275,12 +275,13 @@ class Received:
 
 
 class Recorder:
-    """A subscriber that keeps every message, in order. Connects again by itself.
+    """A subscriber that records every message in order and reconnects automatically.
 
     Args:
-        port: Of a broker on loopback.
-        topic: What to subscribe to.
-        persistent: Ask the broker to keep messages while it is away (named session, QoS 1).
+        port: Port of the broker.
+        topic: Topic filter to subscribe to.
+        persistent: Client ID of a persistent session, for which the broker queues messages (QoS 1)
+            while the subscriber is disconnected.
     """
 
     def __init__(
@@ -290,7 +291,7 @@ class Recorder:
         self._last: dict[str, bytes] = {}
         self._counts: Counter[str] = Counter()
         self.connections = 0
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self._topic = topic
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2,
@@ -313,44 +314,44 @@ class Recorder:
         self._client.loop_stop()
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        """Publish something and wait until the broker has it."""
+        """Publish a message and wait until the broker has acknowledged it."""
         self._client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(TIMEOUT_S)
 
     def on(self, topic: str) -> list[bytes]:
-        """The payloads of one topic so far, in order."""
-        with self._news:
+        """The payloads received on a topic so far, in order."""
+        with self._changed:
             return [message.payload for message in self.messages if message.topic == topic]
 
     def last(self, topic: str) -> bytes | None:
-        """The latest payload of one topic, if there is one."""
-        with self._news:
+        """The latest payload received on a topic, if any."""
+        with self._changed:
             return self._last.get(topic)
 
     def wait(self, condition: Callable[[], bool], timeout: float = TIMEOUT_S) -> None:
-        """Wait until something is so; looked at after every message."""
-        with self._news:
-            if not self._news.wait_for(condition, timeout):
+        """Wait until a condition holds; it is checked after every message."""
+        with self._changed:
+            if not self._changed.wait_for(condition, timeout):
                 shown = "\n".join(f"{m.topic} {m.payload[:120]!r}" for m in self.messages[-20:])
-                raise AssertionError(f"did not come; the last messages:\n{shown}")
+                raise AssertionError(f"did not happen in time; the last messages:\n{shown}")
 
     def wait_for(self, topic: str, payload: bytes, *, times: int = 1) -> None:
-        """Wait until this message has come, that often."""
+        """Wait until this message has been received ``times`` times."""
         self.wait(lambda: self.on(topic).count(payload) >= times)
 
     def wait_count(self, topic: str, count: int) -> None:
-        """Wait until that many messages have come on a topic."""
+        """Wait until ``count`` messages have been received on a topic."""
         self.wait(lambda: self._counts[topic] >= count)
 
     def _on_connect(self, client: paho.Client, *_rest: object) -> None:
         client.subscribe(self._topic, qos=1)
 
     def _on_subscribe(self, *_all: object) -> None:
-        with self._news:
+        with self._changed:
             self.connections += 1
-            self._news.notify_all()
+            self._changed.notify_all()
 
     def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
-        with self._news:
+        with self._changed:
             self._last[message.topic] = bytes(message.payload)
             self._counts[message.topic] += 1
             self.messages.append(
@@ -362,11 +363,11 @@ class Recorder:
                     qos=message.qos,
                 )
             )
-            self._news.notify_all()
+            self._changed.notify_all()
 
 
 def wait_until(condition: Callable[[], bool], *, timeout: float = TIMEOUT_S) -> None:
-    """Wait for something that gives no signal of its own; fails after ``timeout`` seconds."""
+    """Poll until a condition holds; fail after ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:

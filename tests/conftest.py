@@ -1,4 +1,4 @@
-"""Fixtures that every room's tests may use."""
+"""Fixtures shared by all tests."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ __all__ = [
 ]
 
 
-# Test processes that compiled librosa's functions into one cache at the same time left it damaged,
-# and whoever loaded it crashed. So each process, also each of xdist's, has a cache of its own.
+# Test processes that compile librosa's functions into a shared cache at the same time corrupt it,
+# and loading it then crashes. So each process, including each xdist worker, has its own cache.
 _numba_cache = tempfile.mkdtemp(prefix="serd-numba-")
 os.environ["NUMBA_CACHE_DIR"] = _numba_cache
 atexit.register(shutil.rmtree, _numba_cache, ignore_errors=True)
 
-# How long an example takes says how busy the machine is, and nothing about serd.
+# How long an example takes depends on the load of the machine, not on serd.
 settings.register_profile("serd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("serd")
 
 
 def pytest_configure() -> None:
-    """Hear Ctrl-C again where a shell has begun the tests in its background.
+    """Restore the handling of Ctrl-C if a shell has started the tests in the background.
 
-    Such a shell has them ignore it, and so would every process that they start to press it in.
+    Such a shell makes them ignore SIGINT, and the processes that they start would inherit that.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -54,7 +54,7 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test that uses a network made by TensorFlow."""
+    """Mark every test that uses a network built with TensorFlow."""
     for item in items:
         if "networks" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.tensorflow)

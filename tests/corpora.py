@@ -1,4 +1,4 @@
-"""Fixture for the tests that need real recordings of speech."""
+"""Fixture for tests that need real recordings of speech."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 
 @pytest.fixture(scope="session")
 def corpora() -> Path:
-    """The folder of the corpora: ``$SERD_CORPORA``, else ``../shared/corpora``; skips without."""
+    """The corpora folder, ``$SERD_CORPORA`` or ``../shared/corpora``; skips if it is missing."""
     root = Path(__file__).parent.parent
     folder = Path(os.environ.get("SERD_CORPORA", root.parent / "shared" / "corpora"))
     if not folder.is_dir():
-        pytest.skip(f"needs the corpora (docs/training.md), and {folder} is not there")
+        pytest.skip(f"needs the corpora (docs/training.md), but {folder} does not exist")
     return folder

@@ -1,9 +1,9 @@
 """An internet radio on loopback: ``python -m tests.http_stream SPEECH PORT KIND [LOGIN]``.
 
-Prints its port. Every listener gets an ffmpeg that says SPEECH again and again, at its pace, as
-KIND (mp3, ogg, aac, ts). ``/changing.aac`` changes rate and channels every few seconds;
-``/video.ts`` has no sound; ``/file.mp3`` is a recording that is sent as fast as it goes and ends;
-``/playlist.m3u8`` and ``/list.ffconcat`` point to a file of this machine; ``/away`` leads there.
+Prints its port. Each client is served by an ffmpeg that plays SPEECH in a loop, in real time, as
+KIND (mp3, ogg, aac, ts, wav). ``/changing.aac`` changes rate and channels every few seconds;
+``/video.ts`` has no audio; ``/file.mp3`` is a recording that is sent as fast as possible and ends;
+``/playlist.m3u8`` and ``/list.ffconcat`` refer to a local file; ``/away`` redirects to one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CODECS = {
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers one listener."""
+    """Serves one client."""
 
     speech: ClassVar[str] = ""
     kind: ClassVar[str] = "mp3"
@@ -63,7 +63,7 @@ class Handler(BaseHTTPRequestHandler):
             self._send("-re", "-stream_loop", "-1", "-i", self.speech, *CODECS[self.kind])
 
     def _change(self) -> None:
-        """Speech at one rate, then at another, without end."""
+        """Send speech that alternates between two formats, endlessly."""
         while self._send("-re", "-i", self.speech, "-t", "8", *CODECS["aac"], rate="16000"):
             if not self._send("-re", "-i", self.speech, "-t", "8", "-ac", "2", *CODECS["aac"],
                               rate="44100"):  # fmt: skip

@@ -1,4 +1,4 @@
-"""A cached Debian root with a layer of changes over it, for tests that install. Needs root."""
+"""A cached Debian root with an overlay for changes, for installation tests. Needs root."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CACHE = Path(os.environ.get("SERD_CACHE", TREE / ".cache" / "system")).absolute(
 
 
 def root(suite: str, architecture: str, purpose: str, *packages: str) -> Path:
-    """The cached root, made if it is not there yet (minutes)."""
+    """The cached root file system, built on first use (takes minutes)."""
     done = subprocess.run(
         [TREE / "packaging" / "root.sh", suite, architecture, purpose, *packages],
         check=True,
@@ -30,7 +30,7 @@ def root(suite: str, architecture: str, purpose: str, *packages: str) -> Path:
 
 @contextmanager
 def layer(lower: Path, name: str) -> Iterator[Path]:
-    """Give a folder with the files of a root; what changes there is gone afterwards."""
+    """Mount a writable overlay on a root; its changes are discarded afterwards."""
     folder = CACHE / "layers" / name
     merged = folder / "merged"
     _take_down(folder)
@@ -53,7 +53,7 @@ def _take_down(folder: Path) -> None:
 
 
 def package(release: int, architecture: str) -> Path:
-    """The Debian package that `make deb` has built for a release, the latest one."""
+    """The latest Debian package that `make deb` has built for a release."""
     found = sorted(
         (TREE / "dist").glob(f"serd_*+deb{release}_{architecture}.deb"),
         key=lambda path: path.stat().st_mtime,

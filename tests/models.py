@@ -1,7 +1,7 @@
-"""Fixtures for every room: real model files, made once a session.
+"""Shared fixtures: real model files, built once per session.
 
-Their networks are tiny and their weights random; their answers mean nothing but are real answers of
-the real interpreter, and differ from voice to voice.
+Their networks are tiny and their weights random: the predictions are meaningless, but come from the
+real interpreter and differ between voices.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ HOME = Home(
         "high": OperatingPoint(threshold=0.3, events_per_hour=120.0, recall=0.5),
     },
 )
-"""What a model may assume of homes; the figures mean nothing."""
+"""Assumptions of a model about homes; the figures are made up."""
 
 Network = Callable[[str], bytes]
 
 
 def at_home(model: Path | str | None = None, home: Home | None = HOME) -> bytes:
-    """A copy of a model that assumes this of homes; None: the shipped one, or nothing."""
+    """A copy of a model (None: the shipped one) with these assumptions about homes (None: none)."""
     file = ModelFile.load(model)
     return pack(file.network, file.labels, msgspec.structs.replace(file.info, home=home))
 
 
 def as_at_home(scores: dict[str, float], model: Path | str | None = None) -> dict[str, float]:
-    """Scores of `serd classify`, which assume even shares, as a daemon with this model has them."""
+    """Convert scores of `serd classify`, which assume equal shares, to those of the daemon."""
     file = ModelFile.load(model)
     even = Decision(file.labels, file.info, stated="even")
     logs = np.log([max(scores[label], 1e-9) for label in file.labels]) - even._unstated
@@ -63,7 +63,7 @@ def as_at_home(scores: dict[str, float], model: Path | str | None = None) -> dic
 
 @pytest.fixture(scope="session")
 def home_model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped network, which then needs no TensorFlow, in a file with `HOME`."""
+    """A model file with the shipped network and `HOME`; needs no TensorFlow."""
     path = tmp_path_factory.mktemp("model") / "home.tflite"
     path.write_bytes(at_home())
     return path
@@ -71,9 +71,9 @@ def home_model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the networks of ``tests.networks`` as bare ``.tflite``, and their features."""
+    """A folder with the bare ``.tflite`` networks of ``tests.networks`` and their features."""
     if importlib.util.find_spec("tensorflow") is None:
-        pytest.skip("needs TensorFlow to make a network")
+        pytest.skip("needs TensorFlow to build a network")
     folder = tmp_path_factory.mktemp("networks")
     made = subprocess.run(
         [sys.executable, "-m", "tests.networks", str(folder)],
@@ -89,13 +89,13 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def network(networks: Path) -> Network:
-    """Gives the flatbuffer of a network by its name."""
+    """Returns the flatbuffer of a network by name."""
     return lambda name: (networks / f"{name}.tflite").read_bytes()
 
 
 @pytest.fixture(scope="session")
 def tiny_info(networks: Path) -> ModelInfo:
-    """What the tiny model says of itself: default features, normalised."""
+    """The metadata of the tiny model: default features, normalised."""
     features = msgspec.json.decode(
         (networks / "features.json").read_bytes(), type=FeatureParameters
     )
@@ -126,7 +126,7 @@ def tiny_model_path(
 def six_model_path(
     network: Network, tiny_info: ModelInfo, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """The same with six classes: neither calm nor surprised."""
+    """The same with six classes, without calm and surprised."""
     path = tmp_path_factory.mktemp("model") / "six.tflite"
     path.write_bytes(pack(network("six"), SIX, tiny_info))
     return path

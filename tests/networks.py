@@ -1,8 +1,8 @@
 """Small real networks, converted by TensorFlow: ``python -m tests.networks FOLDER``.
 
-Run as a process of its own: TensorFlow takes hundreds of megabytes, writes to stderr as it likes
-and warns of its own deprecations. Their weights are random but scaled, so that different voices get
-different answers.
+Runs as a separate process because TensorFlow uses hundreds of megabytes, writes to stderr and warns
+about its own deprecations. The weights are random but scaled so that different voices get different
+predictions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.model.signals import voice
 
 
 def _examples() -> tuple[FeatureParameters, Any]:
-    """Default features, normalised over a few voices, and those voices' features."""
+    """Default feature parameters, normalised over a few voices, and those voices' features."""
     rng = np.random.default_rng(0)
     plain = MfccFrontEnd(FeatureParameters())
     voices = [
@@ -84,7 +84,7 @@ def _convert(network: Any, examples: Any, kind: str = "int8") -> bytes:
 
 
 def main(folder: Path) -> None:
-    """Write the networks, and the feature parameters of those that are for serd."""
+    """Write the networks, and the feature parameters of those meant for serd."""
     params, examples = _examples()
     (folder / "features.json").write_bytes(msgspec.json.encode(params))
     pictures = np.random.default_rng(1).standard_normal((4, 32, 24)).astype(np.float32)

@@ -14,10 +14,10 @@ _PER_WORKER: Final = 1_500
 
 
 def _ports() -> itertools.cycle[int]:
-    """This test process's own ports, starting anywhere among them.
+    """This test process's own ports, starting with a random one.
 
-    All are below those from which the kernel takes one for every outgoing connection: such a port
-    may be taken between the moment it is found free and the moment a server binds it.
+    All are below the kernel's ephemeral range: an outgoing connection could take a port in that
+    range between the check that it is free and the server's bind.
     """
     range_file = Path("/proc/sys/net/ipv4/ip_local_port_range")
     highest = int(range_file.read_text().split()[0]) if range_file.exists() else 32_768
@@ -32,7 +32,7 @@ _CYCLE: Final = _ports()
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port that nobody uses, and that no other test and no outgoing connection takes."""
+    """An unused port that no other test process and no outgoing connection will take."""
     for port in itertools.islice(_CYCLE, _PER_WORKER):
         with socket.socket(socket.AF_INET, kind) as probe:
             try:

@@ -2,10 +2,10 @@
 
     with virtual_microphone(rate=44_100, channels=2) as mic:
         process = subprocess.Popen([...], env=mic.env)   # ALSA's default device is the microphone
-        mic.play(path)                                   # whatever is played is heard
+        mic.play(path)                                   # what is played is recorded
 
-The server has its own run-time directory, configuration and socket, so it neither finds nor
-disturbs one that is already there. It runs as any user, root too.
+The server has its own run-time directory, configuration and socket, so it does not interfere with
+one that is already running. It runs as any user, including root.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class VirtualMicrophone:
             "PULSE_SERVER": f"unix:{self._socket}",
             "ALSA_CONFIG_PATH": str(home / "asound.conf"),
         }
-        """The environment for a process that shall hear this microphone as ALSA's default."""
+        """The environment for a process that is to use this microphone as ALSA's default."""
         (home / "asound.conf").write_text(
             "</usr/share/alsa/alsa.conf>\n"
             'pcm.!default { type pulse device "room.monitor" }\n'
@@ -64,17 +64,17 @@ class VirtualMicrophone:
 
     @property
     def socket(self) -> Path:
-        """Where the server is reached."""
+        """The socket of the server."""
         return self._socket
 
     @property
     def log(self) -> str:
-        """What the server has said so far."""
+        """The server's log so far."""
         path = self._home / "log"
         return path.read_text(errors="replace") if path.exists() else ""
 
     def start(self) -> None:
-        """Start the server and wait until it answers."""
+        """Start the server and wait until it responds."""
         self._server = subprocess.Popen(
             [
                 "pulseaudio",
@@ -97,7 +97,7 @@ class VirtualMicrophone:
         while self._pactl("info").returncode != 0:
             if self._server.poll() is not None or time.monotonic() > deadline:
                 self.stop()
-                pytest.fail(f"PulseAudio does not start: {self.log}")
+                pytest.fail(f"PulseAudio did not start: {self.log}")
             time.sleep(0.05)
 
     def stop(self) -> None:
@@ -109,21 +109,21 @@ class VirtualMicrophone:
         self._socket.unlink(missing_ok=True)
 
     def freeze(self) -> None:
-        """Let the server do nothing, until :meth:`thaw`."""
+        """Freeze the server process until :meth:`thaw`."""
         assert self._server is not None
         self._server.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Let the server process continue."""
         if self._server is not None:
             self._server.send_signal(signal.SIGCONT)
 
     def suspend(self, *, on: bool) -> None:
-        """Suspend the source, as a server does on behalf of others: it is there, and silent."""
+        """Suspend the source, as a server may do for other clients: it exists, but is silent."""
         self._pactl("suspend-sink", "room", str(int(on)), check=True)  # a monitor follows its sink
 
     def unplug(self) -> None:
-        """Take the microphone away while the server goes on."""
+        """Remove the microphone while the server keeps running."""
         modules = self._pactl("list", "short", "modules").stdout.splitlines()
         for line in modules:
             number, name, *_ = line.split("\t")
@@ -131,21 +131,21 @@ class VirtualMicrophone:
                 self._pactl("unload-module", number, check=True)
 
     def plug(self) -> None:
-        """Bring it back."""
+        """Add the microphone again."""
         self._pactl("load-module", "module-null-sink", *self._sink.split(), check=True)
 
     def recorders(self) -> int:
-        """How many streams record from it at this moment."""
+        """The number of streams that are recording from it."""
         return len(self._pactl("list", "short", "source-outputs").stdout.splitlines())
 
     def play(self, path: Path) -> None:
-        """Play a file into the room; returns when it has been heard."""
+        """Play a file to the microphone; returns when playback has ended."""
         with self.playing(path) as player:
             player.wait(timeout=600)
 
     @contextlib.contextmanager
     def playing(self, path: Path) -> Iterator[subprocess.Popen[bytes]]:
-        """Play a file while the ``with`` block does something else; ends when both have."""
+        """Play a file during the ``with`` block; waits for playback to end."""
         with subprocess.Popen(["paplay", "--device=room", str(path)], env=self.env) as player:
             yield player
             assert player.wait(timeout=600) == 0, "paplay failed"
@@ -163,17 +163,16 @@ class VirtualMicrophone:
 
 @contextlib.contextmanager
 def virtual_microphone(*, rate: int = 44_100, channels: int = 2) -> Iterator[VirtualMicrophone]:
-    """Start a private PulseAudio server for the time of a ``with`` block.
+    """Start a private PulseAudio server for the duration of a ``with`` block.
 
-    Skips the test where PulseAudio is not installed; fails it there when the environment says
-    ``CI=true``, where nothing may be missing.
+    If PulseAudio is not installed, skips the test, or fails it if ``CI=true`` is set.
 
     Args:
-        rate: Hertz of the microphone.
-        channels: Of the microphone.
+        rate: Sample rate of the microphone in Hz.
+        channels: Number of channels of the microphone.
     """
     _need_programs()
-    # Not below pytest's own tmp_path: a socket's path may have 107 characters.
+    # Not below pytest's tmp_path: the path of a socket is limited to 107 characters.
     with tempfile.TemporaryDirectory(prefix="serd-pulse-") as folder:
         microphone = VirtualMicrophone(Path(folder), rate=rate, channels=channels)
         microphone.start()

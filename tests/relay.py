@@ -1,4 +1,4 @@
-"""A TCP relay between a client and a server, on which a test plays the faults of a network."""
+"""A TCP relay between a client and a server, with which tests simulate network faults."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Relay:
-    """Forwards every connection to a port of loopback, until told otherwise.
+    """Forwards every connection to a loopback port, until a fault is switched on.
 
     Args:
         target: The server's port.
@@ -27,11 +27,11 @@ class Relay:
         self._lock = threading.Lock()
         self._stopping = False
         self.deaf = False
-        """True: nothing is forwarded either way, and connections stay open (packets dropped)."""
+        """True: nothing is forwarded in either direction, but connections stay open."""
         self.swallow_answers = False
-        """True: what the server says is thrown away."""
+        """True: data from the server is discarded."""
         self.accepted = 0
-        """Connections so far."""
+        """Connections accepted so far."""
         self._thread = threading.Thread(target=self._run, name="relay")
 
     def __enter__(self) -> Self:
@@ -44,7 +44,7 @@ class Relay:
         self.shut()
 
     def shut(self) -> None:
-        """Refuse new connections and cut those that are open."""
+        """Refuse new connections and close the open ones."""
         with self._lock:
             if self._listener is not None:
                 self._listener.close()
@@ -61,7 +61,7 @@ class Relay:
                 self._listener = socket.create_server(("127.0.0.1", self.port))
 
     def cut(self) -> None:
-        """Cut the open connections; new ones are welcome."""
+        """Close the open connections, but accept new ones."""
         self.shut()
         self.reopen()
 
@@ -101,11 +101,11 @@ class Relay:
 
 
 class OldBroker:
-    """What lies before a broker as if that knew MQTT 3.1.1 only.
+    """A proxy that makes a broker appear to support only MQTT 3.1.1.
 
     Args:
         target: The broker's port.
-        most: It hangs up on a client whose packet has more bytes.
+        most: The largest packet in bytes; a client that sends a larger one is disconnected.
     """
 
     def __init__(self, target: int, *, most: int = 1 << 30) -> None:
@@ -114,9 +114,9 @@ class OldBroker:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.refused = 0
-        """Connections with another version of MQTT so far."""
-        self.hung_up_on: list[int] = []
-        """Bytes of the packets that were too large."""
+        """Connections rejected so far because of another MQTT version."""
+        self.oversized: list[int] = []
+        """Sizes in bytes of the packets that were too large."""
         self._sockets: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept, name="old-broker")]
 
@@ -138,12 +138,12 @@ class OldBroker:
                 client, _ = self._listener.accept()
                 server = socket.create_connection(("127.0.0.1", self._target))
                 self._sockets += [client, server]
-                for work in (self._forth, self._back):
+                for work in (self._client_to_server, self._server_to_client):
                     thread = threading.Thread(target=work, args=(client, server), name="old-broker")
                     self._threads.append(thread)
                     thread.start()
 
-    def _forth(self, client: socket.socket, server: socket.socket) -> None:
+    def _client_to_server(self, client: socket.socket, server: socket.socket) -> None:
         with contextlib.suppress(OSError, EOFError), client.makefile("rb") as stream:
             while True:
                 packet = read_packet(stream)
@@ -152,14 +152,14 @@ class OldBroker:
                     client.sendall(b"\x20\x02\x00\x01")
                     break
                 if len(packet) > self._most:
-                    self.hung_up_on.append(len(packet))
+                    self.oversized.append(len(packet))
                     break
                 server.sendall(packet)
         for end in (client, server):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
-    def _back(self, client: socket.socket, server: socket.socket) -> None:
+    def _server_to_client(self, client: socket.socket, server: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := server.recv(65_536):
                 client.sendall(data)
@@ -168,10 +168,10 @@ class OldBroker:
 
 
 def read_packet(stream: BufferedIOBase) -> bytes:
-    """The next MQTT packet of a stream, whole.
+    """Read the next complete MQTT packet from a stream.
 
     Raises:
-        EOFError: There is none.
+        EOFError: The stream has ended.
     """
     head = stream.read(2)
     while len(head) > 1 and head[-1] & 128:

@@ -1,8 +1,8 @@
 """A camera without hardware: GStreamer's RTSP server on loopback.
 
-A program of its own, for the system's Python, which has GStreamer's bindings (python3-gi):
+A separate program for the system's Python, which has GStreamer's bindings (python3-gi):
 ``/usr/bin/python3 rtsp_server.py SPEECH PORT [PASSWORD]`` prints its port. SPEECH is raw 16-bit
-little-endian mono at 16 kHz and is said again and again. With PASSWORD the user is "camera".
+little-endian mono at 16 kHz and is played in a loop. With PASSWORD, the user name is "camera".
 """
 
 from __future__ import annotations

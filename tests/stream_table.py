@@ -1,7 +1,9 @@
-"""How soon a stream is heard, and heard again after a fault: ``python -m tests.stream_table``.
+"""Measure how soon serd receives a stream, initially and after faults.
 
-Every row is a real sender, a real serd and a real broker on loopback, and prints itself as a row of
-the table in docs/sources.md. Seconds; the speech has an utterance of 1.5 s in every 2.1 s.
+Run it with ``python -m tests.stream_table``.
+
+Each row is measured with a real sender, a real serd and a real broker on loopback, and is printed
+for the table in docs/sources.md. In seconds; the speech has an utterance of 1.5 s in every 2.1 s.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 GIVE_UP_S = 120.0
 
 LONG_S = 40.0
-"""An absence after which the pauses between attempts grow no longer, be it this or an hour."""
+"""An outage after which the retry delay no longer grows, whether it lasts this long or an hour."""
 
 SENDERS: dict[str, Callable[[Path], Sender]] = {
     "RTSP, 16-bit PCM at 16 kHz": lambda home: streams.rtsp(home, password="a-secret-word",
@@ -38,7 +40,7 @@ SENDERS: dict[str, Callable[[Path], Sender]] = {
     "UDP, AAC in MPEG-TS": streams.udp,
     "SRT, AAC in MPEG-TS": streams.srt,
 }  # fmt: skip
-"""Each kind of sender, by what it is called in the table."""
+"""Each kind of sender, by its name in the table."""
 
 
 class Trial:
@@ -46,9 +48,9 @@ class Trial:
 
     Args:
         home: An empty folder.
-        broker: Where serd publishes.
-        recorder: Hears what it publishes.
-        sender: Started already.
+        broker: The broker to which serd publishes.
+        recorder: A subscriber to what serd publishes.
+        sender: Already started.
     """
 
     def __init__(self, home: Path, broker: Mosquitto, recorder: Recorder, sender: Sender) -> None:
@@ -56,14 +58,14 @@ class Trial:
         self.recorder = recorder
         self.node = Node(home, broker.port, "--source", sender.url)
 
-    def event(self, since: float) -> float:
-        """Seconds from a moment to the next event that comes from now on."""
+    def next_event(self, since: float) -> float:
+        """Wait for the next event; return the seconds since the given moment."""
         before = len(self.recorder.on(EMOTION))
         self.recorder.wait(lambda: len(self.recorder.on(EMOTION)) > before, GIVE_UP_S)
         return time.monotonic() - since
 
-    def told(self, since: float) -> float:
-        """Seconds from a moment until the state says that nothing is heard."""
+    def reported(self, since: float) -> float:
+        """Wait until the loss is logged; return the seconds since the given moment."""
         count = sum("trying again" in line for line in self.node.log)
         streams.waited(
             lambda: sum("trying again" in line for line in self.node.log) > count, GIVE_UP_S
@@ -71,25 +73,25 @@ class Trial:
         return time.monotonic() - since
 
     def fault(
-        self, strike: Callable[[], object], mend: Callable[[], object]
+        self, cause: Callable[[], object], repair: Callable[[], object]
     ) -> tuple[float, float]:
-        """Strike, wait until it is told, mend; seconds to each."""
-        struck = time.monotonic()
-        strike()
-        told = self.told(struck)
-        again = self.again()
-        mend()
-        mended = time.monotonic()
-        streams.waited(lambda: self.again() > again, GIVE_UP_S)
-        return told, self.event(mended)
+        """Cause a fault and repair it; seconds until it is reported and, then, until an event."""
+        caused = time.monotonic()
+        cause()
+        reported = self.reported(caused)
+        recoveries = self.recoveries()
+        repair()
+        repaired = time.monotonic()
+        streams.waited(lambda: self.recoveries() > recoveries, GIVE_UP_S)
+        return reported, self.next_event(repaired)
 
-    def again(self) -> int:
-        """How often the source has come back."""
+    def recoveries(self) -> int:
+        """How often the source has become available again."""
         return sum("there again" in line for line in self.node.log)
 
 
 def row(home: Path, name: str) -> str:
-    """Try one sender; a row of the table."""
+    """Measure one sender; return its row of the table."""
     with (
         mosquitto(home) as broker,
         Recorder(broker.port) as recorder,
@@ -100,24 +102,24 @@ def row(home: Path, name: str) -> str:
         with trial.node as node:
             node.wait_log("listening to")
             listening = time.monotonic() - begun
-            first = trial.event(begun)
+            first = trial.next_event(begun)
             killed = trial.fault(sender.kill, sender.start)
             frozen = trial.fault(sender.freeze, sender.thaw)
-            absent = trial.fault(sender.kill, lambda: after_long(sender))[1]
+            absent = trial.fault(sender.kill, lambda: start_after_long(sender))[1]
             assert not any("a-secret-word" in line for line in node.log), node.log
             node.stop()
     cells = (listening, first, *killed, *frozen, absent)
     return f"| {name} | {' | '.join(f'{cell:.1f}' for cell in cells)} |"
 
 
-def after_long(sender: Sender) -> None:
-    """Start a sender again when serd has long reached its longest pauses between attempts."""
+def start_after_long(sender: Sender) -> None:
+    """Start a sender once serd has long since reached its maximum retry delay."""
     time.sleep(LONG_S)
     sender.start()
 
 
 def main() -> None:
-    """Try all senders, or those whose names contain an argument."""
+    """Measure all senders, or those whose names contain an argument."""
     columns = ("sender", "listening", "first event", "killed: reported", "back: event",
                "frozen: reported", "resumed: event", "back after long: event")  # fmt: skip
     print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|", flush=True)

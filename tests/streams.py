@@ -1,7 +1,7 @@
-"""Senders of sound on loopback: an RTSP server, HTTP servers, UDP and SRT senders. All are real.
+"""Real senders of audio on loopback: an RTSP server, HTTP servers, UDP and SRT senders.
 
-Each is a context manager with a ``url``, and can be killed, frozen, thawed and started again at
-the same place.
+Each is a context manager with a ``url``, and can be killed, frozen, thawed and restarted at the
+same address.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def speech(folder: Path) -> Path:
 
 
 def need(*programs: str, gi: bool = False) -> None:
-    """Skip the test where a program is missing; fail it there where nothing may be missing."""
+    """If a program is missing, skip the test, or fail it in CI."""
     missing = [program for program in programs if shutil.which(program) is None]
     if gi and not missing:
         code = "import gi; gi.require_version('GstRtspServer', '1.0')"
@@ -53,59 +53,59 @@ def need(*programs: str, gi: bool = False) -> None:
 
 
 class Sender:
-    """A program that sends.
+    """A program that sends audio.
 
     Args:
         command: The program and its arguments.
-        url: Where it can be heard.
-        says_port: Whether it prints its port when it is ready.
+        url: Where its stream can be received.
+        prints_port: Whether it prints its port when it is ready.
     """
 
-    def __init__(self, command: Sequence[str], url: str, *, says_port: bool = False) -> None:
+    def __init__(self, command: Sequence[str], url: str, *, prints_port: bool = False) -> None:
         self.command = list(command)
         self._url = url
-        self._says_port = says_port
+        self._prints_port = prints_port
         self.port: int | None = None
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        """Where it can be heard."""
+        """Where its stream can be received."""
         return self._url.format(port=self.port)
 
     def start(self) -> Self:
-        """Start it, again at the same port."""
+        """Start it; a restart uses the same port."""
         command = [part.format(port=self.port or 0) for part in self.command]
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if self._says_port else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if self._prints_port else subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        if self._says_port:
+        if self._prints_port:
             assert self.process.stdout is not None
-            said = self.process.stdout.readline()
+            line = self.process.stdout.readline()
             self.process.stdout.close()
-            if not said:
-                pytest.fail(f"{command[0]} does not start")
-            self.port = int(said)
+            if not line:
+                pytest.fail(f"{command[0]} did not start")
+            self.port = int(line)
         return self
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill it without a clean shutdown, as a power cut would."""
         if self.process is not None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(START_S)
             self.process = None
 
     def freeze(self) -> None:
-        """Let it hang."""
+        """Freeze its processes."""
         assert self.process is not None
         os.killpg(self.process.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Let its processes continue."""
         assert self.process is not None
         os.killpg(self.process.pid, signal.SIGCONT)
 
@@ -120,21 +120,21 @@ def rtsp(folder: Path, path: str = "l16", *, password: str = "", login: str = ""
     """A camera.
 
     Args:
-        folder: For the speech.
+        folder: Folder for the speech file.
         path: See ``rtsp_server.py``.
-        password: What it asks for; nothing if empty.
-        login: What the URL has.
+        password: The password that it requires, if not empty.
+        login: The login in the URL.
     """
     need("ffmpeg", gi=True)
     raw = folder / "speech.raw"
     raw.write_bytes(np.tile(utterance(), 15).tobytes())
     command = [SYSTEM_PYTHON, str(RTSP_SERVER), str(raw), "{port}"]
     url = f"rtsp://{login + '@' if login else ''}127.0.0.1:{{port}}/{path}"
-    return Sender([*command, password] if password else command, url, says_port=True)
+    return Sender([*command, password] if password else command, url, prints_port=True)
 
 
 def udp(folder: Path, *options: str) -> Sender:
-    """A sender of MPEG-TS to a port of loopback, whoever listens there."""
+    """A sender of MPEG-TS to a loopback port, whether or not anything listens there."""
     need("ffmpeg")
     port = free_port(socket.SOCK_DGRAM)
     target = f"udp://127.0.0.1:{port}"
@@ -143,7 +143,7 @@ def udp(folder: Path, *options: str) -> Sender:
 
 
 def srt(folder: Path, passphrase: str = "") -> Sender:
-    """A sender that waits for one listener to call; the next one needs it started again."""
+    """A sender that serves one listener and is then restarted for the next one."""
     need("ffmpeg")
     port = free_port(socket.SOCK_DGRAM)
     target = f"srt://127.0.0.1:{port}"
@@ -155,10 +155,10 @@ def srt(folder: Path, passphrase: str = "") -> Sender:
 
 
 def http(folder: Path, kind: str = "mp3") -> Sender:
-    """A web server that sends a stream to all who come, at the pace of speech."""
+    """A web server that sends a stream to every client in real time."""
     need("ffmpeg")
     command = [sys_python(), "-m", "tests.http_stream", str(speech(folder)), "{port}", kind]
-    return Sender(command, f"http://127.0.0.1:{{port}}/live.{kind}", says_port=True)
+    return Sender(command, f"http://127.0.0.1:{{port}}/live.{kind}", prints_port=True)
 
 
 def sys_python() -> str:
@@ -169,24 +169,24 @@ def sys_python() -> str:
 
 
 def _ffmpeg(folder: Path) -> list[str]:
-    """The beginning of a command that says the speech again and again, at its pace."""
+    """The beginning of an ffmpeg command that plays the speech in a loop in real time."""
     return [
         "ffmpeg", "-loglevel", "error", "-re", "-stream_loop", "-1", "-i", str(speech(folder)),
     ]  # fmt: skip
 
 
 def waited(condition: object, timeout: float = START_S) -> float:
-    """Wait for a condition; seconds that it took."""
+    """Wait for a condition; return the seconds that it took."""
     assert callable(condition)
     begun = time.monotonic()
     while not condition():
-        assert time.monotonic() - begun < timeout, "it takes too long"
+        assert time.monotonic() - begun < timeout, "timed out"
         time.sleep(0.02)
     return time.monotonic() - begun
 
 
 def icecast(folder: Path) -> Sender:
-    """An icecast server, and a sender that feeds it."""
+    """An icecast server and a source that feeds it."""
     need("ffmpeg", "icecast2")
     port = free_port()
     config = folder / "icecast.xml"

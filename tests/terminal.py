@@ -1,4 +1,4 @@
-"""A real terminal: tmux, whose screen a test reads and whose keys it presses."""
+"""A real terminal: tmux, whose screen tests can read and to which they can send keys."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TIMEOUT_S = 40.0
 
 
 class Terminal:
-    """One tmux with one window; made by :func:`terminal`."""
+    """A tmux session with one window; created by :func:`terminal`."""
 
     def __init__(self, socket: str, columns: int) -> None:
         self._socket = socket
@@ -42,13 +42,13 @@ class Terminal:
         return done.stdout
 
     def screen(self, *, colours: bool = False) -> list[str]:
-        """The lines that are on the screen, empty ones at the end left out."""
+        """The lines on the screen, without trailing empty ones."""
         escapes = ["-e"] if colours else []
         text = self.tmux("capture-pane", "-p", *escapes, "-t", "serd").rstrip()
         return [line.rstrip() for line in text.splitlines()]
 
     def wait(self, wanted: str | Callable[[list[str]], bool]) -> list[str]:
-        """Wait until a text is on the screen, or the screen is as it should be; the screen."""
+        """Wait until the screen contains a text or fulfils a condition; return the screen."""
         deadline = time.monotonic() + TIMEOUT_S
         while True:
             screen = self.screen()
@@ -58,7 +58,7 @@ class Terminal:
             time.sleep(0.1)
 
     def press(self, *keys: str) -> None:
-        """Press keys, as tmux names them: ``C-c``, ``q``, ``Enter``."""
+        """Press keys, given by their tmux names: ``C-c``, ``q``, ``Enter``."""
         self.tmux("send-keys", "-t", "serd", *keys)
 
 
@@ -66,9 +66,9 @@ class Terminal:
 def terminal(
     home: Path, columns: int, *arguments: str, rows: int = 30, env: Mapping[str, str] | None = None
 ) -> Iterator[Terminal]:
-    """Run ``serd ARGUMENTS...`` in a terminal for the time of a ``with`` block.
+    """Run ``serd ARGUMENTS...`` in a terminal for the duration of a ``with`` block.
 
-    After serd has ended, the screen shows ``exit N``. Skips the test where tmux is not installed.
+    When serd has exited, the screen shows ``exit N``. Skips the test if tmux is not installed.
     """
     if shutil.which("tmux") is None:
         pytest.skip("tmux is not installed")
@@ -77,7 +77,7 @@ def terminal(
     exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in settings.items())
     with tempfile.TemporaryDirectory(prefix="serd-tmux-") as folder:
         script = Path(folder) / "script.sh"
-        # Ctrl-C is for serd; the shell, which gets it too, shall live to tell the exit code.
+        # Ctrl-C is meant for serd; the shell gets it too and must survive to print the exit code.
         script.write_text(
             f"trap : INT\n{exports}\ncd {shlex.quote(str(home))}\n"
             f"{words}\necho exit $?\nsleep 600\n"

@@ -1,4 +1,4 @@
-"""The examples of docs/api.md, taken from the page and run as they stand there."""
+"""The examples in docs/api.md, extracted from the page and run unchanged."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def examples() -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
 
 
-def test_the_examples_run_one_after_the_other_as_a_program_of_its_own(tmp_path: Path) -> None:
+def test_the_examples_run_in_order_as_one_program(tmp_path: Path) -> None:
     shutil.copyfile(SAMPLE, tmp_path / "recording.ogg")
     found = examples()
     assert len(found) >= 7
-    # What was heard block by block is what is heard in the file.
+    # Block by block, the results are the same as for the whole file.
     check = """
 of_file = classifier.classify_file("recording.ogg")
 assert [one.emotion for one in heard] == [one.emotion for one in of_file]
@@ -55,7 +55,7 @@ assert len(heard) > 2
     assert "no-such-model.tflite" in done.stdout
 
 
-def test_the_table_of_exceptions_is_what_serd_exports() -> None:
+def test_the_table_of_exceptions_matches_the_exports() -> None:
     listed = set(re.findall(r"^\| `(\w+Error)` \|", PAGE.read_text(), re.MULTILINE))
     exported = {name for name in serd.__all__ if name.endswith("Error")}
     assert listed == exported
@@ -63,30 +63,30 @@ def test_the_table_of_exceptions_is_what_serd_exports() -> None:
         assert issubclass(getattr(serd, name), serd.SerdError)
 
 
-def test_the_table_of_a_prediction_has_all_its_fields() -> None:
+def test_the_table_of_a_prediction_lists_all_fields() -> None:
     rows = re.findall(r"^\| (`[a-z_`, ]+`) \|", PAGE.read_text(), re.MULTILINE)
     listed = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
     assert listed == set(Prediction.__struct_fields__)
 
 
-def test_a_stream_says_the_same_whatever_the_blocks_and_the_type() -> None:
+def test_stream_results_do_not_depend_on_block_size_or_sample_type() -> None:
     samples, rate = soundfile.read(SAMPLE, dtype="float32")
     classifier = Classifier.load()
     stream = classifier.stream(rate)
     assert isinstance(stream, Stream)
 
-    def hear(size: int, sound: object) -> list[Prediction]:
-        told: list[Prediction] = []
+    def predict(size: int, sound: object) -> list[Prediction]:
+        predictions: list[Prediction] = []
         for first in range(0, len(samples), size):
-            told += stream.feed(sound[first : first + size])  # type: ignore[index]
-        return told + stream.finish()
+            predictions += stream.feed(sound[first : first + size])  # type: ignore[index]
+        return predictions + stream.finish()
 
-    once = hear(1024, samples)
+    once = predict(1024, samples)
     assert len(once) > 2
-    assert once == hear(len(samples), samples)
-    # The same stream again: the clock begins anew.
-    assert once == hear(999, samples[:, np.newaxis])
-    words = [one.emotion for one in hear(4096, np.round(samples * 32767).astype(np.int16))]
+    assert once == predict(len(samples), samples)
+    # The same stream again: time restarts at zero.
+    assert once == predict(999, samples[:, np.newaxis])
+    words = [one.emotion for one in predict(4096, np.round(samples * 32767).astype(np.int16))]
     assert words == [one.emotion for one in once]
     starts = [one.start_s for one in once]
     assert starts == sorted(starts, key=lambda start: start or 0.0)
@@ -94,7 +94,7 @@ def test_a_stream_says_the_same_whatever_the_blocks_and_the_type() -> None:
     assert stream.feed(np.zeros(0, dtype=np.float32)) == []
 
 
-def test_a_stream_refuses_what_is_no_mono_audio() -> None:
+def test_a_stream_rejects_unsupported_rates_shapes_and_types() -> None:
     classifier = Classifier.load()
     with pytest.raises(SamplesError, match="1000 Hz"):
         classifier.stream(1000)
@@ -105,23 +105,23 @@ def test_a_stream_refuses_what_is_no_mono_audio() -> None:
         stream.feed(np.zeros(160, dtype=np.int32))
 
 
-def test_a_corrected_prediction_says_what_the_model_said_itself() -> None:
+def test_a_corrected_prediction_includes_the_models_own_result() -> None:
     classifier = Classifier.load()
     own = classifier.decision.decide(np.arange(8, dtype=np.float32))
     plain = own.to_dict()
     assert "model_emotion" not in plain
     assert "start_s" not in plain
-    told = Prediction(
+    corrected = Prediction(
         emotion="sad", confidence=0.5, scores=own.scores, valence=0.0, arousal=0.0,
         own=own, adapted=3, start_s=1.0, end_s=2.0,
     )  # fmt: skip
-    values = json.loads(told.to_json())
+    values = json.loads(corrected.to_json())
     assert values["model_emotion"] == own.emotion
     assert values["model_confidence"] == own.confidence
     assert (values["adapted"], values["start_s"], values["end_s"]) == (3, 1.0, 2.0)
 
 
-def test_importing_serd_and_its_exceptions_loads_no_numpy() -> None:
+def test_importing_serd_and_its_exceptions_does_not_load_numpy() -> None:
     code = (
         "import sys, serd\n"
         "serd.SerdError, serd.InputError, serd.ModelError, serd.__version__\n"

@@ -18,31 +18,31 @@ def python(code: str) -> Child:
     return Child([sys.executable, "-c", code], env=environment())
 
 
-def everything(child: Child) -> bytes:
+def read_all(child: Child) -> bytes:
     data = b""
     while piece := child.read(60.0):
         data += piece
     return data
 
 
-def test_what_it_writes_is_read_to_its_end() -> None:
+def test_output_is_read_to_the_end() -> None:
     child = python("import sys; sys.stdout.write('x' * 200_000); sys.stderr.write('why'); exit(3)")
-    assert everything(child) == b"x" * 200_000
+    assert read_all(child) == b"x" * 200_000
     assert child.wait(60.0) == 3
     assert child.said == "why"
     child.end()
 
 
-def test_standard_error_never_fills_up_and_the_newest_is_kept() -> None:
+def test_stderr_never_blocks_and_its_newest_part_is_kept() -> None:
     child = python("import sys; sys.stderr.write('a' * 1_000_000 + 'end'); print('done')")
-    assert everything(child) == b"done\n"
+    assert read_all(child) == b"done\n"
     child.wait(60.0)
     assert child.said.endswith("aend")
     assert len(child.said) <= 4_000
     child.end()
 
 
-def test_nothing_yet_is_none_and_a_waiting_read_can_be_interrupted() -> None:
+def test_a_read_without_data_returns_none_and_can_be_interrupted() -> None:
     child = python(SLEEPS)
     assert child.read(0.0) is None
     threading.Timer(0.05, child.interrupt).start()
@@ -51,9 +51,9 @@ def test_nothing_yet_is_none_and_a_waiting_read_can_be_interrupted() -> None:
     child.end()
 
 
-@pytest.mark.parametrize("deaf", [False, True])
-def test_it_is_ended_with_all_that_it_has_started(deaf: bool) -> None:
-    ignore = "import signal; signal.signal(15, signal.SIG_IGN)\n" if deaf else ""
+@pytest.mark.parametrize("ignores_sigterm", [False, True])
+def test_ending_a_process_ends_its_children_too(ignores_sigterm: bool) -> None:
+    ignore = "import signal; signal.signal(15, signal.SIG_IGN)\n" if ignores_sigterm else ""
     child = python(
         f"{ignore}import subprocess, sys\n"
         f"other = subprocess.Popen([sys.executable, '-c', {SLEEPS!r}])\n"
@@ -68,21 +68,21 @@ def test_it_is_ended_with_all_that_it_has_started(deaf: bool) -> None:
         time.sleep(0.01)
 
 
-def test_a_stopped_program_is_ended_too() -> None:
+def test_a_stopped_process_is_ended_too() -> None:
     child = python(SLEEPS)
     os.kill(child.pid, signal.SIGSTOP)
     child.end()
     assert not Path(f"/proc/{child.pid}").exists()
 
 
-def test_its_environment_has_no_setting_of_serd() -> None:
+def test_its_environment_contains_no_serd_settings() -> None:
     env = {"SERD_MQTT__PASSWORD": "s", "HOME": "/h", "PULSE_SERVER": "p", "OTHER": "o"}
     assert environment(env).keys() == {"PATH", "HOME"}
     assert environment(env, more=("PULSE_",)).keys() == {"PATH", "HOME", "PULSE_SERVER"}
 
 
 @pytest.mark.parametrize(
-    ("code", "said"), [(0, "left with 0"), (-9, "was killed by SIGKILL"), (-99, "signal 99")]
+    ("code", "text"), [(0, "left with 0"), (-9, "was killed by SIGKILL"), (-99, "signal 99")]
 )
-def test_endings_in_words(code: int, said: str) -> None:
-    assert said in ending(code)
+def test_exit_codes_are_described_in_words(code: int, text: str) -> None:
+    assert text in ending(code)

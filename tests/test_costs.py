@@ -1,4 +1,4 @@
-"""What serd costs, as far as it can be counted without a clock."""
+"""Costs of serd that can be counted without a clock: memory, detector calls, system calls."""
 
 from __future__ import annotations
 
@@ -27,42 +27,42 @@ if TYPE_CHECKING:
     from tests.broker import Mosquitto
 
 SETTLED_BYTES = 2_000
-"""Python's own odds and ends (free lists, a set that was resized); a leak is far more."""
+"""Allowance for Python's own allocations (free lists, a resized set); a leak is far larger."""
 
 Samples = npt.NDArray[np.float32]
 
 
-def hear(recogniser: Recogniser, samples: Samples) -> int:
-    """Feed samples as the daemon does; how many blocks it took."""
-    heard = blocks = 0
-    while heard < len(samples):
+def feed_all(recogniser: Recogniser, samples: Samples) -> int:
+    """Feed samples as the daemon does; return the number of blocks."""
+    fed = blocks = 0
+    while fed < len(samples):
         count = recogniser.batch_samples
-        recogniser.feed(samples[heard : heard + count])
-        heard += count
+        recogniser.feed(samples[fed : fed + count])
+        fed += count
         blocks += 1
     return blocks
 
 
 @pytest.mark.parametrize("sound", [speech, silence], ids=["speech", "silence"])
 @pytest.mark.slow
-def test_hearing_on_and_on_needs_no_more_memory(sound: object) -> None:
+def test_memory_does_not_grow_while_listening(sound: object) -> None:
     samples = sound(30.0)  # type: ignore[operator] # one of the two
     settings = SpeechConfig()
     recogniser = Recogniser(Segmenter(settings, make_vad(settings)), Classifier.load())
-    hear(recogniser, samples)
+    feed_all(recogniser, samples)
     recogniser.flush()
     tracemalloc.start()
     grown = []
     try:
-        hear(recogniser, samples)
+        feed_all(recogniser, samples)
         recogniser.flush()
-        # Threads of the test runner allocate as well, at times; what recognition keeps, it keeps
-        # each time.
+        # The test runner's threads sometimes allocate as well, but a leak in recognition shows up
+        # every time.
         for _ in range(3):
             gc.collect()
             before, _ = tracemalloc.get_traced_memory()
             for _ in range(4):
-                blocks = hear(recogniser, samples)
+                blocks = feed_all(recogniser, samples)
                 recogniser.flush()
             gc.collect()
             after, _ = tracemalloc.get_traced_memory()
@@ -73,24 +73,26 @@ def test_hearing_on_and_on_needs_no_more_memory(sound: object) -> None:
     assert min(grown) < SETTLED_BYTES, grown
 
 
-def test_in_silence_neither_detector_nor_front_end_works(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silence_hardly_reaches_the_detector_and_never_the_front_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     settings = SpeechConfig()
     vad = make_vad(settings)
-    asked = 0
-    judge = vad.is_speech
+    calls = 0
+    is_speech = vad.is_speech
 
-    def ask(frame: npt.NDArray[np.int16]) -> bool:
-        nonlocal asked
-        asked += 1
-        return judge(frame)
+    def counted(frame: npt.NDArray[np.int16]) -> bool:
+        nonlocal calls
+        calls += 1
+        return is_speech(frame)
 
-    monkeypatch.setattr(vad, "is_speech", ask)
+    monkeypatch.setattr(vad, "is_speech", counted)
     recogniser = Recogniser(Segmenter(settings, vad), Classifier.load())
-    hear(recogniser, silence(5.0))  # what the room sounds like has to be learnt
-    asked = 0
+    feed_all(recogniser, silence(5.0))  # the noise floor of the room has to be learnt first
+    calls = 0
     monkeypatch.setattr(recogniser._front_end, "push", lambda _samples: pytest.fail("pushed"))
-    assert hear(recogniser, silence(60.0)) == 250  # of 240 ms
-    assert asked < 20
+    assert feed_all(recogniser, silence(60.0)) == 250  # blocks of 240 ms
+    assert calls < 20
 
 
 @pytest.fixture
@@ -116,5 +118,5 @@ def test_an_idle_node_makes_few_system_calls(broker: Mosquitto, tmp_path: Path) 
             pytest.skip(f"strace may not attach here: {traced.stderr.strip()[:100]}")
         total = re.search(r"^100\.00.*?(\d+)\s+\d*\s*total$", traced.stderr, re.MULTILINE)
         assert total is not None, traced.stderr
-    # 4 blocks a second, a few calls for each; and once a second a look by two other threads.
+    # 4 blocks a second with a few calls each, and two other threads that poll once a second.
     assert int(total[1]) < 5 * 60

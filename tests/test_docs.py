@@ -1,4 +1,4 @@
-"""What the pages name is there: files, headings, commands, options and keys."""
+"""The files, headings, commands, options and keys that the docs mention exist."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def without_code(text: str) -> str:
 
 
 def anchors(page: Path) -> set[str]:
-    """The headings of a page as GitHub writes them in links."""
+    """The anchors that GitHub generates for the headings of a page."""
     heads = re.findall(r"^#+ (.+)$", without_code(page.read_text()), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", head.lower()).strip().replace(" ", "-") for head in heads}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_link_targets_exist(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", without_code(page.read_text())):
         if re.match(r"[a-z]+:", target):
             continue
@@ -38,7 +38,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_keys_exist(page: Path) -> None:
+def test_configuration_keys_exist(page: Path) -> None:
     sections = "|".join(name for name in SECTIONS if name and "." not in name)
     text = without_code(page.read_text())
     for name in re.findall(rf"`((?:{sections})\.[a-z_.]+)`", text):
@@ -62,7 +62,7 @@ def test_commands_and_options_exist(page: Path) -> None:
                 break
             command = sub
         if command is cli and plain:
-            continue  # "serd speaks MQTT" at the beginning of a line names no command
+            continue  # "serd speaks MQTT" at the start of a line is prose, not a command
         for some in (cli, command):
             known |= {name for one in some.params for name in one.opts}
         for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", " ".join(words)):

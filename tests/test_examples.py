@@ -1,4 +1,4 @@
-"""The programs in examples/ run as a reader would run them."""
+"""The programs in examples/, run as a reader would run them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 @contextlib.contextmanager
 def running(*command: str, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
-    """An example in the background, ended by Ctrl-C."""
+    """Run an example in the background; it is killed at the end if it is still running."""
     process = subprocess.Popen(
         [sys.executable, "-W", "error", str(EXAMPLES / command[0]), *command[1:]],
         env=env or dict(os.environ),
@@ -47,9 +47,9 @@ def running(*command: str, env: dict[str, str] | None = None) -> Iterator[subpro
 
 
 def line_of(stream: Any) -> str:
-    """The next line; fails where the example has ended."""
+    """The next line; fails if the example has exited."""
     line = stream.readline()
-    assert line, "the example has ended"
+    assert line, "the example has exited"
     return str(line)
 
 
@@ -63,7 +63,7 @@ def test_classify_a_file() -> None:
     assert {line.split()[5] for line in lines} <= {*EMOTIONS, UNCERTAIN}
 
 
-def test_classify_a_file_that_is_not_there() -> None:
+def test_classifying_a_missing_file_fails_without_traceback() -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", str(EXAMPLES / "classify_file.py"), "nothing.wav"],
         capture_output=True, text=True, check=False, timeout=120,
@@ -81,8 +81,8 @@ def test_follow_events(tmp_path: Path) -> None:
     ):
         assert line_of(example.stdout).startswith("connected")
         broker.wait_log("Received SUBSCRIBE")
-        with Recorder(broker.port) as stranger:
-            stranger.publish("serd/attic/emotion", b"[]")
+        with Recorder(broker.port) as publisher:
+            publisher.publish("serd/attic/emotion", b"[]")
         assert line_of(example.stdout) == "not an event: serd/attic/emotion\n"
         done = run_serd(
             "--set", "mqtt.host=127.0.0.1", "--set", f"mqtt.port={broker.port}",
@@ -105,7 +105,7 @@ def test_feed_a_microphone_block_by_block(tmp_path: Path) -> None:
         running("microphone_blocks.py", env=microphone.env) as example,
     ):
         while not line_of(example.stderr).startswith("listening"):
-            pass  # ALSA has its say first
+            pass  # ALSA's own messages come first
         with microphone.playing(tmp_path / "speech.wav"):
             prediction = json.loads(line_of(example.stdout))
         assert prediction["emotion"] in {*EMOTIONS, UNCERTAIN}

@@ -1,4 +1,4 @@
-"""German is complete, others need a file, and what machines read stays English."""
+"""German is complete, a new language needs only a file, and machine-readable text is English."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("name", language.languages()[1:])
-def test_every_language_has_every_word(name: str) -> None:
+def test_every_language_is_complete(name: str) -> None:
     words = catalogue(name).words
     german = catalogue("de").words
     assert words.keys() == german.keys()
@@ -45,20 +45,18 @@ def test_every_language_has_every_word(name: str) -> None:
         ("en", {"LANG": "de_DE"}, "en"),
     ],
 )
-def test_the_setting_goes_before_the_environment(
+def test_the_setting_takes_precedence_over_the_environment(
     setting: str | None, env: dict[str, str], language_: str
 ) -> None:
     assert chosen(setting, env).language == language_
 
 
-def test_a_browser_says_what_it_likes_best() -> None:
+def test_the_language_preferred_by_the_browser_is_chosen() -> None:
     assert accepted("fr, en;q=0.7, de-CH;q=0.9") == "de"
     assert accepted("") == accepted("*;q=x") == "en"
 
 
-def test_a_file_is_all_that_a_language_needs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_new_language_needs_only_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "eo.po").write_text(
         'msgid ""\nmsgstr ""\n\n# word\nmsgid "happy"\nmsgstr "feli"\n"ĉa"\n\n'
         '#, fuzzy\nmsgid "sad"\nmsgstr "?"\n\nmsgid "calm"\nmsgstr ""\n'
@@ -70,8 +68,8 @@ def test_a_file_is_all_that_a_language_needs(
     catalogue.cache_clear()
 
 
-def test_home_assistant_reads_german_and_its_ids_stay() -> None:
-    def told(words: language.Catalogue | None) -> dict[str, dict[str, str]]:
+def test_home_assistant_labels_are_translated_but_not_ids() -> None:
+    def components(words: language.Catalogue | None) -> dict[str, dict[str, str]]:
         payload = discovery_payload(
             Topics("serd", "kueche"), version="1", telemetry_s=60, name="Küche", words=words,
             sensitivity=True, corrections=True,
@@ -80,7 +78,7 @@ def test_home_assistant_reads_german_and_its_ids_stay() -> None:
         assert json.loads(payload)["dev"]["name"] == "Küche"
         return found
 
-    english, german = told(None), told(catalogue("de"))
+    english, german = components(None), components(catalogue("de"))
     for key, component in german.items():
         for same in ("unique_id", "default_entity_id", "p"):
             assert component[same] == english[key][same]
@@ -111,7 +109,7 @@ def test_home_assistant_reads_german_and_its_ids_stay() -> None:
     ("title", "node"),
     [("Küche", "kueche"), ("Großes Büro", "grosses-buero"), ("Café 2", "cafe-2")],
 )
-def test_a_node_s_name_is_made_of_what_people_say(title: str, node: str) -> None:
+def test_a_node_name_is_derived_from_its_title(title: str, node: str) -> None:
     assert node_name_from(title) == node
 
 

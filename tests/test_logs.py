@@ -1,4 +1,4 @@
-"""What a log message looks like where it goes."""
+"""The format of log messages: text, JSON and the journal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger("serd.somewhere")
 
 
 @pytest.fixture(autouse=True)
-def logging_kept() -> Iterator[None]:
+def restore_logging() -> Iterator[None]:
     root, ours = logging.getLogger(), logging.getLogger("serd")
     handlers, levels, raising = root.handlers[:], (root.level, ours.level), logging.raiseExceptions
     yield
@@ -32,14 +32,14 @@ def logging_kept() -> Iterator[None]:
     logging.raiseExceptions = raising
 
 
-def written(settings: LogConfig | None = None, *, debug: bool = False) -> io.StringIO:
+def configured(settings: LogConfig | None = None, *, debug: bool = False) -> io.StringIO:
     stream = io.StringIO()
     configure(settings or LogConfig(), debug=debug, stream=stream, env={})
     return stream
 
 
-def test_lines_for_people() -> None:
-    stream = written()
+def test_text_lines_have_a_time_and_level() -> None:
+    stream = configured()
     log.info("heard %d", 3)
     log.warning("careful")
     first, second = stream.getvalue().splitlines()
@@ -48,24 +48,24 @@ def test_lines_for_people() -> None:
 
 
 @pytest.mark.parametrize(
-    ("level", "heard"),
+    ("level", "count"),
     [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)],
 )
-def test_level_is_that_of_serd_alone(level: str, heard: int) -> None:
-    stream = written(LogConfig(level=level))  # type: ignore[arg-type]
+def test_the_level_applies_only_to_serds_loggers(level: str, count: int) -> None:
+    stream = configured(LogConfig(level=level))  # type: ignore[arg-type]
     other = logging.getLogger("library")
     for number in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
         log.log(number, "ours")
     other.info("chatter")
     other.warning("theirs")
     lines = stream.getvalue().splitlines()
-    assert sum("ours" in line for line in lines) == heard
+    assert sum("ours" in line for line in lines) == count
     assert sum("theirs" in line for line in lines) == 1
     assert "chatter" not in stream.getvalue()
 
 
-def test_json_is_one_object_a_line() -> None:
-    stream = written(LogConfig(format="json"))
+def test_json_is_one_object_per_line() -> None:
+    stream = configured(LogConfig(format="json"))
     log.warning("two\nlines: %s", "ü")
     (line,) = stream.getvalue().splitlines()
     entry = json.loads(line)
@@ -73,9 +73,9 @@ def test_json_is_one_object_a_line() -> None:
     assert entry == {"level": "warning", "logger": "serd.somewhere", "message": "two\nlines: ü"}
 
 
-def test_exceptions_are_one_line_but_for_debug() -> None:
+def test_exceptions_are_one_line_unless_debug_is_on() -> None:
     for debug in (False, True):
-        stream = written(debug=debug)
+        stream = configured(debug=debug)
         try:
             int("odd")
         except ValueError:
@@ -87,7 +87,7 @@ def test_exceptions_are_one_line_but_for_debug() -> None:
         )
 
 
-def test_journal_gets_priorities_and_no_times(tmp_path: Path) -> None:
+def test_the_journal_gets_priorities_but_no_timestamps(tmp_path: Path) -> None:
     path = tmp_path / "stderr"
     with path.open("w") as stream:
         status = os.fstat(stream.fileno())
@@ -102,14 +102,14 @@ def test_journal_gets_priorities_and_no_times(tmp_path: Path) -> None:
     assert path.read_text() == "<7>a\n<6>b\n<4>c\n<4>  d\n<3>e\n<2>f\n"
 
 
-def test_journal_is_known_by_its_inode(tmp_path: Path) -> None:
+def test_the_journal_is_recognised_by_its_inode(tmp_path: Path) -> None:
     with (tmp_path / "a").open("w") as stream:
         assert not connected_to_journal(stream, {"JOURNAL_STREAM": "1:2"})
         assert not connected_to_journal(stream, {})
     assert not connected_to_journal(io.StringIO(), {"JOURNAL_STREAM": "1:2"})
 
 
-def test_a_closed_stream_disturbs_nobody(capfd: pytest.CaptureFixture[str]) -> None:
-    written().close()
-    log.error("nobody hears this")
+def test_logging_to_a_closed_stream_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
+    configured().close()
+    log.error("not written anywhere")
     assert capfd.readouterr() == ("", "")

@@ -1,4 +1,4 @@
-"""Recordings on several processes, and one after the other."""
+"""Classifying recordings in several processes, and one after another."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SAMPLE = Path(serd.__file__).parent / "audio" / "data" / "sample.ogg"
 
 
 @pytest.mark.slow
-def test_processes_give_the_same_in_the_same_order(tmp_path: Path) -> None:
+def test_several_processes_give_the_same_results_in_order(tmp_path: Path) -> None:
     paths = []
     for number in range(11):
         paths.append(tmp_path / f"{number}.ogg")
@@ -43,7 +43,7 @@ def test_processes_give_the_same_in_the_same_order(tmp_path: Path) -> None:
     assert str(missing[0].error) == f"{tmp_path}/0.ogg does not exist"
 
 
-def test_a_recording_is_judged_alike_whatever_came_before(tmp_path: Path) -> None:
+def test_a_result_does_not_depend_on_earlier_recordings(tmp_path: Path) -> None:
     used = RecordingClassifier(Config())
     used.classify(SAMPLE)
     used.classify(tmp_path / "gone.wav")
@@ -51,7 +51,7 @@ def test_a_recording_is_judged_alike_whatever_came_before(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_leaving_early_ends_the_processes() -> None:
+def test_stopping_early_ends_the_processes() -> None:
     results = classify_all([SAMPLE] * 100, Config(), whole=True, jobs=2)
     assert next(iter(results)).utterances
     assert len(multiprocessing.active_children()) == 2
@@ -59,8 +59,8 @@ def test_leaving_early_ends_the_processes() -> None:
     assert multiprocessing.active_children() == []
 
 
-def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: str) -> None:  # root, as which tests may run, is refused nothing
+def test_an_unreadable_folder_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> None:  # tests may run as root, which may read everything
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
     monkeypatch.setattr("os.scandir", refuse)
@@ -68,12 +68,12 @@ def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
         find_recordings(tmp_path)
 
 
-def test_few_files_are_not_worth_a_process() -> None:
+def test_few_files_use_one_process_and_many_use_all_cores() -> None:
     assert default_jobs(0) == default_jobs(1) == default_jobs(40) == 1
     assert default_jobs(10**6) == len(os.sched_getaffinity(0))
 
 
-def test_a_name_that_is_not_utf_8_is_kept_in_json() -> None:
+def test_a_file_name_that_is_not_utf_8_survives_json() -> None:
     path = Path(os.fsdecode(b"s\xff.ogg"))
     prediction = Prediction(emotion="sad", confidence=1, scores={"sad": 1}, valence=0, arousal=0)
     utterance = Utterance(start=0, end=8000, level_dbfs=-20, voiced_share=1, cut=False)

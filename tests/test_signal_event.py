@@ -1,4 +1,4 @@
-"""A signal may arrive at any instruction, also inside the wait that it ends."""
+"""A signal may arrive at any instruction, even inside the wait that it ends."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def run(kind: str, timeout: float) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_signals_never_block_the_thread_that_waits() -> None:
+def test_signals_never_deadlock_the_waiting_thread() -> None:
     done = run("SignalEvent", 120)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "handled True\n"
 
 
-def test_it_waits_and_tells_whether_it_was_set() -> None:
+def test_wait_returns_whether_the_event_is_set() -> None:
     event = SignalEvent()
     assert not event.wait(0.01)
     threading.Timer(0.05, event.set).start()
@@ -67,7 +67,7 @@ def test_it_waits_and_tells_whether_it_was_set() -> None:
 
 
 @pytest.mark.parametrize("calls", [1, 5])
-def test_one_wait_is_enough_however_often_it_was_set(calls: int) -> None:
+def test_one_clear_resets_it_however_often_it_was_set(calls: int) -> None:
     event = SignalEvent()
     for _ in range(calls):
         event.set()

@@ -1,4 +1,4 @@
-"""What native libraries write to standard error, and what the log writes there meanwhile."""
+"""Filtering what native libraries write to stderr without losing other output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def is_noise(line: bytes) -> bool:
     return line.startswith(b"INFO: ")
 
 
-def test_only_noise_is_held_back(capfd: pytest.CaptureFixture[str]) -> None:
+def test_only_noise_is_filtered_out(capfd: pytest.CaptureFixture[str]) -> None:
     with stderr.filtered(is_noise):
         os.write(2, b"INFO: Created a delegate\nERROR: something else\n")
         assert capfd.readouterr().err == ""
@@ -31,7 +31,7 @@ def test_only_noise_is_held_back(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().err == "ERROR: on the way\nafter\n"
 
 
-def test_several_threads_lose_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+def test_several_threads_lose_no_output(capfd: pytest.CaptureFixture[str]) -> None:
     def write(name: str) -> None:
         for number in range(50):
             with stderr.filtered(is_noise):
@@ -46,7 +46,7 @@ def test_several_threads_lose_nothing(capfd: pytest.CaptureFixture[str]) -> None
     assert sorted(capfd.readouterr().err.splitlines()) == expected
 
 
-def test_a_library_that_redirects_it(capfd: pytest.CaptureFixture[str]) -> None:
+def test_stderr_is_restored_after_a_library_redirects_it(capfd: pytest.CaptureFixture[str]) -> None:
     with stderr.kept():
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 2)
@@ -56,7 +56,7 @@ def test_a_library_that_redirects_it(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().err == "back\n"
 
 
-def test_closed_standard_error_is_no_problem() -> None:
+def test_a_closed_stderr_is_tolerated() -> None:
     program = (
         "import os; from serd import stderr; os.close(2)\n"
         "with stderr.filtered(lambda line: True), stderr.kept(): print('fine')"

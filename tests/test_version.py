@@ -1,4 +1,4 @@
-"""The version has one home, and every page and package that names it reads it from there."""
+"""The version is defined in one place, from which the package and its metadata take it."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ def test_pyproject_takes_the_version_from_the_package() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+", VERSION)
 
 
-def test_the_package_says_it() -> None:
+def test_the_package_exports_the_version() -> None:
     assert serd.__version__ == VERSION

@@ -1,1 +1,1 @@
-"""Programs for working on serd; not part of the package."""
+"""Development tools for serd; not part of the package."""

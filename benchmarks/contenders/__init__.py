@@ -1,1 +1,1 @@
-"""What is measured beside the daemon. Each module is a program of its own, run in a new process."""
+"""What is measured besides the daemon. Each module is a program that runs in its own process."""

@@ -1,8 +1,8 @@
-"""The bare arithmetic of serd, in a loop with nothing around it.
+"""The bare arithmetic of serd, in a loop without overhead.
 
 For 3 s of speech: 188 FFTs of 512 points and their mel products, in blocks of 16 frames as serd
-computes them; 100 calls of the voice activity detector; one inference. Everything is prepared
-before the clock starts: no reading, no conversion, no decision, no memory to find.
+computes them; 100 calls of the voice activity detector; one inference. Everything else is done
+before the clock starts: no reading, conversion, decision or memory allocation is measured.
 
 ``python -m benchmarks.contenders.floor SECONDS OUT``
 """
@@ -27,7 +27,7 @@ UTTERANCE_S = 3
 
 
 def main(seconds: str, out: str) -> None:
-    """Do the arithmetic for so many seconds of speech and write what it cost."""
+    """Do the arithmetic for that many seconds of speech and write the CPU times."""
     samples = speech(UTTERANCE_S)
     model = ModelFile.load()
     params = model.info.features

@@ -1,4 +1,4 @@
-"""The journal alone: events a second, each on the disk before the next, and what it writes.
+"""The journal alone: events per second, each synced before the next, and bytes written.
 
 ``python -m benchmarks.contenders.journal FOLDER EVENTS OUT``
 """
@@ -16,17 +16,17 @@ from serd.model.decision import Prediction
 from serd.model.emotions import EMOTIONS
 
 HOUR = 1200
-"""Events of an hour of continuous speech."""
+"""Events in an hour of continuous speech."""
 
 
 def written() -> tuple[int, int]:
-    """Bytes that this process has passed to write calls, and that the kernel counts for disks."""
+    """Bytes that this process passed to write calls, and bytes that the kernel sent to disk."""
     fields = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
     return int(fields["wchar"]), int(fields["write_bytes"])
 
 
 def main(folder: str, events: str, out: str) -> None:
-    """Write events and what that cost."""
+    """Append events and write the cost."""
     prediction = Prediction(
         emotion="happy", confidence=0.65, scores=dict.fromkeys(EMOTIONS, 0.05) | {"happy": 0.65},
         valence=0.4, arousal=0.2,

@@ -1,4 +1,4 @@
-"""A Keras model of the shipped network's architecture with random weights, for the pipeline.
+"""A Keras model with the shipped network's architecture and random weights, for the pipeline.
 
 ``python -m benchmarks.contenders.keras_model OUT.keras``
 """
@@ -14,7 +14,7 @@ from training.train import set_up_tensorflow
 
 
 def main(out: str) -> None:
-    """Build and save it."""
+    """Build and save the model."""
     set_up_tensorflow(seed=0, threads=1)
     model = ModelFile.load()
     build_network(Network(), model.info.features, len(model.labels)).save(out)

@@ -1,6 +1,6 @@
-"""The usual pipeline, as tutorials write it: librosa for features, Keras or TFLite for the network.
+"""The usual pipeline from tutorials: librosa for features, Keras or TFLite for the network.
 
-Hears clips of 3 s one after the other, computes MFCCs, asks the network, and publishes the answer
+Reads clips of 3 s one after the other, computes MFCCs, runs the network, and publishes the result
 over MQTT. No voice activity detection, no journal, no calibration: it does less than serd.
 
 ``python -m benchmarks.contenders.pipeline keras|tflite MODEL WAV CLIPS PORT OUT``
@@ -19,13 +19,13 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 PAUSE_S = 0.4
-"""Seconds without work before each clip: in real time, too, every clip finds cold caches."""
+"""Idle seconds before each clip, so that caches are cold, as they are in real time."""
 
 LABELS = ["neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised"]
 
 
 def tell(what: str) -> None:
-    """Tell whoever measures that a point is reached."""
+    """Notify the measuring process that a point has been reached."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
         out.sendto(what.encode(), os.environ["NOTIFY_SOCKET"])
 

@@ -1,10 +1,10 @@
-"""serd from samples to predictions, without source, journal and broker; one stream or several.
+"""serd from samples to predictions, without source, journal or broker, for one or more streams.
 
-``python -m benchmarks.contenders.recogniser SOURCES turns|threads SECONDS OUT``: so many streams of
-speech, each with a segmenter, a front end and a network of its own, fed in the sizes that the
-segmenter asks for. In ``turns``, one thread gives each stream its next block after the other: what
-the streams themselves cost. On ``threads``, each has one and all run at full speed at once: then
-they also pay for Python's lock, which changes hands at every call of numpy.
+``python -m benchmarks.contenders.recogniser SOURCES turns|threads SECONDS OUT``: SOURCES streams of
+speech, each with its own segmenter, front end and network, fed in the block sizes that the
+segmenter requests. With ``turns``, one thread feeds the streams in turn, which measures the streams
+themselves. With ``threads``, each stream has a thread and all run at full speed at once, which adds
+the cost of contention for the GIL, which calls of numpy release and reacquire.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def main(sources: str, way: str, seconds: str, out: str) -> None:
-    """Recognise and write what it cost."""
+    """Process the streams and write the cost."""
     samples = speech(float(seconds))
     settings = SpeechConfig()
     model = Classifier.load().model

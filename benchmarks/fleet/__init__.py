@@ -1,4 +1,4 @@
-"""A thousand simulated nodes on one broker: what is lost, how long it takes, what it costs.
+"""A thousand simulated nodes on one broker: loss, latency and cost.
 
-``python -m benchmarks.fleet`` runs it on loopback; ``report`` writes the table of docs/fleet.md.
+``python -m benchmarks.fleet`` runs them on loopback; ``report`` writes the table of docs/fleet.md.
 """

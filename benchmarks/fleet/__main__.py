@@ -1,4 +1,4 @@
-"""``python -m benchmarks.fleet``: run it; ``python -m benchmarks.fleet report``: write it up."""
+"""Run the fleet benchmark; ``report`` writes its result into the documentation."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ _QUICK_MINUTES: Final = 0.4
 
 
 def main() -> None:
-    """Parse the command line and do what it says."""
+    """Parse the command line and run the command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet", description=__doc__)
     commands = parser.add_subparsers(dest="command")
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long the nodes speak")
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long the nodes publish")
     parser.add_argument("--nodes", type=int, default=1000)
     parser.add_argument("--every", type=float, default=6.0, help="mean seconds between utterances")
     parser.add_argument(
-        "--quick", action="store_true", help="less than a minute, a tenth of it all"
+        "--quick", action="store_true", help="less than a minute, a tenth of the load"
     )
-    writing = commands.add_parser("report", help="a result into the documentation")
+    writing = commands.add_parser("report", help="write a result into the documentation")
     writing.add_argument("result", nargs="?", type=Path, default=RESULT)
     options = parser.parse_args()
     if options.command == "report":
@@ -63,10 +63,10 @@ def main() -> None:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Run the three parts, one after the other; the figures.
+    """Run the three parts, one after the other; returns the figures.
 
     Raises:
-        SystemExit: Something needed is missing; says what.
+        SystemExit: Something required is missing; the message names it.
     """
     allow_files(options.nodes)
     seconds = 60 * options.minutes
@@ -106,7 +106,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def nothing_lost(result: dict[str, Any]) -> bool:
-    """Whether every acknowledged event came, everywhere, and none was stored twice."""
+    """Whether every acknowledged event arrived everywhere and none was stored twice."""
     run = result["stored"]
     counts = [run["observed"]["missing"], run["stored"]["missing"], run["stored"]["twice"],
               result["pace"]["observed"]["missing"], result["flood"]["missing"]]  # fmt: skip
@@ -115,7 +115,7 @@ def nothing_lost(result: dict[str, Any]) -> bool:
 
 
 def write_up(source: Path) -> None:
-    """Make a result the one that the documentation shows."""
+    """Write a result into the documentation."""
     result = json.loads(source.read_text(encoding="utf-8"))
     FIGURES.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     report.write(PAGE, result)

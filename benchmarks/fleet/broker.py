@@ -1,4 +1,4 @@
-"""A mosquitto of our own on loopback, set up as examples/fleet/home.conf is, without its guards."""
+"""A private mosquitto on loopback with the limits of examples/fleet/home.conf, without logins."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _START_S: Final = 20.0
 
 
 class Broker:
-    """A mosquitto for the time of a ``with`` block.
+    """Context manager that runs a mosquitto.
 
     Args:
-        folder: For its configuration, its log and its database.
+        folder: Folder for its configuration, log and database.
 
     Raises:
         FileNotFoundError: mosquitto is not installed.
@@ -72,23 +72,23 @@ class Broker:
 
     @property
     def processor_s(self) -> float:
-        """Processor time so far, seconds."""
+        """CPU time so far, in seconds."""
         assert self._process is not None
         return processor_s(self._process.pid)
 
     @property
     def peak_mb(self) -> float:
-        """The most memory so far, megabytes."""
+        """Peak memory so far, in megabytes."""
         assert self._process is not None
         return peak_mb(self._process.pid)
 
     def log(self) -> str:
-        """What it complained of."""
+        """Its errors and warnings."""
         return (self._folder / "log").read_text(errors="replace").strip()
 
 
 def version() -> str:
-    """Of mosquitto."""
+    """The version of mosquitto."""
     path = "/usr/local/sbin:/usr/sbin:/usr/local/bin:/usr/bin"
     program = shutil.which("mosquitto", path=path) or "mosquitto"
     text = subprocess.run([program, "-h"], capture_output=True, text=True, check=False).stdout

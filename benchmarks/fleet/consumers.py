@@ -1,4 +1,4 @@
-"""Processes of examples/fleet/to_postgres.py that share the events of a broker."""
+"""Runs several processes of examples/fleet/to_postgres.py that share a broker's events."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _WAIT_S: Final = 30.0
 
 
 class Consumers:
-    """Several consumers, for the time of a ``with`` block; each can be killed and started again.
+    """Context manager that runs several consumers; each can be killed and restarted.
 
     Args:
-        folder: For their logs.
-        port: Of the broker on loopback.
-        dsn: Of the database.
-        count: How many.
-        arguments: More of each one's command line.
+        folder: Folder for their logs.
+        port: Port of the broker on loopback.
+        dsn: DSN of the database.
+        count: Number of consumers.
+        arguments: Further command-line arguments for each.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Consumers:
         ]  # fmt: skip
         self.names = [f"events-{number + 1}" for number in range(count)]
         self.spent_s = 0.0
-        """Processor time of those that were killed."""
+        """CPU time of killed consumers, in seconds."""
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._started: list[subprocess.Popen[bytes]] = []
 
@@ -57,7 +57,7 @@ class Consumers:
             process.wait()
 
     def start(self, name: str) -> None:
-        """Start one, with the client id that it always has."""
+        """Start a consumer; its name is its client id."""
         with self.log_path(name).open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [*self._command, "--client-id", name], stdin=subprocess.DEVNULL, stderr=log
@@ -65,30 +65,30 @@ class Consumers:
         self._started.append(self.processes[name])
 
     def kill(self, name: str) -> None:
-        """SIGKILL, as the kernel does when memory is short."""
+        """Send SIGKILL, as the kernel does when memory runs out."""
         process = self.processes[name]
         self.spent_s += processor_s(process.pid)
         process.kill()
         process.wait()
 
     def end(self, name: str) -> int:
-        """SIGTERM; its exit code."""
+        """Send SIGTERM; returns the exit code."""
         self.processes[name].terminate()
         return self.processes[name].wait(_WAIT_S)
 
     def log_path(self, name: str) -> Path:
-        """Where one logs to."""
+        """Path of a consumer's log."""
         return self._folder / f"{name}.log"
 
     def log(self, name: str) -> str:
-        """What one has logged."""
+        """Content of a consumer's log."""
         return self.log_path(name).read_text(errors="replace")
 
     def wait(self, name: str, text: str, *, times: int = 1) -> None:
-        """Wait until one has logged this, so often.
+        """Wait until a consumer has logged the text that many times.
 
         Raises:
-            RuntimeError: It does not.
+            RuntimeError: It does not, or the process has ended.
         """
         deadline = time.monotonic() + _WAIT_S
         while self.log(name).count(text) < times:
@@ -97,6 +97,6 @@ class Consumers:
             time.sleep(0.02)
 
     def figure(self, name: str, what: str) -> float:
-        """The latest ``what=...`` in one's log; 0 if there is none."""
+        """The latest ``what=...`` in a consumer's log; 0 if there is none."""
         found = re.findall(rf"\b{what}=([\d.]+)", self.log(name))
         return float(found[-1]) if found else 0.0

@@ -1,6 +1,6 @@
-"""As fast as it goes: what one mosquitto can take and give, driven by its own clients in C.
+"""Maximum throughput of one mosquitto, driven by its own clients in C.
 
-Python clients would be slower than the broker, and then it is them that is measured.
+Python clients would be slower than the broker, so they would be the bottleneck.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _SUBSCRIBED_S: Final = 1.0
 
 
 def flood(folder: Path, *, events: int, publishers: int) -> dict[str, Any]:
-    """Publish that many events with QoS 1 from a few clients to one subscriber with QoS 1.
+    """Publish events with QoS 1 from a few clients to one QoS 1 subscriber, at full speed.
 
     Args:
-        folder: For the broker and the payloads.
-        events: How many, all in all.
-        publishers: Divided among so many clients.
+        folder: Folder for the broker and the payloads.
+        events: Number of events in total.
+        publishers: Number of clients that publish them.
     """
     folder.mkdir(parents=True)
     each = events // publishers
@@ -42,7 +42,7 @@ def flood(folder: Path, *, events: int, publishers: int) -> dict[str, Any]:
                 ["mosquitto_sub", *where, "-t", "serd/+/emotion", "-C", str(each * publishers),
                  "-i", "flood", "-c"], stdout=file,
             )  # fmt: skip
-        time.sleep(_SUBSCRIBED_S)  # its session is persistent, so being early costs nothing
+        time.sleep(_SUBSCRIBED_S)  # time to subscribe; from then on its session is persistent
         begun, before = time.monotonic(), broker.processor_s
         senders: list[subprocess.Popen[bytes]] = []
         for number, path in enumerate(files):
@@ -79,7 +79,7 @@ def flood(folder: Path, *, events: int, publishers: int) -> dict[str, Any]:
 
 
 def _payloads(path: Path, number: int, count: int) -> Path:
-    """Events of one node, one a line."""
+    """Write events of one node to a file, one per line."""
     node = Node(Fleet(0, number), number, 1.0)
     with path.open("wb") as file:
         file.writelines(encode(node.event(1.5)) + b"\n" for _ in range(count))

@@ -1,11 +1,11 @@
-"""Simulated nodes: all that serd says over MQTT, without a microphone. A process has hundreds.
+"""Simulated nodes, which publish all that serd publishes over MQTT; a process runs hundreds.
 
-``python -m benchmarks.fleet.nodes PORT FIRST COUNT SECONDS EVERY_S FILE``: connects, says
-``ready``, waits for a line on standard input, speaks for so long, waits for the last
+``python -m benchmarks.fleet.nodes PORT FIRST COUNT SECONDS EVERY_S FILE``: connects, prints
+``ready``, waits for a line on standard input, publishes for SECONDS, waits for the last
 acknowledgement, writes what was sent to FILE (:data:`~benchmarks.fleet.records.SENT`) and prints
 its counts as JSON.
 
-Each node is a client of its own, as serd's are: paho, MQTT 3.1.1, client id, last will, retained
+Each node has its own client, set up as serd's: paho, MQTT 3.1.1, client id, last will, retained
 status, state, speech, mute and telemetry, discovery, subscriptions, events with QoS 1. One selector
 drives them all, because a thousand threads would measure the scheduler.
 """
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TELEMETRY_S: Final = 60.0
-"""As ``mqtt.telemetry_s``."""
+"""The default of ``mqtt.telemetry_s``."""
 
 _MODEL = model_ref("default", "1.1", "4ab79e786ecd4ab79e786ecd")
 _KEEPALIVE_S: Final = 60
@@ -51,16 +51,16 @@ _PREFIX: Final = "homeassistant"
 
 
 def name(number: int) -> str:
-    """Of a node."""
+    """Name of a node."""
     return f"node-{number:04}"
 
 
 class Fleet:
-    """What the nodes of this process share: the selector, the agenda and the records.
+    """State shared by the nodes of this process: the selector, scheduled calls and the records.
 
     Args:
-        port: Of the broker on loopback.
-        seed: Of all chance.
+        port: Port of the broker on loopback.
+        seed: Seed of all random numbers.
     """
 
     def __init__(self, port: int, seed: int) -> None:
@@ -75,12 +75,12 @@ class Fleet:
         self._order = 0
 
     def at(self, moment: float, act: Callable[[], None]) -> None:
-        """Put something on the agenda; monotonic time."""
+        """Schedule a call at a monotonic time."""
         self._order += 1
         heapq.heappush(self._agenda, (moment, self._order, act))
 
     def turn(self) -> None:
-        """Do what is due, and let the network work."""
+        """Run the calls that are due, then handle network events."""
         now = time.monotonic()
         while self._agenda and self._agenda[0][0] <= now:
             heapq.heappop(self._agenda)[2]()
@@ -90,11 +90,11 @@ class Fleet:
 
 
 class Node:
-    """One node.
+    """One simulated node.
 
     Args:
-        fleet: What it is part of.
-        number: Makes its name.
+        fleet: The fleet that it belongs to.
+        number: Determines its name.
         every_s: Mean time between two utterances, in seconds.
     """
 
@@ -123,7 +123,7 @@ class Node:
         self._client = client
 
     def connect(self) -> None:
-        """Connect; the rest happens when the network is ready."""
+        """Start to connect; the rest happens as the socket becomes ready."""
         try:
             self._client.connect("127.0.0.1", self._fleet.port, _KEEPALIVE_S)
         except OSError:
@@ -133,7 +133,7 @@ class Node:
         self._watch()
 
     def ready(self, mask: int) -> None:
-        """Its socket can be read or written."""
+        """Handle a socket that is readable or writable."""
         if mask & selectors.EVENT_READ:
             self._client.loop_read()
         if mask & selectors.EVENT_WRITE and self._client.socket() is not None:
@@ -141,7 +141,7 @@ class Node:
         self._watch()
 
     def begin(self) -> None:
-        """Start to speak, each node at its own time."""
+        """Start publishing, each node at a random time."""
         fleet, now = self._fleet, time.monotonic()
         fleet.at(now + fleet.random.uniform(0, self._every_s), self._speak)
         fleet.at(now + fleet.random.uniform(0, TELEMETRY_S), self._tell_health)
@@ -149,7 +149,7 @@ class Node:
         fleet.at(now + fleet.random.uniform(0, _MISC_S), self._misc)
 
     def end(self) -> None:
-        """Say that it goes, and go."""
+        """Publish ``offline`` and disconnect."""
         self._ending = True
         self._publish(self.topics.status, b"offline", qos=1, retain=True)
         self._client.disconnect()
@@ -179,7 +179,7 @@ class Node:
             fleet.at(time.monotonic() + pause, self._speak)
 
     def event(self, lasts: float) -> Event:
-        """An event as the pipeline makes it, of an utterance that has just ended."""
+        """An event like the pipeline's, for an utterance that has just ended."""
         chance = self._fleet.random
         shares = [chance.random() ** 4 for _ in EMOTIONS]
         scores = {one: share / sum(shares) for one, share in zip(EMOTIONS, shares, strict=True)}
@@ -235,7 +235,7 @@ class Node:
         self._watch()
 
     def _watch(self) -> None:
-        """Tell the selector which socket to watch for what."""
+        """Update which events of the socket the selector waits for."""
         sock = self._client.socket()
         wanted = selectors.EVENT_READ
         if sock is not None and self._client.want_write():
@@ -267,7 +267,7 @@ class Node:
 
     def _on_disconnect(self, *_all: object) -> None:
         if self._registered is not None:
-            # The library closes the socket after this call, and a closed one cannot be taken out.
+            # The library closes the socket after this call; a closed one cannot be unregistered.
             self._fleet.selector.unregister(self._registered[0])
             self._registered = None
         if self._ending:
@@ -283,7 +283,7 @@ class Node:
 
 
 def main(*, port: int, first: int, count: int, seconds: float, every_s: float, path: Path) -> None:
-    """Be these nodes for a while."""
+    """Run these nodes for a while."""
     allow_files(count)
     fleet = Fleet(port, first)
     nodes = [Node(fleet, first + number, every_s) for number in range(count)]
@@ -306,7 +306,7 @@ def main(*, port: int, first: int, count: int, seconds: float, every_s: float, p
     for node in nodes:
         node.speaking = False
     give_up = time.monotonic() + _DRAIN_S
-    # Utterances that have begun end within 3 s; then the last acknowledgements.
+    # Utterances that have begun end within 3 s; then wait for the last acknowledgements.
     settled = time.monotonic() + 3.5
     while time.monotonic() < settled or (
         any(node.unacked for node in nodes) and time.monotonic() < give_up
@@ -325,13 +325,13 @@ def main(*, port: int, first: int, count: int, seconds: float, every_s: float, p
 
 
 class _Line:
-    """Waits for a line on standard input."""
+    """Reads one line from standard input."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
 
     def ready(self, _mask: int) -> None:
-        """It has come."""
+        """Read the line and unregister standard input."""
         sys.stdin.readline()
         self._fleet.selector.unregister(sys.stdin)
 

@@ -1,6 +1,6 @@
-"""A subscriber that notes when each event comes: ``python -m benchmarks.fleet.observer PORT FILE``.
+"""Records when each event arrives: ``python -m benchmarks.fleet.observer PORT FILE``.
 
-Says ``ready`` when it is subscribed; after SIGTERM and a second of silence it writes FILE.
+Prints ``ready`` once subscribed. After SIGTERM and a second without messages, it writes FILE.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SILENCE_NS = 1_000_000_000
 
 
 def main(port: int, path: Path) -> None:
-    """Observe until SIGTERM."""
+    """Record events until SIGTERM."""
     came: list[tuple[bytes, int]] = []
     stopping = False
 
@@ -30,7 +30,7 @@ def main(port: int, path: Path) -> None:
         stopping = True
 
     def message(_client: object, _data: object, message: paho.MQTTMessage) -> None:
-        # Not parsed: what is measured is the way, and the reader must not be what is slow.
+        # Not parsed, so that this process is not the bottleneck of the measured path.
         at = message.payload.index(_ID) + len(_ID)
         came.append((bytes(message.payload[at : at + 36]), time.monotonic_ns()))
 
@@ -41,7 +41,7 @@ def main(port: int, path: Path) -> None:
     client.on_subscribe = lambda *_all: print("ready", flush=True)
     client.connect("127.0.0.1", port)
     last = 0
-    gc.disable()  # tens of thousands of tuples without a cycle
+    gc.disable()  # tens of thousands of tuples, none in a reference cycle
     while not stopping or time.monotonic_ns() - last < _SILENCE_NS:
         client.loop(0.2)
         last = came[-1][1] if came else 0

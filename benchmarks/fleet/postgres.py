@@ -1,4 +1,4 @@
-"""A real PostgreSQL of our own for a while, in a temporary folder, reachable by a socket only."""
+"""A temporary PostgreSQL in its own folder, reachable only through a Unix socket."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     import psycopg
 
 SCHEMA: Final = Path(__file__).parents[2] / "examples" / "fleet" / "schema.sql"
-"""What the consumer writes to."""
+"""The schema that the consumer writes to."""
 
 _START_S: Final = 60.0
 _STOP_S: Final = 30.0
 
 
 def find_postgres() -> Path | None:
-    """The folder of PostgreSQL's programs; Debian keeps them out of PATH. None if there is none."""
+    """The folder of PostgreSQL's programs, which Debian keeps out of PATH; None if absent."""
     found = shutil.which("initdb")
     folders = [Path(found).resolve().parent] if found else []
     folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
@@ -34,16 +34,16 @@ def find_postgres() -> Path | None:
 
 
 class Cluster:
-    """A PostgreSQL with the table of events, for the time of a ``with`` block.
+    """Context manager that runs a PostgreSQL with the event tables.
 
-    PostgreSQL refuses to be root, so root runs it as ``postgres``, or as ``nobody``.
+    PostgreSQL refuses to run as root, so root runs it as ``postgres`` or ``nobody``.
 
     Args:
-        durable: False: never wait for the disk. For tests only.
+        durable: If False, never sync to disk; for tests only.
 
     Raises:
         FileNotFoundError: PostgreSQL is not installed.
-        RuntimeError: It does not start; the text has the end of its log.
+        RuntimeError: It does not start; the message has the end of its log.
     """
 
     def __init__(self, *, durable: bool = True) -> None:
@@ -56,7 +56,7 @@ class Cluster:
         self.folder = Path(tempfile.mkdtemp(prefix="serd-pg-"))
         self._process: subprocess.Popen[bytes] | None = None
         self.dsn = f"host={self.folder} user=serd dbname=postgres"
-        """Of its owner."""
+        """DSN for the owner of the database."""
 
     def __enter__(self) -> Self:
         try:
@@ -78,18 +78,18 @@ class Cluster:
 
     @property
     def pid(self) -> int:
-        """Of the first process."""
+        """Process id of the postmaster."""
         assert self._process is not None
         return self._process.pid
 
     def connect(self) -> psycopg.Connection:
-        """A connection of its owner; commits by itself."""
+        """A connection as the owner, in autocommit mode."""
         import psycopg
 
         return psycopg.connect(self.dsn, autocommit=True, connect_timeout=10)
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start it and wait until it accepts connections."""
         import psycopg
 
         settings = ["listen_addresses=", f"unix_socket_directories={self.folder}",
@@ -115,7 +115,7 @@ class Cluster:
                 return
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """End it: SIGINT throws clients out and saves, SIGQUIT is as a power cut."""
+        """Stop it: SIGINT is a fast shutdown, SIGQUIT resembles a power failure."""
         if self._process is None:
             return
         process, self._process = self._process, None
@@ -152,7 +152,7 @@ class Cluster:
 
 
 def _unprivileged() -> str | None:
-    """Whom root lets run it; None if we are not root."""
+    """The user that runs PostgreSQL for root; None if we are not root."""
     if os.geteuid() != 0:
         return None
     try:

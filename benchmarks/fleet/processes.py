@@ -1,4 +1,4 @@
-"""What processes cost, as /proc tells it, and how many files they may open."""
+"""CPU time and memory of processes from /proc, and the limit on open files."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _SPARE_FILES: Final = 200
 
 
 def processor_s(pid: int) -> float:
-    """Processor time that a process has used, seconds, user and system (proc(5), 14 and 15)."""
+    """CPU seconds that a process has used, user and system (proc(5), fields 14 and 15)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def peak_mb(pid: int) -> float:
-    """The most resident memory that a process has had, megabytes (VmHWM)."""
+    """Peak resident memory of a process, in megabytes (VmHWM)."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024 / 1e6
@@ -26,7 +26,7 @@ def peak_mb(pid: int) -> float:
 
 
 def children_s(pid: int) -> float:
-    """Processor time of a process, its living children, and those that it has waited for."""
+    """CPU seconds of a process, its living children, and those that it has waited for."""
     total = 0.0
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -41,10 +41,10 @@ def children_s(pid: int) -> float:
 
 
 def allow_files(wanted: int) -> None:
-    """Let this process, and those that it starts, open that many files at a time.
+    """Raise the limit on open files for this process and those that it starts.
 
     Raises:
-        SystemExit: The system does not let us; says what to do.
+        SystemExit: The hard limit is too low; the message says what to do.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + _SPARE_FILES

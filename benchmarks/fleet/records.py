@@ -1,4 +1,4 @@
-"""What was sent, acknowledged and received, in files that processes hand to each other."""
+"""Records of what was sent, acknowledged and received, exchanged between processes as files."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SENT: Final = np.dtype([("id", "V16"), ("sent_ns", "i8"), ("acked_ns", "i8"), ("wall_ns", "i8")])
-"""An event that a node has published: identifier, monotonic times (0: not acknowledged), date."""
+"""A published event: id, monotonic times (0: not acknowledged), wall-clock time."""
 
 CAME: Final = np.dtype([("id", "V16"), ("came_ns", "i8")])
-"""An event as a subscriber got it: identifier and monotonic time."""
+"""A received event: id and monotonic time."""
 
 
 def key(identifier: str) -> bytes:
@@ -30,10 +30,10 @@ def write(path: Path, records: list[Any], kind: np.dtype[Any]) -> None:
 
 
 def read(path: Path, kind: np.dtype[Any]) -> NDArray[Any]:
-    """Read them again.
+    """Read records of one kind.
 
     Raises:
-        ValueError: They are of another kind.
+        ValueError: They are of a different kind.
     """
     found = np.load(path)
     if found.dtype != kind:
@@ -42,7 +42,7 @@ def read(path: Path, kind: np.dtype[Any]) -> NDArray[Any]:
 
 
 def percentiles(values: list[float]) -> dict[str, float]:
-    """p50, p99 and the greatest, to 2 decimals; zeros if there is none."""
+    """p50, p99 and maximum, rounded to 2 decimals; zeros without values."""
     if not values:
         return {"p50": 0.0, "p99": 0.0, "max": 0.0}
     p50, p99 = np.percentile(values, (50, 99))

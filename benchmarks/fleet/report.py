@@ -14,7 +14,7 @@ END: Final = "<!-- fleet: end -->"
 
 
 def rows(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """What was measured, and how much it was."""
+    """Descriptions and values of all measurements."""
     run = result["stored"]
     found = [*_paced(run), *_kept(run)]
     for one in (result["pace"], run):
@@ -94,7 +94,7 @@ def _time(milliseconds: float) -> str:
 
 
 def measured(result: dict[str, Any]) -> str:
-    """When, where and beside what it was measured."""
+    """Date, machine, software and load of the measurement."""
     machine, run = result["machine"], result["stored"]
     nice = f", niceness {result['nice']}" if result["nice"] else ""
     software = f"mosquitto {result['mosquitto']}, PostgreSQL {result['postgresql']}"

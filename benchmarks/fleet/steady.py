@@ -1,4 +1,4 @@
-"""Nodes at the pace of a home for some minutes: what is lost, how long it takes, what it costs."""
+"""Nodes at a realistic rate for some minutes: loss, latency and cost."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PROCESSES: Final = 2
-"""Among which the nodes are divided."""
+"""Number of processes that the nodes are divided among."""
 
 _START_S: Final = 120.0
 _END_S: Final = 180.0
@@ -37,12 +37,12 @@ _FIGURES: Final = ("stored", "known", "rejected", "batches", "commit_ms")
 
 
 class Speakers:
-    """The nodes, in a few processes.
+    """The simulated nodes, in a few processes.
 
     Args:
-        folder: For the records.
-        port: Of the broker.
-        load: How many, and so on.
+        folder: Folder for the records.
+        port: Port of the broker.
+        load: Number of nodes, duration and rate.
     """
 
     def __init__(self, folder: Path, port: int, load: Load) -> None:
@@ -58,7 +58,7 @@ class Speakers:
             self._processes.append(_module("nodes", *words))
 
     def begin(self) -> None:
-        """Wait until all are connected, then let them speak."""
+        """Wait until all are connected, then let them publish."""
         for process in self._processes:
             _expect(process, "ready")
         for process in self._processes:
@@ -67,7 +67,7 @@ class Speakers:
             process.stdin.flush()
 
     def finish(self) -> tuple[NDArray[Any], dict[str, float]]:
-        """Wait until they have ended; what they sent, and their counts."""
+        """Wait until they have ended; returns what they sent, and their counts."""
         told = []
         for process in self._processes:
             out, _ = process.communicate(timeout=self._seconds + _END_S)
@@ -80,19 +80,19 @@ class Speakers:
         return np.concatenate(sent), counts
 
     def kill(self) -> None:
-        """End them now."""
+        """Kill them."""
         for process in self._processes:
             process.kill()
             process.communicate()
 
 
 class Tail:
-    """``serd tail --node +``, into a file or onto a terminal; counts the events that it shows.
+    """``serd tail --node +`` into a pipe or on a terminal; counts the events that it shows.
 
     Args:
-        folder: For its output.
-        port: Of the broker.
-        terminal: Give it a terminal of 120 columns.
+        folder: Folder for its output.
+        port: Port of the broker.
+        terminal: Whether its output is a terminal of 120 columns.
     """
 
     def __init__(self, folder: Path, port: int, *, terminal: bool) -> None:
@@ -121,13 +121,13 @@ class Tail:
             try:
                 while data := os.read(outer, 65536):
                     out.write(data)
-            except OSError:  # how a terminal says that nobody is there
+            except OSError:  # reading a terminal fails once the other end is closed
                 pass
             finally:
                 os.close(outer)
 
     def figures(self, wall_s: float) -> dict[str, float]:
-        """End it; what it cost, and how many events it showed."""
+        """End it; returns its cost and the number of events that it showed."""
         pid = self._process.pid
         cpu_s, memory = processor_s(pid) - self._before_s, peak_mb(pid)
         self.end()
@@ -139,7 +139,7 @@ class Tail:
         }
 
     def end(self) -> None:
-        """End it. Not by SIGINT, which a process that runs in the background may have to ignore."""
+        """End it. Not with SIGINT, which background processes may ignore."""
         self._process.terminate()
         self._process.wait(_START_S)
         self._reader.join(_START_S)
@@ -147,7 +147,7 @@ class Tail:
 
 @dataclass(frozen=True)
 class Load:
-    """Who speaks, for how long, and who is told how far it is."""
+    """Number of nodes, duration and rate, and a callback for progress."""
 
     nodes: int
     seconds: float
@@ -156,17 +156,17 @@ class Load:
 
 
 def pace(folder: Path, load: Load) -> dict[str, Any]:
-    """Nodes, an observer and two tails: no database. What the tails cost."""
+    """Nodes, an observer and two tails, without a database, to measure the tails."""
     folder.mkdir(parents=True)
     with Broker(folder / "broker") as broker:
         return _run(folder, broker, load)
 
 
 def stored(folder: Path, load: Load) -> dict[str, Any]:
-    """The same with three consumers into PostgreSQL, of which one is killed half way.
+    """The same with three consumers into PostgreSQL, one of which is killed half way.
 
-    It stays away for a tenth of the time, then starts again under its client id, as a service
-    manager would do it.
+    It stays down for a tenth of the time, then starts again with its client id, as a service
+    manager would restart it.
     """
     folder.mkdir(parents=True)
     with (
@@ -241,7 +241,7 @@ def _run(
 
 @contextlib.contextmanager
 def _killing(database: tuple[Cluster, Consumers] | None, load: Load) -> Iterator[None]:
-    """Kill a consumer half way, and start it again a little later."""
+    """Kill a consumer half way, and restart it a little later."""
     if database is None:
         yield
         return
@@ -267,7 +267,7 @@ def _killing(database: tuple[Cluster, Consumers] | None, load: Load) -> Iterator
 
 
 def _observed(came: NDArray[Any], acknowledged: dict[bytes, Any]) -> dict[str, Any]:
-    """What a subscriber with QoS 1 got of what was acknowledged."""
+    """Which acknowledged events a QoS 1 subscriber received."""
     first: dict[bytes, int] = {}
     for one in came:
         first.setdefault(bytes(one["id"]), int(one["came_ns"]))
@@ -281,7 +281,7 @@ def _observed(came: NDArray[Any], acknowledged: dict[bytes, Any]) -> dict[str, A
 
 
 def _stored(cluster: Cluster, acknowledged: dict[bytes, Any]) -> dict[str, Any]:
-    """What is in the table of what was acknowledged, once nothing more comes."""
+    """Which acknowledged events are in the table, once all are there or time is up."""
     deadline = time.monotonic() + _STORED_S
     with cluster.connect() as connection:
         while True:

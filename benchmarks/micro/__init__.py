@@ -1,1 +1,1 @@
-"""Small benchmarks of single parts: ``make bench-micro``. Not run by ``make test``."""
+"""Micro-benchmarks of single parts: ``make bench-micro``. Not run by ``make test``."""

@@ -1,4 +1,4 @@
-"""Each part by itself, with pytest-benchmark."""
+"""Micro-benchmarks of single parts, with pytest-benchmark."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_features_of_3_s(benchmark: BenchmarkFixture, classifier: Classifier) ->
 
 
 def test_end_of_an_utterance(benchmark: BenchmarkFixture, classifier: Classifier) -> None:
-    """What is left to do when 3 s have been heard: last frames, decibels, transform, network."""
+    """The work left after 3 s of audio: last frames, decibels, transform, network."""
     front_end = classifier.front_end()
     front_end.start()
     front_end.push(UTTERANCE)

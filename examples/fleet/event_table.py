@@ -1,7 +1,6 @@
-"""The table of events in PostgreSQL: which message makes which row, and rows that go in once.
+"""The table of events in PostgreSQL: converts messages to rows and stores each row once.
 
-Whether a message is an event is serd's own judgement: the same for ``serd tail``, the dashboard and
-this table.
+Messages are validated by serd's own code, as by ``serd tail`` and the dashboard.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ INSERT: Final = (
 )
 REFUSE: Final = "INSERT INTO serd.refused (topic, reason, bytes, payload) VALUES (%s, %s, %s, %s)"
 REFUSED_A_MINUTE: Final = 60
-"""Messages that are no events and are kept apart, in one minute; the rest is only counted."""
+"""Invalid messages recorded per minute; the rest are only counted."""
 
 KEPT_BYTES: Final = 4096
-"""So much of their payload is kept."""
+"""Bytes of their payload that are recorded."""
 
 
 class StopError(Exception):
-    """The process cannot go on; text for people and an exit code."""
+    """The process cannot continue; carries a message for the user and an exit code."""
 
     def __init__(self, text: str, code: int) -> None:
         super().__init__(text)
@@ -45,7 +44,7 @@ class StopError(Exception):
 
 
 class Row(NamedTuple):
-    """A message that waits to be stored."""
+    """A message waiting to be stored."""
 
     mid: int
     topic: str
@@ -53,7 +52,7 @@ class Row(NamedTuple):
 
 
 class Pause:
-    """Exponential back-off with jitter: 0.5 s at first, 30 s at most."""
+    """Exponential backoff with jitter: 0.5 s at first, 30 s at most."""
 
     def __init__(self) -> None:
         self._failures = 0
@@ -65,18 +64,18 @@ class Pause:
         return max(0.0, self._until - time.monotonic())
 
     def failed(self) -> None:
-        """An attempt has failed."""
+        """Record a failed attempt."""
         widest = min(30.0, 0.5 * 2.0 ** min(self._failures, 10))
         self._failures += 1
         self._until = time.monotonic() + widest * random.uniform(0.5, 1.0)  # noqa: S311
 
     def worked(self) -> None:
-        """An attempt has worked."""
+        """Record a successful attempt."""
         self._failures = 0
 
 
 def home_pattern(topic: str) -> re.Pattern[str]:
-    """What stands for the first ``+`` of ``homes/+/serd/+/emotion``; nothing where there is one."""
+    """Matches the first ``+`` of ``homes/+/serd/+/emotion``; with one ``+`` it never matches."""
     levels = topic.split("/")
     if levels.count("+") < 2:
         return re.compile(r"(?!)")
@@ -85,14 +84,14 @@ def home_pattern(topic: str) -> re.Pattern[str]:
 
 
 def columns_of(topic: str, payload: bytes, home: re.Pattern[str]) -> tuple[Any, ...]:
-    """The values of :data:`COLUMNS` for one message, judged as serd itself judges it.
+    """The values of :data:`COLUMNS` for one message, validated by serd's own code.
 
     Raises:
-        ValueError: It is no event of schema 1, or not of the topic's node.
+        ValueError: It is not an event of schema 1, or names another node than its topic.
     """
     message = decode_message(topic.rsplit("/", 2)[0], topic, payload)
     if not isinstance(message, EventMessage):
-        raise ValueError("not an event")  # noqa: TRY004 - as decode_message() says it
+        raise ValueError("not an event")  # noqa: TRY004 - as decode_message()
     event, found = message.event, home.match(topic)
     model = event.model
     return (
@@ -104,7 +103,7 @@ def columns_of(topic: str, payload: bytes, home: re.Pattern[str]) -> tuple[Any, 
 
 
 class Refused:
-    """Keeps apart what was refused, as far as that cannot fill the database."""
+    """Records refused messages, limited so that they cannot fill the database."""
 
     def __init__(self) -> None:
         self._minute = 0.0
@@ -113,7 +112,7 @@ class Refused:
         self.kept = 0
 
     def keep(self, connection: psycopg.Connection, refused: list[tuple[Row, str]]) -> None:
-        """Write what there is room for; a table that cannot be written holds up nothing."""
+        """Record messages up to the limit; if the table cannot be written, carry on."""
         now = time.monotonic()
         if now - self._minute >= 60.0:
             self._minute, self._left = now, REFUSED_A_MINUTE
@@ -138,10 +137,10 @@ class Refused:
 
 
 class Database:
-    """PostgreSQL: a connection when there is one, and rows that go in once.
+    """Stores rows in PostgreSQL, each once, and reconnects when necessary.
 
     Args:
-        dsn: As libpq takes it; what it leaves out comes from PGHOST, PGPASSWORD and so on.
+        dsn: libpq connection string; what it omits comes from PGHOST, PGPASSWORD and so on.
         home: Finds the home in a topic.
     """
 
@@ -157,10 +156,10 @@ class Database:
         self.commit_s = 0.0
 
     def store(self, rows: list[Row]) -> bool:
-        """Store and commit all of them; False if that must be tried again later.
+        """Store and commit all of them; returns False if that must be tried again later.
 
         Raises:
-            StopError: The table is missing or not as it should be.
+            StopError: The table or one of its columns is missing.
         """
         if self.pause.left > 0:
             return False
@@ -189,7 +188,7 @@ class Database:
 
     def _open(self) -> psycopg.Connection:
         if self._connection is None:
-            # The time-outs are below the MQTT keep-alive: nothing is read while this waits.
+            # Time-outs shorter than the MQTT keep-alive, because MQTT is not read meanwhile.
             self._connection = psycopg.connect(
                 self._dsn,
                 connect_timeout=5,
@@ -218,7 +217,7 @@ class Database:
                     cursor.executemany(INSERT, [value for _, value in values])
                     stored = cursor.rowcount
         except (psycopg.DataError, psycopg.IntegrityError):
-            # One of them cannot be stored, ever. Rare, so it may cost a round trip for each.
+            # One of them can never be stored. This is rare, so a round trip for each is fine.
             stored = 0
             with connection.transaction():
                 for row, value in values:
@@ -243,7 +242,7 @@ class Database:
 
 
 def _text(text: str) -> str:
-    """Something of somebody else's, printable and short."""
+    """Untrusted text, printable and short."""
     return ascii(text[:200])[1:-1]
 
 

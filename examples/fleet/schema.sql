@@ -7,7 +7,7 @@ CREATE SCHEMA IF NOT EXISTS serd;
 
 CREATE TABLE IF NOT EXISTS serd.event (
     id            uuid PRIMARY KEY,
-    home          text NOT NULL DEFAULT '',  -- what stands before the base topic; '' without a bridge
+    home          text NOT NULL DEFAULT '',  -- the home, from the topic; '' without a bridge
     node          text NOT NULL,
     seq           bigint NOT NULL,
     started_at    timestamptz NOT NULL,

@@ -1,27 +1,28 @@
 #!/usr/bin/env python3
-"""Take events from MQTT into PostgreSQL: none lost, none twice, as many processes as it takes.
+"""Store events from MQTT in PostgreSQL: none lost, none stored twice, in one or more processes.
 
-Needs event_table.py beside it.
+Needs event_table.py in the same folder.
 
     pip install 'serd-emotion[fleet]'
     psql -d serd -f schema.sql
     to_postgres.py --client-id events-1 --host broker --dsn 'host=db dbname=serd user=serd_writer'
 
-Processes of one ``--group`` share the events (``$share/GROUP/...``), each with a ``--client-id``
-of its own that stays the same over restarts, because the broker keeps what is on its way under this
-name. A message is acknowledged only after COMMIT. So a process that is killed may have stored an
-event and not said so; it comes again, and ``ON CONFLICT (id) DO NOTHING`` ignores it. A message
-that is no event, by serd's own judgement, is counted, kept apart (``serd.refused``, at most 60 a
-minute) and acknowledged: it would never become one.
+Processes of one ``--group`` share the events (``$share/GROUP/...``). Each has its own
+``--client-id``, which must stay the same across restarts, because the broker keeps the session with
+its unacknowledged messages under this name. A message is acknowledged only after COMMIT. If a
+process is killed between the two, the event is redelivered, and ``ON CONFLICT (id) DO NOTHING``
+ignores it. A message that is not a valid event according to serd's own validation is counted,
+recorded (``serd.refused``, at most 60 a minute) and acknowledged; otherwise the broker would
+redeliver it forever.
 
-``--leave`` is for good: it gives up its share, stores what still waits in its session, ends the
-session and itself.
+``--leave`` removes a process permanently: it leaves the group, stores the events still waiting in
+its session, ends the session and exits.
 
-Both ends may go away and come back. Memory is bounded: the broker sends no more than ``--batch``
-messages (Receive Maximum) of at most 64 KiB each before the first is acknowledged.
+Broker and database may go down and come back. Memory is bounded: the broker sends no more than
+``--batch`` messages (Receive Maximum) of at most 64 KiB each before the first is acknowledged.
 
-Exit codes: 0 ended by SIGTERM or SIGINT or has left, 66 a file cannot be read, 78 the database has
-no table of ours.
+Exit codes: 0 ended by SIGTERM or SIGINT or has left, 66 a file cannot be read, 78 the database
+lacks the tables.
 """
 
 from __future__ import annotations
@@ -46,23 +47,23 @@ from paho.mqtt.properties import Properties
 log = logging.getLogger("to_postgres")
 
 MESSAGE_BYTES: Final = 65_536
-"""Larger messages the broker does not send (Maximum Packet Size); an event has about 500 bytes."""
+"""The broker sends no larger messages (Maximum Packet Size); an event has about 500 bytes."""
 
 LASTING_S: Final = 10.0
-"""A connection that ends sooner does not count as one that worked."""
+"""A connection that lasted no longer does not count as a success."""
 
 LEFT_S: Final = 3.0
-"""So long nothing more may come to a process that has given up its share."""
+"""With ``--leave``: seconds without messages after which nothing more is expected."""
 
 SHORT_SUSPICIOUS: Final = 3
-"""So many of those in a row, and somebody else probably has the same client id."""
+"""Short connections in a row after which another process probably has the same client id."""
 
 
 class Broker:
-    """One MQTT session, over as many connections as it takes.
+    """One MQTT session, across any number of connections.
 
     Args:
-        options: The command line's.
+        options: The command line options.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -76,11 +77,11 @@ class Broker:
         self.waiting: list[Row] = []
         self.connections = 0
         self.heard = time.monotonic()
-        """When the broker last sent something that matters."""
+        """When the last message arrived or the connection was made."""
         self._short = 0
 
     def step(self, timeout: float) -> None:
-        """Do what the network wants, for at most that many seconds."""
+        """Handle network events, for at most that many seconds."""
         if self._client is None:
             if self.pause.left > 0:
                 time.sleep(min(timeout, self.pause.left))
@@ -103,21 +104,21 @@ class Broker:
         client.loop_misc()
 
     def acknowledge(self, rows: list[Row]) -> None:
-        """Tell the broker that it need not keep these."""
+        """Acknowledge these messages."""
         if self._client is not None:
             for row in rows:
                 self._client.ack(row.mid, 1)
 
     def left(self) -> bool:
-        """Whether our share is given up and all of it stored."""
+        """With ``--leave``: whether everything that was still waiting is stored."""
         quiet = time.monotonic() - self.heard > LEFT_S
         return self._client is not None and self._since > 0 and quiet and not self.waiting
 
     def close(self, *, for_good: bool = False) -> None:
-        """Send what must still go, say DISCONNECT and close; the session stays at the broker.
+        """Send pending acknowledgements and DISCONNECT; the broker keeps the session.
 
         Args:
-            for_good: It does not stay.
+            for_good: The broker discards the session.
         """
         client, self._client = self._client, None
         if client is None:
@@ -126,7 +127,7 @@ class Broker:
         farewell = Properties(PacketTypes.DISCONNECT)  # type: ignore[no-untyped-call]
         if for_good:
             farewell.SessionExpiryInterval = 0
-        client.disconnect(properties=farewell)  # goes out after the acknowledgements
+        client.disconnect(properties=farewell)  # is sent after the acknowledgements
         deadline = time.monotonic() + 2.0
         while client.socket() is not None and client.want_write() and time.monotonic() < deadline:
             client.loop_write()
@@ -156,7 +157,7 @@ class Broker:
         wishes.ReceiveMaximum = options.batch
         wishes.MaximumPacketSize = MESSAGE_BYTES
         try:
-            # 60 s of keep-alive: longer than a statement or a connection to the database may take.
+            # A keep-alive of 60 s is longer than a database connection or statement may take.
             client.connect(options.host, options.port, 60, clean_start=False, properties=wishes)
         except (OSError, ValueError) as error:
             self._lost(f"broker {self.address}: {error}")
@@ -188,7 +189,7 @@ class Broker:
         self, client: paho.Client, _data: object, _flags: Any, reason: Any, _more: object
     ) -> None:
         if client is not self._client:
-            return  # one that was refused
+            return  # a refused connection
         why = f"broker {self.address}: connection lost: {reason}"
         if self._since:
             lasted = time.monotonic() - self._since > LASTING_S
@@ -218,10 +219,10 @@ class Broker:
 
 
 class Consumer:
-    """Moves messages from the broker to the database until it is told to stop.
+    """Moves messages from the broker to the database until it is stopped.
 
     Args:
-        options: The command line's.
+        options: The command line options.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -232,14 +233,14 @@ class Consumer:
         self._stopping = False
 
     def stop(self, *_signal: object) -> None:
-        """End soon; may be called by a signal handler."""
+        """Request the end; may be called by a signal handler."""
         self._stopping = True
 
     def run(self) -> None:
         """Work until :meth:`stop`.
 
         Raises:
-            StopError: It cannot go on.
+            StopError: The process cannot continue.
         """
         options, broker = self._options, self._broker
         next_line = time.monotonic() + options.log_every
@@ -248,7 +249,7 @@ class Consumer:
             empty = not broker.waiting
             broker.step(
                 min(1.0, options.linger if empty else self._left())
-            )  # a signal waits for it
+            )  # a signal takes effect after it
             if empty:
                 self._batch_since = time.monotonic()
             elif len(broker.waiting) >= options.batch or self._left() <= 0:
@@ -296,24 +297,45 @@ def _password(path: str | None) -> str | None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
-    add("--client-id", required=True, help="of this process alone, and the same over restarts")
-    add("--host", default="127.0.0.1", help="of the broker (default: %(default)s)")
-    add("--port", type=int, default=None, help="default: 1883, with --ca 8883")
+    add("--client-id", required=True, help="unique to this process and constant across restarts")
+    add("--host", default="127.0.0.1", help="host name of the broker (default: %(default)s)")
+    add("--port", type=int, default=None, help="port of the broker (default: 1883, with --ca 8883)")
     add("--username")
-    add("--password-file", metavar="FILE", help="its first line is the password")
+    add("--password-file", metavar="FILE", help="file whose first line is the password")
+    add("--ca", metavar="FILE", help="use TLS; the CA certificate that signed the broker's")
     add(
-        "--ca", metavar="FILE", help="speak TLS; the authority that signed the broker's certificate"
+        "--topic",
+        default="serd/+/emotion",
+        help="topic filter; at a centre: homes/+/serd/+/emotion",
     )
-    add("--topic", default="serd/+/emotion", help="filter; at a centre homes/+/serd/+/emotion")
-    add("--group", default="serd-postgres", help="who shares the events (default: %(default)s)")
-    add("--dsn", default="", help="of PostgreSQL, as libpq takes it; what is missing: PGHOST etc.")
-    add("--batch", type=int, default=500, help="rows in one commit, at most (default: %(default)s)")
+    add(
+        "--group",
+        default="serd-postgres",
+        help="name of the group that shares the events (default: %(default)s)",
+    )
+    add("--dsn", default="", help="libpq connection string; what it omits: PGHOST etc.")
+    add(
+        "--batch",
+        type=int,
+        default=500,
+        help="maximum number of rows in a commit (default: %(default)s)",
+    )
     add("--linger", type=float, default=0.25, metavar="S",
-        help="how long a message may wait for others (default: %(default)s)")  # fmt: skip
+        help="how long a message may wait for a full batch (default: %(default)s)")  # fmt: skip
     add("--session-days", type=int, default=7,
-        help="how long the broker keeps what waits for us (default: %(default)s)")  # fmt: skip
-    add("--leave", action="store_true", help="store what waits for this client id, and end")
-    add("--log-every", type=float, default=60.0, metavar="S", help="figures into the log")
+        help="how long the broker keeps a disconnected session (default: %(default)s)")  # fmt: skip
+    add(
+        "--leave",
+        action="store_true",
+        help="store what still waits for this client id, end its session and exit",
+    )
+    add(
+        "--log-every",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="seconds between logged figures (default: %(default)s)",
+    )
     options = parser.parse_args()
     if not 1 <= options.batch <= 65_535:
         parser.error("--batch: 1 to 65535, what MQTT can say")
@@ -326,7 +348,7 @@ def _options() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Run until a signal ends it; an exit code."""
+    """Run until a signal ends it; returns the exit code."""
     options = _options()
     logging.basicConfig(
         level=os.environ.get("LOG_LEVEL", "INFO").upper(),

@@ -1,8 +1,8 @@
-"""A process that holds a microphone and does what it is told, a command a line, for the tests.
+"""A helper process for the tests that holds a microphone and executes one command per line.
 
-Commands: ``open``, ``close``, ``read SECONDS``, ``drain`` (until the device stops), ``save PATH``.
-Each is answered by one JSON object. PortAudio reads ALSA's configuration once per process, so a
-test that wants its own has to do it in another process.
+Commands: ``format RATE CHANNELS``, ``open``, ``close``, ``read SECONDS``, ``drain`` (until the
+device stops), ``save PATH``. Each is answered with one JSON object. PortAudio reads ALSA's
+configuration once per process, so a test with its own configuration needs a separate process.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 class Listener:
-    """One microphone and the blocks it gave."""
+    """A microphone and the blocks read from it."""
 
     def __init__(self) -> None:
         self.microphone = Microphone()
         self.blocks: list[Block] = []
 
     def command(self, verb: str, *arguments: str) -> dict[str, Any]:
-        """Do one thing and say what came of it."""
+        """Execute one command and return its result."""
         try:
             result = getattr(self, f"do_{verb}")(*arguments) or {}
         except SerdError as error:
@@ -46,7 +46,7 @@ class Listener:
         }
 
     def do_format(self, rate: str, channels: str) -> None:
-        """Have the device opened in this format, as if it were its own."""
+        """Open the device in this format from now on, as if it were its native format."""
         module.formats = lambda device, channel="mix": [(int(rate), int(channels))]
 
     def do_open(self) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 
 def high_passed(samples: Any) -> Any:
-    """Samples at 16 kHz as they leave a source that began with the first of them.
+    """Samples at 16 kHz after the high-pass of a source that starts with the first of them.
 
     Args:
         samples: float[n].

@@ -1,4 +1,4 @@
-"""The automatic gain: slow, bounded, and the same however the sound arrives."""
+"""The automatic gain: slow, bounded and independent of block sizes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RATE = 16_000
 
 
 def voice(level_db: float, noise_dbfs: float, seconds: float = 20.0) -> NDArray[np.float32]:
-    """Speech, so much softer than the sample is, in a room with noise."""
+    """The sample with its level changed, in a room with noise."""
     speech = read_mono16k(SAMPLE)[: round(RATE * seconds)] * 10 ** (level_db / 20)
     noise = np.random.default_rng(4).standard_normal(len(speech)) * 10 ** (noise_dbfs / 20)
     return np.asarray(speech + noise, np.float32)
@@ -34,7 +34,7 @@ def amplified(samples: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]
     return out, gain.gain_db
 
 
-def test_a_far_voice_comes_nearer_and_the_noise_of_the_room_stays_low() -> None:
+def test_a_distant_voice_is_amplified_but_room_noise_stays_low() -> None:
     before = voice(-30, -85)
     after, gain_db = amplified(before)
     assert 15 < gain_db <= CEILING_DB
@@ -44,32 +44,32 @@ def test_a_far_voice_comes_nearer_and_the_noise_of_the_room_stays_low() -> None:
 
 
 @pytest.mark.parametrize("level_db", [4, 9])
-def test_a_voice_that_is_near_is_left_alone(level_db: float) -> None:
+def test_a_nearby_voice_is_hardly_amplified(level_db: float) -> None:
     before = voice(level_db, -70)
     after, gain_db = amplified(before)
     assert gain_db < 3
     assert rms_dbfs(after) < rms_dbfs(before) + 3
 
 
-def test_silence_and_steady_noise_are_left_alone() -> None:
+def test_silence_and_steady_noise_are_not_amplified() -> None:
     still: NDArray[Any] = np.zeros(5 * RATE, np.float32)
     assert amplified(still)[1] == 0
     noise = np.random.default_rng(4).standard_normal(20 * RATE) * 1e-3
     assert amplified(noise.astype(np.float32))[1] == 0
 
 
-def test_it_is_slow_up_and_quick_down() -> None:
+def test_the_gain_rises_slowly_and_falls_quickly() -> None:
     after, gain_db = amplified(np.concatenate([voice(-30, -85), voice(6, -85, 3)]))
     assert gain_db < 10
     rising = amplified(voice(-30, -85, 2.0))[1]
     assert rising < 8.1
-    assert np.abs(after).max() < 30  # what is beyond full scale, the intake clips
+    assert np.abs(after).max() < 30  # the intake clips what exceeds full scale
 
 
 @settings(max_examples=20, deadline=None)
 @given(sizes=st.lists(st.integers(1, 5_000), min_size=1, max_size=12))
 @pytest.mark.slow
-def test_however_it_is_cut_the_result_is_the_same_to_the_bit(sizes: list[int]) -> None:
+def test_block_sizes_do_not_change_a_bit_of_the_result(sizes: list[int]) -> None:
     samples = voice(-25, -80, 4.0)
     whole, _ = amplified(samples)
     cut, gain, at, turn = samples.copy(), AutoGain(), 0, 0
@@ -80,7 +80,7 @@ def test_however_it_is_cut_the_result_is_the_same_to_the_bit(sizes: list[int]) -
     np.testing.assert_array_equal(cut, whole)
 
 
-def test_the_intake_tells_its_gain_and_clips() -> None:
+def test_the_intake_reports_its_gain_and_clips() -> None:
     intake = Intake(gain_db="auto")
     intake.start(rate=RATE, channels=1)
     block = intake.push(voice(-30, -85)[:, np.newaxis], 0.0)

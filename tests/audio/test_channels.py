@@ -1,4 +1,4 @@
-"""What is heard of several channels: as well as of the best of them alone."""
+"""Several channels: as much speech is found in them as in the best of them alone."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def noise(length: int, level_dbfs: float, seed: int) -> NDArray[np.float64]:
     return np.random.default_rng(seed).standard_normal(length) * 10 ** (level_dbfs / 20)
 
 
-def hear(path: Path, channel: Choice) -> tuple[list[tuple[int, int]], SourceStats]:
-    """Begin and end of the utterances in a recording, and the figures of the source."""
+def find_utterances(path: Path, channel: Choice) -> tuple[list[tuple[int, int]], SourceStats]:
+    """Start and end of the utterances in a recording, and the statistics of the source."""
     configured = SpeechConfig()
     segmenter = Segmenter(configured, make_vad(configured))
     events = []
@@ -62,13 +62,13 @@ def hear(path: Path, channel: Choice) -> tuple[list[tuple[int, int]], SourceStat
 
 
 def overlapping(found: list[tuple[int, int]], expected: list[tuple[int, int]]) -> int:
-    """How many of those expected were found, at least half of each."""
+    """How many of the expected utterances were found, at least by half."""
     return sum(
         any(min(end, b) - max(start, a) > (b - a) / 2 for start, end in found) for a, b in expected
     )
 
 
-def a_dead_channel(voice: NDArray[Any]) -> list[NDArray[Any]]:
+def dead_channel(voice: NDArray[Any]) -> list[NDArray[Any]]:
     return [np.full(len(voice), 0.02), voice + noise(len(voice), -70, 1)]
 
 
@@ -86,8 +86,8 @@ def hum_on_one(voice: NDArray[Any]) -> list[NDArray[Any]]:
     return [voice + hum, 0.5 * voice + noise(len(voice), -70, 2)]
 
 
-def an_array_of_six(voice: NDArray[Any]) -> list[NDArray[Any]]:
-    """Four microphones behind a processed channel, and what the machine plays: speech at times."""
+def array_of_six(voice: NDArray[Any]) -> list[NDArray[Any]]:
+    """A processed channel, four microphones, and a playback channel that has speech at times."""
     played = np.zeros(len(voice))
     once = 0.5 * voice[RATE : 4 * RATE]
     at = min(6 * RATE, len(voice) // 2)
@@ -96,8 +96,8 @@ def an_array_of_six(voice: NDArray[Any]) -> list[NDArray[Any]]:
     return [0.5 * voice + noise(len(voice), -60, 9), *mics, played]
 
 
-def an_array_of_eight(voice: NDArray[Any]) -> list[NDArray[Any]]:
-    """Six microphones, and two channels of what is played, of which one is music."""
+def array_of_eight(voice: NDArray[Any]) -> list[NDArray[Any]]:
+    """Six microphones and two playback channels, one of which has music."""
     time_s = np.arange(len(voice)) / RATE
     music = 0.2 * np.sin(2 * np.pi * 440 * time_s) + 0.1 * np.sin(2 * np.pi * 660 * time_s)
     mics = [np.roll(voice, n) * 0.5 + noise(len(voice), -66, n) for n in range(6)]
@@ -106,9 +106,9 @@ def an_array_of_eight(voice: NDArray[Any]) -> list[NDArray[Any]]:
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, int]]:
-    """The utterances of the voice alone."""
+    """The utterances in the voice alone."""
     soundfile.write(path := tmp_path_factory.mktemp("voice") / "clean.wav", speech(), RATE)
-    found = hear(path, "mix")[0]
+    found = find_utterances(path, "mix")[0]
     assert len(found) >= 4
     return found
 
@@ -116,20 +116,20 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, int]]:
 @pytest.mark.parametrize(
     ("make", "channel", "chosen", "rate"),
     [
-        (a_dead_channel, "mix", {0}, 16_000),
-        (a_dead_channel, "auto", {2}, 16_000),
+        (dead_channel, "mix", {0}, 16_000),
+        (dead_channel, "auto", {2}, 16_000),
         (left_only, "mix", {0}, 48_000),
         (left_only, "auto", {1}, 16_000),
         (antiphase, "mix", {1, 2}, 44_100),
         (antiphase, "auto", {1, 2}, 16_000),
         (hum_on_one, "auto", {2}, 48_000),
         (hum_on_one, 2, {2}, 16_000),
-        (an_array_of_six, "auto", {1, 2, 3, 4, 5}, 16_000),
-        (an_array_of_eight, "auto", {1, 2, 3, 4, 5, 6}, 16_000),
+        (array_of_six, "auto", {1, 2, 3, 4, 5}, 16_000),
+        (array_of_eight, "auto", {1, 2, 3, 4, 5, 6}, 16_000),
     ],
 )
 @pytest.mark.slow
-def test_it_hears_as_much_as_the_best_channel_alone(  # noqa: PLR0917 - fixtures by name
+def test_as_much_speech_is_found_as_in_the_best_channel_alone(  # noqa: PLR0917 - fixtures by name
     tmp_path: Path,
     expected: list[tuple[int, int]],
     make: Callable[[NDArray[Any]], list[NDArray[Any]]],
@@ -143,33 +143,35 @@ def test_it_hears_as_much_as_the_best_channel_alone(  # noqa: PLR0917 - fixtures
     if rate != RATE:
         columns = soxr.resample(columns, RATE, rate)
     soundfile.write(path := tmp_path / "array.wav", columns, rate, subtype="PCM_24")
-    found, stats = hear(path, channel)
+    found, stats = find_utterances(path, channel)
     assert overlapping(found, expected) >= 0.9 * len(expected)
     if stats.channel:  # and as much as that channel alone
-        assert overlapping(found, expected) >= overlapping(hear(path, stats.channel)[0], expected)
+        assert overlapping(found, expected) >= overlapping(
+            find_utterances(path, stats.channel)[0], expected
+        )
     assert stats.channel in chosen
     assert len(stats.channel_dbfs) == columns.shape[1]
 
 
-def test_what_is_odd_about_channels_is_told(
+def test_problems_with_channels_are_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     path = tmp_path / "a.wav"
     soundfile.write(path, np.stack(antiphase(speech()), axis=1), RATE)
-    _, stats = hear(path, "mix")
+    _, stats = find_utterances(path, "mix")
     assert stats.channels_cancel
     assert "cancel each other" in caplog.text
     assert caplog.text.count("cancel each other") == 1
-    soundfile.write(path, np.stack(a_dead_channel(speech()), axis=1), RATE)
-    _, stats = hear(path, "auto")
+    soundfile.write(path, np.stack(dead_channel(speech()), axis=1), RATE)
+    _, stats = find_utterances(path, "auto")
     assert stats.channels_dead == (1,)
     assert stats.channel_dbfs[0] < -90
     assert -40 < stats.channel_dbfs[1] < -10
     assert "channel 2 of 2 is listened to" in caplog.text
 
 
-def test_the_mean_of_channels_that_agree_is_their_level(tmp_path: Path) -> None:
+def test_mixing_identical_channels_keeps_their_level(tmp_path: Path) -> None:
     voice = speech()
     soundfile.write(one := tmp_path / "one.wav", voice, RATE, subtype="FLOAT")
     soundfile.write(
@@ -181,9 +183,9 @@ def test_the_mean_of_channels_that_agree_is_their_level(tmp_path: Path) -> None:
 @settings(max_examples=6, deadline=None)
 @given(sizes=st.lists(st.integers(1, 5_000), min_size=1, max_size=12))
 @pytest.mark.parametrize("choice", ["mix", "auto", 2])
-@pytest.mark.parametrize("make", [antiphase, hum_on_one, an_array_of_six])
+@pytest.mark.parametrize("make", [antiphase, hum_on_one, array_of_six])
 @pytest.mark.slow
-def test_however_it_is_cut_the_result_is_the_same_to_the_bit(
+def test_block_sizes_do_not_change_a_bit_of_the_result(
     choice: Choice, make: Callable[[NDArray[Any]], list[NDArray[Any]]], sizes: list[int]
 ) -> None:
     frames = np.stack(make(speech()[: 3 * RATE]), axis=1).astype(np.float32)
@@ -198,16 +200,16 @@ def test_however_it_is_cut_the_result_is_the_same_to_the_bit(
     np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
-def test_a_change_of_channel_does_not_click(tmp_path: Path) -> None:
+def test_switching_channels_does_not_click(tmp_path: Path) -> None:
     tone = 0.5 * np.sin(2 * np.pi * 100 * np.arange(RATE) / RATE)
     frames = np.stack([tone, -tone], axis=1).astype(np.float32)
     mixed = ChannelMixer("mix", rate=RATE, count=2, name="it").mix(frames)
-    # Silence while they cancel, then one of them alone, faded in within 5 ms.
+    # Silence while they cancel each other, then one of them alone, faded in within 5 ms.
     assert np.abs(mixed[-1_000:]).max() == pytest.approx(0.5, abs=1e-3)
     assert np.abs(np.diff(mixed)).max() < 0.03
 
 
-def test_a_number_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_channel_number_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, np.zeros((1_000, 2)), RATE)
     with pytest.raises(InputError, match=r"a\.wav has 2 channels, and audio\.channel asks for num"):

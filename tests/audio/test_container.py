@@ -11,19 +11,19 @@ from tests.system.node import SAMPLE
 
 NOISE = np.random.default_rng(0).normal(0, 0.1, 8_000)
 
-WITHOUT_A_HEAD = {"RAW", "SD2", "HTK", "MAT4", "MPC2K", "SDS"}
-"""What libsndfile writes that begins like raw samples, or is no file of sound by itself."""
+WITHOUT_SIGNATURE = {"RAW", "SD2", "HTK", "MAT4", "MPC2K", "SDS"}
+"""Formats of libsndfile that start like raw samples, or are not audio files on their own."""
 
 
-@pytest.mark.parametrize("container", sorted(set(sf.available_formats()) - WITHOUT_A_HEAD))
-def test_what_libsndfile_writes_is_recognised(container: str) -> None:
+@pytest.mark.parametrize("container", sorted(set(sf.available_formats()) - WITHOUT_SIGNATURE))
+def test_formats_written_by_libsndfile_are_recognised(container: str) -> None:
     file = io.BytesIO()
     sf.write(file, NOISE, 16_000, format=container, subtype=sf.default_subtype(container))
     assert recognise(file.getvalue()[:NEEDED]) is not None
 
 
 @pytest.mark.parametrize(
-    ("head", "kind"),
+    ("signature", "kind"),
     [
         (b"RIFF\0\0\0\0WAVE", "WAV"),
         (b"RIFX\0\0\0\0WAVE", "WAV (RIFX)"),
@@ -42,8 +42,8 @@ def test_what_libsndfile_writes_is_recognised(container: str) -> None:
         (b"<!DOCTYPE html>", "web page"),
     ],
 )
-def test_heads(head: bytes, kind: str) -> None:
-    assert recognise(head + bytes(200)) == kind
+def test_signatures_are_recognised(signature: bytes, kind: str) -> None:
+    assert recognise(signature + bytes(200)) == kind
 
 
 def adts(payload: int) -> bytes:
@@ -52,7 +52,7 @@ def adts(payload: int) -> bytes:
     return head + bytes(payload)
 
 
-def test_frames_have_to_be_followed_by_another() -> None:
+def test_a_frame_is_recognised_only_if_another_follows() -> None:
     assert recognise(adts(300) + adts(200)) == "AAC (ADTS)"
     assert recognise(adts(300) + bytes(400)) is None
     mp3 = bytes([0xFF, 0xFB, 0x90, 0x00]) + bytes(413)  # 128 kbit/s at 44.1 kHz: 417 bytes
@@ -62,7 +62,7 @@ def test_frames_have_to_be_followed_by_another() -> None:
     assert recognise(packet * 4) == "MPEG transport stream"
 
 
-def test_speech_noise_and_silence_are_raw_samples() -> None:
+def test_speech_noise_and_silence_are_not_taken_for_containers() -> None:
     speech, _ = sf.read(SAMPLE, dtype="int16")
     for start in range(0, len(speech) - 2_048, 1_009):
         assert recognise(speech[start : start + 2_048].tobytes()) is None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def add_card(
     root: Path, number: int, name: str, *, usb: tuple[str, ...] | None = None, port: str = "1-1.2"
 ) -> None:
-    """Lay out what sysfs shows of a sound card: a link from the card into the bus."""
+    """Create the sysfs entries of a sound card: a link from the card into the bus."""
     bus = root / "devices" / "soc"
     place = bus / port / f"{port}:1.0" if usb else bus / "soc:sound"
     card = place / "sound" / f"card{number}"
@@ -44,7 +44,7 @@ def pa_device(name: str, inputs: int = 1, rate: float = 44_100.0) -> dict[str, A
 
 @pytest.fixture
 def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Lists given PortAudio devices against the fake sysfs tree below ``tmp_path``."""
+    """Lists the given PortAudio devices with the fake sysfs tree below ``tmp_path``."""
 
     def listed(*found: dict[str, Any], default: int = -1) -> list[Device]:
         answer = (list(found), [{"name": "ALSA"}], default)
@@ -87,7 +87,7 @@ def test_devices_are_described(tmp_path: Path, listed: Any) -> None:
     assert found[0].aliases == ("alsa:Device", "name:USB PnP Sound Device: Audio")
 
 
-def test_the_id_survives_a_new_number(tmp_path: Path, listed: Any) -> None:
+def test_the_id_survives_a_new_card_number(tmp_path: Path, listed: Any) -> None:
     add_card(tmp_path, 1, "Device", usb=("0d8c", "0014"))
     before = listed(pa_device("Mic: - (hw:1,0)"))
     add_card(tmp_path, 4, "Device_1", usb=("0d8c", "0014"), port="1-1.4")
@@ -96,7 +96,7 @@ def test_the_id_survives_a_new_number(tmp_path: Path, listed: Any) -> None:
     assert pick("alsa:Device_1", after).index == 1
 
 
-def test_two_alike_are_told_apart_by_their_port(tmp_path: Path, listed: Any) -> None:
+def test_identical_devices_are_distinguished_by_their_port(tmp_path: Path, listed: Any) -> None:
     add_card(tmp_path, 1, "Device", usb=("0d8c", "0014"), port="1-1.2")
     add_card(tmp_path, 2, "Device_1", usb=("0d8c", "0014"), port="1-1.3")
     found = listed(pa_device("Mic: - (hw:1,0)"), pa_device("Mic: - (hw:2,0)"))
@@ -107,7 +107,7 @@ def test_two_alike_are_told_apart_by_their_port(tmp_path: Path, listed: Any) -> 
             pick(ambiguous, found)
 
 
-def test_one_card_with_two_devices_is_no_twin(tmp_path: Path, listed: Any) -> None:
+def test_two_devices_of_one_card_are_not_taken_for_two_cards(tmp_path: Path, listed: Any) -> None:
     add_card(tmp_path, 1, "Array", usb=("2886", "0018", "S"))
     found = listed(pa_device("Array: raw (hw:1,0)"), pa_device("Array: beam (hw:1,1)"))
     assert [d.id for d in found] == ["usb:2886:0018:S", "usb:2886:0018:S,1"]
@@ -115,7 +115,7 @@ def test_one_card_with_two_devices_is_no_twin(tmp_path: Path, listed: Any) -> No
     assert pick("usb:2886:0018:S,1", found).index == 1
 
 
-def test_pick_by_everything_that_names_a_device(tmp_path: Path, listed: Any) -> None:
+def test_pick_accepts_every_kind_of_selector(tmp_path: Path, listed: Any) -> None:
     add_card(tmp_path, 1, "Device", usb=("0d8c", "0014", "A1"))
     found = listed(
         pa_device("default", inputs=32),
@@ -135,37 +135,39 @@ def test_pick_by_everything_that_names_a_device(tmp_path: Path, listed: Any) -> 
     ):
         assert pick(selector, found).index == 1, selector
     assert pick(None, found).index == 0
-    # A whole name goes before a part of one.
+    # A full name takes precedence over part of a name.
     assert pick("default", found).index == 0
     assert pick("gadget", found).index == 2
 
 
 @pytest.mark.parametrize("selector", ["usb:0d8c:00", "usb:", "nothing like it", "", 7, "7"])
-def test_what_is_not_there_is_refused_with_what_is(listed: Any, selector: str | int) -> None:
+def test_the_error_for_a_missing_device_lists_the_available_ones(
+    listed: Any, selector: str | int
+) -> None:
     found = listed(pa_device("webcam"), pa_device("array", inputs=4))
     with pytest.raises(UnavailableError) as caught:
         pick(selector, found)
     assert "'name:webcam' (webcam), 'name:array' (array)" in str(caught.value)
 
 
-def test_without_a_default_the_first_input_is_taken(listed: Any) -> None:
+def test_without_a_default_the_first_input_is_used(listed: Any) -> None:
     found = listed(pa_device("speaker", inputs=0), pa_device("webcam"), pa_device("array"))
     assert pick(None, found).name == "webcam"
 
 
 @pytest.mark.parametrize("selector", [None, "usb:1:2", 0])
-def test_a_machine_without_microphones_is_told(listed: Any, selector: str | int | None) -> None:
+def test_a_machine_without_microphones_is_reported(listed: Any, selector: str | int | None) -> None:
     with pytest.raises(UnavailableError, match=r"this machine has no audio input.*arecord -l"):
         pick(selector, listed(pa_device("speaker", inputs=0)))
 
 
-def test_pick_lists_by_itself(listed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pick_lists_the_devices_itself(listed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     found = listed(pa_device("webcam"))
     monkeypatch.setattr(module, "list_devices", lambda **_: found)
     assert pick("webcam").id == "name:webcam"
 
 
-def test_what_is_not_in_the_list_is_looked_for_again(
+def test_pick_renews_the_list_if_the_device_is_missing(
     listed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lists = [listed(pa_device("webcam")), listed(pa_device("webcam"), pa_device("USB"))]
@@ -175,7 +177,7 @@ def test_what_is_not_in_the_list_is_looked_for_again(
     assert lists == []
 
 
-def test_a_list_that_cannot_be_renewed_decides(
+def test_a_list_that_cannot_be_renewed_is_final(
     listed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = listed(pa_device("webcam"))
@@ -186,7 +188,7 @@ def test_a_list_that_cannot_be_renewed_decides(
 
 
 @pytest.mark.parametrize(
-    ("name", "status", "said"),
+    ("name", "status", "expected"),
     [
         ("USB Audio (hw:1,0)", "state: RUNNING\nowner_pid   : 812\n", "arecord (process 812)"),
         ("USB Audio (hw:1,0)", "state: RUNNING\nowner_pid   : 999\n", "process 999"),
@@ -195,10 +197,12 @@ def test_a_list_that_cannot_be_renewed_decides(
         ("default", "state: RUNNING\nowner_pid   : 812\n", None),
     ],
 )
-def test_who_holds_a_microphone(tmp_path: Path, name: str, status: str, said: str | None) -> None:
+def test_holder_names_the_process_that_uses_a_microphone(
+    tmp_path: Path, name: str, status: str, expected: str | None
+) -> None:
     sub = tmp_path / "card1" / "pcm0c" / "sub0"
     sub.mkdir(parents=True)
     (sub / "status").write_text(status)
     (tmp_path / "812").mkdir()
     (tmp_path / "812" / "comm").write_text("arecord\n")
-    assert holder(name, cards=tmp_path, processes=tmp_path) == said
+    assert holder(name, cards=tmp_path, processes=tmp_path) == expected

@@ -13,7 +13,7 @@ from serd.audio.stdin import StdinSource
 from serd.config import AudioConfig
 
 
-def test_the_configuration_names_the_source() -> None:
+def test_the_configuration_determines_the_source() -> None:
     microphone = make_source(AudioConfig(device="usb:1:2", buffer_s=3.0))
     assert isinstance(microphone, Microphone)
     assert (microphone.device, microphone.buffer_s, microphone.live) == ("usb:1:2", 3.0, True)

@@ -29,7 +29,7 @@ def convert(target: Path, *options: str) -> Path:
     return target
 
 
-def everything(file: FfmpegFile, frames: int = 7_001) -> NDArray[np.float32]:
+def read_all(file: FfmpegFile, frames: int = 7_001) -> NDArray[np.float32]:
     parts = []
     while len(block := file.read(frames)):
         parts.append(block)
@@ -58,7 +58,7 @@ def test_a_recording_is_decoded_at_its_own_rate_and_channels(
     try:
         assert (file.rate, file.channels) == (rate, channels)
         assert file.duration_s() == pytest.approx(4.0, abs=0.25)
-        samples = everything(file)
+        samples = read_all(file)
         assert file.problem is None
     finally:
         file.close()
@@ -69,18 +69,18 @@ def test_a_recording_is_decoded_at_its_own_rate_and_channels(
 
 
 @needs_ffmpeg
-def test_a_recording_that_is_cut_short_is_heard_as_far_as_it_goes(tmp_path: Path) -> None:
+def test_a_truncated_recording_is_decoded_as_far_as_possible(tmp_path: Path) -> None:
     whole = convert(tmp_path / "a.webm", "-c:a", "libopus")
     cut = tmp_path / "cut.webm"
     cut.write_bytes(whole.read_bytes()[:30_000])
     file = FfmpegFile(cut)
-    assert len(everything(file)) > 48_000
+    assert len(read_all(file)) > 48_000
     assert "prematurely" in (file.problem or "")
     file.close()
 
 
 @needs_ffmpeg
-def test_what_is_no_sound_is_refused(tmp_path: Path) -> None:
+def test_files_without_audio_are_rejected(tmp_path: Path) -> None:
     text = tmp_path / "a.m4a"
     text.write_text("no sound")
     with pytest.raises(InputError, match="no sound that ffmpeg can decode"):
@@ -93,7 +93,7 @@ def test_what_is_no_sound_is_refused(tmp_path: Path) -> None:
 
 
 @needs_ffmpeg
-def test_a_playlist_leads_to_no_other_file(tmp_path: Path) -> None:
+def test_a_playlist_cannot_refer_to_other_files(tmp_path: Path) -> None:
     secret = tmp_path / "secret.wav"
     sf.write(secret, np.zeros(1_000), 16_000)
     for name, text in {
@@ -105,7 +105,7 @@ def test_a_playlist_leads_to_no_other_file(tmp_path: Path) -> None:
             FfmpegFile(tmp_path / name)
 
 
-def test_without_ffmpeg_the_remedy_is_named(
+def test_without_ffmpeg_the_error_says_how_to_install_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -114,7 +114,7 @@ def test_without_ffmpeg_the_remedy_is_named(
 
 
 @pytest.mark.parametrize(
-    ("said", "meaning"),
+    ("message", "meaning"),
     [
         ("[rtsp @ 0x5] method DESCRIBE failed: 401 Unauthorized", "the login was refused"),
         ("Stream map '0:a:0' matches no streams.", "it has no sound track"),
@@ -123,13 +123,13 @@ def test_without_ffmpeg_the_remedy_is_named(
         ("hunter22 is odd.", r"^ffmpeg says: \*+ is odd$"),
     ],
 )
-def test_what_ffmpeg_says_in_words_and_without_secrets(said: str, meaning: str) -> None:
-    told = reason(said, "rtsp://u:hunter22@h/a") or ""
-    assert re.search(meaning, told)
-    assert "hunter22" not in told
+def test_messages_of_ffmpeg_are_explained_without_secrets(message: str, meaning: str) -> None:
+    explanation = reason(message, "rtsp://u:hunter22@h/a") or ""
+    assert re.search(meaning, explanation)
+    assert "hunter22" not in explanation
 
 
-def test_a_url_is_quoted_in_the_script_and_has_one_line() -> None:
+def test_a_url_is_quoted_in_the_script_and_must_be_one_line() -> None:
     assert r"file 'http://h/it'\''s'" in script("http://h/it's")
     with pytest.raises(ValueError, match="no line breaks"):
         script("http://h/\nfile '/etc/passwd'")

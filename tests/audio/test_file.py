@@ -69,7 +69,7 @@ GOOD = [
 
 
 @pytest.mark.parametrize("case", GOOD, ids=lambda case: "-".join(map(str, case[:4])))
-def test_every_format_gives_the_same_chord(
+def test_every_format_gives_the_same_samples(
     tmp_path: Path, case: tuple[str, int, int, str, float]
 ) -> None:
     suffix, rate, channels, subtype, tolerance = case
@@ -80,7 +80,7 @@ def test_every_format_gives_the_same_chord(
     samples = read_mono16k(path)
     assert samples.dtype == np.float32
     assert len(samples) == 16_000
-    edge = 1_600  # a recording begins and ends abruptly, and lossy codecs know it
+    edge = 1_600  # lossy codecs distort the abrupt beginning and end
     np.testing.assert_allclose(
         samples[edge:-edge], high_passed(tones(16_000))[edge:-edge], atol=tolerance, rtol=0
     )
@@ -98,7 +98,7 @@ def _bytes(data: bytes) -> Callable[[Path], object]:
 
 
 def _cut(suffix: str, share: float) -> Callable[[Path], object]:
-    """A recording of which only the first part of the bytes is there."""
+    """A truncated recording, with only this share of its bytes."""
 
     def write(path: Path) -> None:
         chance = np.random.default_rng(3)
@@ -130,7 +130,7 @@ BAD: list[tuple[str, str, Callable[[Path], object], str]] = [
     ("name", "make", "reason"),
     [pytest.param(name, make, reason, id=case) for case, name, make, reason in BAD],
 )
-def test_what_is_no_audio_is_refused_by_name_and_reason(
+def test_invalid_files_are_rejected_with_path_and_reason(
     tmp_path: Path, name: str, make: Callable[[Path], object], reason: str
 ) -> None:
     path = tmp_path / name
@@ -141,18 +141,18 @@ def test_what_is_no_audio_is_refused_by_name_and_reason(
         assert "\n" not in str(caught.value)
 
 
-def test_a_path_that_cannot_be_one_is_refused() -> None:
+def test_an_invalid_path_is_rejected() -> None:
     with pytest.raises(InputError, match="is not a path"):
         read_mono16k("a\0b")
 
 
-def test_a_path_that_cannot_be_looked_up_is_refused() -> None:
-    """As in a folder that may not be entered, which root, as whom tests may run, always may."""
+def test_a_path_that_cannot_be_looked_up_is_rejected() -> None:
+    """A folder without permission would do as well, but not if the tests run as root."""
     with pytest.raises(InputError, match="cannot be read: File name too long"):
         FileSource("x" * 300).length_s()
 
 
-def test_a_forbidden_file_is_refused(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "secret.wav"
     _wav(tones(16_000))(path)
     path.chmod(0)
@@ -167,7 +167,7 @@ def test_a_forbidden_file_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["WAV", "FLAC", "OGG"])
-def test_of_a_truncated_file_the_readable_part_is_used(
+def test_the_readable_part_of_a_truncated_file_is_used(
     tmp_path: Path, suffix: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     whole, cut = tmp_path / f"whole.{suffix.lower()}", tmp_path / f"cut.{suffix.lower()}"
@@ -182,16 +182,16 @@ def test_of_a_truncated_file_the_readable_part_is_used(
         assert f"{cut} is damaged after" in caplog.text
 
 
-def test_a_wav_file_whose_header_promises_too_much_is_read_to_its_end(tmp_path: Path) -> None:
+def test_a_wav_file_with_too_large_a_size_in_its_header_is_read_to_its_end(tmp_path: Path) -> None:
     path = tmp_path / "streamed.wav"
     _wav(tones(16_000), "PCM_16")(path)
     data = bytearray(path.read_bytes())
-    data[4:8] = data[40:44] = b"\xff\xff\xff\xff"  # what a recorder writes into a pipe
+    data[4:8] = data[40:44] = b"\xff\xff\xff\xff"  # as a recorder writes into a pipe
     path.write_bytes(data)
     assert len(read_mono16k(path)) == 16_000
 
 
-def test_nan_and_infinity_become_silence_and_the_rest_survives(tmp_path: Path) -> None:
+def test_nan_and_infinity_become_silence_and_other_samples_are_kept(tmp_path: Path) -> None:
     data = tones(16_000)
     data[100:200], data[5_000], data[6_000] = np.nan, np.inf, -np.inf
     _wav(data)(path := tmp_path / "a.wav")
@@ -201,7 +201,7 @@ def test_nan_and_infinity_become_silence_and_the_rest_survives(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("rate", [16_000, 44_100])
-def test_clipped_and_overdriven_samples_end_at_full_scale(tmp_path: Path, rate: int) -> None:
+def test_overdriven_samples_are_clipped_at_full_scale(tmp_path: Path, rate: int) -> None:
     path = tmp_path / "a.wav"
     _wav(np.where(tones(rate) > 0, 1e30, -50.0), rate=rate)(path)
     samples = read_mono16k(path)
@@ -210,7 +210,7 @@ def test_clipped_and_overdriven_samples_end_at_full_scale(tmp_path: Path, rate: 
     assert samples.min() == -1.0
 
 
-def test_one_sample_is_audio(tmp_path: Path) -> None:
+def test_a_file_with_one_sample_is_accepted(tmp_path: Path) -> None:
     _wav(np.array([0.5]))(path := tmp_path / "a.wav")
     assert len(read_mono16k(path)) == 1
 
@@ -228,7 +228,7 @@ def test_gain_is_applied(tmp_path: Path) -> None:
 @given(sizes=st.lists(st.integers(1, 9_000), min_size=1, max_size=5))
 @pytest.mark.parametrize("suffix", ["wav", "mp3", "ogg", "flac"])
 @pytest.mark.slow
-def test_frames_do_not_depend_on_how_they_are_read(
+def test_frames_do_not_depend_on_the_sizes_of_reads(
     tmp_path_factory: pytest.TempPathFactory, suffix: str, sizes: list[int]
 ) -> None:
     path = tmp_path_factory.getbasetemp() / f"noise.{suffix}"
@@ -244,7 +244,7 @@ def test_frames_do_not_depend_on_how_they_are_read(
     np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
-def test_positions_are_gapless_and_stats_count(tmp_path: Path) -> None:
+def test_positions_are_gapless_and_stats_are_counted(tmp_path: Path) -> None:
     _wav(tones(44_100, 1.5), rate=44_100)(path := tmp_path / "a.wav")
     source = FileSource(path, pace="fast")
     assert source.stats.opens == 0
@@ -259,7 +259,7 @@ def test_positions_are_gapless_and_stats_count(tmp_path: Path) -> None:
     assert (stats.rate, stats.channels, stats.overflow_samples) == (44_100, 1, 0)
 
 
-def test_the_end_comes_again_and_again_until_it_is_opened_again(tmp_path: Path) -> None:
+def test_end_of_source_is_raised_until_the_source_is_reopened(tmp_path: Path) -> None:
     _wav(tones(16_000))(path := tmp_path / "a.wav")
     source = FileSource(path, pace="fast")
     with pytest.raises(EndOfSource):
@@ -278,7 +278,7 @@ def test_the_end_comes_again_and_again_until_it_is_opened_again(tmp_path: Path) 
 
 
 class Clock:
-    """A clock that only moves when somebody sleeps, and by as much as the test says on top."""
+    """A fake clock that advances only during waits, each time by ``late`` more than requested."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -304,29 +304,29 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def test_real_pace_keeps_absolute_deadlines(
     tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, rate: int, late: float
 ) -> None:
-    """However late every wake-up and every read is, no block is due later for it."""
+    """Late wake-ups and late reads do not delay any later block."""
     _wav(tones(rate, 10.0), rate=rate)(path := tmp_path / "a.wav")
     with FileSource(path) as source:
         monkeypatch.setattr(source._closed, "wait", clock.wait)
         clock.late = late
         begun = clock.now
         arrivals, first = [], source.read(0.0)
-        assert first is None  # nothing has been spoken yet
+        assert first is None  # no audio is due yet
         for block in blocks(source):
             assert clock.now >= block.arrived
-            # A microphone cannot deliver what has not been said; the resampler holds some back.
+            # No block arrives before its audio is over; the resampler may delay it further.
             assert block.arrived - begun >= block.end / 16_000 - 1e-9
             arrivals.append(block.arrived - begun)
             clock.now += late
     assert arrivals[-1] == pytest.approx(10.0)
     steps = np.diff(arrivals[:-2])
-    # The resampler may keep some blocks' worth of samples back, but never part of a block.
+    # The resampler may hold back some blocks' worth of samples, but never part of a block.
     multiples = np.asarray(steps) * rate / round(0.03 * rate)
     np.testing.assert_allclose(multiples, np.rint(multiples), atol=1e-6)
     assert np.rint(multiples).max() <= 3
 
 
-def test_a_timeout_at_real_pace_gives_nothing_and_loses_nothing(
+def test_a_timeout_at_real_pace_returns_none_and_loses_nothing(
     tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _wav(tones(16_000))(path := tmp_path / "a.wav")
@@ -352,7 +352,7 @@ def test_fast_pace_never_waits(tmp_path: Path, clock: Clock) -> None:
     assert clock.now == 1_000.0
 
 
-def test_closing_from_another_thread_ends_a_waiting_read(tmp_path: Path) -> None:
+def test_closing_from_another_thread_ends_a_blocked_read(tmp_path: Path) -> None:
     # One block of this file lasts long enough that only close() can end the wait.
     _wav(np.zeros(2_000 * 60), "PCM_16", rate=2_000)(path := tmp_path / "a.wav")
     source = FileSource(path)
@@ -377,7 +377,7 @@ def test_closing_while_another_thread_reads_never_crashes(tmp_path: Path) -> Non
         closer.join()
 
 
-def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_length_of_the_file(tmp_path: Path) -> None:
     import tracemalloc
 
     path = tmp_path / "long.wav"

@@ -30,7 +30,7 @@ STEREO = np.stack([TONE, -TONE / 2], axis=1)
         ("RF64", "PCM_16", "LITTLE"),
     ],
 )
-def test_a_wav_stream_is_read_as_libsndfile_reads_it(
+def test_a_wav_stream_is_decoded_as_by_libsndfile(
     container: str, subtype: str, endian: str
 ) -> None:
     file = io.BytesIO()
@@ -47,7 +47,7 @@ def test_a_wav_stream_is_read_as_libsndfile_reads_it(
     np.testing.assert_array_equal(np.concatenate(parts)[: len(expected)], expected)
 
 
-def test_a_header_in_pieces_needs_more_until_it_is_whole() -> None:
+def test_an_incomplete_header_needs_more_data() -> None:
     file = io.BytesIO()
     sf.write(file, TONE, 8_000, format="WAV", subtype="PCM_16")
     data = file.getvalue()
@@ -75,13 +75,13 @@ def test_a_header_in_pieces_needs_more_until_it_is_whole() -> None:
         ),
     ],
 )
-def test_what_is_no_header_is_said(data: bytes, reason: str) -> None:
+def test_invalid_headers_are_rejected_with_a_reason(data: bytes, reason: str) -> None:
     with pytest.raises(NotPcmError, match=reason):
         read_header(data)
 
 
 @pytest.mark.parametrize(("sample", "width"), [("u8", 1), ("s24", 3), ("f64", 8)])
-def test_a_frame_is_as_many_bytes_as_all_its_channels(sample: Sample, width: int) -> None:
+def test_the_size_of_a_frame_includes_all_channels(sample: Sample, width: int) -> None:
     pcm = PcmFormat(rate=16_000, channels=3, sample=sample)
     assert pcm.frame_bytes == 3 * width
     assert pcm.decode(bytes(6 * width)).shape == (2, 3)

@@ -1,4 +1,4 @@
-"""The high-pass beside scipy's, and what it is for: offset and rumble at the source."""
+"""The high-pass compared with scipy's, and its purpose: removing offset and rumble."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ def filtered(samples: NDArray[Any], sizes: list[int] | None = None) -> NDArray[A
     return out
 
 
-def test_it_is_the_filter_of_scipy() -> None:
+def test_it_matches_the_filter_of_scipy() -> None:
     signal = pytest.importorskip("scipy.signal")
-    samples = np.cumsum(CHANCE.uniform(-0.01, 0.01, 100_000))  # a walk: nearly all of it is low
+    samples = np.cumsum(CHANCE.uniform(-0.01, 0.01, 100_000))  # mostly low frequencies
     sections = signal.butter(2, CUTOFF_HZ, "highpass", fs=16_000, output="sos")
     np.testing.assert_allclose(filtered(samples), signal.sosfilt(sections, samples), atol=1e-6)
 
 
 @settings(max_examples=60, deadline=None)
 @given(sizes=st.lists(st.integers(0, 5_000), max_size=12))
-def test_however_it_is_cut_the_result_is_the_same_to_the_bit(sizes: list[int]) -> None:
+def test_block_sizes_do_not_change_a_bit_of_the_result(sizes: list[int]) -> None:
     samples = np.random.default_rng(1).uniform(-1, 1, 12_000)
     np.testing.assert_array_equal(filtered(samples, sizes), filtered(samples))
 
@@ -61,13 +61,13 @@ def test_a_voice_keeps_its_level(hertz: float, lost_db: float) -> None:
     assert before - lost_db < rms_dbfs(out[16_000:]) < before + 0.001
 
 
-def test_rumble_and_offset_are_gone() -> None:
+def test_rumble_and_offset_are_removed() -> None:
     time_s = np.arange(64_000) / 16_000
     out = filtered(0.1 + 0.02 * time_s + 0.05 * np.sin(2 * np.pi * 5 * time_s))
     assert np.abs(out[16_000:]).max() < 0.002
 
 
-def test_after_the_sound_there_is_silence_and_no_denormal_numbers() -> None:
+def test_the_output_decays_to_silence_without_denormal_numbers() -> None:
     samples = np.zeros(16_000 * 4)
     samples[:100] = 0.9
     out = filtered(samples)
@@ -77,14 +77,14 @@ def test_after_the_sound_there_is_silence_and_no_denormal_numbers() -> None:
 
 
 @pytest.mark.parametrize("rate", [16_000, 44_100])
-def test_a_source_that_begins_with_an_offset_does_not_click(rate: int) -> None:
+def test_a_source_that_starts_with_an_offset_does_not_click(rate: int) -> None:
     intake = Intake()
     intake.start(rate=rate, channels=2)
     frames = np.full((rate, 2), (0.3, -0.1), np.float32)
     blocks = [intake.push(frames[:500], 0.0), intake.push(frames[500:], 0.0), intake.finish(0.0)]
-    heard = [block for block in blocks if block is not None]
-    assert np.abs(np.concatenate([block.samples for block in heard])).max() < 1e-6
-    assert [block.offset for block in heard] == pytest.approx([0.1] * len(heard), abs=1e-6)
+    received = [block for block in blocks if block is not None]
+    assert np.abs(np.concatenate([block.samples for block in received])).max() < 1e-6
+    assert [block.offset for block in received] == pytest.approx([0.1] * len(received), abs=1e-6)
 
 
 def speech() -> NDArray[Any]:
@@ -92,7 +92,7 @@ def speech() -> NDArray[Any]:
 
 
 def utterances(samples: NDArray[Any]) -> list[tuple[int, int]]:
-    """Where the daemon hears speech in what a sound card delivers."""
+    """The utterances that the daemon finds in the samples of a sound card."""
     intake = Intake()
     intake.start(rate=16_000, channels=1)
     settings_ = SpeechConfig()
@@ -109,7 +109,7 @@ def utterances(samples: NDArray[Any]) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("quieter_db", [0.0, 20.0])
 @pytest.mark.parametrize("offset", [-0.1, 0.01, 0.03, 0.1])
-def test_no_utterance_is_lost_to_an_offset(offset: float, quieter_db: float) -> None:
+def test_an_offset_does_not_change_the_utterances(offset: float, quieter_db: float) -> None:
     samples = speech() * 10 ** (-quieter_db / 20)
     expected = utterances(samples)
     assert expected
@@ -118,7 +118,7 @@ def test_no_utterance_is_lost_to_an_offset(offset: float, quieter_db: float) -> 
     assert utterances(np.clip(samples + drifting, -1, 1)) == expected
 
 
-def test_what_leaves_a_file_is_the_filtered_recording(tmp_path: Path) -> None:
+def test_recordings_are_high_pass_filtered(tmp_path: Path) -> None:
     samples = 0.05 + 0.4 * CHANCE.uniform(-1, 1, 40_000)
     soundfile.write(tmp_path / "a.wav", samples, 16_000, subtype="FLOAT")
     np.testing.assert_allclose(read_mono16k(tmp_path / "a.wav"), high_passed(samples), atol=1e-5)

@@ -36,21 +36,21 @@ def test_clean_leaves_only_finite_samples_within_full_scale(values: list[float])
     runs=st.lists(st.tuples(st.integers(0, 5_000), st.integers(1, 5_000)), min_size=1, max_size=6),
     gain_db=st.sampled_from([-6.0, 0.0, 30.0]),
 )
-def test_positions_have_no_holes_and_follow_the_input(
+def test_positions_have_no_gaps_and_follow_the_input(
     rate: int, runs: list[tuple[int, int]], gain_db: float
 ) -> None:
-    """Runs of (frames heard, frames missing after them)."""
+    """Each run is a number of frames received and a number of frames missing after them."""
     intake = Intake(gain_db=gain_db)
     intake.start(rate=rate, channels=1)
     chance = np.random.default_rng(0)
     blocks: list[Block | None] = []
     frames_in = 0
-    for heard, missing in runs:
-        frames = chance.uniform(-1, 1, (heard, 1)).astype(np.float32)
+    for received, missing in runs:
+        frames = chance.uniform(-1, 1, (received, 1)).astype(np.float32)
         blocks += [intake.push(frames[:100], 1.0), intake.push(frames[100:], 2.0)]
         blocks.append(intake.gap(missing, 3.0))
-        frames_in += heard + missing
-        # To within the rounding of every run and every gap, position is time.
+        frames_in += received + missing
+        # Except for the rounding of every run and every gap, the position follows time.
         assert intake.position == pytest.approx(frames_in * 16_000 / rate, abs=1.5 * len(runs))
     blocks.append(intake.push(np.zeros((rate, 1), np.float32), 4.0))
     blocks.append(intake.finish(5.0))
@@ -67,7 +67,7 @@ def test_positions_have_no_holes_and_follow_the_input(
     assert intake.samples == sum(len(block) for block in made)
 
 
-def test_what_lies_before_a_gap_does_not_smear_into_what_lies_after() -> None:
+def test_audio_before_a_gap_does_not_leak_into_audio_after_it() -> None:
     intake = Intake()
     intake.start(rate=48_000, channels=1)
     loud = np.full((4_800, 1), 0.5, np.float32)
@@ -81,13 +81,13 @@ def test_what_lies_before_a_gap_does_not_smear_into_what_lies_after() -> None:
     assert (started.position, started.lost) == (3_200, 1_600)
 
 
-def test_gain_is_in_decibels_and_ends_at_full_scale() -> None:
+def test_gain_is_in_decibels_and_limited_to_full_scale() -> None:
     for gain_db, expected in ((0.0, 0.25), (6.0206, 0.5), (-6.0206, 0.125), (40.0, 1.0)):
         intake = Intake(gain_db=gain_db)
         intake.start(rate=16_000, channels=2)
-        # A square wave, too fast for the high-pass to bend.
+        # A square wave, too fast for the high-pass to change.
         square = np.tile(np.array([0.25, -0.25], np.float32), 100)
-        square[0] = 0.0  # it begins at rest
+        square[0] = 0.0  # it starts at rest
         block = intake.push(np.stack([square, square], axis=1), 0.0)
         assert block is not None
         assert np.ptp(block.samples) / 2 == pytest.approx(expected, rel=0.02)
@@ -108,7 +108,7 @@ def test_one_nan_does_not_spread() -> None:
     assert samples[8_000:15_000] == pytest.approx(expected[8_000:15_000], abs=1e-3)
 
 
-def test_even_the_smallest_gap_is_told() -> None:
+def test_even_the_smallest_gap_is_reported() -> None:
     intake = Intake()
     intake.start(rate=192_000, channels=1)
     intake.push(np.zeros((19_200, 1), np.float32), 0.0)

@@ -18,12 +18,12 @@ def test_levels_of_known_signals() -> None:
 
 
 @pytest.mark.parametrize("samples", [[], [0.0], [0.0] * 100, [1e-30]])
-def test_silence_has_a_floor(samples: list[float]) -> None:
+def test_silence_has_the_floor_level(samples: list[float]) -> None:
     array = np.array(samples, np.float32)
     assert rms_dbfs(array) == FLOOR_DBFS
     assert peak_dbfs(array) == FLOOR_DBFS
     assert dbfs(0.0) == FLOOR_DBFS
 
 
-def test_a_long_quiet_signal_keeps_its_digits() -> None:
+def test_a_long_quiet_signal_is_measured_precisely() -> None:
     assert rms_dbfs(np.full(5_000_000, 1e-4, np.float32)) == pytest.approx(-80.0, abs=1e-4)

@@ -12,13 +12,13 @@ def sine(amplitude: float, seconds: float) -> np.ndarray[tuple[int], np.dtype[np
     return (amplitude * np.sin(2 * np.pi * 440 * time)).astype(np.float32)
 
 
-def test_nothing_heard() -> None:
+def test_a_reading_without_audio() -> None:
     reading = LevelMeter().read()
     assert (reading.seconds, reading.rms_dbfs, reading.peak_dbfs) == (0, -120, -120)
     assert (reading.room_dbfs, reading.clipped_share, reading.flat) == (-120, 0, False)
 
 
-def test_a_sine() -> None:
+def test_the_levels_of_a_sine() -> None:
     meter = LevelMeter()
     meter.feed(sine(0.5, 2))
     reading = meter.read()
@@ -30,7 +30,7 @@ def test_a_sine() -> None:
     assert not reading.flat
 
 
-def test_readings_begin_anew_and_the_peak_is_held_and_falls() -> None:
+def test_each_reading_starts_anew_but_the_held_peak_falls_slowly() -> None:
     meter = LevelMeter()
     meter.feed(sine(1.0, 0.1))
     assert meter.read().held_dbfs == pytest.approx(0, abs=0.01)
@@ -58,17 +58,17 @@ def test_clipping_is_a_share_of_the_last_ten_seconds() -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, 0.25, -1.0])
-def test_a_dead_input(value: float) -> None:
+def test_a_constant_input_is_flat(value: float) -> None:
     meter = LevelMeter()
     meter.feed(np.full(SAMPLE_RATE // 2, value, np.float32))
-    assert not meter.read().flat  # half a second proves nothing
+    assert not meter.read().flat  # half a second is too short
     meter.feed(np.full(SAMPLE_RATE, value, np.float32))
     assert meter.read().flat
     meter.feed(sine(0.0001, 0.1))
     assert not meter.read().flat
 
 
-def test_the_room_is_what_is_left_between_the_words() -> None:
+def test_the_level_of_the_room_is_measured_between_words() -> None:
     meter = LevelMeter()
     for _ in range(5):
         meter.feed(sine(0.5, 0.8))

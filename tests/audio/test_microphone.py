@@ -1,4 +1,4 @@
-"""The microphone on a PortAudio that does what the test says; the real one is beside this."""
+"""The microphone with a fake PortAudio; `test_microphone_pulse.py` uses the real one."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 
 class PortAudioError(Exception):
-    """As sounddevice has it: message, code, and what the driver said."""
+    """As in sounddevice: message, code, and the error of the driver."""
 
 
 class Stream:
-    """A stream whose callbacks the test makes."""
+    """A stream whose callback is called by the test."""
 
     def __init__(self, driver: Driver, **wanted: Any) -> None:
         driver.asked.append((wanted["samplerate"], wanted["channels"]))
@@ -52,7 +52,7 @@ class Stream:
         self.closed = True
 
     def deliver(self, frames: NDArray[np.float32], *, lost_s: float | None = None) -> None:
-        """One callback; with ``lost_s`` one that follows a loss of input."""
+        """Call the callback; with ``lost_s``, as after a loss of input."""
         self.adc += lost_s or 0.0
         self.wanted["callback"](
             frames.copy(),
@@ -64,7 +64,7 @@ class Stream:
 
 
 class Driver:
-    """Stands in for the module sounddevice."""
+    """A fake of the module sounddevice."""
 
     PortAudioError = PortAudioError
 
@@ -119,7 +119,7 @@ def assert_continuous(blocks: list[Block]) -> None:
         end = block.end
 
 
-def test_what_the_callback_gets_is_what_read_gives(driver: Driver) -> None:
+def test_read_returns_what_the_callback_received(driver: Driver) -> None:
     with Microphone() as microphone:
         assert microphone.read(0) is None
         driver.stream.deliver(ramp(0, 480))
@@ -127,8 +127,8 @@ def test_what_the_callback_gets_is_what_read_gives(driver: Driver) -> None:
         blocks = drain(microphone)
         driver.stream.deliver(ramp(580, 480))
         blocks += drain(microphone)
-        heard = np.concatenate([b.samples for b in blocks])
-        np.testing.assert_allclose(heard, high_passed(ramp(0, 1_060)[:, 0]), atol=1e-6)
+        received = np.concatenate([b.samples for b in blocks])
+        np.testing.assert_allclose(received, high_passed(ramp(0, 1_060)[:, 0]), atol=1e-6)
         assert_continuous(blocks)
         stats = microphone.stats
     assert (stats.samples, stats.blocks, stats.opens) == (1_060, len(blocks), 1)
@@ -139,7 +139,7 @@ def test_what_the_callback_gets_is_what_read_gives(driver: Driver) -> None:
     assert microphone.name == "mic"
 
 
-def test_a_waiting_read_wakes_when_audio_arrives(driver: Driver) -> None:
+def test_a_blocked_read_wakes_up_when_audio_arrives(driver: Driver) -> None:
     with Microphone() as microphone:
         timer = threading.Timer(0.05, driver.stream.deliver, (ramp(0, 480),))
         timer.start()
@@ -161,9 +161,9 @@ def test_stereo_at_another_rate_becomes_16_khz_mono(
             driver.stream.deliver(frames[start : start + 1_440])
         samples = np.concatenate([b.samples for b in drain(microphone)])
     assert driver.asked == [(48_000, 2)]
-    # 1.2 s less what the resampler holds back.
+    # 1.2 s minus what the resampler holds back.
     assert 19_200 - 660 <= len(samples) <= 19_200
-    # The high-pass takes a little.
+    # The high-pass lowers the level slightly.
     assert np.abs(samples[1_000:]).max() == pytest.approx(0.4, abs=3e-3)
 
 
@@ -177,14 +177,14 @@ def test_overflow_drops_the_oldest_and_counts_every_sample(driver: Driver) -> No
         assert microphone.stats.buffered_samples == 1_600
         late = drain(microphone)
     assert [(b.position, b.lost) for b in late] == [(480 + 3_200, 3_200)]
-    # After the gap the sound begins anew, also for the high-pass.
+    # After the gap, the high-pass starts again too.
     expected = high_passed(ramp(3_680, 1_600)[:, 0])
     np.testing.assert_allclose(late[0].samples, expected, atol=1e-6)
     assert_continuous(first + late)
     assert microphone.stats.overflow_samples == 3_200
 
 
-def test_input_that_the_driver_lost_is_counted_and_located(driver: Driver) -> None:
+def test_input_lost_by_the_driver_is_counted_and_located(driver: Driver) -> None:
     with Microphone() as microphone:
         driver.stream.deliver(ramp(0, 480))
         driver.stream.deliver(ramp(480, 480), lost_s=0.25)
@@ -195,7 +195,7 @@ def test_input_that_the_driver_lost_is_counted_and_located(driver: Driver) -> No
 
 
 @pytest.mark.parametrize("lost_s", [0.0, -3.0, 1e6])
-def test_a_driver_whose_clock_makes_no_sense_still_tells_of_a_loss(
+def test_a_loss_is_reported_even_if_the_clock_of_the_driver_is_wrong(
     driver: Driver, lost_s: float
 ) -> None:
     with Microphone() as microphone:
@@ -205,7 +205,7 @@ def test_a_driver_whose_clock_makes_no_sense_still_tells_of_a_loss(
     assert [b.lost for b in blocks] == [0, 1]
 
 
-def test_an_overflow_storm_stays_bounded(driver: Driver) -> None:
+def test_memory_stays_bounded_during_many_overflows(driver: Driver) -> None:
     with Microphone(buffer_s=0.1) as microphone:
         blocks: list[Block] = []
         for turn in range(1_000):
@@ -218,7 +218,9 @@ def test_an_overflow_storm_stays_bounded(driver: Driver) -> None:
     assert_continuous(blocks)
 
 
-def test_a_stream_that_ends_by_itself_gives_its_rest_and_then_an_error(driver: Driver) -> None:
+def test_a_stream_that_ends_by_itself_gives_its_remaining_audio_and_then_an_error(
+    driver: Driver,
+) -> None:
     with Microphone() as microphone:
         driver.stream.deliver(ramp(0, 480))
         driver.stream.wanted["finished_callback"]()
@@ -229,14 +231,14 @@ def test_a_stream_that_ends_by_itself_gives_its_rest_and_then_an_error(driver: D
                 microphone.read(900.0)
 
 
-def test_a_waiting_read_notices_that_the_stream_ends(driver: Driver) -> None:
+def test_a_blocked_read_notices_that_the_stream_ends(driver: Driver) -> None:
     with Microphone() as microphone:
         threading.Timer(0.05, driver.stream.wanted["finished_callback"]).start()
         with pytest.raises(UnavailableError, match="has stopped by itself"):
             microphone.read(900.0)
 
 
-def test_a_stream_that_says_nothing_is_noticed(
+def test_a_stream_that_delivers_nothing_is_noticed(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "STALL_S", 0.05)
@@ -245,13 +247,13 @@ def test_a_stream_that_says_nothing_is_noticed(
         with pytest.raises(UnavailableError, match="has delivered nothing"):
             assert all(microphone.read(0.01) is None for _ in tries)
         assert next(tries) >= 4
-        # Audio starts the count again.
+        # Audio restarts the stall timer.
         driver.stream.deliver(ramp(0, 480))
         assert microphone.read(0.01) is not None
         assert microphone.read(0.01) is None
 
 
-def test_looking_without_waiting_is_no_stall(
+def test_polling_without_waiting_does_not_count_as_a_stall(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "STALL_S", 1e-3)
@@ -260,7 +262,7 @@ def test_looking_without_waiting_is_no_stall(
             assert microphone.read(0) is None
 
 
-def test_closing_from_another_thread_ends_a_waiting_read(driver: Driver) -> None:
+def test_closing_from_another_thread_ends_a_blocked_read(driver: Driver) -> None:
     microphone = Microphone()
     microphone.open()
     closer = threading.Timer(0.05, microphone.close)
@@ -271,7 +273,7 @@ def test_closing_from_another_thread_ends_a_waiting_read(driver: Driver) -> None
     assert driver.stream.closed
 
 
-def test_closed_it_gives_nothing_even_if_something_is_left(driver: Driver) -> None:
+def test_a_closed_microphone_returns_nothing_even_if_audio_is_left(driver: Driver) -> None:
     microphone = Microphone()
     with pytest.raises(EndOfSource):
         microphone.read(0)
@@ -282,22 +284,22 @@ def test_closed_it_gives_nothing_even_if_something_is_left(driver: Driver) -> No
         microphone.read(0)
 
 
-def test_a_driver_that_never_answers_does_not_hang_close(
+def test_close_does_not_hang_if_the_driver_never_returns(
     driver: Driver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(module, "CLOSE_S", 0.05)
     driver.answers.clear()
     microphone = Microphone()
     microphone.open()
-    wedged = driver.stream
+    stuck = driver.stream
     microphone.close()
     assert [stream.closed for stream in driver.streams] == [False]
     assert "does not let go" in caplog.text
-    assert id(wedged) in portaudio._streams  # so the list of devices is left alone
-    # It can be opened again, and what the old stream says late is nobody's business.
+    assert id(stuck) in portaudio._streams  # so the list of devices is not renewed
+    # It can be reopened, and late callbacks of the old stream are ignored.
     microphone.open()
-    wedged.deliver(ramp(0, 480))
-    wedged.wanted["finished_callback"]()
+    stuck.deliver(ramp(0, 480))
+    stuck.wanted["finished_callback"]()
     assert microphone.read(0) is None
     driver.answers.set()
     microphone.close()
@@ -305,10 +307,10 @@ def test_a_driver_that_never_answers_does_not_hang_close(
         if thread.name == "serd-close-stream":
             thread.join()
     assert [stream.closed for stream in driver.streams] == [True, True]
-    assert id(wedged) not in portaudio._streams
+    assert id(stuck) not in portaudio._streams
 
 
-def test_positions_and_counts_go_on_when_it_is_opened_again(
+def test_positions_and_counts_continue_when_it_is_reopened(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = SimpleNamespace(now=100.0)
@@ -324,13 +326,13 @@ def test_positions_and_counts_go_on_when_it_is_opened_again(
         clock.now += 10.0
     assert [b.lost for b in blocks] == [480, 12 * 16_000 - 480, 12 * 16_000 - 480]
     assert_continuous(blocks)
-    # The ring's own loss lies within the time between, so it is not counted twice in positions.
+    # The ring's own loss is within the time between, so positions do not count it twice.
     assert blocks[2].end - blocks[0].end == pytest.approx(24 * 16_000, abs=1)
     stats = microphone.stats
     assert (stats.opens, stats.overflow_samples, stats.samples) == (3, 3 * 480, 3 * 480)
 
 
-def test_formats_are_tried_from_the_devices_own_to_the_common_ones(driver: Driver) -> None:
+def test_the_native_format_is_tried_before_the_common_ones(driver: Driver) -> None:
     wanted = (48_000, 2)
     device = Device(index=0, id="name:s", name="s", host_api="ALSA", native_rate=44_100, channels=4)
     assert formats(device)[:4] == [(44_100, 4), (44_100, 2), (44_100, 1), (48_000, 4)]
@@ -338,21 +340,21 @@ def test_formats_are_tried_from_the_devices_own_to_the_common_ones(driver: Drive
     assert wanted in formats(device)
 
 
-def refuse(text: str, code: int) -> PortAudioError:
+def portaudio_error(text: str, code: int) -> PortAudioError:
     return PortAudioError(f"Error opening InputStream: {text}", code)
 
 
-def test_a_refused_rate_is_not_the_end(driver: Driver) -> None:
+def test_another_format_is_tried_if_a_rate_is_rejected(driver: Driver) -> None:
     driver.refuses = lambda rate, channels: (
-        None if rate == 44_100 else refuse("Invalid sample rate", -9997)
+        None if rate == 44_100 else portaudio_error("Invalid sample rate", -9997)
     )
     with Microphone() as microphone:
         assert microphone.stats.rate == 44_100
     assert driver.asked == [(16_000, 1), (48_000, 1), (44_100, 1)]
 
 
-def test_a_busy_device_is_told_at_once(driver: Driver) -> None:
-    driver.refuses = lambda rate, channels: refuse("Device unavailable", -9985)
+def test_a_busy_device_is_reported_at_once(driver: Driver) -> None:
+    driver.refuses = lambda rate, channels: portaudio_error("Device unavailable", -9985)
     microphone = Microphone()
     with pytest.raises(
         UnavailableError,
@@ -364,8 +366,8 @@ def test_a_busy_device_is_told_at_once(driver: Driver) -> None:
         microphone.read(0)
 
 
-def test_a_device_that_takes_no_format_is_told(driver: Driver) -> None:
-    driver.refuses = lambda rate, channels: refuse("Invalid sample rate", -9997)
+def test_a_device_that_rejects_every_format_is_reported(driver: Driver) -> None:
+    driver.refuses = lambda rate, channels: portaudio_error("Invalid sample rate", -9997)
     with pytest.raises(UnavailableError, match="Invalid sample rate"):
         Microphone().open()
     assert len(driver.asked) > 5
@@ -380,7 +382,7 @@ def test_a_stream_that_does_not_start_is_closed_again(driver: Driver) -> None:
     assert driver.stream.closed
 
 
-def test_a_library_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     import builtins
 
     real = builtins.__import__
@@ -396,7 +398,7 @@ def test_a_library_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> N
         Microphone().open()
 
 
-def test_a_reader_that_wants_much_gets_it_at_once(driver: Driver) -> None:
+def test_a_read_for_many_samples_returns_them_in_one_block(driver: Driver) -> None:
     with Microphone() as microphone:
         driver.stream.deliver(ramp(0, 480))
         feeder = threading.Timer(0.05, lambda: driver.stream.deliver(ramp(480, 1000)))
@@ -407,7 +409,7 @@ def test_a_reader_that_wants_much_gets_it_at_once(driver: Driver) -> None:
         np.testing.assert_allclose(block.samples, high_passed(ramp(0, 1480)[:, 0]), atol=1e-6)
 
 
-def test_what_is_there_comes_when_the_time_is_over(driver: Driver) -> None:
+def test_a_read_that_times_out_returns_what_is_available(driver: Driver) -> None:
     with Microphone() as microphone:
         driver.stream.deliver(ramp(0, 480))
         block = microphone.read(0.01, 1920)

@@ -1,4 +1,4 @@
-"""The driver's thread goes back to normal priority where it may, and it alone."""
+"""Only the driver's thread returns to normal priority, if it is allowed to."""
 
 from __future__ import annotations
 
@@ -29,13 +29,16 @@ print(seen[0], os.getpriority(os.PRIO_PROCESS, 0))
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be both")
-@pytest.mark.skipif(os.getpriority(os.PRIO_PROCESS, 0) != 0, reason="run under nice")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run as both users")
+@pytest.mark.skipif(os.getpriority(os.PRIO_PROCESS, 0) != 0, reason="the tests run under nice")
 @pytest.mark.skipif(
-    resource.getrlimit(resource.RLIMIT_NICE) != (0, 0), reason="everybody may raise it here"
+    resource.getrlimit(resource.RLIMIT_NICE) != (0, 0),
+    reason="every user may raise the priority here",
 )
 @pytest.mark.parametrize(("user", "priorities"), [("privileged", "0 5"), ("unprivileged", "5 5")])
-def test_only_the_calling_thread_and_only_where_it_may(user: str, priorities: str) -> None:
+def test_only_the_calling_thread_returns_to_normal_and_only_if_allowed(
+    user: str, priorities: str
+) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, user], capture_output=True, text=True, check=True
     )

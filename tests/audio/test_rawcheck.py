@@ -42,7 +42,7 @@ STEREO = np.stack([SPEECH, SPEECH], axis=1)
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (SPEECH.astype("<f4").tobytes(), "32-bit floating point"),
         ((SPEECH / 100).astype("<f4").tobytes(), "32-bit floating point"),
@@ -61,10 +61,12 @@ STEREO = np.stack([SPEECH, SPEECH], axis=1)
     ],
     ids=lambda value: value.replace(" ", "-") if isinstance(value, str) else "",
 )
-def test_other_samples_are_told(data: bytes, said: str, caplog: pytest.LogCaptureFixture) -> None:
-    told = warnings(data, caplog)
-    assert said in told
-    assert "expects 16-bit little-endian mono at 16000 Hz" in told
+def test_other_samples_are_reported(
+    data: bytes, message: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    warned = warnings(data, caplog)
+    assert message in warned
+    assert "expects 16-bit little-endian mono at 16000 Hz" in warned
 
 
 @pytest.mark.parametrize(
@@ -81,19 +83,21 @@ def test_other_samples_are_told(data: bytes, said: str, caplog: pytest.LogCaptur
     ],
     ids=["speech", "quiet", "clipped", "noisy", "noise", "hum", "tone", "silence"],
 )
-def test_right_samples_are_believed(
+def test_valid_samples_give_no_warning(
     samples: NDArray[np.float32], caplog: pytest.LogCaptureFixture
 ) -> None:
     assert warnings(s16(samples), caplog) == ""
 
 
-def test_too_quiet_a_window_says_nothing() -> None:
+def test_too_quiet_a_window_gives_no_verdict() -> None:
     assert judge(s16(SPEECH[:48_000] / 3_000), 16_000) == (False, None)
 
 
-@pytest.mark.parametrize(("pace", "told"), [(1.0, False), (3.0, True), (0.5, True), (60.0, False)])
-def test_the_pace_of_arrival_gives_a_wrong_rate_away(
-    pace: float, told: bool, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("pace", "warned"), [(1.0, False), (3.0, True), (0.5, True), (60.0, False)]
+)
+def test_a_wrong_rate_is_detected_by_the_pace_of_arrival(
+    pace: float, warned: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     check = RawCheck(16_000, "the samples")
     second = bytes(2 * round(16_000 * pace))
@@ -101,6 +105,6 @@ def test_the_pace_of_arrival_gives_a_wrong_rate_away(
         for now in range(30):
             if check.feed(second, float(now)):
                 break
-    assert ("times as fast as they sound" in caplog.text) is told
+    assert ("times as fast as they sound" in caplog.text) is warned
     if pace == 3.0:
         assert "is the rate 48000 Hz" in caplog.text

@@ -1,4 +1,4 @@
-"""The table of docs/recordings.md: odd recordings, each made here, and what is heard of them."""
+"""The table in docs/recordings.md: unusual recordings, generated here, and how they are read."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def write(path: Path, samples: NDArray[Any], rate: int = RATE, **more: Any) -> b
     return path.read_bytes()
 
 
-def heard(path: Path) -> tuple[float, list[str]]:
-    """Seconds heard of a recording, and what was told of it."""
-    told: list[str] = []
+def read_recording(path: Path) -> tuple[float, list[str]]:
+    """Read a recording; return its seconds of audio and the warnings about it."""
+    warnings: list[str] = []
     samples = 0
-    with FileSource(path, pace="fast", warn=told.append) as source:
+    with FileSource(path, pace="fast", warn=warnings.append) as source:
         while True:
             try:
                 block = source.read(60.0)
@@ -52,17 +52,17 @@ def heard(path: Path) -> tuple[float, list[str]]:
                 break
             assert block is not None
             samples += len(block)
-    return samples / RATE, told
+    return samples / RATE, warnings
 
 
 @pytest.mark.parametrize("kind", ["wav", "aiff", "au", "flac", "ogg", "opus", "mp3"])
-def test_joined_files_are_heard_to_the_end(tmp_path: Path, kind: str) -> None:
+def test_joined_files_are_read_to_the_end(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"joined.{kind}"
     one, two = write(path, sound(3)), write(path, sound(2, 500))
     path.write_bytes(one + two + one)
-    seconds, told = heard(path)
+    seconds, warnings = read_recording(path)
     assert seconds == pytest.approx(8, abs=0.15)
-    assert told == []
+    assert warnings == []
     samples = read_mono16k(path)
     half = len(samples) // 2  # the middle of the second part: another tone
     piece = samples[half - 4_000 : half + 4_000]
@@ -75,17 +75,17 @@ def test_parts_may_differ_in_rate_and_channels(tmp_path: Path) -> None:
     one = write(path, sound(2))
     two = write(path, np.stack([sound(2, rate=44_100)] * 2, axis=1), 44_100)
     path.write_bytes(one + two)
-    seconds, told = heard(path)
+    seconds, warnings = read_recording(path)
     assert seconds == pytest.approx(4, abs=0.05)
-    assert told == []
+    assert warnings == []
 
 
-def test_two_data_chunks(tmp_path: Path) -> None:
+def test_two_data_chunks_are_read(tmp_path: Path) -> None:
     path = tmp_path / "two.wav"
     one, two = write(path, sound(1)), write(path, sound(2))
     body = one[12:] + b"LIST" + struct.pack("<I", 4) + b"INFO" + two[36:]
     path.write_bytes(b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WAVE" + body)
-    assert heard(path) == (3.0, [])
+    assert read_recording(path) == (3.0, [])
 
 
 @pytest.mark.parametrize(
@@ -93,14 +93,16 @@ def test_two_data_chunks(tmp_path: Path) -> None:
     [("wav", True), ("aiff", True), ("au", True), ("mp3", True), ("flac", True), ("rf64", True),
      ("ogg", False), ("opus", False)],
 )  # fmt: skip
-def test_truncated_it_is_heard_as_far_as_it_goes(tmp_path: Path, kind: str, missing: bool) -> None:
+def test_a_truncated_file_is_read_as_far_as_possible(
+    tmp_path: Path, kind: str, missing: bool
+) -> None:
     path = tmp_path / f"cut.{kind}"
     more: dict[str, Any] = {"format": "RF64"} if kind == "rf64" else {}
     data = write(path, np.random.default_rng(2).uniform(-0.3, 0.3, 20 * RATE), **more)
     path.write_bytes(data[: len(data) * 6 // 10])
-    seconds, told = heard(path)
+    seconds, warnings = read_recording(path)
     assert 9 < seconds < 13
-    (sentence,) = told
+    (sentence,) = warnings
     assert sentence.startswith(f"{path} ")
     assert f"after {seconds:.2f} s" in sentence
     if missing:
@@ -111,21 +113,21 @@ def test_truncated_it_is_heard_as_far_as_it_goes(tmp_path: Path, kind: str, miss
 
 @pytest.mark.parametrize("size", [0, 0xFFFF_FFFF, 0x7FFF_FFFF])
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_a_size_that_was_never_filled_in(tmp_path: Path, size: int, order: str) -> None:
+def test_a_size_that_was_never_filled_in_is_ignored(tmp_path: Path, size: int, order: str) -> None:
     path = tmp_path / "streamed.wav"
     data = write(path, sound(2), endian="BIG" if order == ">" else "LITTLE", format="WAV")
     at = data.index(b"data") + 4
     path.write_bytes(data[:4] + struct.pack(order + "I", size) + data[8:at]
                      + struct.pack(order + "I", size) + data[at + 4 :])  # fmt: skip
-    assert heard(path) == (2.0, [])
+    assert read_recording(path) == (2.0, [])
 
 
-def test_an_empty_data_chunk_is_empty(tmp_path: Path) -> None:
+def test_an_empty_data_chunk_holds_no_audio(tmp_path: Path) -> None:
     path = tmp_path / "empty.wav"
     write(path, np.zeros(0))
     path.write_bytes(path.read_bytes() + b"LIST" + struct.pack("<I", 4) + b"INFO")
     with pytest.raises(InputError, match="holds no audio"):
-        heard(path)
+        read_recording(path)
 
 
 @pytest.mark.parametrize(("scale", "bits"), [(32_767, 16), (2**23 - 1, 24), (2**31 - 1, 32)])
@@ -136,19 +138,19 @@ def test_floats_in_the_range_of_integers_are_scaled(
     voice = sound(2)
     voice /= np.abs(voice).max()
     write(path, np.concatenate([np.zeros(RATE), voice]) * scale, subtype="FLOAT")
-    (sentence,) = heard(path)[1]
+    (sentence,) = read_recording(path)[1]
     assert f"taken for {bits}-bit integers" in sentence
     write(plain := tmp_path / "plain.wav", np.concatenate([np.zeros(RATE), voice]), subtype="FLOAT")
     np.testing.assert_allclose(read_mono16k(path), read_mono16k(plain), atol=1e-3)
-    assert heard(plain)[1] == []
+    assert read_recording(plain)[1] == []
 
 
 def test_an_overdriven_mix_is_not_taken_for_integers(tmp_path: Path) -> None:
     write(path := tmp_path / "hot.wav", 10 * sound(1), subtype="FLOAT")
-    assert heard(path) == (1.0, [])
+    assert read_recording(path) == (1.0, [])
 
 
-def test_libmpg123_says_nothing_on_standard_error(tmp_path: Path) -> None:
+def test_libmpg123_writes_nothing_to_stderr(tmp_path: Path) -> None:
     data = write(path := tmp_path / "a.mp3", np.random.default_rng(2).uniform(-0.3, 0.3, 9 * RATE))
     path.write_bytes(data[: len(data) // 2] + b"\0" * 999 + data[len(data) * 2 // 3 :])
     code = (
@@ -178,13 +180,13 @@ def encode(path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 @pytest.mark.parametrize("kind", CONTAINERS)
-def test_other_containers_are_read_through_ffmpeg(tmp_path: Path, kind: str) -> None:
+def test_other_containers_are_read_with_ffmpeg(tmp_path: Path, kind: str) -> None:
     encode(path := tmp_path / f"a.{kind}")
-    seconds, told = heard(path)
+    seconds, warnings = read_recording(path)
     assert seconds == pytest.approx(3, abs=0.15)
-    assert told == []
+    assert warnings == []
     path.rename(nameless := tmp_path / "nameless")
-    assert heard(nameless)[0] == seconds
+    assert read_recording(nameless)[0] == seconds
 
 
 @pytest.mark.parametrize(
@@ -192,13 +194,13 @@ def test_other_containers_are_read_through_ffmpeg(tmp_path: Path, kind: str) -> 
     [("a.m4a", b"\0\0\0\x20ftypM4A ", "MP4 or M4A"), ("a.webm", b"\x1aE\xdf\xa3", "WebM"),
      ("b.wma", b"0&\xb2u\x8ef\xcf\x11", "WMA"), ("b.ape", b"?", "APE")],
 )  # fmt: skip
-def test_without_ffmpeg_they_are_refused_by_name_with_the_remedy(
+def test_without_ffmpeg_they_are_rejected_by_name_with_a_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, head: bytes, kind: str
 ) -> None:
     monkeypatch.setattr(recording, "installed", lambda: False)
     (path := tmp_path / name).write_bytes(head + bytes(5_000))
     with pytest.raises(InputError, match=f"{kind}.*ffmpeg, which is not installed") as caught:
-        heard(path)
+        read_recording(path)
     assert caught.value.remedy == "sudo apt install ffmpeg"
 
 
@@ -210,7 +212,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES, ids=range(len(NAMES)))
-def test_any_name_is_opened_and_printed_harmlessly(tmp_path: Path, name: bytes) -> None:
+def test_any_file_name_is_opened_and_printed_safely(tmp_path: Path, name: bytes) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
     shutil.copy(SAMPLE, path)
     with FileSource(path, pace="fast") as source:
@@ -226,11 +228,11 @@ def test_any_name_is_opened_and_printed_harmlessly(tmp_path: Path, name: bytes) 
         assert shown(path) == str(path)
 
 
-def test_of_an_ordinary_recording_nothing_is_odd(tmp_path: Path) -> None:
+def test_an_ordinary_recording_gives_no_warnings(tmp_path: Path) -> None:
     for kind in ("wav", "flac", "ogg", "mp3", "aiff", "opus"):
         write(path := tmp_path / f"a.{kind}", sound(2))
         assert len(parts(path)) == 1
-        seconds, told = heard(path)
+        seconds, warnings = read_recording(path)
         assert seconds == pytest.approx(2, abs=0.05)
-        assert told == []
-    assert heard(SAMPLE)[1] == []
+        assert warnings == []
+    assert read_recording(SAMPLE)[1] == []

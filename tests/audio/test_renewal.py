@@ -1,4 +1,4 @@
-"""A new device while other microphones are open: PortAudio's list is read again for it."""
+"""PortAudio's list of devices is renewed for a new device while other microphones are open."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Stream:
 
 
 class Sounddevice:
-    """The library, with its frozen list."""
+    """A fake of the library, with its frozen list of devices."""
 
     class PortAudioError(Exception):
         pass
@@ -68,7 +68,7 @@ class Sounddevice:
         return Stream(finished_callback)
 
 
-class Ear:
+class FakeListener:
     def __init__(self) -> None:
         self.finished = threading.Event()
 
@@ -92,45 +92,46 @@ def library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sounddevice:
     return library
 
 
-def open_stream() -> tuple[Stream, Ear]:
-    stream, ear = portaudio.open_stream(
-        index=0, formats=[(48_000, 1)], block_s=0.02, listener=lambda _rate, _channels: Ear()
+def open_stream() -> tuple[Stream, FakeListener]:
+    stream, listener = portaudio.open_stream(
+        index=0,
+        formats=[(48_000, 1)],
+        block_s=0.02,
+        listener=lambda _rate, _channels: FakeListener(),
     )
-    return stream, ear
+    return stream, listener
 
 
-def test_nothing_is_disturbed_while_nothing_is_new(library: Sounddevice) -> None:
+def test_open_streams_are_undisturbed_without_a_new_device(library: Sounddevice) -> None:
     assert devices.pick("Old").name == "Old"
-    stream, ear = open_stream()
+    stream, listener = open_stream()
     with pytest.raises(UnavailableError, match="no input device answers to 'New'"):
         devices.pick("New")
-    assert not ear.finished.is_set()
+    assert not listener.finished.is_set()
     assert stream.closed == 0
     assert library.starts == 1
 
 
-def test_a_new_device_is_found_although_another_is_heard(
-    library: Sounddevice, tmp_path: Path
-) -> None:
+def test_a_new_device_is_found_while_others_are_open(library: Sounddevice, tmp_path: Path) -> None:
     devices.pick("Old")
     opened = [open_stream() for _ in range(2)]
     library.plugged.append("New")
     with pytest.raises(UnavailableError):
-        devices.pick("New")  # the kernel has not said so yet
+        devices.pick("New")  # the kernel does not list it yet
     (tmp_path / "cards").write_text(" 0 [Old]\n 1 [New]\n")
     assert devices.pick("New").name == "New"
     assert library.starts == 2
-    for stream, ear in opened:
-        assert ear.finished.is_set()  # its reader opens it again
-        assert portaudio.close_stream(stream, timeout=1.0)  # and may close it, once more
+    for stream, listener in opened:
+        assert listener.finished.is_set()  # its reader reopens it
+        assert portaudio.close_stream(stream, timeout=1.0)  # closing it again is allowed
         assert stream.closed == 1
     open_stream()
     with pytest.raises(UnavailableError):
         devices.pick("Newer")
-    assert library.starts == 2  # what is known is no reason any more
+    assert library.starts == 2  # a device that is already known does not count as new
 
 
-def test_devices_without_a_sign_are_looked_for_now_and_then(
+def test_devices_unknown_to_the_kernel_are_looked_for_periodically(
     library: Sounddevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     devices.pick("Old")
@@ -142,7 +143,7 @@ def test_devices_without_a_sign_are_looked_for_now_and_then(
     assert devices.pick("Bluetooth").name == "Bluetooth"
 
 
-def test_a_driver_that_hangs_is_not_taken_the_library_from(
+def test_the_library_is_not_restarted_while_a_driver_hangs(
     library: Sounddevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(portaudio, "CLOSE_S", 0.05)

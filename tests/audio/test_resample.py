@@ -42,7 +42,7 @@ def stream(
 )
 @example(rate=44_100, count=5_000, sizes=[1] * 50)
 @example(rate=16_000, count=100, sizes=[1] * 100)
-def test_any_blocks_give_the_samples_of_one_block(rate: int, count: int, sizes: list[int]) -> None:
+def test_block_sizes_do_not_change_the_output(rate: int, count: int, sizes: list[int]) -> None:
     samples = noise(count)
     whole = stream(StreamResampler(rate), samples, [])
     parts = stream(StreamResampler(rate), samples, sizes)
@@ -52,8 +52,8 @@ def test_any_blocks_give_the_samples_of_one_block(rate: int, count: int, sizes: 
 
 
 @pytest.mark.parametrize("rate", RATES)
-def test_time_is_kept(rate: int) -> None:
-    """A pulse at 0.25 s comes out at 0.25 s, in the midst of others at every 16 kHz rate."""
+def test_timing_is_preserved(rate: int) -> None:
+    """A pulse at 0.25 s in the input is at 0.25 s in the output."""
     time = np.arange(rate // 2) / rate
     pulse = np.exp(-(((time - 0.25) / 0.001) ** 2)).astype(np.float32)
     out = stream(StreamResampler(rate), pulse, [])
@@ -64,7 +64,7 @@ def test_time_is_kept(rate: int) -> None:
 
 
 @pytest.mark.parametrize("rate", [32_000, 44_100, 48_000, 96_000])
-def test_what_16_khz_cannot_hold_is_removed_and_the_rest_is_left(rate: int) -> None:
+def test_frequencies_above_8_khz_are_removed_and_others_are_kept(rate: int) -> None:
     time = np.arange(rate) / rate
     for hertz, level in ((100, 1.0), (1_000, 1.0), (7_000, 1.0), (9_000, 0.0), (15_000, 0.0)):
         tone = (0.5 * np.sin(2 * np.pi * hertz * time)).astype(np.float32)
@@ -76,7 +76,7 @@ def test_what_16_khz_cannot_hold_is_removed_and_the_rest_is_left(rate: int) -> N
     ("rate", "most_ms"),
     [(16_000, 0), (22_050, 41), (44_100, 41), (48_000, 41), (96_000, 80), (192_000, 80)],
 )
-def test_delay_is_what_the_documentation_says(rate: int, most_ms: float) -> None:
+def test_the_delay_is_within_the_documented_limit(rate: int, most_ms: float) -> None:
     resampler, worst = StreamResampler(rate), 0.0
     samples, block = noise(2 * rate), round(0.03 * rate)
     out = pushed = 0
@@ -90,14 +90,14 @@ def test_delay_is_what_the_documentation_says(rate: int, most_ms: float) -> None
     assert resampler.pending == 0
 
 
-def test_after_finish_it_is_as_new() -> None:
+def test_finish_resets_it() -> None:
     resampler, samples = StreamResampler(44_100), noise(4_000)
     first = stream(resampler, samples, [1_000])
     assert len(resampler.finish()) == 0
     np.testing.assert_array_equal(stream(resampler, samples, [10, 20]), first)
 
 
-def test_16_khz_mono_is_untouched() -> None:
+def test_16_khz_mono_is_unchanged() -> None:
     samples = noise(1_000)
     out = stream(StreamResampler(16_000), samples, [7, 100])
     np.testing.assert_array_equal(out, samples)
@@ -105,6 +105,6 @@ def test_16_khz_mono_is_untouched() -> None:
 
 
 @pytest.mark.parametrize("rate", [0, -5])
-def test_senseless_rates_are_refused(rate: int) -> None:
+def test_invalid_rates_are_rejected(rate: int) -> None:
     with pytest.raises(ValueError, match="no audio has"):
         StreamResampler(rate)

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def ramp(start: int, count: int, channels: int = 1) -> NDArray[np.float32]:
-    """Frames that carry their own number (exact below 2**24), each channel its own multiple."""
+    """Numbered frames (exact below 2**24); each channel has another multiple of the number."""
     numbers = np.arange(start, start + count, dtype=np.float32)
     return np.stack([numbers * (channel + 1) for channel in range(channels)], axis=1)
 
 
 class Model:
-    """The ring as a plain list that forgets what does not fit."""
+    """A reference model of the ring: a list that drops its oldest frames when it is full."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -57,7 +57,7 @@ operations = st.lists(
 @settings(max_examples=500, deadline=None)
 @given(capacity=st.integers(1, 20), channels=st.integers(1, 3), steps=operations)
 @pytest.mark.slow
-def test_ring_does_what_a_plain_list_does(
+def test_the_ring_matches_its_reference_model(
     capacity: int, channels: int, steps: list[tuple[str, int | None]]
 ) -> None:
     ring, model = RingBuffer(capacity, channels), Model(capacity)
@@ -84,7 +84,7 @@ def test_ring_does_what_a_plain_list_does(
         assert ring.written == model.written
 
 
-def test_a_chunk_belongs_to_the_reader() -> None:
+def test_later_writes_do_not_change_a_chunk() -> None:
     ring = RingBuffer(4, 1)
     ring.write(ramp(0, 4))
     chunk = ring.read()
@@ -93,28 +93,28 @@ def test_a_chunk_belongs_to_the_reader() -> None:
 
 
 class LappedRing(RingBuffer):
-    """A ring whose writer writes while the reader copies."""
+    """A ring that is written to while the reader copies."""
 
     during_copy: Sequence[int] = ()
     half = False
-    """Whether the last of these writes has only been begun."""
+    """Whether the last of these writes is still in progress."""
 
     def _copy_out(self, start: int, end: int) -> NDArray[np.float32]:
         frames = super()._copy_out(start, end)
         writes, self.during_copy = self.during_copy, ()
         for number, count in enumerate(writes, start=1):
-            # The writer has come as far as this in the middle of the reader's copy. What it wrote
-            # over may or may not be in the copy; the worst is that all of it is spoilt.
+            # The writer gets this far during the reader's copy. The frames that it overwrites may
+            # or may not be copied intact; the worst case is that all of them are corrupt.
             if self.half and number == len(writes):
                 self._claimed = self.written + count
             else:
                 self.write(ramp(self.written, count))
-            spoilt = max(0, self._claimed - self.capacity - start)
-            frames[:spoilt] = np.nan
+            corrupt = max(0, self._claimed - self.capacity - start)
+            frames[:corrupt] = np.nan
         return frames
 
 
-@pytest.mark.parametrize("half", [False, True], ids=["write done", "write under way"])
+@pytest.mark.parametrize("half", [False, True], ids=["write done", "write in progress"])
 @pytest.mark.parametrize("laps", [[1], [3], [8], [20], [2, 3, 1]])
 @pytest.mark.parametrize("limit", [None, 2, 5])
 def test_frames_overwritten_during_the_copy_are_dropped_and_counted(
@@ -127,7 +127,7 @@ def test_frames_overwritten_during_the_copy_are_dropped_and_counted(
     assert not np.isnan(chunk.frames).any()
     np.testing.assert_array_equal(chunk.frames, ramp(chunk.start, len(chunk.frames)))
     assert chunk.lost == chunk.start
-    # Perhaps with that write still under way, and longer than the ring.
+    # Possibly with that write, which may be longer than the ring, still in progress.
     second = ring.read(limit)
     assert second.start - second.lost == chunk.start + len(chunk.frames)
     np.testing.assert_array_equal(second.frames, ramp(second.start, len(second.frames)))
@@ -136,14 +136,14 @@ def test_frames_overwritten_during_the_copy_are_dropped_and_counted(
     rest = ring.read()
     assert rest.start - rest.lost == second.start + len(second.frames)
     np.testing.assert_array_equal(rest.frames, ramp(rest.start, len(rest.frames)))
-    # Every frame was either read or counted, and the newest are all there.
+    # Every frame was either read or counted as lost, and the newest are all there.
     assert sum(len(part.frames) for part in (chunk, second, rest)) + ring.lost == ring.written
     assert rest.start + len(rest.frames) == ring.written
 
 
 @pytest.mark.parametrize("capacity", [700, 40_000], ids=["laps", "fits"])
-def test_two_threads(capacity: int) -> None:
-    """A writer that never waits against a reader: in order, whole, and every loss counted."""
+def test_concurrent_reading_and_writing(capacity: int) -> None:
+    """Frames from a writer that never waits are read in order, and every loss is counted."""
     total, channels = 3_000_000, 2
     ring = RingBuffer(capacity, channels)
     chance = np.random.default_rng(1)
@@ -200,7 +200,7 @@ def test_wait_ends_when_something_is_written() -> None:
     assert len(ring.read().frames) == 7
 
 
-def test_wake_ends_a_wait_with_nothing_written() -> None:
+def test_wake_ends_a_wait_without_data() -> None:
     ring = RingBuffer(10, 1)
     thread = threading.Thread(target=ring.wake)
     thread.start()
@@ -213,14 +213,14 @@ def test_wake_from_many_threads_never_fails() -> None:
     ring = RingBuffer(10, 1)
     errors: list[BaseException] = []
 
-    def ring_it() -> None:
+    def wake_often() -> None:
         try:
             for _ in range(2_000):
                 ring.wake()
         except BaseException as error:  # noqa: BLE001 - whatever it is
             errors.append(error)
 
-    threads = [threading.Thread(target=ring_it) for _ in range(4)]
+    threads = [threading.Thread(target=wake_often) for _ in range(4)]
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
@@ -229,17 +229,17 @@ def test_wake_from_many_threads_never_fails() -> None:
 
 
 @pytest.mark.parametrize(("capacity", "channels"), [(0, 1), (1, 0), (-1, 1)])
-def test_senseless_sizes_are_refused(capacity: int, channels: int) -> None:
+def test_invalid_sizes_are_rejected(capacity: int, channels: int) -> None:
     with pytest.raises(ValueError, match="no ring"):
         RingBuffer(capacity, channels)
 
 
-def test_wait_for_many_frames_sleeps_through_few() -> None:
-    """A reader that wants much is not woken for little, and not forgotten either."""
+def test_a_wait_for_many_frames_ignores_smaller_writes() -> None:
+    """The reader is woken only when enough frames are available."""
     ring = RingBuffer(100, 1)
     ring.write(np.zeros((10, 1), np.float32))
     assert ring.wait(0, 10)
-    ring.wait(0)  # whatever was rung before
+    ring.wait(0)  # clears earlier wake-ups
     ring.wait(0, 30)
     ring.write(np.zeros((10, 1), np.float32))
     assert not ring.wait(0, 30)
@@ -247,4 +247,4 @@ def test_wait_for_many_frames_sleeps_through_few() -> None:
     assert ring.wait(60, 30)
     assert len(ring.read().frames) == 30
     ring.write(np.zeros((50, 1), np.float32))
-    assert ring.wait(60, 1000)  # never more than half of what fits
+    assert ring.wait(60, 1000)  # it never waits for more than half of the capacity

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Pipe:
-    """A pipe with a source at its end."""
+    """A pipe with a source that reads from it."""
 
     def __init__(self, rate: int = 16_000, gain_db: float = 0.0) -> None:
         reading, self.writing = os.pipe()
@@ -70,7 +70,7 @@ def test_samples_are_little_endian_16_bit(pipe: Pipe) -> None:
         pipe.source.read(0)
 
 
-def test_samples_cut_in_the_middle_are_put_together(pipe: Pipe) -> None:
+def test_samples_split_across_reads_are_reassembled(pipe: Pipe) -> None:
     data = (np.arange(1_000, dtype="<i2") * 31).tobytes()
     got = []
     for start in range(0, len(data), 7):
@@ -82,21 +82,21 @@ def test_samples_cut_in_the_middle_are_put_together(pipe: Pipe) -> None:
     np.testing.assert_allclose(np.concatenate(got), expected, atol=1e-6)
 
 
-def test_what_waits_is_taken_at_once_and_only_what_waits(pipe: Pipe) -> None:
+def test_a_read_takes_all_available_samples_up_to_a_limit(pipe: Pipe) -> None:
     pipe.write(bytes(2 * 20_000))
     taken = [len(pipe.source.read(60.0) or ()) for _ in range(2)]
-    assert taken == [15_360, 4_640]  # at most 32 frames of the detector
+    assert taken == [15_360, 4_640]  # at most 32 frames of the detector per read
     assert pipe.source.read(0.0, 15_360) is None
 
 
-def test_half_a_sample_at_the_end_is_told(pipe: Pipe, caplog: pytest.LogCaptureFixture) -> None:
+def test_half_a_sample_at_the_end_is_reported(pipe: Pipe, caplog: pytest.LogCaptureFixture) -> None:
     pipe.write(NUMBERS.tobytes() + b"x")
     pipe.end()
     assert len(pipe.rest()) == len(NUMBERS)
     assert "middle of a sample" in caplog.text
 
 
-def test_nothing_yet_is_none_and_loses_nothing(pipe: Pipe) -> None:
+def test_a_read_without_data_returns_none_and_loses_nothing(pipe: Pipe) -> None:
     assert pipe.source.read(0.0) is None
     assert pipe.source.read(0.001) is None
     pipe.write(NUMBERS.tobytes())
@@ -117,7 +117,7 @@ def test_an_empty_pipe_is_an_error(pipe: Pipe, data: bytes) -> None:
 @pytest.mark.parametrize(
     ("head", "kind"), [(b"fLaC", "FLAC"), (b"OggS", "Ogg"), (b"\0\0\0\x18ftypM4A ", "M4A")]
 )
-def test_a_recording_is_refused_by_name_without_ffmpeg(
+def test_a_recording_is_rejected_by_name_without_ffmpeg(
     pipe: Pipe, head: bytes, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
@@ -153,13 +153,13 @@ def test_a_regular_file_can_be_standard_input(tmp_path: Path) -> None:
     assert source.stats.samples == 60_000
 
 
-def test_closing_from_another_thread_ends_a_waiting_read(pipe: Pipe) -> None:
+def test_closing_from_another_thread_ends_a_blocked_read(pipe: Pipe) -> None:
     threading.Timer(0.05, pipe.source.close).start()
     with pytest.raises(EndOfSource):
         pipe.source.read(900.0)
 
 
-def test_closed_and_opened_again_it_goes_on(pipe: Pipe) -> None:
+def test_reading_continues_after_it_is_reopened(pipe: Pipe) -> None:
     pipe.write(NUMBERS.tobytes())
     assert pipe.source.read(60.0) is not None
     for _ in range(3):
@@ -177,26 +177,26 @@ def test_closed_and_opened_again_it_goes_on(pipe: Pipe) -> None:
 
 
 @pytest.mark.parametrize("extra", [0, 1])
-def test_what_was_written_while_it_was_closed_is_not_heard(pipe: Pipe, extra: int) -> None:
+def test_data_written_while_it_was_closed_is_skipped(pipe: Pipe, extra: int) -> None:
     pipe.write(NUMBERS.tobytes())
     first = pipe.source.read(60.0)
     assert first is not None
     pipe.source.close()
-    pipe.write(b"\x11" * (20_000 + extra))  # between 10 000 samples and the next one
+    pipe.write(b"\x11" * (20_000 + extra))  # 10 000 samples, and perhaps half of the next
     pipe.source.open()
     begun = time.monotonic()
     assert pipe.source.read(0.2) is None
-    assert time.monotonic() - begun >= 0.2  # it waits for the writer, and does not spin
+    assert time.monotonic() - begun >= 0.2  # it waits for the writer instead of spinning
     pipe.write(b"\x11" * extra + NUMBERS.tobytes())
     block = pipe.source.read(60.0)
     assert block is not None
-    heard = np.frombuffer(b"\0" * extra + b"\x11" * extra + NUMBERS.tobytes(), "<i2")
-    np.testing.assert_allclose(block.samples, high_passed(heard / 32_768), atol=1e-6)
+    expected = np.frombuffer(b"\0" * extra + b"\x11" * extra + NUMBERS.tobytes(), "<i2")
+    np.testing.assert_allclose(block.samples, high_passed(expected / 32_768), atol=1e-6)
     assert block.position == first.end + 10_000
     assert block.lost == 10_000
 
 
-def test_a_terminal_is_refused_with_a_hint() -> None:
+def test_a_terminal_is_rejected_with_a_hint() -> None:
     master, slave = pty.openpty()
     try:
         with pytest.raises(UsageError, match=r"is a terminal.*arecord"):
@@ -206,13 +206,13 @@ def test_a_terminal_is_refused_with_a_hint() -> None:
         os.close(slave)
 
 
-def test_no_standard_input_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_standard_input_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", None)
     with pytest.raises(InputError, match="there is no standard input"):
         StdinSource().open()
 
 
 @pytest.mark.parametrize("rate", [0, -1, 1_999, 10**7])
-def test_a_senseless_rate_is_refused(rate: int) -> None:
+def test_an_invalid_rate_is_rejected(rate: int) -> None:
     with pytest.raises(UsageError, match="a rate of"):
         StdinSource(rate=rate)

@@ -1,4 +1,4 @@
-"""Two results of the suite beside each other."""
+"""Comparing two results of the benchmark suite."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_result_agrees_with_itself(result: dict[str, Any]) -> None:
     assert f"{len(found)} of {len(found)} rows" in text(found)
 
 
-def test_a_row_that_moved_is_outside_and_the_others_are_not(result: dict[str, Any]) -> None:
+def test_only_rows_that_moved_are_outside(result: dict[str, Any]) -> None:
     moved = copy.deepcopy(result)
     for one in moved["rounds"]:
         one["serd_rss_mb"] *= 2
@@ -40,7 +40,7 @@ def test_a_row_that_moved_is_outside_and_the_others_are_not(result: dict[str, An
     assert "OUTSIDE" in text(pairs(result, moved))
 
 
-def test_rows_that_only_one_has_are_left_out(result: dict[str, Any]) -> None:
+def test_rows_missing_from_one_result_are_left_out(result: dict[str, Any]) -> None:
     older = copy.deepcopy(result)
     older["size_mb"] = None
     assert len(pairs(result, older)) == len(pairs(older, result)) == len(pairs(result, result)) - 1
@@ -49,11 +49,13 @@ def test_rows_that_only_one_has_are_left_out(result: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("figure", "inside"), [(9.0, False), (10.0, True), (12.0, True), (13.05, True), (14.0, False)]
 )
-def test_what_a_spread_holds(figure: float, inside: bool) -> None:
+def test_which_figures_lie_within_a_spread(figure: float, inside: bool) -> None:
     assert within(figure, Value(median=11.0, low=10.0, high=13.0)) is inside
 
 
-def test_the_command_says_it_with_its_exit_code(result: dict[str, Any], tmp_path: Path) -> None:
+def test_the_exit_code_of_the_command_gives_the_outcome(
+    result: dict[str, Any], tmp_path: Path
+) -> None:
     for one in result["rounds"]:
         one["serd_ready_s"] *= 10
     other = tmp_path / "other.json"

@@ -1,4 +1,4 @@
-"""The figures of ``serd bench``: how they are made of measurements, and that they can be had."""
+"""The figures of ``serd bench``: how they are derived, and that measuring them works."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_percentiles_are_figures_that_were_measured() -> None:
+def test_percentiles_are_measured_values() -> None:
     assert percentiles([float(n) for n in range(100, 0, -1)]) == Percentiles(
         p50=50.0, p95=95.0, p99=99.0
     )
@@ -31,8 +31,8 @@ def test_percentiles_are_figures_that_were_measured() -> None:
     [(material.speech, 19, 30), (material.phrases, 30, 48), (material.silence, 0, 0)],
     ids=["speech", "phrases", "silence"],
 )
-def test_the_material_is_heard_as_what_it_stands_for(sound: object, least: int, most: int) -> None:
-    """A minute of speech is full windows; phrases are more and shorter; silence is none."""
+def test_the_material_is_segmented_as_intended(sound: object, least: int, most: int) -> None:
+    """A minute of speech gives full windows, phrases give more and shorter ones, silence none."""
     samples = sound(60.0)  # type: ignore[operator] # one of three functions
     assert len(samples) == 60 * 16_000
     settings = SpeechConfig()
@@ -45,7 +45,7 @@ def test_the_material_is_heard_as_what_it_stands_for(sound: object, least: int, 
     assert least <= len(ends) <= most
 
 
-def test_a_machine_says_what_it_is() -> None:
+def test_the_machine_is_described() -> None:
     machine = describe()
     assert machine.cores >= 1
     assert machine.memory_mb > 100
@@ -55,16 +55,16 @@ def test_a_machine_says_what_it_is() -> None:
 
 @pytest.mark.slow
 def test_everything_is_measured() -> None:
-    """With little of everything; whatever the figures are, they must be there and make sense."""
-    told: list[tuple[str, float]] = []
-    found = measure(latency_s=6.0, progress=lambda what, share: told.append((what, share)))
+    """With little material: whatever the figures are, they must be complete and plausible."""
+    steps: list[tuple[str, float]] = []
+    found = measure(latency_s=6.0, progress=lambda what, share: steps.append((what, share)))
     for name in ("features_ms", "inference_ms", "latency_ms"):
         measured = getattr(found, name)
         assert 0 < measured.p50 <= measured.p95 <= measured.p99
     assert found.realtime_factor > 0
     assert 0 < found.startup_s < 60
     assert 20 < found.peak_rss_mb < 500
-    shares = [share for _, share in told]
+    shares = [share for _, share in steps]
     assert shares == sorted(shares)
     assert shares[0] == 0.0
     assert shares[-1] == 1.0
@@ -76,14 +76,14 @@ def test_everything_is_measured() -> None:
 
 
 @pytest.mark.slow
-def test_a_daemon_that_does_not_run_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_daemon_that_fails_to_run_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
     monkeypatch.setattr("sys.executable", "/bin/false")
     with pytest.raises(UnavailableError, match="failed with 1"):
         figures.measure(latency_s=1.0)
 
 
-def test_a_recording_on_standard_input_is_heard_to_its_end(tmp_path: Path) -> None:
+def test_a_recording_on_standard_input_gives_events(tmp_path: Path) -> None:
     recording = material.write(tmp_path / "speech.wav", material.speech(9.0))
     with StubBroker() as broker:
         cost = run_daemon(recording, port=broker.port, home=tmp_path, pace="piped")

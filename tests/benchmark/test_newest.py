@@ -1,4 +1,4 @@
-"""Which result `make bench-report` writes up."""
+"""Which result `make bench-report` uses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pytest
 
 
-def test_the_newest_run_and_no_other_benchmark(
+def test_the_newest_run_is_used_and_other_benchmarks_are_ignored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "RESULTS", tmp_path)

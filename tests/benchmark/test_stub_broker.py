@@ -1,4 +1,4 @@
-"""The little broker, with the real client library."""
+"""The stub broker, with the real client library."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_it_acknowledges_and_keeps_events() -> None:
         assert [event["seq"] for event in sink.events] == list(range(50))
 
 
-def test_one_client_after_the_other() -> None:
+def test_clients_can_connect_one_after_another() -> None:
     with StubBroker() as sink:
         for number in range(3):
             sender = client(sink)
@@ -47,7 +47,7 @@ def test_one_client_after_the_other() -> None:
         assert [event["seq"] for event in sink.events] == [0, 1, 2]
 
 
-def test_a_client_that_breaks_off_hurts_nobody() -> None:
+def test_a_client_that_disconnects_mid_packet_does_not_affect_others() -> None:
     with StubBroker() as sink:
         with socket.create_connection(("127.0.0.1", sink.port)) as broken:
             broken.sendall(b"\x10\x7f\x00")

@@ -1,4 +1,4 @@
-"""Synthetic signals at 16 kHz that are awkward in different ways, and a voice-like one."""
+"""Synthetic signals at 16 kHz: a voice-like one and various edge cases."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Samples = npt.NDArray[np.float32]
 
 
 def voice(seconds: float = 2.0, seed: int = 0) -> Samples:
-    """Something with the pitch, formants and syllables of a voice."""
+    """A sound with the pitch, formants and syllables of a voice."""
     rng = np.random.default_rng(seed)
     time = np.arange(int(seconds * 16_000)) / 16_000
     pitch = 140.0 * (1.0 + 0.2 * np.sin(2 * np.pi * 0.7 * time + seed))

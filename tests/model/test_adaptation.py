@@ -1,4 +1,4 @@
-"""Learning from corrections, beside plain gradient descent on the same objective."""
+"""Learning from corrections, compared with plain gradient descent on the same objective."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def some_examples(seed: int, count: int, *, unnamed: float = 0.3) -> list[Exampl
     rng = np.random.default_rng(seed + 1)
     examples = []
     for scores in some_scores(seed, count):
-        told = int(scores.argmax())
-        wanted = int(rng.choice([place for place in range(CLASSES) if place != told]))
-        nameless = rng.random() < unnamed
+        predicted = int(scores.argmax())
+        corrected = int(rng.choice([place for place in range(CLASSES) if place != predicted]))
+        denial_only = rng.random() < unnamed
         examples.append(
             Example(
                 scores=tuple(scores),
-                emotion=None if nameless else wanted,
-                denied=told,
+                emotion=None if denial_only else corrected,
+                denied=predicted,
                 passed=int(rng.integers(5)),
             )
         )
@@ -56,8 +56,7 @@ def some_examples(seed: int, count: int, *, unnamed: float = 0.3) -> list[Exampl
 
 
 def by_descent(examples: list[Example], held: float, steps: int = 20_000) -> Floats:
-    """The same optimum by the plainest way: small steps down the gradient of the loss, as written
-    in the module's docstring."""
+    """The same optimum by plain gradient descent on the loss given in the module's docstring."""
     mean = np.array([STANDARD.mean[name] for name in EMOTIONS])
     spread = np.array([STANDARD.spread[name] for name in EMOTIONS])
     delta = np.zeros((CLASSES + 1, CLASSES))
@@ -88,7 +87,7 @@ def by_descent(examples: list[Example], held: float, steps: int = 20_000) -> Flo
 
 @pytest.mark.parametrize("count", [1, 7, 40])
 @pytest.mark.slow
-def test_the_fit_is_that_of_plain_gradient_descent(count: int) -> None:
+def test_the_fit_matches_plain_gradient_descent(count: int) -> None:
     examples = some_examples(3, count)
     fitted = fit(examples, EMOTIONS, STANDARD, held=4.0)
     assert fitted is not None
@@ -96,36 +95,36 @@ def test_the_fit_is_that_of_plain_gradient_descent(count: int) -> None:
     assert np.abs(fitted.delta - by_descent(examples, 4.0)).max() < 2e-3
 
 
-def test_nothing_teaches_nothing() -> None:
+def test_without_examples_there_is_no_adaptation() -> None:
     assert fit([], EMOTIONS, STANDARD) is None
 
 
 @pytest.mark.parametrize("standard", [STANDARD, None])
-def test_a_corrected_utterance_is_heard_better_and_a_far_one_hardly_changes(
+def test_a_correction_changes_similar_utterances_and_hardly_any_others(
     standard: ScoreStatistics | None,
 ) -> None:
-    told = np.full(CLASSES, 0.02)
-    told[4], told[2] = 0.6, 0.26  # angry, happy
+    scores = np.full(CLASSES, 0.02)
+    scores[4], scores[2] = 0.6, 0.26  # angry, happy
     far = np.full(CLASSES, 0.004)
     far[3] = 0.972  # sad
-    example = Example(scores=tuple(told), emotion=2, denied=4)
+    example = Example(scores=tuple(scores), emotion=2, denied=4)
     fitted = fit([example] * 5, EMOTIONS, standard)
     assert fitted is not None
-    assert probabilities(fitted, told).argmax() == 2
+    assert probabilities(fitted, scores).argmax() == 2
     assert probabilities(fitted, far)[3] > 0.9
 
 
-def test_not_that_lowers_what_was_told_and_names_nothing_else() -> None:
-    told = np.array([0.1, 0.02, 0.12, 0.1, 0.5, 0.1, 0.04, 0.02])
-    fitted = fit([Example(scores=tuple(told), emotion=None, denied=4)] * 8, EMOTIONS, STANDARD)
+def test_a_denial_lowers_the_denied_emotion_and_keeps_the_likeliest_other() -> None:
+    scores = np.array([0.1, 0.02, 0.12, 0.1, 0.5, 0.1, 0.04, 0.02])
+    fitted = fit([Example(scores=tuple(scores), emotion=None, denied=4)] * 8, EMOTIONS, STANDARD)
     assert fitted is not None
-    after = probabilities(fitted, told)
+    after = probabilities(fitted, scores)
     assert after[4] < 0.3
     others = [place for place in range(CLASSES) if place != 4]
-    assert after[others].argmax() == told[others].argmax()
+    assert after[others].argmax() == scores[others].argmax()
 
 
-def test_no_score_is_beyond_learning() -> None:
+def test_extreme_scores_give_finite_results() -> None:
     edge = np.zeros(CLASSES)
     edge[0] = 1.0
     fitted = fit(
@@ -143,7 +142,7 @@ def test_no_score_is_beyond_learning() -> None:
     assert np.isfinite(fitted.shift(logs)).all()
 
 
-def test_many_answers_at_once_are_shifted_as_one_by_one() -> None:
+def test_a_batch_is_shifted_like_its_rows() -> None:
     fitted = fit(some_examples(5, 12), EMOTIONS, STANDARD)
     assert fitted is not None
     logs = np.log(some_scores(9, 6) + 1e-6)
@@ -151,18 +150,18 @@ def test_many_answers_at_once_are_shifted_as_one_by_one() -> None:
     assert together == pytest.approx(np.array([fitted.shift(row) for row in logs]))
 
 
-def test_the_model_is_held_on_to_the_more_is_let_pass() -> None:
-    def taught(count: int, passed: int) -> float:
+def test_the_prior_is_stronger_the_more_utterances_were_left_uncorrected() -> None:
+    def strength_of(count: int, passed: int) -> float:
         return strength([Example(scores=(1.0,), emotion=0, passed=passed)] * count)
 
-    assert taught(20, 1) == pytest.approx(2 * 40 / 30)
-    assert taught(100, 0) == 2.0  # not below
-    assert taught(1, 0) == pytest.approx(2 * 20 / 11)
-    assert taught(50, 20) == 8.0  # not above
-    assert taught(1, 10_000) == taught(1, 20)  # who knows whether anybody looked
+    assert strength_of(20, 1) == pytest.approx(2 * 40 / 30)
+    assert strength_of(100, 0) == 2.0  # the minimum
+    assert strength_of(1, 0) == pytest.approx(2 * 20 / 11)
+    assert strength_of(50, 20) == 8.0  # the maximum
+    assert strength_of(1, 10_000) == strength_of(1, 20)  # capped: perhaps nobody was looking
 
 
-def test_forgetting_leaves_no_trace() -> None:
+def test_fitting_is_deterministic() -> None:
     examples = some_examples(7, 30)
     some, again = fit(examples[:10], EMOTIONS, STANDARD), fit(examples[:10], EMOTIONS, STANDARD)
     assert some is not None
@@ -170,7 +169,7 @@ def test_forgetting_leaves_no_trace() -> None:
     assert (some.delta == again.delta).all()
 
 
-def test_ten_thousand_corrections_are_learned_in_little_memory() -> None:
+def test_the_maximum_number_of_corrections_fits_in_little_memory() -> None:
     examples = some_examples(1, MOST + 5)
     tracemalloc.start()
     begun = time.process_time()
@@ -191,7 +190,7 @@ def test_log_scores_are_floored_and_centred() -> None:
     assert logs[1] == logs[2]
 
 
-def test_the_temperature_begins_at_one() -> None:
+def test_the_temperature_starts_at_one() -> None:
     assert temperature(0) == 1.0
     assert all(0.5 < temperature(count) <= 1.0 for count in (1, 10, 100, MOST))
 
@@ -206,7 +205,9 @@ def test_the_temperature_begins_at_one() -> None:
         ({"happy": math.nan, "sad": 0.0}, {"happy": 1.0, "sad": 1.0}),
     ],
 )
-def test_a_standard_that_fits_no_model(mean: dict[str, float], spread: dict[str, float]) -> None:
+def test_invalid_score_statistics_are_rejected(
+    mean: dict[str, float], spread: dict[str, float]
+) -> None:
     with pytest.raises(ValueError, match="personal"):
         ScoreStatistics(mean=mean, spread=spread).check(["happy", "sad"])
 

@@ -1,4 +1,4 @@
-"""The public face: samples of any kind in, prediction out."""
+"""The public API: samples of any kind in, prediction out."""
 
 from __future__ import annotations
 
@@ -31,38 +31,38 @@ def classifier(tiny_model_path: Path) -> Classifier:
 
 
 def at_rate(rate: int, seed: int = 3) -> Any:
-    """The same voice at another rate, by drawing it again from its own spectrum."""
+    """The same voice resampled to another rate."""
     import soxr
 
     return np.clip(soxr.resample(voice(1.5, seed), 16_000, rate), -1.0, 1.0)
 
 
-def test_what_a_model_says_of_itself(classifier: Classifier) -> None:
+def test_the_properties_of_a_model_are_exposed(classifier: Classifier) -> None:
     assert classifier.info.name == "tiny"
     assert classifier.labels == EMOTIONS
     assert classifier.threshold == 0.0
     assert classifier.front_end() is not classifier.front_end()
 
 
-def test_the_models_own_threshold(tiny_model_path: Path) -> None:
+def test_the_models_own_threshold_is_the_default(tiny_model_path: Path) -> None:
     assert Classifier.load(str(tiny_model_path)).threshold == 0.3
     with pytest.raises(ValueError, match="minimum confidence"):
         Classifier.load(tiny_model_path, min_confidence=2.0)
 
 
-def test_different_voices_get_different_answers(classifier: Classifier) -> None:
-    answers = {classifier.classify(voice(1.2, seed), 16_000).emotion for seed in range(8)}
-    assert len(answers) >= 3
-    assert answers <= set(EMOTIONS)
+def test_different_voices_get_different_predictions(classifier: Classifier) -> None:
+    predictions = {classifier.classify(voice(1.2, seed), 16_000).emotion for seed in range(8)}
+    assert len(predictions) >= 3
+    assert predictions <= set(EMOTIONS)
 
 
-def test_it_is_trimming_features_network_and_decision(classifier: Classifier) -> None:
+def test_classify_combines_trimming_features_network_and_decision(classifier: Classifier) -> None:
     samples = np.concatenate(
         [np.zeros(16_000, np.float32), voice(4.5, 1), np.zeros(16_000, np.float32)]
     )
     settings = SpeechConfig()
-    HighPass().filter(heard := samples.copy())
-    utterance, speech = trim_to_speech(heard, settings, make_vad(settings))
+    HighPass().filter(filtered := samples.copy())
+    utterance, speech = trim_to_speech(filtered, settings, make_vad(settings))
     assert utterance.start > 0
     assert len(speech) == 48_000
     features = classifier.front_end().features(speech)
@@ -71,14 +71,14 @@ def test_it_is_trimming_features_network_and_decision(classifier: Classifier) ->
     assert classifier.classify_utterance(speech) == expected
 
 
-def test_settings_of_the_speech_finder_are_heeded(classifier: Classifier) -> None:
+def test_speech_settings_are_applied(classifier: Classifier) -> None:
     samples = voice(2.5, 1)
     short = classifier.classify(samples, 16_000, speech=SpeechConfig(window_s=1.0))
     assert short != classifier.classify(samples, 16_000)
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 44_100, 48_000, 192_000])
-def test_the_same_answer_as_for_a_file_of_those_samples(
+def test_samples_give_the_same_result_as_a_file_of_them(
     classifier: Classifier, tmp_path: Path, rate: int
 ) -> None:
     samples = np.rint(at_rate(rate) * 32767).astype(np.int16)
@@ -89,14 +89,14 @@ def test_the_same_answer_as_for_a_file_of_those_samples(
     assert classifier.classify(samples, rate) == classifier.classify_utterance(speech)
 
 
-def test_the_rate_hardly_matters(classifier: Classifier) -> None:
-    answers = [classifier.classify(at_rate(rate), rate) for rate in (16_000, 44_100, 48_000)]
-    assert len({answer.emotion for answer in answers}) == 1
-    for answer in answers:
-        assert answer.confidence == pytest.approx(answers[0].confidence, abs=0.05)
+def test_the_rate_hardly_affects_the_result(classifier: Classifier) -> None:
+    predictions = [classifier.classify(at_rate(rate), rate) for rate in (16_000, 44_100, 48_000)]
+    assert len({prediction.emotion for prediction in predictions}) == 1
+    for prediction in predictions:
+        assert prediction.confidence == pytest.approx(predictions[0].confidence, abs=0.05)
 
 
-def test_kinds_of_samples_that_mean_the_same(classifier: Classifier) -> None:
+def test_equivalent_types_of_samples_give_the_same_result(classifier: Classifier) -> None:
     integers = np.rint(voice(1.0, 2) * 32767).astype(np.int16)
     expected = classifier.classify(integers, 16_000)
     floats = integers.astype(np.float32) / 32768
@@ -111,7 +111,7 @@ def test_kinds_of_samples_that_mean_the_same(classifier: Classifier) -> None:
     assert classifier.classify(floats, 16_000.0) == expected  # type: ignore[arg-type]
 
 
-def test_the_callers_samples_are_left_alone(classifier: Classifier) -> None:
+def test_the_callers_samples_are_not_changed(classifier: Classifier) -> None:
     samples = 4.0 * voice(1.0)
     samples[100] = np.nan
     kept = samples.copy()
@@ -119,7 +119,7 @@ def test_the_callers_samples_are_left_alone(classifier: Classifier) -> None:
     assert np.array_equal(samples, kept, equal_nan=True)
 
 
-def test_not_a_number_is_silence_and_too_loud_is_clipped(classifier: Classifier) -> None:
+def test_nan_becomes_silence_and_loud_samples_are_clipped(classifier: Classifier) -> None:
     samples = voice(1.0, 5)
     holes, zeros = samples.copy(), samples.copy()
     holes[500:510] = [np.nan, np.inf, -np.inf, np.nan, np.nan] * 2
@@ -141,7 +141,7 @@ def test_digital_silence_is_uncertain(classifier: Classifier, silence: Any) -> N
 
 
 @pytest.mark.parametrize("length", [2, 10, 479, 481, 3000])
-def test_the_shortest_sounds_still_get_an_answer(classifier: Classifier, length: int) -> None:
+def test_very_short_sounds_still_get_a_prediction(classifier: Classifier, length: int) -> None:
     prediction = classifier.classify(voice(1.0)[1000 : 1000 + length], 16_000)
     assert math.fsum(prediction.scores.values()) == pytest.approx(1.0)
     assert prediction.emotion in EMOTIONS
@@ -165,7 +165,9 @@ def test_the_shortest_sounds_still_get_an_answer(classifier: Classifier, length:
         (np.zeros(100, np.float32), float("nan"), "rate of nan Hz"),
     ],
 )
-def test_what_is_no_audio(classifier: Classifier, samples: Any, rate: Any, why: str) -> None:
+def test_invalid_samples_and_rates_are_rejected(
+    classifier: Classifier, samples: Any, rate: Any, why: str
+) -> None:
     with pytest.raises(SamplesError, match=why) as error:
         classifier.classify(samples, rate)
     assert isinstance(error.value, ValueError)
@@ -173,7 +175,7 @@ def test_what_is_no_audio(classifier: Classifier, samples: Any, rate: Any, why: 
     assert issubclass(SamplesError, SerdError)
 
 
-def test_a_model_without_calm(six_model_path: Path) -> None:
+def test_missing_classes_have_a_score_of_zero(six_model_path: Path) -> None:
     prediction = Classifier.load(six_model_path).classify(voice(1.0), 16_000)
     assert tuple(prediction.scores) == EMOTIONS
     assert prediction.scores["calm"] == prediction.scores["surprised"] == 0.0
@@ -194,9 +196,9 @@ def loaded():
 import serd
 assert "numpy" not in loaded(), "import serd"
 import serd.model, serd.model.classifier
-rooms = loaded()
+at_import = loaded()
 for heavy in ("ai_edge_litert", "tflite_runtime", "soundfile", "sounddevice", "soxr"):
-    assert heavy not in rooms, heavy
+    assert heavy not in at_import, heavy
 import numpy as np
 classifier = serd.Classifier.load(sys.argv[1])
 classifier.classify(np.random.default_rng(0).standard_normal(8000).astype(np.float32), 8000)
@@ -208,7 +210,7 @@ print("fine")
 """
 
 
-def test_nothing_heavy_is_imported_and_nothing_before_it_is_needed(tiny_model_path: Path) -> None:
+def test_nothing_heavy_is_imported_before_it_is_needed(tiny_model_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-c", LOADED, str(tiny_model_path)],
         capture_output=True,

@@ -29,7 +29,7 @@ def logits(*values: float) -> Any:
     st.floats(0.01, 100.0),
     st.floats(0.0, 1.0),
 )
-def test_what_every_prediction_keeps(output: Any, temperature: float, threshold: float) -> None:
+def test_invariants_of_every_prediction(output: Any, temperature: float, threshold: float) -> None:
     decision = Decision(SIX, info(temperature=temperature, abstain_threshold=threshold))
     prediction = decision.decide(output)
     assert tuple(prediction.scores) == EMOTIONS
@@ -46,7 +46,7 @@ def test_what_every_prediction_keeps(output: Any, temperature: float, threshold:
         assert prediction.emotion == UNCERTAIN
 
 
-def test_the_order_of_labels_is_the_models() -> None:
+def test_labels_are_in_the_order_of_the_model() -> None:
     labels = tuple(reversed(SIX))
     prediction = Decision(labels, info()).decide(logits(0, 0, 9, 0, 0, 0))
     assert prediction.emotion == labels[2]
@@ -61,7 +61,7 @@ def test_temperature_softens_but_does_not_reorder() -> None:
     assert sharp.emotion == soft.emotion == "sad"
 
 
-def test_probabilities_are_calibrated_as_logits_are() -> None:
+def test_probabilities_are_calibrated_like_logits() -> None:
     output = logits(0.1, 0.2, 0.5, 0.1, 0.05, 0.05)
     same = Decision(SIX, info(output="probabilities")).decide(output)
     assert same.scores["sad"] == pytest.approx(0.5, rel=1e-6)
@@ -72,14 +72,14 @@ def test_probabilities_are_calibrated_as_logits_are() -> None:
     assert certain.confidence == pytest.approx(512 / 517)
 
 
-def test_the_threshold_is_the_models_unless_another_is_asked_for() -> None:
+def test_min_confidence_overrides_the_threshold_of_the_model() -> None:
     output = logits(0, 0, math.log(5), 0, 0, 0)  # 0.5
     abstaining = info(abstain_threshold=0.6)
     assert Decision(SIX, abstaining).decide(output).emotion == UNCERTAIN
     assert Decision(SIX, abstaining).threshold == 0.6
-    bold = Decision(SIX, abstaining, min_confidence=0.0)
-    assert bold.decide(output).emotion == "sad"
-    assert bold.threshold == 0.0
+    overridden = Decision(SIX, abstaining, min_confidence=0.0)
+    assert overridden.decide(output).emotion == "sad"
+    assert overridden.threshold == 0.0
     assert Decision(SIX, info(), min_confidence=0.51).decide(output).emotion == UNCERTAIN
     assert Decision(SIX, info(), min_confidence=1.0).decide(output).emotion == UNCERTAIN
     for bad in (-0.1, 1.1, float("nan")):
@@ -88,24 +88,24 @@ def test_the_threshold_is_the_models_unless_another_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("emotion", EMOTIONS)
-def test_a_certain_emotion_lies_where_the_table_says(emotion: str) -> None:
+def test_a_certain_emotion_has_its_coordinates_from_the_table(emotion: str) -> None:
     output = np.where(np.array(EMOTIONS) == emotion, 100.0, 0.0).astype(np.float32)
     prediction = Decision(EMOTIONS, info()).decide(output)
     assert (prediction.valence, prediction.arousal) == pytest.approx(COORDINATES[emotion])
 
 
-def test_nothing_heard_is_uncertain_whatever_the_threshold() -> None:
+def test_silence_is_uncertain_whatever_the_threshold() -> None:
     prediction = Decision(SIX, info(), min_confidence=0.0).silence()
     assert prediction.emotion == UNCERTAIN
     assert prediction.confidence == pytest.approx(1 / 6)
     assert prediction.scores["calm"] == 0.0
 
 
-def test_softmax_of_large_logits() -> None:
+def test_softmax_of_large_logits_does_not_overflow() -> None:
     assert softmax(np.array([1000.0, 0.0, -1000.0])).tolist() == [1.0, 0.0, 0.0]
 
 
-def test_corrections_come_between_the_model_and_the_threshold() -> None:
+def test_corrections_apply_before_the_threshold() -> None:
     decision = Decision(SIX, info(abstain_threshold=0.5))
     output = logits(0.0, 1.0, 0.0, 2.0, 0.0, 0.0)
     alone = decision.decide(output)

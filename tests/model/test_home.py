@@ -1,4 +1,4 @@
-"""A model that knows of homes: what it may say of them, and what is told because of it."""
+"""Models with assumptions about homes: which are valid, and the decisions that follow."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ def scores(**given: float) -> Any:
     return np.log([given.get(name, rest) for name in EMOTIONS])
 
 
-# ---------------------------------------------------------------------- the file
+# ---------------------------------------------------------------------- the model file
 
 
-def test_a_model_file_keeps_what_it_says_of_homes() -> None:
+def test_a_model_file_keeps_its_assumptions_about_homes() -> None:
     file = ModelFile.parse(at_home(), "x")
     assert file.info.home == HOME
     assert ModelFile.load().network == file.network
 
 
-def test_a_model_without_a_home_is_as_before() -> None:
+def test_a_model_without_such_assumptions_ignores_the_sensitivity() -> None:
     info = ModelInfo(name="x", version="1", features=FeatureParameters())
     assert info.home is None
     plain = Decision(SIX, info, sensitivity="high")
@@ -59,7 +59,7 @@ def test_a_model_without_a_home_is_as_before() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         ({"ordinary_share": 1.0}, "ordinary_share is 1.0"),
         ({"ordinary_share": math.nan}, "ordinary_share is nan"),
@@ -78,8 +78,8 @@ def test_a_model_without_a_home_is_as_before() -> None:
         ),
     ],
 )
-def test_what_cannot_be_is_refused(change: dict[str, Any], says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_invalid_assumptions_are_rejected(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         msgspec.convert(msgspec.to_builtins(HOME) | change, Home)
 
 
@@ -95,28 +95,28 @@ def test_what_cannot_be_is_refused(change: dict[str, Any], says: str) -> None:
         lambda: OperatingPoint(threshold=0.5, events_per_hour=1.0, recall=math.nan),
     ],
 )
-def test_figures_out_of_range_are_refused(bad: Any) -> None:
+def test_figures_out_of_range_are_rejected(bad: Any) -> None:
     with pytest.raises(ValueError, match="not within"):
         bad()
 
 
-def test_a_bias_for_a_class_that_the_model_lacks_is_refused() -> None:
+def test_a_bias_for_a_class_that_the_model_lacks_is_rejected() -> None:
     home = msgspec.structs.replace(HOME, bias={"calm": 1.0, "bored": 1.0})
     with pytest.raises(ModelError, match="lacks: 'bored'"):
         at_home(home=home)
 
 
-# ---------------------------------------------------------------------- what is told
+# ---------------------------------------------------------------------- the decisions
 
 
 @given(OUTPUTS, st.floats(0.01, 0.99))
-def test_the_share_is_what_silence_of_the_network_gives(output: Any, share: float) -> None:
-    """An output that tells nothing leaves the share assumed; one that does shifts its odds."""
+def test_a_flat_output_gives_the_assumed_share(output: Any, share: float) -> None:
+    """An uninformative output leaves the assumed share; any other shifts the odds."""
     decided = decision(home=msgspec.structs.replace(HOME, ordinary_share=share, trained_share=0.25))
     flat = np.where(np.isin(EMOTIONS, ("neutral", "calm")), 0.0, 0.0).astype(np.float32)
-    told = decided.decide(flat).scores
-    assert told["neutral"] + told["calm"] == pytest.approx(share)
-    # By Bayes' rule, written the plain way.
+    flat_scores = decided.decide(flat).scores
+    assert flat_scores["neutral"] + flat_scores["calm"] == pytest.approx(share)
+    # Bayes' rule, written out.
     odds = np.exp(output.astype(float) - output.max())
     odds *= [
         share / 0.25 if name in {"neutral", "calm"} else (1 - share) / 0.75 for name in EMOTIONS
@@ -130,27 +130,27 @@ def test_a_class_bias_is_added_after_the_temperature() -> None:
     info = ModelInfo(
         name="x", version="1", features=FeatureParameters(), home=home, temperature=2.0
     )
-    told = Decision(EMOTIONS, info).decide(np.zeros(8, np.float32)).scores
-    assert told["fearful"] == pytest.approx(3 / 10)
-    assert told["sad"] == pytest.approx(1 / 10)
+    found = Decision(EMOTIONS, info).decide(np.zeros(8, np.float32)).scores
+    assert found["fearful"] == pytest.approx(3 / 10)
+    assert found["sad"] == pytest.approx(1 / 10)
 
 
 @given(OUTPUTS, st.sampled_from(SENSITIVITIES), st.none() | st.floats(0, 1))
-def test_what_is_told_follows_the_rule(
+def test_decisions_follow_the_rule(
     output: Any, sensitivity: Any, min_confidence: float | None
 ) -> None:
-    told = decision(sensitivity=sensitivity, min_confidence=min_confidence).decide(output)
+    prediction = decision(sensitivity=sensitivity, min_confidence=min_confidence).decide(output)
     threshold = HOME.sensitivity[sensitivity].threshold
     threshold = threshold if min_confidence is None else min_confidence
-    top = max(EMOTIONS, key=told.scores.__getitem__)
-    assert told.confidence == told.scores[top]
-    ordinary = told.scores["neutral"] + told.scores["calm"]
-    if top not in {"neutral", "calm"} and told.confidence >= threshold:
-        assert told.emotion == top
+    top = max(EMOTIONS, key=prediction.scores.__getitem__)
+    assert prediction.confidence == prediction.scores[top]
+    ordinary = prediction.scores["neutral"] + prediction.scores["calm"]
+    if top not in {"neutral", "calm"} and prediction.confidence >= threshold:
+        assert prediction.emotion == top
     elif ordinary > 0.5 + 1e-9:
-        assert told.emotion == max(("neutral", "calm"), key=told.scores.__getitem__)
+        assert prediction.emotion == max(("neutral", "calm"), key=prediction.scores.__getitem__)
     elif ordinary < 0.5 - 1e-9:
-        assert told.emotion == UNCERTAIN
+        assert prediction.emotion == UNCERTAIN
 
 
 @pytest.mark.parametrize(
@@ -164,17 +164,19 @@ def test_what_is_told_follows_the_rule(
         ({"neutral": 0.4, "angry": 0.3}, UNCERTAIN),
     ],
 )
-def test_the_threshold_is_for_emotions_alone(given: dict[str, float], emotion: str) -> None:
+def test_the_threshold_does_not_apply_to_neutral_and_calm(
+    given: dict[str, float], emotion: str
+) -> None:
     assert decision().predict(scores(**given)).emotion == emotion
 
 
-def test_the_sensitivity_can_be_set_while_it_works() -> None:
+def test_the_sensitivity_can_be_changed_at_run_time() -> None:
     decided = decision()
     own = decided.copy()
-    heard = scores(angry=0.5)
+    log_scores = scores(angry=0.5)
     own.sensitivity = "high"
-    assert own.predict(heard).emotion == "angry"
-    assert decided.predict(heard).emotion == UNCERTAIN
+    assert own.predict(log_scores).emotion == "angry"
+    assert decided.predict(log_scores).emotion == UNCERTAIN
     assert (own.threshold, decided.threshold) == (0.3, 0.54)
     with pytest.raises(ValueError, match="'bold' is none of low, normal, high"):
         own.sensitivity = "bold"  # type: ignore[assignment]
@@ -184,7 +186,7 @@ def test_the_sensitivity_can_be_set_while_it_works() -> None:
 
 
 @given(OUTPUTS, st.floats(-5, 5))
-def test_log_scores_may_be_shifted_between_the_two_steps(output: Any, more: float) -> None:
+def test_a_constant_shift_of_the_log_scores_changes_nothing(output: Any, more: float) -> None:
     decided = decision()
     log_scores = decided.log_scores(output)
     assert np.isfinite(log_scores).all()
@@ -192,7 +194,7 @@ def test_log_scores_may_be_shifted_between_the_two_steps(output: Any, more: floa
     assert decided.predict(log_scores + more).scores == pytest.approx(decided.decide(output).scores)
 
 
-def test_a_classifier_takes_a_sensitivity(home_model_path: Any) -> None:
+def test_a_classifier_accepts_a_sensitivity(home_model_path: Any) -> None:
     assert Classifier.load(home_model_path).threshold == 0.54
     assert Classifier.load(home_model_path, sensitivity="low").threshold == 0.8
     with pytest.raises(ValueError, match="none of low"):

@@ -1,4 +1,4 @@
-"""The seam to the runtime, with the real one."""
+"""The wrapper around the TFLite runtime, tested with the real runtime."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def model(tiny_model_path: Path) -> ModelFile:
     return ModelFile.load(tiny_model_path)
 
 
-def test_rounds_half_to_even_and_clips() -> None:
+def test_quantisation_rounds_half_to_even_and_clips() -> None:
     half = Quantisation(0.5, 3)
     numbers = np.array([0.25, 0.75, -0.25, 0.3, 100.0, -100.0, 1e30, -1e30], dtype=np.float32)
     assert half.quantise(numbers).tolist() == [3, 5, 3, 4, 127, -128, 127, -128]
@@ -42,26 +42,26 @@ def test_every_integer_survives_the_round_trip() -> None:
     assert np.array_equal(quantisation.quantise(quantisation.dequantise(integers)), integers)
 
 
-def test_answers_are_those_of_the_runtime_alone(model: ModelFile) -> None:
+def test_results_match_those_of_the_bare_runtime(model: ModelFile) -> None:
     from ai_edge_litert.interpreter import Interpreter as Native
 
     native = Native(model_content=model.network, num_threads=1)
     native.allocate_tensors()
-    given, wanted = native.get_input_details()[0], native.get_output_details()[0]
+    input_details, output_details = native.get_input_details()[0], native.get_output_details()[0]
     ours = Interpreter(model)
-    answers = []
+    results = []
     for seed in range(5):
         features = MfccFrontEnd(model.info.features).features(voice(1.0, seed))
-        scale, zero = given["quantization"]
+        scale, zero = input_details["quantization"]
         integers = np.clip(np.rint(features / scale) + zero, -128, 127).astype(np.int8)
-        native.set_tensor(given["index"], integers[np.newaxis])
+        native.set_tensor(input_details["index"], integers[np.newaxis])
         native.invoke()
-        raw = native.get_tensor(wanted["index"])[0]
-        scale, zero = wanted["quantization"]
-        answer = ours.run(features)
-        assert np.allclose(answer, (raw.astype(np.float64) - zero) * scale, atol=1e-6)
-        answers.append(answer.tobytes())
-    assert len(set(answers)) == 5  # the network does look at its input
+        raw = native.get_tensor(output_details["index"])[0]
+        scale, zero = output_details["quantization"]
+        result = ours.run(features)
+        assert np.allclose(result, (raw.astype(np.float64) - zero) * scale, atol=1e-6)
+        results.append(result.tobytes())
+    assert len(set(results)) == 5  # the output does depend on the input
 
 
 def test_a_result_is_not_overwritten_by_the_next(model: ModelFile) -> None:
@@ -73,10 +73,10 @@ def test_a_result_is_not_overwritten_by_the_next(model: ModelFile) -> None:
     assert np.array_equal(first, kept)
 
 
-def test_threads_share_one_without_mixing_answers(
+def test_threads_share_an_interpreter_without_mixing_results(
     model: ModelFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The runtime lets other threads in at each call; here they do come, between every two."""
+    """The runtime lets other threads run at each call; the delay makes sure that they do."""
     ours = Interpreter(model)
     native = ours._native
 
@@ -91,14 +91,14 @@ def test_threads_share_one_without_mixing_answers(
     expected = [ours.run(each) for each in features]
     wrong: list[int] = []
 
-    def ask(which: int) -> None:
+    def run(which: int) -> None:
         wrong.extend(
             which
             for _ in range(10)
             if not np.array_equal(ours.run(features[which]), expected[which])
         )
 
-    threads = [threading.Thread(target=ask, args=(which,)) for which in range(4)]
+    threads = [threading.Thread(target=run, args=(which,)) for which in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -106,20 +106,20 @@ def test_threads_share_one_without_mixing_answers(
     assert not wrong
 
 
-def test_features_of_another_shape_are_refused(model: ModelFile) -> None:
+def test_features_of_the_wrong_shape_are_rejected(model: ModelFile) -> None:
     with pytest.raises(ValueError, match=r"shape \(187, 64\) are not \(188, 64\)"):
         Interpreter(model).run(np.zeros((187, 64), dtype=np.float32))
 
 
-def test_more_threads_give_the_same_answer(model: ModelFile) -> None:
+def test_more_threads_give_the_same_result(model: ModelFile) -> None:
     features = MfccFrontEnd(model.info.features).features(voice(1.0, 2))
     assert np.array_equal(
         Interpreter(model).run(features), Interpreter(model, threads=2).run(features)
     )
 
 
-class _Runtimes:
-    """Hides modules from import."""
+class _HiddenModules:
+    """An import hook that hides modules."""
 
     def __init__(self, *hidden: str) -> None:
         self.hidden = hidden
@@ -129,21 +129,21 @@ class _Runtimes:
             raise ImportError(f"No module named {name!r}")
 
 
-def test_without_a_runtime_it_says_what_to_install(
+def test_without_a_runtime_the_error_says_what_to_install(
     model: ModelFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [n for n in sys.modules if n.startswith(("ai_edge_litert", "tflite_runtime"))]:
         monkeypatch.delitem(sys.modules, name)
-    hidden = _Runtimes("ai_edge_litert", "tflite_runtime")
+    hidden = _HiddenModules("ai_edge_litert", "tflite_runtime")
     monkeypatch.setattr(sys, "meta_path", [hidden, *sys.meta_path])
     with pytest.raises(ConfigError, match=r"no TFLite runtime.*pip install ai-edge-litert"):
         Interpreter(model)
 
 
-def test_the_older_runtime_takes_over_where_the_new_one_is_missing(
+def test_the_older_runtime_is_used_if_the_new_one_is_missing(
     model: ModelFile, tmp_path: Path
 ) -> None:
-    """With a stand-in for ``tflite_runtime`` that hands on to the real one under its old name."""
+    """With a fake ``tflite_runtime`` package that provides the real runtime."""
     package = tmp_path / "tflite_runtime"
     package.mkdir()
     (package / "__init__.py").touch()
@@ -172,7 +172,7 @@ def test_the_older_runtime_takes_over_where_the_new_one_is_missing(
     assert ran.stdout.strip() in {*EMOTIONS, "uncertain"}
 
 
-def test_the_runtimes_chatter_stays_off_stderr(tiny_model_path: Path) -> None:
+def test_messages_of_the_runtime_do_not_reach_stderr(tiny_model_path: Path) -> None:
     program = (
         "import sys; from serd.model.classifier import Classifier\n"
         "Classifier.load(sys.argv[1]); print('mine', file=sys.stderr)"

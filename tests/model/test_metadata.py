@@ -26,7 +26,7 @@ def test_lists_become_tuples_and_survive_json() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
+    ("bad", "message"),
     [
         ({"rate": 10}, "rate is 10"),
         ({"fft": 511, "window": 400, "hop": 200}, "not even"),
@@ -49,25 +49,25 @@ def test_lists_become_tuples_and_survive_json() -> None:
         ({"sd": (0.0,) * 64}, "outside"),
     ],
 )
-def test_what_no_model_may_ask_for(bad: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_invalid_feature_parameters_are_rejected(bad: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         FeatureParameters(**bad)
 
 
 @pytest.mark.parametrize(
     ("name", "value"), [("mel_scale", "htk"), ("mel_norm", "none"), ("reference", "absolute")]
 )
-def test_features_that_serd_does_not_compute_are_refused(name: str, value: str) -> None:
+def test_unsupported_features_are_rejected(name: str, value: str) -> None:
     with pytest.raises(msgspec.ValidationError, match=rf"'{value}' - at `\$\.{name}`"):
         msgspec.json.decode(msgspec.json.encode({name: value}), type=FeatureParameters)
 
 
-def test_unknown_parameters_are_refused() -> None:
+def test_unknown_parameters_are_rejected() -> None:
     with pytest.raises(msgspec.ValidationError, match="deltas"):
         msgspec.json.decode(b'{"deltas": true}', type=FeatureParameters)
 
 
-def test_every_emotion_has_a_place_in_the_plane() -> None:
+def test_every_emotion_has_coordinates() -> None:
     assert tuple(COORDINATES) == EMOTIONS
     assert UNCERTAIN not in EMOTIONS
     assert COORDINATES["neutral"] == (0.0, 0.0)

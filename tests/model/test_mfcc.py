@@ -1,4 +1,4 @@
-"""The front end against librosa, and streaming against all at once."""
+"""The front end compared with librosa, and streaming compared with batch processing."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def librosa_log_mel(samples: npt.NDArray[np.float32], p: FeatureParameters) -> A
     return librosa.power_to_db(power, ref=1.0, amin=p.amin, top_db=None)
 
 
-@pytest.mark.filterwarnings("ignore:n_fft=:UserWarning")  # some signals are shorter: on purpose
+@pytest.mark.filterwarnings("ignore:n_fft=:UserWarning")  # some signals are deliberately shorter
 @pytest.mark.parametrize("name", SETTINGS)
-def test_log_mel_and_mfcc_are_librosas(name: str) -> None:
+def test_log_mel_and_mfcc_match_librosa(name: str) -> None:
     librosa = pytest.importorskip("librosa")
     params = FeatureParameters(**SETTINGS[name])
     front_end = MfccFrontEnd(params)
@@ -84,11 +84,11 @@ def test_log_mel_and_mfcc_are_librosas(name: str) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_any_parameters_agree_with_librosa(data: st.DataObject) -> None:
+def test_any_parameters_match_librosa(data: st.DataObject) -> None:
     librosa = pytest.importorskip("librosa")
     fft = 2 * data.draw(st.integers(32, 600), label="fft / 2")
     low = data.draw(st.floats(0.0, 1000.0), label="f_min_hz")
-    # Bands narrower than the distance between bins stay empty, of which librosa warns.
+    # Bands narrower than the distance between bins stay empty, about which librosa warns.
     widest = max(1, int((4000.0 - low) / (16_000 / fft) / 12))
     bands = data.draw(st.integers(1, min(64, widest)), label="mel_bands")
     params = FeatureParameters(
@@ -108,8 +108,8 @@ def test_any_parameters_agree_with_librosa(data: st.DataObject) -> None:
     assert np.abs(front_end.mfcc(samples) - cosines.T).max() <= TOLERANCE_DB
 
 
-def test_input_of_the_network_is_librosas_peak_relative_mfcc() -> None:
-    """With the clamp, the silence around and the normalisation, done by hand."""
+def test_input_of_the_network_matches_librosas_peak_relative_mfcc() -> None:
+    """With clamping, padding with silence and normalisation done by hand."""
     librosa = pytest.importorskip("librosa")
     rng = np.random.default_rng(1)
     mean, sd = rng.normal(0, 20, 64), rng.uniform(5, 30, 64)
@@ -129,7 +129,7 @@ def test_input_of_the_network_is_librosas_peak_relative_mfcc() -> None:
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_filterbank_is_librosas(name: str) -> None:
+def test_filterbank_matches_librosa(name: str) -> None:
     librosa = pytest.importorskip("librosa")
     p = FeatureParameters(**SETTINGS[name])
     ours = mel_filterbank(
@@ -142,7 +142,7 @@ def test_filterbank_is_librosas(name: str) -> None:
     assert np.abs(ours - theirs.T).max() <= 1e-6
 
 
-def test_mel_scale_is_librosas_and_inverts() -> None:
+def test_mel_scale_matches_librosa_and_can_be_inverted() -> None:
     librosa = pytest.importorskip("librosa")
     hertz = np.array([0.0, 60.0, 999.9, 1000.0, 1000.1, 4000.0, 8000.0])
     mels = hz_to_mel(hertz)
@@ -150,12 +150,12 @@ def test_mel_scale_is_librosas_and_inverts() -> None:
     assert np.allclose(mel_to_hz(mels), hertz, rtol=1e-12, atol=1e-9)
 
 
-def test_full_cosine_transform_loses_nothing() -> None:
+def test_full_cosine_transform_is_orthogonal() -> None:
     matrix = cosine_matrix(64, 64)
     assert np.abs(matrix @ matrix.T - np.eye(64)).max() < 1e-12
 
 
-def test_matrices_are_computed_once_and_cannot_be_changed() -> None:
+def test_matrices_are_cached_and_read_only() -> None:
     assert cosine_matrix(64, 40) is cosine_matrix(64, 40)
     with pytest.raises(ValueError, match="read-only"):
         cosine_matrix(64, 40)[0, 0] = 1.0
@@ -175,13 +175,13 @@ ODD: Final = FeatureParameters(
     before=st.integers(0, 20_000),
 )
 @pytest.mark.slow
-def test_streaming_equals_all_at_once_bit_for_bit(
+def test_streaming_equals_batch_processing_bit_for_bit(
     params: FeatureParameters, blocks: list[int], trimmed: float, before: int
 ) -> None:
     samples = np.random.default_rng(3).standard_normal(sum(blocks)).astype(np.float32) * 0.1
     length = round(trimmed * len(samples))
     front_end = MfccFrontEnd(params)
-    front_end.push(voice(2.0)[:before])  # an utterance that was given up leaves no trace
+    front_end.push(voice(2.0)[:before])  # an abandoned utterance has no effect
     front_end.start()
     position = 0
     for size in blocks:
@@ -193,7 +193,9 @@ def test_streaming_equals_all_at_once_bit_for_bit(
 
 @settings(max_examples=60, deadline=None)
 @given(length=st.integers(0, 20_000), params=st.sampled_from([STREAM, ODD]))
-def test_batch_stages_give_the_same_bits(length: int, params: FeatureParameters) -> None:
+def test_separate_stages_give_the_same_features_bit_for_bit(
+    length: int, params: FeatureParameters
+) -> None:
     samples = voice(2.0)[:length]
     front_end = MfccFrontEnd(params)
     power = front_end.mel_power(samples)
@@ -221,7 +223,7 @@ def test_frames_are_computed_while_the_audio_arrives(monkeypatch: pytest.MonkeyP
     front_end.finish()
     assert computed - while_speaking <= 2
     computed = 0
-    front_end.finish(len(samples) - 3200)  # 0.2 s of hang-over trimmed off
+    front_end.finish(len(samples) - 3200)  # 0.2 s of hangover trimmed off
     assert computed <= 3
 
 
@@ -246,7 +248,7 @@ def test_an_utterance_cannot_be_longer_than_what_was_pushed() -> None:
             front_end.finish(length)
 
 
-def test_loudness_does_not_matter_to_peak_relative_features() -> None:
+def test_peak_relative_features_do_not_depend_on_loudness() -> None:
     front_end = MfccFrontEnd(FeatureParameters())
     samples = voice(1.0)
     loud, quiet = front_end.features(samples), front_end.features(samples * np.float32(0.125))
@@ -265,7 +267,7 @@ def test_levels_are_relative_to_the_peak_and_clamped() -> None:
     assert relative.min() == pytest.approx(-60.0, abs=1e-4)
 
 
-def test_silence_stays_silence() -> None:
+def test_silence_gives_the_same_features_as_no_audio() -> None:
     front_end = MfccFrontEnd(STREAM)
     nothing = front_end.features(np.zeros(0, dtype=np.float32))
     assert np.array_equal(front_end.features(np.zeros(9000, dtype=np.float32)), nothing)
@@ -273,7 +275,7 @@ def test_silence_stays_silence() -> None:
 
 
 @pytest.mark.parametrize("offset", [-3, 0, 5, 44, 60, -30])
-def test_an_utterance_can_be_placed_anywhere(offset: int) -> None:
+def test_an_utterance_can_be_placed_at_any_offset(offset: int) -> None:
     front_end = MfccFrontEnd(STREAM)
     power = front_end.mel_power(voice(0.3))
     placed = front_end.finish_mel(power, offset)

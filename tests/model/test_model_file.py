@@ -1,4 +1,4 @@
-"""Packing, reading, and refusing."""
+"""Packing, reading and rejecting model files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.models import SIX, Network
 
 
 def repacked(network: bytes, *, change: dict[str, Any] | None = None, **members: Any) -> bytes:
-    """A model file made by hand: valid but for ``change`` in serd.json and other ``members``."""
+    """A model file made by hand, valid except for ``change`` in serd.json and other ``members``."""
     document: dict[str, Any] = {
         "format": 1,
         "name": "hand",
@@ -46,7 +46,9 @@ def repacked(network: bytes, *, change: dict[str, Any] | None = None, **members:
     return file.getvalue()
 
 
-def test_what_is_packed_is_read(network: Network, tiny_info: ModelInfo, tmp_path: Path) -> None:
+def test_a_packed_model_can_be_loaded(
+    network: Network, tiny_info: ModelInfo, tmp_path: Path
+) -> None:
     packed = pack(network("eight"), EMOTIONS, tiny_info)
     path = tmp_path / "model.tflite"
     path.write_bytes(packed)
@@ -79,7 +81,7 @@ def test_unzip_lists_the_metadata(tiny_model_path: Path) -> None:
     subprocess.run(["unzip", "-tqq", str(tiny_model_path)], check=True)
 
 
-def test_the_runtime_takes_the_whole_file_too(tiny_model_path: Path) -> None:
+def test_the_runtime_accepts_the_whole_file(tiny_model_path: Path) -> None:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_content=tiny_model_path.read_bytes())
@@ -87,21 +89,21 @@ def test_the_runtime_takes_the_whole_file_too(tiny_model_path: Path) -> None:
     assert tuple(interpreter.get_input_details()[0]["shape"]) == (1, 188, 64)
 
 
-def test_fewer_classes(six_model_path: Path) -> None:
+def test_a_model_may_have_fewer_classes(six_model_path: Path) -> None:
     assert ModelFile.load(six_model_path).labels == SIX
 
 
-def test_a_compressed_archive_is_read_as_well(network: Network) -> None:
+def test_a_compressed_archive_can_be_read(network: Network) -> None:
     assert ModelFile.parse(repacked(network("eight")), "here").info.name == "hand"
 
 
-def test_unknown_information_is_no_obstacle(network: Network) -> None:
+def test_unknown_metadata_is_ignored(network: Network) -> None:
     model = ModelFile.parse(repacked(network("eight"), change={"carbon_kg": 0.2}), "here")
     assert model.info.version == "1"
 
 
 @pytest.mark.parametrize("name", ["default", "permissive"])
-def test_packaged_names(name: str) -> None:
+def test_names_of_packaged_models_are_resolved(name: str) -> None:
     assert resolve(name).name == f"{name}.tflite"
     assert resolve(name).parent.parent.name == "model"
     assert resolve(None) == resolve("default")
@@ -113,7 +115,7 @@ def test_a_home_directory_is_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert resolve("~/m.tflite") == tmp_path / "m.tflite"
 
 
-def test_files_that_are_none(tmp_path: Path) -> None:
+def test_paths_without_a_readable_model_file_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"there is no model .*nowhere") as error:
         ModelFile.load(tmp_path / "nowhere")
     assert error.value.exit_code == 78
@@ -132,7 +134,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["default", "permissive"])
-def test_a_missing_packaged_model_is_the_installations_fault(
+def test_a_missing_packaged_model_is_blamed_on_the_installation(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("serd.model.model_file.__file__", str(tmp_path / "model_file.py"))
@@ -142,7 +144,7 @@ def test_a_missing_packaged_model_is_the_installations_fault(
 
 NAN = float("nan")
 
-REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+REJECTED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "no labels": ({}, {"labels_txt": None}, "has no labels.txt"),
     "no information": ({}, {"serd_json": None}, "has no serd.json"),
     "not JSON": ({}, {"serd_json": "{"}, "serd.json .* is not valid: Input data was truncated"),
@@ -174,23 +176,23 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_is_refused_and_why(network: Network, case: str) -> None:
-    change, members, why = REFUSED[case]
+@pytest.mark.parametrize("case", REJECTED)
+def test_invalid_metadata_is_rejected_with_a_reason(network: Network, case: str) -> None:
+    change, members, why = REJECTED[case]
     with pytest.raises(ModelError, match=why) as error:
         ModelFile.parse(repacked(network("eight"), change=change, **members), "it.tflite")
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 500
 
 
-def test_one_flipped_bit_in_the_network_is_noticed(tiny_model_path: Path) -> None:
+def test_one_flipped_bit_in_the_network_is_detected(tiny_model_path: Path) -> None:
     content = bytearray(tiny_model_path.read_bytes())
     content[1500] ^= 1
     with pytest.raises(ModelError, match="is damaged"):
         ModelFile.parse(bytes(content), "it")
 
 
-def test_two_of_a_name_are_refused(network: Network) -> None:
+def test_duplicate_members_are_rejected(network: Network) -> None:
     file = io.BytesIO(repacked(network("eight")))
     with (
         pytest.warns(UserWarning, match="Duplicate name"),
@@ -201,8 +203,8 @@ def test_two_of_a_name_are_refused(network: Network) -> None:
         ModelFile.parse(file.getvalue(), "it")
 
 
-def test_a_size_that_the_directory_lies_about(network: Network) -> None:
-    """A bomb: the directory says 10 bytes, the compressed data hold 30 million."""
+def test_a_false_size_in_the_directory_is_rejected(network: Network) -> None:
+    """A zip bomb: the directory says 10 bytes, the compressed data hold 30 million."""
     content = bytearray(repacked(network("eight"), labels_txt=b"\n" * 30_000_000))
     at = content.find(b"PK\x01\x02")
     while content[at + 46 : at + 56] != b"labels.txt":
@@ -213,7 +215,7 @@ def test_a_size_that_the_directory_lies_about(network: Network) -> None:
 
 
 def bomb(network: bytes, *, name: str, method: int, megabytes: int) -> bytes:
-    """A model of which a member inflates to many megabytes while the directory says 1000 bytes."""
+    """A model with a member of many megabytes for which the directory says 1000 bytes."""
     file = io.BytesIO(network)
     file.seek(0, io.SEEK_END)
     with zipfile.ZipFile(file, "a", method) as archive:
@@ -239,7 +241,9 @@ def bomb(network: bytes, *, name: str, method: int, megabytes: int) -> bytes:
         ("labels.txt", zipfile.ZIP_LZMA, 30),
     ],
 )
-def test_a_bomb_needs_no_memory(name: str, method: int, megabytes: int, network: Network) -> None:
+def test_a_zip_bomb_needs_little_memory(
+    name: str, method: int, megabytes: int, network: Network
+) -> None:
     content = bomb(network("eight"), name=name, method=method, megabytes=megabytes)
     tracemalloc.start()
     try:
@@ -251,7 +255,7 @@ def test_a_bomb_needs_no_memory(name: str, method: int, megabytes: int, network:
     assert peak < 10_000_000 + 2 * len(content), peak
 
 
-def test_a_directory_of_many_names_is_not_read(network: Network) -> None:
+def test_a_directory_with_too_many_names_is_rejected(network: Network) -> None:
     file = io.BytesIO(network("eight"))
     file.seek(0, io.SEEK_END)
     with zipfile.ZipFile(file, "a") as archive:
@@ -271,17 +275,17 @@ def test_a_directory_of_many_names_is_not_read(network: Network) -> None:
         (b"\x1c\x00\x00\x00TFL3" + b"\xff" * 10_000, "carries no readable metadata"),
     ],
 )
-def test_other_files(content: bytes, why: str) -> None:
+def test_other_kinds_of_files_are_rejected(content: bytes, why: str) -> None:
     with pytest.raises(ModelError, match=why):
         ModelFile.parse(content, "it")
 
 
-def test_a_bare_network_is_refused(network: Network) -> None:
+def test_a_bare_network_is_rejected(network: Network) -> None:
     with pytest.raises(ModelError, match="it is a bare TensorFlow Lite model"):
         ModelFile.parse(network("eight"), "it")
 
 
-def test_a_truncated_file_is_refused_at_every_length(tiny_model_path: Path) -> None:
+def test_a_truncated_file_is_rejected(tiny_model_path: Path) -> None:
     content = tiny_model_path.read_bytes()
     for length in range(0, len(content), 7):
         with pytest.raises(ModelError):
@@ -292,9 +296,7 @@ def test_a_truncated_file_is_refused_at_every_length(tiny_model_path: Path) -> N
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
-def test_damage_anywhere_is_an_error_or_harmless(
-    tiny_model_path: Path, data: st.DataObject
-) -> None:
+def test_damage_is_rejected_or_harmless(tiny_model_path: Path, data: st.DataObject) -> None:
     whole = tiny_model_path.read_bytes()
     content = bytearray(whole)
     for _ in range(data.draw(st.integers(1, 4))):
@@ -303,7 +305,7 @@ def test_damage_anywhere_is_an_error_or_harmless(
         model = ModelFile.parse(bytes(content), "it")
     except ModelError:
         return
-    # Only dates, attributes, numbers of the archive: what counts is covered by checksums.
+    # Only dates and attributes of the archive were hit: checksums cover everything that matters.
     original = ModelFile.parse(whole, "it")
     assert model.network == original.network
     assert model.labels == original.labels
@@ -312,7 +314,7 @@ def test_damage_anywhere_is_an_error_or_harmless(
 
 @settings(max_examples=200, deadline=None)
 @given(junk=st.binary(max_size=300), tail=st.binary(max_size=60))
-def test_any_archive_after_a_header_is_an_error(junk: bytes, tail: bytes) -> None:
+def test_a_random_archive_after_a_header_is_rejected(junk: bytes, tail: bytes) -> None:
     content = b"\x1c\x00\x00\x00TFL3" + junk + b"PK\x05\x06" + tail.ljust(18, b"\0")
     with pytest.raises(ModelError):
         ModelFile.parse(content, "it")
@@ -329,7 +331,7 @@ def test_any_archive_after_a_header_is_an_error(junk: bytes, tail: bytes) -> Non
         ("two-inputs", EMOTIONS, "has 2 inputs and 1 outputs"),
     ],
 )
-def test_networks_that_do_not_fit(
+def test_unsuitable_networks_are_rejected(
     network: Network, name: str, labels: tuple[str, ...], why: str
 ) -> None:
     info = ModelInfo(name="other", version="1", features=FeatureParameters())
@@ -338,7 +340,7 @@ def test_networks_that_do_not_fit(
         Classifier(ModelFile.parse(content, "it"))
 
 
-def test_other_feature_parameters_than_the_networks(network: Network) -> None:
+def test_feature_parameters_that_do_not_match_the_network_are_rejected(network: Network) -> None:
     features = FeatureParameters(coefficients=40)
     info = ModelInfo(name="other", version="1", features=features)
     with pytest.raises(ModelError, match=r"\[1, 188, 64\], but .* say \[1, 188, 40\]"):
@@ -358,7 +360,7 @@ import numpy as np
 network = open(sys.argv[1], "rb").read()
 info = ModelInfo(name="x", version="1", features=FeatureParameters())
 chance = random.Random(int(sys.argv[2]))
-refused = ran = 0
+rejected = ran = 0
 for attempt in range(150):
     content = bytearray(network)
     if attempt % 3 == 0:
@@ -373,14 +375,14 @@ for attempt in range(150):
         ran += 1
     except ModelError as error:
         assert "\\n" not in str(error), error
-        refused += 1
-print(refused, ran)
+        rejected += 1
+print(rejected, ran)
 """
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_a_damaged_network_with_a_valid_checksum_does_no_harm(networks: Path, seed: int) -> None:
-    """The checksum stops accidents; the runtime's own verifier has to stop the rest."""
+def test_a_damaged_network_with_a_valid_checksum_does_not_crash(networks: Path, seed: int) -> None:
+    """The checksum catches accidents; the runtime's own verifier has to catch the rest."""
     process = subprocess.run(
         [sys.executable, "-c", DAMAGED, str(networks / "eight.tflite"), str(seed)],
         capture_output=True,
@@ -389,12 +391,12 @@ def test_a_damaged_network_with_a_valid_checksum_does_no_harm(networks: Path, se
         timeout=120,
     )
     assert process.returncode == 0, process.stderr[-3000:]
-    refused, ran = map(int, process.stdout.split())
-    assert refused > 50
-    assert refused + ran == 150
+    rejected, ran = map(int, process.stdout.split())
+    assert rejected > 50
+    assert rejected + ran == 150
 
 
-def test_what_cannot_be_packed(network: Network, tiny_info: ModelInfo) -> None:
+def test_invalid_models_cannot_be_packed(network: Network, tiny_info: ModelInfo) -> None:
     with pytest.raises(ModelError, match="does not know: 'bored'"):
         pack(network("eight"), ("bored", "sad"), tiny_info)
     with pytest.raises(ModelError, match="not a TensorFlow Lite model"):

@@ -1,4 +1,4 @@
-"""The models that come with serd."""
+"""The models shipped with serd."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIX = ("neutral", "happy", "sad", "angry", "fearful", "disgust")
 
 
 @pytest.mark.parametrize("name", PACKAGED)
-def test_each_is_there_and_answers(name: str) -> None:
+def test_each_packaged_model_loads_and_classifies(name: str) -> None:
     classifier = Classifier.load(name)
     assert classifier.info.name == name
     assert classifier.info.licence
@@ -29,7 +29,7 @@ def test_each_is_there_and_answers(name: str) -> None:
     )
 
 
-def test_the_permissive_one_heard_nothing_that_binds_others() -> None:
+def test_the_permissive_model_has_no_restrictively_licensed_training_data() -> None:
     classifier = Classifier.load("permissive")
     assert classifier.labels == SIX
     assert "CREMA-D" in {corpus.name for corpus in classifier.info.corpora}

@@ -1,4 +1,4 @@
-"""Streams of speech to predictions."""
+"""From streams of speech to predictions."""
 
 from __future__ import annotations
 
@@ -32,31 +32,31 @@ def classifier(tiny_model_path: Path) -> Classifier:
     return Classifier.load(tiny_model_path, min_confidence=0.0)
 
 
-def recogniser(classifier: Classifier) -> Recogniser:
+def make_recogniser(classifier: Classifier) -> Recogniser:
     config = SpeechConfig()
     return Recogniser(Segmenter(config, make_vad(config)), classifier)
 
 
-def run(ears: Recogniser, samples: Samples, size: int) -> list[Recognition]:
+def run(recogniser: Recogniser, samples: Samples, size: int) -> list[Recognition]:
     found = []
     for first in range(0, len(samples), size):
-        found += ears.feed(samples[first : first + size])
-    return found + ears.flush()
+        found += recogniser.feed(samples[first : first + size])
+    return found + recogniser.flush()
 
 
 @pytest.fixture(scope="module")
 def at_once(classifier: Classifier, speech: Samples) -> list[Recognition]:
-    return run(recogniser(classifier), speech, len(speech))
+    return run(make_recogniser(classifier), speech, len(speech))
 
 
-def test_the_sample_holds_several_utterances(at_once: list[Recognition]) -> None:
+def test_the_sample_contains_several_utterances(at_once: list[Recognition]) -> None:
     assert len(at_once) >= 5
     assert len({found.prediction.emotion for found in at_once}) >= 2
     ends = [found.utterance.end for found in at_once]
     assert ends == sorted(ends)
 
 
-def test_each_prediction_is_that_of_exactly_its_samples(
+def test_each_prediction_is_based_on_exactly_its_samples(
     classifier: Classifier, speech: Samples, at_once: list[Recognition]
 ) -> None:
     for found in at_once:
@@ -65,81 +65,85 @@ def test_each_prediction_is_that_of_exactly_its_samples(
 
 
 @pytest.mark.parametrize("size", [1600, 480, 331])
-def test_blocks_of_any_size_give_the_same(
+def test_the_block_size_does_not_change_the_result(
     classifier: Classifier, speech: Samples, at_once: list[Recognition], size: int
 ) -> None:
-    assert run(recogniser(classifier), speech, size) == at_once
+    assert run(make_recogniser(classifier), speech, size) == at_once
 
 
 @settings(max_examples=15, deadline=None)
 @given(sizes=st.lists(st.sampled_from([0, 1, 7, 480, 481, 5000, 48_000, 100_000]), max_size=6))
-def test_blocks_of_mixed_sizes_give_the_same(
+def test_mixed_block_sizes_do_not_change_the_result(
     classifier: Classifier, speech: Samples, at_once: list[Recognition], sizes: list[int]
 ) -> None:
-    ears = recogniser(classifier)
+    recogniser = make_recogniser(classifier)
     found: list[Recognition] = []
     position = 0
     for size in itertools.cycle([*sizes, 1601]):
-        found += ears.feed(speech[position : position + size])
+        found += recogniser.feed(speech[position : position + size])
         position += size
         if position >= len(speech):
             break
-    assert found + ears.flush() == at_once
+    assert found + recogniser.flush() == at_once
 
 
-def test_an_answer_comes_with_the_block_that_ends_the_speech(
+def test_a_prediction_arrives_with_the_block_that_ends_the_speech(
     classifier: Classifier, speech: Samples, at_once: list[Recognition]
 ) -> None:
-    ears = recogniser(classifier)
-    came: list[tuple[int, Recognition]] = []
+    recogniser = make_recogniser(classifier)
+    arrived: list[tuple[int, Recognition]] = []
     for first in range(0, len(speech), 480):
-        came += [(ears.position, found) for found in ears.feed(speech[first : first + 480])]
-    assert [found for _, found in came] == at_once[: len(came)]
+        arrived += [
+            (recogniser.position, found) for found in recogniser.feed(speech[first : first + 480])
+        ]
+    assert [found for _, found in arrived] == at_once[: len(arrived)]
     config = SpeechConfig()
-    for position, found in came:
+    for position, found in arrived:
         late = (position - found.utterance.end) / 16_000
         longest = 0.03 if found.utterance.cut else config.hangover_s + 0.03
         assert 0.0 <= late <= longest + 1e-9
 
 
-def test_speaking_and_counters_are_the_segmenters(classifier: Classifier, speech: Samples) -> None:
-    ears = recogniser(classifier)
-    assert not ears.speaking
+def test_speaking_counters_and_position_are_reported(
+    classifier: Classifier, speech: Samples
+) -> None:
+    recogniser = make_recogniser(classifier)
+    assert not recogniser.speaking
     spoke = False
     utterances = 0
     for first in range(0, len(speech), 480):
-        utterances += len(ears.feed(speech[first : first + 480]))
-        spoke = spoke or ears.speaking
-    utterances += len(ears.flush())
+        utterances += len(recogniser.feed(speech[first : first + 480]))
+        spoke = spoke or recogniser.speaking
+    utterances += len(recogniser.flush())
     assert spoke
-    assert ears.counters.utterances == utterances
-    assert ears.position == len(speech)
+    assert recogniser.counters.utterances == utterances
+    assert recogniser.position == len(speech)
 
 
 def test_lost_audio_separates_utterances(
     classifier: Classifier, speech: Samples, at_once: list[Recognition]
 ) -> None:
-    """What comes after a gap has its positions in the stream, and no audio from before it."""
+    """After a gap, utterances have the new positions and contain no audio from before it."""
     last = at_once[-1].utterance
-    ears = recogniser(classifier)
+    recogniser = make_recogniser(classifier)
     middle = (at_once[0].utterance.start + at_once[0].utterance.end) // 2
-    before = ears.feed(speech[:middle]) + ears.reset(1_000_000)
+    before = recogniser.feed(speech[:middle]) + recogniser.reset(1_000_000)
     assert all(found.utterance.end <= middle for found in before)
-    quiet = -(-at_once[-2].utterance.end // 480) * 480  # frames fall as they did before
-    after = ears.feed(speech[quiet:]) + ears.flush()
+    quiet = -(-at_once[-2].utterance.end // 480) * 480  # keeps the frame boundaries
+    after = recogniser.feed(speech[quiet:]) + recogniser.flush()
     assert after
     found = after[-1]
     shift = 1_000_000 - quiet
-    # The detector starts afresh after a gap, so that a frame at the edge may be judged otherwise.
+    # The detector is reset after a gap, so the decision for a frame at the edge may differ.
     assert abs(found.utterance.end - shift - last.end) <= 2 * 480
     samples = speech[found.utterance.start - shift : found.utterance.end - shift]
     assert classifier.classify_utterance(samples) == found.prediction
 
 
-def test_two_streams_do_not_disturb_each_other(
+def test_two_streams_do_not_affect_each_other(
     classifier: Classifier, speech: Samples, at_once: list[Recognition]
 ) -> None:
-    one, other = recogniser(classifier), recogniser(classifier)
+    one, other = make_recogniser(classifier), make_recogniser(classifier)
     found: list[Any] = []
     for first in range(0, len(speech), 4800):
         found += one.feed(speech[first : first + 4800])

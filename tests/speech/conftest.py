@@ -1,4 +1,4 @@
-"""Speech to segment, spoken when the tests run."""
+"""Speech to segment, synthesised when the tests run."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ SENTENCES = (
     ("de", 130, 30, "Morgen früh fahren wir ans Meer, wenn es nicht regnet."),
     ("en-gb+m4", 220, 55, "Quick!"),
 )
-"""Voice, words a minute, pitch, text."""
+"""Voice, words per minute, pitch, text."""
 
 
 @pytest.fixture(scope="session")
 def sentences(tmp_path_factory: pytest.TempPathFactory) -> list[Samples]:
-    """The sentences, each float32 at 16 kHz without silence around it worth mentioning."""
+    """The sentences, each float32 at 16 kHz with hardly any silence around it."""
     if shutil.which("espeak-ng") is None:
-        pytest.skip("needs espeak-ng to speak")
+        pytest.skip("needs espeak-ng to synthesise speech")
     folder = tmp_path_factory.mktemp("spoken")
     spoken = []
     for number, (voice, rate, pitch, text) in enumerate(SENTENCES):
@@ -44,7 +44,7 @@ def sentences(tmp_path_factory: pytest.TempPathFactory) -> list[Samples]:
 
 @pytest.fixture(scope="session")
 def talk(sentences: list[Samples]) -> Samples:
-    """The sentences with a second of a quiet room before, between and after them."""
+    """The sentences, with a second of quiet room noise before, between and after them."""
     room = at(noise(1.0), -70)
     parts = [room]
     for sentence in sentences:

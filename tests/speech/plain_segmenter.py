@@ -1,7 +1,7 @@
-"""A segmenter that has all the audio before it: slow, plain, and written from the description.
+"""A reference segmenter for whole recordings: slow, simple and written from the specification.
 
-It looks at whole recordings, knows nothing of blocks or states, and finds stretches of speech
-first, then cuts them into windows.
+It has no blocks and no streaming state: it first finds stretches of speech, then cuts them into
+windows.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 FRAME = 480
 Outcome = tuple[str, int, int, float, float, bool]
-"""``utterance`` or the reason of the discard, start, end, level, voiced share, cut."""
+"""``utterance`` or the reason for the discard; start, end, level, voiced share, cut."""
 
 
 def frames_voiced(samples: Samples, settings: SpeechConfig, vad: Vad) -> list[bool]:
-    """Which whole frames are voiced."""
+    """Whether each complete frame is voiced."""
     count = len(samples) // FRAME
     frames = [samples[i * FRAME : (i + 1) * FRAME] for i in range(count)]
     energies = [float(np.sum(np.square(frame.astype(np.float64)))) for frame in frames]
@@ -32,7 +32,7 @@ def frames_voiced(samples: Samples, settings: SpeechConfig, vad: Vad) -> list[bo
     voiced = []
     for i, energy in enumerate(energies):
         loud = energy / FRAME >= 10 ** (settings.min_level_dbfs / 10)
-        if i >= 66:  # two seconds were heard: now the room is known
+        if i >= 66:  # after two seconds, the noise floor of the room is known
             quietest = min(energies[max(0, (i // 16 - 8) * 16) : i + 1])
             loud = loud and energy >= 10**0.8 * quietest
         pcm = np.clip(np.rint(frames[i] * np.float32(32767 * vad.gain)), -32768, 32767)
@@ -41,14 +41,14 @@ def frames_voiced(samples: Samples, settings: SpeechConfig, vad: Vad) -> list[bo
 
 
 def segment(samples: Samples, settings: SpeechConfig, vad: Vad) -> list[Outcome]:
-    """Everything that began, and what became of it."""
+    """Every utterance that began, with its outcome."""
     voiced = frames_voiced(samples, settings, vad)
     pause = max(FRAME, round(settings.hangover_s * 16000))
     margin = round(settings.preroll_s * 16000)
     outcomes: list[Outcome] = []
     free = here = 0
     while here < len(voiced):
-        # Onset: enough of the last five frames, none of which belongs to the speech before.
+        # Onset: enough of the last five frames are voiced, none of them in the previous speech.
         onset = here
         while onset < len(voiced):
             window = [i for i in range(max(here, onset - 4), onset + 1) if voiced[i]]
@@ -57,7 +57,7 @@ def segment(samples: Samples, settings: SpeechConfig, vad: Vad) -> list[Outcome]
             onset += 1
         else:
             break
-        # The stretch: until the first frame that completes a pause, or the end of the recording.
+        # The stretch ends with the first frame that completes a pause, or with the recording.
         speech = list(window)
         closed, here = len(samples), len(voiced)
         for i in range(onset + 1, len(voiced)):
@@ -75,14 +75,14 @@ def segment(samples: Samples, settings: SpeechConfig, vad: Vad) -> list[Outcome]
 def _windows(
     samples: Samples, speech: list[int], closed: int, start: int, settings: SpeechConfig
 ) -> list[Outcome]:
-    """A stretch of speech, cut into windows."""
+    """Cut a stretch of speech into windows."""
     window = round(settings.window_s * 16000)
     margin = round(settings.preroll_s * 16000)
     speech_end = (speech[-1] + 1) * FRAME
     outcomes = []
     while speech_end > start:
         full = start + window
-        # The frame in which the window gets full, if it comes before the end of speech is known.
+        # The frame in which the window fills up, if that is before the end of speech is known.
         frame_end = -(-full // FRAME) * FRAME
         if speech_end > full or (frame_end < closed or (frame_end == closed == len(samples))):
             end, cut = full, True

@@ -1,4 +1,4 @@
-"""Sounds made for the tests, all float32 at 16 kHz and the same every time."""
+"""Synthetic sounds for the tests, at 16 kHz and deterministic."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Samples = NDArray[np.float32]
 
 
 def at(signal: NDArray[np.floating], dbfs: float) -> Samples:
-    """The signal at an RMS level."""
+    """Scale a signal to an RMS level."""
     scaled: Samples = (signal / np.sqrt(np.mean(np.square(signal)))).astype(np.float32)
     return scaled * np.float32(10 ** (dbfs / 20))
 
@@ -22,7 +22,7 @@ def time(seconds: float) -> NDArray[np.float64]:
 
 
 def noise(seconds: float, *, slope: float = 0.0, seed: int = 1) -> NDArray[np.float64]:
-    """Noise whose power falls with frequency to the ``slope``: 0 white, 1 pink, 2 brown."""
+    """Noise with a power density of 1 / frequency ** ``slope``: 0 white, 1 pink, 2 brown."""
     count = round(seconds * RATE)
     spectrum = np.fft.rfft(np.random.default_rng(seed).normal(size=count))
     frequency = np.fft.rfftfreq(count, 1 / RATE)
@@ -30,7 +30,7 @@ def noise(seconds: float, *, slope: float = 0.0, seed: int = 1) -> NDArray[np.fl
 
 
 def fan(seconds: float) -> NDArray[np.float64]:
-    """Low-passed noise that beats slowly, and the hum of a motor."""
+    """Low-passed noise with a slow beat, and the hum of a motor."""
     t = time(seconds)
     air = noise(seconds, slope=1.5)
     air *= (1 + 0.2 * np.sin(2 * np.pi * 2.3 * t)) / air.std()
@@ -38,7 +38,7 @@ def fan(seconds: float) -> NDArray[np.float64]:
 
 
 def hum(seconds: float) -> NDArray[np.float64]:
-    """Mains: 50 Hz and its harmonics."""
+    """Mains hum: 50 Hz and its harmonics."""
     t = time(seconds)
     mains = np.zeros(len(t))
     for k in (1, 2, 3, 4, 5, 6, 7, 9):
@@ -47,7 +47,7 @@ def hum(seconds: float) -> NDArray[np.float64]:
 
 
 def taps(seconds: float, *, per_second: float, seed: int = 2) -> Samples:
-    """Knocks on wood and china: bursts of noise and of a decaying tone, on a quiet hiss."""
+    """Knocks on wood and china: decaying bursts of noise and tone over a quiet hiss."""
     rng = np.random.default_rng(seed)
     sound = 1e-3 * rng.normal(size=round(seconds * RATE))
     position = 0.0
@@ -62,7 +62,7 @@ def taps(seconds: float, *, per_second: float, seed: int = 2) -> Samples:
 
 
 def typing(seconds: float) -> Samples:
-    """Keys at five a second."""
+    """Five keystrokes a second."""
     rng = np.random.default_rng(3)
     sound = 3e-3 * rng.normal(size=round(seconds * RATE))
     click = np.exp(-np.arange(320) / 60) * 0.2
@@ -78,13 +78,13 @@ def beeps(seconds: float, *, hertz: float = 1000.0) -> Samples:
 
 
 def syllables(sound: NDArray[np.float64]) -> Samples:
-    """The sound swelling and fading four times a second."""
+    """The sound, modulated in level four times a second."""
     swell = 0.55 - 0.45 * np.cos(2 * np.pi * 4 * np.arange(len(sound)) / RATE)
     return (sound * swell).astype(np.float32)
 
 
 def vowels(seconds: float, *, pitch: float = 120.0) -> Samples:
-    """Something like a voice: pulses at a pitch that glides, four syllables a second."""
+    """A voice-like sound: pulses with a gliding pitch, four syllables a second."""
     t = time(seconds)
     phase = pitch * t + 3 * np.sin(2 * np.pi * 0.7 * t)
     pulses = np.zeros(len(t))
@@ -94,7 +94,7 @@ def vowels(seconds: float, *, pitch: float = 120.0) -> Samples:
 
 
 def tune(seconds: float) -> Samples:
-    """A plucked melody: it has pitch, pauses and a moving level, as speech has."""
+    """A plucked melody: like speech, it has pitch, pauses and a varying level."""
     beat = 4 * time(seconds)
     note = np.array([262.0, 330.0, 392.0, 523.0])[beat.astype(int) % 4]
     phase = 2 * np.pi * np.cumsum(note) / RATE
@@ -103,7 +103,7 @@ def tune(seconds: float) -> Samples:
 
 
 def blocks(samples: Samples, sizes: list[int]) -> list[Samples]:
-    """The samples in blocks of these sizes, over and over."""
+    """Split the samples into blocks of these sizes, repeated as needed."""
     cut: list[Samples] = []
     position = 0
     for size in itertools.cycle(sizes):

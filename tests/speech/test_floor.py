@@ -1,4 +1,4 @@
-"""The energy floor follows the room."""
+"""The energy floor adapts to the room."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def energy(dbfs: float) -> float:
     return float(FRAME_SAMPLES * 10 ** (dbfs / 10))
 
 
-def test_the_fixed_floor() -> None:
+def test_frames_below_the_fixed_floor_do_not_pass() -> None:
     floor = EnergyFloor(-50.0)
     assert [floor.passes(energy(level)) for level in (-50.1, -49.9, -120, -10)] == [
         False,
@@ -33,7 +33,7 @@ def test_the_fixed_floor() -> None:
 
 @pytest.mark.parametrize("level", [-60, -40, -20])
 @pytest.mark.parametrize(
-    ("steady", "few"),
+    ("steady", "max_share"),
     [
         (noise(8), 0.0),
         (noise(8, slope=1), 0.0),
@@ -43,15 +43,15 @@ def test_the_fixed_floor() -> None:
     ],
     ids=["white", "pink", "brown", "fan", "hum"],
 )
-def test_steady_noise_stays_below_it_once_it_is_known(
-    steady: Samples, few: float, level: float
+def test_steady_noise_does_not_pass_once_it_is_learnt(
+    steady: Samples, max_share: float, level: float
 ) -> None:
     passed = judge(EnergyFloor(-65.0), at(steady, level))
     assert all(passed[:LEARNING_FRAMES]) or level == -60
-    assert np.mean(passed[LEARNING_FRAMES:]) <= few
+    assert np.mean(passed[LEARNING_FRAMES:]) <= max_share
 
 
-def test_speech_stands_out_of_the_noise() -> None:
+def test_speech_above_the_noise_passes() -> None:
     voice = np.concatenate([np.zeros(48000, np.float32), vowels(4.0)])
     mixed = voice + at(noise(7.0), -40)
     passed = judge(EnergyFloor(-65.0), mixed)
@@ -59,7 +59,7 @@ def test_speech_stands_out_of_the_noise() -> None:
     assert np.mean(passed[LEARNING_FRAMES:100]) == 0
 
 
-def test_speech_from_the_first_sample_on_is_no_noise() -> None:
+def test_speech_from_the_first_sample_on_passes() -> None:
     assert np.mean(judge(EnergyFloor(-65.0), vowels(10.0))) > 0.75
 
 
@@ -73,7 +73,7 @@ def test_a_louder_room_is_learnt_in_about_four_seconds() -> None:
     assert not any(passed[learnt:])
 
 
-def test_a_quieter_room_at_once() -> None:
+def test_a_quieter_room_is_learnt_at_once() -> None:
     floor = EnergyFloor(-65.0)
     for _ in range(200):
         floor.passes(energy(-30))

@@ -1,4 +1,4 @@
-"""How much may be heard at once without an utterance ending later."""
+"""How many samples may be fed at once without delaying the end of an utterance."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from serd.speech.segmenter import MAX_BATCH_SAMPLES
 Samples = npt.NDArray[np.float32]
 
 
-def heard_at_ends(samples: Samples, settings: SpeechConfig, *, patient: bool) -> list[int]:
-    """How many samples had been fed when each utterance, kept or not, ended; and how many feeds."""
+def fed_at_ends(samples: Samples, settings: SpeechConfig, *, batched: bool) -> list[int]:
+    """Samples fed when each utterance, kept or discarded, ended; last, the number of feeds."""
     segmenter = Segmenter(settings, make_vad(settings))
     ends = []
-    feeds = heard = 0
-    while heard < len(samples):
-        count = segmenter.batch_samples if patient else FRAME_SAMPLES
+    feeds = fed = 0
+    while fed < len(samples):
+        count = segmenter.batch_samples if batched else FRAME_SAMPLES
         assert FRAME_SAMPLES <= count <= MAX_BATCH_SAMPLES
-        events = segmenter.feed(samples[heard : heard + count])
-        heard = min(heard + count, len(samples))
+        events = segmenter.feed(samples[fed : fed + count])
+        fed = min(fed + count, len(samples))
         feeds += 1
-        ends += [heard for event in events if isinstance(event, End | Discard)]
+        ends += [fed for event in events if isinstance(event, End | Discard)]
     return [*ends, feeds]
 
 
@@ -42,16 +42,16 @@ def heard_at_ends(samples: Samples, settings: SpeechConfig, *, patient: bool) ->
     ids=["default", "short", "shortest", "long"],
 )
 @pytest.mark.parametrize("sound", ["sample", "phrases"])
-def test_patience_ends_no_utterance_later(settings: SpeechConfig, sound: str) -> None:
+def test_batches_do_not_delay_the_end_of_an_utterance(settings: SpeechConfig, sound: str) -> None:
     samples = read_mono16k(SAMPLE) if sound == "sample" else phrases(20.0)
-    *hasty, many = heard_at_ends(samples, settings, patient=False)
-    *patient, few = heard_at_ends(samples, settings, patient=True)
-    assert len(hasty) > 5
-    assert patient == hasty
+    *frame_by_frame, many = fed_at_ends(samples, settings, batched=False)
+    *batched, few = fed_at_ends(samples, settings, batched=True)
+    assert len(frame_by_frame) > 5
+    assert batched == frame_by_frame
     assert few < many
 
 
-def test_silence_is_heard_in_the_largest_blocks() -> None:
+def test_silence_is_fed_in_the_largest_batches() -> None:
     settings = SpeechConfig()
     segmenter = Segmenter(settings, make_vad(settings))
     for _ in range(20):
@@ -59,20 +59,20 @@ def test_silence_is_heard_in_the_largest_blocks() -> None:
         segmenter.feed(np.zeros(MAX_BATCH_SAMPLES, np.float32))
 
 
-def test_odd_blocks_leave_patience_for_the_rest_of_a_frame() -> None:
-    """What is left over from the last block counts towards the frame in which speech may end."""
+def test_odd_block_sizes_delay_an_end_by_at_most_two_frames() -> None:
+    """Samples left over from the last block count towards the frame in which speech may end."""
     settings = SpeechConfig()
     segmenter = Segmenter(settings, make_vad(settings))
     samples = phrases(6.0)
-    heard = ends = 0
-    while heard < len(samples):
+    fed = ends = 0
+    while fed < len(samples):
         count = segmenter.batch_samples + 7
-        events = segmenter.feed(samples[heard : heard + count])
-        heard += count
+        events = segmenter.feed(samples[fed : fed + count])
+        fed += count
         for event in events:
             if isinstance(event, End):
                 ends += 1
-                # Late by the surplus of this block and the rest of its frame, and by nothing else.
+                # Late only by the surplus of this block and the rest of its frame.
                 due = event.utterance.end + round(settings.hangover_s * SAMPLE_RATE)
-                assert heard <= due + 2 * FRAME_SAMPLES
+                assert fed <= due + 2 * FRAME_SAMPLES
     assert ends >= 3

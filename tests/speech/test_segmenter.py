@@ -1,4 +1,4 @@
-"""The segmenter: against a plain one, in any blocks, and at its edges."""
+"""The segmenter: against a reference segmenter, with any block sizes, and in edge cases."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DEFAULT = SpeechConfig()
 
 
 class PeakVad:
-    """Voiced is what peaks high enough, but for every seventh frame it is asked about."""
+    """Frames with a high enough peak are voiced, except for every seventh frame if it falters."""
 
     gain = 1.0
 
@@ -42,13 +42,13 @@ class PeakVad:
         self.asked = 0
 
 
-def listen(segmenter: Segmenter, pieces: Iterable[Samples]) -> list[SegmentEvent]:
+def feed_all(segmenter: Segmenter, pieces: Iterable[Samples]) -> list[SegmentEvent]:
     events = [event for piece in pieces for event in segmenter.feed(piece)]
     return events + segmenter.flush()
 
 
 def outcomes(events: list[SegmentEvent], samples: Samples) -> list[tuple[object, ...]]:
-    """What became of each beginning; along the way, that the audio sent is the audio fed."""
+    """The outcome of each utterance that began; also checks that the audio sent is what was fed."""
     found: list[tuple[object, ...]] = []
     start, sent = -1, np.zeros(0, np.float32)
     for event in events:
@@ -67,7 +67,7 @@ def outcomes(events: list[SegmentEvent], samples: Samples) -> list[tuple[object,
                 found.append(("utterance", start, utterance))
                 start = -1
             case Discard():
-                assert start >= 0, "nothing had begun that could be discarded"
+                assert start >= 0, "a discard without a beginning"
                 found.append((event.reason, start))
                 start = -1
     assert start == -1, "the last utterance did not end"
@@ -143,9 +143,11 @@ sizes = st.lists(
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(samples=streams, config=configurations, falter=st.booleans())
 @pytest.mark.slow
-def test_equals_a_plain_segmenter(samples: Samples, config: SpeechConfig, falter: bool) -> None:
+def test_matches_the_reference_segmenter(
+    samples: Samples, config: SpeechConfig, falter: bool
+) -> None:
     segmenter = Segmenter(config, PeakVad(falter=falter))
-    found = outcomes(listen(segmenter, [samples]), samples)
+    found = outcomes(feed_all(segmenter, [samples]), samples)
     plain = segment(samples, config, PeakVad(falter=falter))
     assert found == expected(plain)
     counted = segmenter.counters
@@ -159,28 +161,30 @@ def test_equals_a_plain_segmenter(samples: Samples, config: SpeechConfig, falter
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(samples=streams, config=configurations, cut=sizes)
 @pytest.mark.slow
-def test_any_blocks_give_the_same(samples: Samples, config: SpeechConfig, cut: list[int]) -> None:
-    # One sample at a time is slow, so that only the beginning of a stream is fed that way.
+def test_block_sizes_do_not_change_the_result(
+    samples: Samples, config: SpeechConfig, cut: list[int]
+) -> None:
+    # One sample at a time is slow, so only the beginning of a stream is fed that way.
     pieces = blocks(samples[:20000], cut) + blocks(samples[20000:], [max(64, size) for size in cut])
-    whole = outcomes(listen(Segmenter(config, PeakVad()), [samples]), samples)
-    assert outcomes(listen(Segmenter(config, PeakVad()), pieces), samples) == whole
+    whole = outcomes(feed_all(Segmenter(config, PeakVad()), [samples]), samples)
+    assert outcomes(feed_all(Segmenter(config, PeakVad()), pieces), samples) == whole
 
 
-class Loudest:
-    """Confirms what has a peak above 0.3, and remembers what it was given."""
+class PeakConfirmer:
+    """Confirms audio with a peak above 0.3, and records what it was given."""
 
     def __init__(self) -> None:
-        self.heard: list[Samples] = []
+        self.pushed: list[Samples] = []
         self.asked: list[tuple[Samples, bool]] = []
 
     def begin(self) -> None:
-        self.heard = []
+        self.pushed = []
 
     def push(self, samples: Samples) -> None:
-        self.heard.append(samples.copy())
+        self.pushed.append(samples.copy())
 
     def confirms(self, length: int) -> bool:
-        audio = np.concatenate(self.heard)[:length]
+        audio = np.concatenate(self.pushed)[:length]
         assert len(audio) == length
         self.asked.append((audio, bool(np.abs(audio).max() > 0.3)))
         return self.asked[-1][1]
@@ -188,13 +192,13 @@ class Loudest:
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(samples=streams, config=configurations, cut=sizes)
-def test_who_confirms_hears_each_utterance_and_nothing_else(
+def test_the_confirmer_receives_each_utterance_and_nothing_else(
     samples: Samples, config: SpeechConfig, cut: list[int]
 ) -> None:
-    plain = ends(listen(Segmenter(config, PeakVad()), [samples]))
-    confirmer = Loudest()
+    plain = ends(feed_all(Segmenter(config, PeakVad()), [samples]))
+    confirmer = PeakConfirmer()
     segmenter = Segmenter(config, PeakVad(), confirmer)
-    found = ends(listen(segmenter, blocks(samples, [max(64, size) for size in cut])))
+    found = ends(feed_all(segmenter, blocks(samples, [max(64, size) for size in cut])))
     assert len(confirmer.asked) == len(plain)
     for utterance, (audio, _) in zip(plain, confirmer.asked, strict=True):
         np.testing.assert_array_equal(audio, samples[utterance.start : utterance.end])
@@ -214,11 +218,13 @@ def test_who_confirms_hears_each_utterance_and_nothing_else(
         (breath(2.0), DEFAULT, "unpitched"),
     ],
 )
-def test_what_becomes_of_a_sound(sound: Samples, config: SpeechConfig, verdict: str) -> None:
-    """Also: the tests above do not compare one empty list with another."""
+def test_the_outcome_of_each_kind_of_sound(
+    sound: Samples, config: SpeechConfig, verdict: str
+) -> None:
+    """Also shows that the tests above do not merely compare empty lists."""
     samples = np.concatenate([room(1.0), sound, room(1.0)])
     segmenter = Segmenter(config, PeakVad(falter=False))
-    found = outcomes(listen(segmenter, [samples]), samples)
+    found = outcomes(feed_all(segmenter, [samples]), samples)
     assert [outcome[0] for outcome in found] == [verdict]
     counted = segmenter.counters
     assert counted.dropped == (verdict != "utterance")
@@ -227,35 +233,35 @@ def test_what_becomes_of_a_sound(sound: Samples, config: SpeechConfig, verdict: 
 
 @settings(deadline=None, max_examples=25)
 @given(cut=sizes)
-def test_speech_is_cut_alike_live_and_from_a_file(talk: Samples, cut: list[int]) -> None:
+def test_speech_is_segmented_alike_in_blocks_and_at_once(talk: Samples, cut: list[int]) -> None:
     """With the real detector, which carries state from frame to frame."""
-    at_once = listen(Segmenter(DEFAULT, make_vad(DEFAULT)), [talk])
+    at_once = feed_all(Segmenter(DEFAULT, make_vad(DEFAULT)), [talk])
     pieces = blocks(talk, [max(32, size) for size in cut])
-    in_blocks = listen(Segmenter(DEFAULT, make_vad(DEFAULT)), pieces)
+    in_blocks = feed_all(Segmenter(DEFAULT, make_vad(DEFAULT)), pieces)
     assert outcomes(in_blocks, talk) == outcomes(at_once, talk)
     assert len(ends(at_once)) >= 3
 
 
 def test_finds_every_sentence(sentences: list[Samples], talk: Samples) -> None:
-    found = ends(listen(Segmenter(DEFAULT, make_vad(DEFAULT)), [talk]))
-    heard = np.zeros(len(talk), bool)
+    found = ends(feed_all(Segmenter(DEFAULT, make_vad(DEFAULT)), [talk]))
+    covered = np.zeros(len(talk), bool)
     for utterance in found:
         assert 0.5 * RATE <= utterance.end - utterance.start <= 3 * RATE
         assert utterance.voiced_share >= 0.4
-        heard[utterance.start : utterance.end] = True
+        covered[utterance.start : utterance.end] = True
     position = RATE
     for sentence in sentences[:3]:
         energy = np.square(talk[position : position + len(sentence)])
-        missed = energy[~heard[position : position + len(sentence)]].sum() / energy.sum()
+        missed = energy[~covered[position : position + len(sentence)]].sum() / energy.sum()
         assert missed < 0.02
         position += len(sentence) + RATE
-    # Nor is the room between them taken for speech: at most what surrounds words.
-    assert heard[: RATE - 2400].sum() == 0
+    # The room noise before the first sentence is not taken for speech, except for the pre-roll.
+    assert covered[: RATE - 2400].sum() == 0
 
 
-def test_long_speech_becomes_utterances_without_gap() -> None:
+def test_long_speech_becomes_utterances_without_gaps() -> None:
     speech = vowels(10.0)
-    found = ends(listen(Segmenter(DEFAULT, PeakVad(falter=False)), [speech]))
+    found = ends(feed_all(Segmenter(DEFAULT, PeakVad(falter=False)), [speech]))
     assert [u.end - u.start for u in found[:3]] == [48000] * 3
     assert [u.cut for u in found] == [True, True, True, False]
     assert found[0].start < 1000
@@ -263,68 +269,68 @@ def test_long_speech_becomes_utterances_without_gap() -> None:
     assert found[-1].end > len(speech) - 3000
 
 
-def test_begins_and_ends_the_preroll_away_from_the_voice() -> None:
+def test_an_utterance_has_the_preroll_as_margin_on_both_sides() -> None:
     speech = vowels(1.2)
-    speech[:480] = speech[-480:] = 0.2  # the frames at both ends are voiced for sure
+    speech[:480] = speech[-480:] = 0.2  # makes sure that the frames at both ends are voiced
     samples = np.concatenate([silence(0.9), speech, silence(1.0)])
     assert len(speech) % 480 == 0
-    (utterance,) = ends(listen(Segmenter(DEFAULT, PeakVad(falter=False)), [samples]))
+    (utterance,) = ends(feed_all(Segmenter(DEFAULT, PeakVad(falter=False)), [samples]))
     assert utterance.start == 14400 - 1600
     assert utterance.end == 14400 + len(speech) + 1600
 
 
-def test_a_tail_is_never_longer_than_what_was_heard() -> None:
+def test_the_margin_at_the_end_stops_at_the_last_sample() -> None:
     speech = vowels(1.2)
     speech[-480:] = 0.2
     for extra in (0, 1, 479):
         samples = np.concatenate([speech, np.zeros(extra, np.float32)])
-        (utterance,) = ends(listen(Segmenter(DEFAULT, PeakVad(falter=False)), [samples]))
+        (utterance,) = ends(feed_all(Segmenter(DEFAULT, PeakVad(falter=False)), [samples]))
         assert utterance.end == len(samples)
 
 
-def test_a_full_window_ends_with_its_last_sample() -> None:
+def test_a_full_window_is_reported_with_its_last_sample() -> None:
     segmenter = Segmenter(SpeechConfig(preroll_s=0.0), PeakVad(falter=False))
     speech = vowels(3.0)
     speech[:480] = 0.2
-    speech[-2400:] = 0.0  # in the hang-over
+    speech[-2400:] = 0.0  # within the hangover
     assert not ends(segmenter.feed(speech[:-1]))
     (utterance,) = ends(segmenter.feed(speech[-1:]))
     assert (utterance.start, utterance.end, utterance.cut) == (0, 48000, True)
 
 
-def test_a_window_that_gets_full_within_the_tail_is_not_exceeded() -> None:
+def test_a_window_that_fills_up_within_the_margin_is_not_exceeded() -> None:
     config = SpeechConfig(window_s=0.5, hangover_s=0.03, preroll_s=0.1)
     speech = vowels(0.48, pitch=200)
-    speech[::480] = 0.2  # every frame is voiced; the window gets full in the one after
+    speech[::480] = 0.2  # every frame is voiced; the window fills up in the one after
     samples = np.concatenate([speech, silence(0.5)])
-    (utterance,) = ends(listen(Segmenter(config, PeakVad(falter=False)), [samples]))
+    (utterance,) = ends(feed_all(Segmenter(config, PeakVad(falter=False)), [samples]))
     assert (utterance.start, utterance.end, utterance.cut) == (0, 8000, True)
 
 
-def test_nothing_follows_a_full_window_if_nobody_speaks_on() -> None:
+def test_nothing_follows_a_full_window_if_speech_has_ended() -> None:
     config = SpeechConfig(preroll_s=0.0)
     speech = vowels(2.94)
     speech[:480] = speech[-480:] = 0.2
     samples = np.concatenate([speech, np.zeros(RATE, np.float32)])
     segmenter = Segmenter(config, PeakVad(falter=False))
-    events = listen(segmenter, [samples])
+    events = feed_all(segmenter, [samples])
     (utterance,) = ends(events)
     assert (utterance.start, utterance.end, utterance.cut) == (0, 48000, True)
     assert sum(isinstance(event, Begin) for event in events) == 1
     assert segmenter.counters.dropped == 0
 
 
-def test_speech_that_goes_on_after_a_pause_at_the_cut_leaves_no_gap() -> None:
+def test_speech_that_continues_after_a_pause_at_the_cut_leaves_no_gap() -> None:
     config = SpeechConfig(preroll_s=0.0)
     first, second = vowels(2.94), vowels(1.2)
     for part in (first, second):
         part[:480] = part[-480:] = 0.2
     samples = np.concatenate([first, np.zeros(3840, np.float32), second])
-    before, after = ends(listen(Segmenter(config, PeakVad(falter=False)), [samples]))
+    before, after = ends(feed_all(Segmenter(config, PeakVad(falter=False)), [samples]))
     assert (before.start, before.end, after.start) == (0, 48000, 48000)
 
 
-def test_audio_comes_while_speech_goes_on() -> None:
+def test_audio_is_sent_while_speech_continues() -> None:
     segmenter = Segmenter(DEFAULT, PeakVad(falter=False))
     speech = vowels(2.0)
     begun = None
@@ -333,14 +339,14 @@ def test_audio_comes_while_speech_goes_on() -> None:
         for event in events:
             begun = position if isinstance(event, Begin) else begun
         if begun is not None:
-            # Frame by frame, nothing is held back.
+            # Every frame is sent at once.
             assert sum(len(e.samples) for e in events if isinstance(e, Extend)) >= 480
     assert begun is not None
     assert begun <= 2400
     assert segmenter.speaking
 
 
-def test_speaking_from_onset_to_the_end_of_the_hangover() -> None:
+def test_speaking_lasts_from_onset_to_the_end_of_the_hangover() -> None:
     segmenter = Segmenter(DEFAULT, PeakVad(falter=False))
     speaking = [segmenter.speaking]
     for sound in (vowels(1.0), silence(0.15), silence(0.3)):
@@ -363,7 +369,7 @@ def test_lost_audio_ends_the_utterance_and_moves_the_position() -> None:
     assert segmenter.counters.utterances == 2
 
 
-def test_lost_audio_does_not_make_the_room_unknown() -> None:
+def test_lost_audio_does_not_reset_the_noise_floor() -> None:
     roar = at(noise(4), -20)
     segmenter = Segmenter(DEFAULT, PeakVad(falter=False))
     segmenter.feed(roar)
@@ -372,17 +378,17 @@ def test_lost_audio_does_not_make_the_room_unknown() -> None:
     assert not segmenter.speaking
 
 
-def test_after_a_flush_a_stream_is_heard_as_if_it_were_the_first(talk: Samples) -> None:
+def test_after_a_flush_a_stream_is_segmented_as_if_it_were_the_first(talk: Samples) -> None:
     stream = np.concatenate([drone(0.3), vowels(1.5), talk])
-    fresh = ends(listen(Segmenter(DEFAULT, make_vad(DEFAULT)), [stream]))
+    fresh = ends(feed_all(Segmenter(DEFAULT, make_vad(DEFAULT)), [stream]))
     segmenter = Segmenter(DEFAULT, make_vad(DEFAULT))
-    listen(segmenter, [at(noise(5), -18)])
+    feed_all(segmenter, [at(noise(5), -18)])
     offset = segmenter.position
-    again = ends(listen(segmenter, [stream]))
+    again = ends(feed_all(segmenter, [stream]))
     assert [(u.start - offset, u.end - offset) for u in again] == [(u.start, u.end) for u in fresh]
 
 
-def test_a_flush_of_nothing_is_nothing() -> None:
+def test_a_flush_without_speech_gives_no_events() -> None:
     segmenter = Segmenter(DEFAULT, PeakVad())
     assert segmenter.flush() == []
     assert segmenter.feed(np.zeros(0, np.float32)) == []
@@ -391,8 +397,8 @@ def test_a_flush_of_nothing_is_nothing() -> None:
     assert segmenter.flush() == []
 
 
-def test_the_events_keep_their_audio() -> None:
-    """They are copies: neither the block fed nor the segmenter's memory changes them later."""
+def test_the_audio_of_events_is_copied() -> None:
+    """Neither the caller's block nor the segmenter's buffer changes it later."""
     segmenter = Segmenter(DEFAULT, PeakVad(falter=False))
     speech = vowels(8.0)
     block = np.empty(480, np.float32)
@@ -414,7 +420,7 @@ def test_quiet_frames_do_not_reach_the_detector() -> None:
 
 
 @pytest.mark.parametrize("factor", [1.0, -1.0, 100.0])
-def test_full_scale_and_beyond_do_not_wrap_around(factor: float) -> None:
+def test_samples_at_and_beyond_full_scale_do_not_wrap_around(factor: float) -> None:
     class Recorder(PeakVad):
         gain = 5.0
 

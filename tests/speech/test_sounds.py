@@ -1,4 +1,4 @@
-"""What is no speech makes no utterance, and speech does, with the real detector."""
+"""With the real detector, speech gives utterances and other sounds do not."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def utterances(samples: Samples) -> tuple[list[Utterance], Counters]:
     [noise(20), noise(20, slope=1), noise(20, slope=2), fan(20), hum(20), syllables(noise(20))],
     ids=["white", "pink", "brown", "fan", "hum", "waves"],
 )
-def test_noise_is_no_speech(sound: Samples, level: float) -> None:
+def test_noise_gives_no_utterance(sound: Samples, level: float) -> None:
     found, _ = utterances(at(sound, level))
     assert found == []
 
@@ -58,13 +58,13 @@ def test_noise_is_no_speech(sound: Samples, level: float) -> None:
     ],
     ids=["knocks", "taps", "drumming", "typing", "beeps", "alarm"],
 )
-def test_knocks_and_beeps_are_no_speech(sound: Samples) -> None:
+def test_knocks_and_beeps_give_no_utterance(sound: Samples) -> None:
     found, _ = utterances(sound)
     assert found == []
 
 
-def test_the_detector_alone_would_take_them_for_speech() -> None:
-    """So that the tests above say something about what keeps the sounds out."""
+def test_the_detector_alone_would_take_these_sounds_for_speech() -> None:
+    """So the tests above do depend on what rejects such sounds."""
     for sound in (at(fan(10), -30), at(noise(10, slope=1), -30), taps(10, per_second=8)):
         vad = make_vad(DEFAULT)
         frames = np.clip(sound * 32767 * vad.gain, -32768, 32767).astype(np.int16)
@@ -77,8 +77,8 @@ def test_the_detector_alone_would_take_them_for_speech() -> None:
     [(noise(30, slope=1), 0.0), (hum(30), 0.0), (fan(30), 0.4)],
     ids=["pink", "hum", "fan"],
 )
-def test_a_noise_that_lasts_is_hardly_listened_to(sound: Samples, most: float) -> None:
-    """Or features would be computed of it for ever, and the room would be said to speak."""
+def test_steady_noise_hardly_counts_as_speaking(sound: Samples, most: float) -> None:
+    """Otherwise features would be computed all the time, and speech would be reported."""
     segmenter = Segmenter(DEFAULT, make_vad(DEFAULT))
     noisy = at(sound, -30)
     speaking = []
@@ -89,7 +89,7 @@ def test_a_noise_that_lasts_is_hardly_listened_to(sound: Samples, most: float) -
 
 
 @pytest.mark.parametrize("level", [-45, -35])
-def test_speech_beside_a_fan_is_found_where_it_is(sentences: list[Samples], level: float) -> None:
+def test_speech_next_to_a_fan_is_located_correctly(sentences: list[Samples], level: float) -> None:
     voice = np.zeros(12 * RATE, np.float32)
     sentence = at(sentences[0], -25)
     voice[5 * RATE : 5 * RATE + len(sentence)] = sentence
@@ -101,7 +101,7 @@ def test_speech_beside_a_fan_is_found_where_it_is(sentences: list[Samples], leve
 
 
 @pytest.mark.parametrize("gain_db", [0, -20, -30])
-def test_quiet_speech_is_heard(sentences: list[Samples], gain_db: float) -> None:
+def test_quiet_speech_is_found(sentences: list[Samples], gain_db: float) -> None:
     for sentence in sentences[:3]:
         quiet = np.concatenate([np.zeros(8000), at(sentence, -20 + gain_db), np.zeros(8000)])
         found, _ = utterances(quiet.astype(np.float32))
@@ -115,13 +115,13 @@ def test_quiet_speech_is_heard(sentences: list[Samples], gain_db: float) -> None
 @pytest.mark.parametrize(
     ("corpus", "chosen", "worst"),
     [
-        # Clips without an utterance, with exactly one, and share of the energy in none, at worst.
+        # Worst allowed shares: clips without an utterance, with exactly one, energy outside of any.
         ("ravdess", ("Actor_*/*", 12), (0.0, 0.94, 0.02)),
         ("crema_d", ("*.opus", 40), (0.02, 0.94, 0.04)),
         ("emodb", ("*.opus", 6), (0.0, 0.70, 0.01)),
     ],
 )
-def test_acted_speech(
+def test_most_clips_of_acted_speech_give_one_utterance(
     corpora: Path,
     corpus: str,
     chosen: tuple[str, int],
@@ -146,10 +146,12 @@ def test_acted_speech(
 @pytest.mark.corpora
 @pytest.mark.parametrize(
     ("folder", "per_hour"),
-    # Of sounds without a pause between them. A detector alone makes 900 to 1500 of each.
+    # Per hour of continuous sound. The detector alone gives 900 to 1500 utterances of each.
     [("rain", 0), ("sea_waves", 0), ("helicopter", 300), ("fire_crackling", 450)],
 )
-def test_the_sounds_of_the_world(corpora: Path, folder: str, per_hour: float) -> None:
+def test_environmental_sounds_give_few_utterances(
+    corpora: Path, folder: str, per_hour: float
+) -> None:
     (clips,) = (corpora / "esc10").glob(f"*{folder}")
     count, seconds = 0, 0.0
     for clip in sorted(clips.iterdir()):

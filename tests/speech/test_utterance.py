@@ -21,7 +21,7 @@ DEFAULT = SpeechConfig()
 
 
 class ScriptedVad:
-    """Says what it was told to, frame by frame."""
+    """Returns scripted decisions, frame by frame."""
 
     gain = 10.0
 
@@ -46,7 +46,7 @@ class ScriptedVad:
     preroll=st.sampled_from([0.0, 0.1, 0.5]),
     window=st.sampled_from([0.5, 3.0]),
 )
-def test_from_the_first_to_the_last_voiced_frame(
+def test_trims_to_the_first_and_last_voiced_frame(
     script: list[bool], missing: int, preroll: float, window: float
 ) -> None:
     samples = at(noise(6.0), -20)[: len(script) * 480 - missing]
@@ -67,32 +67,32 @@ def test_from_the_first_to_the_last_voiced_frame(
 
 
 @pytest.mark.parametrize("level", [-90, -60, -40, -6])
-def test_the_level_of_a_recording_does_not_matter(level: float, sentences: list[Samples]) -> None:
+def test_trimming_does_not_depend_on_the_level(level: float, sentences: list[Samples]) -> None:
     recording = np.concatenate([at(noise(1.0), -75), sentences[0], at(noise(1.0), -75)])
     reference, _ = trim_to_speech(recording, DEFAULT, make_vad(DEFAULT))
     assert RATE - 3000 < reference.start < RATE + 1000
     assert reference.end < RATE + len(sentences[0]) + 3000
     found, _ = trim_to_speech(at(recording, level), DEFAULT, make_vad(DEFAULT))
-    # Rounding to 16 bits may tip a frame at an edge.
+    # Rounding to 16 bits may change the decision for a frame at an edge.
     assert abs(found.start - reference.start) <= 480
     assert abs(found.end - reference.end) <= 480
 
 
-def test_the_detector_hears_half_of_full_scale() -> None:
+def test_the_detector_gets_audio_at_half_of_full_scale() -> None:
     vad = ScriptedVad([True] * 100)
     trim_to_speech(at(vowels(3.0), -60), DEFAULT, vad)
     assert vad.peak == round(32767 / 2)
     assert vad.frame == 0, "the detector was not reset at the end"
 
 
-def test_the_detector_is_left_as_new(sentences: list[Samples]) -> None:
+def test_the_detector_is_reset_afterwards(sentences: list[Samples]) -> None:
     vad = make_vad(DEFAULT)
     first, _ = trim_to_speech(sentences[0], DEFAULT, vad)
     trim_to_speech(sentences[1], DEFAULT, vad)
     assert trim_to_speech(sentences[0], DEFAULT, vad)[0] == first
 
 
-def test_without_speech_the_beginning_as_it_is() -> None:
+def test_without_speech_the_first_window_is_used() -> None:
     silence = np.zeros(5 * RATE, np.float32)
     utterance, audio = trim_to_speech(silence, DEFAULT, make_vad(DEFAULT))
     assert (utterance.start, utterance.end) == (0, 3 * RATE)
@@ -103,8 +103,8 @@ def test_without_speech_the_beginning_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("length", [0, 1, 479, 480, 481])
-def test_scraps(length: int) -> None:
-    scrap = vowels(1.0)[:length]
-    utterance, audio = trim_to_speech(scrap, DEFAULT, make_vad(DEFAULT))
+def test_very_short_recordings_are_kept_whole(length: int) -> None:
+    short = vowels(1.0)[:length]
+    utterance, audio = trim_to_speech(short, DEFAULT, make_vad(DEFAULT))
     assert (utterance.start, utterance.end) == (0, length)
-    np.testing.assert_array_equal(audio, scrap)
+    np.testing.assert_array_equal(audio, short)

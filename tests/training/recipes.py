@@ -1,4 +1,4 @@
-"""A recipe small enough for a test."""
+"""A recipe small enough for tests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from training.recipe import (
 
 
 def tiny_recipe(*, steps: int = 60) -> Recipe:
-    """The default recipe on the made-up corpus alone, with a small network and few steps."""
+    """The default recipe on the synthetic corpus only, with a small network and few steps."""
     default = load_recipe("default")
     return msgspec.structs.replace(
         default,

@@ -1,4 +1,4 @@
-"""A corpus that nobody has to download: buzzing "voices" whose "emotions" are easily told apart."""
+"""A synthetic corpus: buzzing "voices" whose "emotions" are easy to tell apart."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 RATE = 16_000
 
-# Pitch in hertz, pitch change over the clip, tremor in hertz, and breath, for each emotion code.
-_MANNERS = {
+# For each emotion code: pitch in hertz, its change over the clip, tremor in hertz, breathiness.
+_PARAMETERS = {
     "01": (110.0, 0.0, 0.0, 0.0),
     "02": (90.0, -0.1, 0.0, 0.3),
     "03": (190.0, 0.4, 3.0, 0.0),
@@ -29,27 +29,27 @@ _MANNERS = {
 
 
 def voice(emotion: str, actor: int, take: int, *, seconds: float = 0.9) -> NDArray[np.float32]:
-    """One made-up utterance, ``float32[n]`` at 16 kHz."""
+    """One synthetic utterance, ``float32[n]`` at 16 kHz."""
     random = np.random.default_rng([int(emotion), actor, take])
-    pitch, change, tremor, breath = _MANNERS[emotion]
+    pitch, change, tremor, breath = _PARAMETERS[emotion]
     time = np.arange(round(seconds * RATE)) / RATE
-    height = pitch * (1.0 + 0.03 * (actor % 5)) * (1.0 + change * time / seconds)
-    phase = 2.0 * np.pi * np.cumsum(height) / RATE
+    frequency = pitch * (1.0 + 0.03 * (actor % 5)) * (1.0 + change * time / seconds)
+    phase = 2.0 * np.pi * np.cumsum(frequency) / RATE
     buzz = sum(np.sin(number * phase) / number for number in range(1, 13))
-    loud = 1.0 + 0.6 * np.sin(2.0 * np.pi * tremor * time)
+    envelope = 1.0 + 0.6 * np.sin(2.0 * np.pi * tremor * time)
     noise = breath * random.normal(size=len(time))
-    spoken = 0.2 * loud * (buzz + noise) + 0.002 * random.normal(size=len(time))
-    return spoken.astype(np.float32)
+    samples = 0.2 * envelope * (buzz + noise) + 0.002 * random.normal(size=len(time))
+    return samples.astype(np.float32)
 
 
 def write_ravdess(folder: Path, *, actors: Iterable[int], repetitions: int = 1) -> None:
-    """Write made-up utterances in the layout of RAVDESS, with 0.2 s of near silence around."""
+    """Write synthetic utterances in RAVDESS's layout, with 0.2 s of near silence on both sides."""
     for actor in actors:
-        home = folder / f"Actor_{actor:02d}"
-        home.mkdir(parents=True, exist_ok=True)
-        for emotion in _MANNERS:
+        actor_folder = folder / f"Actor_{actor:02d}"
+        actor_folder.mkdir(parents=True, exist_ok=True)
+        for emotion in _PARAMETERS:
             for take in range(1, repetitions + 1):
-                quiet = 1e-4 * np.random.default_rng(take).normal(size=RATE // 5)
-                sound = np.concatenate([quiet, voice(emotion, actor, take), quiet])
+                silence = 1e-4 * np.random.default_rng(take).normal(size=RATE // 5)
+                samples = np.concatenate([silence, voice(emotion, actor, take), silence])
                 name = f"03-01-{emotion}-01-01-{take:02d}-{actor:02d}.wav"
-                soundfile.write(home / name, sound, RATE)
+                soundfile.write(actor_folder / name, samples, RATE)

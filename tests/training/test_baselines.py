@@ -1,4 +1,4 @@
-"""The published systems on made-up speech: quick, and with nothing to learn but that they run."""
+"""The published systems on synthetic speech: tests that they train and predict, not how well."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def corpus(synthetic_corpora: Path) -> Corpus:
-    """Six actors of made-up speech, a clip of each class."""
+    """Six actors of synthetic speech, one clip of each class."""
     whole = read_corpus("ravdess", synthetic_corpora)
     once = tuple(clip for clip in whole.clips if clip.name.split("-")[5] == "01")
     return msgspec.structs.replace(whole, clips=once)
@@ -57,7 +57,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
 
 @pytest.fixture
 def ravdess() -> tuple[Corpus, np.ndarray[Any, Any]]:
-    """The size of RAVDESS, without sound: 24 actors, half as many neutral clips."""
+    """A corpus as large as RAVDESS, without audio: 24 actors, half as many neutral clips."""
     clips = [
         Clip(
             path=Path(f"{actor:02d}-{emotion}-{take}.wav"),
@@ -74,8 +74,8 @@ def ravdess() -> tuple[Corpus, np.ndarray[Any, Any]]:
     return corpus, np.array([EMOTIONS.index(clip.emotion) for clip in clips])
 
 
-def small(name: str, tmp_path: Path) -> Baseline:
-    """A system with one epoch to learn in."""
+def small_system(name: str, tmp_path: Path) -> Baseline:
+    """A system that trains for one epoch."""
     system = SYSTEMS[name]
     if name == "serd":
         recipe = tmp_path / "tiny.yaml"
@@ -85,10 +85,10 @@ def small(name: str, tmp_path: Path) -> Baseline:
 
 
 @pytest.mark.parametrize("name", [name for name in SYSTEMS if name != "transfer"])
-def test_every_system_trains_and_answers_with_its_own_classes(
+def test_every_system_trains_and_predicts_its_own_classes(
     name: str, corpus: Corpus, source: Source, tmp_path: Path
 ) -> None:
-    system = small(name, tmp_path)
+    system = small_system(name, tmp_path)
     result = run_one(Task(system=name, protocol="speakers", number=1), system, corpus, source)
     tested = [clip for clip in corpus_of(system, corpus).clips if clip.speaker in {"02", "05"}]
     assert result.clips["test"] == len(tested)
@@ -103,7 +103,7 @@ def test_every_system_trains_and_answers_with_its_own_classes(
     assert set(result.variants) == ({"float32", "of three"} if name == "serd" else set())
 
 
-def test_the_transfer_system_listens_with_a_frozen_encoder(
+def test_the_transfer_system_trains_on_encoder_embeddings(
     corpus: Corpus, source: Source, tmp_path: Path
 ) -> None:
     torch = pytest.importorskip("torch", reason="needs PyTorch (the extra `teacher`)")
@@ -120,19 +120,19 @@ def test_the_transfer_system_listens_with_a_frozen_encoder(
     )  # fmt: skip
     WhisperEncoder(config).save_pretrained(tmp_path / "tiny")
     system = Transfer(epochs=1, layers=(1, 2))
-    heard = msgspec.structs.replace(source, teacher=str(tmp_path / "tiny"))
-    assert system.prepare(corpus.clips, heard).shape == (48, 2 * 2 * 16)
+    with_teacher = msgspec.structs.replace(source, teacher=str(tmp_path / "tiny"))
+    assert system.prepare(corpus.clips, with_teacher).shape == (48, 2 * 2 * 16)
     task = Task(system="transfer", protocol="random", number=0)
-    assert 0.0 <= run_one(task, system, corpus, heard).accuracy <= 1.0
+    assert 0.0 <= run_one(task, system, corpus, with_teacher).accuracy <= 1.0
 
 
-def test_the_networks_are_as_large_as_their_authors_say() -> None:
+def test_networks_have_the_published_number_of_parameters() -> None:
     assert Ann().build(18_816).count_params() == pytest.approx(2.42e6, abs=0.005e6)
     assert Cnn2d().build(128, 147, 1).count_params() == pytest.approx(1.02e6, abs=0.005e6)
     assert Cnn1dAugmented().build(128, 147).count_params() == pytest.approx(1.15e6, abs=0.005e6)
 
 
-def test_published_figures_are_those_of_their_authors() -> None:
+def test_published_accuracy_of_every_system() -> None:
     published = {name: system.about.published for name, system in SYSTEMS.items()}
     assert published == {
         "majority": 0.133,
@@ -152,36 +152,36 @@ def test_published_figures_are_those_of_their_authors() -> None:
 
 @pytest.mark.parametrize("name", SYSTEMS)
 @pytest.mark.parametrize("fold", [1, 2, 3, 4, 5])
-def test_no_speaker_is_on_two_sides_of_a_fold(
+def test_train_validation_and_test_speakers_of_a_fold_are_disjoint(
     name: str, fold: int, ravdess: tuple[Corpus, np.ndarray[Any, Any]]
 ) -> None:
-    whole, _ = ravdess
+    ravdess_corpus, _ = ravdess
     system = SYSTEMS[name]
-    corpus = corpus_of(system, whole)
+    corpus = corpus_of(system, ravdess_corpus)
     labels = np.array([system.about.emotions.index(clip.emotion) for clip in corpus.clips])
-    sides = speaker_split(system, corpus, labels, fold)
+    split = speaker_split(system, corpus, labels, fold)
     speakers = [
-        {corpus.clips[place].speaker for place in side}
-        for side in (sides.train, sides.validation, sides.test)
+        {corpus.clips[place].speaker for place in part}
+        for part in (split.train, split.validation, split.test)
     ]
     assert speakers[2] == set(load_folds("ravdess")[fold - 1])
     assert speakers[0].isdisjoint(speakers[1] | speakers[2])
     assert speakers[1].isdisjoint(speakers[2])
     assert len(speakers[1]) == (3 if system.chooses else 0)
     assert set().union(*speakers) == {clip.speaker for clip in corpus.clips}
-    assert sides.leaked == 0
-    assert len(set(sides.test)) == len(sides.test)  # a test clip counts once
+    assert split.leaked == 0
+    assert len(set(split.test)) == len(split.test)  # no test clip is repeated
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_the_random_split_is_the_authors(
+def test_the_random_split_equals_that_of_the_authors(
     name: str, ravdess: tuple[Corpus, np.ndarray[Any, Any]]
 ) -> None:
     from sklearn.model_selection import train_test_split
 
-    whole, _ = ravdess
+    ravdess_corpus, _ = ravdess
     system = SYSTEMS[name]
-    corpus = corpus_of(system, whole)
+    corpus = corpus_of(system, ravdess_corpus)
     labels = np.array([system.about.emotions.index(clip.emotion) for clip in corpus.clips])
     share, seed = (0.1, 9) if name == "mlp-3" else (0.2, 42 if name.endswith("-mfcc") else 1)
     first, second = (random_split(system, labels, number) for number in (0, 1))
@@ -191,12 +191,12 @@ def test_the_random_split_is_the_authors(
     assert first.test.tolist() != second.test.tolist()
     assert len(first.test) == -(-len(items) * round(10 * share) // 10)
     assert first.validation.tolist() == first.test.tolist()
-    # And it does what is wrong with it: everybody is on both sides.
-    speakers = [{corpus.clips[p].speaker for p in side} for side in (first.train, first.test)]
+    # The flaw of a random split: every test speaker is also in the training set.
+    speakers = [{corpus.clips[p].speaker for p in part} for part in (first.train, first.test)]
     assert speakers[0] >= speakers[1]
 
 
-def test_oversampling_fills_the_neutral_class_and_leaks(
+def test_oversampling_balances_the_neutral_class_and_leaks_copies(
     ravdess: tuple[Corpus, np.ndarray[Any, Any]],
 ) -> None:
     _, labels = ravdess
@@ -209,12 +209,12 @@ def test_oversampling_fills_the_neutral_class_and_leaks(
     assert random_split(Ann(), labels, 0).leaked == 0
 
 
-def test_copies_are_shifted_and_masked_but_the_first_is_not() -> None:
+def test_shifted_copies_are_masked_and_unshifted_ones_are_not() -> None:
     x = np.ones((3, 4, 128, 147), np.float32) * np.arange(1, 5, dtype=np.float32)[:, None, None]
-    made = augmented(x, np.random.default_rng(1))
-    assert made.shape == (15, 128, 147)
-    assert (made[:6] == 1.0).all()  # the clips, and the copies by 0 half-tones
-    for number, copy in ((2, made[6:9]), (3, made[9:12]), (4, made[12:15])):
+    copies = augmented(x, np.random.default_rng(1))
+    assert copies.shape == (15, 128, 147)
+    assert (copies[:6] == 1.0).all()  # the clips, and their copies that are not shifted
+    for number, copy in ((2, copies[6:9]), (3, copies[9:12]), (4, copies[12:15])):
         assert set(np.unique(copy)) == {0.0, float(number)}
     assert (x == np.arange(1, 5)[:, None, None]).all()
     spectrogram = np.ones((128, 147), np.float32)
@@ -224,7 +224,7 @@ def test_copies_are_shifted_and_masked_but_the_first_is_not() -> None:
     assert 5 <= bands.sum() <= 4 * 14
 
 
-def test_slow_systems_come_last_and_share_the_time() -> None:
+def test_slow_systems_run_last_and_take_turns() -> None:
     tasks = make_tasks(list(SYSTEMS), ("random", "speakers"), seeds=2)
     assert len(tasks) == len(set(tasks)) == 12 * (2 + 5)
     slow = [SYSTEMS[task.system].slow for task in tasks]
@@ -234,7 +234,7 @@ def test_slow_systems_come_last_and_share_the_time() -> None:
     assert {(task.protocol, task.number) for task in first} == {("random", 0), ("speakers", 1)}
 
 
-def test_names_are_checked() -> None:
+def test_system_names_are_validated_and_ordered() -> None:
     assert check_names([]) == list(SYSTEMS)
     assert check_names(["tree", "majority"]) == ["majority", "tree"]
     with pytest.raises(UsageError, match="forest"):
@@ -251,7 +251,7 @@ class Counting(Majority):
         return super().fit(*args, **kwargs)
 
 
-def test_what_is_done_is_not_done_again(corpus: Corpus, source: Source, tmp_path: Path) -> None:
+def test_finished_tasks_are_not_repeated(corpus: Corpus, source: Source, tmp_path: Path) -> None:
     systems = {"majority": Counting()}
     Counting.trained.clear()
     tasks = make_tasks(["majority"], ("random", "speakers"), seeds=3, folds=2)
@@ -262,32 +262,34 @@ def test_what_is_done_is_not_done_again(corpus: Corpus, source: Source, tmp_path
 
     first = run(tasks[:2])
     assert len(Counting.trained) == 2
-    every = run(tasks)  # broken off, and gone on with
+    everything = run(tasks)  # the finished tasks are reused
     assert len(Counting.trained) == len(tasks) == 5
-    assert every[:2] == first
-    assert [one.task for one in every] == tasks
-    assert run(tasks) == every
+    assert everything[:2] == first
+    assert [one.task for one in everything] == tasks
+    assert run(tasks) == everything
     assert len(Counting.trained) == 5
-    # In a fresh checkout the committed figures count; of other settings they do not.
+    # A fresh checkout reuses the committed figures, but not those made with other settings.
     for file in (tmp_path / "runs").iterdir():
         file.unlink()
-    stale = msgspec.structs.replace(every[0], settings="another")
-    assert len(run(tasks, known=(stale, *every[1:]))) == 5
+    stale = msgspec.structs.replace(everything[0], settings="another")
+    assert len(run(tasks, known=(stale, *everything[1:]))) == 5
     assert len(Counting.trained) == 6
     assert [one.task for one in kept(tmp_path / "runs")] == [tasks[0]]
 
 
-def test_other_settings_are_another_result() -> None:
+def test_the_settings_key_changes_with_the_settings() -> None:
     assert settings_of(MlpMfcc()) != settings_of(MlpMfcc(epochs=3))
     assert settings_of(SYSTEMS["serd"]) == settings_of(SYSTEMS["serd"])
 
 
 def test_the_same_seed_gives_the_same_result(corpus: Corpus, source: Source) -> None:
     task = Task(system="cnn1d-mfcc", protocol="random", number=0)
-    once, again = (run_one(task, Cnn1dMfcc(epochs=2), corpus, source) for _ in range(2))
-    assert msgspec.structs.replace(once, minutes=0.0) == msgspec.structs.replace(again, minutes=0.0)
+    first, second = (run_one(task, Cnn1dMfcc(epochs=2), corpus, source) for _ in range(2))
+    assert msgspec.structs.replace(first, minutes=0.0) == msgspec.structs.replace(
+        second, minutes=0.0
+    )
     other = run_one(msgspec.structs.replace(task, number=1), Cnn1dMfcc(epochs=2), corpus, source)
-    assert other.curves != once.curves
+    assert other.curves != first.curves
 
 
 def result(system: str, protocol: Any, number: int, accuracy: float) -> Result:
@@ -311,19 +313,19 @@ def result(system: str, protocol: Any, number: int, accuracy: float) -> Result:
     )
 
 
-def test_figures_are_kept_task_by_task_and_read_back(tmp_path: Path) -> None:
+def test_new_figures_replace_old_ones_of_the_same_task(tmp_path: Path) -> None:
     file = tmp_path / "baselines.json"
     assert read_figures(file) is None
     old = write_figures(file, [result("tree", "random", 0, 0.3)], None, "RAVDESS", 1439)
     new = [result("tree", "random", 0, 0.4), result("tree", "random", 1, 0.2)]
     write_figures(file, new, old, "RAVDESS", 1439)
-    found = read_figures(file)
-    assert found is not None
-    assert [(one.task.number, one.accuracy) for one in found.results] == [(0, 0.4), (1, 0.2)]
+    figures = read_figures(file)
+    assert figures is not None
+    assert [(one.task.number, one.accuracy) for one in figures.results] == [(0, 0.4), (1, 0.2)]
     assert len(json.loads(file.read_text())["results"]) == 2
 
 
-def test_the_table_says_what_was_reached_how_often_and_what_is_missing() -> None:
+def test_the_table_shows_means_counts_and_missing_runs() -> None:
     figures = Figures(
         corpus="RAVDESS (speech)",
         clips=1439,
@@ -342,41 +344,41 @@ def test_the_table_says_what_was_reached_how_often_and_what_is_missing() -> None
     assert page.count("**Not reached.**") == 1
 
 
-def test_the_committed_page_is_made_of_the_committed_figures() -> None:
+def test_the_committed_page_matches_the_committed_figures() -> None:
     figures = read_figures(REPOSITORY / "training" / "results" / "baselines.json")
     assert figures is not None
     page = (REPOSITORY / "docs" / "baselines.md").read_text(encoding="utf-8")
-    assert page == render(figures), "serd-train baselines --table"
+    assert page == render(figures), "out of date: run serd-train baselines --table"
     assert {one.task.system for one in figures.results} <= set(SYSTEMS)
 
 
-def test_no_committed_fold_has_a_speaker_on_two_sides() -> None:
+def test_speakers_are_disjoint_in_every_committed_fold() -> None:
     figures = read_figures(REPOSITORY / "training" / "results" / "baselines.json")
     assert figures is not None
     folds = load_folds("ravdess")
     for one in figures.results:
         if one.task.protocol == "speakers":
-            sides = [set(one.speakers[side]) for side in ("train", "watched", "test")]
-            assert not sides[0] & (sides[1] | sides[2])
-            assert not sides[1] & sides[2]
-            assert sides[2] == {f"ravdess/{name}" for name in folds[one.task.number - 1]}
+            parts = [set(one.speakers[part]) for part in ("train", "watched", "test")]
+            assert not parts[0] & (parts[1] | parts[2])
+            assert not parts[1] & parts[2]
+            assert parts[2] == {f"ravdess/{name}" for name in folds[one.task.number - 1]}
 
 
-def test_the_command_trains_goes_on_and_writes_page_and_pictures(
+def test_the_command_trains_resumes_and_writes_the_page_and_figures(
     synthetic_corpora: Path, tmp_path: Path
 ) -> None:
     from click.testing import CliRunner
 
     from training.cli.main import main
 
-    places: list[str | Path] = [
+    outputs: list[str | Path] = [
         "--run",
         tmp_path / "runs",
         "--results",
         tmp_path / "baselines.json",
     ]
-    places += ["--out", tmp_path / "docs" / "baselines.md"]
-    where: list[str | Path] = [
+    outputs += ["--out", tmp_path / "docs" / "baselines.md"]
+    corpora: list[str | Path] = [
         "--corpora",
         synthetic_corpora,
         "--cache",
@@ -386,13 +388,13 @@ def test_the_command_trains_goes_on_and_writes_page_and_pictures(
     ]
 
     def run(*arguments: str | Path) -> str:
-        done = CliRunner().invoke(main, ["baselines", *map(str, (*arguments, *places))])
-        assert done.exit_code == 0, done.output
-        return done.output
+        result = CliRunner().invoke(main, ["baselines", *map(str, (*arguments, *outputs))])
+        assert result.exit_code == 0, result.output
+        return result.output
 
-    run("--only", "majority", "--protocol", "random", "--seeds", "1", *where)
-    said = run("--only", "majority", "--protocol", "random", "--seeds", "2", *where)
-    assert "baselines: 1 of 2" in said  # the first was there
+    run("--only", "majority", "--protocol", "random", "--seeds", "1", *corpora)
+    output = run("--only", "majority", "--protocol", "random", "--seeds", "2", *corpora)
+    assert "baselines: 1 of 2" in output  # the first run is reused
     page = tmp_path / "docs" / "baselines.md"
     assert page.read_text().count("| `majority` | Hoopes, 2024 | 13.3 |") == 1
     for ending in ("png", "svg"):
@@ -401,6 +403,6 @@ def test_the_command_trains_goes_on_and_writes_page_and_pictures(
     page.unlink()
     run("--table")  # without corpora
     assert page.read_text() == before
-    refused = CliRunner().invoke(main, ["baselines", "--only", "forest"])
-    assert refused.exit_code == UsageError("").exit_code
-    assert "forest" in refused.output
+    rejected = CliRunner().invoke(main, ["baselines", "--only", "forest"])
+    assert rejected.exit_code == UsageError("").exit_code
+    assert "forest" in rejected.output

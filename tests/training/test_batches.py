@@ -54,7 +54,7 @@ def clips() -> list[Prepared]:
 
 @pytest.fixture
 def recipe() -> Recipe:
-    """The default one, with a teacher, and no other corpora than the clips are of."""
+    """The default recipe with a teacher and the two corpora of the clips."""
     corpora = {
         "ravdess": CorpusUse(share=0.4),
         "crema_d": CorpusUse(share=0.6, masked={"neutral": ["calm"]}),
@@ -67,7 +67,7 @@ def recipe() -> Recipe:
     )
 
 
-def test_a_batch_depends_on_seed_and_step_alone(clips: list[Prepared], recipe: Recipe) -> None:
+def test_a_batch_depends_only_on_seed_and_step(clips: list[Prepared], recipe: Recipe) -> None:
     features = measure_features(clips, recipe.features)
     batches = Batches(clips, recipe, features)
     first = batches.batch(7)
@@ -81,7 +81,7 @@ def test_a_batch_depends_on_seed_and_step_alone(clips: list[Prepared], recipe: R
     assert not np.array_equal(other.features, first.features)
 
 
-def test_unaugmented_features_are_those_of_the_daemon(clips: list[Prepared]) -> None:
+def test_unaugmented_features_equal_the_daemons(clips: list[Prepared]) -> None:
     recipe = msgspec.structs.replace(load_recipe("default"), augmentation=Augmentation())
     features = measure_features(clips, recipe.features)
     front_end = MfccFrontEnd(features)
@@ -92,7 +92,7 @@ def test_unaugmented_features_are_those_of_the_daemon(clips: list[Prepared]) -> 
     np.testing.assert_allclose(values.std(axis=0), 1.0, atol=1e-2)
 
 
-def test_corpora_have_their_shares_and_rare_classes_weigh_more(
+def test_sampling_follows_corpus_shares_and_favours_rare_classes(
     clips: list[Prepared], recipe: Recipe
 ) -> None:
     chances = sampling_weights(clips, recipe)
@@ -102,7 +102,7 @@ def test_corpora_have_their_shares_and_rare_classes_weigh_more(
     assert chances[-1] / chances[20] == pytest.approx((27 / 3) ** 0.5)
 
 
-def test_classes_can_be_evened_out_and_speakers_be_given_shares(
+def test_classes_can_be_balanced_and_speakers_weighted(
     clips: list[Prepared], recipe: Recipe
 ) -> None:
     def chances(**changes: object) -> NDArray[np.float64]:
@@ -112,8 +112,8 @@ def test_classes_can_be_evened_out_and_speakers_be_given_shares(
 
     even = chances(balance=1.0)
     assert even[16:43].sum() == pytest.approx(even[43:].sum())
-    alike = chances(balance=0.0)
-    assert alike[16] == pytest.approx(alike[-1])
+    unbalanced = chances(balance=0.0)
+    assert unbalanced[16] == pytest.approx(unbalanced[-1])
     by_speaker = chances(speakers={"1": 3.0, "2": 1.0})
     speakers = np.array([clip.clip.speaker for clip in clips])
     crema = np.array([clip.clip.corpus == "crema_d" for clip in clips])
@@ -122,7 +122,7 @@ def test_classes_can_be_evened_out_and_speakers_be_given_shares(
     assert sums["0"] == sums["3"] == 0.0
 
 
-def test_speech_that_nobody_acted_has_a_target_of_its_own(recipe: Recipe) -> None:
+def test_ordinary_speech_gets_the_target_of_its_corpus(recipe: Recipe) -> None:
     use = CorpusUse(share=0.2, target={"neutral": 0.7, "calm": 0.06})
     mixed = msgspec.structs.replace(recipe, corpora=recipe.corpora | {"ordinary": use})
     wanted = target(prepared("ordinary", 1, "neutral"), mixed)
@@ -131,7 +131,7 @@ def test_speech_that_nobody_acted_has_a_target_of_its_own(recipe: Recipe) -> Non
     assert wanted.sum() == pytest.approx(1.0)
 
 
-def test_calm_is_left_out_of_the_loss_for_neutral_clips_of_crema_d_alone(recipe: Recipe) -> None:
+def test_calm_is_masked_only_for_neutral_clips_of_crema_d(recipe: Recipe) -> None:
     calm = EMOTIONS.index("calm")
     assert loss_mask(prepared("crema_d", 1, "neutral"), recipe)[calm] == 0.0
     assert loss_mask(prepared("crema_d", 1, "neutral"), recipe).sum() == 7.0
@@ -139,7 +139,7 @@ def test_calm_is_left_out_of_the_loss_for_neutral_clips_of_crema_d_alone(recipe:
     assert loss_mask(prepared("ravdess", 1, "neutral"), recipe).sum() == 8.0
 
 
-def test_votes_soften_a_target_as_far_as_the_recipe_says(recipe: Recipe) -> None:
+def test_votes_soften_a_target_by_the_recipes_weight(recipe: Recipe) -> None:
     clip = prepared("crema_d", 1, "sad", {"sad": 0.5, "neutral": 0.5})
     assert target(clip, recipe)[EMOTIONS.index("sad")] == 1.0
     use = msgspec.structs.replace(recipe.corpora["crema_d"], votes_weight=0.4)
@@ -149,34 +149,35 @@ def test_votes_soften_a_target_as_far_as_the_recipe_says(recipe: Recipe) -> None
     assert wanted[EMOTIONS.index("neutral")] == pytest.approx(0.2)
 
 
-def test_a_teacher_speaks_beside_the_label(clips: list[Prepared], recipe: Recipe) -> None:
+def test_soft_targets_are_added_to_the_labels(clips: list[Prepared], recipe: Recipe) -> None:
     features = measure_features(clips, recipe.features)
     answer = np.array([0.64, 0.16, 0.04, 0.16, 0, 0, 0, 0], dtype=np.float32)
-    taught = {str(clip.clip.path): answer for clip in clips if clip.clip.corpus == "crema_d"}
-    batch = Batches(clips, recipe, features, soft_targets=taught).batch(0)
+    soft_targets = {str(clip.clip.path): answer for clip in clips if clip.clip.corpus == "crema_d"}
+    batch = Batches(clips, recipe, features, soft_targets=soft_targets).batch(0)
     plain = Batches(clips, recipe, features).batch(0)
     np.testing.assert_array_equal(batch.targets, plain.targets)
     assert not plain.soft_targets.any()
-    # At a temperature of 2, roots: 0.8, 0.4, 0.2, 0.4; without calm where calm takes no part.
+    # A temperature of 2 takes square roots: 0.8, 0.4, 0.2, 0.4; calm is dropped where masked.
     whole = np.array([0.8, 0.4, 0.2, 0.4, 0, 0, 0, 0]) / 1.8
     without = np.array([0.8, 0.0, 0.2, 0.4, 0, 0, 0, 0]) / 1.4
     kinds = []
-    for row, heard in zip(batch.soft_targets, batch.mask, strict=True):
+    for row, mask in zip(batch.soft_targets, batch.mask, strict=True):
         wanted = [np.zeros(8), whole, without]
         kinds.append([np.allclose(row, one, atol=1e-6) for one in wanted].index(True))
-        assert (kinds[-1] == 2) == (heard.sum() == 7)
+        assert (kinds[-1] == 2) == (mask.sum() == 7)
     assert set(kinds) == {0, 1, 2}
-    untaught = msgspec.structs.replace(recipe, teaching=None)
-    assert not Batches(clips, untaught, features, soft_targets=taught).batch(0).soft_targets.any()
+    without_teacher = msgspec.structs.replace(recipe, teaching=None)
+    untaught = Batches(clips, without_teacher, features, soft_targets=soft_targets).batch(0)
+    assert not untaught.soft_targets.any()
 
 
-def test_a_hint_is_of_the_copy_that_was_drawn(
+def test_hints_belong_to_the_copy_that_was_drawn(
     clips: list[Prepared], recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     features = measure_features(clips, recipe.features)
     plain = Batches(clips, recipe, features).batch(0)
     copies = len(clips[0].copies)
-    # A hint that says which clip and which copy it is of.
+    # Each hint encodes its clip and its copy.
     hints = {
         str(clip.clip.path): np.array([(number, copy) for copy in range(copies)], dtype=np.float16)
         for number, clip in enumerate(clips)
@@ -191,17 +192,17 @@ def test_a_hint_is_of_the_copy_that_was_drawn(
 
     monkeypatch.setattr(Prepared, "power", power)
     batch = Batches(clips, recipe, features, hints=hints).batch(0)
-    speaking = iter(drawn)
-    for hint, hinted, taught in zip(batch.hints, batch.hint_mask, batch.targets, strict=True):
-        if taught.max() < 0.5:  # no speech: every class alike
+    remaining = iter(drawn)
+    for hint, hinted, target_row in zip(batch.hints, batch.hint_mask, batch.targets, strict=True):
+        if target_row.max() < 0.5:  # no speech: all classes are equally right
             assert not hinted
             continue
-        path, copy = next(speaking)
+        path, copy = next(remaining)
         assert hinted == (path in hints)
         np.testing.assert_array_equal(hint, hints[path][copy] if path in hints else np.zeros(2))
     assert 0 < batch.hint_mask.sum() < len(batch.hint_mask)
     assert {copy for _, copy in drawn} == set(range(copies))
-    # Whether there are hints changes nothing of what is drawn.
+    # Hints do not change what is drawn.
     np.testing.assert_array_equal(plain.features, batch.features)
     assert plain.hints.shape == (len(batch.hints), 0)
     assert not plain.hint_mask.any()

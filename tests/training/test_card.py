@@ -1,4 +1,4 @@
-"""The page about the shipped model says what was measured, and what anybody can measure again."""
+"""The model card matches the committed figures, and the figures can be reproduced."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RELEASED = sorted(
     for file in (REPOSITORY / "training" / "recipes").glob("*.yaml")
     if (RESULTS / f"{file.stem}.json").is_file()
 )
-"""The models that ship."""
+"""Names of the shipped models."""
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +43,14 @@ def figures(sources: Sources) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", RELEASED)
-def test_the_card_says_what_was_measured(name: str) -> None:
+def test_the_committed_card_matches_the_figures(name: str) -> None:
     page = "model-card.md" if name == "default" else f"model-card-{name}.md"
     written = (REPOSITORY / "docs" / page).read_text(encoding="utf-8")
     assert written == card(load_sources(RESULTS / f"{name}.json"))
 
 
 @pytest.mark.parametrize("name", RELEASED)
-def test_the_pictures_are_of_these_figures(name: str) -> None:
+def test_the_pictures_were_drawn_from_the_same_figures(name: str) -> None:
     found = load_sources(RESULTS / f"{name}.json")
     text = card(found)
     pictures = sorted(set(re.findall(r"\((figures/[^)]+)\.png\)", text)))
@@ -68,18 +68,18 @@ def test_every_run_was_tested_on_the_speakers_of_its_fold(file: Path) -> None:
     for run in summary["runs"]:
         for corpus, use in summary["recipe"]["corpora"].items():
             if use.get("target"):
-                continue  # ordinary speech: nobody acts
+                continue  # ordinary speech: not acted, so there is no accuracy
             tested = sorted(run["figures"][corpus]["speaker_accuracy"])
             wanted = held_out(corpus, fold=run["fold"], within=use.get("within"))
             assert tested == sorted(wanted)
 
 
-def test_the_card_names_a_teacher_and_its_licence(sources: Sources) -> None:
+def test_the_card_names_the_teacher_and_its_licence(sources: Sources) -> None:
     figures = sources.release
     teaching = {"share": 0.7, "groups": 4, "gain": 2.0, "temperature": 2.0, "layers": [2, 3]}
     of_side = {"clips": 3, "accuracy": 0.5, "uar": 0.25, "confidence": 0.75}
-    taught = {"teacher": "somebody/large", "licence": "MIT", "training": {"ravdess": of_side}}
-    with_it = {"teaching": taught, "recipe": figures["recipe"] | {"teaching": teaching}}
+    report = {"teacher": "somebody/large", "licence": "MIT", "training": {"ravdess": of_side}}
+    with_it = {"teaching": report, "recipe": figures["recipe"] | {"teaching": teaching}}
     text = card(msgspec.structs.replace(sources, release=figures | with_it))
     assert "`somebody/large`" in text
     assert "under this licence: MIT." in " ".join(text.split())
@@ -93,7 +93,7 @@ def test_readme_quotes_the_figures(sources: Sources) -> None:
     assert f"{QUOTE_BEGIN}\n\n{quote(sources)}\n\n{QUOTE_END}" in text
 
 
-def test_a_page_without_marks_is_left_alone(sources: Sources, tmp_path: Path) -> None:
+def test_a_page_without_markers_is_not_changed(sources: Sources, tmp_path: Path) -> None:
     page = tmp_path / "README.md"
     page.write_text("# something else\n", encoding="utf-8")
     assert not write_quote(sources, page)
@@ -112,7 +112,7 @@ def test_the_shipped_model_is_the_one_that_was_measured(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RELEASED)
-def test_nobody_who_was_tested_was_trained_or_chosen_with(name: str) -> None:
+def test_no_test_speaker_was_used_for_training_or_validation(name: str) -> None:
     figures = load_sources(RESULTS / f"{name}.json").release
     split = figures["run"]["split"]
     assert not set(split["test"]) & {*split["train"], *split["validation"]}
@@ -128,7 +128,7 @@ def test_nobody_who_was_tested_was_trained_or_chosen_with(name: str) -> None:
 @pytest.mark.corpora
 @pytest.mark.slow
 @pytest.mark.parametrize("corpus", ["emodb"])
-def test_serd_classify_gives_the_figures_of_the_card(
+def test_serd_classify_reproduces_the_figures_of_the_card(
     corpus: str, figures: dict[str, Any], real_corpora: Path, tmp_path: Path
 ) -> None:
     wanted = figures["cross_corpus"][corpus]
@@ -138,18 +138,18 @@ def test_serd_classify_gives_the_figures_of_the_card(
         if clip.speaker in wanted["speakers"]
     }
     command = [sys.executable, "-m", "serd", "classify", "--whole", "--json", *clips]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert [line["path"] for line in lines] == list(clips)
     hits: dict[str, list[bool]] = {}
     for line in lines:
-        said = max(line["scores"], key=lambda name: line["scores"][name])
-        if said == "calm" and "calm" not in wanted["classes"]:
-            said = "neutral"
-        hits.setdefault(clips[line["path"]], []).append(said == clips[line["path"]])
-    right = [hit for of_class in hits.values() for hit in of_class]
-    assert len(right) == wanted["clips"]
-    assert sum(right) / len(right) == wanted["accuracy"]
+        predicted = max(line["scores"], key=lambda name: line["scores"][name])
+        if predicted == "calm" and "calm" not in wanted["classes"]:
+            predicted = "neutral"
+        hits.setdefault(clips[line["path"]], []).append(predicted == clips[line["path"]])
+    correct = [hit for of_class in hits.values() for hit in of_class]
+    assert len(correct) == wanted["clips"]
+    assert sum(correct) / len(correct) == wanted["accuracy"]
     recalls = [sum(hits[name]) / len(hits[name]) for name in sorted(hits)]
     assert sum(recalls) / len(recalls) == wanted["uar"]

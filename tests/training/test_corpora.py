@@ -17,7 +17,7 @@ def touch(root: Path, *names: str) -> None:
         (root / name).touch()
 
 
-def test_ravdess_names_become_clips_and_the_rest_is_counted(tmp_path: Path) -> None:
+def test_ravdess_file_names_become_clips_and_other_files_are_counted(tmp_path: Path) -> None:
     touch(
         tmp_path / "RAVDESS",
         "Actor_01/03-01-05-02-01-01-01.wav",
@@ -43,7 +43,7 @@ def test_ravdess_names_become_clips_and_the_rest_is_counted(tmp_path: Path) -> N
     }
 
 
-def test_crema_d_brings_sexes_and_votes_and_leaves_out_what_is_mislabelled(tmp_path: Path) -> None:
+def test_crema_d_has_sexes_and_votes_and_mislabelled_clips_are_left_out(tmp_path: Path) -> None:
     root = tmp_path / "CREMA-D"
     touch(
         root,
@@ -67,14 +67,14 @@ def test_crema_d_brings_sexes_and_votes_and_leaves_out_what_is_mislabelled(tmp_p
     assert corpus.left_out == {"same audio under different labels": 2, "unknown emotion": 1}
 
 
-def test_the_authors_own_table_of_crema_d_speakers_is_read_too(tmp_path: Path) -> None:
+def test_the_original_speaker_table_of_crema_d_is_supported(tmp_path: Path) -> None:
     touch(tmp_path / "crema_d", "AudioWAV/1002_DFA_NEU_XX.wav")
     table = tmp_path / "crema_d" / "VideoDemographics.csv"
     table.write_text("ActorID,Age,Sex,Race,Ethnicity\n1002,21,Female,Caucasian,Not Hispanic\n")
     assert read_corpus("crema_d", tmp_path).clips[0].sex == "f"
 
 
-def test_emodb_boredom_is_counted_and_left_out(tmp_path: Path) -> None:
+def test_emodb_boredom_is_left_out_and_counted(tmp_path: Path) -> None:
     touch(tmp_path / "emodb", "03a01Fa.wav", "08a01La.wav", "08b02Wb.wav")
     corpus = read_corpus("emodb", tmp_path)
     assert [(clip.speaker, clip.sex, clip.emotion) for clip in corpus.clips] == [
@@ -84,7 +84,7 @@ def test_emodb_boredom_is_counted_and_left_out(tmp_path: Path) -> None:
     assert corpus.left_out == {"boredom: not one of the eight classes": 1}
 
 
-def test_same_sound_keeps_one_clip_and_contradicting_labels_keep_none(tmp_path: Path) -> None:
+def test_of_identical_audio_one_clip_is_kept_or_none_if_the_labels_differ(tmp_path: Path) -> None:
     names = ["1001_IEO_ANG_HI", "1001_IEO_ANG_LO", "1001_TIE_SAD_XX", "1001_TIE_HAP_XX"]
     touch(tmp_path / "crema_d", *(f"{name}.wav" for name in names), "1001_WSI_SAD_XX.wav")
     corpus = read_corpus("crema_d", tmp_path)
@@ -103,7 +103,7 @@ def test_same_sound_keeps_one_clip_and_contradicting_labels_keep_none(tmp_path: 
     }
 
 
-def test_clips_of_classes_that_a_model_lacks_are_counted_and_left_out(tmp_path: Path) -> None:
+def test_clips_of_unsupported_classes_are_left_out_and_counted(tmp_path: Path) -> None:
     touch(tmp_path / "crema_d", "1001_IEO_ANG_HI.wav", "1001_TIE_SAD_XX.wav", "1002_TIE_SAD_XX.wav")
     corpus = read_corpus("crema_d", tmp_path)
     rest = corpus.of_classes({"angry", "happy"})
@@ -112,7 +112,9 @@ def test_clips_of_classes_that_a_model_lacks_are_counted_and_left_out(tmp_path: 
     assert corpus.of_classes({"angry", "sad"}) == corpus
 
 
-def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_and_unknown_corpora_are_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SERD_CORPORA", str(tmp_path / "nowhere"))
     with pytest.raises(InputError, match="nowhere"):
         corpora_root()

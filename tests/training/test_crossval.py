@@ -1,4 +1,4 @@
-"""Folds and seeds: each a run like any other, wherever it is made, and together a few means."""
+"""Cross-validation: folds and seeds are ordinary runs on any machine, averaged in a summary."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).parents[2]
 
 
-def test_all_folds_of_a_seed_come_before_the_next_seed(tmp_path: Path) -> None:
+def test_all_folds_of_a_seed_are_planned_before_the_next_seed(tmp_path: Path) -> None:
     planned = plan(tiny_recipe(), folds=[1, 2], seeds=[7, 8], home=tmp_path)
     assert [(one.seed, one.fold) for one in planned] == [(7, 1), (7, 2), (8, 1), (8, 2)]
     assert [folder_of(tmp_path, one).name for one in planned[:2]] == ["fold1-seed7", "fold2-seed7"]
 
 
-def test_folds_that_are_not_there_are_refused(tmp_path: Path) -> None:
+def test_unknown_folds_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="folds 1 to 5, not 6"):
         plan(tiny_recipe(), folds=[1, 6], seeds=[1], home=tmp_path)
 
 
-def test_runs_of_another_recipe_are_not_gone_on_with(tmp_path: Path) -> None:
+def test_runs_of_another_recipe_are_not_resumed(tmp_path: Path) -> None:
     (first,) = plan(tiny_recipe(steps=9), folds=[2], seeds=[1], home=tmp_path)
     Run(folder_of(tmp_path, first), first)
     with pytest.raises(UsageError, match="another recipe"):
         plan(tiny_recipe(steps=8), folds=[1, 2], seeds=[1], home=tmp_path)
 
 
-def test_a_run_is_done_when_it_is_measured_and_probed(tmp_path: Path) -> None:
+def test_a_task_is_done_once_it_is_measured_and_probed(tmp_path: Path) -> None:
     (recipe,) = plan(tiny_recipe(), folds=[1], seeds=[1], home=tmp_path)
     task = Task(
         recipe=recipe,
@@ -63,33 +63,33 @@ def test_a_run_is_done_when_it_is_measured_and_probed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["one", "1-", "3-1", ""])
-def test_numbers_that_are_none_are_refused(wrong: str) -> None:
-    done = CliRunner().invoke(main, ["folds", "--recipe", "no such", "--folds", wrong])
-    assert done.exit_code == 2
-    assert "--folds" in done.output
+def test_invalid_fold_numbers_are_rejected(wrong: str) -> None:
+    result = CliRunner().invoke(main, ["folds", "--recipe", "no such", "--folds", wrong])
+    assert result.exit_code == 2
+    assert "--folds" in result.output
 
 
-def test_a_fold_with_more_seeds_counts_no_more() -> None:
-    found = spread([(1, 1, 0.4), (1, 2, 0.6), (2, 1, 0.9), (3, 1, None)])
-    assert found["folds"] == {"1": 0.5, "2": 0.9}
-    assert found["mean"] == pytest.approx(0.7)
-    assert found["folds_sd"] == pytest.approx(np.std([0.5, 0.9], ddof=1))
-    assert found["seeds"] == {"1": pytest.approx(0.65)}  # seed 2 lacks a fold
-    assert found["seeds_sd"] is None
-    assert (found["lowest"], found["highest"]) == (0.4, 0.9)
+def test_folds_count_equally_however_many_seeds_they_have() -> None:
+    result = spread([(1, 1, 0.4), (1, 2, 0.6), (2, 1, 0.9), (3, 1, None)])
+    assert result["folds"] == {"1": 0.5, "2": 0.9}
+    assert result["mean"] == pytest.approx(0.7)
+    assert result["folds_sd"] == pytest.approx(np.std([0.5, 0.9], ddof=1))
+    assert result["seeds"] == {"1": pytest.approx(0.65)}  # seed 2 lacks a fold
+    assert result["seeds_sd"] is None
+    assert (result["lowest"], result["highest"]) == (0.4, 0.9)
     assert spread([(1, 1, None)]) == {}
 
 
-def test_nested_tables_are_averaged_number_by_number() -> None:
+def test_nested_tables_are_averaged_value_by_value() -> None:
     trees = [(1, 1, {"a": {"b": 1.0, "c": "words", "d": [1]}}), (2, 1, {"a": {"b": 3.0}})]
-    found = spread_tree(trees)
-    assert found["a"]["b"]["mean"] == 2.0
-    assert found["a"]["c"] == "words"
-    assert "d" not in found["a"]
+    result = spread_tree(trees)
+    assert result["a"]["b"]["mean"] == 2.0
+    assert result["a"]["c"] == "words"
+    assert "d" not in result["a"]
 
 
 def fake_metrics(recipe: Any, uar: float, speakers: dict[str, float]) -> dict[str, Any]:
-    """What a run would have left, as far as the summary reads it."""
+    """The parts of a run's ``metrics.json`` that the summary reads."""
     figures = dict.fromkeys(SCALARS, 0.5) | {
         "uar": uar,
         "clips": 4,
@@ -113,20 +113,20 @@ def fake_metrics(recipe: Any, uar: float, speakers: dict[str, float]) -> dict[st
     }
 
 
-def test_a_summary_says_what_the_finished_runs_measured(tmp_path: Path) -> None:
+def test_the_summary_aggregates_the_finished_runs(tmp_path: Path) -> None:
     planned = plan(tiny_recipe(), folds=[1, 2, 3], seeds=[1], home=tmp_path)
-    for recipe, uar, people in (
+    for recipe, uar, speakers in (
         (planned[0], 0.4, {"02": 0.2, "05": 0.4}),
         (planned[1], 0.6, {"03": 0.9}),
     ):
         folder = folder_of(tmp_path, recipe)
         folder.mkdir()
-        (folder / "metrics.json").write_text(json.dumps(fake_metrics(recipe, uar, people)))
+        (folder / "metrics.json").write_text(json.dumps(fake_metrics(recipe, uar, speakers)))
         (folder / "probes.json").write_text(json.dumps({"room": {"accuracy": uar}}))
     (folder / "times.json").write_text(json.dumps({"seconds": {"train": 3.0}, "inference_ms": 0.5}))
-    found = summarise(planned, tmp_path)
-    assert (found["planned"], found["done"], found["probed"]) == (3, 2, 2)
-    of_corpus = found["corpora"]["ravdess"]
+    summary = summarise(planned, tmp_path)
+    assert (summary["planned"], summary["done"], summary["probed"]) == (3, 2, 2)
+    of_corpus = summary["corpora"]["ravdess"]
     assert of_corpus["figures"]["uar"]["mean"] == 0.5
     assert of_corpus["int8_less_float32"]["uar"]["mean"] == -0.01
     assert of_corpus["speakers"]["count"] == 3
@@ -135,28 +135,28 @@ def test_a_summary_says_what_the_finished_runs_measured(tmp_path: Path) -> None:
     assert of_corpus["confusion"] == [[0, 0, 0], [1, 2, 1], [0, 0, 4]]
     assert of_corpus["reliability"] == {"clips": [4, 4], "right": [2, 4], "confidence": [1.0, 3.0]}
     assert of_corpus["ece_pooled"]["mean"] == pytest.approx((1 + 1) / 8)
-    # Two bins of four clips each, confident by 1/4 and 3/4: as far from even as the other.
+    # Two bins of four clips each, with confidences of 1/4 and 3/4, which have the same variance.
     assert of_corpus["ece_pooled"]["by_chance"] == pytest.approx(
         2 * np.sqrt(2 * 4 * 3 / 16 / np.pi) / 8, abs=1e-5
     )
     assert of_corpus["ece_by_chance"] > of_corpus["ece_pooled"]["by_chance"]
     assert of_corpus["risk_coverage"] == [0.0, 0.5]
-    assert found["probes"]["room"]["accuracy"]["mean"] == 0.5
-    assert found["inference_ms"]["mean"] == 0.5
-    assert found["recipe"]["features"]["amin"] == tiny_recipe().features.amin
-    assert not {"fold", "seed"} & set(found["recipe"])
+    assert summary["probes"]["room"]["accuracy"]["mean"] == 0.5
+    assert summary["inference_ms"]["mean"] == 0.5
+    assert summary["recipe"]["features"]["amin"] == tiny_recipe().features.amin
+    assert not {"fold", "seed"} & set(summary["recipe"])
 
-    write_summary(found, tmp_path / "deep" / "summary.json")
+    write_summary(summary, tmp_path / "deep" / "summary.json")
     text = (tmp_path / "deep" / "summary.json").read_text(encoding="utf-8")
-    assert json.loads(text) == json.loads(json.dumps(found))
+    assert json.loads(text) == json.loads(json.dumps(summary))
     assert "[ 1, 2, 1 ]" in text
 
 
 def figures_of(folder: Path) -> dict[str, Any]:
-    """``metrics.json`` less the revision, which somebody may have changed meanwhile."""
-    found: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    del found["run"]["git"], found["run"]["git_clean"], found["run"]["date"]
-    return found
+    """``metrics.json`` without revision and date, which may have changed meanwhile."""
+    metrics: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    del metrics["run"]["git"], metrics["run"]["git_clean"], metrics["run"]["date"]
+    return metrics
 
 
 @pytest.fixture(scope="module")
@@ -180,12 +180,12 @@ def cross_validate(
 
 @pytest.fixture(scope="module")
 def local(home: Path, synthetic_corpora: Path) -> Path:
-    """Two folds made by two processes of this machine."""
+    """A cross-validation of two folds on this machine."""
     pytest.importorskip("tensorflow")
-    done = cross_validate(home, synthetic_corpora, "local")
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
-    assert "2 of 2 done" in done.stderr
+    result = cross_validate(home, synthetic_corpora, "local")
+    assert result.returncode == 0, result.stderr
+    assert "Traceback" not in result.stderr
+    assert "2 of 2 done" in result.stderr
     return home / "local"
 
 
@@ -214,18 +214,20 @@ def test_a_cluster_gives_the_same_figures(local: Path, synthetic_corpora: Path) 
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
     ) as cluster:
-        done = cross_validate(
+        result = cross_validate(
             local.parent, synthetic_corpora, "cluster", "--cluster", cluster.scheduler_address
         )
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     for fold in (1, 2):
-        here, there = local / f"fold{fold}-seed1", local.parent / "cluster" / f"fold{fold}-seed1"
-        assert figures_of(there) == figures_of(here)
-        assert (there / "network.tflite").read_bytes() == (here / "network.tflite").read_bytes()
+        local_run = local / f"fold{fold}-seed1"
+        cluster_run = local.parent / "cluster" / f"fold{fold}-seed1"
+        assert figures_of(cluster_run) == figures_of(local_run)
+        first, second = ((run / "network.tflite").read_bytes() for run in (local_run, cluster_run))
+        assert first == second
 
 
 @pytest.mark.slow
-def test_what_is_done_is_not_done_again_and_one_failure_stops_nobody(
+def test_finished_folds_are_not_repeated_and_a_failed_fold_can_be_retried(
     local: Path, synthetic_corpora: Path
 ) -> None:
     kept = local / "fold1-seed1" / "metrics.json"
@@ -234,25 +236,25 @@ def test_what_is_done_is_not_done_again_and_one_failure_stops_nobody(
     (broken / "metrics.json").unlink()
     weights = (broken / "weights.npz").read_bytes()
     (broken / "weights.npz").write_bytes(b"spoilt")
-    done = cross_validate(local.parent, synthetic_corpora, "local")
-    assert done.returncode == 70
-    assert "1 of 1 runs failed: fold2-seed1" in done.stderr
-    assert "Traceback" not in done.stderr
+    result = cross_validate(local.parent, synthetic_corpora, "local")
+    assert result.returncode == 70
+    assert "1 of 1 runs failed: fold2-seed1" in result.stderr
+    assert "Traceback" not in result.stderr
     assert "Traceback" in (broken / "log.txt").read_text()
     (broken / "weights.npz").write_bytes(weights)
-    done = cross_validate(local.parent, synthetic_corpora, "local")
-    assert done.returncode == 0, done.stderr
+    result = cross_validate(local.parent, synthetic_corpora, "local")
+    assert result.returncode == 0, result.stderr
     assert (broken / "metrics.json").is_file()
     assert kept.stat().st_mtime_ns == before
 
 
-def test_a_cluster_that_is_not_there_is_named() -> None:
+def test_an_unreachable_cluster_is_reported_with_its_address() -> None:
     pytest.importorskip("distributed")
     with pytest.raises(UsageError, match=r"no Dask scheduler at tcp://127\.0\.0\.1:1"):
         run_all([], cluster="tcp://127.0.0.1:1", finished=lambda _: None)
 
 
-def test_a_run_that_cannot_begin_says_why(tmp_path: Path) -> None:
+def test_a_run_that_cannot_start_reports_the_reason(tmp_path: Path) -> None:
     pytest.importorskip("joblib")
     (recipe,) = plan(tiny_recipe(), folds=[1], seeds=[1], home=tmp_path)
     task = Task(

@@ -12,7 +12,7 @@ from training.recipe import load_recipe
 
 
 def corpus_of(name: str) -> Corpus:
-    """A corpus with all speakers of its folds, one clip each, every third a woman."""
+    """A corpus with one clip of each speaker in its folds; every third is a woman."""
     speakers = sorted(speaker for fold in load_folds(name) for speaker in fold)
     clips = tuple(
         Clip(
@@ -32,7 +32,7 @@ RECIPES = sorted(file.stem for file in (Path(training.__file__).parent / "recipe
 
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("fold", [1, 2, 3, 4, 5])
-def test_no_speaker_is_on_two_sides(fold: int, recipe: str) -> None:
+def test_train_validation_and_test_speakers_are_disjoint(fold: int, recipe: str) -> None:
     use = load_recipe(recipe).corpora
     corpora = {name: corpus_of(name) for name in use}
     validation = {name: use[name].validation_speakers for name in corpora}
@@ -41,18 +41,18 @@ def test_no_speaker_is_on_two_sides(fold: int, recipe: str) -> None:
     assert sides[0].isdisjoint(sides[1])
     assert sides[0].isdisjoint(sides[2])
     assert sides[1].isdisjoint(sides[2])
-    everybody = {clip.voice for corpus in corpora.values() for clip in corpus.clips}
-    assert set().union(*sides) == everybody
+    voices = {clip.voice for corpus in corpora.values() for clip in corpus.clips}
+    assert set().union(*sides) == voices
     held_out = {f"{name}/{speaker}" for name in corpora for speaker in load_folds(name)[fold - 1]}
     assert sides[2] == held_out
     assert len(split.validation) == sum(validation.values())
     clips = [clip for corpus in corpora.values() for clip in corpus.clips]
     parts = [split.side(clips, side) for side in ("train", "validation", "test")]
-    assert sorted(clip.voice for part in parts for clip in part) == sorted(everybody)
+    assert sorted(clip.voice for part in parts for clip in part) == sorted(voices)
     assert split == make_split(corpora, fold=fold, validation=validation)
 
 
-def test_validation_speakers_are_women_and_men_and_differ_by_fold() -> None:
+def test_validation_speakers_are_balanced_by_sex_and_differ_by_fold() -> None:
     corpora = {"crema_d": corpus_of("crema_d")}
     chosen = [
         make_split(corpora, fold=fold, validation={"crema_d": 8}).validation for fold in (1, 2)
@@ -71,7 +71,7 @@ def test_every_speaker_is_tested_in_exactly_one_fold(name: str, people: int) -> 
     assert len(speakers) == len(set(speakers)) == people
 
 
-def test_ravdess_folds_are_the_shared_ones() -> None:
+def test_ravdess_folds_are_unchanged() -> None:
     assert [[int(actor) for actor in fold] for fold in load_folds("ravdess")] == [
         [2, 5, 14, 15, 16],
         [3, 6, 7, 13, 18],
@@ -81,12 +81,12 @@ def test_ravdess_folds_are_the_shared_ones() -> None:
     ]
 
 
-def test_a_split_with_a_speaker_on_two_sides_cannot_be_made() -> None:
+def test_a_split_with_overlapping_speakers_is_rejected() -> None:
     with pytest.raises(UsageError, match="two sides"):
         Split(train=("ravdess/01",), validation=(), test=("ravdess/01",))
 
 
-def test_impossible_splits_are_refused() -> None:
+def test_impossible_splits_are_rejected() -> None:
     corpora = {"ravdess": corpus_of("ravdess")}
     with pytest.raises(UsageError, match="folds 1 to 5"):
         make_split(corpora, fold=6, validation={})

@@ -1,4 +1,4 @@
-"""Calibration, prior and thresholds: chosen on others, and right where they can be checked."""
+"""Calibration, prior and thresholds of a household, fitted on other folds than those measured."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ USE = HomeUse(
 
 
 def acted(count: int, *, sharpness: float, seed: int) -> list[ClipScores]:
-    """Clips of eight classes whose logits are ``sharpness`` times what they should be."""
+    """Clips of eight classes whose logits are ``sharpness`` times the calibrated ones."""
     random = np.random.default_rng(seed)
     clips = []
     for number in range(count):
         truth = number % len(EMOTIONS)
-        honest = random.normal(size=len(EMOTIONS))
-        honest[truth] += 1.5
-        # Of unit normals with this shift the log odds of the truth are 1.5 times the value.
-        logits = 1.5 * honest * sharpness
+        calibrated = random.normal(size=len(EMOTIONS))
+        calibrated[truth] += 1.5
+        # For unit normals shifted by 1.5, the log odds of the true class are 1.5 times the value.
+        logits = 1.5 * calibrated * sharpness
         logs = logits - np.log(np.exp(logits).sum())
         clips.append(
             ClipScores(
@@ -69,7 +69,7 @@ def acted(count: int, *, sharpness: float, seed: int) -> list[ClipScores]:
 
 
 def ordinary(count: int, *, seed: int) -> list[RecordingScores]:
-    """Recordings of three utterances, mostly neutral."""
+    """Recordings of three utterances each, mostly neutral."""
     random = np.random.default_rng(seed)
     recordings = []
     for number in range(count):
@@ -98,7 +98,7 @@ def ordinary(count: int, *, seed: int) -> list[RecordingScores]:
     return recordings
 
 
-def heard(seed: int) -> Predictions:
+def predictions(seed: int) -> Predictions:
     return Predictions(
         labels=EMOTIONS,
         clips=tuple(acted(240, sharpness=1.0, seed=seed)),
@@ -107,13 +107,13 @@ def heard(seed: int) -> Predictions:
 
 
 @pytest.mark.parametrize("sharpness", [0.5, 1.0, 2.0])
-def test_the_temperature_undoes_what_is_too_sure(sharpness: float) -> None:
-    found = fit_temperature_and_bias(acted(4000, sharpness=sharpness, seed=1), EMOTIONS)
-    assert found.temperature == pytest.approx(sharpness, rel=0.12)
-    assert max(abs(odds) for odds in found.bias.values()) < 0.3
+def test_the_temperature_corrects_over_and_underconfidence(sharpness: float) -> None:
+    calibration = fit_temperature_and_bias(acted(4000, sharpness=sharpness, seed=1), EMOTIONS)
+    assert calibration.temperature == pytest.approx(sharpness, rel=0.12)
+    assert max(abs(odds) for odds in calibration.bias.values()) < 0.3
 
 
-def test_a_class_that_is_said_too_seldom_is_helped() -> None:
+def test_a_class_predicted_too_rarely_gets_a_positive_bias() -> None:
     clips = acted(2000, sharpness=1.0, seed=2)
     place = EMOTIONS.index("sad")
 
@@ -122,25 +122,25 @@ def test_a_class_that_is_said_too_seldom_is_helped() -> None:
         logs[place] -= 1.0
         return msgspec.structs.replace(clip, logs=tuple(logs.tolist()))
 
-    found = fit_temperature_and_bias([less_sad(clip) for clip in clips], EMOTIONS)
-    assert found.bias["sad"] == pytest.approx(0.875, abs=0.3)
+    calibration = fit_temperature_and_bias([less_sad(clip) for clip in clips], EMOTIONS)
+    assert calibration.bias["sad"] == pytest.approx(0.875, abs=0.3)
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0, 5.0, 30.0, 1e9])
-def test_a_threshold_lets_through_what_is_allowed(rate: float) -> None:
+def test_a_threshold_allows_the_given_event_rate(rate: float) -> None:
     strengths: NDArray[np.float64] = np.random.default_rng(0).random(200)
-    told = (strengths >= threshold_for(strengths, 2.0, rate)).sum()
-    # The highest strength of these is 0.998, and no threshold is above 0.999.
-    assert told == min((strengths >= 0.01).sum(), int(2.0 * rate))
+    events = (strengths >= threshold_for(strengths, 2.0, rate)).sum()
+    # The highest of these strengths is 0.998, and no threshold is above 0.999.
+    assert events == min((strengths >= 0.01).sum(), int(2.0 * rate))
 
 
-def test_thresholds_hold_on_recordings_that_they_were_not_chosen_on() -> None:
-    others = [heard(seed) for seed in (1, 2, 3)]
+def test_thresholds_hold_on_unseen_recordings() -> None:
+    others = [predictions(seed) for seed in (1, 2, 3)]
     fitted = fit_household(others, USE)
     thresholds = [fitted.home.sensitivity[name].threshold for name in ("low", "normal", "high")]
     assert thresholds == sorted(thresholds, reverse=True)
-    found = measure_household(heard(4), fitted, others, 1)
-    points = found["points"]
+    measured = measure_household(predictions(4), fitted, others, 1)
+    points = measured["points"]
     assert points["low"]["events"] <= points["normal"]["events"] <= points["high"]["events"]
     for name, rate in USE.rates.items():
         assert points[name]["per_hour"] <= 2.0 * rate
@@ -148,15 +148,15 @@ def test_thresholds_hold_on_recordings_that_they_were_not_chosen_on() -> None:
     assert points["normal"]["ordinary_share"] > 0.5
     groups = points["normal"]["groups"]
     assert sum(groups[f"source source{n}"]["events"] for n in (0, 1)) == points["normal"]["events"]
-    rates = [one["per_hour"] for one in found["curve"].values()]
+    rates = [one["per_hour"] for one in measured["curve"].values()]
     assert rates == sorted(rates)
 
 
-def test_an_emotion_that_makes_most_false_alarms_gets_a_lower_bias() -> None:
+def test_an_emotion_that_causes_most_false_alarms_gets_a_lower_bias() -> None:
     often = EMOTIONS.index("surprised")
 
-    def lively(one: Predictions) -> Predictions:
-        """Every tenth utterance sounds surprised."""
+    def with_surprise(one: Predictions) -> Predictions:
+        """Every tenth recording sounds surprised."""
         recordings = [
             msgspec.structs.replace(
                 recording,
@@ -176,10 +176,10 @@ def test_an_emotion_that_makes_most_false_alarms_gets_a_lower_bias() -> None:
         ]
         return msgspec.structs.replace(one, recordings=recordings)
 
-    quiet = [heard(seed) for seed in (1, 2, 3)]
+    folds = [predictions(seed) for seed in (1, 2, 3)]
     before, after = (
-        fit_household(quiet, USE).home,
-        fit_household([lively(one) for one in quiet], USE).home,
+        fit_household(folds, USE).home,
+        fit_household([with_surprise(one) for one in folds], USE).home,
     )
     assert after.bias["surprised"] < before.bias["surprised"] - 0.2
     others = set(EMOTIONS) - {"surprised"}
@@ -188,17 +188,19 @@ def test_an_emotion_that_makes_most_false_alarms_gets_a_lower_bias() -> None:
     }
 
 
-def test_what_is_fitted_does_not_depend_on_who_is_judged() -> None:
-    others = [heard(1), heard(2)]
+def test_fitted_thresholds_do_not_depend_on_the_measured_fold() -> None:
+    others = [predictions(1), predictions(2)]
     first, second = (
-        measure_household(heard(n), fit_household(others, USE), others, 1) for n in (5, 6)
+        measure_household(predictions(n), fit_household(others, USE), others, 1) for n in (5, 6)
     )
     for name in ("low", "normal", "high"):
         assert first["points"][name]["threshold"] == second["points"][name]["threshold"]
 
 
-def test_scores_of_recordings_assume_even_shares_and_events_those_of_a_home() -> None:
-    home = unmeasured_home(fit_temperature_and_bias(heard(1).clips, EMOTIONS), USE, [0.9, 0.5, 0.3])
+def test_even_scores_omit_the_home_prior_but_the_decision_applies_it() -> None:
+    home = unmeasured_home(
+        fit_temperature_and_bias(predictions(1).clips, EMOTIONS), USE, [0.9, 0.5, 0.3]
+    )
     clip = ClipScores(
         corpus="acted",
         name="x",
@@ -215,8 +217,10 @@ def test_scores_of_recordings_assume_even_shares_and_events_those_of_a_home() ->
     assert sum(even.scores.values()) == pytest.approx(1.0)
 
 
-def test_evidence_for_nothing_speaks_against_a_single_outburst() -> None:
-    home = unmeasured_home(fit_temperature_and_bias(heard(1).clips, EMOTIONS), USE, [0.9, 0.5, 0.3])
+def test_earlier_utterances_weaken_or_strengthen_an_event() -> None:
+    home = unmeasured_home(
+        fit_temperature_and_bias(predictions(1).clips, EMOTIONS), USE, [0.9, 0.5, 0.3]
+    )
     decision = decision_of(EMOTIONS, 1.0, home)
     calm = tuple(np.log([0.65, *[0.05] * 7]).tolist())
     angry = tuple(np.log([0.05] * 4 + [0.65] + [0.05] * 3).tolist())
@@ -240,7 +244,7 @@ def test_evidence_for_nothing_speaks_against_a_single_outburst() -> None:
 
 
 @pytest.mark.slow
-def test_a_cross_validation_makes_a_model_that_knows_of_homes(tmp_path: Path) -> None:
+def test_a_cross_validated_release_has_household_settings(tmp_path: Path) -> None:
     pytest.importorskip("tensorflow")
     corpora = tmp_path / "corpora"
     write_ravdess(corpora / "ravdess", actors=range(1, 7), repetitions=1)
@@ -279,17 +283,17 @@ def test_a_cross_validation_makes_a_model_that_knows_of_homes(tmp_path: Path) ->
     )
     (tmp_path / "tiny.yaml").write_bytes(msgspec.yaml.encode(recipe))
 
-    def run(*words: str) -> str:
+    def run(*arguments: str) -> str:
         command = [
             sys.executable,
             "-m",
             "training",
-            *words,
+            *arguments,
             "--recipe",
             str(tmp_path / "tiny.yaml"),
         ]
         command += ["--corpora", str(corpora), "--cache", str(tmp_path / "cache"), "--jobs", "1"]
-        done = subprocess.run(
+        result = subprocess.run(
             [*command, "--into", str(tmp_path)],
             cwd=Path(__file__).parents[2],
             capture_output=True,
@@ -297,24 +301,24 @@ def test_a_cross_validation_makes_a_model_that_knows_of_homes(tmp_path: Path) ->
             check=False,
             timeout=280,
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        assert result.returncode == 0, result.stderr
+        return result.stdout
 
     run("folds", "--folds", "1,2", "--seeds", "1", "--runs", str(tmp_path / "folds"))
     results = tmp_path / "training" / "results"
-    found = json.loads((results / "tiny-folds.json").read_text())
-    assert found["settled"]["home"]["ordinary_share"] == 0.6
-    tested = [set(one["figures"]["ravdess"]["speaker_accuracy"]) for one in found["runs"]]
+    summary = json.loads((results / "tiny-folds.json").read_text())
+    assert summary["settled"]["home"]["ordinary_share"] == 0.6
+    tested = [set(one["figures"]["ravdess"]["speaker_accuracy"]) for one in summary["runs"]]
     assert not tested[0] & tested[1]
-    groups = found["household"]["points"]["normal"]["groups"]
+    groups = summary["household"]["points"]["normal"]["groups"]
     assert {"source watson", "source speechocean762", "household"} <= set(groups)
     run("release", "--run", str(tmp_path / "run"))
     model = ModelFile.load(tmp_path / "serd" / "model" / "data" / "tiny.tflite")
     assert model.info.home is not None
-    assert model.info.temperature == found["settled"]["temperature"]
+    assert model.info.temperature == summary["settled"]["temperature"]
     figures = json.loads((results / "tiny.json").read_text())
     assert figures["run"]["split"]["test"] == []
-    assert figures["test"]["ravdess"]["clips"] == found["settled"]["pooled"]["ravdess"]["clips"]
+    assert figures["test"]["ravdess"]["clips"] == summary["settled"]["pooled"]["ravdess"]["clips"]
     card = (tmp_path / "docs" / "model-card-tiny.md").read_text()
     assert "## In a household" in card
     assert "The shipped file is trained on all speakers." in card

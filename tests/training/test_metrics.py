@@ -6,17 +6,17 @@ import pytest
 from training.evaluate import metrics
 
 TRUTH = ["sad", "sad", "sad", "sad", "happy", "happy", "calm"]
-SAID = ["sad", "sad", "sad", "calm", "happy", "sad", "sad"]
+PREDICTED = ["sad", "sad", "sad", "calm", "happy", "sad", "sad"]
 
 
-def test_uar_counts_classes_alike() -> None:
-    assert metrics.accuracy(TRUTH, SAID) == pytest.approx(4 / 7)
-    assert metrics.recalls(TRUTH, SAID) == {"calm": 0.0, "happy": 0.5, "sad": 0.75}
-    assert metrics.uar(TRUTH, SAID) == pytest.approx((0.0 + 0.5 + 0.75) / 3)
+def test_uar_weights_classes_equally() -> None:
+    assert metrics.accuracy(TRUTH, PREDICTED) == pytest.approx(4 / 7)
+    assert metrics.recalls(TRUTH, PREDICTED) == {"calm": 0.0, "happy": 0.5, "sad": 0.75}
+    assert metrics.uar(TRUTH, PREDICTED) == pytest.approx((0.0 + 0.5 + 0.75) / 3)
 
 
-def test_confusion_has_truth_in_rows() -> None:
-    assert metrics.confusion(TRUTH, SAID, ["sad", "happy", "calm"]) == [
+def test_rows_of_the_confusion_matrix_are_true_classes() -> None:
+    assert metrics.confusion(TRUTH, PREDICTED, ["sad", "happy", "calm"]) == [
         [3, 0, 1],
         [1, 1, 0],
         [1, 0, 0],
@@ -31,7 +31,7 @@ def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
     )
 
 
-def test_few_clips_make_an_error_by_chance() -> None:
+def test_error_by_chance_matches_a_simulation_and_shrinks_with_more_clips() -> None:
     random = np.random.default_rng(1)
     drawn = []
     for _ in range(400):
@@ -45,7 +45,7 @@ def test_few_clips_make_an_error_by_chance() -> None:
     )
 
 
-def test_abstaining_keeps_the_surest() -> None:
+def test_abstaining_keeps_the_most_confident_predictions() -> None:
     confidence = np.array([0.9, 0.3, 0.8, 0.4])
     right = np.array([True, False, True, False])
     assert metrics.accuracy_at_coverage(confidence, right, 0.5) == 1.0
@@ -55,13 +55,13 @@ def test_abstaining_keeps_the_surest() -> None:
     assert (confidence >= threshold).mean() == 0.5
 
 
-def test_a_corpus_with_few_clips_counts_as_much_in_the_threshold() -> None:
+def test_the_threshold_respects_the_weights_of_clips() -> None:
     confidence = np.array([0.9, 0.8, *[0.5] * 8, *[0.4] * 10])
     weights = np.array([0.25, 0.25, *[0.5 / 18] * 18])
     assert metrics.threshold_for_coverage(confidence, 0.5, weights) == 0.8
 
 
-def test_the_temperature_that_made_the_logits_is_found() -> None:
+def test_the_temperature_of_the_logits_is_recovered() -> None:
     random = np.random.default_rng(0)
     logits = random.normal(size=(4000, 5)) * 2.0
     chances = metrics.softmax(logits)
@@ -72,7 +72,7 @@ def test_the_temperature_that_made_the_logits_is_found() -> None:
     assert metrics.best_temperature(logits * 2.0, accepted, weights) == pytest.approx(2.0, abs=0.1)
 
 
-def test_every_emotion_has_a_group() -> None:
+def test_similar_emotions_share_a_group() -> None:
     groups = {metrics.group_of(name) for name in ("neutral", "calm")}
     assert len(groups) == 1
     assert metrics.group_of("happy") == metrics.group_of("surprised") != metrics.group_of("sad")

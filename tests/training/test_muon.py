@@ -15,21 +15,21 @@ def _tensorflow() -> None:
 
 
 @pytest.mark.parametrize("shape", [(72, 16), (16, 72), (20, 20)])
-def test_all_directions_come_out_alike(shape: tuple[int, int]) -> None:
+def test_orthogonal_evens_out_singular_values_and_keeps_directions(shape: tuple[int, int]) -> None:
     matrix = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     u, values, v = np.linalg.svd(matrix, full_matrices=False)
-    # Directions that differ a hundredfold.
+    # Singular values from 1 down to 0.01.
     steep = (u * np.geomspace(1.0, 0.01, len(values))) @ v
-    found = np.asarray(orthogonal(steep.astype(np.float32)))
-    assert found.shape == shape
-    after = np.linalg.svd(found, compute_uv=False)
+    result = np.asarray(orthogonal(steep.astype(np.float32)))
+    assert result.shape == shape
+    after = np.linalg.svd(result, compute_uv=False)
     assert after.max() < 1.3
     assert after.min() > 0.3
-    # The same directions, only their lengths have changed.
-    assert np.trace(u.T @ found @ v.T) / len(values) > 0.6
+    # The directions are the same; only the singular values have changed.
+    assert np.trace(u.T @ result @ v.T) / len(values) > 0.6
 
 
-def test_a_kernel_moves_as_far_as_the_rate_says_and_a_bias_as_adam_moves_it() -> None:
+def test_kernel_steps_scale_with_the_learning_rate_and_biases_use_adam() -> None:
     import keras
 
     random = np.random.default_rng(1)
@@ -49,25 +49,25 @@ def test_a_kernel_moves_as_far_as_the_rate_says_and_a_bias_as_adam_moves_it() ->
     np.testing.assert_allclose(bias.value.numpy(), -0.01 * np.sign(gradients[1]), rtol=0.05)
 
 
-def test_it_goes_on_where_it_was_broken_off() -> None:
+def test_resuming_from_the_saved_state_changes_nothing() -> None:
     import keras
 
     gradients = [
         np.random.default_rng(n).normal(size=(3, 3, 4, 8)).astype(np.float32) for n in range(4)
     ]
 
-    def run(broken: bool) -> np.ndarray:
+    def run(interrupted: bool) -> np.ndarray:
         kernel = keras.Variable(np.ones((3, 3, 4, 8), dtype=np.float32))
         optimiser = muon()(learning_rate=0.01, weight_decay=0.01)
         optimiser.build([kernel])
         for number, gradient in enumerate(gradients):
-            if broken and number == 2:
-                kept = [variable.value.numpy() for variable in optimiser.variables]
+            if interrupted and number == 2:
+                saved = [variable.value.numpy() for variable in optimiser.variables]
                 optimiser = muon()(learning_rate=0.01, weight_decay=0.01)
                 optimiser.build([kernel])
-                for variable, value in zip(optimiser.variables, kept, strict=True):
+                for variable, value in zip(optimiser.variables, saved, strict=True):
                     variable.assign(value)
             optimiser.apply([keras.ops.convert_to_tensor(gradient)], [kernel])
         return np.asarray(kernel.value.numpy(), dtype=np.float32)
 
-    np.testing.assert_array_equal(run(broken=False), run(broken=True))
+    np.testing.assert_array_equal(run(interrupted=False), run(interrupted=True))

@@ -28,7 +28,7 @@ pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.tensorflow
 
 
-def test_the_first_layer_begins_as_the_way_back_to_mel_bands() -> None:
+def test_the_first_layer_is_initialised_as_the_inverse_transform_to_mel_bands() -> None:
     random = np.random.default_rng(0)
     power = random.gamma(0.5, 1.0, size=(188, 64)).astype(np.float32)
     bare = FeatureParameters()
@@ -44,24 +44,24 @@ def test_the_first_layer_begins_as_the_way_back_to_mel_bands() -> None:
     np.testing.assert_allclose(back, levels / levels.std(), atol=1e-3)
 
 
-def test_the_network_has_the_size_it_should_and_the_given_first_layer() -> None:
+def test_the_network_has_the_expected_size_and_first_layer() -> None:
     set_up_tensorflow(seed=1, threads=1)
     features = FeatureParameters(mean=(1.0,) * 64, sd=(2.0,) * 64)
     model = build_network(Network(), features, 8)
     assert model.output_shape == (None, 8)
     assert 260_000 < model.count_params() < 280_000
-    for got, wanted in zip(
+    for actual, expected in zip(
         model.get_layer(TRANSFORM).get_weights(), inverse_transform(features), strict=True
     ):
-        np.testing.assert_array_equal(got, wanted)
+        np.testing.assert_array_equal(actual, expected)
 
 
-def test_a_class_that_is_not_heard_has_no_part_in_the_loss() -> None:
+def test_masked_classes_do_not_contribute_to_the_loss() -> None:
     set_up_tensorflow(seed=1, threads=1)
     targets = np.array([[1.0, 0.0, 0.0]], dtype=np.float32)
-    heard = np.array([[1.0, 0.0, 1.0]], dtype=np.float32)
+    mask = np.array([[1.0, 0.0, 1.0]], dtype=np.float32)
     losses = [
-        float(masked_losses(np.array([[0.5, calm, 0.1]], dtype=np.float32), targets, heard, 0.1)[0])
+        float(masked_losses(np.array([[0.5, calm, 0.1]], dtype=np.float32), targets, mask, 0.1)[0])
         for calm in (-3.0, 0.0, 9.0)
     ]
     assert losses[0] == losses[1] == losses[2]
@@ -70,14 +70,14 @@ def test_a_class_that_is_not_heard_has_no_part_in_the_loss() -> None:
     assert losses[0] == pytest.approx(-(0.95 * likely[0] + 0.05 * likely[1]), rel=1e-5)
 
 
-def test_a_teacher_has_its_share_of_the_loss_and_none_where_it_says_nothing() -> None:
+def test_soft_targets_have_their_share_of_the_loss_and_none_where_absent() -> None:
     set_up_tensorflow(seed=1, threads=1)
     teaching = Teaching(teacher="x", licence="x", share=0.6, temperature=2.0, gain=3.0)
     logits = np.array([[0.5, 9.0, -0.7], [0.5, 9.0, -0.7]], dtype=np.float32)
-    heard = np.array([[1.0, 0.0, 1.0], [1.0, 1.0, 1.0]], dtype=np.float32)
-    taught = np.array([[0.8, 0.0, 0.2], [0.0, 0.0, 0.0]], dtype=np.float32)
+    mask = np.array([[1.0, 0.0, 1.0], [1.0, 1.0, 1.0]], dtype=np.float32)
+    soft_targets = np.array([[0.8, 0.0, 0.2], [0.0, 0.0, 0.0]], dtype=np.float32)
     labels = np.array([2.0, 5.0], dtype=np.float32)
-    losses = np.asarray(distillation_losses(labels, logits, heard, taught, teaching))
+    losses = np.asarray(distillation_losses(labels, logits, mask, soft_targets, teaching))
     halved = np.array([0.5, -0.7]) / 2
     likely = halved - np.log(np.exp(halved).sum())
     soft = -(0.8 * likely[0] + 0.2 * likely[1])
@@ -103,8 +103,8 @@ def clips(synthetic_corpora: Path, tmp_path: Path) -> list[Prepared]:
     return prepare(found, recipe.preparation, recipe.features, cache=tmp_path, jobs=1)
 
 
-def hinting(recipe: Recipe, clips: list[Prepared]) -> tuple[Recipe, dict[str, Any]]:
-    """The recipe with a teacher that hints, and hints that the emotion explains."""
+def with_emotion_hints(recipe: Recipe, clips: list[Prepared]) -> tuple[Recipe, dict[str, Any]]:
+    """The recipe with a hinting teacher, and hints determined by the emotion."""
     teaching = Teaching(teacher="x", licence="x", hints=Hints(components=2, weight=3.0))
     hints = {
         str(one.clip.path): np.array(
@@ -117,7 +117,7 @@ def hinting(recipe: Recipe, clips: list[Prepared]) -> tuple[Recipe, dict[str, An
 
 
 @pytest.mark.parametrize("with_hints", [False, True])
-def test_a_run_that_was_broken_off_ends_as_if_it_had_not_been(
+def test_an_interrupted_run_ends_with_the_same_weights(
     clips: list[Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, with_hints: bool
 ) -> None:
     monkeypatch.setattr(train, "CHECKPOINT_EVERY", 4)
@@ -125,16 +125,16 @@ def test_a_run_that_was_broken_off_ends_as_if_it_had_not_been(
     recipe = tiny_recipe(steps=10)
     hints: dict[str, Any] = {}
     if with_hints:
-        recipe, hints = hinting(recipe, clips)
+        recipe, hints = with_emotion_hints(recipe, clips)
     features = measure_features(clips, recipe.features)
     weights = []
-    for name in ("through", "broken off"):
+    for name in ("uninterrupted", "interrupted"):
         folder = tmp_path / name
         folder.mkdir()
-        if name == "broken off":
+        if name == "interrupted":
 
             def stop(step: int, _: dict[str, float]) -> None:
-                # The checkpoint of this step is not yet written: two more are repeated.
+                # The checkpoint of this step is not written yet: the run resumes from step 4.
                 if step == 8:
                     raise KeyboardInterrupt
 
@@ -144,11 +144,11 @@ def test_a_run_that_was_broken_off_ends_as_if_it_had_not_been(
         weights.append(trainer.run().get_weights())
         assert trainer.step == 10
         assert [figures["step"] for figures in trainer.curves] == [4, 8, 10]
-    for through, resumed in zip(*weights, strict=True):
-        np.testing.assert_array_equal(resumed, through)
+    for uninterrupted, resumed in zip(*weights, strict=True):
+        np.testing.assert_array_equal(resumed, uninterrupted)
 
 
-def test_training_learns(clips: list[Prepared], tmp_path: Path) -> None:
+def test_training_beats_chance(clips: list[Prepared], tmp_path: Path) -> None:
     recipe = msgspec.structs.replace(tiny_recipe(steps=40))
     features = measure_features(clips, recipe.features)
     trainer = Trainer(recipe, features, clips, clips, tmp_path)
@@ -156,11 +156,11 @@ def test_training_learns(clips: list[Prepared], tmp_path: Path) -> None:
     assert trainer.curves[-1]["validation_accuracy"] > 0.5
 
 
-def test_hints_are_learned_besides_and_leave_nothing_behind(
+def test_hints_are_learned_and_do_not_change_the_network(
     clips: list[Prepared], tmp_path: Path
 ) -> None:
     plain = tiny_recipe(steps=60)
-    recipe, hints = hinting(plain, clips)
+    recipe, hints = with_emotion_hints(plain, clips)
     features = measure_features(clips, plain.features)
     shapes: list[list[tuple[int, ...]]] = []
     for chosen in (plain, recipe):
@@ -170,9 +170,9 @@ def test_hints_are_learned_besides_and_leave_nothing_behind(
         shapes.append([weight.shape for weight in trainer.run().get_weights()])
     assert shapes[0] == shapes[1]
     assert trainer._hint_predictor is not None
-    _, guessed = trainer._hint_predictor.model(clean_features(clips, features), training=False)
-    wanted = np.stack([hints[str(one.clip.path)][0] for one in clips])
-    error = np.asarray(hint_losses(guessed, wanted, np.ones(len(clips), np.float32)))
-    # Whoever guesses nothing at all has an error of 1.
+    _, predicted = trainer._hint_predictor.model(clean_features(clips, features), training=False)
+    expected = np.stack([hints[str(one.clip.path)][0] for one in clips])
+    error = np.asarray(hint_losses(predicted, expected, np.ones(len(clips), np.float32)))
+    # Predicting zeros would give an error of 1.
     assert error.mean() < 0.6
-    assert not np.asarray(hint_losses(guessed, wanted, np.zeros(len(clips), np.float32))).any()
+    assert not np.asarray(hint_losses(predicted, expected, np.zeros(len(clips), np.float32))).any()

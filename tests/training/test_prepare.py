@@ -27,19 +27,19 @@ FEATURES = FeatureParameters()
 SETTINGS = Preparation(speeds=(1.0, 0.88, 1.12))
 
 
-def test_training_sees_what_the_daemon_sees(synthetic_corpora: Path, tmp_path: Path) -> None:
+def test_training_features_match_the_daemons(synthetic_corpora: Path, tmp_path: Path) -> None:
     clips = read_corpus("ravdess", synthetic_corpora).clips[:6]
     ready = prepare(clips, SETTINGS, FEATURES, cache=tmp_path, jobs=1)
     front_end = MfccFrontEnd(FEATURES)
     speech = SpeechConfig()
-    for clip, got in zip(clips, clean_features(ready, FEATURES), strict=True):
+    for clip, actual in zip(clips, clean_features(ready, FEATURES), strict=True):
         _, voice = trim_to_speech(read_mono16k(clip.path), speech, make_vad(speech))
-        # What is kept of mel power is half precision: a few thousandths of a dB.
-        np.testing.assert_allclose(got, front_end.features(voice), atol=0.3)
-        assert np.abs(got - front_end.features(voice)).mean() < 0.01
+        # Mel power is cached in half precision, an error of a few thousandths of a dB.
+        np.testing.assert_allclose(actual, front_end.features(voice), atol=0.3)
+        assert np.abs(actual - front_end.features(voice)).mean() < 0.01
 
 
-def test_speed_copies_are_longer_and_shorter(synthetic_corpora: Path, tmp_path: Path) -> None:
+def test_speed_copies_have_the_expected_lengths(synthetic_corpora: Path, tmp_path: Path) -> None:
     clips = read_corpus("ravdess", synthetic_corpora).clips[:1]
     (ready,) = prepare(clips, SETTINGS, FEATURES, cache=tmp_path, jobs=1)
     plain, slow, fast = (len(copy) for copy in ready.copies)
@@ -47,7 +47,7 @@ def test_speed_copies_are_longer_and_shorter(synthetic_corpora: Path, tmp_path: 
     assert fast == pytest.approx(plain / 1.12, abs=1.5)
 
 
-def test_the_cache_goes_by_content(synthetic_corpora: Path, tmp_path: Path) -> None:
+def test_the_cache_is_keyed_by_content(synthetic_corpora: Path, tmp_path: Path) -> None:
     corpus = read_corpus("ravdess", synthetic_corpora)
     clips = corpus.clips[:3]
     steps: list[int] = []
@@ -63,7 +63,7 @@ def test_the_cache_goes_by_content(synthetic_corpora: Path, tmp_path: Path) -> N
     np.testing.assert_array_equal(again[0].power(), first[1].power())
 
 
-def test_other_settings_have_another_place_in_the_cache() -> None:
+def test_the_cache_key_depends_on_the_settings() -> None:
     keys = {
         preparation_key(SETTINGS, FEATURES),
         preparation_key(Preparation(), FEATURES),
@@ -74,23 +74,23 @@ def test_other_settings_have_another_place_in_the_cache() -> None:
     assert preparation_key(SETTINGS, normalised) in keys
 
 
-def test_silent_and_repeated_clips_are_left_out_and_counted(tmp_path: Path) -> None:
-    home = tmp_path / "ravdess"
-    home.mkdir()
-    sound = 0.1 * np.random.default_rng(0).normal(size=8000)
+def test_silent_and_duplicate_clips_are_left_out_and_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "ravdess"
+    folder.mkdir()
+    noise = 0.1 * np.random.default_rng(0).normal(size=8000)
     for name, samples in (
-        ("03-01-01-01-01-01-01", sound),
-        ("03-01-01-01-01-02-01", sound),
+        ("03-01-01-01-01-01-01", noise),
+        ("03-01-01-01-01-02-01", noise),
         ("03-01-02-01-01-01-01", np.zeros(8000)),
-        ("03-01-03-01-01-01-01", sound[::-1]),
-        ("03-01-04-01-01-01-01", sound[::-1]),
+        ("03-01-03-01-01-01-01", noise[::-1]),
+        ("03-01-04-01-01-01-01", noise[::-1]),
     ):
-        soundfile.write(home / f"{name}.wav", samples, 16_000)
+        soundfile.write(folder / f"{name}.wav", samples, 16_000)
     corpus = read_corpus("ravdess", tmp_path)
     ready = prepare(corpus.clips, Preparation(), FEATURES, cache=tmp_path / "cache", jobs=1)
-    kept, left = usable(corpus, ready)
+    kept, usable_clips = usable(corpus, ready)
     assert [clip.name for clip in kept.clips] == ["03-01-01-01-01-01-01"]
-    assert [one.clip.name for one in left] == ["03-01-01-01-01-01-01"]
+    assert [one.clip.name for one in usable_clips] == ["03-01-01-01-01-01-01"]
     assert kept.left_out == {
         "same audio as another clip": 1,
         "silent": 1,
@@ -98,11 +98,11 @@ def test_silent_and_repeated_clips_are_left_out_and_counted(tmp_path: Path) -> N
     }
 
 
-def test_a_clip_that_is_no_audio_is_named(tmp_path: Path) -> None:
+def test_unreadable_and_missing_clips_are_named(tmp_path: Path) -> None:
     (tmp_path / "broken.wav").write_bytes(b"not audio")
     clip = Clip(path=tmp_path / "broken.wav", corpus="ravdess", speaker="01", emotion="sad")
     with pytest.raises(InputError, match=r"broken\.wav"):
         prepare([clip], Preparation(), FEATURES, cache=tmp_path, jobs=1)
-    gone = Clip(path=tmp_path / "gone.wav", corpus="ravdess", speaker="01", emotion="sad")
+    missing = Clip(path=tmp_path / "gone.wav", corpus="ravdess", speaker="01", emotion="sad")
     with pytest.raises(InputError, match=r"gone\.wav"):
-        prepare([gone], Preparation(), FEATURES, cache=tmp_path, jobs=1)
+        prepare([missing], Preparation(), FEATURES, cache=tmp_path, jobs=1)

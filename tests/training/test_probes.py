@@ -1,4 +1,4 @@
-"""Conditions do what they say, and a probe hears what the daemon hears."""
+"""Probe conditions change audio as documented, and probes classify as the daemon does."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ DIGEST = "a" * 64
 
 @pytest.fixture(scope="module")
 def noises(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two recordings of noise, one of them half silent."""
+    """Two noise recordings, one of them half silent."""
     folder = tmp_path_factory.mktemp("noise")
     random = np.random.default_rng(5)
     hiss = 0.1 * white(2 * RATE, random)
@@ -58,7 +58,7 @@ def noises(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def spoken() -> NDArray[np.float32]:
+def speech() -> NDArray[np.float32]:
     quiet = np.zeros(RATE // 2, dtype=np.float32)
     return np.concatenate([quiet, voice("05", 1, 1), quiet])
 
@@ -70,35 +70,35 @@ def decibels(power: float | np.floating[Any]) -> float:
 # --------------------------------------------------------------------------- noise
 
 
-def test_the_speech_level_leaves_pauses_out(spoken: NDArray[np.float32]) -> None:
-    longer = np.concatenate([spoken, np.zeros(5 * RATE, dtype=np.float32)])
+def test_speech_power_ignores_pauses(speech: NDArray[np.float32]) -> None:
+    longer = np.concatenate([speech, np.zeros(5 * RATE, dtype=np.float32)])
     bare = float(np.mean(voice("05", 1, 1).astype(np.float64) ** 2))
-    assert decibels(speech_power(spoken)) == pytest.approx(decibels(bare), abs=0.5)
+    assert decibels(speech_power(speech)) == pytest.approx(decibels(bare), abs=0.5)
     assert decibels(speech_power(longer)) == pytest.approx(decibels(bare), abs=0.5)
     assert speech_power(np.zeros(RATE, dtype=np.float32)) == 0.0
 
 
 @pytest.mark.parametrize("snr_db", [20.0, 10.0, 5.0])
-def test_the_noise_has_the_stated_distance(snr_db: float, spoken: NDArray[np.float32]) -> None:
-    mixed = add_noise(spoken, white(len(spoken), np.random.default_rng(1)), snr_db)
-    added = mixed.astype(np.float64) - spoken
-    # Measured without the code under test: the voice is where it was put.
-    said = spoken[RATE // 2 : -RATE // 2].astype(np.float64)
-    assert decibels(np.mean(said**2) / np.mean(added**2)) == pytest.approx(snr_db, abs=0.5)
+def test_noise_is_added_at_the_requested_snr(snr_db: float, speech: NDArray[np.float32]) -> None:
+    mixed = add_noise(speech, white(len(speech), np.random.default_rng(1)), snr_db)
+    added = mixed.astype(np.float64) - speech
+    # Measured independently of the code under test: the position of the voice is known.
+    voiced = speech[RATE // 2 : -RATE // 2].astype(np.float64)
+    assert decibels(np.mean(voiced**2) / np.mean(added**2)) == pytest.approx(snr_db, abs=0.5)
 
 
-def test_silence_stays_silence() -> None:
+def test_no_noise_is_added_to_silence() -> None:
     silence = np.zeros(RATE, dtype=np.float32)
     assert not add_noise(silence, white(RATE, np.random.default_rng(1)), 10.0).any()
 
 
-def test_an_excerpt_is_never_a_recordings_padding() -> None:
+def test_excerpts_avoid_silent_parts_of_a_recording() -> None:
     random = np.random.default_rng(2)
     mostly_silent = np.concatenate([np.zeros(9 * RATE), 0.1 * white(RATE, random)]).astype("f")
     for _ in range(20):
-        stretch = excerpt([mostly_silent], RATE // 2, random)
-        assert len(stretch) == RATE // 2
-        assert decibels(np.mean(stretch**2)) == pytest.approx(-20.0, abs=0.5)
+        piece = excerpt([mostly_silent], RATE // 2, random)
+        assert len(piece) == RATE // 2
+        assert decibels(np.mean(piece**2)) == pytest.approx(-20.0, abs=0.5)
     with pytest.raises(ValueError, match="silence"):
         excerpt([np.zeros(RATE, dtype=np.float32)], RATE, random)
 
@@ -115,32 +115,32 @@ def test_pink_noise_falls_by_three_decibels_an_octave() -> None:
 
 
 def reverberation_s(response: NDArray[np.float32]) -> float:
-    """Schroeder's integration, the fall from -5 to -25 dB (T20): not the one the code uses."""
+    """RT60 by Schroeder integration from -5 to -25 dB (T20), which the code does not use."""
     energy = np.cumsum(response[::-1].astype(np.float64) ** 2)[::-1]
     fall = 10 * np.log10(energy / energy[0])
     return float(3 * (np.argmax(fall < -25) - np.argmax(fall < -5)) / RATE)
 
 
 @pytest.mark.parametrize("rt60_s", [0.3, 0.6])
-def test_rooms_have_the_stated_reverberation(rt60_s: float) -> None:
+def test_rooms_have_the_requested_reverberation_time(rt60_s: float) -> None:
     for room in ROOMS:
         measured = reverberation_s(room_response(room, rt60_s))
         assert measured == pytest.approx(rt60_s, rel=0.2), room
 
 
-def test_a_room_begins_with_the_direct_sound_and_keeps_the_peak(
-    spoken: NDArray[np.float32],
+def test_a_room_response_starts_with_the_direct_sound_and_keeps_the_peak(
+    speech: NDArray[np.float32],
 ) -> None:
     response = room_response(ROOMS[0], 0.3)
     assert np.argmax(np.abs(response)) == 0
-    wet = add_room(spoken, response)
-    assert len(wet) == len(spoken) + len(response) - 1
-    assert np.abs(wet).max() == pytest.approx(np.abs(spoken).max(), rel=1e-5)
-    assert np.abs(wet[len(spoken) - RATE // 2 :]).max() > 0.01  # what was silent has a tail
+    wet = add_room(speech, response)
+    assert len(wet) == len(speech) + len(response) - 1
+    assert np.abs(wet).max() == pytest.approx(np.abs(speech).max(), rel=1e-5)
+    assert np.abs(wet[len(speech) - RATE // 2 :]).max() > 0.01  # a tail after the voice
     assert not add_room(np.zeros(RATE, dtype=np.float32), response).any()
 
 
-def test_every_room_holds_its_speaker_and_its_microphone() -> None:
+def test_speaker_and_microphone_are_inside_every_room() -> None:
     for room in ROOMS:
         for place in (room.speaker, room.microphone):
             assert all(0.3 < at < end - 0.3 for at, end in zip(place, room.size, strict=True))
@@ -150,78 +150,78 @@ def test_every_room_holds_its_speaker_and_its_microphone() -> None:
 # --------------------------------------------------------------------------- lines and coders
 
 
-def test_a_telephone_has_the_band_of_a_telephone() -> None:
-    sent = 0.2 * white(4 * RATE, np.random.default_rng(4))
-    got = telephone(sent)
-    assert len(got) == len(sent)
-    hertz = np.fft.rfftfreq(len(sent), 1 / RATE)
-    ratio = np.abs(np.fft.rfft(got)) ** 2 / np.mean(np.abs(np.fft.rfft(sent)) ** 2)
+def test_telephone_passes_only_the_telephone_band() -> None:
+    source = 0.2 * white(4 * RATE, np.random.default_rng(4))
+    received = telephone(source)
+    assert len(received) == len(source)
+    hertz = np.fft.rfftfreq(len(source), 1 / RATE)
+    ratio = np.abs(np.fft.rfft(received)) ** 2 / np.mean(np.abs(np.fft.rfft(source)) ** 2)
     inside = ratio[(hertz > BAND_HZ[0] + 50) & (hertz < BAND_HZ[1] - 50)].mean()
     below = ratio[(hertz > 20) & (hertz < BAND_HZ[0] - 100)].mean()
     above = ratio[(hertz > BAND_HZ[1] + 100)].mean()
     assert decibels(inside) == pytest.approx(0.0, abs=0.5)
-    assert decibels(below) < -25  # what is left there is the noise of 8 bits
+    assert decibels(below) < -25  # only the 8-bit quantisation noise is left
     assert decibels(above) < -25
 
 
-def test_mu_law_knows_255_steps() -> None:
-    every = mu_law(np.linspace(-1.2, 1.2, 100_001))
-    assert len(np.unique(every)) == 255
-    assert every.min() == pytest.approx(-1.0)
-    assert every.max() == pytest.approx(1.0)
+def test_mu_law_has_255_levels() -> None:
+    levels = mu_law(np.linspace(-1.2, 1.2, 100_001))
+    assert len(np.unique(levels)) == 255
+    assert levels.min() == pytest.approx(-1.0)
+    assert levels.max() == pytest.approx(1.0)
     small = np.array([0.01])
     assert abs(mu_law(small) - small)[0] < 0.0004
 
 
-def test_opus_keeps_length_and_place(spoken: NDArray[np.float32]) -> None:
-    decoded = opus(spoken)
-    assert len(decoded) == len(spoken)
-    shift = np.argmax(np.correlate(decoded, spoken, mode="full")) - (len(spoken) - 1)
+def test_opus_keeps_length_and_alignment(speech: NDArray[np.float32]) -> None:
+    decoded = opus(speech)
+    assert len(decoded) == len(speech)
+    shift = np.argmax(np.correlate(decoded, speech, mode="full")) - (len(speech) - 1)
     assert abs(shift) < 16
-    assert not np.array_equal(decoded, spoken)
+    assert not np.array_equal(decoded, speech)
 
 
-def test_quiet_is_30_db_and_16_bits(spoken: NDArray[np.float32]) -> None:
-    got = apply_condition("quiet", spoken, clip_digest=DIGEST, seed=0)
-    assert decibels(speech_power(got) / speech_power(spoken)) == pytest.approx(-30.0, abs=0.1)
-    np.testing.assert_array_equal(got * 32768, np.rint(got * 32768))
+def test_quiet_is_30_db_lower_in_16_bits(speech: NDArray[np.float32]) -> None:
+    changed = apply_condition("quiet", speech, clip_digest=DIGEST, seed=0)
+    assert decibels(speech_power(changed) / speech_power(speech)) == pytest.approx(-30.0, abs=0.1)
+    np.testing.assert_array_equal(changed * 32768, np.rint(changed * 32768))
 
 
 # --------------------------------------------------------------------------- all of them
 
 
 @pytest.mark.parametrize("name", CONDITIONS)
-def test_a_condition_depends_on_clip_and_seed_alone(
-    name: str, spoken: NDArray[np.float32], noises: list[Path]
+def test_a_condition_depends_only_on_clip_and_seed(
+    name: str, speech: NDArray[np.float32], noises: list[Path]
 ) -> None:
     recordings = [read_mono16k(path) for path in noises]
 
     def changed(digest: str, seed: int) -> NDArray[np.float32]:
-        return apply_condition(name, spoken, clip_digest=digest, seed=seed, noises=recordings)
+        return apply_condition(name, speech, clip_digest=digest, seed=seed, noises=recordings)
 
     first = changed(DIGEST, 0)
     assert first.dtype == np.float32
     assert np.abs(first).max() <= 1.0
     np.testing.assert_array_equal(first, changed(DIGEST, 0))
     if name == "clean":
-        np.testing.assert_array_equal(first, spoken)
+        np.testing.assert_array_equal(first, speech)
     else:
-        assert first.shape != spoken.shape or not np.array_equal(first, spoken)
+        assert first.shape != speech.shape or not np.array_equal(first, speech)
     if name.startswith(("noise", "white")):
         assert not np.array_equal(first, changed("b" * 64, 0))
         assert not np.array_equal(first, changed(DIGEST, 1))
 
 
-def test_what_is_too_loud_is_turned_down_as_a_whole(noises: list[Path]) -> None:
+def test_audio_that_would_clip_is_scaled_down_as_a_whole(noises: list[Path]) -> None:
     loud = np.clip(5 * voice("05", 1, 1), -1, 1)
     recordings = [read_mono16k(path) for path in noises]
-    got = apply_condition("noise-5db", loud, clip_digest=DIGEST, seed=0, noises=recordings)
-    assert np.abs(got).max() == pytest.approx(1.0)
-    assert (np.abs(got) == 1.0).sum() < 5
+    changed = apply_condition("noise-5db", loud, clip_digest=DIGEST, seed=0, noises=recordings)
+    assert np.abs(changed).max() == pytest.approx(1.0)
+    assert (np.abs(changed) == 1.0).sum() < 5
 
 
 @pytest.mark.parametrize("condition", ["clean", "noise-10db", "room-0.3s", "quiet"])
-def test_in_memory_is_what_serd_classify_says_of_a_file(
+def test_scores_in_memory_match_serd_classify_on_files(
     condition: str,
     synthetic_corpora: Path,
     noises: list[Path],
@@ -229,7 +229,7 @@ def test_in_memory_is_what_serd_classify_says_of_a_file(
     tmp_path: Path,
 ) -> None:
     clips = read_corpus("ravdess", synthetic_corpora).clips[:6]
-    hearing = ConditionCache(
+    condition_cache = ConditionCache(
         ClipClassifier(tiny_model_path).features, [condition], noises=noises, cache=tmp_path
     )
     recordings = [read_mono16k(path) for path in noises]
@@ -246,14 +246,14 @@ def test_in_memory_is_what_serd_classify_says_of_a_file(
         soundfile.write(written[-1], changed, RATE, subtype="FLOAT")
     config = Config()
     config = type(config)(model=type(config.model)(path=str(tiny_model_path)))
-    judge = ClipClassifier(tiny_model_path)
+    classifier = ClipClassifier(tiny_model_path)
     for clip, result in zip(clips, classify_all(written, config, whole=True), strict=True):
-        prediction = judge.judge(hearing.power(clip, condition))
-        # A written file goes through the high-pass once more.
+        prediction = classifier.judge(condition_cache.power(clip, condition))
+        # A written file passes through the high-pass filter a second time.
         assert prediction.scores == pytest.approx(result.utterances[0].scores, abs=0.05)
 
 
-def test_a_probe_counts_each_corpus_and_its_clean_figures_are_those_of_the_card(
+def test_a_probe_measures_each_corpus_and_its_clean_figures_match_the_card(
     synthetic_corpora: Path, noises: list[Path], tiny_model_path: Path, tmp_path: Path
 ) -> None:
     clips = list(read_corpus("ravdess", synthetic_corpora).clips)
@@ -266,14 +266,14 @@ def test_a_probe_counts_each_corpus_and_its_clean_figures_are_those_of_the_card(
         cache=tmp_path,
         progress=lambda *step: steps.append(step),
     )
-    found = result["corpora"]["ravdess"]
-    assert list(found["conditions"]) == ["clean", "noise-10db", "telephone"]
-    assert found["clips"] == len(clips)
+    of_corpus = result["corpora"]["ravdess"]
+    assert list(of_corpus["conditions"]) == ["clean", "noise-10db", "telephone"]
+    assert of_corpus["clips"] == len(clips)
     card = figures(classify_clips(tiny_model_path, clips), coverage=0.7)
-    for key, value in found["conditions"]["clean"].items():
+    for key, value in of_corpus["conditions"]["clean"].items():
         assert value == card[key]
     assert steps[-1] == ("judge", len(clips), len(clips))
-    # From the cache, in another order and by two processes: the same to the last digit.
+    # From the cache, in another order and with two processes: exactly the same figures.
     again = probe(
         tiny_model_path,
         clips[::-1],
@@ -283,18 +283,18 @@ def test_a_probe_counts_each_corpus_and_its_clean_figures_are_those_of_the_card(
         jobs=2,
     )
     other = again["corpora"]["ravdess"]["conditions"]
-    for name, of_condition in found["conditions"].items():
+    for name, of_condition in of_corpus["conditions"].items():
         for key in ("accuracy", "uar", "recall"):
             assert other[name][key] == of_condition[key]
 
 
-def test_digital_silence_is_undecided(tiny_model_path: Path, tmp_path: Path) -> None:
+def test_digital_silence_is_uncertain(tiny_model_path: Path, tmp_path: Path) -> None:
     path = tmp_path / "03-01-01-01-01-01-01.wav"
     soundfile.write(path, np.zeros(RATE), RATE)
     clip = Clip(path=path, corpus="ravdess", speaker="01", emotion="neutral")
-    judge = ClipClassifier(tiny_model_path)
-    hearing = ConditionCache(judge.features, ["clean"], cache=tmp_path)
-    prediction = judge.judge(hearing.power(clip, "clean"))
+    classifier = ClipClassifier(tiny_model_path)
+    condition_cache = ConditionCache(classifier.features, ["clean"], cache=tmp_path)
+    prediction = classifier.judge(condition_cache.power(clip, "clean"))
     assert prediction.emotion == "uncertain"
     assert len({score for score in prediction.scores.values() if score}) == 1
 
@@ -308,7 +308,7 @@ def write_sounds(folder: Path, names: Sequence[str]) -> None:
         (folder / name).write_bytes(b"")
 
 
-def test_no_sound_is_heard_in_training_and_in_a_test(tmp_path: Path) -> None:
+def test_training_and_test_sounds_are_disjoint(tmp_path: Path) -> None:
     assert not set(TRAINING_FOLDS) & set(TEST_FOLDS)
     assert set(TRAINING_FOLDS) | set(TEST_FOLDS) == {1, 2, 3, 4, 5}
     write_sounds(tmp_path / "ESC-10" / "001 - Dog bark", [f"{n}-100-A.ogg" for n in range(1, 6)])
@@ -320,7 +320,7 @@ def test_no_sound_is_heard_in_training_and_in_a_test(tmp_path: Path) -> None:
     assert {sound.fold for sound in test} == set(TEST_FOLDS)
 
 
-def test_sounds_named_as_in_esc_50(tmp_path: Path) -> None:
+def test_esc_50_file_names_are_supported(tmp_path: Path) -> None:
     write_sounds(tmp_path / "esc10" / "audio", ["5-9032-A-0.wav", "3-1-A-20.wav", "5-1-A-49.wav"])
     assert {(sound.kind, sound.fold) for sound in read_sounds(tmp_path)} == {
         ("dog_bark", 5),
@@ -328,8 +328,8 @@ def test_sounds_named_as_in_esc_50(tmp_path: Path) -> None:
     }
 
 
-def test_the_detector_hears_a_made_up_voice() -> None:
-    """What the tests above lean on."""
+def test_the_voice_activity_detector_detects_synthetic_voices() -> None:
+    """The tests above rely on this."""
     vad = make_vad(Config().speech)
     frames = np.rint(voice("05", 1, 1)[: 480 * 25] * 20_000).astype(np.int16).reshape(-1, 480)
     assert sum(vad.is_speech(frame) for frame in frames) > 15

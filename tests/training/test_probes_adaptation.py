@@ -1,4 +1,4 @@
-"""Getting used to a room: without labels, without effect at strength 0, with effect where due."""
+"""Unsupervised adaptation to a room: it gets no labels and does nothing at strength 0."""
 
 from __future__ import annotations
 
@@ -46,78 +46,78 @@ FEATURES = np.arange(8, dtype=np.float32).reshape(4, 2)
 ROWS = slice(1, 3)
 
 
-def room(method: Method, *, strength: float = 1.0, prior: float = 0.0) -> RoomAdapter:
+def make_adapter(method: Method, *, strength: float = 1.0, prior: float = 0.0) -> RoomAdapter:
     return RoomAdapter(method, REFERENCE, strength=strength, prior=prior)
 
 
-def test_a_room_is_told_no_label() -> None:
-    told = inspect.signature(RoomAdapter.add).parameters
-    assert list(told) == ["self", "mean", "scores"]
+def test_the_adapter_gets_no_labels() -> None:
+    arguments = inspect.signature(RoomAdapter.add).parameters
+    assert list(arguments) == ["self", "mean", "scores"]
     assert {"clip", "label", "emotion", "truth"}.isdisjoint(
         inspect.signature(RoomAdapter).parameters
     )
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_at_strength_0_and_before_anything_was_heard_nothing_changes(method: Method) -> None:
+def test_nothing_changes_at_strength_0_or_without_past_utterances(method: Method) -> None:
     scores = np.array([0.2, 0.3, 0.5])
-    for strength, heard in ((0.0, 9), (1.0, 0)):
-        state = room(method, strength=strength)
-        for _ in range(heard):
-            state.add(np.array([3.0, -3.0]), np.array([0.1, 0.1, 0.8]))
-        np.testing.assert_array_equal(state.features(FEATURES, ROWS), FEATURES)
-        np.testing.assert_allclose(state.scores(scores), scores)
+    for strength, past in ((0.0, 9), (1.0, 0)):
+        adapter = make_adapter(method, strength=strength)
+        for _ in range(past):
+            adapter.add(np.array([3.0, -3.0]), np.array([0.1, 0.1, 0.8]))
+        np.testing.assert_array_equal(adapter.features(FEATURES, ROWS), FEATURES)
+        np.testing.assert_allclose(adapter.scores(scores), scores)
 
 
-def test_what_was_heard_is_moved_to_the_nearest_corpus() -> None:
-    state = room("features")
+def test_features_are_shifted_to_the_nearest_corpus_mean() -> None:
+    adapter = make_adapter("features")
     for mean in ((11.0, 9.5), (13.0, 8.5)):
-        state.add(np.array(mean), np.full(3, 1 / 3))
-    moved = state.features(FEATURES, ROWS)
+        adapter.add(np.array(mean), np.full(3, 1 / 3))
+    moved = adapter.features(FEATURES, ROWS)
     np.testing.assert_allclose(moved[ROWS], FEATURES[ROWS] - [2.0, -1.0])
-    np.testing.assert_array_equal(moved[[0, 3]], FEATURES[[0, 3]])  # the silence around
-    assert state.scores(np.array([0.2, 0.3, 0.5])) == pytest.approx([0.2, 0.3, 0.5])
+    np.testing.assert_array_equal(moved[[0, 3]], FEATURES[[0, 3]])  # the surrounding silence
+    assert adapter.scores(np.array([0.2, 0.3, 0.5])) == pytest.approx([0.2, 0.3, 0.5])
 
 
-def test_a_prior_holds_back() -> None:
-    state = room("features", prior=2.0)
+def test_the_prior_weakens_the_shift() -> None:
+    adapter = make_adapter("features", prior=2.0)
     for _ in range(2):
-        state.add(np.array([1.0, 1.0]), np.full(3, 1 / 3))
-    moved = state.features(FEATURES, ROWS)
+        adapter.add(np.array([1.0, 1.0]), np.full(3, 1 / 3))
+    moved = adapter.features(FEATURES, ROWS)
     np.testing.assert_allclose(moved[ROWS], FEATURES[ROWS] - 0.5)
 
 
-def test_what_is_said_more_often_than_in_training_gets_less() -> None:
-    state = room("scores")
+def test_classes_predicted_more_often_than_in_training_are_weighted_down() -> None:
+    adapter = make_adapter("scores")
     for _ in range(4):
-        state.add(np.zeros(2), np.array([0.5, 0.1, 0.4]))
+        adapter.add(np.zeros(2), np.array([0.5, 0.1, 0.4]))
     before = np.array([0.4, 0.2, 0.4])
-    after = state.scores(before)
+    after = adapter.scores(before)
     assert after.sum() == pytest.approx(1.0)
     assert after[1] / after[0] == pytest.approx(2.5 * before[1] / before[0])
     assert after[2] < before[2]
-    np.testing.assert_array_equal(state.features(FEATURES, ROWS), FEATURES)
+    np.testing.assert_array_equal(adapter.features(FEATURES, ROWS), FEATURES)
 
 
 @pytest.fixture(scope="module")
-def heard(
+def scored(
     synthetic_corpora: Path, tiny_model_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[AdaptableModel, list[ScoredClip]]:
-    listener = AdaptableModel(tiny_model_path, cache=tmp_path_factory.mktemp("cache"))
-    return listener, listener.score_clips(read_corpus("ravdess", synthetic_corpora).clips)
+    model = AdaptableModel(tiny_model_path, cache=tmp_path_factory.mktemp("cache"))
+    return model, model.score_clips(read_corpus("ravdess", synthetic_corpora).clips)
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("situation", SITUATIONS)
-def test_no_strength_no_curve(
-    method: Method, situation: Situation, heard: tuple[AdaptableModel, list[ScoredClip]]
+def test_the_curve_is_flat_at_strength_0(
+    method: Method, situation: Situation, scored: tuple[AdaptableModel, list[ScoredClip]]
 ) -> None:
-    listener, clips = heard
+    model, clips = scored
     reference = measure_reference(clips)
 
     def run(strength: float) -> dict[str, Any]:
         result = simulate(
-            listener,
+            model,
             [one for one in clips if one.clip.speaker in ("01", "02", "03")],
             lambda: RoomAdapter(method, reference, strength=strength, prior=5.0),
             situation,
@@ -127,42 +127,42 @@ def test_no_strength_no_curve(
         assert (result["ravdess"]["voices"], result["ravdess"]["clips"]) == (3, 48)
         return result["ravdess"]
 
-    none, some = run(0.0), run(1.0)
-    assert none["uar"] == [none["uar"][0]] * len(HEARD)
-    assert none["gain_20"] == 0.0
-    assert some["uar"][0] == none["uar"][0]  # nothing heard, nothing changed
-    assert some == run(1.0)  # the same seeds, the same figures
+    without, with_strength = run(0.0), run(1.0)
+    assert without["uar"] == [without["uar"][0]] * len(HEARD)
+    assert without["gain_20"] == 0.0
+    assert with_strength["uar"][0] == without["uar"][0]  # no past utterances, no change
+    assert with_strength == run(1.0)  # the same seeds, the same figures
 
 
-def test_a_clip_is_never_among_what_its_room_has_heard(
-    heard: tuple[AdaptableModel, list[ScoredClip]],
+def test_a_clip_is_never_among_its_own_past_utterances(
+    scored: tuple[AdaptableModel, list[ScoredClip]],
 ) -> None:
-    listener, everybody = heard
-    clips = [one for one in everybody if one.clip.speaker == "04"]
-    remembered: list[list[NDArray[np.float64]]] = []
+    model, all_clips = scored
+    clips = [one for one in all_clips if one.clip.speaker == "04"]
+    past: list[list[NDArray[np.float64]]] = []
 
-    class Watched(RoomAdapter):
+    class RecordingAdapter(RoomAdapter):
         def __init__(self) -> None:
             super().__init__("scores", measure_reference(clips), strength=1.0, prior=5.0)
-            remembered.append([])
+            past.append([])
 
         def add(self, mean: NDArray[np.float64], scores: NDArray[np.float64]) -> None:
-            remembered[-1].append(mean)
+            past[-1].append(mean)
             super().add(mean, scores)
 
     for situation in SITUATIONS:
-        remembered.clear()
-        simulate(listener, clips, Watched, situation, seeds=1)
-        assert len(remembered) == 16
-        for one, others in zip(clips, remembered, strict=True):
+        past.clear()
+        simulate(model, clips, RecordingAdapter, situation, seeds=1)
+        assert len(past) == 16
+        for one, others in zip(clips, past, strict=True):
             assert others
             assert not any(np.array_equal(one.mean, other) for other in others)
         if situation == "mostly_neutral":
             plain = {one.mean.tobytes() for one in clips if one.clip.emotion in ("neutral", "calm")}
-            share = np.mean([mean.tobytes() in plain for part in remembered for mean in part])
+            share = np.mean([mean.tobytes() in plain for part in past for mean in part])
             assert share == pytest.approx(NEUTRAL_SHARE, abs=0.07)
         else:
-            assert all(len(part) == 15 for part in remembered)
+            assert all(len(part) == 15 for part in past)
 
 
 def test_prior_and_strength_are_chosen_on_validation_speakers(
@@ -182,9 +182,9 @@ def test_prior_and_strength_are_chosen_on_validation_speakers(
             cache=tmp_path,
         )
 
-    found = probed(split.side(corpus.clips, "test"))
+    result = probed(split.side(corpus.clips, "test"))
     other = probed(training[:16])  # other test speakers, same choice
-    for method, of_method in found["methods"].items():
+    for method, of_method in result["methods"].items():
         best = max(one["gain"] for one in of_method["tried"])
         chosen = {"strength": of_method["strength"], "prior": of_method["prior"]}
         assert chosen | {"gain": best} in of_method["tried"]
@@ -197,7 +197,7 @@ def test_prior_and_strength_are_chosen_on_validation_speakers(
 # --------------------------------------------------------------------------- the command
 
 
-def test_the_command_measures_what_it_is_asked_for_and_keeps_the_rest(
+def test_the_command_runs_the_requested_probes_and_keeps_other_results(
     synthetic_corpora: Path, tiny_model_path: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "corpora"
@@ -217,15 +217,15 @@ def test_the_command_measures_what_it_is_asked_for_and_keeps_the_rest(
     ]
 
     def run(*more: str) -> str:
-        done = CliRunner().invoke(main, ["probe", *options, *more])
-        assert done.exit_code == 0, done.output
-        return done.output
+        result = CliRunner().invoke(main, ["probe", *options, *more])
+        assert result.exit_code == 0, result.output
+        return result.output
 
     assert "ravdess, telephone: accuracy" in run("--only", "robustness")
     first = json.loads(out.read_text())
     assert set(first) == {"model", "fold", "robustness"}
     assert first["model"]["name"] == "tiny"
-    assert first["robustness"]["noise"] == ["3-2-A"]  # of the folds that training may not hear
+    assert first["robustness"]["noise"] == ["3-2-A"]  # from the folds that training does not use
     speakers = first["robustness"]["corpora"]["ravdess"]["speakers"]
     assert speakers == ["02", "05"]
 
@@ -236,6 +236,6 @@ def test_the_command_measures_what_it_is_asked_for_and_keeps_the_rest(
 
     info = ModelFile.load(tiny_model_path).info
     assert second["model"]["version"] == info.version
-    wrong = CliRunner().invoke(main, ["probe", "--run", str(tmp_path / "none"), *options])
-    assert wrong.exit_code != 0
-    assert "--run and --model" in wrong.output
+    conflict = CliRunner().invoke(main, ["probe", "--run", str(tmp_path / "none"), *options])
+    assert conflict.exit_code != 0
+    assert "--run and --model" in conflict.output

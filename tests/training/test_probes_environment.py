@@ -1,4 +1,4 @@
-"""Events in a stream without speech are those that the daemon itself would make."""
+"""The events counted in a stream without speech are those that the daemon would publish."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> list[Sound]:
     made = []
     for fold in (1, 3):
         for kind, emotion in (("baby_cry", "06"), ("dog_bark", "05"), ("rain", None)):
-            heard = (
+            samples = (
                 0.05 * random.normal(size=2 * RATE)
                 if emotion is None
                 else np.concatenate([voice(emotion, fold, 1), np.zeros(RATE)])
             )
             path = folder / f"{fold}-{kind}-A.wav"
-            soundfile.write(path, heard, RATE, subtype="FLOAT")
+            soundfile.write(path, samples, RATE, subtype="FLOAT")
             made.append(Sound(path=path, kind=kind, fold=fold))
     return made
 
 
-def test_a_stream_holds_every_sound_once_with_pauses(sounds: list[Sound]) -> None:
+def test_a_stream_contains_every_sound_once_with_pauses(sounds: list[Sound]) -> None:
     stream = make_stream(sounds)
     assert sorted(one.path for one in stream.sounds) == sorted(one.path for one in sounds)
     ends = [at + round(s * RATE) for at, s in zip(stream.starts, stream.seconds, strict=True)]
@@ -80,40 +80,40 @@ def test_events_are_counted_by_kind_and_fold(sounds: list[Sound], tiny_model_pat
         sounds,
         voices=clips,
         engines=["webrtc"],
-        confirm="none",  # made-up voices do not pass for voices with silero
+        confirm="none",  # silero rejects synthetic voices
         silence_s=5.0,
     )
-    found = result["engines"]["webrtc"]
+    of_engine = result["engines"]["webrtc"]
     speech = SpeechConfig(confirm="none")
     recogniser = Recogniser(Segmenter.of(speech), Classifier.load(tiny_model_path, stated="home"))
-    plain = recognise(make_stream(sounds).samples, recogniser)
-    assert plain, "the made-up voices must be heard"
-    everything = found["all"]["everything"]
-    decided = [one for one in plain if one.prediction.emotion != UNCERTAIN]
-    assert everything["utterances"] == len(plain)
+    recognised = recognise(make_stream(sounds).samples, recogniser)
+    assert recognised, "no utterance detected in the synthetic voices"
+    everything = of_engine["all"]["everything"]
+    decided = [one for one in recognised if one.prediction.emotion != UNCERTAIN]
+    assert everything["utterances"] == len(recognised)
     assert everything["events"] == len(decided)
-    assert everything["uncertain"] == len(plain) - len(decided)
+    assert everything["uncertain"] == len(recognised) - len(decided)
     assert everything["seconds"] == pytest.approx(2 * (2 * 1.9 + 2.0))
     assert everything["events_per_hour"] == pytest.approx(
         3600 * len(decided) / everything["seconds"], abs=0.01
     )
-    kinds = found["all"]["kinds"]
+    kinds = of_engine["all"]["kinds"]
     assert kinds["rain"]["utterances"] == 0
-    assert kinds["baby_cry"]["utterances"] == found["all"]["human"]["utterances"] == 2
-    assert kinds["dog_bark"]["utterances"] == found["all"]["sounds"]["utterances"] == 2
-    assert found["held_out"]["everything"]["clips"] == 3
-    assert found["held_out"]["everything"]["utterances"] == 2
+    assert kinds["baby_cry"]["utterances"] == of_engine["all"]["human"]["utterances"] == 2
+    assert kinds["dog_bark"]["utterances"] == of_engine["all"]["sounds"]["utterances"] == 2
+    assert of_engine["held_out"]["everything"]["clips"] == 3
+    assert of_engine["held_out"]["everything"]["utterances"] == 2
     assert result["held_out_folds"] == [3]
-    assert found["speech"]["ravdess"]["clips"] == found["speech"]["ravdess"]["heard"] == 4
-    for silence in found["silence"].values():
+    assert of_engine["speech"]["ravdess"]["clips"] == of_engine["speech"]["ravdess"]["heard"] == 4
+    for silence in of_engine["silence"].values():
         assert silence["utterances"] == 0
 
 
-PLAIN = ("--set", "speech.confirm=none")
+NO_CONFIRMATION = ("--set", "speech.confirm=none")
 
 
-def heard_by_the_daemon(folder: Path, stream: Stream, *, pipe: bool) -> list[dict[str, Any]]:
-    """The events that a real daemon makes of a stream, from a file or from standard input."""
+def events_of_the_daemon(folder: Path, stream: Stream, *, pipe: bool) -> list[dict[str, Any]]:
+    """The events that a real daemon publishes for a stream, from a file or standard input."""
     folder.mkdir()
     with mosquitto(folder) as broker, Recorder(broker.port) as recorder:
         if pipe:
@@ -123,7 +123,9 @@ def heard_by_the_daemon(folder: Path, stream: Stream, *, pipe: bool) -> list[dic
                 feeder = subprocess.Popen(["cat"], stdin=file, stdout=subprocess.PIPE)
                 assert feeder.stdout is not None
                 stdin = feeder.stdout.fileno()
-                with Node(folder, broker.port, "--source", "-", *PLAIN, stdin=stdin) as node:
+                with Node(
+                    folder, broker.port, "--source", "-", *NO_CONFIRMATION, stdin=stdin
+                ) as node:
                     assert node.wait() == 0, node.log
                 feeder.stdout.close()
                 feeder.wait(10)
@@ -131,7 +133,7 @@ def heard_by_the_daemon(folder: Path, stream: Stream, *, pipe: bool) -> list[dic
             wave = folder / "stream.wav"
             soundfile.write(wave, stream.samples, RATE, subtype="PCM_16")
             arguments = ("--source", str(wave), "--pace", "fast")
-            with Node(folder, broker.port, *arguments, *PLAIN) as node:
+            with Node(folder, broker.port, *arguments, *NO_CONFIRMATION) as node:
                 assert node.wait() == 0, node.log
         recorder.wait_for("serd/test-room/status", b"offline")
         return [json.loads(payload) for payload in recorder.on("serd/test-room/emotion")]
@@ -139,7 +141,7 @@ def heard_by_the_daemon(folder: Path, stream: Stream, *, pipe: bool) -> list[dic
 
 @pytest.fixture(scope="module")
 def subset(sounds: list[Sound]) -> list[Sound]:
-    """The sample of speech, and sounds: real ones where the corpus is there."""
+    """The speech sample and sounds, real ones if the corpus is available."""
     chosen = [Sound(path=SAMPLE, kind="speech", fold=3)]
     try:
         real = read_sounds(corpora_root())
@@ -153,18 +155,20 @@ def subset(sounds: list[Sound]) -> list[Sound]:
 
 @pytest.mark.broker
 @pytest.mark.parametrize("pipe", [False, True], ids=["file", "stdin"])
-def test_the_daemon_makes_the_same_events(pipe: bool, subset: list[Sound], tmp_path: Path) -> None:
+def test_the_daemon_publishes_the_same_events(
+    pipe: bool, subset: list[Sound], tmp_path: Path
+) -> None:
     stream = make_stream(subset)
-    # Without silero, which would let hardly any sound through.
+    # Without silero, which would reject almost all of these sounds.
     speech = SpeechConfig(confirm="none")
     recogniser = Recogniser(Segmenter.of(speech), Classifier.load(stated="home"))
     samples = stream.samples.copy()
-    HighPass().filter(samples)  # as whatever the daemon hears
+    HighPass().filter(samples)  # as for all of the daemon's input
     expected = recognise(samples, recogniser)
     assert len(expected) >= 8
-    heard = heard_by_the_daemon(tmp_path / "home", stream, pipe=pipe)
-    single = [event["utterance"] for event in heard]
-    assert [one["emotion"] for one in single] == [one.prediction.emotion for one in expected]
-    for event, one in zip(heard, expected, strict=True):
+    published = events_of_the_daemon(tmp_path / "home", stream, pipe=pipe)
+    utterances = [event["utterance"] for event in published]
+    assert [one["emotion"] for one in utterances] == [one.prediction.emotion for one in expected]
+    for event, one in zip(published, expected, strict=True):
         assert event["utterance"]["scores"] == pytest.approx(one.prediction.scores, abs=0.03)
         assert event["duration_s"] == pytest.approx(one.utterance.duration_s, abs=0.002)

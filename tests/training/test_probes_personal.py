@@ -1,4 +1,4 @@
-"""Simulated households, on scores that are made up: voices that one shift would set right."""
+"""Simulated households with synthetic scores: voices whose errors a constant shift corrects."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from training.report.personal import in_page, lines
 CLASSES = ("neutral", "happy", "sad", "angry")
 
 
-def heard(*, shift: float, people: int = 5, sentences: int = 10) -> ScoredClips:
-    """Voices whose anger sounds like so much more than it is."""
+def scored_voices(*, shift: float, speakers: int = 5, sentences: int = 10) -> ScoredClips:
+    """Voices whose logit for anger is too high by ``shift``."""
     rng = np.random.default_rng(3)
     clips, scores = [], []
-    for person in range(people):
+    for speaker in range(speakers):
         for sentence in range(sentences):
             for emotion in CLASSES:
                 logits = rng.normal(0, 0.7, len(EMOTIONS))
@@ -38,58 +38,61 @@ def heard(*, shift: float, people: int = 5, sentences: int = 10) -> ScoredClips:
                 odds = np.exp(logits)
                 scores.append(odds / odds.sum())
                 clips.append(
-                    Clip(path=Path(f"{person}_{emotion}_{sentence}.wav"), corpus="made",
-                         speaker=str(person), emotion=emotion, text=str(sentence))
+                    Clip(path=Path(f"{speaker}_{emotion}_{sentence}.wav"), corpus="made",
+                         speaker=str(speaker), emotion=emotion, text=str(sentence))
                 )  # fmt: skip
     return ScoredClips(clips, np.array(scores), EMOTIONS)
 
 
-def test_what_is_wrong_in_one_way_is_mended_and_harm_is_seen() -> None:
-    voices = heard(shift=3.0, sentences=16)
-    mended = curve(voices, None, 4, "all", 4)
-    assert mended["corrections"] >= 20
-    assert mended["20"]["mean"] > 0.03
-    assert mended["20"]["worse"] == 0.0
-    assert mended["20"]["count"] >= 3
-    spoilt = curve(voices, None, 4, "random", 4)
-    assert spoilt["end"]["mean"] < mended["end"]["mean"]
+def test_corrections_reduce_a_constant_error_and_random_ones_gain_less() -> None:
+    voices = scored_voices(shift=3.0, sentences=16)
+    corrected = curve(voices, None, 4, "all", 4)
+    assert corrected["corrections"] >= 20
+    assert corrected["20"]["mean"] > 0.03
+    assert corrected["20"]["worse"] == 0.0
+    assert corrected["20"]["count"] >= 3
+    random = curve(voices, None, 4, "random", 4)
+    assert random["end"]["mean"] < corrected["end"]["mean"]
 
 
 @pytest.mark.parametrize("situation", ["all", "third", "not", "wrong", "random", "neutral"])
-def test_nobody_is_tried_on_what_was_learned(situation: Situation) -> None:
-    voices = heard(shift=1.5)
-    one = Household(voices, None, 1, situation, np.random.default_rng(1))
-    assert len(set(voices.voices[one.tested])) == 1
-    assert len(set(voices.texts[one.tested])) == 5
-    assert one.answers[0].shape == (20, len(EMOTIONS))
-    assert one.answers["end"].sum(axis=1) == pytest.approx(1.0)
+def test_a_household_is_tested_on_half_of_its_sentences(situation: Situation) -> None:
+    voices = scored_voices(shift=1.5)
+    household = Household(voices, None, 1, situation, np.random.default_rng(1))
+    assert len(set(voices.voices[household.tested])) == 1
+    assert len(set(voices.texts[household.tested])) == 5
+    assert household.answers[0].shape == (20, len(EMOTIONS))
+    assert household.answers["end"].sum(axis=1) == pytest.approx(1.0)
 
 
-def test_calm_is_neutral_where_a_corpus_has_no_calm() -> None:
-    voices = heard(shift=0.0)
+def test_calm_counts_as_neutral_in_a_corpus_without_calm() -> None:
+    voices = scored_voices(shift=0.0)
     scores = np.zeros((2, len(EMOTIONS)))
     scores[0, EMOTIONS.index("calm")] = scores[1, EMOTIONS.index("sad")] = 1.0
     assert list(voices.classes(scores)) == [EMOTIONS.index("neutral"), EMOTIONS.index("sad")]
 
 
-def test_a_standard_is_of_the_model() -> None:
-    standard = standard_of(EMOTIONS, heard(shift=0.0).scores)
-    standard.check(EMOTIONS)
-    assert abs(sum(standard.mean.values())) < 0.01
+def test_score_statistics_are_valid_for_the_models_classes() -> None:
+    statistics = standard_of(EMOTIONS, scored_voices(shift=0.0).scores)
+    statistics.check(EMOTIONS)
+    assert abs(sum(statistics.mean.values())) < 0.01
 
 
-def test_another_temperature_changes_no_order() -> None:
-    voices = heard(shift=2.0)
-    one = Household(voices, None, 4, "all", np.random.default_rng(1))
-    assert one.corrections > 5
-    taught = fit([Example(scores=tuple(voices.scores[0]), emotion=2)], EMOTIONS, None)
-    assert taught is not None
-    plain, flat = shares(taught, voices.scores), shares(taught, voices.scores, temperature=3.0)
+def test_a_higher_temperature_lowers_confidence_and_keeps_the_top_class() -> None:
+    voices = scored_voices(shift=2.0)
+    household = Household(voices, None, 4, "all", np.random.default_rng(1))
+    assert household.corrections > 5
+    adaptation = fit([Example(scores=tuple(voices.scores[0]), emotion=2)], EMOTIONS, None)
+    assert adaptation is not None
+    plain, flat = (
+        shares(adaptation, voices.scores),
+        shares(adaptation, voices.scores, temperature=3.0),
+    )
     assert (plain.argmax(1) == flat.argmax(1)).all()
     assert flat.max(1).mean() < plain.max(1).mean()
 
 
-def test_the_page_and_the_lines_say_what_was_found() -> None:
+def test_the_page_and_the_summary_lines_show_the_results() -> None:
     point = {"mean": 0.014, "sd": 0.02, "worse": 0.25, "much_worse": 0.1, "count": 12, "ece": 0.05,
              "ece_before": 0.04}  # fmt: skip
     one: dict[str, Any] = {"uar": 0.66, "corrections": 60.0, "5": point, "end": point}

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from training.corpora import Corpus
 
 
-def told(corpus: Corpus) -> dict[str, tuple[str, str | None, str]]:
-    """For each clip who speaks, their sex, and what is felt."""
+def labels_of(corpus: Corpus) -> dict[str, tuple[str, str | None, str]]:
+    """Speaker, sex and emotion of each clip."""
     return {clip.name: (clip.speaker, clip.sex, clip.emotion) for clip in corpus.clips}
 
 
-def test_tess_is_read_as_published_and_counts_a_second_copy(tmp_path: Path) -> None:
+def test_tess_is_read_as_published_and_copies_are_counted(tmp_path: Path) -> None:
     touch(
         tmp_path / "TESS",
         "OAF_angry/OAF_back_angry.wav",
-        "OAF_neutral/OA_bite_neutral.wav",  # published without its F
+        "OAF_neutral/OA_bite_neutral.wav",  # published without the F
         "OAF_Pleasant_surprise/OAF_bar_ps.wav",
         "YAF_fear/YAF_dog_fear.wav",
         "copy/YAF_fear/YAF_dog_fear.wav",
@@ -36,7 +36,7 @@ def test_tess_is_read_as_published_and_counts_a_second_copy(tmp_path: Path) -> N
         "YAF_fear/dog.wav",
     )
     corpus = read_corpus("tess", tmp_path)
-    assert told(corpus) == {
+    assert labels_of(corpus) == {
         "OAF_back_angry": ("OAF", "f", "angry"),
         "OA_bite_neutral": ("OAF", "f", "neutral"),
         "OAF_bar_ps": ("OAF", "f", "surprised"),
@@ -57,7 +57,7 @@ def test_savee_is_read_in_both_layouts(tmp_path: Path, layout: str) -> None:
     touch(tmp_path / "savee", *(layout.format(*name) for name in names))
     touch(tmp_path / "savee", "Info.txt", layout.format("XX", "a01"), layout.format("JK", "b01"))
     corpus = read_corpus("savee", tmp_path)
-    assert told(corpus) == {
+    assert labels_of(corpus) == {
         "DC_a01": ("DC", "m", "angry"),
         "DC_sa02": ("DC", "m", "sad"),
         "JE_a01": ("JE", "m", "angry"),
@@ -75,7 +75,7 @@ def test_equal_file_names_of_two_speakers_are_two_clips(tmp_path: Path) -> None:
     assert [clip.name for clip in corpus.without(unwanted).clips] == ["DC_a01", "JE_a01"]
 
 
-def test_folders_say_what_is_felt_and_who_speaks(tmp_path: Path) -> None:
+def test_folder_names_give_emotion_and_speaker(tmp_path: Path) -> None:
     touch(
         tmp_path / "folders",
         "Angry/anna/1.wav",
@@ -86,7 +86,7 @@ def test_folders_say_what_is_felt_and_who_speaks(tmp_path: Path) -> None:
         "stray.wav",
     )
     corpus = read_corpus("folders", tmp_path)
-    assert told(corpus) == {
+    assert labels_of(corpus) == {
         "Angry/anna/1": ("anna", None, "angry"),
         "bert/Happiness/1": ("bert", None, "happy"),
         "bert/Pleasant Surprise/1": ("bert", None, "surprised"),
@@ -99,7 +99,7 @@ def test_folders_say_what_is_felt_and_who_speaks(tmp_path: Path) -> None:
     assert corpus.knows_speakers
 
 
-def test_a_description_names_a_corpus_its_speakers_and_its_words(tmp_path: Path) -> None:
+def test_a_description_defines_title_speakers_and_emotion_words(tmp_path: Path) -> None:
     root = tmp_path / "kitchen"
     touch(root, "wuetend/anna_1.wav", "wuetend/bert_1.wav", "sad/anna_2.wav", "calm/anna_3.wav")
     (root / "corpus.yaml").write_text(
@@ -108,7 +108,7 @@ def test_a_description_names_a_corpus_its_speakers_and_its_words(tmp_path: Path)
     )
     corpus = read_corpus("kitchen", tmp_path)
     assert (corpus.name, corpus.title, corpus.licence) == ("kitchen", "My kitchen", "mine")
-    assert told(corpus) == {
+    assert labels_of(corpus) == {
         "sad/anna_2": ("anna", "f", "sad"),
         "wuetend/anna_1": ("anna", "f", "angry"),
         "wuetend/bert_1": ("bert", None, "angry"),
@@ -133,7 +133,7 @@ def test_a_description_names_a_corpus_its_speakers_and_its_words(tmp_path: Path)
         ("speaker: '([a-z]+)'", "line 1: .* no group"),
     ],
 )
-def test_a_wrong_description_is_refused(tmp_path: Path, text: str, complaint: str) -> None:
+def test_an_invalid_description_is_rejected(tmp_path: Path, text: str, complaint: str) -> None:
     touch(tmp_path / "mine", "sad/1.wav")
     (tmp_path / "mine" / "corpus.yaml").write_text(text)
     with pytest.raises(ConfigError, match=complaint):
@@ -141,44 +141,44 @@ def test_a_wrong_description_is_refused(tmp_path: Path, text: str, complaint: st
 
 
 @pytest.mark.parametrize("second", ["copy/Actor_0{actor}/{name}.wav", "Actor_0{actor}/{name}.flac"])
-def test_a_corpus_that_is_there_twice_counts_once(tmp_path: Path, second: str) -> None:
+def test_duplicated_clips_count_once(tmp_path: Path, second: str) -> None:
     names = [(actor, f"03-01-05-01-01-01-0{actor}") for actor in (1, 2, 3)]
     touch(tmp_path / "ravdess", *(f"Actor_0{actor}/{name}.wav" for actor, name in names))
-    # Two of three speakers are there twice: they must not vanish.
+    # Two of the three speakers are duplicated; they must not be dropped.
     copies = [second.format(actor=actor, name=name) for actor, name in names[:2]]
     touch(tmp_path / "ravdess", *copies)
     corpus = read_corpus("ravdess", tmp_path)
     assert corpus.speakers == ("01", "02", "03")
     assert len(corpus.clips) == 3
     assert corpus.left_out == {"same name as another clip": 2}
-    # Nor do they when their sounds are compared.
+    # Nor must they be when the audio is compared.
     digests = {name: "x" + name for _, name in names}
     assert corpus.without(content_duplicates(corpus.clips, digests)).speakers == corpus.speakers
 
 
-def test_a_folder_without_a_description_is_not_guessed_to_be_a_corpus(tmp_path: Path) -> None:
+def test_a_folder_without_a_description_is_not_a_corpus(tmp_path: Path) -> None:
     touch(tmp_path / "mine", "sad/1.wav")
     with pytest.raises(UsageError, match="mine"):
         read_corpus("mine", tmp_path)
 
 
-def test_without_speakers_a_corpus_is_tested_on_but_not_split(tmp_path: Path) -> None:
+def test_a_corpus_without_speakers_can_be_read_but_not_split(tmp_path: Path) -> None:
     touch(tmp_path / "folders", "sad/1.wav", "angry/1.wav")
     corpus = read_corpus("folders", tmp_path)
     assert len(corpus.clips) == 2
     assert not corpus.knows_speakers
-    with pytest.raises(UsageError, match="cannot be split") as refused:
+    with pytest.raises(UsageError, match="cannot be split") as rejected:
         make_split({"folders": corpus}, fold=1, validation={})
-    assert "cross_corpora" in (refused.value.remedy or "")
+    assert "cross_corpora" in (rejected.value.remedy or "")
 
 
-def test_every_word_stands_for_one_of_the_eight_classes() -> None:
+def test_emotion_words_map_to_the_eight_classes() -> None:
     assert set(WORDS.values()) == {
         "neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised",
     }  # fmt: skip
 
 
-def test_a_corpus_without_speakers_is_a_cross_corpus_test(tmp_path: Path) -> None:
+def test_a_corpus_without_speakers_can_be_a_cross_corpus_test(tmp_path: Path) -> None:
     pytest.importorskip("joblib")
     import msgspec
 
@@ -195,11 +195,11 @@ def test_a_corpus_without_speakers_is_a_cross_corpus_test(tmp_path: Path) -> Non
     assert load_recipe("default").cross_corpora == ("emodb",)
 
 
-def test_nemo_is_read_as_its_folders_say(tmp_path: Path) -> None:
+def test_nemo_speakers_and_emotions_come_from_its_folders(tmp_path: Path) -> None:
     touch(tmp_path / "nemo", "EB0/angry/a.opus", "EB0/neutral/b.opus", "WR0/surprised/c.opus")
     touch(tmp_path / "nemo", "WR0/bored/d.opus")
     corpus = read_corpus("nemo", tmp_path)
-    assert told(corpus) == {
+    assert labels_of(corpus) == {
         "a": ("EB0", "f", "angry"),
         "b": ("EB0", "f", "neutral"),
         "c": ("WR0", "m", "surprised"),
@@ -207,7 +207,7 @@ def test_nemo_is_read_as_its_folders_say(tmp_path: Path) -> None:
     assert corpus.left_out == {"not in a folder named by an emotion": 1}
 
 
-def test_ordinary_speech_has_its_sources_for_speakers(tmp_path: Path) -> None:
+def test_ordinary_speech_uses_its_sources_as_speakers(tmp_path: Path) -> None:
     folder = tmp_path / "ordinary"
     touch(folder, "watson/a.opus", "precise/b.opus", "babycry/c.opus", "rirs/d.opus")
     header = "path,kind,language,speaker,licence,origin,duration_s"
@@ -228,11 +228,11 @@ def test_ordinary_speech_has_its_sources_for_speakers(tmp_path: Path) -> None:
         read_corpus("ordinary", tmp_path)
 
 
-def test_shares_of_one_fold_are_dealt_to_all_folds() -> None:
-    shares = [held_out("crema_d", fold=fold, within=1) for fold in range(1, 6)]
+def test_folds_within_a_fold_partition_its_speakers() -> None:
+    parts = [held_out("crema_d", fold=fold, within=1) for fold in range(1, 6)]
     whole = held_out("crema_d", fold=1)
-    assert frozenset().union(*shares) == whole
-    assert sum(len(share) for share in shares) == len(whole)
+    assert frozenset().union(*parts) == whole
+    assert sum(len(part) for part in parts) == len(whole)
     assert held_out("crema_d", fold=0) == frozenset()
     with pytest.raises(UsageError, match="folds 1 to 5, not 6"):
         held_out("crema_d", fold=6, within=1)

@@ -1,4 +1,4 @@
-"""The report: means before single runs, goals judged by what is shown, pictures that stay alike."""
+"""The report: means before single runs, goals judged by the means, reproducible pictures."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ HEARD = [0, 5, 20, 50]
 
 
 def of_runs(*values: float) -> dict[str, Any]:
-    """The spread of a figure over as many folds, one seed."""
+    """The spread of a figure over folds, with one seed."""
     return spread((fold, 1, value) for fold, value in enumerate(values, start=1))
 
 
-def crossed(uar: float) -> dict[str, Any]:
-    """A corpus as the summary of two folds describes it."""
+def corpus_summary(uar: float) -> dict[str, Any]:
+    """A corpus in the summary of two folds."""
     return {
         "place": "test",
         "classes": ["happy", "sad"],
@@ -51,8 +51,8 @@ def crossed(uar: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def probed() -> dict[str, Any]:
-    count = {"seconds": 360.0, "events_per_hour": 30.0}
+def probe_results() -> dict[str, Any]:
+    counted = {"seconds": 360.0, "events_per_hour": 30.0}
     curve = {"uar": [0.5, 0.51, 0.52, 0.53], "gain_20": 0.021}
     names = ("clean", "noise-20db", "noise-10db", "noise-5db", "room-0.6s", "telephone")
     return {
@@ -65,9 +65,9 @@ def probed() -> dict[str, Any]:
         "environment": {
             "engines": {
                 "webrtc": {
-                    "held_out": {"sounds": count, "human": count},
-                    "all": {"sounds": count},
-                    "silence": {"digital": count},
+                    "held_out": {"sounds": counted, "human": counted},
+                    "all": {"sounds": counted},
+                    "silence": {"digital": counted},
                 }
             }
         },
@@ -79,7 +79,7 @@ def probed() -> dict[str, Any]:
 
 
 def household() -> dict[str, Any]:
-    """What the summary says of homes."""
+    """The household part of the summary."""
 
     def point(rate: float) -> dict[str, Any]:
         shares = {"right": of_runs(0.4, 0.5), "wrong": of_runs(0.1, 0.1)}
@@ -101,15 +101,15 @@ def household() -> dict[str, Any]:
 
 
 @pytest.fixture
-def alone() -> Sources:
-    """The shipped model, of which nothing more is known."""
+def release_only() -> Sources:
+    """The figures of the shipped model only."""
     return Sources(release=load_sources(RESULTS / "default.json").release)
 
 
 @pytest.fixture
-def sources(alone: Sources) -> Sources:
+def sources(release_only: Sources) -> Sources:
     """The same with two folds, probes and baselines."""
-    recipe = {k: v for k, v in alone.release["recipe"].items() if k not in {"fold", "seed"}}
+    recipe = {k: v for k, v in release_only.release["recipe"].items() if k not in {"fold", "seed"}}
     folds = {
         "recipe": recipe,
         "folds": [1, 2],
@@ -118,8 +118,9 @@ def sources(alone: Sources) -> Sources:
         "done": 2,
         "probed": 2,
         "inference_ms": of_runs(0.3, 0.5),
-        "corpora": {"ravdess": crossed(0.7), "crema_d": crossed(0.66), "emodb": crossed(0.5)},
-        "probes": spread_tree([(1, 1, probed()), (2, 1, probed())]),
+        "corpora": {"ravdess": corpus_summary(0.7), "crema_d": corpus_summary(0.66),
+                    "emodb": corpus_summary(0.5)},
+        "probes": spread_tree([(1, 1, probe_results()), (2, 1, probe_results())]),
         "household": household(),
         "runs": [
             {"fold": fold, "seed": 1, "figures": {
@@ -133,19 +134,24 @@ def sources(alone: Sources) -> Sources:
         for value in (0.86, 0.88)
     ]
     return msgspec.structs.replace(
-        alone, folds=folds, baselines={"results": results}, tried={"crema-uar": "Longer training."}
+        release_only,
+        folds=folds,
+        baselines={"results": results},
+        tried={"crema-uar": "Longer training."},
     )
 
 
-def test_means_stand_before_the_shipped_file(sources: Sources, alone: Sources) -> None:
-    found = sources.figure("ravdess", "uar")
-    assert found is not None
-    assert found.value == pytest.approx(0.7)
-    assert found.folds_sd == pytest.approx(0.02 * 2**0.5)
+def test_means_over_folds_precede_the_figures_of_the_shipped_file(
+    sources: Sources, release_only: Sources
+) -> None:
+    figure = sources.figure("ravdess", "uar")
+    assert figure is not None
+    assert figure.value == pytest.approx(0.7)
+    assert figure.folds_sd == pytest.approx(0.02 * 2**0.5)
     text = card(sources)
     assert "**0.700 ± 0.028**" in text
     assert "not used in training: 2 folds, 1 seed, 2 runs." in text
-    assert f"| {alone.release['test']['ravdess']['uar']:.4f} |" in text
+    assert f"| {release_only.release['test']['ravdess']['uar']:.4f} |" in text
     assert "Of those that were planned 1 are not finished yet." in " ".join(text.split())
     assert "| RAVDESS | 3 | 8 | **70.0%** ± 2.8 |" in quote(sources)
 
@@ -170,7 +176,7 @@ def test_goals_are_judged_by_the_mean(sources: Sources) -> None:
     assert "missed by 10.0: nothing is written down yet." in text
 
 
-def test_goals_of_a_corpus_count_for_models_that_heard_it(sources: Sources) -> None:
+def test_goals_of_a_corpus_apply_only_to_models_tested_on_it(sources: Sources) -> None:
     test = {"crema_d": sources.release["test"]["crema_d"]}
     without = msgspec.structs.replace(sources, release=sources.release | {"test": test})
     keys = {one.goal.key for one in verdicts(without)}
@@ -178,17 +184,17 @@ def test_goals_of_a_corpus_count_for_models_that_heard_it(sources: Sources) -> N
     assert not {"ravdess-uar", "nemo-uar", "random-split"} & keys
 
 
-def test_what_was_not_measured_is_said_not_to_be(alone: Sources) -> None:
-    text = card(alone)
+def test_missing_measurements_are_reported_as_not_measured(release_only: Sources) -> None:
+    text = card(release_only)
     for command in ("folds", "probe", "baselines"):
         assert f"Not measured yet (`serd-train {command}`)." in text
     assert "1 fold, 1 seed" in text
-    words = {one.goal.key: one.words for one in verdicts(alone)}
+    words = {one.goal.key: one.words for one in verdicts(release_only)}
     assert words["ordinary-events"] == words["random-split"] == "not measured yet"
     assert words["ravdess-uar"] != "not measured yet"
 
 
-def test_the_probes_have_their_tables(sources: Sources) -> None:
+def test_the_card_has_a_table_for_each_probe(sources: Sources) -> None:
     text = card(sources)
     assert "| words on noise-10db | 0.600 ± 0.000 | 0.610 ± 0.000 |" in text
     assert "| everyday sounds that training never heard | webrtc | 6 | 30.0 ± 0.0 |" in text
@@ -196,13 +202,13 @@ def test_the_probes_have_their_tables(sources: Sources) -> None:
     assert "UAR after 50" in text
 
 
-def test_probes_of_the_shipped_file_do_without_folds(alone: Sources) -> None:
-    text = card(msgspec.structs.replace(alone, probes=probed()))
+def test_probes_of_the_shipped_file_are_shown_without_folds(release_only: Sources) -> None:
+    text = card(msgspec.structs.replace(release_only, probes=probe_results()))
     assert "| words on noise-10db | 0.600 | 0.610 |" in text
     assert "Of the shipped file, on its own fold." in text
 
 
-def test_the_same_figures_make_the_same_files(sources: Sources, tmp_path: Path) -> None:
+def test_the_same_figures_give_identical_files(sources: Sources, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     first, second = (write_card(sources, tmp_path / name / "card.md") for name in ("a", "b"))
     assert first.read_bytes() == second.read_bytes()
@@ -217,14 +223,14 @@ def test_the_same_figures_make_the_same_files(sources: Sources, tmp_path: Path) 
         assert f"figures/model/{file.stem}.png" in first.read_text(encoding="utf-8")
 
 
-def test_sources_are_read_from_where_they_are_kept(sources: Sources, tmp_path: Path) -> None:
+def test_sources_are_read_from_their_files(sources: Sources, tmp_path: Path) -> None:
     (tmp_path / "default.json").write_text(json.dumps(sources.release))
     (tmp_path / "default-folds.json").write_text(json.dumps(sources.folds))
-    (tmp_path / "default-probes.json").write_text(json.dumps(probed()))
+    (tmp_path / "default-probes.json").write_text(json.dumps(probe_results()))
     (tmp_path / "default-tried.yaml").write_text("crema-uar: Longer training.\n")
-    found = load_sources(tmp_path / "default.json")
-    assert found.folds == sources.folds
-    assert found.tried == sources.tried
+    loaded = load_sources(tmp_path / "default.json")
+    assert loaded.folds == sources.folds
+    assert loaded.tried == sources.tried
     (tmp_path / "default-tried.yaml").write_text("- a list\n")
     with pytest.raises(InputError, match="default-tried"):
         load_sources(tmp_path / "default.json")

@@ -1,4 +1,4 @@
-"""Nobody who is tested may have been heard before: not by the weights, nor by any choice."""
+"""Test speakers influence neither the weights nor any choice made before the evaluation."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 pytest.importorskip("joblib")
 
 TESTED = {1: ["02", "05"], 2: ["03", "06"], 5: ["01", "04"]}
-"""The made-up speakers that the folds hold out; the other folds have none."""
+"""The synthetic speakers that these folds hold out; the other folds hold out none."""
 
 
 @pytest.fixture(params=TESTED)
 def recipe(request: pytest.FixtureRequest) -> Recipe:
-    """Of each fold."""
+    """The tiny recipe for each of these folds."""
     return msgspec.structs.replace(tiny_recipe(), fold=request.param)
 
 
@@ -49,7 +49,7 @@ def material(recipe: Recipe, synthetic_corpora: Path, tmp_path: Path) -> materia
     return materials.load_dataset(recipe, synthetic_corpora, cache=tmp_path / "cache", jobs=1)
 
 
-def test_representative_clips_are_training_clips_of_every_corpus(
+def test_representative_clips_cover_all_training_voices_and_emotions(
     material: materials.Dataset,
 ) -> None:
     training = material.side("train")
@@ -59,7 +59,7 @@ def test_representative_clips_are_training_clips_of_every_corpus(
     assert {one.clip.emotion for one in chosen} == {one.clip.emotion for one in training}
 
 
-def test_each_step_of_a_run_hears_only_the_side_that_it_may(
+def test_each_stage_of_a_run_uses_only_its_own_speakers(
     recipe: Recipe,
     material: materials.Dataset,
     tmp_path: Path,
@@ -71,32 +71,32 @@ def test_each_step_of_a_run_hears_only_the_side_that_it_may(
     (run.folder / "features.json").write_bytes(msgspec.json.encode(features))
     (run.folder / "run.json").write_bytes(msgspec.json.encode(provenance(recipe, material)))
     np.savez(run.folder / "weights.npz", np.zeros(1, dtype=np.float32))
-    seen: dict[str, NDArray[np.float32]] = {}
-    heard: list[set[str]] = []
+    converted: dict[str, NDArray[np.float32]] = {}
+    used: list[set[str]] = []
 
-    def convert(*given: object) -> bytes:
-        examples = given[-1]
+    def fake_convert(*arguments: object) -> bytes:
+        examples = arguments[-1]
         assert isinstance(examples, np.ndarray)
-        seen["examples"] = examples
+        converted["examples"] = examples
         return network("eight")
 
     real = evaluate.classify_clips
 
-    def classify(model: Path, clips: Sequence[Clip], **options: object) -> list[Answer]:
-        heard.append({clip.voice for clip in clips})
+    def spy_classify(model: Path, clips: Sequence[Clip], **options: object) -> list[Answer]:
+        used.append({clip.voice for clip in clips})
         return real(model, clips)
 
-    def hear(
-        model: Path, clips: Sequence[Clip], asked: Sequence[Recording], **_: object
+    def spy_predict(
+        model: Path, clips: Sequence[Clip], recordings: Sequence[Recording], **_: object
     ) -> Predictions:
-        heard.append({clip.voice for clip in clips})
-        return predict(model, clips, asked)
+        used.append({clip.voice for clip in clips})
+        return predict(model, clips, recordings)
 
     trained_on: set[str] = set()
-    watched: set[str] = set()
+    validated_on: set[str] = set()
 
-    class Trained:
-        """Notes whom it would train on."""
+    class FakeTrainer:
+        """Records the speakers that it would train on."""
 
         def __init__(
             self,
@@ -108,35 +108,35 @@ def test_each_step_of_a_run_hears_only_the_side_that_it_may(
             **__: object,
         ) -> None:
             trained_on.update(one.clip.voice for one in training)
-            watched.update(one.clip.voice for one in validation)
+            validated_on.update(one.clip.voice for one in validation)
             self.curves: list[dict[str, float]] = []
 
-        def run(self, _progress: object) -> Trained:
+        def run(self, _progress: object) -> FakeTrainer:
             return self
 
         def get_weights(self) -> list[NDArray[np.float32]]:
             return [np.zeros(1, dtype=np.float32)]
 
-    monkeypatch.setattr(train, "Trainer", Trained)
-    monkeypatch.setattr(runs, "convert", convert)
-    monkeypatch.setattr(runs, "classify_clips", classify)
-    monkeypatch.setattr(runs, "predict", hear)
+    monkeypatch.setattr(train, "Trainer", FakeTrainer)
+    monkeypatch.setattr(runs, "convert", fake_convert)
+    monkeypatch.setattr(runs, "classify_clips", spy_classify)
+    monkeypatch.setattr(runs, "predict", spy_predict)
     monkeypatch.setattr(runs.Run, "_float_figures", lambda *_: {})
     run.quantise(material)
-    assert heard == [set(material.split.validation)]
+    assert used == [set(material.split.validation)]
     of_training = {one.tobytes() for one in clean_features(material.side("train"), run.features())}
-    assert len(seen["examples"]) == 20
-    assert {one.tobytes() for one in seen["examples"]} <= of_training
+    assert len(converted["examples"]) == 20
+    assert {one.tobytes() for one in converted["examples"]} <= of_training
 
     calibrated = (run.folder / "calibration.json").read_bytes()
     run.refit(material)
     assert trained_on == {*material.split.train, *material.split.validation}
-    assert watched == set()
-    assert heard[1:] == []
+    assert validated_on == set()
+    assert used[1:] == []
     assert (run.folder / "calibration.json").read_bytes() == calibrated
     of_all = clean_features(material.with_validation_speakers().side("train"), run.features())
-    assert {one.tobytes() for one in seen["examples"]} <= {one.tobytes() for one in of_all}
+    assert {one.tobytes() for one in converted["examples"]} <= {one.tobytes() for one in of_all}
 
     result = run.evaluate(material)
-    assert heard[1:] == [set(material.split.test)]
+    assert used[1:] == [set(material.split.test)]
     assert result["test"]["ravdess"]["speakers"] == TESTED[recipe.fold]

@@ -1,4 +1,4 @@
-"""Beginning with a packed model: the float network says what the packed one says."""
+"""Starting from a packed model: the float network gives the outputs of the packed one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.tensorflow
 SAMPLE = Path(__file__).parents[2] / "serd" / "audio" / "data" / "sample.ogg"
 
 
-def test_the_float_network_says_what_the_packed_one_says() -> None:
+def test_the_float_network_matches_the_packed_model() -> None:
     from training.network import build_network
     from training.train import logits_of, set_up_tensorflow
 
@@ -33,29 +33,29 @@ def test_the_float_network_says_what_the_packed_one_says() -> None:
     weights = start_weights(model, Network(), features)
     network = build_network(Network(), model.info.features, len(model.labels))
     network.set_weights(weights)
-    ours = logits_of(network, features)
+    float_logits = logits_of(network, features)
     interpreter = Interpreter(model)
-    theirs = np.stack([interpreter.run(one) for one in features])
-    # What int8 rounds away: a few steps of its output.
-    assert np.abs(ours - theirs).mean() < 0.15
-    assert (ours.argmax(axis=1) == theirs.argmax(axis=1)).mean() > 0.9
-    # The statistics are those of these examples, so training begins with the same answers.
+    packed_logits = np.stack([interpreter.run(one) for one in features])
+    # The difference is int8 rounding: a few steps of the output.
+    assert np.abs(float_logits - packed_logits).mean() < 0.15
+    assert (float_logits.argmax(axis=1) == packed_logits.argmax(axis=1)).mean() > 0.9
+    # The batch statistics are those of these examples, so training starts with the same outputs.
     trained = np.asarray(network(features, training=True))
-    dropped = np.abs(trained - ours).mean()
-    assert dropped < 0.6 * np.abs(ours).mean() + 0.5
+    dropped = np.abs(trained - float_logits).mean()
+    assert dropped < 0.6 * np.abs(float_logits).mean() + 0.5
     with pytest.raises(UsageError, match="other sizes"):
         start_weights(model, Network(stem=8, widths=(16, 24)), features)
 
 
-def test_only_right_answers_are_remembered() -> None:
+def test_only_correct_predictions_become_soft_targets() -> None:
     logits = np.array([[2.0, 0.0, 0.0], [2.0, 0.0, 0.0], [0.0, 0.0, 3.0]], dtype=np.float32)
-    said = own_soft_targets(logits, np.array([0, 1, -1]), 1.0)
-    assert said[0].sum() == pytest.approx(1.0)
-    assert not said[1].any()
-    assert not said[2].any()
+    targets = own_soft_targets(logits, np.array([0, 1, -1]), 1.0)
+    assert targets[0].sum() == pytest.approx(1.0)
+    assert not targets[1].any()
+    assert not targets[2].any()
 
 
-def test_weights_are_mixed_in_the_share_that_is_kept() -> None:
+def test_weights_are_interpolated_by_the_share_that_is_kept() -> None:
     before, after = [np.zeros(3, np.float32)], [np.ones(3, np.float32)]
     np.testing.assert_allclose(interpolated(before, after, 0.3)[0], 0.7)
     np.testing.assert_array_equal(interpolated(before, after, 0.0)[0], after[0])

@@ -1,4 +1,4 @@
-"""A teacher may not tell the pupil what it has learned by heart, nor anything of who is tested."""
+"""A teacher must pass on neither memorised labels nor anything about test speakers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def material(recipe: Recipe, synthetic_corpora: Path, tmp_path: Path) -> materia
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a very small speech encoder that was never trained."""
+    """A folder with a tiny, untrained speech encoder."""
     torch = pytest.importorskip("torch", reason="needs PyTorch (the extra `teacher`)")
     pytest.importorskip("transformers", reason="needs transformers (the extra `teacher`)")
     from transformers import WhisperConfig
@@ -67,7 +67,7 @@ def clip(corpus: str, speaker: int, number: int, sex: str) -> Prepared:
     return Prepared(clip=named, digest=str(path), duration_s=1, peak=1, loudest=1, copies=())
 
 
-def many() -> list[Prepared]:
+def many_clips() -> list[Prepared]:
     return [
         clip(corpus, speaker, number, "fm"[speaker % 2])
         for corpus, speakers in (("ravdess", 8), ("crema_d", 12))
@@ -76,8 +76,8 @@ def many() -> list[Prepared]:
     ]
 
 
-def test_groups_are_of_whole_speakers_and_alike() -> None:
-    clips = many()
+def test_groups_consist_of_whole_speakers_and_are_balanced() -> None:
+    clips = many_clips()
     dealt = teaching.speaker_groups(clips, 4)
     assert dealt == teaching.speaker_groups(clips[::-1], 4)
     sexes = {one.clip.voice: one.clip.sex for one in clips}
@@ -92,52 +92,54 @@ def test_groups_are_of_whole_speakers_and_alike() -> None:
         teaching.speaker_groups(clips, 21)
 
 
-def test_no_head_answers_for_a_speaker_that_it_heard(recipe: Recipe) -> None:
-    clips = many()
-    # What is "heard" of a clip is its place in the list, so that a head knows who it is asked for.
-    heard = np.arange(len(clips), dtype=np.float32)[:, np.newaxis]
-    asked_for: list[str] = []
+def test_no_head_predicts_for_a_speaker_that_it_was_trained_on(recipe: Recipe) -> None:
+    clips = many_clips()
+    # The embedding of a clip is its index in the list, so that a head can identify the clip.
+    embeddings = np.arange(len(clips), dtype=np.float32)[:, np.newaxis]
+    predicted: list[str] = []
 
-    def fit(some: Sequence[Prepared], of: NDArray[np.float32], _: Recipe) -> teaching.Classify:
-        known = {one.clip.voice for one in some}
-        assert [clips[int(place)] for place in of[:, 0]] == list(some)
+    def fit(
+        clips_of_head: Sequence[Prepared], of: NDArray[np.float32], _: Recipe
+    ) -> teaching.Classify:
+        trained_on = {one.clip.voice for one in clips_of_head}
+        assert [clips[int(place)] for place in of[:, 0]] == list(clips_of_head)
 
-        def answer(of: NDArray[np.float32]) -> NDArray[np.float32]:
+        def predict(of: NDArray[np.float32]) -> NDArray[np.float32]:
             voices = [clips[int(place)].clip.voice for place in of[:, 0]]
-            assert not known & set(voices)
-            # All who are not asked for were learned from.
-            assert known | set(voices) == {one.clip.voice for one in clips}
-            asked_for.extend(voices)
+            assert not trained_on & set(voices)
+            # The head was trained on all other speakers.
+            assert trained_on | set(voices) == {one.clip.voice for one in clips}
+            predicted.extend(voices)
             return np.repeat(of, 8, axis=1)
 
-        return answer
+        return predict
 
-    answers = teaching.cross_fit(clips, heard, recipe, fit)
-    assert Counter(asked_for) == Counter(one.clip.voice for one in clips)
-    np.testing.assert_array_equal(answers[:, 0], heard[:, 0])
+    result = teaching.cross_fit(clips, embeddings, recipe, fit)
+    assert Counter(predicted) == Counter(one.clip.voice for one in clips)
+    np.testing.assert_array_equal(result[:, 0], embeddings[:, 0])
 
 
-def test_nobody_is_taught_who_is_not_trained_on(
+def test_only_training_clips_get_soft_targets(
     material: materials.Dataset, recipe: Recipe, encoder: Path, tmp_path: Path
 ) -> None:
     cache = tmp_path / "cache"
     run = runs.Run(tmp_path / "run", recipe)
     seen: list[tuple[str, int, int]] = []
-    given = run.teach(
+    taught = run.teach(
         material,
         source=str(encoder),
         cache=cache,
         jobs=1,
         progress=lambda *what: seen.append(what),
     )
-    assert given is not None
+    assert taught is not None
     training, validation = material.side("train"), material.side("validation")
-    assert set(given.answers) == {str(one.clip.path) for one in training}
-    for row in given.answers.values():
+    assert set(taught.answers) == {str(one.clip.path) for one in training}
+    for row in taught.answers.values():
         assert row.shape == (8,)
         assert row.sum() == pytest.approx(1.0, abs=1e-5)
-    assert given.hints == {}
-    # Not even what the teacher hears of the tested is kept.
+    assert taught.hints == {}
+    # No embeddings of test clips are cached either.
     assert len(list(cache.glob("teacher-*/*/*.npy"))) == len(training) + len(validation)
     assert seen[-1] == ("listen", len(training) + len(validation), len(training) + len(validation))
     report = run.read("teaching.json")
@@ -145,15 +147,15 @@ def test_nobody_is_taught_who_is_not_trained_on(
     assert report["training"]["ravdess"]["clips"] == len(training)
     assert report["validation"]["ravdess"]["clips"] == len(validation)
     assert len(report["weights_sha256"]) == 64
-    # The second time the answers come from the run's folder, and nobody is asked.
+    # The second time, the answers are read from the run's folder, without the teacher.
     again = run.teach(material, source="/no/such/teacher", cache=cache, jobs=1)
     assert again is not None
-    for path, row in given.answers.items():
+    for path, row in taught.answers.items():
         np.testing.assert_array_equal(again.answers[path], row)
 
 
 @pytest.mark.tensorflow
-def test_a_run_with_a_teacher_trains_and_says_so(
+def test_a_teacher_changes_the_weights_and_its_library_is_recorded(
     material: materials.Dataset, recipe: Recipe, encoder: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("tensorflow")
@@ -170,17 +172,17 @@ def test_a_run_with_a_teacher_trains_and_says_so(
 
 
 @pytest.mark.tensorflow
-def test_hints_are_of_every_copy_and_teach_besides(
+def test_every_copy_gets_a_hint_and_hints_change_the_weights(
     material: materials.Dataset, recipe: Recipe, encoder: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("tensorflow")
     cache = tmp_path / "cache"
     assert recipe.teaching is not None
     hinting = msgspec.structs.replace(recipe.teaching, hints=Hints(components=4, weight=2.0))
-    wanted = msgspec.structs.replace(recipe, teaching=hinting)
+    with_hints = msgspec.structs.replace(recipe, teaching=hinting)
     seen: list[tuple[str, int, int]] = []
     weights = {}
-    for name, chosen in (("with", wanted), ("without", recipe)):
+    for name, chosen in (("with", with_hints), ("without", recipe)):
         run = runs.Run(tmp_path / name, chosen)
         taught = run.teach(
             material,
@@ -194,96 +196,98 @@ def test_hints_are_of_every_copy_and_teach_besides(
             training, validation = material.side("train"), material.side("validation")
             assert set(taught.hints) == {str(one.clip.path) for one in training}
             assert {hint.shape for hint in taught.hints.values()} == {(3, 4)}
-            # Of the test speakers nothing is heard at any speed, of the validation speakers nothing
-            # but what measures the teacher.
-            heard = 3 * len(training) + len(validation)
-            assert seen[-1] == ("listen", heard, heard)
-            assert len(list(cache.glob("teacher-*/*/*.npy"))) == heard
+            # Test speakers are not embedded at any speed, validation speakers only at the original
+            # speed, to measure the teacher.
+            embedded = 3 * len(training) + len(validation)
+            assert seen[-1] == ("listen", embedded, embedded)
+            assert len(list(cache.glob("teacher-*/*/*.npy"))) == embedded
             every = np.stack(list(taught.hints.values())).astype(np.float32)
             np.testing.assert_allclose(every[:, 0].mean(axis=0), 0.0, atol=0.05)
             np.testing.assert_allclose(every[:, 0].std(axis=0), 1.0, atol=0.1)
-            # Another speed is another voice.
+            # A copy at another speed has another hint.
             assert not np.array_equal(every[:, 1], every[:, 0])
         run.train(material, taught=taught)
         weights[name] = run.weights()
-    # What guesses the hints is not part of the network.
+    # The hint predictor is not part of the network.
     shapes = [[weight.shape for weight in some] for some in weights.values()]
     assert shapes[0] == shapes[1]
     assert not np.array_equal(weights["with"][0], weights["without"][0])
 
 
-def test_components_tell_clips_apart_and_copies_alike() -> None:
+def test_principal_components_separate_clips_and_keep_copies_close() -> None:
     pytest.importorskip("torch", reason="needs PyTorch (the extra `teacher`)")
     from training.teach import principal_components
 
     random = np.random.default_rng(5)
-    # Of forty figures only three are free, one of them loud; a copy is its clip, slightly moved.
+    # The forty values depend on three free ones, one of them dominant; a copy is slightly shifted.
     free = random.normal(size=(200, 3)) * (9.0, 2.0, 1.0)
-    turn = random.normal(size=(3, 40))
-    heard = [(free + shift) @ turn + random.normal(0, 0.01, (200, 40)) for shift in (0.0, 0.1)]
-    found = principal_components([one.astype(np.float32) for one in heard], Hints(components=3))
-    assert found.shape == (200, 2, 3)
-    original, copy = found.astype(np.float64).swapaxes(0, 1)
+    mixing = random.normal(size=(3, 40))
+    embeddings = [
+        (free + shift) @ mixing + random.normal(0, 0.01, (200, 40)) for shift in (0.0, 0.1)
+    ]
+    components = principal_components(
+        [one.astype(np.float32) for one in embeddings], Hints(components=3)
+    )
+    assert components.shape == (200, 2, 3)
+    original, copy = components.astype(np.float64).swapaxes(0, 1)
     np.testing.assert_allclose(np.cov(original.T), np.eye(3), atol=0.05)
     np.testing.assert_allclose(
         copy - original, np.broadcast_to(copy[0] - original[0], (200, 3)), atol=0.3
     )
-    # All that is free can be told from them.
-    told, *_ = np.linalg.lstsq(original, free, rcond=None)
-    assert np.abs(original @ told - free).std(axis=0).max() < 0.3
-    assert np.abs(found).max() <= 4.0
-    # There are no more than the figures allow.
+    # The free values can be recovered from the components.
+    solution, *_ = np.linalg.lstsq(original, free, rcond=None)
+    assert np.abs(original @ solution - free).std(axis=0).max() < 0.3
+    assert np.abs(components).max() <= 4.0
+    # There are no more components than values.
     few = principal_components(
-        [one[:, :2].astype(np.float32) for one in heard], Hints(components=64)
+        [one[:, :2].astype(np.float32) for one in embeddings], Hints(components=64)
     )
     assert few.shape == (200, 2, 2)
 
 
-def test_what_is_heard_depends_on_the_clip_alone(encoder: Path) -> None:
+def test_embeddings_do_not_depend_on_the_batch(encoder: Path) -> None:
     from training.teacher import _encoder
 
-    voices = [
+    clips = [
         np.sin(np.arange(size, dtype=np.float32) * pitch)
         for size, pitch in ((9000, 0.1), (20000, 0.3), (15900, 0.5), (9000, 0.9))
     ]
     teacher = _encoder(str(encoder))
-    together = statistics(teacher, voices, (0, 1, 2))
+    together = statistics(teacher, clips, (0, 1, 2))
     assert {one.shape for one in together} == {(2 * 3 * 16,)}
-    for voice, heard in zip(voices, together, strict=True):
-        (alone,) = statistics(teacher, [voice], (0, 1, 2))
-        np.testing.assert_allclose(heard, alone, atol=0.02)
+    for samples, embedding in zip(clips, together, strict=True):
+        (alone,) = statistics(teacher, [samples], (0, 1, 2))
+        np.testing.assert_allclose(embedding, alone, atol=0.02)
     assert not np.allclose(together[0], together[3], atol=0.02)
-    # The embeddings are whole again.
+    # The positional embeddings have their full size again.
     assert teacher.embed_positions.num_embeddings == teacher.config.max_source_positions == 1500
 
 
-def test_half_precision_and_cropping_change_what_is_heard_but_little(encoder: Path) -> None:
-    """Against the encoder as its authors run it: 30 s, all in float32, frames of silence too."""
+def test_half_precision_barely_changes_the_embeddings(encoder: Path) -> None:
+    """Compared with the encoder as its authors run it: 30 s in float32, including silent frames."""
     import torch
     from transformers import WhisperFeatureExtractor
 
     from training.teacher import _encoder
 
-    voice = np.random.default_rng(2).normal(0, 0.1, 480_000).astype(np.float32)
+    samples = np.random.default_rng(2).normal(0, 0.1, 480_000).astype(np.float32)
     teacher = _encoder(str(encoder))
-    (heard,) = statistics(teacher, [voice], (1,))
-    mel = WhisperFeatureExtractor()(voice, sampling_rate=16_000, return_tensors="pt")
+    (embedding,) = statistics(teacher, [samples], (1,))
+    mel = WhisperFeatureExtractor()(samples, sampling_rate=16_000, return_tensors="pt")
     with torch.inference_mode():
         states = teacher(mel.input_features, output_hidden_states=True).hidden_states[1][0]
-    plain = torch.stack([states.mean(dim=0), states.std(dim=0, correction=0)]).flatten().numpy()
-    np.testing.assert_allclose(heard, plain, atol=0.02)
+    reference = torch.stack([states.mean(dim=0), states.std(dim=0, correction=0)]).flatten().numpy()
+    np.testing.assert_allclose(embedding, reference, atol=0.02)
 
 
-def test_a_teacher_that_is_not_there_is_named(encoder: Path, tmp_path: Path) -> None:
+def test_a_missing_teacher_or_layer_is_reported(encoder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no teacher at"):
         Teacher(tmp_path, (1,))
     with pytest.raises(UsageError, match="layers 0 to 2"):
         Teacher(encoder, (3,))
 
 
-def test_a_teacher_is_looked_for_in_the_cache_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cached_teacher_is_preferred(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert find_teacher("openai/whisper-base") == "openai/whisper-base"
     (FOLDERS / "whisper-base").mkdir(parents=True)

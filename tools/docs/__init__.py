@@ -1,1 +1,1 @@
-"""Makers of the documents that are generated from the code: ``python -m tools.docs.NAME``."""
+"""Generators of documentation that is derived from the code: ``python -m tools.docs.NAME``."""

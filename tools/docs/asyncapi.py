@@ -1,7 +1,7 @@
-"""The MQTT interface for machines: ``python -m tools.docs.asyncapi >docs/asyncapi.yaml``.
+"""The MQTT interface, machine-readable: ``python -m tools.docs.asyncapi >docs/asyncapi.yaml``.
 
-An AsyncAPI 3.0 document (https://www.asyncapi.com/docs/reference/specification/v3.0.0), made from
-the structs of the payloads and from the topics.
+An AsyncAPI 3.0 document (https://www.asyncapi.com/docs/reference/specification/v3.0.0), generated
+from the payload structs and the topics.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _CHANNELS: Final[Mapping[str, tuple[str, str, int, bool]]] = {
     ),
     "telemetry": ("Figures about the daemon; every `mqtt.telemetry_s`.", "Telemetry", 0, True),
 }
-"""What a node sends: description, payload, quality of service, retained."""
+"""What a node publishes: description, payload, QoS, retained."""
 
 _WORDS: Final = {
     "status": ("online", "offline"),
@@ -52,7 +52,7 @@ _WORDS: Final = {
     "mute": ("ON", "OFF"),
     "sensitivity": SENSITIVITIES,
 }
-"""Payloads that are one word."""
+"""Payloads that consist of one word."""
 
 
 def document() -> dict[str, Any]:

@@ -58,7 +58,7 @@ _DEFAULTS: Final = {
 
 
 def markdown() -> str:
-    """The page, Markdown, with every key."""
+    """The page in Markdown, with every key."""
     return "\n".join([_HEAD, *_sections()]).rstrip() + "\n"
 
 
@@ -89,7 +89,7 @@ def _row(key: Key) -> tuple[str, str, str, str]:
 
 
 def _entry_of(annotation: Any) -> type[Struct] | None:
-    """The struct of a list's entries, if it is one."""
+    """The struct of the entries, if the type is a list of structs."""
     inner = next(iter(get_args(bare(annotation))), None)
     return inner if is_section(inner) else None
 

@@ -1,6 +1,6 @@
 """JSON schemas of the payloads, derived from their annotated structs.
 
-``python -m tools.docs.json_schema >serd/events/event.schema.json`` writes that of the event.
+``python -m tools.docs.json_schema >serd/events/event.schema.json`` writes the event's schema.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ def event_schema() -> dict[str, Any]:
 def struct_schema(
     kind: type[msgspec.Struct], *, definitions: dict[str, Any] | None = None, nulls: bool = True
 ) -> dict[str, Any]:
-    """The schema of a payload, which may have further fields: later versions may add some.
+    """The schema of a payload; other fields are allowed, because later versions may add some.
 
     Args:
         kind: A struct whose fields are annotated as :mod:`serd.events.payload` explains.
-        definitions: Takes the types that several fields have; None: they are written out where
-            they are used.
+        definitions: Receives the types shared by several fields; if None, they are written out
+            wherever they are used.
         nulls: Whether values may be null where the struct allows ``None``.
     """
     described = fields(kind)
@@ -101,7 +101,7 @@ def _type_schema(
         if isinstance(one, Meta):
             schema |= copy.deepcopy(
                 one.extra_json_schema or {}
-            )  # YAML would refer to a shared list
+            )  # a shared list would become a YAML alias
     if "enum" in schema and NoneType in types:
         schema["enum"] = [*schema["enum"], None]
     return schema

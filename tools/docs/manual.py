@@ -1,6 +1,6 @@
-"""Manual pages made from ``--help``: ``python -m tools.docs.manual FOLDER``, one per command.
+"""Manual pages generated from ``--help``: ``python -m tools.docs.manual FOLDER``, one per command.
 
-The markup is that of man(7).
+The markup is described in man(7).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def pages(root: click.Group, name: str = "serd") -> dict[str, str]:
 
     Args:
         root: The command.
-        name: What it is called.
+        name: Its name.
 
     Returns:
         Text by file name, such as ``serd-run.1``.
@@ -71,7 +71,7 @@ def _page(command: click.Command, context: click.Context, title: str) -> str:
     summary = about.split(". ")[0].rstrip(".")
     lines = [
         f'.TH {title.upper()} 1 "" "serd {VERSION}" "User Commands"',
-        ".nh",  # words such as mqtt.password_file are copied from here: no hyphens within them
+        ".nh",  # no hyphenation: words such as mqtt.password_file are copied from here
         ".SH NAME",
         f"{_roff(title)} \\- {_roff(summary[0].lower() + summary[1:])}",
         ".SH SYNOPSIS",
@@ -103,14 +103,14 @@ def _paragraphs(help_text: str) -> list[str]:
 
 
 def _paragraph(text: str) -> list[str]:
-    """A paragraph; one that begins with click's backspace mark keeps its lines."""
+    """Format a paragraph; one that begins with click's backspace marker keeps its line breaks."""
     if text.startswith("\b"):
         return [".nf", *(_roff(line) for line in text.lstrip("\b\n").splitlines()), ".fi"]
     return [_roff(" ".join(text.split()))]
 
 
 def _roff(text: str) -> str:
-    """Text in which nothing is markup."""
+    """Escape text so that nothing in it is markup."""
     for plain, escaped in (
         ("\\", "\\(rs"), ("-", "\\-"), ("'", "\\(aq"), ("`", "\\(ga"), ("^", "\\(ha"),
         ("~", "\\(ti"), ('"', "\\(dq"),
@@ -121,7 +121,7 @@ def _roff(text: str) -> str:
 
 
 def write(folder: Path) -> list[Path]:
-    """Write all pages of serd into a folder, which is made.
+    """Write all pages of serd into a folder, which is created if it is missing.
 
     Returns:
         The files.

@@ -1,4 +1,4 @@
-"""Writes the tables that derive from the code into pages: ``python -m tools.docs.tables``.
+"""Writes tables generated from the code into the docs: ``python -m tools.docs.tables``.
 
 Each table stands between two comments: in docs/mqtt.md, docs/home-assistant.md and docs/metrics.md.
 """
