@@ -1,4 +1,4 @@
-"""The pipeline announces what belongs to one moment together."""
+"""The pipeline puts what happens at the same time into one announcement."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Talk:
-    """A recogniser that hears one utterance in every two blocks; it ends with the second."""
+class FakeRecogniser:
+    """A recogniser that finds one utterance in every two blocks, ending with the second."""
 
     batch_samples = 480
     speaking = False
@@ -51,17 +51,17 @@ class Talk:
         return [Recognition(utterance=utterance, prediction=prediction(1))]
 
 
-class Home:
-    """A pipeline that hears what it is given."""
+class RunningPipeline:
+    """A pipeline on its own thread that processes the blocks it is given."""
 
     def __init__(self, journal: Any) -> None:
         self.source, self.publisher = Script(), MemoryPublisher()
         self.writer = EventWriter(journal)
-        talk: Any = Talk()
+        recogniser: Any = FakeRecogniser()
         self.pipeline = Pipeline(
             node="attic",
             source=self.source,
-            recogniser=talk,
+            recogniser=recogniser,
             writer=self.writer,
             publisher=self.publisher,
             mood=Mood(),
@@ -75,7 +75,7 @@ class Home:
         self._thread.start()
         wait_until(lambda: len(self.publisher.announcements) == 2)  # starting, listening
 
-    def hear(self) -> None:
+    def give_block(self) -> None:
         samples = np.full(8_000, 0.1, np.float32)
         self.source.give(Block(samples=samples, position=self._position, arrived=1.0, lost=0))
         self._position += len(samples)
@@ -93,35 +93,35 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 
 def test_the_end_of_speech_is_announced_with_its_event(journal: Journal) -> None:
-    home = Home(journal)
+    running = RunningPipeline(journal)
     try:
         for _ in range(20):
-            before = len(home.publisher.announcements)
-            home.hear()
-            wait_until(lambda n=before: len(home.publisher.announcements) > n)  # type: ignore[misc]
-            home.hear()
-            wait_until(lambda n=before: len(home.publisher.announcements) > n + 1)  # type: ignore[misc]
-            begin, end = home.publisher.announcements[before : before + 2]
+            before = len(running.publisher.announcements)
+            running.give_block()
+            wait_until(lambda n=before: len(running.publisher.announcements) > n)  # type: ignore[misc]
+            running.give_block()
+            wait_until(lambda n=before: len(running.publisher.announcements) > n + 1)  # type: ignore[misc]
+            begin, end = running.publisher.announcements[before : before + 2]
             assert begin == (None, True, False)
             assert (end[0] is not None, end[1]) == (True, False)
-            state = home.publisher.states[-1]
+            state = running.publisher.states[-1]
             assert (state.speech, state.event_id) == (False, end[0].id if end[0] else "")
     finally:
-        home.stop()
+        running.stop()
 
 
-def test_the_end_of_speech_is_announced_also_while_the_journal_refuses() -> None:
+def test_the_end_of_speech_is_announced_even_while_the_journal_refuses_events() -> None:
     class Refusing:
         def append_many(self, events: object, *, arrived: object) -> None:
             raise UnavailableError("the journal is locked")
 
-    home = Home(Refusing())
+    running = RunningPipeline(Refusing())
     try:
-        home.hear()
-        wait_until(lambda: home.publisher.announcements[-1] == (None, True, False))
-        home.hear()
-        wait_until(lambda: home.publisher.announcements[-1] == (None, False, False))
-        home.pipeline.mute(True)
-        wait_until(lambda: home.publisher.announcements[-1] == (None, False, True))
+        running.give_block()
+        wait_until(lambda: running.publisher.announcements[-1] == (None, True, False))
+        running.give_block()
+        wait_until(lambda: running.publisher.announcements[-1] == (None, False, False))
+        running.pipeline.mute(True)
+        wait_until(lambda: running.publisher.announcements[-1] == (None, False, True))
     finally:
-        home.stop()
+        running.stop()

@@ -1,4 +1,4 @@
-"""A configuration is checked before anything is built from it, and before a reload."""
+"""A configuration is checked before anything is created from it, and before a reload."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """A port on which somebody listens."""
+    """A port that is in use."""
     with socket.create_server((LOOPBACK, 0)) as server:
         yield server.getsockname()[1]
 
@@ -38,7 +38,7 @@ def configured(*overrides: str) -> Config:
         (["metrics.port={}"], ConfigError),
     ],
 )
-def test_nothing_is_built_from_what_cannot_work(
+def test_nothing_is_created_from_an_unusable_configuration(
     settings: list[str], error: type[SerdError], taken: int, tmp_path: Path
 ) -> None:
     journal = tmp_path / "journal.db"
@@ -52,7 +52,7 @@ def test_nothing_is_built_from_what_cannot_work(
 
 
 @pytest.mark.parametrize("settings", [["mqtt.host=embedded", "mqtt.port={}"], ["metrics.port={}"]])
-def test_a_successor_may_have_what_the_running_daemon_occupies(
+def test_a_reload_may_use_ports_that_the_running_daemon_holds(
     settings: list[str], taken: int
 ) -> None:
     running = configured(*(setting.format(taken) for setting in settings))
@@ -61,6 +61,6 @@ def test_a_successor_may_have_what_the_running_daemon_occupies(
         check(running, running=configured())
 
 
-def test_a_recording_that_is_missing_is_noticed_before_a_reload() -> None:
+def test_a_missing_recording_is_noticed_before_a_reload() -> None:
     with pytest.raises(SerdError, match="nowhere"):
         check(configured("audio.source=/nowhere.wav"))

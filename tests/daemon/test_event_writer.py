@@ -1,4 +1,4 @@
-"""Events on their way to a real journal, which another program locks."""
+"""Writing events to a real journal that another program locks."""
 
 from __future__ import annotations
 
@@ -45,26 +45,26 @@ def locked(journal: Journal) -> Iterator[None]:
     connection.close()
 
 
-def test_events_are_told_in_order_and_only_once_they_are_on_the_disk(journal: Journal) -> None:
-    told: list[Event] = []
+def test_events_are_passed_on_in_order_and_only_once_they_are_on_disk(journal: Journal) -> None:
+    passed_on: list[Event] = []
     writer = EventWriter(journal)
-    writer.connect("kitchen", told.append)
+    writer.connect("kitchen", passed_on.append)
     writer.start()
     with locked(journal):
         for number in range(100):
             writer.put(event(number), time.monotonic())
         wait_until(lambda: writer.trouble is not None)
         assert "locked by another program" in str(writer.trouble)
-        assert (told, writer.waiting("kitchen")) == ([], 100)
+        assert (passed_on, writer.waiting("kitchen")) == ([], 100)
     assert writer.drain(20)
-    assert [each.seq for each in told] == list(range(1, 101))
-    assert [each.id for each in journal.unacked("kitchen")] == [each.id for each in told]
+    assert [each.seq for each in passed_on] == list(range(1, 101))
+    assert [each.id for each in journal.unacked("kitchen")] == [each.id for each in passed_on]
     assert writer.trouble is None
     assert writer.stop(20) == []
     assert not writer.alive
 
 
-def test_the_oldest_of_a_node_are_lost_beyond_its_bound_and_counted(journal: Journal) -> None:
+def test_a_nodes_oldest_events_are_lost_above_its_limit_and_counted(journal: Journal) -> None:
     writer = EventWriter(journal, queue_max=10)
     with locked(journal):
         for number in range(25):
@@ -83,7 +83,7 @@ def test_the_oldest_of_a_node_are_lost_beyond_its_bound_and_counted(journal: Jou
     writer.stop(20)
 
 
-def test_one_writer_goes_on_where_another_stopped(journal: Journal) -> None:
+def test_a_new_writer_continues_where_the_old_one_stopped(journal: Journal) -> None:
     writer = EventWriter(journal)
     writer.start()
     with locked(journal):
@@ -91,20 +91,20 @@ def test_one_writer_goes_on_where_another_stopped(journal: Journal) -> None:
             writer.put(event(number), 0.0)
         left = writer.stop(0.5)
     assert [each.started_at for each, _ in left] == [event(n).started_at for n in range(40)]
-    told: list[Event] = []
+    passed_on: list[Event] = []
     successor = EventWriter(journal, unwritten=left)
-    successor.connect("kitchen", told.append)
+    successor.connect("kitchen", passed_on.append)
     successor.start()
     successor.put(event(40), 0.0)
     assert successor.drain(20)
-    assert [each.seq for each in told] == list(range(1, 42))
+    assert [each.seq for each in passed_on] == list(range(1, 42))
     successor.stop(20)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_writer_that_dies_of_a_listener_writes_nothing_twice(journal: Journal) -> None:
+def test_a_writer_that_dies_from_a_failing_listener_writes_nothing_twice(journal: Journal) -> None:
     def fails(_event: Event) -> None:
-        raise RuntimeError("a fault of the test")
+        raise RuntimeError("raised by the test")
 
     writer = EventWriter(journal)
     writer.connect("kitchen", fails)
@@ -121,7 +121,7 @@ def test_a_writer_that_dies_of_a_listener_writes_nothing_twice(journal: Journal)
 
 
 def recording(journal: Journal, writer: EventWriter) -> tuple[Pipeline, list[BaseException]]:
-    """A recording on its way through the real pipeline, and what that dies of."""
+    """The real pipeline with a recording, and a list for the error that ends it."""
     speech = SpeechConfig()
     pipeline = Pipeline(
         node="attic",
@@ -137,53 +137,53 @@ def recording(journal: Journal, writer: EventWriter) -> tuple[Pipeline, list[Bas
     return pipeline, []
 
 
-def run(pipeline: Pipeline, died_of: list[BaseException]) -> threading.Thread:
+def run(pipeline: Pipeline, errors: list[BaseException]) -> threading.Thread:
     def work() -> None:
         try:
             pipeline.run()
         except BaseException as error:  # noqa: BLE001
-            died_of.append(error)
+            errors.append(error)
 
     thread = threading.Thread(target=work)
     thread.start()
     return thread
 
 
-def test_a_recording_waits_for_room_and_loses_nothing(journal: Journal) -> None:
+def test_a_recording_waits_for_space_in_the_queue_and_loses_nothing(journal: Journal) -> None:
     writer = EventWriter(journal, queue_max=2)
     writer.start()
-    pipeline, died_of = recording(journal, writer)
+    pipeline, errors = recording(journal, writer)
     with locked(journal):
-        thread = run(pipeline, died_of)
+        thread = run(pipeline, errors)
         wait_until(lambda: writer.full("attic"), timeout=60)
         before = pipeline.heartbeat
-        wait_until(lambda: pipeline.heartbeat > before)  # it waits, and knows why
+        wait_until(lambda: pipeline.heartbeat > before)  # it waits, but does not hang
         assert thread.is_alive()
     thread.join()
     assert writer.drain(20)
-    assert died_of == []
+    assert errors == []
     assert writer.lost.total() == 0
     assert journal.last_seq("attic") > 2
     writer.stop(20)
 
 
-def test_a_recording_gives_up_on_a_journal_that_refuses_for_long(
+def test_a_recording_gives_up_on_a_journal_that_stays_locked(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("serd.daemon.pipeline.GIVE_UP_S", 0.5)
     writer = EventWriter(journal, queue_max=2)
     writer.start()
-    pipeline, died_of = recording(journal, writer)
+    pipeline, errors = recording(journal, writer)
     with locked(journal):
-        run(pipeline, died_of).join()
-        (error,) = died_of
+        run(pipeline, errors).join()
+        (error,) = errors
         assert isinstance(error, EventsRefusedError)
         assert error.exit_code == 69
         assert "locked by another program" in str(error)
         assert len(writer.stop(0.0)) == 2
 
 
-def test_what_is_noted_of_deliveries_is_bounded_while_the_journal_is_locked(
+def test_unwritten_latencies_are_bounded_while_the_journal_is_locked(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("serd.events.journal._LATENCIES_KEPT", 10)

@@ -13,29 +13,29 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
+def _unfreeze_afterwards() -> Iterator[None]:
     yield
     gc.unfreeze()
 
 
-def test_what_start_up_left_is_out_of_the_collectors_sight() -> None:
+def test_objects_left_by_startup_are_frozen_for_the_garbage_collector() -> None:
     kept = [[number] for number in range(10_000)]
     memory.freeze()
     assert gc.get_freeze_count() >= len(kept)
-    memory.freeze()  # a reload: what the first daemon left can be collected again
+    memory.freeze()  # a reload: objects of the first daemon can be collected again
     assert gc.get_freeze_count() >= len(kept)
 
 
-def test_giving_back_frees_circles_and_harms_nothing() -> None:
+def test_release_frees_reference_cycles() -> None:
     class Thing:
         pass
 
-    circle = Thing()
-    circle.itself = circle  # type: ignore[attr-defined]
-    alive = weakref.ref(circle)
-    gc.disable()  # or a collection by chance could free it first
+    cycle = Thing()
+    cycle.itself = cycle  # type: ignore[attr-defined]
+    alive = weakref.ref(cycle)
+    gc.disable()  # or an automatic collection could free it first
     try:
-        del circle
+        del cycle
         assert alive() is not None
         memory.release()
         assert alive() is None

@@ -24,7 +24,7 @@ def manager(tmp_path: Path) -> Iterator[socket.socket]:
         yield end
 
 
-def test_says_ready_status_and_stopping(manager: socket.socket) -> None:
+def test_ready_status_watchdog_and_stopping_are_sent(manager: socket.socket) -> None:
     notifier = Notifier({"NOTIFY_SOCKET": manager.getsockname(), "WATCHDOG_USEC": "30000000"})
     notifier.ready()
     notifier.status("listening")
@@ -32,8 +32,8 @@ def test_says_ready_status_and_stopping(manager: socket.socket) -> None:
     notifier.alive()
     notifier.stopping()
     notifier.close()
-    said = [manager.recv(100).decode() for _ in range(4)]
-    assert said == ["READY=1", "STATUS=listening", "WATCHDOG=1", "STOPPING=1"]
+    received = [manager.recv(100).decode() for _ in range(4)]
+    assert received == ["READY=1", "STATUS=listening", "WATCHDOG=1", "STOPPING=1"]
 
 
 def test_abstract_socket() -> None:
@@ -54,7 +54,7 @@ def test_without_a_manager_nothing_happens() -> None:
     assert notifier.watchdog_s is None
 
 
-def test_a_vanished_manager_does_not_matter(tmp_path: Path) -> None:
+def test_a_missing_manager_socket_is_ignored(tmp_path: Path) -> None:
     notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")})
     notifier.ready()
     notifier.close()

@@ -26,18 +26,18 @@ def quiet_at(clock: str, *spans: tuple[str, str]) -> bool:
     ("clock", "quiet"),
     [("21:59", False), ("22:00", True), ("00:00", True), ("06:59", True), ("07:00", False)],
 )
-def test_over_midnight(clock: str, quiet: bool) -> None:
+def test_quiet_hours_across_midnight(clock: str, quiet: bool) -> None:
     assert quiet_at(clock, ("22:00", "07:00")) is quiet
 
 
 @pytest.mark.parametrize(
     ("clock", "quiet"), [("11:59", False), ("12:00", True), ("13:29", True), ("13:30", False)]
 )
-def test_within_a_day(clock: str, quiet: bool) -> None:
+def test_quiet_hours_within_a_day(clock: str, quiet: bool) -> None:
     assert quiet_at(clock, ("22:00", "07:00"), ("12:00", "13:30")) is quiet
 
 
-def test_none_and_all_day() -> None:
+def test_no_quiet_hours_and_all_day() -> None:
     assert not quiet_at("12:00")
     assert quiet_at("12:00", ("12:00", "12:00"))
     assert quiet_at("11:59", ("12:00", "12:00"))
@@ -45,7 +45,7 @@ def test_none_and_all_day() -> None:
 
 @pytest.fixture
 def zone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A file that says which time zone this process is in."""
+    """A file that sets this process's time zone."""
     if not (ZONES / "Europe/Berlin").exists():
         pytest.skip("no time zones here (apt install tzdata)")
     path = tmp_path / "localtime"
@@ -58,7 +58,7 @@ def zone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def quiet_in(zone: Path, moment: str, begin: str, end: str) -> bool:
-    """Whether it is quiet at a moment (UTC), in the zone of the machine."""
+    """Whether it is quiet at a time in UTC, in the machine's time zone."""
     at = datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp()
     hours = [QuietHours(from_=begin, to=end)]
     return QuietTimes(hours, localtime=lambda: time.localtime(at)).now()
@@ -72,25 +72,25 @@ def quiet_in(zone: Path, moment: str, begin: str, end: str) -> bool:
         ("2026-03-29T03:59", ("22:30", "06:00"), True),
         ("2026-03-29T04:00", ("22:30", "06:00"), False),
         ("2026-03-29T00:59", ("02:30", "03:30"), False),
-        ("2026-03-29T01:00", ("02:30", "03:30"), True),  # 2:30 never was: it begins at 3:00
+        ("2026-03-29T01:00", ("02:30", "03:30"), True),  # there is no 2:30: it begins at 3:00
         ("2026-03-29T01:30", ("02:30", "03:30"), False),
         ("2026-03-29T01:00", ("01:30", "02:30"), False),
-        # It goes from 3:00 back to 2:00 at 01:00 UTC.
+        # It goes back from 3:00 to 2:00 at 01:00 UTC.
         ("2026-10-24T20:30", ("22:30", "06:00"), True),
         ("2026-10-25T04:59", ("22:30", "06:00"), True),
         ("2026-10-25T05:00", ("22:30", "06:00"), False),
-        ("2026-10-25T00:30", ("02:15", "02:45"), True),  # twice: the owner closed both
+        ("2026-10-25T00:30", ("02:15", "02:45"), True),  # occurs twice, quiet both times
         ("2026-10-25T00:50", ("02:15", "02:45"), False),
         ("2026-10-25T01:30", ("02:15", "02:45"), True),
     ],
 )
-def test_when_summer_time_begins_and_ends(
+def test_quiet_hours_when_summer_time_begins_and_ends(
     zone: Path, moment: str, span: tuple[str, str], quiet: bool
 ) -> None:
     assert quiet_in(zone, moment, *span) is quiet
 
 
-def test_another_time_zone_is_followed_at_once(zone: Path) -> None:
+def test_a_change_of_time_zone_takes_effect_at_once(zone: Path) -> None:
     moment, night = "2026-06-01T12:00", ("22:00", "23:30")
     assert not quiet_in(zone, moment, *night)  # 14:00
     fresh = zone.with_name("fresh")

@@ -1,4 +1,4 @@
-"""Each change is said once; a dead stream is opened anew, ever more seldom."""
+"""Each change is logged once; a dead stream is reopened at growing intervals."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from serd.audio.source import SourceStats
 from serd.daemon.source_health import FLAT_S, LONGEST_REVIVAL_S, SourceHealth
 from serd.errors import UnavailableError
 
-LIVING = SourceStats(rate=48_000, opens=1)
+ALIVE = SourceStats(rate=48_000, opens=1)
 DEAD = SourceStats(rate=48_000, opens=1, flat_s=FLAT_S)
 
 
 class Watch:
-    """A source's health, and time."""
+    """A source's health, and a clock."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -29,15 +29,15 @@ class Watch:
 
 
 @pytest.fixture(autouse=True)
-def _listen(caplog: pytest.LogCaptureFixture) -> None:
+def _log_info(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
 
 
-def test_a_dead_stream_is_said_once_and_opened_anew_ever_more_seldom(
+def test_a_dead_stream_is_logged_once_and_reopened_at_growing_intervals(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     watch = Watch()
-    assert not watch.look(LIVING)
+    assert not watch.look(ALIVE)
     assert watch.look(DEAD)
     assert (
         watch.health.trouble == "the microphone 'hw:1' is open, but delivers nothing but one value"
@@ -53,12 +53,12 @@ def test_a_dead_stream_is_said_once_and_opened_anew_ever_more_seldom(
     assert len(opened) >= 6 * 3600 / LONGEST_REVIVAL_S
     assert len(caplog.messages) == 1
 
-    assert not watch.look(LIVING)
+    assert not watch.look(ALIVE)
     assert [watch.health.trouble] == [None]
     assert caplog.messages[1:] == ["the microphone hears something again"]
 
 
-def test_absence_is_said_once_a_reason(caplog: pytest.LogCaptureFixture) -> None:
+def test_each_reason_for_absence_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     watch = Watch()
     for reason in ("unplugged", "unplugged", "busy", "busy"):
         watch.health.failed(UnavailableError(reason))
@@ -73,12 +73,12 @@ def test_absence_is_said_once_a_reason(caplog: pytest.LogCaptureFixture) -> None
     ]
 
 
-def test_a_storm_of_overflows_is_a_line_a_minute_with_totals(
+def test_repeated_overflows_are_logged_once_a_minute_with_totals(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     watch = Watch()
     for second in range(1, 601):
-        watch.look(msgspec.structs.replace(LIVING, overflow_samples=480 * second,
+        watch.look(msgspec.structs.replace(ALIVE, overflow_samples=480 * second,
                                            device_overflows=second))  # fmt: skip
     assert len(caplog.messages) == 10
     assert caplog.messages[0].startswith("sound was lost: since the start 480 samples")
@@ -87,5 +87,5 @@ def test_a_storm_of_overflows_is_a_line_a_minute_with_totals(
         in (caplog.messages[-1])
     )
     for _ in range(600):
-        watch.look(msgspec.structs.replace(LIVING, overflow_samples=288_000, device_overflows=600))
-    assert len(caplog.messages) == 11  # what came after the last line is still told, once
+        watch.look(msgspec.structs.replace(ALIVE, overflow_samples=288_000, device_overflows=600))
+    assert len(caplog.messages) == 11  # what followed the last line is still logged, once

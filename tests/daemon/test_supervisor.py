@@ -1,4 +1,4 @@
-"""The supervisor on parts made of plain values, with a clock of its own."""
+"""The supervisor with a fake part and a fake clock."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from serd.daemon.supervisor import Part, PartFailedError, Supervisor
 
 
 class Machine:
-    """One part, and time."""
+    """One part, and a clock."""
 
     def __init__(self, *, timeout_s: float = 30.0, restartable: bool = True) -> None:
         self.now = 1000.0
@@ -40,12 +40,12 @@ class Machine:
         return self.supervisor.look()
 
 
-def test_a_part_that_goes_on_is_well_for_ever() -> None:
+def test_a_part_with_a_heartbeat_stays_healthy() -> None:
     machine = Machine()
     assert all(machine.look(beating=True) for _ in range(10_000))
 
 
-def test_standing_still_ends_the_watchdog_first_and_the_process_then() -> None:
+def test_a_hanging_part_stops_the_watchdog_first_and_then_the_process() -> None:
     machine = Machine(timeout_s=30.0)
     assert [machine.look() for _ in range(29)] == [True] * 9 + [False] * 20
     with pytest.raises(PartFailedError, match="pipeline hangs: no sign of life for 30 s") as caught:
@@ -53,7 +53,7 @@ def test_standing_still_ends_the_watchdog_first_and_the_process_then() -> None:
     assert caught.value.exit_code == 70
 
 
-def test_one_beat_makes_all_good_again() -> None:
+def test_one_heartbeat_resets_the_timeout() -> None:
     machine = Machine(timeout_s=30.0)
     for _ in range(29):
         machine.look()
@@ -61,13 +61,13 @@ def test_one_beat_makes_all_good_again() -> None:
     assert [machine.look() for _ in range(29)] == [True] * 9 + [False] * 20
 
 
-def test_a_process_that_was_held_up_does_not_blame_its_parts() -> None:
+def test_a_suspended_process_does_not_blame_its_parts() -> None:
     machine = Machine(timeout_s=30.0)
     assert machine.look(3600.0)  # suspended for an hour; the others have not run yet either
     assert machine.look(3600.0, beating=True)
 
 
-def test_a_dead_part_is_started_again_once() -> None:
+def test_a_dead_part_is_restarted_once() -> None:
     machine = Machine()
     machine.alive = False
     assert machine.look()
@@ -78,7 +78,7 @@ def test_a_dead_part_is_started_again_once() -> None:
     assert machine.restarts == 1
 
 
-def test_a_part_that_worked_for_long_since_may_be_started_once_more() -> None:
+def test_a_part_that_has_since_worked_for_an_hour_may_be_restarted_again() -> None:
     machine = Machine()
     machine.alive = False
     machine.look()
@@ -89,7 +89,7 @@ def test_a_part_that_worked_for_long_since_may_be_started_once_more() -> None:
     assert machine.restarts == 2
 
 
-def test_a_part_that_cannot_be_started_ends_the_process() -> None:
+def test_a_part_that_cannot_be_restarted_ends_the_process() -> None:
     machine = Machine(restartable=False)
     machine.alive = False
     with pytest.raises(PartFailedError, match="pipeline has died"):

@@ -1,6 +1,6 @@
-"""A daemon's use of the journal, as a process to be killed: tells on stdout what it has promised.
+"""A process that uses the journal as the daemon does, to be killed; reports each step on stdout.
 
-One line for each promise: ``append SEQ ID``, ``sent SEQ PAYLOAD``, ``acked SEQ``.
+One line per step: ``append SEQ ID``, ``sent SEQ PAYLOAD``, ``acked SEQ``.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from serd.events.journal import Journal
 from tests.events.making import event
 
 ACK_EVERY = 3
-"""One acknowledgement for so many events."""
+"""Number of events per acknowledgement."""
 
 
-def tell(line: str) -> None:
+def report(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
@@ -25,14 +25,14 @@ def tell(line: str) -> None:
 def main(path: Path) -> None:
     journal = Journal(path, flush_after=5)
     for found in journal.unacked("kitchen", limit=10**6):
-        tell(f"sent {found.seq} {encode(journal.hand_over(found)).decode()}")
+        report(f"sent {found.seq} {encode(journal.hand_over(found)).decode()}")
     while True:
         made = journal.append(event(), arrived=time.monotonic())
-        tell(f"append {made.seq} {made.id}")
-        tell(f"sent {made.seq} {encode(journal.hand_over(made)).decode()}")
+        report(f"append {made.seq} {made.id}")
+        report(f"sent {made.seq} {encode(journal.hand_over(made)).decode()}")
         if made.seq % ACK_EVERY == 0:
             journal.ack("kitchen", made.seq - 2)
-            tell(f"acked {made.seq - 2}")
+            report(f"acked {made.seq - 2}")
         if made.seq % 50 == 0:
             journal.maintain(keep_days=1e5, max_events=10**6)
 

@@ -1,4 +1,4 @@
-"""Events to test with: any number of them, all different, always the same ones."""
+"""Test events: any number, all different, the same in every run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ START_MS = 1_790_000_000_000
 
 
 class ManualClock:
-    """Both clocks of a machine, standing still until told otherwise."""
+    """A wall clock and a monotonic clock that move only when the test moves them."""
 
     def __init__(self, wall: float = START_MS / 1000, monotonic: float = 1000.0) -> None:
         self.wall = wall
@@ -32,8 +32,8 @@ class ManualClock:
 
 
 def prediction(seed: int) -> Prediction:
-    dice = random.Random(seed)
-    weights = [dice.expovariate(1.0) ** 3 for _ in EMOTIONS]
+    rng = random.Random(seed)
+    weights = [rng.expovariate(1.0) ** 3 for _ in EMOTIONS]
     scores = {name: w / sum(weights) for name, w in zip(EMOTIONS, weights, strict=True)}
     top = max(scores, key=scores.__getitem__)
     return Prediction(
@@ -54,28 +54,29 @@ def event(
     home: bool = False,
     corrections: int | None = None,
 ) -> Event:
-    """Event number `seed`, three seconds after the one before it; of a model that knows homes?
+    """Event number `seed`, three seconds after the one before it.
 
-    With `corrections` the household's corrections have changed what is told.
+    With `home` as from a model calibrated for homes; with `corrections` as adapted by that many
+    of the household's corrections.
     """
-    dice = random.Random(seed)
-    begun = START_MS + seed * 3000 if started_ms is None else started_ms
-    length_ms = dice.randrange(500, 3001)
-    single = prediction(seed + 1_000_000) if home else None
-    told = prediction(seed)
+    rng = random.Random(seed)
+    start_ms = START_MS + seed * 3000 if started_ms is None else started_ms
+    length_ms = rng.randrange(500, 3001)
+    alone = prediction(seed + 1_000_000) if home else None
+    combined = prediction(seed)
     if corrections is not None:
         own = prediction(seed + 2_000_000)
-        told = msgspec.structs.replace(told, own=own, adapted=corrections)
-        single = single and msgspec.structs.replace(single, own=own, adapted=corrections)
+        combined = msgspec.structs.replace(combined, own=own, adapted=corrections)
+        alone = alone and msgspec.structs.replace(alone, own=own, adapted=corrections)
     return make(
         node=node,
-        started_ms=begun,
-        ended_ms=begun + length_ms,
+        started_ms=start_ms,
+        ended_ms=start_ms + length_ms,
         duration_s=length_ms / 1000,
-        prediction=told,
-        level_dbfs=dice.uniform(-60, -5),
+        prediction=combined,
+        level_dbfs=rng.uniform(-60, -5),
         model=model,
-        utterance=single,
+        utterance=alone,
         gathered=1 + seed % 5 if home else None,
         prior=0.9 if home else None,
     )

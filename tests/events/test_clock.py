@@ -18,13 +18,13 @@ from tests.events.making import START_MS, ManualClock
         (-1, "1969-12-31T23:59:59.999Z"),
     ],
 )
-def test_a_moment_is_written_in_utc_with_milliseconds(ms: int, text: str) -> None:
+def test_timestamps_are_written_and_parsed_in_utc_with_milliseconds(ms: int, text: str) -> None:
     assert rfc3339(ms) == text
     assert parse_rfc3339(text) == ms
 
 
 @given(st.integers(min_value=0, max_value=253_402_300_799_999))
-def test_no_millisecond_is_lost_between_1970_and_9999(ms: int) -> None:
+def test_every_millisecond_from_1970_to_9999_round_trips(ms: int) -> None:
     assert parse_rfc3339(rfc3339(ms)) == ms
 
 
@@ -40,16 +40,16 @@ def test_no_millisecond_is_lost_between_1970_and_9999(ms: int) -> None:
         "2026-03-01T08:15:00.250Z\n",
     ],
 )
-def test_other_writings_are_refused(text: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - the text differs, the kind is what matters
+def test_other_timestamp_formats_are_rejected(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the message varies, only the type matters
         parse_rfc3339(text)
 
 
-def test_a_monotonic_moment_is_dated_by_the_wall_clock_of_now() -> None:
-    hands = ManualClock()
-    moment = hands.clock.monotonic()
-    hands.advance(2.5)
-    assert hands.clock.wall_ms_at(moment) == START_MS
-    hands.wall += 3600  # NTP sets the clock: what is dated from now on follows
-    assert hands.clock.wall_ms_at(moment) == START_MS + 3_600_000
-    assert hands.clock.timestamp() == rfc3339(START_MS + 3_602_500)
+def test_a_monotonic_time_is_dated_by_the_current_wall_clock() -> None:
+    manual = ManualClock()
+    moment = manual.clock.monotonic()
+    manual.advance(2.5)
+    assert manual.clock.wall_ms_at(moment) == START_MS
+    manual.wall += 3600  # NTP sets the clock: timestamps from now on follow it
+    assert manual.clock.wall_ms_at(moment) == START_MS + 3_600_000
+    assert manual.clock.timestamp() == rfc3339(START_MS + 3_602_500)

@@ -1,4 +1,4 @@
-"""Corrections in a journal's file: kept, replaced, forgotten, and never half."""
+"""Corrections in the journal's database: stored, replaced, deleted, and never half-written."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 
 
 def correction(seed: int, emotion: str | None = "calm") -> Correction:
-    """What somebody says of event number ``seed``."""
-    heard = event(seed)
+    """A user's correction of event number ``seed``."""
+    corrected = event(seed)
     return Correction(
-        id=heard.id,
-        node=heard.node,
+        id=corrected.id,
+        node=corrected.node,
         seq=seed + 1,
-        heard_at=heard.started_at,
+        heard_at=corrected.started_at,
         told="angry",
         emotion=emotion,
-        scores=heard.own_scores,
+        scores=corrected.own_scores,
         corrected_at="2026-03-01T08:15:00.250Z",
-        model=heard.model,
+        model=corrected.model,
     )
 
 
@@ -48,16 +48,16 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "journal.db"
 
 
-def test_what_is_put_is_found_again(path: Path) -> None:
+def test_stored_corrections_can_be_read_back(path: Path) -> None:
     store = CorrectionStore(path)
     kept = [correction(2), correction(1, None)]
     assert store.put(kept) == 2
-    assert store.all() == [kept[1], kept[0]]  # as they were heard
+    assert store.all() == [kept[1], kept[0]]  # in the order of their events
     assert store.of(kept[0].id) == kept[0]
     assert store.of(correction(9).id) is None
 
 
-def test_the_last_word_counts_and_a_repeated_one_changes_nothing(path: Path) -> None:
+def test_the_latest_correction_wins_and_a_repeated_one_changes_nothing(path: Path) -> None:
     store = CorrectionStore(path)
     first = correction(1)
     assert store.put([first]) == 1
@@ -67,7 +67,7 @@ def test_the_last_word_counts_and_a_repeated_one_changes_nothing(path: Path) -> 
     assert store.all() == [later]
 
 
-def test_corrections_outlive_the_events_that_are_pruned(path: Path) -> None:
+def test_corrections_outlive_pruned_events(path: Path) -> None:
     store = CorrectionStore(path)
     with Journal(path) as journal:
         journal.append_many([event(n) for n in range(20)])
@@ -80,7 +80,7 @@ def test_corrections_outlive_the_events_that_are_pruned(path: Path) -> None:
         assert store.all() == [kept]
 
 
-def test_an_event_is_found_by_its_id_in_its_node_only(path: Path) -> None:
+def test_an_event_is_found_by_id_only_under_its_own_node(path: Path) -> None:
     with Journal(path) as journal:
         numbered = journal.append_many([event(n, node="attic") for n in range(3)])
         journal.append(event(7))
@@ -90,7 +90,7 @@ def test_an_event_is_found_by_its_id_in_its_node_only(path: Path) -> None:
     assert store.event("cellar", numbered[1].id) is None
 
 
-def test_forgetting_one_some_or_all(path: Path) -> None:
+def test_corrections_can_be_deleted_by_id_by_time_or_all_at_once(path: Path) -> None:
     store = CorrectionStore(path)
     kept = [
         replace(correction(n), corrected_at=f"2026-03-0{n + 1}T00:00:00.000Z") for n in range(5)
@@ -104,7 +104,7 @@ def test_forgetting_one_some_or_all(path: Path) -> None:
     assert store.all() == []
 
 
-def test_what_is_forgotten_is_gone_from_the_file(path: Path) -> None:
+def test_a_deleted_correction_is_erased_from_the_file(path: Path) -> None:
     store = CorrectionStore(path)
     marked = replace(correction(1), node="a-node-that-nobody-else-has")
     store.put([marked])
@@ -117,7 +117,7 @@ def test_what_is_forgotten_is_gone_from_the_file(path: Path) -> None:
     assert b"a-node-that-nobody-else-has" not in path.read_bytes()
 
 
-def test_each_change_is_seen_by_a_journal_that_is_open(path: Path) -> None:
+def test_an_open_journal_sees_the_revision_of_each_change(path: Path) -> None:
     store = CorrectionStore(path)
     with Journal(path) as journal:
         seen = [journal.get_meta(REVISION_KEY)]
@@ -128,7 +128,7 @@ def test_each_change_is_seen_by_a_journal_that_is_open(path: Path) -> None:
     assert seen == [None, "1", "2"]
 
 
-def test_the_oldest_go_when_there_are_too_many(
+def test_the_oldest_corrections_are_deleted_above_the_limit(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(corrections_module, "MOST", 3)
@@ -139,7 +139,7 @@ def test_the_oldest_go_when_there_are_too_many(
     assert "2 old corrections were deleted" in caplog.text
 
 
-def test_corrections_are_brought_over_from_a_damaged_journal(
+def test_corrections_are_recovered_from_a_damaged_journal(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     kept = [correction(n) for n in range(3)]
@@ -161,7 +161,7 @@ def test_corrections_are_brought_over_from_a_damaged_journal(
     assert "3 corrections were recovered" in caplog.text
 
 
-def test_there_is_no_journal(tmp_path: Path) -> None:
+def test_a_missing_journal_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match="there is no journal"):
         CorrectionStore(tmp_path / "none.db").all()
 
@@ -179,7 +179,7 @@ for n in range(100_000):
 
 
 @pytest.mark.parametrize("after", [0, 3, 17])
-def test_a_killed_writer_leaves_whole_corrections(path: Path, after: int) -> None:
+def test_a_killed_writer_leaves_no_partial_corrections(path: Path, after: int) -> None:
     writer = subprocess.Popen(
         [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, env=os.environ, text=True
     )
@@ -194,7 +194,7 @@ def test_a_killed_writer_leaves_whole_corrections(path: Path, after: int) -> Non
     writer.stdout.close()
     kept = CorrectionStore(path).all()
     assert [one.seq for one in kept] == list(range(1, len(kept) + 1))
-    assert len(kept) >= done + 1  # what was said to be kept is
+    assert len(kept) >= done + 1  # whatever was confirmed is stored
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     CorrectionStore(path).put([correction(200_000)])
@@ -218,13 +218,13 @@ GOOD = msgspec.to_builtins(correction(1))
         ("model", {"name": "x"}),
     ],
 )
-def test_what_is_no_correction_is_refused(key: str, value: object) -> None:
+def test_invalid_corrections_are_rejected(key: str, value: object) -> None:
     msgspec.convert(GOOD, Correction)
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({**GOOD, key: value}, Correction)
 
 
-def test_of_uncertain_one_cannot_say_that_it_was_not() -> None:
+def test_a_correction_of_uncertain_must_name_an_emotion() -> None:
     model = ModelRef(name="m", version="1", sha256="0" * 12)
     fine = replace(correction(1), told="uncertain", emotion="sad", model=model)
     assert fine.words == "sad"

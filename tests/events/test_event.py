@@ -34,7 +34,7 @@ weights = st.lists(
 ).filter(lambda values: sum(values) > 1e-300)
 
 
-def test_the_json_has_the_fields_of_the_contract_in_its_order() -> None:
+def test_the_json_has_the_documented_fields_in_order() -> None:
     payload = encode(msgspec.structs.replace(event(), seq=7, latency_ms=3.5))
     assert b"\n" not in payload
     assert list(json.loads(payload)) == CONTRACT
@@ -42,7 +42,7 @@ def test_the_json_has_the_fields_of_the_contract_in_its_order() -> None:
     assert list(json.loads(payload)["model"]) == ["name", "version", "sha256"]
 
 
-def test_the_json_of_one_event_to_the_letter() -> None:
+def test_the_exact_json_of_one_event() -> None:
     made = make(
         node="living-room",
         started_ms=1_772_352_900_250,
@@ -71,7 +71,7 @@ def test_the_json_of_one_event_to_the_letter() -> None:
     )
 
 
-def test_what_is_told_stands_beside_what_the_utterance_says_by_itself() -> None:
+def test_the_single_utterance_result_is_kept_beside_the_combined_one() -> None:
     made = event(3, home=True)
     assert made.utterance is not UNSET
     assert made.utterance.scores != made.scores
@@ -88,7 +88,7 @@ def test_what_is_told_stands_beside_what_the_utterance_says_by_itself() -> None:
 
 
 @pytest.mark.parametrize("home", [False, True])
-def test_what_is_adapted_keeps_what_the_model_said_itself(home: bool) -> None:
+def test_an_adapted_event_keeps_the_models_own_result(home: bool) -> None:
     made = event(3, home=home, corrections=12)
     assert made.adapted == 12
     assert made.own_scores == made.model_scores
@@ -103,7 +103,7 @@ def test_what_is_adapted_keeps_what_the_model_said_itself(home: bool) -> None:
 
 
 @pytest.mark.parametrize("cut", [False, True])
-def test_an_event_says_whether_it_was_cut(cut: bool) -> None:
+def test_an_event_records_whether_its_utterance_was_cut(cut: bool) -> None:
     made = msgspec.structs.replace(event(), cut=cut)
     assert list(json.loads(encode(made))) == [*CONTRACT, "cut"]
     assert json.loads(encode(made))["cut"] is cut
@@ -124,7 +124,7 @@ def test_rounded_scores_sum_to_one_exactly_and_keep_their_order(values: list[flo
 
 
 @given(weights)
-def test_the_top_class_has_the_greatest_score_also_after_rounding(values: list[float]) -> None:
+def test_the_top_class_still_has_the_highest_score_after_rounding(values: list[float]) -> None:
     scores = dict(zip(EMOTIONS, values, strict=True))
     for top in (name for name in EMOTIONS if scores[name] == max(values)):
         made = make(
@@ -152,12 +152,12 @@ def test_the_top_class_has_the_greatest_score_also_after_rounding(values: list[f
         {"merry": 1.0},
     ],
 )
-def test_scores_that_are_no_probabilities_are_refused(scores: dict[str, float]) -> None:
+def test_scores_that_are_not_probabilities_are_rejected(scores: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="not a probability"):
         round_scores(scores)
 
 
-def test_figures_out_of_range_are_clamped_and_what_is_no_number_refused() -> None:
+def test_out_of_range_values_are_clamped_and_non_finite_ones_rejected() -> None:
     def with_level(level: float, valence: float = 0.0) -> Event:
         return make(
             node="n",
@@ -181,23 +181,23 @@ def test_figures_out_of_range_are_clamped_and_what_is_no_number_refused() -> Non
         fixed(math.inf, 1)
 
 
-def test_each_event_has_an_identifier_of_its_own() -> None:
+def test_every_event_gets_a_unique_id() -> None:
     assert len({event(0).id for _ in range(100)}) == 100
 
 
-def test_a_model_is_named_by_the_beginning_of_its_digest() -> None:
+def test_a_model_reference_has_the_first_12_digits_of_its_digest() -> None:
     assert model_ref("m", "1", "ABCDEF0123456789").sha256 == "abcdef012345"
 
 
 @settings(max_examples=50)
 @given(st.integers(min_value=0, max_value=10**6))
-def test_what_is_encoded_is_decoded_equal(seed: int) -> None:
+def test_encoding_and_decoding_round_trip(seed: int) -> None:
     made = msgspec.structs.replace(event(seed), seq=seed + 1, latency_ms=seed / 10)
     assert decode(encode(made)) == made
     assert encode(decode(encode(made))) == encode(made)
 
 
-def test_fields_of_later_versions_are_ignored() -> None:
+def test_fields_of_newer_versions_are_ignored() -> None:
     made = event()
     later = json.loads(encode(made)) | {"age_group": "adult"}
     later["model"]["licence"] = "CC0"
@@ -223,7 +223,7 @@ def test_fields_of_later_versions_are_ignored() -> None:
         ({"latency_ms": -1}, "latency_ms"),
     ],
 )
-def test_what_is_no_event_is_refused_with_the_reason(change: dict[str, object], word: str) -> None:
+def test_invalid_events_are_rejected_with_the_reason(change: dict[str, object], word: str) -> None:
     with pytest.raises(ValueError, match=word):
         decode(json.dumps(json.loads(encode(event())) | change))
 
@@ -231,6 +231,6 @@ def test_what_is_no_event_is_refused_with_the_reason(change: dict[str, object], 
 @pytest.mark.parametrize(
     "payload", [b"", b"online", b"[]", b"{}", b"\xff\xfe", b"1" * 1000, b"[" * 100_000]
 )
-def test_any_other_payload_is_refused(payload: bytes) -> None:
+def test_any_other_payload_is_rejected(payload: bytes) -> None:
     with pytest.raises(ValueError, match="not an event"):
         decode(payload)

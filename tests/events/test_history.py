@@ -26,20 +26,20 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def events(path: Path) -> list[Event]:
-    """Events of two nodes in turn, one every three seconds; more than one chunk of each."""
+    """Alternating events of two nodes, one every three seconds; more than one chunk of each."""
     with Journal(path) as journal:
         made = [event(i, node=("hall", "attic")[i % 2]) for i in range(1300)]
         return journal.append_many(made)
 
 
-def test_everything_in_the_order_of_time(path: Path, events: list[Event]) -> None:
+def test_events_are_listed_in_chronological_order(path: Path, events: list[Event]) -> None:
     with History(path) as history:
         assert history.nodes() == ["attic", "hall"]
         assert list(history.query()) == events
         assert list(history.query(newest_first=True)) == events[::-1]
 
 
-def test_each_filter_and_all_together(path: Path, events: list[Event]) -> None:
+def test_filters_work_alone_and_combined(path: Path, events: list[Event]) -> None:
     since, until = START_MS + 100 * 3000, START_MS + 1000 * 3000
     with History(path) as history:
         assert list(history.query(since_ms=since)) == events[100:]
@@ -80,7 +80,7 @@ def test_each_filter_and_all_together(path: Path, events: list[Event]) -> None:
         )
 
 
-def test_a_limit_stops_where_it_says(path: Path, events: list[Event]) -> None:
+def test_a_limit_returns_that_many_events(path: Path, events: list[Event]) -> None:
     with History(path) as history:
         assert list(history.query(limit=0)) == []
         assert list(history.query(limit=7)) == events[:7]
@@ -88,21 +88,21 @@ def test_a_limit_stops_where_it_says(path: Path, events: list[Event]) -> None:
         assert list(history.query(limit=5000)) == events
 
 
-def test_within_a_node_the_number_decides_not_the_clock(path: Path) -> None:
+def test_events_of_one_node_are_ordered_by_seq_not_by_time(path: Path) -> None:
     with Journal(path) as journal:
-        for hour in (5, 6, 2, 3):  # set back between the second and the third
+        for hour in (5, 6, 2, 3):  # the clock is set back after the second
             journal.append(event(started_ms=START_MS + hour * 3_600_000))
     with History(path) as history:
         assert [e.seq for e in history.query()] == [1, 2, 3, 4]
         assert [e.seq for e in history.query(newest_first=True)] == [4, 3, 2, 1]
 
 
-def test_an_emotion_that_is_none_is_refused(path: Path, events: list[Event]) -> None:
+def test_an_unknown_emotion_is_rejected(path: Path, events: list[Event]) -> None:
     with History(path) as history, pytest.raises(ValueError, match="merry"):
         history.query(emotion="merry")
 
 
-def test_an_event_that_waits_for_the_broker_has_no_latency_yet(path: Path) -> None:
+def test_an_event_waiting_for_the_broker_has_no_latency_yet(path: Path) -> None:
     with Journal(path) as journal:
         made = journal.append(event(), arrived=0.0)
         with History(path) as history:
@@ -123,7 +123,7 @@ with History(Path(sys.argv[1])) as history:
 """
 
 
-def read_elsewhere(path: Path, uid: int | None = None) -> subprocess.CompletedProcess[str]:
+def read_in_subprocess(path: Path, uid: int | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", READER, str(path), *([] if uid is None else [str(uid)])],
         capture_output=True,
@@ -133,25 +133,25 @@ def read_elsewhere(path: Path, uid: int | None = None) -> subprocess.CompletedPr
     )
 
 
-def test_another_process_reads_while_the_daemon_writes(path: Path) -> None:
+def test_another_process_can_read_while_the_daemon_writes(path: Path) -> None:
     with Journal(path) as journal:
         for i in range(5):
             journal.append(event(i, node="hall"))
-        assert read_elsewhere(path).stdout == "5 4 3\n"
+        assert read_in_subprocess(path).stdout == "5 4 3\n"
         journal.append(event(5, node="hall"))
-        assert read_elsewhere(path).stdout == "6 5 4\n"
-    assert read_elsewhere(path).stdout == "6 5 4\n"
+        assert read_in_subprocess(path).stdout == "6 5 4\n"
+    assert read_in_subprocess(path).stdout == "6 5 4\n"
 
 
-def test_reading_leaves_a_closed_journal_as_it_was(path: Path, events: list[Event]) -> None:
+def test_reading_leaves_a_closed_journal_unchanged(path: Path, events: list[Event]) -> None:
     before = path.read_bytes()
     with History(path) as history:
         assert len(list(history.query())) == len(events)
     assert path.read_bytes() == before
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user, which only root can")
-def test_a_reader_who_may_not_write_there_reads_a_closed_journal() -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to switch to another user")
+def test_a_closed_journal_can_be_read_without_write_permission() -> None:
     nobody = 65534
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "journal.db"
@@ -160,18 +160,18 @@ def test_a_reader_who_may_not_write_there_reads_a_closed_journal() -> None:
                 journal.append(event(i, node="hall"))
         path.parent.chmod(0o755)
         path.chmod(0o644)
-        assert read_elsewhere(path, nobody).stdout == "5 4 3\n"
+        assert read_in_subprocess(path, nobody).stdout == "5 4 3\n"
         path.chmod(0o600)
-        refused = read_elsewhere(path, nobody)
+        refused = read_in_subprocess(path, nobody)
     assert refused.returncode != 0
     assert "UnavailableError" in refused.stderr
     assert "run as the user that the daemon runs as" in refused.stderr
 
 
-def test_no_journal_and_an_empty_one_are_said_plainly(path: Path) -> None:
-    with pytest.raises(UnavailableError, match="there is no journal at") as refusal:
+def test_a_missing_and_an_empty_journal_are_reported(path: Path) -> None:
+    with pytest.raises(UnavailableError, match="there is no journal at") as caught:
         History(path)
-    assert str(path) in str(refusal.value)
+    assert str(path) in str(caught.value)
     assert not path.exists()
     path.touch()
     with pytest.raises(ConfigError, match="no events yet"):

@@ -31,17 +31,17 @@ def path(tmp_path: Path) -> Path:
 
 
 def frames(path: Path) -> int:
-    """Pages in the write-ahead log."""
+    """The number of frames in the write-ahead log."""
     log = path.with_name(path.name + "-wal").stat().st_size
     return (log - 32) // (24 + journal_file.PAGE_BYTES)
 
 
-# ---------------------------------------------------------------------- what is kept
+# ---------------------------------------------------------------------- storage
 
 
 @settings(max_examples=200)
 @given(st.integers(min_value=0, max_value=10**6), st.integers(min_value=0, max_value=10**6))
-def test_an_event_comes_back_from_its_row_to_the_last_byte(seed: int, latency: int) -> None:
+def test_an_event_round_trips_through_its_row(seed: int, latency: int) -> None:
     corrections = seed if seed % 3 == 0 else None
     made = event(seed, home=seed % 2 == 1, corrections=corrections)
     cut = (UNSET, False, True)[latency % 3]
@@ -60,7 +60,7 @@ def test_an_event_comes_back_from_its_row_to_the_last_byte(seed: int, latency: i
     assert encode(to_event(row)) == encode(made)
 
 
-def test_events_are_numbered_from_one_without_gap_also_over_restarts(path: Path) -> None:
+def test_events_are_numbered_from_one_without_gaps_across_restarts(path: Path) -> None:
     numbers = []
     for start in range(0, 30, 10):
         with Journal(path) as journal:
@@ -68,7 +68,7 @@ def test_events_are_numbered_from_one_without_gap_also_over_restarts(path: Path)
     assert numbers == list(range(1, 31))
 
 
-def test_what_was_appended_is_what_comes_back(path: Path) -> None:
+def test_appended_events_are_read_back_unchanged(path: Path) -> None:
     with Journal(path) as journal:
         appended = [journal.append(event(i)) for i in range(20)]
         assert journal.unacked("kitchen") == appended
@@ -76,7 +76,7 @@ def test_what_was_appended_is_what_comes_back(path: Path) -> None:
         assert journal.unacked("kitchen") == appended
 
 
-def test_each_node_counts_for_itself(path: Path) -> None:
+def test_each_node_has_its_own_numbering(path: Path) -> None:
     with Journal(path) as journal:
         for i in range(6):
             assert journal.append(event(i, node=("hall", "attic")[i % 2])).seq == 1 + i // 2
@@ -89,7 +89,7 @@ def test_each_node_counts_for_itself(path: Path) -> None:
         assert journal.append(event(node="attic")).seq == 4
 
 
-def test_models_are_kept_once(path: Path) -> None:
+def test_each_model_is_stored_once(path: Path) -> None:
     models = [model_ref("m", str(i % 3), "ab" * 32) for i in range(9)]
     with Journal(path) as journal:
         for i, model in enumerate(models):
@@ -102,7 +102,7 @@ def test_models_are_kept_once(path: Path) -> None:
     connection.close()
 
 
-def test_many_events_are_one_transaction(path: Path) -> None:
+def test_a_batch_of_events_is_one_transaction(path: Path) -> None:
     with Journal(path) as journal:
         before = journal._writer.commits
         made = journal.append_many([event(i) for i in range(1000)], arrived=[0.0] * 1000)
@@ -115,7 +115,7 @@ def test_many_events_are_one_transaction(path: Path) -> None:
         assert journal.last_seq("kitchen") == 1000
 
 
-def test_what_must_survive_a_power_cut_is_synced_and_nothing_else(path: Path) -> None:
+def test_only_appends_are_synced_to_disk(path: Path) -> None:
     full = 2
     with Journal(path) as journal:
         writer = journal._writer.connection
@@ -125,7 +125,7 @@ def test_what_must_survive_a_power_cut_is_synced_and_nothing_else(path: Path) ->
         actions: list[tuple[bool, Callable[[], object]]] = [
             (True, lambda: journal.append(event())),
             (True, lambda: journal.append_many([event(), event()])),
-            (False, lambda: journal.set_meta("mute", "ON")),  # the mark beside it is
+            (False, lambda: journal.set_meta("mute", "ON")),  # its mark file is
             (False, lambda: journal.hand_over(journal.unacked("kitchen")[0])),
             (False, lambda: journal.ack("kitchen", 1)),
             (False, journal.flush),
@@ -145,7 +145,7 @@ def test_what_must_survive_a_power_cut_is_synced_and_nothing_else(path: Path) ->
 # ---------------------------------------------------------------------- acknowledgements
 
 
-def test_what_is_not_acknowledged_comes_again_in_order(path: Path) -> None:
+def test_unacknowledged_events_are_returned_in_order(path: Path) -> None:
     with Journal(path) as journal:
         for i in range(10):
             journal.append(event(i))
@@ -155,7 +155,7 @@ def test_what_is_not_acknowledged_comes_again_in_order(path: Path) -> None:
         assert [e.seq for e in journal.unacked("kitchen", after_seq=8)] == [9, 10]
         assert [e.seq for e in journal.unacked("kitchen", after_seq=1)] == [5, 6, 7, 8, 9, 10]
         assert journal.waiting("kitchen") == 6
-        journal.ack("kitchen", 2)  # an old receipt takes nothing back
+        journal.ack("kitchen", 2)  # an older acknowledgement changes nothing
         assert journal.acked_seq("kitchen") == 4
     with Journal(path) as journal:
         assert journal.acked_seq("kitchen") == 4
@@ -164,7 +164,7 @@ def test_what_is_not_acknowledged_comes_again_in_order(path: Path) -> None:
         assert journal.waiting("kitchen") == 0
 
 
-def test_what_never_was_cannot_be_acknowledged(path: Path) -> None:
+def test_a_nonexistent_event_cannot_be_acknowledged(path: Path) -> None:
     with Journal(path) as journal:
         journal.append(event())
         for node, seq in (("kitchen", 2), ("cellar", 1)):
@@ -181,9 +181,9 @@ def acked_on_disk(path: Path) -> int:
     return int(acked)
 
 
-def test_acknowledgements_are_written_by_number(path: Path) -> None:
-    hands = ManualClock()
-    with Journal(path, clock=hands.clock, flush_after=5) as journal:
+def test_acknowledgements_are_written_after_a_number_of_events(path: Path) -> None:
+    manual = ManualClock()
+    with Journal(path, clock=manual.clock, flush_after=5) as journal:
         for i in range(12):
             journal.ack("kitchen", journal.append(event(i)).seq)
             assert acked_on_disk(path) == (i + 1) // 5 * 5
@@ -193,24 +193,24 @@ def test_acknowledgements_are_written_by_number(path: Path) -> None:
         assert acked_on_disk(path) == 12
 
 
-def test_acknowledgements_are_written_by_time(path: Path) -> None:
-    hands = ManualClock()
-    with Journal(path, clock=hands.clock, flush_every_s=10) as journal:
+def test_acknowledgements_are_written_after_some_time(path: Path) -> None:
+    manual = ManualClock()
+    with Journal(path, clock=manual.clock, flush_every_s=10) as journal:
         for i in range(4):
             journal.append(event(i))
         journal.ack("kitchen", 1)
-        hands.advance(9)
+        manual.advance(9)
         journal.ack("kitchen", 2)
         journal.flush(if_due=True)
         assert acked_on_disk(path) == 0
-        hands.advance(1)
+        manual.advance(1)
         journal.flush(if_due=True)
         assert acked_on_disk(path) == 2
         journal.ack("kitchen", 3)
-        hands.advance(10)
-        journal.append(event(4))  # the next event takes them along
+        manual.advance(10)
+        journal.append(event(4))  # the next event writes them too
         assert acked_on_disk(path) == 3
-        hands.advance(10)
+        manual.advance(10)
         journal.ack("kitchen", 4)
         assert acked_on_disk(path) == 4
         journal.ack("kitchen", 5)
@@ -220,9 +220,7 @@ def test_acknowledgements_are_written_by_time(path: Path) -> None:
 # ---------------------------------------------------------------------- latency
 
 
-def test_a_journal_that_is_locked_at_the_start_still_has_the_latencies(
-    path: Path, tmp_path: Path
-) -> None:
+def test_a_journal_locked_at_startup_still_has_its_latencies(path: Path, tmp_path: Path) -> None:
     left = tmp_path / "left" / path.name
     left.parent.mkdir()
     with Journal(path) as journal:
@@ -238,44 +236,44 @@ def test_a_journal_that_is_locked_at_the_start_still_has_the_latencies(
         assert list(history.query()) == [sent]
 
 
-def test_latency_is_measured_at_the_first_hand_over_and_stays(path: Path) -> None:
-    hands = ManualClock()
-    with Journal(path, clock=hands.clock) as journal:
-        appended = journal.append(event(), arrived=hands.monotonic)
+def test_latency_is_measured_once_at_the_first_hand_over(path: Path) -> None:
+    manual = ManualClock()
+    with Journal(path, clock=manual.clock) as journal:
+        appended = journal.append(event(), arrived=manual.monotonic)
         assert appended.latency_ms is None
-        hands.advance(0.00426)
+        manual.advance(0.00426)
         first = journal.hand_over(appended)
         assert first == msgspec.structs.replace(appended, latency_ms=4.3)
-        hands.advance(60)
+        manual.advance(60)
         assert journal.hand_over(appended) == first
         assert journal.hand_over(first) == first
         assert journal.unacked("kitchen") == [first]
-    with Journal(path, clock=hands.clock) as journal:
+    with Journal(path, clock=manual.clock) as journal:
         assert [encode(journal.hand_over(e)) for e in journal.unacked("kitchen")] == [encode(first)]
 
 
-def test_an_event_of_an_earlier_process_is_measured_by_the_wall_clock(path: Path) -> None:
-    hands = ManualClock()
-    with Journal(path, clock=hands.clock) as journal:
-        appended = journal.append(event(0), arrived=hands.monotonic)
-    hands = ManualClock(wall=hands.wall + 3600, monotonic=5.0)
-    with Journal(path, clock=hands.clock) as journal:
+def test_latency_of_events_from_an_earlier_process_uses_the_wall_clock(path: Path) -> None:
+    manual = ManualClock()
+    with Journal(path, clock=manual.clock) as journal:
+        appended = journal.append(event(0), arrived=manual.monotonic)
+    manual = ManualClock(wall=manual.wall + 3600, monotonic=5.0)
+    with Journal(path, clock=manual.clock) as journal:
         stamped = journal.hand_over(journal.unacked("kitchen")[0])
         assert stamped.latency_ms == 3_600_000 - round(appended.duration_s * 1000)
-    hands.wall -= 86_400  # set back behind the event: no negative latencies
-    with Journal(path, clock=hands.clock) as journal:
+    manual.wall -= 86_400  # set to before the event: latency is never negative
+    with Journal(path, clock=manual.clock) as journal:
         assert journal.hand_over(journal.append(event(1))).latency_ms == 0
 
 
-def test_a_hand_over_costs_no_commit_and_the_next_write_takes_the_latency_along(path: Path) -> None:
-    hands = ManualClock()
-    with Journal(path, clock=hands.clock) as journal, History(path) as history:
-        first = journal.append(event(0), arrived=hands.monotonic)
+def test_a_hand_over_commits_nothing_and_the_next_write_stores_the_latency(path: Path) -> None:
+    manual = ManualClock()
+    with Journal(path, clock=manual.clock) as journal, History(path) as history:
+        first = journal.append(event(0), arrived=manual.monotonic)
         commits = journal._writer.commits
         first = journal.hand_over(first)
         assert journal._writer.commits == commits
         assert [e.latency_ms for e in history.query()] == [None]
-        second = journal.hand_over(journal.append(event(1), arrived=hands.monotonic))
+        second = journal.hand_over(journal.append(event(1), arrived=manual.monotonic))
         assert journal._writer.commits == commits + 1
         assert next(history.query()) == first
         journal.ack("kitchen", 2)
@@ -283,34 +281,34 @@ def test_a_hand_over_costs_no_commit_and_the_next_write_takes_the_latency_along(
         assert list(history.query()) == [first, second]
 
 
-def test_latencies_that_a_kill_left_unwritten_are_found_by_the_next_process(path: Path) -> None:
-    hands = ManualClock()
+def test_latencies_unwritten_at_a_kill_are_recovered_by_the_next_process(path: Path) -> None:
+    manual = ManualClock()
     killed = path.parent.parent
-    with Journal(path, clock=hands.clock) as journal:
-        made = [journal.append(event(i), arrived=hands.monotonic) for i in range(300)]
-        hands.advance(0.0123)
+    with Journal(path, clock=manual.clock) as journal:
+        made = [journal.append(event(i), arrived=manual.monotonic) for i in range(300)]
+        manual.advance(0.0123)
         handed = [journal.hand_over(each) for each in made]
         for suffix in ("", "-wal", "-latency"):  # as kill -9 leaves them
             shutil.copy(path.with_name(path.name + suffix), killed)
-    hands.advance(60)
-    with Journal(killed / path.name, clock=hands.clock) as journal:
+    manual.advance(60)
+    with Journal(killed / path.name, clock=manual.clock) as journal:
         assert journal.unacked("kitchen", limit=999) == handed
 
 
-def test_latencies_of_another_journal_are_not_taken(path: Path) -> None:
-    hands = ManualClock()
-    with Journal(path, clock=hands.clock) as journal:
-        journal.hand_over(journal.append(event(0), arrived=hands.monotonic))
+def test_latencies_of_another_journal_are_ignored(path: Path) -> None:
+    manual = ManualClock()
+    with Journal(path, clock=manual.clock) as journal:
+        journal.hand_over(journal.append(event(0), arrived=manual.monotonic))
     for file in path.parent.iterdir():
         if not file.name.endswith("-latency"):
             file.unlink()
-    with Journal(path, clock=hands.clock) as journal:
+    with Journal(path, clock=manual.clock) as journal:
         journal.append(event(1))
-    with Journal(path, clock=hands.clock) as journal:
+    with Journal(path, clock=manual.clock) as journal:
         assert [e.latency_ms for e in journal.unacked("kitchen")] == [None]
 
 
-def test_arrivals_of_a_long_outage_are_bounded(path: Path) -> None:
+def test_arrival_times_kept_during_a_long_outage_are_bounded(path: Path) -> None:
     with Journal(path) as journal:
         for start in range(0, 6000, 1000):
             journal.append_many([event(start + i) for i in range(1000)], arrived=[0.0] * 1000)
@@ -318,10 +316,10 @@ def test_arrivals_of_a_long_outage_are_bounded(path: Path) -> None:
         assert ("kitchen", 6000) in journal._latencies._arrivals
 
 
-# ---------------------------------------------------------------------- switches
+# ---------------------------------------------------------------------- meta values
 
 
-def test_meta_values_outlive_the_process(path: Path) -> None:
+def test_meta_values_survive_a_restart(path: Path) -> None:
     with Journal(path) as journal:
         assert journal.get_meta("mute") is None
         journal.set_meta("mute", "ON")
@@ -330,7 +328,7 @@ def test_meta_values_outlive_the_process(path: Path) -> None:
         assert journal.get_meta("mute") == "ON"
         journal.set_meta("mute", "OFF")
         before = frames(path)
-        journal.set_meta("mute", "OFF")  # nothing new: nothing written
+        journal.set_meta("mute", "OFF")  # unchanged: nothing is written
         assert frames(path) == before
         assert journal.get_meta("mute") == "OFF"
 
@@ -338,7 +336,7 @@ def test_meta_values_outlive_the_process(path: Path) -> None:
 # ---------------------------------------------------------------------- threads
 
 
-def test_a_pipeline_and_a_publisher_share_it(path: Path) -> None:
+def test_a_pipeline_and_a_publisher_can_share_a_journal(path: Path) -> None:
     count = 400
     sent: list[bytes] = []
     failures: list[BaseException] = []
@@ -351,7 +349,7 @@ def test_a_pipeline_and_a_publisher_share_it(path: Path) -> None:
                         sent.append(encode(journal.hand_over(found)))
                         journal.ack("kitchen", found.seq)
                     journal.maintain(keep_days=1e6, max_events=10**6)
-            except BaseException as error:  # noqa: BLE001 - shown by the test's own thread
+            except BaseException as error:  # noqa: BLE001 - asserted in the main thread
                 failures.append(error)
 
         publisher = threading.Thread(target=publish)
@@ -366,7 +364,9 @@ def test_a_pipeline_and_a_publisher_share_it(path: Path) -> None:
     assert [e.id for e in kept] == [e.id for e in appended]
 
 
-def test_a_reader_that_dawdles_holds_nobody_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_reader_does_not_block_writers_or_checkpoints(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(journal_module, "_CHECKPOINT_EVERY", 50)
     with Journal(path) as journal:
         journal.append_many([event(i) for i in range(1500)])
@@ -380,29 +380,29 @@ def test_a_reader_that_dawdles_holds_nobody_up(path: Path, monkeypatch: pytest.M
             log = path.with_name("journal.db-wal").stat().st_size
             for i in range(20):
                 journal.append(event(3060 + i))
-            assert path.with_name("journal.db-wal").stat().st_size == log  # begun anew
+            assert path.with_name("journal.db-wal").stat().st_size == log  # the log was restarted
             assert [e.seq for e in stream] == list(range(2, 3081))
 
 
-# ---------------------------------------------------------------------- wear
+# ---------------------------------------------------------------------- bytes written
 
 
 @pytest.mark.slow
 def test_an_hour_of_speech_writes_less_than_two_megabytes(path: Path) -> None:
-    hands = ManualClock()
+    manual = ManualClock()
 
     def written() -> int:
         fields = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
         return int(fields["wchar"])
 
-    with Journal(path, clock=hands.clock) as journal:
-        journal.append_many([event(i) for i in range(2000)])  # not the first hour
+    with Journal(path, clock=manual.clock) as journal:
+        journal.append_many([event(i) for i in range(2000)])  # so that the journal is not new
         journal.ack("kitchen", 2000)
     before = written()
-    with Journal(path, clock=hands.clock) as journal:
+    with Journal(path, clock=manual.clock) as journal:
         for i in range(1200):
-            hands.advance(3)
-            made = journal.append(event(2000 + i, model=MODEL), arrived=hands.monotonic)
+            manual.advance(3)
+            made = journal.append(event(2000 + i, model=MODEL), arrived=manual.monotonic)
             journal.ack(made.node, journal.hand_over(made).seq)
             if i % 20 == 0:
                 journal.maintain(keep_days=30, max_events=100_000)

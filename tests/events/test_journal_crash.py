@@ -1,4 +1,4 @@
-"""``kill -9`` at any moment: nothing that was promised is lost, and no number is used twice."""
+"""``kill -9`` at any moment: nothing that was confirmed is lost, and no number is used twice."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 ROUNDS = 20
 
 
-class Promises:
-    """What the writers have said they did, over all their lives."""
+class WriterLog:
+    """What the writers reported, over all runs."""
 
     def __init__(self) -> None:
         self.ids: dict[int, str] = {}
@@ -31,11 +31,11 @@ class Promises:
         self.acked = 0
         self.resent = 0
 
-    def note(self, line: str) -> None:
+    def record(self, line: str) -> None:
         kind, seq, *rest = line.split(" ", 2)
         number = int(seq)
         if kind == "append":
-            assert number not in self.ids, "a number was given twice"
+            assert number not in self.ids, "a number was assigned twice"
             self.ids[number] = rest[0]
         elif kind == "sent":
             self.resent += number in self.sent
@@ -44,49 +44,49 @@ class Promises:
             self.acked = max(self.acked, number)
 
 
-def run_and_kill(path: Path, promises: Promises, dice: random.Random) -> None:
+def run_and_kill(path: Path, log: WriterLog, rng: random.Random) -> None:
     writer = subprocess.Popen(
         [sys.executable, "-m", "tests.events.crash_writer", str(path)],
         stdout=subprocess.PIPE,
         text=True,
     )
     assert writer.stdout is not None
-    with writer, writer.stdout as said:
-        for _ in range(dice.randrange(1, 200)):
-            promises.note(said.readline().rstrip("\n"))
-        time.sleep(dice.random() * 0.003)  # somewhere between two lines
+    with writer, writer.stdout as output:
+        for _ in range(rng.randrange(1, 200)):
+            log.record(output.readline().rstrip("\n"))
+        time.sleep(rng.random() * 0.003)  # at any point between two lines
         writer.send_signal(signal.SIGKILL)
-        for line in said:
+        for line in output:
             if line.endswith("\n"):
-                promises.note(line.rstrip("\n"))
+                log.record(line.rstrip("\n"))
     assert writer.returncode == -signal.SIGKILL
 
 
 @pytest.mark.slow
 def test_nothing_is_lost_and_no_number_is_used_twice(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
-    dice = random.Random(20260301)
-    promises = Promises()
+    rng = random.Random(20260301)
+    log = WriterLog()
     for _ in range(ROUNDS):
-        run_and_kill(path, promises, dice)
+        run_and_kill(path, log, rng)
         with History(path) as history:
             kept = {e.seq: e for e in history.query()}
-        last = max(promises.ids, default=0)
+        last = max(log.ids, default=0)
         assert list(kept) == list(range(1, len(kept) + 1)), "a gap"
-        assert len(kept) in (last, last + 1)  # at most one was written and not yet told of
+        assert len(kept) in (last, last + 1)  # at most one was written but not yet reported
         for seq, event in kept.items():
-            assert promises.ids.setdefault(seq, event.id) == event.id
+            assert log.ids.setdefault(seq, event.id) == event.id
         with Journal(path) as journal:
             acked = journal.acked_seq("kitchen")
-            # The last acknowledgement may be on the disk and not yet told of.
-            assert acked <= promises.acked + ACK_EVERY, "acknowledged out of thin air"
+            # The last acknowledgement may be on the disk, but not reported yet.
+            assert acked <= log.acked + ACK_EVERY, "more is acknowledged than the writers reported"
             assert [e.seq for e in journal.unacked("kitchen", limit=10**6)] == list(
                 range(acked + 1, len(kept) + 1)
             )
-        with History(path) as history:  # with the latencies that the last life had not written
+        with History(path) as history:  # with latencies that the last run had not yet written
             for event in history.query():
-                if event.seq in promises.sent:
-                    assert encode(event).decode() == promises.sent[event.seq]
+                if event.seq in log.sent:
+                    assert encode(event).decode() == log.sent[event.seq]
     assert len({e.id for e in kept.values()}) == len(kept) > ROUNDS
-    assert promises.acked > 0
-    assert promises.resent > 0, "no life has sent again what an earlier one had sent"
+    assert log.acked > 0
+    assert log.resent > 0, "no run resent an event of an earlier run"

@@ -1,4 +1,4 @@
-"""A damaged journal is put aside; nothing that was given out before is given out again."""
+"""A damaged journal is renamed, and no number is used again."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def fill(path: Path, count: int = 200) -> int:
     return last
 
 
-def scribble(path: Path, *, offset: int, length: int = 4096) -> None:
+def overwrite(path: Path, *, offset: int, length: int = 4096) -> None:
     with path.open("r+b") as file:
         file.seek(offset)
         file.write(os.urandom(length))
 
 
-def corpses(path: Path) -> list[str]:
+def renamed_journals(path: Path) -> list[str]:
     return sorted(found.name for found in path.parent.glob("journal.db.corrupt-*"))
 
 
@@ -45,12 +45,12 @@ def corpses(path: Path) -> list[str]:
     "damage",
     [
         lambda path: path.write_bytes(os.urandom(10_000)),
-        lambda path: scribble(path, offset=0, length=100),
+        lambda path: overwrite(path, offset=0, length=100),
         lambda path: path.write_bytes(bytes(len(path.read_bytes()))),
     ],
-    ids=["all of it", "its head", "zeros"],
+    ids=["whole file", "header", "zeros"],
 )
-def test_damage_that_is_found_at_the_start(
+def test_damage_found_at_startup(
     damage: object, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     last = fill(path)
@@ -59,21 +59,21 @@ def test_damage_that_is_found_at_the_start(
     with Journal(path) as journal:
         assert journal.append(event(1000)).seq == last + 1
         assert journal.get_meta("mute") == "ON"
-    assert len(corpses(path)) == 1
+    assert len(renamed_journals(path)) == 1
     assert "was put aside as" in caplog.text
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
 
 
-def test_damage_that_is_found_in_the_middle(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_damage_found_while_running(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with Journal(path) as journal:
         first = journal.append_many([event(seed) for seed in range(2000)])
         journal.set_meta("mute", "ON")
-    scribble(path, offset=1024, length=path.stat().st_size - 1024)  # the tables' head is whole
+    overwrite(path, offset=1024, length=path.stat().st_size - 1024)  # the first pages stay intact
     with Journal(path) as journal:
         after = [journal.append(event(3000 + seed)) for seed in range(5)]
         assert [e.seq for e in after] == list(range(after[0].seq, after[0].seq + 5))
         assert after[0].seq > first[-1].seq
-        # What the publisher and the daemon ask of it goes on.
+        # Everything that the publisher and the daemon use still works.
         waiting = journal.unacked("kitchen", after_seq=first[-1].seq)
         assert waiting == after
         handed = journal.hand_over(waiting[0])
@@ -82,15 +82,15 @@ def test_damage_that_is_found_in_the_middle(path: Path, caplog: pytest.LogCaptur
         assert journal.waiting("kitchen") == 4
         assert journal.get_meta("mute") == "ON"
         journal.maintain(keep_days=1e4, max_events=10)
-    assert len(corpses(path)) == 1
+    assert len(renamed_journals(path)) == 1
     assert caplog.text.count("was put aside as") == 1
 
 
-def test_events_on_their_way_when_the_damage_is_found_are_still_handed_over(path: Path) -> None:
+def test_events_read_before_damage_is_found_are_still_handed_over(path: Path) -> None:
     last = fill(path)
     with Journal(path) as journal:
         waiting = journal.unacked("kitchen", limit=30)  # on more pages than the writer has read
-        scribble(path, offset=1024, length=path.stat().st_size - 1024)
+        overwrite(path, offset=1024, length=path.stat().st_size - 1024)
         for one in waiting:
             assert journal.hand_over(one).latency_ms is not None
             journal.ack("kitchen", one.seq)
@@ -99,7 +99,7 @@ def test_events_on_their_way_when_the_damage_is_found_are_still_handed_over(path
         assert journal.unacked("kitchen", after_seq=waiting[-1].seq) == [after]
 
 
-def test_numbers_stay_unused_after_a_crash_and_damage(path: Path) -> None:
+def test_no_number_is_reused_after_a_crash_and_damage(path: Path) -> None:
     script = (
         "import os, sys; from pathlib import Path\n"
         "from serd.events.journal import Journal; from tests.events.making import event\n"
@@ -118,7 +118,7 @@ def test_numbers_stay_unused_after_a_crash_and_damage(path: Path) -> None:
     assert last < seq <= last + RESERVED
 
 
-def test_a_deleted_journal_does_not_begin_at_one_again(path: Path) -> None:
+def test_numbering_continues_after_the_journal_is_deleted(path: Path) -> None:
     last = fill(path)
     path.unlink()
     with Journal(path) as journal:
@@ -133,7 +133,9 @@ def test_without_damage_no_number_is_skipped(path: Path) -> None:
     assert seqs == list(range(1, 16))
 
 
-def test_mark_and_journal_both_damaged(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_number_is_reused_when_journal_and_mark_are_both_damaged(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     last = fill(path)
     path.write_bytes(b"rubbish" * 1000)
     mark = path.with_name("journal.db-mark")
@@ -146,14 +148,14 @@ def test_mark_and_journal_both_damaged(path: Path, caplog: pytest.LogCaptureFixt
         assert journal.append(event(2)).seq == seq + 1
 
 
-def test_without_a_mark_the_file_may_be_somebody_elses(path: Path) -> None:
+def test_an_unreadable_file_without_a_mark_is_left_alone(path: Path) -> None:
     path.write_text("dear diary, " * 1000)
     with pytest.raises(ConfigError, match="not readable as a database"):
         Journal(path)
-    assert corpses(path) == []
+    assert renamed_journals(path) == []
 
 
-def test_the_mark_is_written_seldom(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_mark_is_written_rarely(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[int] = []
     real = JournalMark._write
 

@@ -1,7 +1,7 @@
 """Journals of earlier versions keep their events.
 
-``journal-3.sqlite`` was written by serd 0.2, whose layout was 3; ``journal-3.jsonl`` has its
-events, as that version listed them.
+``journal-3.sqlite`` was written by serd 0.2, whose layout was 3; ``journal-3.jsonl`` lists its
+events as that version did.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def listed(path: Path) -> bytes:
         return b"".join(encode(one) + b"\n" for one in history.query())
 
 
-def test_a_journal_of_layout_3_keeps_every_byte_of_its_events(old: Path) -> None:
+def test_migrating_from_layout_3_keeps_every_event_unchanged(old: Path) -> None:
     with pytest.raises(ConfigError, match="older version"):
         History(old)
     with Journal(old) as journal:
@@ -65,7 +65,7 @@ def test_a_journal_of_layout_3_keeps_every_byte_of_its_events(old: Path) -> None
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_a_journal_of_the_first_layout_is_brought_up_to_date(old: Path) -> None:
+def test_a_journal_of_layout_1_is_migrated(old: Path) -> None:
     with closing(sqlite3.connect(old)) as connection:
         connection.executescript(
             "ALTER TABLE events DROP COLUMN extra; DROP TABLE corrections; PRAGMA user_version=1;"
@@ -76,7 +76,7 @@ def test_a_journal_of_the_first_layout_is_brought_up_to_date(old: Path) -> None:
     assert len(listed(old).splitlines()) == len(LISTED.splitlines()) + 1
 
 
-def test_a_running_daemon_keeps_its_layout(old: Path) -> None:
+def test_a_journal_in_use_is_not_migrated(old: Path) -> None:
     lock = JournalLock(old)
     before = old.read_bytes()
     with pytest.raises(UnavailableError, match="in use by another serd"):
@@ -86,7 +86,7 @@ def test_a_running_daemon_keeps_its_layout(old: Path) -> None:
     assert CorrectionStore(old).forget() == 1
 
 
-def test_a_field_that_the_journal_does_not_know_yet_gets_its_column(path: Path) -> None:
+def test_a_missing_column_is_added(path: Path) -> None:
     with Journal(path) as journal:
         older = journal.append(event(1, home=True, corrections=1))
     with closing(sqlite3.connect(path)) as connection:
@@ -95,14 +95,16 @@ def test_a_field_that_the_journal_does_not_know_yet_gets_its_column(path: Path) 
         assert [column.name for column in missing] == ["gathered"]
     with History(path) as history:
         (read,) = history.query()
-        assert read.prior == older.prior  # what is there is read without the column
+        assert read.prior == older.prior  # the other columns are still read
     with Journal(path) as journal:
         newer = journal.append(event(2, home=True))
         assert journal.unacked("kitchen")[1] == newer
         assert journal.unacked("kitchen")[0] == read
 
 
-def test_an_older_journal_is_migrated_in_steps(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_journal_is_migrated_step_by_step(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with Journal(path) as journal:
         appended = journal.append(event())
     now = journal_file.SCHEMA_VERSION
@@ -122,7 +124,7 @@ def test_an_older_journal_is_migrated_in_steps(path: Path, monkeypatch: pytest.M
     connection.close()
 
 
-def test_a_migration_that_fails_leaves_the_old_journal(
+def test_a_failed_migration_leaves_the_old_journal_unchanged(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Journal(path) as journal:

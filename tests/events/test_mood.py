@@ -11,54 +11,56 @@ scores = st.lists(st.floats(min_value=0.001, max_value=1), min_size=8, max_size=
     lambda values: {n: v / sum(values) for n, v in zip(EMOTIONS, values, strict=True)}
 )
 gaps = st.floats(min_value=0, max_value=600)
-talks = st.lists(st.tuples(gaps, scores), min_size=1, max_size=12)
-Talk = list[tuple[float, dict[str, float]]]
+conversations = st.lists(st.tuples(gaps, scores), min_size=1, max_size=12)
+Conversation = list[tuple[float, dict[str, float]]]
 
 
-def only(name: str) -> dict[str, float]:
+def one_hot(name: str) -> dict[str, float]:
     return dict.fromkeys(EMOTIONS, 0.0) | {name: 1.0}
 
 
-def follow(mood: Mood, talk: Talk) -> tuple[list[MoodReading], float]:
+def replay(mood: Mood, conversation: Conversation) -> tuple[list[MoodReading], float]:
     moment, readings = 0.0, []
-    for gap, values in talk:
+    for gap, values in conversation:
         moment += gap
         readings.append(mood.update(values, moment))
     return readings, moment
 
 
-def test_a_room_where_nobody_spoke_is_neutral() -> None:
+def test_the_initial_mood_is_neutral() -> None:
     reading = Mood().read(5.0)
     assert (reading.mood, reading.valence, reading.arousal) == ("neutral", 0.0, 0.0)
-    assert reading.shares == only("neutral")
+    assert reading.shares == one_hot("neutral")
 
 
-def test_one_utterance_moves_the_mood_and_several_that_agree_turn_it() -> None:
+def test_one_utterance_shifts_the_mood_and_several_change_it() -> None:
     mood = Mood(half_life_s=60, margin=0.1)
-    first = mood.update(only("angry"), 0.0)
+    first = mood.update(one_hot("angry"), 0.0)
     assert first.mood == "neutral"
     assert first.shares["angry"] == pytest.approx(1 / (1 + NEUTRAL_WEIGHT))
     assert first.valence == pytest.approx(COORDINATES["angry"][0] / 3)
-    moods = [mood.update(only("angry"), 3.0 * i).mood for i in range(1, 4)]
+    moods = [mood.update(one_hot("angry"), 3.0 * i).mood for i in range(1, 4)]
     assert moods == ["neutral", "angry", "angry"]
 
 
-def test_an_utterance_counts_half_after_each_half_life() -> None:
+def test_an_utterances_weight_halves_every_half_life() -> None:
     mood = Mood(half_life_s=60)
-    mood.update(only("sad"), 100.0)
+    mood.update(one_hot("sad"), 100.0)
     for lives in range(6):
         weight = 0.5**lives
         shares = mood.read(100.0 + 60 * lives).shares
         assert shares["sad"] == pytest.approx(weight / (weight + NEUTRAL_WEIGHT))
 
 
-@given(talks, st.floats(min_value=1, max_value=600))
-def test_it_is_the_weighted_mean_that_it_claims_to_be(talk: Talk, half_life_s: float) -> None:
+@given(conversations, st.floats(min_value=1, max_value=600))
+def test_the_mood_is_the_weighted_mean_of_the_utterances(
+    conversation: Conversation, half_life_s: float
+) -> None:
     mood = Mood(half_life_s=half_life_s)
-    readings, end = follow(mood, talk)
+    readings, end = replay(mood, conversation)
     moment, weighted, total = 0.0, dict.fromkeys(EMOTIONS, 0.0), NEUTRAL_WEIGHT
     weighted["neutral"] = NEUTRAL_WEIGHT
-    for gap, values in talk:
+    for gap, values in conversation:
         moment += gap
         weight = 2 ** ((moment - end) / half_life_s)
         total += weight
@@ -68,32 +70,36 @@ def test_it_is_the_weighted_mean_that_it_claims_to_be(talk: Talk, half_life_s: f
         assert readings[-1].shares[name] == pytest.approx(weighted[name] / total, abs=1e-9)
 
 
-@given(talks)
-def test_shares_are_probabilities_and_the_axes_stay_within_bounds(talk: Talk) -> None:
-    for reading in follow(Mood(), talk)[0]:
+@given(conversations)
+def test_shares_are_probabilities_and_valence_and_arousal_stay_in_range(
+    conversation: Conversation,
+) -> None:
+    for reading in replay(Mood(), conversation)[0]:
         assert sum(reading.shares.values()) == pytest.approx(1.0)
         assert min(reading.shares.values()) >= 0
         assert -1 <= reading.valence <= 1
         assert -1 <= reading.arousal <= 1
 
 
-@given(talks, st.lists(st.floats(min_value=0, max_value=1), max_size=5))
-def test_reading_changes_nothing(talk: Talk, looks: list[float]) -> None:
+@given(conversations, st.lists(st.floats(min_value=0, max_value=1), max_size=5))
+def test_reading_the_mood_does_not_change_it(
+    conversation: Conversation, reads: list[float]
+) -> None:
     quiet, watched = Mood(), Mood()
     moment = 0.0
-    for gap, values in talk:
-        for part in sorted(looks):
+    for gap, values in conversation:
+        for part in sorted(reads):
             watched.read(moment + gap * part)
         moment += gap
         assert watched.update(values, moment) == quiet.update(values, moment)
 
 
-@given(talks, st.lists(st.floats(min_value=0, max_value=2000), min_size=2, max_size=6))
-def test_in_silence_neutral_only_grows_and_no_other_mood_appears(
-    talk: Talk, silence: list[float]
+@given(conversations, st.lists(st.floats(min_value=0, max_value=2000), min_size=2, max_size=6))
+def test_in_silence_the_neutral_share_never_falls_and_no_new_mood_appears(
+    conversation: Conversation, silence: list[float]
 ) -> None:
     mood = Mood()
-    readings, end = follow(mood, talk)
+    readings, end = replay(mood, conversation)
     before = readings[-1]
     for gap in sorted(silence):
         after = mood.read(end + gap)
@@ -102,20 +108,22 @@ def test_in_silence_neutral_only_grows_and_no_other_mood_appears(
         before = after
 
 
-@given(talks)
-def test_in_long_silence_every_mood_fades_into_neutral(talk: Talk) -> None:
+@given(conversations)
+def test_every_mood_fades_to_neutral_in_a_long_silence(conversation: Conversation) -> None:
     mood = Mood(half_life_s=60)
-    _, end = follow(mood, talk)
+    _, end = replay(mood, conversation)
     reading = mood.read(end + 60 * 30)
     assert reading.mood == "neutral"
     assert abs(reading.valence) < 1e-6
     assert abs(reading.arousal) < 1e-6
 
 
-@given(talks, st.floats(min_value=0, max_value=0.5))
-def test_the_name_changes_only_with_a_lead(talk: Talk, margin: float) -> None:
+@given(conversations, st.floats(min_value=0, max_value=0.5))
+def test_the_mood_changes_only_when_another_leads_by_the_margin(
+    conversation: Conversation, margin: float
+) -> None:
     name = "neutral"
-    for reading in follow(Mood(margin=margin), talk)[0]:
+    for reading in replay(Mood(margin=margin), conversation)[0]:
         best = max(reading.shares.values())
         assert best - reading.shares[reading.mood] <= margin
         if reading.mood != name:
@@ -123,9 +131,9 @@ def test_the_name_changes_only_with_a_lead(talk: Talk, margin: float) -> None:
         name = reading.mood
 
 
-def test_two_classes_close_together_do_not_make_it_flicker() -> None:
+def test_the_mood_does_not_alternate_between_two_close_classes() -> None:
     def late_moods(mood: Mood) -> set[str]:
-        turns = (only("happy"), only("surprised"))
+        turns = (one_hot("happy"), one_hot("surprised"))
         moods = [mood.update(turns[i % 2], 3.0 * i).mood for i in range(100)]
         return set(moods[50:])
 
@@ -133,25 +141,25 @@ def test_two_classes_close_together_do_not_make_it_flicker() -> None:
     assert len(late_moods(Mood(margin=0.1))) == 1
 
 
-def test_a_mood_that_faded_unseen_must_win_again() -> None:
+def test_a_mood_that_faded_between_readings_needs_the_margin_again() -> None:
     mood = Mood(half_life_s=60, margin=0.1)
     for _ in range(10):
-        mood.update(only("happy"), 0.0)
-    later = 183.5  # the ten count 1.2 by now, neutral 2
+        mood.update(one_hot("happy"), 0.0)
+    later = 183.5  # the ten weigh 1.2 by now, neutral 2
     assert mood.read(later - 1e-6).mood == "neutral"
-    reading = mood.update(only("happy"), later)
+    reading = mood.update(one_hot("happy"), later)
     assert 0 < reading.shares["happy"] - reading.shares["neutral"] < 0.1
     assert reading.mood == "neutral"
 
 
-def test_a_moment_before_the_latest_counts_as_the_latest() -> None:
+def test_an_earlier_time_is_treated_as_the_latest_one() -> None:
     mood, same = Mood(), Mood()
     for m in (mood, same):
-        m.update(only("sad"), 50.0)
-    assert mood.update(only("sad"), 20.0) == same.update(only("sad"), 50.0)
+        m.update(one_hot("sad"), 50.0)
+    assert mood.update(one_hot("sad"), 20.0) == same.update(one_hot("sad"), 50.0)
 
 
 @pytest.mark.parametrize(("half_life_s", "margin"), [(0, 0.1), (-1, 0.1), (60, -0.1), (60, 1)])
-def test_senseless_settings_are_refused(half_life_s: float, margin: float) -> None:
+def test_invalid_settings_are_rejected(half_life_s: float, margin: float) -> None:
     with pytest.raises(ValueError, match=r"a half-life of|a margin of"):
         Mood(half_life_s, margin)

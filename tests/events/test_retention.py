@@ -33,16 +33,16 @@ def daily(count: int, node: str = "kitchen") -> list[int]:
 
 
 def filled(path: Path, days: int, acked: int, node: str = "kitchen") -> tuple[Journal, ManualClock]:
-    hands = ManualClock(wall=START_MS / 1000 + days * DAY)
-    journal = Journal(path, clock=hands.clock)
+    manual = ManualClock(wall=START_MS / 1000 + days * DAY)
+    journal = Journal(path, clock=manual.clock)
     for day, moment in enumerate(daily(days)):
         journal.append(event(day, node=node, started_ms=moment))
     if acked:
         journal.ack(node, acked)
-    return journal, hands
+    return journal, manual
 
 
-def test_what_is_too_old_goes(path: Path) -> None:
+def test_events_older_than_keep_days_are_deleted(path: Path) -> None:
     journal, _ = filled(path, days=10, acked=10)
     with journal:
         assert journal.prune(keep_days=4, max_events=100) == Pruned(
@@ -53,14 +53,14 @@ def test_what_is_too_old_goes(path: Path) -> None:
         assert journal.dropped.total() == 0
 
 
-def test_what_is_too_much_goes(path: Path) -> None:
+def test_events_above_max_events_are_deleted(path: Path) -> None:
     journal, _ = filled(path, days=10, acked=10)
     with journal:
         assert journal.prune(keep_days=100, max_events=3).removed == 7
         assert kept(path) == [8, 9, 10]
 
 
-def test_the_newest_event_stays_so_that_its_number_is_never_given_again(path: Path) -> None:
+def test_the_newest_event_is_kept_so_that_its_number_is_not_reused(path: Path) -> None:
     journal, _ = filled(path, days=10, acked=10)
     with journal:
         assert journal.prune(keep_days=0, max_events=0).removed == 9
@@ -70,7 +70,7 @@ def test_the_newest_event_stays_so_that_its_number_is_never_given_again(path: Pa
         assert again.append(event()).seq == 11
 
 
-def test_what_waits_for_the_broker_outlasts_what_it_has(path: Path) -> None:
+def test_acknowledged_events_are_deleted_before_waiting_ones(path: Path) -> None:
     journal, _ = filled(path, days=10, acked=4)
     with journal:
         assert journal.prune(keep_days=100, max_events=6) == Pruned(
@@ -85,7 +85,7 @@ def test_what_waits_for_the_broker_outlasts_what_it_has(path: Path) -> None:
         assert [e.seq for e in journal.unacked("kitchen")] == kept(path) == [6, 7, 8, 9, 10]
 
 
-def test_what_waits_for_the_broker_never_goes_for_its_age(path: Path) -> None:
+def test_events_waiting_for_the_broker_never_expire(path: Path) -> None:
     journal, _ = filled(path, days=10, acked=2)
     with journal:
         assert journal.prune(keep_days=4, max_events=100) == Pruned(
@@ -94,7 +94,7 @@ def test_what_waits_for_the_broker_never_goes_for_its_age(path: Path) -> None:
         assert journal.waiting("kitchen") == 8
 
 
-def test_a_call_does_a_bounded_amount(path: Path) -> None:
+def test_one_call_deletes_a_bounded_number_of_events(path: Path) -> None:
     journal, _ = filled(path, days=10, acked=10)
     with journal:
         steps = [journal.prune(keep_days=0, max_events=0, limit=4) for _ in range(4)]
@@ -102,7 +102,7 @@ def test_a_call_does_a_bounded_amount(path: Path) -> None:
         assert [s.more for s in steps] == [True, True, False, False]
 
 
-def test_of_several_nodes_acknowledged_events_go_first_then_the_oldest(path: Path) -> None:
+def test_across_nodes_acknowledged_events_are_deleted_first_then_the_oldest(path: Path) -> None:
     journal, _ = filled(path, days=5, acked=5, node="hall")
     with journal:
         for day in range(5):
@@ -117,8 +117,8 @@ def test_of_several_nodes_acknowledged_events_go_first_then_the_oldest(path: Pat
         assert (kept(path, "hall"), kept(path, "attic")) == ([5], [3, 4, 5])
 
 
-def test_an_event_is_no_younger_than_those_after_it(path: Path) -> None:
-    """Dated in the future, in 1970, or ahead for a while: nothing older outlives its time by it."""
+def test_a_wrongly_dated_event_does_not_keep_older_ones_alive(path: Path) -> None:
+    """Whether the date is days or a year ahead, or in 1970: the other events expire on time."""
     now = START_MS / 1000 + 10 * DAY
     for first in (9, 400, -30_000):
         with Journal(path, clock=ManualClock(wall=now).clock) as journal:
@@ -132,7 +132,7 @@ def test_an_event_is_no_younger_than_those_after_it(path: Path) -> None:
             assert kept(path) == [head]
 
 
-def test_what_is_dated_in_the_future_waits_for_a_date_that_can_be_judged(path: Path) -> None:
+def test_events_dated_in_the_future_are_not_deleted_for_their_age(path: Path) -> None:
     with Journal(path, clock=ManualClock(wall=START_MS / 1000).clock) as journal:
         for day in (9000, 9001, 9002):
             journal.append(event(started_ms=START_MS + day * DAY * 1000))
@@ -140,116 +140,118 @@ def test_what_is_dated_in_the_future_waits_for_a_date_that_can_be_judged(path: P
         assert journal.prune(keep_days=1, max_events=100).removed == 0
 
 
-def judged(path: Path, hands: ManualClock, *, keep_days: int = 30) -> int:
-    """Open the journal, look after it as the daemon does each minute, and count what is left."""
-    with Journal(path, clock=hands.clock) as journal:
+def count_after_maintenance(path: Path, manual: ManualClock, *, keep_days: int = 30) -> int:
+    """Run maintenance twice, a minute apart as in the daemon, and count the remaining events."""
+    with Journal(path, clock=manual.clock) as journal:
         journal.maintain(keep_days=keep_days, max_events=1000)
-        hands.advance(60)
+        manual.advance(60)
         journal.maintain(keep_days=keep_days, max_events=1000)
     return len(kept(path))
 
 
-def test_a_clock_that_is_years_ahead_at_the_start_deletes_nothing(path: Path) -> None:
-    journal, hands = filled(path, days=10, acked=10)
+def test_a_clock_years_ahead_at_startup_deletes_nothing(path: Path) -> None:
+    journal, manual = filled(path, days=10, acked=10)
     journal.close()
-    right = hands.wall
-    hands.wall += 14 * 365 * DAY
-    assert judged(path, hands) == 10
-    with Journal(path, clock=hands.clock) as journal:  # nor once there are events of that time
-        journal.append(event(started_ms=round(hands.wall * 1000)))
+    right = manual.wall
+    manual.wall += 14 * 365 * DAY
+    assert count_after_maintenance(path, manual) == 10
+    with Journal(path, clock=manual.clock) as journal:  # nor once there are events with such dates
+        journal.append(event(started_ms=round(manual.wall * 1000)))
         journal.ack("kitchen", 11)
-    assert judged(path, hands) == 11
-    assert judged(path, hands) == 11
-    hands.wall = right
-    assert judged(path, hands) == 11
-    hands.wall = right + 35 * DAY  # the machine was off; what is too old by then goes
-    assert judged(path, hands) < 11
+    assert count_after_maintenance(path, manual) == 11
+    assert count_after_maintenance(path, manual) == 11
+    manual.wall = right
+    assert count_after_maintenance(path, manual) == 11
+    manual.wall = right + 35 * DAY  # the machine was off; events that are too old now go
+    assert count_after_maintenance(path, manual) < 11
 
 
-def test_a_clock_that_is_ahead_for_a_while_deletes_nothing(path: Path) -> None:
-    journal, hands = filled(path, days=10, acked=10)
+def test_a_clock_that_is_temporarily_ahead_deletes_nothing(path: Path) -> None:
+    journal, manual = filled(path, days=10, acked=10)
     with journal:
         journal.maintain(keep_days=30, max_events=100)
         for ahead in (40 * DAY, 40 * DAY, 3650 * DAY):
-            hands.wall += ahead
+            manual.wall += ahead
             for _ in range(3):
                 journal.maintain(keep_days=30, max_events=100)
-                journal.append(event(started_ms=round(hands.wall * 1000)))
-                hands.advance(60)
+                journal.append(event(started_ms=round(manual.wall * 1000)))
+                manual.advance(60)
             journal.ack("kitchen", journal.last_seq("kitchen"))
-        hands.wall -= 3730 * DAY
+        manual.wall -= 3730 * DAY
         for _ in range(3):
             journal.maintain(keep_days=30, max_events=100)
-            hands.advance(60)
+            manual.advance(60)
         assert len(kept(path)) == 19
-        # What was dated years ahead is now known to be of today, and goes in its time.
-        hands.advance(29 * DAY)
-        journal.append(event(started_ms=round(hands.wall * 1000)))
+        # Events dated years ahead now count as of today, and expire accordingly.
+        manual.advance(29 * DAY)
+        journal.append(event(started_ms=round(manual.wall * 1000)))
         journal.ack("kitchen", 20)
         journal.maintain(keep_days=30, max_events=100)
         assert kept(path) == list(range(11, 21))
-        hands.advance(2 * DAY)
+        manual.advance(2 * DAY)
         journal.maintain(keep_days=30, max_events=100)
         assert kept(path) == [20]
 
 
-def test_what_was_heard_by_a_clock_that_was_behind_is_not_old_when_it_is_set(path: Path) -> None:
-    """As on a machine that goes on from when it was switched off, 40 days ago."""
-    journal, hands = filled(path, days=2, acked=2)
+def test_events_recorded_while_the_clock_was_behind_do_not_expire_when_it_is_set(
+    path: Path,
+) -> None:
+    """As on a machine without a real-time clock that was off for 40 days."""
+    journal, manual = filled(path, days=2, acked=2)
     journal.close()
-    with Journal(path, clock=hands.clock) as journal:
+    with Journal(path, clock=manual.clock) as journal:
         for _ in range(5):
-            journal.append(event(started_ms=round(hands.wall * 1000)))
-            hands.advance(10)
+            journal.append(event(started_ms=round(manual.wall * 1000)))
+            manual.advance(10)
         journal.ack("kitchen", 7)
         journal.maintain(keep_days=30, max_events=100)
-        hands.wall += 40 * DAY
-        hands.synchronised = True
+        manual.wall += 40 * DAY
+        manual.synchronised = True
         for _ in range(3):
             journal.maintain(keep_days=30, max_events=100)
-            hands.advance(60)
+            manual.advance(60)
         assert kept(path) == [3, 4, 5, 6, 7]
-    with Journal(path, clock=hands.clock) as journal:
+    with Journal(path, clock=manual.clock) as journal:
         journal.maintain(keep_days=30, max_events=100)
         assert kept(path) == [3, 4, 5, 6, 7]
-        hands.advance(31 * DAY)
-        journal.append(event(started_ms=round(hands.wall * 1000)))
+        manual.advance(31 * DAY)
+        journal.append(event(started_ms=round(manual.wall * 1000)))
         journal.maintain(keep_days=30, max_events=100)
         assert kept(path) == [8]
 
 
-def test_a_long_absence_is_believed_when_the_clock_is_vouched_for_or_settled(path: Path) -> None:
-    journal, hands = filled(path, days=10, acked=10)
+def test_a_long_absence_is_trusted_once_the_clock_is_synchronised_or_settled(path: Path) -> None:
+    journal, manual = filled(path, days=10, acked=10)
     journal.close()
-    hands.advance(1000 * DAY)
-    assert judged(path, hands) == 10
-    hands.advance(8 * DAY)  # over restarts, too
-    assert judged(path, hands) == 1
-    journal, hands = filled(path.with_name("other.db"), days=10, acked=10)
+    manual.advance(1000 * DAY)
+    assert count_after_maintenance(path, manual) == 10
+    manual.advance(8 * DAY)  # across restarts, too
+    assert count_after_maintenance(path, manual) == 1
+    journal, manual = filled(path.with_name("other.db"), days=10, acked=10)
     journal.close()
-    hands.advance(1000 * DAY)
-    hands.synchronised = True
-    assert judged(path.with_name("other.db"), hands) == 1
+    manual.advance(1000 * DAY)
+    manual.synchronised = True
+    assert count_after_maintenance(path.with_name("other.db"), manual) == 1
 
 
-def test_a_clock_that_is_set_before_anybody_looked_is_not_believed(
+def test_a_clock_set_ahead_before_the_first_maintenance_is_not_trusted(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    hands = ManualClock()
-    with Journal(path, clock=hands.clock) as journal:
+    manual = ManualClock()
+    with Journal(path, clock=manual.clock) as journal:
         for _ in range(3):
-            journal.append(event(started_ms=round(hands.wall * 1000)))
+            journal.append(event(started_ms=round(manual.wall * 1000)))
         journal.ack("kitchen", 3)
-        hands.wall += 10 * 365 * DAY
-        journal.append(event(started_ms=round(hands.wall * 1000)))
+        manual.wall += 10 * 365 * DAY
+        journal.append(event(started_ms=round(manual.wall * 1000)))
         journal.maintain(keep_days=30, max_events=100)
         assert "no event is deleted for its age" in caplog.text
-        hands.wall -= 10 * 365 * DAY
+        manual.wall -= 10 * 365 * DAY
         journal.maintain(keep_days=30, max_events=100)
         assert kept(path) == [1, 2, 3, 4]
 
 
-def test_a_refused_deletion_changes_nothing(path: Path) -> None:
+def test_a_failed_deletion_changes_nothing(path: Path) -> None:
     journal, _ = filled(path, days=10, acked=0)
     with journal:
         journal._writer.connection.execute("PRAGMA query_only=ON")
@@ -261,7 +263,7 @@ def test_a_refused_deletion_changes_nothing(path: Path) -> None:
         assert journal.prune(keep_days=0, max_events=0).removed == 9
 
 
-def test_a_deletion_that_fails_half_way_is_taken_back(path: Path) -> None:
+def test_a_deletion_that_fails_halfway_is_rolled_back(path: Path) -> None:
     journal, _ = filled(path, days=10, acked=3)
     with journal:
         writer = journal._writer.connection
@@ -270,7 +272,7 @@ def test_a_deletion_that_fails_half_way_is_taken_back(path: Path) -> None:
             "BEGIN SELECT raise(ABORT, 'planted'); END"
         )
         with pytest.raises(UnavailableError, match="planted"):
-            journal.prune(keep_days=7, max_events=2)  # 1..3 for their age, then 4..8
+            journal.prune(keep_days=7, max_events=2)  # 1 to 3 by age, then 4 to 8
         assert journal.waiting("kitchen") == 7
         writer.execute("DROP TRIGGER refuse")
         assert journal.prune(keep_days=7, max_events=2) == Pruned(removed=8, dropped=5, more=False)
@@ -289,7 +291,7 @@ def test_a_deletion_that_fails_half_way_is_taken_back(path: Path) -> None:
         max_size=25,
     )
 )
-def test_any_history_against_a_plain_model(
+def test_any_sequence_of_operations_matches_a_simple_model(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
 ) -> None:
     path = tmp_path_factory.mktemp("journal") / "journal.db"

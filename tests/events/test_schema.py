@@ -1,4 +1,4 @@
-"""The shipped JSON schema: it accepts real events, refuses broken ones, and fits the struct."""
+"""The shipped JSON schema accepts real events, rejects invalid ones and matches the struct."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def published(
     return payload
 
 
-def test_the_schema_is_a_schema() -> None:
+def test_the_schema_is_valid() -> None:
     assert event_schema()["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     jsonschema.Draft202012Validator.check_schema(event_schema())
 
@@ -46,21 +46,21 @@ def test_real_events_are_valid() -> None:
         VALIDATOR.validate(published(seed, home=seed % 2 == 0, corrections=seed))
 
 
-def test_what_only_some_events_have_is_left_out_of_others() -> None:
+def test_optional_fields_are_omitted_when_unset() -> None:
     assert not set(OPTIONAL) & published().keys()
     assert set(OPTIONAL[:-1]) < published(home=True, corrections=3).keys()
     assert set(OPTIONAL[:3]) == set(OPTIONAL) & published(home=True).keys()
     assert set(OPTIONAL[3:-1]) == set(OPTIONAL) & published(corrections=3).keys()
 
 
-def test_fields_may_be_added() -> None:
+def test_additional_fields_are_allowed() -> None:
     VALIDATOR.validate(published() | {"age_group": "adult"})
     more = published()
     more["model"]["licence"] = "CC0"
     VALIDATOR.validate(more)
 
 
-def test_the_shipped_file_is_the_schema_of_the_struct() -> None:
+def test_the_shipped_schema_matches_the_struct() -> None:
     shipped = resources.files("serd.events").joinpath("event.schema.json").read_text("utf-8")
     assert json.loads(shipped) == event_schema(), "run `make docs`"
     schema = event_schema()
@@ -79,7 +79,7 @@ def test_the_shipped_file_is_the_schema_of_the_struct() -> None:
 
 
 @pytest.mark.parametrize("field", event_schema()["required"])
-def test_no_field_may_be_missing(field: str) -> None:
+def test_a_missing_required_field_is_reported(field: str) -> None:
     broken = published()
     del broken[field]
     assert field in next(VALIDATOR.iter_errors(broken)).message
@@ -116,7 +116,7 @@ VIOLATIONS: list[tuple[str, Any]] = [
     ("level_dbfs", -121),
     ("level_dbfs", "loud"),
     ("latency_ms", -1),
-    ("latency_ms", None),  # an event that was not handed over has no business on a topic
+    ("latency_ms", None),  # an event without a latency must not be published
     ("utterance", {"emotion": "sad", "confidence": 0.5}),
     ("utterance", None),
     ("gathered", 0),
@@ -143,7 +143,7 @@ VIOLATIONS: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("field", "value"), VIOLATIONS)
-def test_each_violation_is_found_where_it_is(field: str, value: object) -> None:
+def test_each_violation_is_reported_at_its_field(field: str, value: object) -> None:
     broken = copy.deepcopy(published())
     broken[field] = value
     errors = list(VALIDATOR.iter_errors(broken))

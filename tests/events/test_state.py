@@ -21,7 +21,7 @@ STATE = RoomState(
 )
 
 
-def test_the_json_to_the_letter() -> None:
+def test_the_exact_json() -> None:
     assert encode_state(STATE) == (
         b'{"emotion":"happy","confidence":0.8123,"mood":"calm","mood_valence":0.412,'
         b'"mood_arousal":-0.2,"speech":true,"muted":false,"updated_at":"2026-03-01T08:15:03.250Z",'
@@ -29,21 +29,21 @@ def test_the_json_to_the_letter() -> None:
     )
 
 
-def test_what_is_encoded_is_decoded_and_unknown_fields_are_ignored() -> None:
+def test_encoding_round_trips_and_unknown_fields_are_ignored() -> None:
     assert decode_state(encode_state(STATE)) == STATE
     assert decode_state(json.dumps(json.loads(encode_state(STATE)) | {"people": 2})) == STATE
 
 
 @pytest.mark.parametrize("payload", [b"", b"ON", b"{}", b"[1]", b"\xff"])
-def test_what_is_no_state_is_refused(payload: bytes) -> None:
+def test_invalid_states_are_rejected(payload: bytes) -> None:
     with pytest.raises(ValueError, match="not a room state"):
         decode_state(payload)
 
 
-def test_what_a_node_of_an_earlier_version_says_is_understood() -> None:
-    said = json.loads(encode_state(STATE))
-    del said["microphone"], said["name"]
-    state = decode_state(json.dumps(said))
+def test_states_of_earlier_versions_are_accepted() -> None:
+    older = json.loads(encode_state(STATE))
+    del older["microphone"], older["name"]
+    state = decode_state(json.dumps(older))
     assert (state.microphone, state.name) == (None, None)
     assert microphone(True, state, "waiting") == "missing"
     assert microphone(True, state, "listening", muted=True) == "muted"
@@ -51,7 +51,7 @@ def test_what_a_node_of_an_earlier_version_says_is_understood() -> None:
 
 
 @pytest.mark.parametrize(
-    ("online", "told", "condition", "shown"),
+    ("online", "reported", "condition", "expected"),
     [
         (True, "open", "listening", "open"),
         (True, "muted", "muted", "muted"),
@@ -64,8 +64,8 @@ def test_what_a_node_of_an_earlier_version_says_is_understood() -> None:
         (None, "open", "listening", "unknown"),
     ],
 )
-def test_one_word_for_the_microphone(
-    online: bool | None, told: str | None, condition: str | None, shown: str
+def test_the_microphone_state_combines_status_state_and_telemetry(
+    online: bool | None, reported: str | None, condition: str | None, expected: str
 ) -> None:
-    state = replace(STATE, microphone=told)
-    assert microphone(online, state, condition) == shown
+    state = replace(STATE, microphone=reported)
+    assert microphone(online, state, condition) == expected

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from serd.events.event import Uuid7Factory, uuid7
 
 
-def test_the_example_of_the_rfc() -> None:
+def test_the_example_in_the_rfc() -> None:
     # RFC 9562, appendix A.6: 2022-02-22 19:22:22 UTC, rand_a CC3, rand_b 18C4DC0C0C07398F. Its
-    # rand_a begins above what we begin a counter with, so it is the counter's value here.
+    # rand_a is above our largest initial counter, so it is the counter's value here.
     drawn = {11: 0xCC3, 62: 0x18C4DC0C0C07398F}
     factory = Uuid7Factory(lambda: 0x017F22E279B0, drawn.__getitem__)
     assert str(factory()) == "017f22e2-79b0-7cc3-98c4-dc0c0c07398f"
@@ -41,14 +41,14 @@ def test_identifiers_increase_whatever_the_clock_does(readings: list[int]) -> No
     assert made == sorted(set(made))
 
 
-def test_more_than_a_counter_holds_in_one_millisecond_borrows_from_the_next() -> None:
+def test_a_counter_overflow_borrows_from_the_next_millisecond() -> None:
     factory = Uuid7Factory(lambda: 1000, lambda bits: (1 << bits) - 1)
     made = [factory() for _ in range(5000)]
     assert made == sorted(set(made))
     assert {m.int >> 80 for m in made} == {1000, 1001, 1002}
 
 
-def test_threads_get_different_ones() -> None:
+def test_threads_get_different_ids() -> None:
     factory = Uuid7Factory(lambda: 1000)
     made: list[UUID] = []
 
@@ -63,7 +63,7 @@ def test_threads_get_different_ones() -> None:
     assert len(set(made)) == 8000
 
 
-def test_the_factory_of_the_process_uses_the_time() -> None:
+def test_the_default_factory_uses_the_current_time() -> None:
     before = time.time_ns() // 1_000_000
     made = uuid7()
     assert before <= made.int >> 80 <= time.time_ns() // 1_000_000 + 1

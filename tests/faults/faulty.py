@@ -1,8 +1,8 @@
-"""serd with a fault built in: ``python faulty.py FAULT [serd's arguments]``.
+"""serd with an injected fault: ``python faulty.py FAULT [serd's arguments]``.
 
-This is the only way to a fault: the program itself has no hook for any. A fault strikes once the
-file ``strike`` lies in the working directory, and takes that file away. Times that serd waits
-before it calls a part hung, or a stream dead, are seconds here.
+Faults are injected only here: serd itself has no hooks for them. A fault is triggered by the file
+``strike`` in the working directory, which is then deleted. The timeouts after which serd considers
+a part hung, or a stream dead, are reduced to seconds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 STRIKE = Path("strike")
 
 
-def struck() -> bool:
+def triggered() -> bool:
     try:
         STRIKE.unlink()
     except FileNotFoundError:
@@ -26,12 +26,12 @@ def struck() -> bool:
     return True
 
 
-def before(owner: Any, name: str, fault: Callable[[], None]) -> None:
-    """Let a method of serd suffer a fault before it does its work."""
+def inject(owner: Any, name: str, fault: Callable[[], None]) -> None:
+    """Make a method of serd fail before it does its work, once the fault is triggered."""
     method = getattr(owner, name)
 
     def faulty(*args: Any, **kwargs: Any) -> Any:
-        if struck():
+        if triggered():
             fault()
         return method(*args, **kwargs)
 
@@ -43,10 +43,10 @@ def hang() -> None:
 
 
 def die() -> None:
-    raise RuntimeError("a fault of the test")
+    raise RuntimeError("injected by the test")
 
 
-def vanish() -> None:
+def end_thread() -> None:
     raise SystemExit  # nothing catches that: the thread just ends
 
 
@@ -68,19 +68,19 @@ def main() -> int:
     setattr(daemon, "MAINTAIN_S", 1.0)  # noqa: B010
     match fault:
         case "pipeline-hangs":
-            before(Pipeline, "_hear", hang)
+            inject(Pipeline, "_hear", hang)
         case "pipeline-dies":
-            before(Pipeline, "_hear", die)
+            inject(Pipeline, "_hear", die)
         case "publisher-hangs":
-            before(MqttPublisher, "_round", hang)
+            inject(MqttPublisher, "_round", hang)
         case "publisher-dies":
-            before(MqttPublisher, "_round", vanish)
+            inject(MqttPublisher, "_round", end_thread)
         case "main-hangs":
-            before(Supervisor, "look", hang)
+            inject(Supervisor, "look", hang)
         case "source-stalls":
-            # A pipe that has promised to deliver always, as a microphone does, and does not.
+            # A pipe that is expected to deliver all the time, as a microphone does, but does not.
             setattr(StdinSource, "steady", True)  # noqa: B010
-            setattr(node, "PIPELINE_TIMEOUT_S", 600.0)  # noqa: B010 - nobody leaves meanwhile
+            setattr(node, "PIPELINE_TIMEOUT_S", 600.0)  # noqa: B010 - serd must not exit meanwhile
         case "none":
             pass
         case _:

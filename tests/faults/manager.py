@@ -1,4 +1,4 @@
-"""A stand-in for systemd: what a service says of itself, as it says it."""
+"""A stand-in for systemd that records a service's notifications."""
 
 from __future__ import annotations
 
@@ -28,53 +28,53 @@ class Manager:
         self.env = {
             "NOTIFY_SOCKET": str(path),
             "WATCHDOG_USEC": str(round(WATCHDOG_S * 1e6)),
-            # Under a service manager a pipe that ends is a fault; here it ends the test.
+            # Under a service manager the end of a pipe is an error; here it ends the test.
             "SERD_AUDIO__ON_END": "stop",
         }
         """For the service's environment."""
         self.messages: list[tuple[float, str]] = []
-        self._news = threading.Condition()
-        self._ending = False
+        self._changed = threading.Condition()
+        self._stopping = False
         self._thread = threading.Thread(target=self._run, name="manager")
         self._thread.start()
 
     def _run(self) -> None:
-        while not self._ending:
+        while not self._stopping:
             with contextlib.suppress(TimeoutError):
                 text = self._socket.recv(4096).decode()
-                with self._news:
+                with self._changed:
                     self.messages.append((time.monotonic(), text))
-                    self._news.notify_all()
+                    self._changed.notify_all()
 
     def close(self) -> None:
-        self._ending = True
+        self._stopping = True
         self._thread.join()
         self._socket.close()
 
     @property
     def status(self) -> str:
         """What `systemctl status` would show."""
-        with self._news:
-            told = [text for _, text in self.messages if text.startswith("STATUS=")]
-        return told[-1].removeprefix("STATUS=") if told else ""
+        with self._changed:
+            statuses = [text for _, text in self.messages if text.startswith("STATUS=")]
+        return statuses[-1].removeprefix("STATUS=") if statuses else ""
 
     def fed(self, since: float = 0.0) -> int:
-        """How often the watchdog was fed since a moment (monotonic)."""
-        with self._news:
+        """How often the watchdog was fed since a monotonic time."""
+        with self._changed:
             return sum(text == "WATCHDOG=1" for at, text in self.messages if at >= since)
 
     def wait(self, condition: Callable[[], bool], timeout: float = TIMEOUT_S) -> None:
-        """Wait until something is so; looked at after every message, and now and then."""
+        """Wait for a condition, which is checked after every message and every 0.2 s."""
         deadline = time.monotonic() + timeout
-        with self._news:
+        with self._changed:
             while not condition():
                 if time.monotonic() > deadline:
-                    raise AssertionError(f"did not come; the last messages: {self.messages[-20:]}")
-                self._news.wait(0.2)
+                    raise AssertionError(f"timed out; the last messages: {self.messages[-20:]}")
+                self._changed.wait(0.2)
 
     def wait_for(self, text: str) -> None:
-        """Wait until this very message has come."""
-        self.wait(lambda: any(said == text for _, said in self.messages))
+        """Wait for exactly this message."""
+        self.wait(lambda: any(received == text for _, received in self.messages))
 
     def wait_status(self, part: str) -> None:
         """Wait until the status contains this."""
@@ -88,7 +88,7 @@ class Manager:
 
 @contextlib.contextmanager
 def service_manager(folder: Path) -> Iterator[Manager]:
-    """A service manager for the time of a ``with`` block."""
+    """A service manager for the duration of a ``with`` block."""
     manager = Manager(folder / "notify")
     try:
         yield manager

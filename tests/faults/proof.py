@@ -1,4 +1,4 @@
-"""What must hold after any fault: complete, in order, and nothing twice."""
+"""What must hold after any fault: every event is delivered, in order, under one number."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def journalled(home: Path, node: str = "test-room") -> dict[str, int]:
         return {event.id: event.seq for event in history.query(node=node)}
 
 
-def prove_delivery(payloads: Iterable[bytes], home: Path, *, at_least: int = 1) -> None:
-    """Compare what a subscriber got with what the journal has.
+def check_delivery(payloads: Iterable[bytes], home: Path, *, at_least: int = 1) -> None:
+    """Compare what a subscriber received with the journal.
 
-    - Every event of the journal has arrived, and nothing else has.
-    - By ``id`` each came with one ``seq``, and those have no gap.
-    - Each came for the first time after all before it.
-    - Whatever came twice came with the same bytes.
+    - Every event of the journal has arrived, and no other.
+    - Each ``id`` has one ``seq``, and there are no gaps.
+    - First deliveries are in order.
+    - Redeliveries have the same bytes.
     """
     first: dict[str, tuple[int, bytes]] = {}
     for payload in payloads:

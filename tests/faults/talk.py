@@ -1,4 +1,4 @@
-"""Somebody who talks into serd's standard input, utterance by utterance."""
+"""Speech for serd's standard input, utterance by utterance."""
 
 from __future__ import annotations
 
@@ -28,52 +28,52 @@ def utterance() -> NDArray[np.int16]:
 class Talk:
     """The writing end of a pipe; a context manager. ``Node(..., stdin=talk.reading)``.
 
-    Nothing here is as slow as speech: serd reads a pipe as fast as it can, and every utterance is
+    This is faster than real time: serd reads a pipe as fast as it can, and every utterance becomes
     one event.
     """
 
     def __init__(self) -> None:
         self.reading, self._writing = os.pipe()
         self._utterance = utterance().tobytes()
-        self._going_on = threading.Event()
+        self._talking = threading.Event()
         self._thread: threading.Thread | None = None
         self.said = 0
-        """Utterances that were written whole."""
+        """Number of utterances written completely."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.hush()
+        self.stop_talking()
         self.end()
         os.close(self.reading)
 
     def say(self, times: int = 1) -> None:
-        """Say something; waits while serd is slower."""
+        """Write utterances; blocks while serd is slower."""
         for _ in range(times):
             rest = memoryview(self._utterance)
             while rest:
                 rest = rest[os.write(self._writing, rest) :]
             self.said += 1
 
-    def murmur(self) -> None:
-        """Go on and on in the background, at about the pace of speech, until :meth:`hush`."""
-        self._going_on.set()
-        self._thread = threading.Thread(target=self._murmur, name="talk")
+    def start_talking(self) -> None:
+        """Write about four utterances a second in the background, until :meth:`stop_talking`."""
+        self._talking.set()
+        self._thread = threading.Thread(target=self._keep_talking, name="talk")
         self._thread.start()
 
-    def _murmur(self) -> None:
+    def _keep_talking(self) -> None:
         pause = threading.Event()
         with contextlib.suppress(BrokenPipeError):
-            while self._going_on.is_set():
+            while self._talking.is_set():
                 self.say()
                 pause.wait(0.25)
 
-    def hush(self) -> None:
-        """End :meth:`murmur` after the present utterance."""
-        self._going_on.clear()
+    def stop_talking(self) -> None:
+        """End :meth:`start_talking` after the current utterance."""
+        self._talking.clear()
         if self._thread is not None:
-            # If serd no longer reads, the writer hangs in a full pipe: make room for it.
+            # If serd no longer reads, the writer blocks on a full pipe: make room for it.
             while self._thread.is_alive():
                 self._thread.join(0.2)
                 if self._thread.is_alive():
@@ -81,7 +81,7 @@ class Talk:
             self._thread = None
 
     def end(self) -> None:
-        """The end of all sound: serd then ends too."""
+        """End the audio: serd then exits too."""
         if self._writing >= 0:
             os.close(self._writing)
             self._writing = -1

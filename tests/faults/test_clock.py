@@ -23,7 +23,7 @@ from serd.events.state import Mood
 from serd.model.classifier import Classifier, Recogniser
 from serd.speech import Segmenter, make_vad
 from tests.broker import Recorder, wait_until
-from tests.faults.proof import EMOTION, journalled, prove_delivery
+from tests.faults.proof import EMOTION, check_delivery, journalled
 from tests.mqtt.memory import MemoryPublisher
 from tests.system.node import Node
 
@@ -37,10 +37,10 @@ JUMPS_S = (0.0, 3600.0, -7200.0, 40 * 365 * 86_400.0, -56 * 365 * 86_400.0)
 
 
 @pytest.mark.parametrize("jump", JUMPS_S)
-def test_durations_and_order_are_not_the_wall_clocks_business(
+def test_durations_and_order_do_not_depend_on_the_wall_clock(
     jump: float, tmp_path: Path, talk: Talk
 ) -> None:
-    """The real pipeline, model and journal, on a wall clock that jumps in mid-utterance."""
+    """The real pipeline, model and journal, on a wall clock that jumps between utterances."""
     offset = 0.0
     clock = Clock(wall=lambda: time.time() + offset)
     classifier = Classifier.load()
@@ -83,12 +83,12 @@ def test_durations_and_order_are_not_the_wall_clocks_business(
             assert event.latency_ms is not None
             assert 0 <= event.latency_ms < 5000
         assert json.loads(json.dumps([e.id for e in events]))
-        # All are still in the journal: none is "too old" because of the jump.
+        # All of them are in the journal.
         assert journal.last_seq("attic") == len(events)
 
 
 class WallClock:
-    """Shows a process another wall clock, which can be set while it runs (libfaketime).
+    """Gives a process another wall clock, which can be set while it runs (libfaketime).
 
     The monotonic clock stays that of the kernel.
     """
@@ -106,7 +106,7 @@ class WallClock:
         }
 
     def set(self, ahead_s: float) -> None:
-        """Let it be so far ahead of the right time."""
+        """Set it that far ahead of the real time."""
         fresh = self._file.with_suffix(".new")
         fresh.write_text(f"{ahead_s:+.0f}\n")
         fresh.replace(self._file)
@@ -118,14 +118,14 @@ def wall(tmp_path: Path) -> WallClock:
 
 
 def timed(home: Path, port: int, talk: Talk, wall: WallClock) -> Node:
-    """A node that looks after its journal every second."""
+    """A node that runs journal maintenance every second."""
     return Node(home, port, "--source", "-", stdin=talk.reading, env=wall.env,
                 wrapper=[sys.executable, str(FAULTY), "none"])  # fmt: skip
 
 
 @pytest.mark.broker
 @pytest.mark.parametrize("ahead", [-time.time() + 100, 14 * 365 * 86_400.0], ids=["1970", "2040"])
-def test_what_waits_outlives_a_clock_that_is_set(
+def test_waiting_events_survive_a_change_of_the_clock(
     ahead: float, tmp_path: Path, broker: Mosquitto, talk: Talk, wall: WallClock
 ) -> None:
     broker.stop()
@@ -140,23 +140,23 @@ def test_what_waits_outlives_a_clock_that_is_set(
     wall.set(ahead)
     with timed(tmp_path, broker.port, talk, wall) as node:
         talk.say(3)
-        node.wait_log("the clock shows")  # it has looked once
+        node.wait_log("the clock shows")  # maintenance has run once
         wall.set(0)
         node.wait_log("the clock was set by")
         talk.say(3)
         wait_until(lambda: len(journalled(tmp_path)) == count, timeout=60)
-        time.sleep(3)  # some more looks
+        time.sleep(3)  # some more maintenance runs
         broker.start()
         with Recorder(broker.port) as recorder:
             recorder.wait(lambda: len(set(recorder.on(EMOTION))) >= count, 60)
-            prove_delivery(recorder.on(EMOTION), tmp_path, at_least=count)
+            check_delivery(recorder.on(EMOTION), tmp_path, at_least=count)
         talk.end()
         assert node.wait() == 0, node.log
     assert not any("dropped" in line for line in node.log), node.log
 
 
 @pytest.mark.broker
-def test_history_outlives_a_clock_that_is_years_ahead(
+def test_history_survives_a_clock_that_is_years_ahead(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder, talk: Talk, wall: WallClock
 ) -> None:
     wall.set(0)
@@ -176,7 +176,7 @@ def test_history_outlives_a_clock_that_is_years_ahead(
         node.wait_log("the clock was set by")
         talk.say()
         recorder.wait_count(EMOTION, 9)
-        time.sleep(3)  # some more looks
+        time.sleep(3)  # some more maintenance runs
         talk.end()
         assert node.wait() == 0, node.log
     assert sorted(journalled(tmp_path).values()) == list(range(1, 10))

@@ -1,4 +1,4 @@
-"""A disk that is full, read-only, or damages what it was given."""
+"""A disk that is full or read-only, and a journal that is damaged or locked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.broker import Recorder, wait_until
-from tests.faults.proof import EMOTION, journalled, prove_delivery
+from tests.faults.proof import EMOTION, check_delivery, journalled
 from tests.pulse import virtual_microphone
 from tests.system.node import SAMPLE, Node, run_serd
 
@@ -47,7 +47,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(disk: Path) -> Path:
-    """Leave not one byte free."""
+    """Fill the disk to the last byte."""
     ballast = disk / "ballast"
     with ballast.open("wb", buffering=0) as file:
         for size in (4096, 1):
@@ -83,8 +83,8 @@ def test_a_full_disk_delays_events_and_loses_none(
         talk.end()
         assert node.wait() == 0, node.log
     recorder.wait_for("serd/test-room/status", b"offline")
-    prove_delivery(recorder.on(EMOTION), disk, at_least=43)
-    # Said when it begins and when it ends, not for each event.
+    check_delivery(recorder.on(EMOTION), disk, at_least=43)
+    # Logged when it begins and when it ends, not for each event.
     assert sum("events wait in memory" in line for line in node.log) == 1, node.log
 
 
@@ -93,7 +93,7 @@ def _telemetry(recorder: Recorder) -> dict[str, object]:
     return {} if payload is None else dict(json.loads(payload))
 
 
-def test_a_read_only_disk_at_the_start_is_said(disk: Path, broker: Mosquitto) -> None:
+def test_a_read_only_disk_at_startup_is_reported(disk: Path, broker: Mosquitto) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     done = run_serd("--set", f"journal.path={disk}/journal.db", "--set", f"mqtt.port={broker.port}",
                     "run", "--source", "-", home=disk)  # fmt: skip
@@ -102,7 +102,7 @@ def test_a_read_only_disk_at_the_start_is_said(disk: Path, broker: Mosquitto) ->
     assert "Traceback" not in done.stderr
 
 
-def test_a_damaged_journal_is_put_aside_and_numbers_go_on(
+def test_a_damaged_journal_is_renamed_and_numbering_continues(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder, manager: Manager, talk: Talk
 ) -> None:
     with listening(tmp_path, broker, talk, manager) as node:
@@ -116,7 +116,7 @@ def test_a_damaged_journal_is_put_aside_and_numbers_go_on(
     journal.write_bytes(b"\0" * journal.stat().st_size)  # as a power cut may leave it
     with listening(tmp_path, broker, talk, manager) as node:
         node.wait_log("was put aside as")
-        node.wait_log("the microphone is closed")  # it was muted, and stays so
+        node.wait_log("the microphone is closed")  # it stays muted
         recorder.wait_for("serd/test-room/mute", b"ON", times=2)
         recorder.publish("serd/test-room/mute/set", b"OFF")
         recorder.wait_for("serd/test-room/mute", b"OFF", times=2)
@@ -130,7 +130,7 @@ def test_a_damaged_journal_is_put_aside_and_numbers_go_on(
     assert not set(old) & set(journalled(tmp_path))
 
 
-def test_damage_while_it_runs_is_found_at_the_next_start_at_the_latest(
+def test_damage_at_run_time_is_found_by_the_next_start_at_the_latest(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder, manager: Manager, talk: Talk
 ) -> None:
     with listening(tmp_path, broker, talk, manager) as node:
@@ -143,22 +143,22 @@ def test_damage_while_it_runs_is_found_at_the_next_start_at_the_latest(
         talk.say(4)
         recorder.wait_count(EMOTION, 8)
         assert node.stop() == 0, node.log
-        said = list(node.log)
+        log = list(node.log)
     with listening(tmp_path, broker, talk, manager) as node:
         talk.say(4)
         recorder.wait(lambda: len(set(recorder.on(EMOTION))) >= 12)
         manager.wait_fed()
         assert node.stop() == 0, node.log
-        said += node.log
-    assert any("was put aside as" in line for line in said)
+        log += node.log
+    assert any("was put aside as" in line for line in log)
     seqs = {json.loads(p)["id"]: json.loads(p)["seq"] for p in recorder.on(EMOTION)}
     assert len(set(seqs.values())) == len(seqs), "a number was used twice"
-    assert not any("Traceback" in line for line in said)
+    assert not any("Traceback" in line for line in log)
 
 
 @contextlib.contextmanager
 def locked(home: Path) -> Iterator[None]:
-    """The journal in the hands of another program, as of one that looks into it and edits."""
+    """The journal locked by another program, as by a database browser that edits it."""
     connection = sqlite3.connect(home / "journal.db", isolation_level=None)
     try:
         connection.execute("BEGIN IMMEDIATE")
@@ -168,7 +168,7 @@ def locked(home: Path) -> Iterator[None]:
         connection.close()
 
 
-def test_a_locked_journal_does_not_keep_serd_from_listening(
+def test_serd_keeps_listening_while_the_journal_is_locked(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder, manager: Manager, talk: Talk
 ) -> None:
     with Node(tmp_path, broker.port, "--source", "-", "--set", "mqtt.telemetry_s=1",
@@ -177,7 +177,7 @@ def test_a_locked_journal_does_not_keep_serd_from_listening(
         recorder.wait_count(EMOTION, 2)
         with locked(tmp_path):
             talk.say(20)
-            # All of it was heard and cut into utterances, while nothing can be written.
+            # All of it was heard and segmented, although nothing can be written.
             recorder.wait(lambda: _telemetry(recorder).get("utterances", 0) >= 20)  # type: ignore[operator]
             manager.wait_status("locked by another program")
             manager.wait_fed()
@@ -186,14 +186,14 @@ def test_a_locked_journal_does_not_keep_serd_from_listening(
         recorder.wait_count(EMOTION, 22)
         talk.end()
         assert node.wait() == 0, node.log
-    prove_delivery(recorder.on(EMOTION), tmp_path, at_least=22)
-    (said,) = (line for line in node.log if "events wait in memory" in line)
-    assert f"end what holds it: process {os.getpid()} (" in said
-    assert "room on the disk" not in said
+    check_delivery(recorder.on(EMOTION), tmp_path, at_least=22)
+    (warning,) = (line for line in node.log if "events wait in memory" in line)
+    assert f"end what holds it: process {os.getpid()} (" in warning
+    assert "room on the disk" not in warning
 
 
 @pytest.mark.pulse
-def test_a_locked_journal_costs_no_sound(
+def test_a_locked_journal_loses_no_audio(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder
 ) -> None:
     with (
@@ -207,15 +207,19 @@ def test_a_locked_journal_costs_no_sound(
             node.wait_log("locked by another program")
         recorder.wait(lambda: len(set(recorder.on(EMOTION))) >= 3)
         recorder.wait(lambda: _telemetry(recorder).get("events") == len(journalled(tmp_path)))
-        told = _telemetry(recorder)
+        telemetry = _telemetry(recorder)
         assert node.stop() == 0, node.log
-    assert (told["overflows"], told["lost_samples"], told["events_lost"]) == (0, 0, 0)
+    assert (telemetry["overflows"], telemetry["lost_samples"], telemetry["events_lost"]) == (
+        0,
+        0,
+        0,
+    )
 
 
-def test_a_backlog_goes_out_while_the_journal_is_locked(
+def test_a_backlog_is_sent_while_the_journal_is_locked(
     tmp_path: Path, broker: Mosquitto, talk: Talk
 ) -> None:
-    """The publisher only reads the journal; what it would note there waits."""
+    """The publisher only has to read the journal; what it has to write waits."""
     with Node(tmp_path, broker.port, "--source", "-", stdin=talk.reading) as node:
         node.wait_log("connected to the broker")
         broker.stop()
@@ -229,7 +233,7 @@ def test_a_backlog_goes_out_while_the_journal_is_locked(
         assert node.wait() == 0, node.log
 
 
-def test_the_mute_switch_is_kept_while_the_journal_is_locked(
+def test_the_mute_switch_is_saved_while_the_journal_is_locked(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder, manager: Manager, talk: Talk
 ) -> None:
     with listening(tmp_path, broker, talk, manager) as node:
@@ -246,13 +250,13 @@ def test_the_mute_switch_is_kept_while_the_journal_is_locked(
 
 
 @pytest.mark.parametrize("how", ["waited in vain", "told to stop"])
-def test_what_a_recording_could_not_write_is_said(
+def test_events_that_a_recording_could_not_write_are_reported(
     how: str, tmp_path: Path, broker: Mosquitto, manager: Manager
 ) -> None:
     arguments = ("--source", str(SAMPLE), "--pace", "fast")
     with Node(tmp_path, broker.port, *arguments) as node:
         assert node.wait() == 0, node.log
-    whole = len(journalled(tmp_path))
+    total = len(journalled(tmp_path))
     wrapper = [sys.executable, str(FAULTY), "none"] if how == "waited in vain" else ()
     with (
         locked(tmp_path),
@@ -263,27 +267,27 @@ def test_what_a_recording_could_not_write_is_said(
             assert node.stop() == 69
         else:
             assert node.wait() == 69
-    assert f"{whole} events are lost" in node.log[-1]
+    assert f"{total} events are lost" in node.log[-1]
     assert "locked by another program" in node.log[-1]
-    assert len(journalled(tmp_path)) == whole
+    assert len(journalled(tmp_path)) == total
 
 
-def test_a_recording_waits_for_a_journal_that_is_soon_free(
+def test_a_recording_waits_for_a_briefly_locked_journal(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder, manager: Manager
 ) -> None:
     arguments = ("--source", str(SAMPLE), "--pace", "fast")
     with Node(tmp_path, broker.port, *arguments) as node:
         assert node.wait() == 0, node.log
-    whole = len(journalled(tmp_path))
+    total = len(journalled(tmp_path))
     with Node(tmp_path, broker.port, *arguments, env=manager.env) as node:
         with locked(tmp_path):
             manager.wait_status("waiting for the journal")
         assert node.wait() == 0, node.log
-    recorder.wait_count(EMOTION, 2 * whole)
-    prove_delivery(recorder.on(EMOTION), tmp_path, at_least=2 * whole)
+    recorder.wait_count(EMOTION, 2 * total)
+    check_delivery(recorder.on(EMOTION), tmp_path, at_least=2 * total)
 
 
-def test_a_new_configuration_loses_nothing_that_waits(
+def test_a_reload_loses_no_waiting_events(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder, manager: Manager, talk: Talk
 ) -> None:
     with listening(tmp_path, broker, talk, manager) as node:
@@ -298,4 +302,4 @@ def test_a_new_configuration_loses_nothing_that_waits(
         recorder.wait_count(EMOTION, 6)
         talk.end()
         assert node.wait() == 0, node.log
-    prove_delivery(recorder.on(EMOTION), tmp_path, at_least=6)
+    check_delivery(recorder.on(EMOTION), tmp_path, at_least=6)

@@ -1,4 +1,4 @@
-"""The microphone is not there, goes, comes back, is dead, or shall not listen."""
+"""The microphone is missing, unplugged, plugged in again, dead, or must not listen."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TELEMETRY = "serd/test-room/telemetry"
 
 @dataclass
 class Room:
-    """A room with a microphone that can be unplugged, and everything around it."""
+    """A microphone that can be unplugged, a broker, a subscriber and a service manager."""
 
     home: Path
     broker: Mosquitto
@@ -68,10 +68,10 @@ def telemetry(room: Room) -> dict[str, Any]:
     return {} if payload is None else dict(json.loads(payload))
 
 
-def hears(room: Room) -> None:
-    """Speak, and see that it becomes an event."""
+def check_speech_is_detected(room: Room) -> None:
+    """Play speech, and check that it becomes an event."""
     before = len(room.recorder.on(EMOTION))
-    for _ in range(5):  # the first words may fall into the moment in which a device is opened
+    for _ in range(5):  # the first words may be missed while a device is being opened
         room.microphone.play(room.speech)
         with contextlib.suppress(AssertionError):
             room.recorder.wait(lambda: len(room.recorder.on(EMOTION)) > before, 4.0)
@@ -79,7 +79,7 @@ def hears(room: Room) -> None:
     room.recorder.wait_count(EMOTION, before + 1)
 
 
-def test_a_microphone_that_is_not_there_yet(room: Room) -> None:
+def test_a_microphone_that_is_missing_at_startup(room: Room) -> None:
     room.microphone.unplug()
     with listening(room) as node:
         node.wait_log("trying again until it works")
@@ -87,20 +87,20 @@ def test_a_microphone_that_is_not_there_yet(room: Room) -> None:
         room.manager.wait_status("waiting for the microphone")
         room.recorder.wait(lambda: telemetry(room).get("condition") == "waiting")
         assert telemetry(room)["trouble"]
-        room.manager.wait_fed(6)  # it waits and knows why
+        room.manager.wait_fed(6)  # it waits, but does not hang
         room.microphone.plug()
         node.wait_log("the source is there again")
         room.manager.wait_status("listening")
-        hears(room)
+        check_speech_is_detected(room)
         room.recorder.wait(lambda: telemetry(room).get("trouble", "") is None)
         assert node.stop() == 0, node.log
     assert sum("trying again" in line for line in node.log) <= 2, node.log
 
 
-def test_a_microphone_that_is_unplugged_and_plugged_in(room: Room) -> None:
+def test_a_microphone_that_is_unplugged_and_plugged_in_again(room: Room) -> None:
     with listening(room) as node:
         node.wait_log("listening to")
-        hears(room)
+        check_speech_is_detected(room)
         unplugged = time.monotonic()
         room.microphone.unplug()
         room.manager.wait_status("waiting for the microphone")
@@ -110,36 +110,36 @@ def test_a_microphone_that_is_unplugged_and_plugged_in(room: Room) -> None:
         plugged = time.monotonic()
         room.manager.wait_status("listening")
         assert time.monotonic() - plugged < 15
-        hears(room)
+        check_speech_is_detected(room)
         assert node.stop() == 0, node.log
     assert sum("trying again" in line for line in node.log) <= 3, node.log
 
 
-def test_a_sound_server_that_dies_and_comes_back(room: Room) -> None:
+def test_a_sound_server_that_is_restarted(room: Room) -> None:
     with listening(room) as node:
         node.wait_log("listening to")
         room.microphone.stop()
         room.manager.wait_status("waiting for the microphone")
         room.microphone.start()
         room.manager.wait_status("listening")
-        hears(room)
+        check_speech_is_detected(room)
         assert node.stop() == 0, node.log
 
 
-def test_a_sound_server_that_is_frozen_and_goes_on(room: Room) -> None:
-    """Longer than serd's patience with a thread that hangs."""
+def test_a_sound_server_that_freezes_and_resumes(room: Room) -> None:
+    """Frozen for longer than serd's timeout for a hanging thread."""
     with listening(room) as node:
         node.wait_log("listening to")
-        hears(room)
+        check_speech_is_detected(room)
         room.microphone.freeze()
         try:
             room.manager.wait_status("waiting for the microphone")
             node.wait_log("does not answer")
             frozen = time.monotonic()
             room.manager.wait(lambda: time.monotonic() - frozen > 45, timeout=90)
-            assert room.manager.fed(since=frozen + 20) >= 3  # it waits, and knows why
+            assert room.manager.fed(since=frozen + 20) >= 3  # it waits, but does not hang
             room.recorder.wait(lambda: telemetry(room).get("condition") == "waiting")
-            # The switch is heeded meanwhile, and what is muted is not opened when it goes on.
+            # The mute switch works meanwhile.
             room.recorder.publish("serd/test-room/mute/set", b"ON")
             room.manager.wait_status("muted")
             room.recorder.publish("serd/test-room/mute/set", b"OFF")
@@ -147,14 +147,14 @@ def test_a_sound_server_that_is_frozen_and_goes_on(room: Room) -> None:
         finally:
             room.microphone.thaw()
         room.manager.wait_status("listening")
-        hears(room)
+        check_speech_is_detected(room)
         wait_until(lambda: room.microphone.recorders() == 1)  # none was left behind
         assert node.stop() == 0, node.log
-    # Once when it begins, and again after the switch; not for each attempt.
+    # Logged when it begins, and again after unmuting; not for each attempt.
     assert sum("does not answer" in line for line in node.log) <= 5, node.log
 
 
-def test_a_sound_server_that_is_frozen_from_the_start(room: Room) -> None:
+def test_a_sound_server_that_is_frozen_at_startup(room: Room) -> None:
     room.microphone.freeze()
     try:
         with listening(room) as node:
@@ -163,7 +163,7 @@ def test_a_sound_server_that_is_frozen_from_the_start(room: Room) -> None:
             room.manager.wait_fed()
             room.microphone.thaw()
             room.manager.wait_status("listening")
-            hears(room)
+            check_speech_is_detected(room)
             assert node.stop() == 0, node.log
     finally:
         room.microphone.thaw()
@@ -172,33 +172,33 @@ def test_a_sound_server_that_is_frozen_from_the_start(room: Room) -> None:
 def test_a_source_that_is_suspended(room: Room) -> None:
     with listening(room) as node:
         node.wait_log("listening to")
-        hears(room)
+        check_speech_is_detected(room)
         room.microphone.suspend(on=True)
         room.manager.wait_status("waiting for the microphone")
-        # Opened anew again and again, and not called well by that.
+        # Reopened repeatedly, but that alone does not count as recovered.
         room.recorder.wait(lambda: telemetry(room).get("mic_reopens", 0) >= 2, timeout=90)
         room.manager.wait_fed()
         assert "waiting for the microphone" in room.manager.status
         assert not any("there again" in line for line in node.log), node.log
         room.microphone.suspend(on=False)
         node.wait_log("the source is there again")
-        hears(room)
+        check_speech_is_detected(room)
         assert node.stop() == 0, node.log
     assert sum("trying again" in line for line in node.log) <= 2, node.log
     assert sum("there again" in line for line in node.log) == 1, node.log
 
 
-def test_a_microphone_that_comes_back_under_another_number(room: Room) -> None:
+def test_a_microphone_that_returns_with_another_device_index(room: Room) -> None:
     configuration = Path(room.microphone.env["ALSA_CONFIG_PATH"])
     plain = configuration.read_text()
     pcm = 'pcm.room_mic { type pulse device "room.monitor" }\n'
     configuration.write_text(plain + pcm)
 
-    def number() -> int:
+    def device_index() -> int:
         listed = run_serd("devices", "--json", home=room.home, env=room.microphone.env).stdout
         return next(int(d["index"]) for d in json.loads(listed) if d["name"] == "room_mic")
 
-    before = number()
+    before = device_index()
     device = ("--set", "audio.device=room_mic")
     with listening(room, *device) as node:
         node.wait_log("listening to room_mic")
@@ -208,22 +208,22 @@ def test_a_microphone_that_comes_back_under_another_number(room: Room) -> None:
         configuration.write_text(plain + "".join(more.format(n) for n in range(3)) + pcm)
         room.microphone.plug()
         room.manager.wait_status("listening")
-        assert number() != before
-        hears(room)
+        assert device_index() != before
+        check_speech_is_detected(room)
         assert node.stop() == 0, node.log
 
 
-def test_a_stream_that_is_open_and_dead(room: Room) -> None:
-    """Nobody plays into this microphone: it delivers zeros, in time, for ever."""
+def test_an_open_stream_that_delivers_only_zeros(room: Room) -> None:
+    """Nothing is played into this microphone: it delivers zeros, on time."""
     with Node(room.home, room.broker.port, "--source", "mic", env=room.env,
               wrapper=[sys.executable, str(FAULTY), "none"]) as node:  # fmt: skip
         node.wait_log("open, but delivers nothing but one value")
         room.manager.wait_status("listening; the microphone")
         room.recorder.wait(lambda: "one value" in str(telemetry(room).get("trouble")))
-        # It is opened anew, and listens in between.
+        # It is reopened, and listens in between.
         room.recorder.wait(lambda: telemetry(room).get("mic_reopens", 0) >= 1, timeout=90)
         room.manager.wait_fed()
-        hears(room)
+        check_speech_is_detected(room)
         node.wait_log("the microphone hears something again")
         assert node.stop() == 0, node.log
     alarms = [line for line in node.log if "one value" in line]
@@ -231,7 +231,7 @@ def test_a_stream_that_is_open_and_dead(room: Room) -> None:
     assert sum("listening to" in line for line in node.log) == 1
 
 
-def test_mute_frees_the_device(room: Room) -> None:
+def test_mute_closes_the_device(room: Room) -> None:
     with listening(room) as node:
         node.wait_log("listening to")
         wait_until(lambda: room.microphone.recorders() == 1)
@@ -240,19 +240,19 @@ def test_mute_frees_the_device(room: Room) -> None:
         room.recorder.wait_for("serd/test-room/mute", b"ON")
         wait_until(lambda: room.microphone.recorders() == 0)
         room.microphone.play(room.speech)
-        # Off and on again faster than the pipeline looks: it must not take that for an end.
+        # Toggled faster than the pipeline checks: it must not take that for the end of the source.
         for payload in (b"OFF", b"ON", b"OFF"):
             room.recorder.publish("serd/test-room/mute/set", payload)
-        time.sleep(3)  # the last of these may take a moment to be done
+        time.sleep(3)  # the last of these may take a moment to take effect
         wait_until(lambda: room.microphone.recorders() == 1)
         assert room.recorder.on(EMOTION) == []
-        hears(room)
+        check_speech_is_detected(room)
         assert node.stop() == 0, node.log
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a time zone of its own")
-def test_quiet_hours_follow_another_time_zone(room: Room) -> None:
-    """As `timedatectl set-timezone` does it, while serd runs; and a reload changes nothing."""
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a private /etc/localtime")
+def test_quiet_hours_follow_a_change_of_time_zone(room: Room) -> None:
+    """Changed at run time, as by `timedatectl set-timezone`; a reload keeps the new time zone."""
     zones = Path("/usr/share/zoneinfo/Etc")
     private = room.home / "localtime"
     private.write_bytes((zones / "UTC").read_bytes())
@@ -290,7 +290,7 @@ def test_quiet_hours_close_the_microphone(room: Room) -> None:
         room.manager.wait_status("quiet hours: the microphone is closed")
         assert room.microphone.recorders() == 0
         room.recorder.wait(lambda: telemetry(room).get("condition") == "quiet")
-        room.recorder.wait_for("serd/test-room/mute", b"OFF")  # the switch is another thing
+        room.recorder.wait_for("serd/test-room/mute", b"OFF")  # the mute switch is separate
         assert json.loads(room.recorder.last("serd/test-room/state") or b"{}")["muted"] is True
         room.recorder.publish("serd/test-room/mute/set", b"ON")
         room.manager.wait_status("muted")

@@ -1,4 +1,4 @@
-"""Sound is never written: every write of a real daemon, looked at from outside."""
+"""Audio is never written: every write of a real daemon, traced from outside."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 HOURS = float(os.environ.get("SOAK_HOURS", "0.25"))
-"""Of speech, at fast pace."""
+"""Hours of speech, at fast pace."""
 
 CALLS = "write,writev,pwrite64,pwritev,pwritev2,sendto,sendmsg,sendmmsg,sendfile,splice,msync"
 LONGEST = 65_536
-"""Bytes of each write that are looked at."""
+"""Bytes of each write that are traced."""
 
 
 def writes(trace: Path) -> Iterator[tuple[bytes, bytes]]:
-    """The system calls of a trace that carry data, with all their data."""
+    """The system calls of a trace that write data, with that data."""
     with trace.open("rb") as lines:
         for line in lines:
             name = line.split(b"(", 1)[0].split()[-1]
@@ -41,12 +41,11 @@ def writes(trace: Path) -> Iterator[tuple[bytes, bytes]]:
                 yield name, bytes.fromhex(b"".join(parts).replace(b"\\x", b"").decode())
 
 
-def test_no_write_carries_sound(tmp_path: Path, broker: Mosquitto, recorder: Recorder) -> None:
-    """Every stretch of speech is a number that occurs nowhere else: eight samples in a row.
+def test_no_write_contains_audio(tmp_path: Path, broker: Mosquitto, recorder: Recorder) -> None:
+    """Search all writes to files, sockets and pipes for 16 consecutive bytes of the speech.
 
-    Looked for are these stretches as 16-bit and as float samples, at every offset, in all that the
-    process writes: to files, sockets and pipes. Large writes are looked at besides for how well
-    their bytes, read as samples, agree with their neighbours, as sound of any format would.
+    The speech is searched for as 16-bit and as float samples, at every offset. Such a run of
+    samples is unlikely to occur anywhere else.
     """
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
@@ -68,18 +67,18 @@ def test_no_write_carries_sound(tmp_path: Path, broker: Mosquitto, recorder: Rec
     for name, data in writes(trace):
         seen += len(data)
         found = needles & {data[i : i + 16] for i in range(len(data) - 15)}
-        assert not found, f"{name!r} wrote sound: {data[:64]!r}"
-    assert seen > 10_000 * rounds / 20  # the trace did see what serd wrote
-    # And the search does find sound where there is some: in the file that serd read.
+        assert not found, f"{name!r} wrote audio: {data[:64]!r}"
+    assert seen > 10_000 * rounds / 20  # the trace did record what serd wrote
+    # And the search does find audio where there is some: in the file that serd read.
     planted = path.read_bytes()[4000 + 2 * RATE * 6 :][: 2 * RATE]
     assert needles & {planted[i : i + 16] for i in range(len(planted) - 15)}
 
 
 def _needles(sample: np.ndarray[tuple[int], np.dtype[np.int16]]) -> set[bytes]:
-    """Loud runs of samples, as their bytes in the formats that serd handles."""
+    """The bytes of loud runs of samples, in the formats that serd handles."""
     found: set[bytes] = set()
     floats = sample.astype("<f4") / np.float32(32768.0)
-    # A hop shorter than any write of sound would be, and 8 samples of 16 bits or 4 of 32 bits.
+    # The hop is shorter than any write of audio. A run is 8 samples of 16 bits or 4 of 32 bits.
     for start in range(0, len(sample) - 8, 4):
         run = sample[start : start + 8]
         if np.abs(run).min() > 256 and len(set(run.tolist())) == 8:
@@ -89,7 +88,7 @@ def _needles(sample: np.ndarray[tuple[int], np.dtype[np.int16]]) -> set[bytes]:
     return found
 
 
-def test_nothing_but_the_journal_lies_on_the_disk(
+def test_only_journal_files_are_written_to_the_disk(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder
 ) -> None:
     home = tmp_path / "home"
@@ -106,9 +105,9 @@ def test_nothing_but_the_journal_lies_on_the_disk(
     assert sum(found.stat().st_size for found in home.rglob("*")) < 200_000
 
 
-@pytest.mark.parametrize(("level", "told"), [("info", False), ("debug", True)])
-def test_how_somebody_sounds_is_not_logged_unless_all_is(
-    tmp_path: Path, broker: Mosquitto, recorder: Recorder, level: str, told: bool
+@pytest.mark.parametrize(("level", "logged"), [("info", False), ("debug", True)])
+def test_emotions_are_logged_only_at_debug_level(
+    tmp_path: Path, broker: Mosquitto, recorder: Recorder, level: str, logged: bool
 ) -> None:
     speech = tmp_path / "speech.wav"
     sf.write(speech, np.tile(utterance(), 3), RATE)
@@ -118,4 +117,4 @@ def test_how_somebody_sounds_is_not_logged_unless_all_is(
         node.wait_log("disconnected from the broker")
         log = "\n".join(node.log)
     recorder.wait_count("serd/test-room/emotion", 3)
-    assert any(label in log for label in (*EMOTIONS, UNCERTAIN)) is told, log
+    assert any(label in log for label in (*EMOTIONS, UNCERTAIN)) is logged, log

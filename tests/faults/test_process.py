@@ -1,4 +1,4 @@
-"""kill -9 at any moment, and a configuration that is loaded again while it runs."""
+"""kill -9 at any moment, and reloading the configuration at run time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 import soundfile as sf
 
 from tests.broker import Recorder
-from tests.faults.proof import EMOTION, journalled, prove_delivery
+from tests.faults.proof import EMOTION, check_delivery, journalled
 from tests.faults.talk import RATE, utterance
 from tests.system.node import Node
 
@@ -33,7 +33,7 @@ KILLS = 100
 
 
 def _serd(arguments: list[str], log: str) -> None:
-    """What the killed process is: serd's own command line."""
+    """Run serd's command line, in the process that will be killed."""
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
     from serd.cli.main import main
 
@@ -44,8 +44,8 @@ def _serd(arguments: list[str], log: str) -> None:
 def test_a_hundred_kills_lose_nothing(tmp_path: Path, broker: Mosquitto) -> None:
     """SIGKILL at 100 random moments of 100 processes, on one journal and one broker.
 
-    The processes are forked from one that has imported serd, so that most of their short lives is
-    work and not Python's start.
+    The processes are forked from one that has imported serd, so that they spend most of their
+    short lives at work and not starting Python.
     """
     speech = tmp_path / "speech.wav"
     sf.write(speech, np.tile(utterance(), 400), RATE)
@@ -59,11 +59,11 @@ def test_a_hundred_kills_lose_nothing(tmp_path: Path, broker: Mosquitto) -> None
     context.set_forkserver_preload(
         ["serd.daemon.process", "serd.cli.main", "ai_edge_litert.interpreter"]
     )
-    dice = random.Random(20_260)
+    rng = random.Random(20_260)
     counts: list[int] = []
 
-    def live(until: Callable[[float], bool]) -> float:
-        """One process, killed when it is time; how many seconds it had."""
+    def run_and_kill(until: Callable[[float], bool]) -> float:
+        """Run one process until it is killed; return its lifetime in seconds."""
         process: Any = context.Process(
             target=_serd,
             args=([*arguments, "run", "--source", str(speech), "--pace", "fast"], str(log)),
@@ -74,17 +74,17 @@ def test_a_hundred_kills_lose_nothing(tmp_path: Path, broker: Mosquitto) -> None
             time.sleep(0.005)
         process.kill()
         process.join()
-        # -9, or the exit of one that could not get the journal: none may have ended well.
+        # None may have ended by itself.
         assert process.exitcode == -signal.SIGKILL, log.read_text()
         counts.append(len(journalled_so_far(tmp_path)))
         return time.monotonic() - begun
 
     with Recorder(broker.port, persistent="recorder") as recorder:
-        # How long this machine takes to its first event says when to kill the others.
-        live(lambda _: bool(journalled_so_far(tmp_path)))
-        first = live(lambda _: len(journalled_so_far(tmp_path)) > counts[-1])
+        # How long this machine takes to its first event determines when to kill the others.
+        run_and_kill(lambda _: bool(journalled_so_far(tmp_path)))
+        first = run_and_kill(lambda _: len(journalled_so_far(tmp_path)) > counts[-1])
         for _ in range(KILLS):
-            live(dice.uniform(0.0, max(0.9, 2.5 * first)).__le__)
+            run_and_kill(rng.uniform(0.0, max(0.9, 2.5 * first)).__le__)
         quick = tmp_path / "quick.wav"
         sf.write(quick, utterance(), RATE)
         with Node(
@@ -93,10 +93,10 @@ def test_a_hundred_kills_lose_nothing(tmp_path: Path, broker: Mosquitto) -> None
             assert node.wait() == 0, node.log
         recorder.wait(lambda: recorder.last("serd/test-room/status") == b"offline")
         payloads = recorder.on(EMOTION)
-    # The kills met processes at work: starting, listening, journalling, publishing.
+    # The kills hit processes at work: starting, listening, journalling, publishing.
     at_work = sum(after > before for before, after in pairwise(counts))
     assert at_work > KILLS / 3
-    prove_delivery(payloads, tmp_path, at_least=KILLS)
+    check_delivery(payloads, tmp_path, at_least=KILLS)
 
 
 def journalled_so_far(home: Path) -> dict[str, int]:
@@ -106,7 +106,7 @@ def journalled_so_far(home: Path) -> dict[str, int]:
         return {}
 
 
-def test_a_new_configuration_is_taken_over(
+def test_a_new_configuration_is_applied(
     tmp_path: Path, broker: Mosquitto, manager: Manager, talk: Talk
 ) -> None:
     with (
@@ -132,7 +132,7 @@ def test_a_new_configuration_is_taken_over(
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
+    ("bad", "expected"),
     [
         ("mqtt:\n  port: none\n", "mqtt.port = none"),
         ("model:\n  path: nowhere.tflite\n", "nowhere.tflite"),
@@ -140,8 +140,8 @@ def test_a_new_configuration_is_taken_over(
         ("rubbish: [", "config.yaml"),
     ],
 )
-def test_a_bad_configuration_is_refused_and_the_old_one_goes_on(
-    bad: str, said: str, broker: Mosquitto, recorder: Recorder, talk: Talk
+def test_an_invalid_configuration_is_rejected_and_the_old_one_stays_active(
+    bad: str, expected: str, broker: Mosquitto, recorder: Recorder, talk: Talk
 ) -> None:
     tmp_path = broker.folder.parent
     with Node(tmp_path, broker.port, "--source", "-", stdin=talk.reading) as node:
@@ -150,17 +150,17 @@ def test_a_bad_configuration_is_refused_and_the_old_one_goes_on(
         (tmp_path / "config.yaml").write_text(bad)
         node.send(signal.SIGHUP)
         node.wait_log("going on with the old configuration")
-        assert any(said in line for line in node.log), node.log
+        assert any(expected in line for line in node.log), node.log
         talk.say()
         recorder.wait_count(EMOTION, 2)
         talk.end()
         assert node.wait() == 0, node.log
-    # It never went away meanwhile.
+    # It stayed online all the time.
     recorder.wait_for("serd/test-room/status", b"offline")
     assert recorder.on("serd/test-room/status") == [b"online", b"offline"]
 
 
-def test_a_stop_while_it_loads_again_is_not_lost(
+def test_a_stop_during_a_reload_is_not_lost(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder, talk: Talk
 ) -> None:
     with Node(tmp_path, broker.port, "--source", "-", stdin=talk.reading) as node:

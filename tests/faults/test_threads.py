@@ -1,4 +1,4 @@
-"""A thread that hangs or dies: never alive and deaf."""
+"""A thread that hangs or dies: serd never keeps running without working."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.broker import wait_until
-from tests.faults.proof import EMOTION, prove_delivery
+from tests.faults.proof import EMOTION, check_delivery
 from tests.system.node import Node
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ def faulty(home: Path, broker: Mosquitto, manager: Manager, talk: Talk, fault: s
                 wrapper=[sys.executable, str(FAULTY), fault])  # fmt: skip
 
 
-def strike(home: Path) -> None:
-    """Let the fault happen, and see that it has."""
+def trigger(home: Path) -> None:
+    """Trigger the fault, and wait until it has happened."""
     path = home / "strike"
     path.touch()
     wait_until(lambda: not path.exists())
@@ -40,52 +40,52 @@ def test_a_pipeline_that_hangs_ends_the_process(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder, manager: Manager, talk: Talk
 ) -> None:
     with faulty(tmp_path, broker, manager, talk, "pipeline-hangs") as node:
-        talk.murmur()
+        talk.start_talking()
         recorder.wait_count(EMOTION, 2)
-        strike(tmp_path)
-        struck = time.monotonic()
+        trigger(tmp_path)
+        triggered = time.monotonic()
         assert node.wait() == 70
-        talk.hush()
+        talk.stop_talking()
     assert "the pipeline hangs: no sign of life for 4 s; leaving with exit code 70" in node.log[-1]
-    # systemd would have noticed as well: the watchdog is not fed for what does not work.
-    assert manager.fed(since=struck + 3.0) == 0
+    # systemd would have noticed too: a hanging part stops the watchdog.
+    assert manager.fed(since=triggered + 3.0) == 0
     recorder.wait_for("serd/test-room/status", b"offline")
-    prove_delivery(recorder.on(EMOTION), tmp_path, at_least=2)
+    check_delivery(recorder.on(EMOTION), tmp_path, at_least=2)
 
 
-def test_a_pipeline_that_dies_is_started_again_once(
+def test_a_pipeline_that_dies_is_restarted_once(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder, manager: Manager, talk: Talk
 ) -> None:
     with faulty(tmp_path, broker, manager, talk, "pipeline-dies") as node:
-        talk.murmur()
+        talk.start_talking()
         recorder.wait_count(EMOTION, 1)
-        strike(tmp_path)
+        trigger(tmp_path)
         node.wait_log("the pipeline had died and was started again")
         before = len(recorder.on(EMOTION))
         recorder.wait_count(EMOTION, before + 2)
         manager.wait_fed()
-        strike(tmp_path)
+        trigger(tmp_path)
         assert node.wait() == 70
-        talk.hush()
+        talk.stop_talking()
     assert node.log[-1].endswith("the pipeline has died again") or any(
         "the pipeline has died again" in line for line in node.log[-3:]
     )
-    prove_delivery(recorder.on(EMOTION), tmp_path, at_least=3)
+    check_delivery(recorder.on(EMOTION), tmp_path, at_least=3)
 
 
-def test_a_publisher_that_dies_is_started_again(
+def test_a_publisher_that_dies_is_restarted(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder, manager: Manager, talk: Talk
 ) -> None:
     with faulty(tmp_path, broker, manager, talk, "publisher-dies") as node:
         talk.say()
         recorder.wait_count(EMOTION, 1)
-        strike(tmp_path)
+        trigger(tmp_path)
         talk.say(3)
         node.wait_log("the publisher had died and was started again")
         recorder.wait_count(EMOTION, 4)
         talk.end()
         assert node.wait() == 0, node.log
-    prove_delivery(recorder.on(EMOTION), tmp_path, at_least=4)
+    check_delivery(recorder.on(EMOTION), tmp_path, at_least=4)
 
 
 def test_a_publisher_that_hangs_ends_the_process_and_loses_nothing(
@@ -94,39 +94,39 @@ def test_a_publisher_that_hangs_ends_the_process_and_loses_nothing(
     with faulty(tmp_path, broker, manager, talk, "publisher-hangs") as node:
         talk.say()
         recorder.wait_count(EMOTION, 1)
-        strike(tmp_path)
+        trigger(tmp_path)
         talk.say(3)
         assert node.wait() == 70
     assert any("the publisher hangs" in line for line in node.log[-3:]), node.log
-    # systemd starts it again:
+    # Restarted, as by systemd:
     with Node(tmp_path, broker.port, "--source", "-", stdin=talk.reading) as node:
         talk.say()
         talk.end()
         assert node.wait() == 0, node.log
     recorder.wait_for("serd/test-room/status", b"offline", times=2)
-    prove_delivery(recorder.on(EMOTION), tmp_path, at_least=4)
+    check_delivery(recorder.on(EMOTION), tmp_path, at_least=4)
 
 
-def test_a_main_thread_that_hangs_starves_the_watchdog(
+def test_a_main_thread_that_hangs_stops_the_watchdog(
     tmp_path: Path, broker: Mosquitto, manager: Manager, talk: Talk
 ) -> None:
     with faulty(tmp_path, broker, manager, talk, "main-hangs"):
         manager.wait_fed()
-        strike(tmp_path)
-        struck = time.monotonic()
+        trigger(tmp_path)
+        triggered = time.monotonic()
         time.sleep(4)
-        assert manager.fed(since=struck + 1.5) == 0  # and systemd kills it after WatchdogSec
+        assert manager.fed(since=triggered + 1.5) == 0  # and systemd kills it after WatchdogSec
 
 
-def test_a_process_that_was_stopped_goes_on(
+def test_a_suspended_process_resumes(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder, manager: Manager, talk: Talk
 ) -> None:
-    """SIGSTOP, a debugger, a suspended machine: none is taken for a fault of serd's."""
+    """SIGSTOP, a debugger, a suspended machine: none is taken for a hanging part."""
     with faulty(tmp_path, broker, manager, talk, "none") as node:
         talk.say()
         recorder.wait_count(EMOTION, 1)
         node.send(signal.SIGSTOP)
-        time.sleep(6)  # longer than serd's patience with a part
+        time.sleep(6)  # longer than the timeout of any part
         node.send(signal.SIGCONT)
         manager.wait_fed()
         talk.say()
@@ -135,12 +135,12 @@ def test_a_process_that_was_stopped_goes_on(
         assert node.wait() == 0, node.log
 
 
-def test_knowing_waits_feed_the_watchdog(
+def test_expected_waits_feed_the_watchdog(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder, manager: Manager, talk: Talk
 ) -> None:
     with faulty(tmp_path, broker, manager, talk, "none") as node:
         manager.wait_for("READY=1")
-        manager.wait_fed(6)  # nobody writes into the pipe, for longer than serd's patience
+        manager.wait_fed(6)  # no input for longer than the timeout of any part
         assert manager.status == "listening"
         recorder.publish("serd/test-room/mute/set", b"ON")
         manager.wait_status("muted: the source is closed")

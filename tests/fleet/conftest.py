@@ -1,4 +1,4 @@
-"""What the tests of a fleet share."""
+"""Fixtures of the fleet tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.fleet.postgres import Cluster, find_postgres
 from tests.broker import Certificates, Mosquitto, make_certificates, mosquitto
-from tests.fleet.people import EXAMPLES, guarded
+from tests.fleet.clients import EXAMPLES, access_control
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ def running_cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 def cluster(running_cluster: Cluster) -> Cluster:
-    """A PostgreSQL with an empty table of events."""
+    """A PostgreSQL with empty tables."""
     with running_cluster.connect() as connection:
         connection.execute("TRUNCATE serd.event, serd.refused")
     return running_cluster
@@ -37,13 +37,13 @@ def cluster(running_cluster: Cluster) -> Cluster:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Mosquitto]:
-    """A mosquitto with the users and the access list of a home."""
-    extra = guarded(tmp_path / "home", EXAMPLES / "home.acl", HOME_USERS)
+    """A mosquitto with the users and the ACL of a home."""
+    extra = access_control(tmp_path / "home", EXAMPLES / "home.acl", HOME_USERS)
     with mosquitto(tmp_path, extra=extra) as broker:
         yield broker
 
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """An authority, and a certificate for localhost."""
+    """A CA, and a certificate for localhost."""
     return make_certificates(tmp_path_factory.mktemp("fleet-certificates"))

@@ -1,4 +1,4 @@
-"""The access list of a home, in a real mosquitto: who may say and hear what."""
+"""The ACL of a home in a real mosquitto: who may publish and receive what."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from serd.mqtt.topics import KINDS
-from tests.fleet.people import PASSWORD, Person
+from tests.fleet.clients import PASSWORD, User
 from tests.system.node import SAMPLE, Node, run_serd
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ OWN = "serd/living-room"
 
 
 def login(folder: Path) -> list[str]:
-    """Options of a serd that logs in as the node of this name."""
+    """Options for a serd that logs in as the node ``living-room``."""
     secret = folder / "password"
     secret.write_text(PASSWORD)
     secret.chmod(0o600)
@@ -30,18 +30,18 @@ def login(folder: Path) -> list[str]:
             "--set", f"mqtt.password_file={secret}"]  # fmt: skip
 
 
-def test_a_node_says_what_it_has_to_say(home: Mosquitto) -> None:
-    with Person(home.port, "reader", "#") as reader, Person(home.port, "living-room") as node:
+def test_a_node_may_publish_its_own_topics(home: Mosquitto) -> None:
+    with User(home.port, "reader", "#") as reader, User(home.port, "living-room") as node:
         for kind in KINDS:
             assert node.publish(f"{OWN}/{kind}"), kind
             reader.wait(f"{OWN}/{kind}")
 
 
-def test_a_node_cannot_speak_for_another_nor_command(home: Mosquitto) -> None:
+def test_a_node_cannot_publish_for_another_or_send_commands(home: Mosquitto) -> None:
     with (
-        Person(home.port, "reader", "#") as reader,
-        Person(home.port, "controller", "#") as controller,
-        Person(home.port, "living-room") as node,
+        User(home.port, "reader", "#") as reader,
+        User(home.port, "controller", "#") as controller,
+        User(home.port, "living-room") as node,
     ):
         forbidden = [f"serd/hall/{kind}" for kind in KINDS]
         forbidden += ["serd/hall/mute/set", f"{OWN}/mute/set", f"{OWN}/emotion/more", "serd/other",
@@ -54,12 +54,12 @@ def test_a_node_cannot_speak_for_another_nor_command(home: Mosquitto) -> None:
             assert listener.topics() == [f"{OWN}/emotion"]
 
 
-def test_a_node_hears_its_own_commands_and_no_others(home: Mosquitto) -> None:
+def test_a_node_receives_its_own_commands_and_no_others(home: Mosquitto) -> None:
     wide = ("#", "serd/#", "serd/+/mute/set", "serd/hall/mute/set", "serd/hall/emotion")
     with (
-        Person(home.port, "living-room", *wide) as node,
-        Person(home.port, "hall") as hall,
-        Person(home.port, "controller") as controller,
+        User(home.port, "living-room", *wide) as node,
+        User(home.port, "hall") as hall,
+        User(home.port, "controller") as controller,
     ):
         assert hall.publish("serd/hall/emotion")
         assert controller.publish("serd/hall/mute/set")
@@ -68,27 +68,27 @@ def test_a_node_hears_its_own_commands_and_no_others(home: Mosquitto) -> None:
         assert set(node.topics()) == {f"{OWN}/mute/set"}
 
 
-def test_a_node_that_is_cut_off_says_so_for_itself_only(home: Mosquitto) -> None:
+def test_a_last_will_is_accepted_only_for_the_nodes_own_status(home: Mosquitto) -> None:
     with (
-        Person(home.port, "reader", "#") as reader,
-        Person(home.port, "living-room", session="forger", will="serd/hall/status") as forger,
-        Person(home.port, "living-room", session="honest", will=f"{OWN}/status") as honest,
+        User(home.port, "reader", "#") as reader,
+        User(home.port, "living-room", session="forger", will="serd/hall/status") as forger,
+        User(home.port, "living-room", session="honest", will=f"{OWN}/status") as honest,
     ):
         for gone in (forger, honest):
-            gone.vanish()
+            gone.drop_connection()
         home.wait_log("Client forger closed its connection")
         reader.wait(f"{OWN}/status", b"offline")
-        with Person(home.port, "hall") as hall:
+        with User(home.port, "hall") as hall:
             assert hall.publish("serd/hall/emotion", b"last")
         reader.wait("serd/hall/emotion", b"last")
         assert reader.topics() == [f"{OWN}/status", "serd/hall/emotion"]
 
 
-def test_a_reader_reads_and_says_nothing(home: Mosquitto) -> None:
+def test_a_reader_can_read_but_not_publish(home: Mosquitto) -> None:
     with (
-        Person(home.port, "reader", "#") as reader,
-        Person(home.port, "controller") as controller,
-        Person(home.port, "hall") as hall,
+        User(home.port, "reader", "#") as reader,
+        User(home.port, "controller") as controller,
+        User(home.port, "hall") as hall,
     ):
         attempts = ["serd/hall/mute/set", "serd/hall/correct", "serd/hall/emotion",
                     "serd/reader/emotion", "anything"]  # fmt: skip
@@ -97,11 +97,11 @@ def test_a_reader_reads_and_says_nothing(home: Mosquitto) -> None:
         assert controller.publish("serd/hall/correct")
         assert hall.publish("serd/hall/emotion", b"last")
         reader.wait("serd/hall/emotion", b"last")
-        assert reader.topics() == ["serd/hall/emotion"], "commands are not for it"
+        assert reader.topics() == ["serd/hall/emotion"], "a reader must not get commands"
 
 
-def test_a_controller_commands_and_reports_nothing(home: Mosquitto) -> None:
-    with Person(home.port, "controller") as controller:
+def test_a_controller_can_send_commands_but_no_reports(home: Mosquitto) -> None:
+    with User(home.port, "controller") as controller:
         attempts = ["serd/hall/emotion", "serd/hall/mute", "serd/controller/emotion",
                     "homeassistant/device/serd_hall/config"]  # fmt: skip
         assert [topic for topic in attempts if controller.publish(topic)] == []
@@ -110,10 +110,10 @@ def test_a_controller_commands_and_reports_nothing(home: Mosquitto) -> None:
         assert controller.publish("homeassistant/status", b"online")
 
 
-def test_the_answer_to_a_correction_reaches_who_asked(home: Mosquitto) -> None:
+def test_the_reply_to_a_correction_reaches_its_sender(home: Mosquitto) -> None:
     with (
-        Person(home.port, "living-room", f"{OWN}/correct") as node,
-        Person(home.port, "controller", f"{OWN}/correct/result") as controller,
+        User(home.port, "living-room", f"{OWN}/correct") as node,
+        User(home.port, "controller", f"{OWN}/correct/result") as controller,
     ):
         assert controller.publish(f"{OWN}/correct", b"{}")
         node.wait(f"{OWN}/correct", b"{}")
@@ -122,19 +122,19 @@ def test_the_answer_to_a_correction_reaches_who_asked(home: Mosquitto) -> None:
         assert not node.publish("serd/hall/correct/result")
 
 
-def test_nobody_comes_in_without_a_name(home: Mosquitto, tmp_path: Path) -> None:
-    assert checked(tmp_path, home.port)["broker login"] == "fail"
+def test_anonymous_clients_are_rejected(home: Mosquitto, tmp_path: Path) -> None:
+    assert check_results(tmp_path, home.port)["broker login"] == "fail"
 
 
-def test_the_doctor_is_content_with_such_a_user(home: Mosquitto, tmp_path: Path) -> None:
-    found = checked(tmp_path, home.port, *login(tmp_path))
+def test_serd_check_passes_for_a_node_user(home: Mosquitto, tmp_path: Path) -> None:
+    found = check_results(tmp_path, home.port, *login(tmp_path))
     assert found["broker login"] == found["broker publish"] == "ok"
     assert found.get("discovery", "ok") == "ok"
     assert denied(home) == []
 
 
-def checked(folder: Path, port: int, *options: str) -> dict[str, str]:
-    """What `serd check` says of each thing."""
+def check_results(folder: Path, port: int, *options: str) -> dict[str, str]:
+    """The status that `serd check` gives each item."""
     done = run_serd("check", "--json", "--set", f"mqtt.port={port}", *options, home=folder)
     return {one["check"]: one["status"] for one in json.loads(done.stdout)["checks"]}
 
@@ -143,10 +143,10 @@ def denied(broker: Mosquitto) -> list[str]:
     return [line for line in broker.log if "Denied" in line]
 
 
-def test_serd_runs_as_such_a_user_and_nothing_is_refused(home: Mosquitto, tmp_path: Path) -> None:
+def test_serd_runs_as_a_node_user_and_nothing_is_denied(home: Mosquitto, tmp_path: Path) -> None:
     with (
-        Person(home.port, "reader", "serd/#") as reader,
-        Person(home.port, "controller", "homeassistant/#") as controller,
+        User(home.port, "reader", "serd/#") as reader,
+        User(home.port, "controller", "homeassistant/#") as controller,
         Node(
             tmp_path, home.port, "--source", str(SAMPLE), *login(tmp_path), node="living-room"
         ) as node,

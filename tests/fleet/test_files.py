@@ -1,4 +1,4 @@
-"""The other files of examples/fleet: what mosquitto and a TOML reader say of them."""
+"""The other files of examples/fleet, read by mosquitto and by a TOML parser."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from serd.mqtt.topics import filters
 from tests.broker import Certificates, mosquitto
-from tests.fleet.people import EXAMPLES, Person, users
+from tests.fleet.clients import EXAMPLES, User, users
 from tests.mqtt.samples import new_event
 from tests.ports import free_port
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.broker
 @pytest.mark.parametrize("role", ["home", "centre"])
-def test_mosquitto_takes_the_configuration(
+def test_mosquitto_accepts_the_configuration(
     role: str, tmp_path: Path, certificates: Certificates
 ) -> None:
     text = (EXAMPLES / f"{role}.conf").read_text()
@@ -30,7 +30,7 @@ def test_mosquitto_takes_the_configuration(
         ("/etc/mosquitto/certs/ca.pem", str(certificates.ca)),
         ("/etc/mosquitto/certs/server.pem", str(certificates.server)),
         ("/etc/mosquitto/certs/server.key", str(certificates.server_key)),
-        # The fixture has said these before, and its folder is where we may write.
+        # The fixture sets these already, with a folder that is writable.
         ("persistence true\n", ""),
         ("persistence_location /var/lib/mosquitto/\n", ""),
     ):
@@ -41,13 +41,13 @@ def test_mosquitto_takes_the_configuration(
         text = text.replace("listener 8883", f"listener {port} 127.0.0.1")
         broker.extra = tuple(text.splitlines())
         broker.start()
-        with Person(port, "reader", "#", ca=certificates.ca):
+        with User(port, "reader", "#", ca=certificates.ca):
             complaints = [line for line in broker.log if "Error" in line or "Warning" in line]
             assert [line for line in complaints if "run as root" not in line] == []
 
 
-def test_telegrafs_file_is_toml_and_names_what_is_there() -> None:
-    """Telegraf itself is in neither Debian nor PyPI; that it takes this is not tested."""
+def test_the_telegraf_file_is_toml_and_uses_existing_fields() -> None:
+    """Telegraf itself is in neither Debian nor PyPI; whether it accepts this is not tested."""
     text = (EXAMPLES / "telegraf.conf").read_text()
     parsed = tomllib.loads(text)
     events, telemetry = parsed["inputs"]["mqtt_consumer"]
@@ -60,6 +60,6 @@ def test_telegrafs_file_is_toml_and_names_what_is_there() -> None:
     assert {*paths, parser["timestamp_path"]} <= set(new_event().__struct_fields__)
     for level in telemetry["topic_parsing"]:
         assert len(level["tags"].split("/")) == len(level["topic"].split("/"))
-    # What is commented out must be TOML too, once it is not.
+    # The commented-out settings must be valid TOML too.
     tomllib.loads(re.sub(r"^(\s*)# (?=[\s\[}\]]|connection|create|topic =|tags =)", r"\1", text,
                          flags=re.MULTILINE))  # fmt: skip

@@ -1,4 +1,4 @@
-"""The consumer into PostgreSQL, as processes of its own, on a real broker and a real database."""
+"""The PostgreSQL consumer in its own processes, with a real broker and a real database."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from benchmarks.fleet.consumers import Consumers
 from benchmarks.fleet.postgres import SCHEMA
 from serd.events.event import Event, encode
 from tests.broker import Certificates, Mosquitto, Recorder, mosquitto, wait_until
+from tests.fleet.clients import EXAMPLES, PASSWORD, User, access_control
 from tests.fleet.conftest import HOME_USERS
-from tests.fleet.people import EXAMPLES, PASSWORD, Person, guarded
 from tests.mqtt.samples import new_event
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
 
 
 @pytest.fixture
-def speaker(broker: Mosquitto) -> Iterator[Recorder]:
-    """Publishes with QoS 1 and returns when the broker has acknowledged it."""
+def sender(broker: Mosquitto) -> Iterator[Recorder]:
+    """A client whose `publish` waits for the broker's acknowledgement."""
     with Recorder(broker.port, "none") as recorder:
         yield recorder
 
@@ -50,10 +50,10 @@ def event(seq: int, node: str = "attic") -> Event:
     return replace(new_event(seq, node=node), seq=seq, latency_ms=12.5)
 
 
-def say(speaker: Recorder, *events: Event, prefix: str = "") -> list[str]:
-    """Publish events; their ids."""
+def publish(sender: Recorder, *events: Event, prefix: str = "") -> list[str]:
+    """Publish events; return their ids."""
     for one in events:
-        speaker.publish(f"{prefix}serd/{one.node}/emotion", encode(one))
+        sender.publish(f"{prefix}serd/{one.node}/emotion", encode(one))
     return [one.id for one in events]
 
 
@@ -68,34 +68,34 @@ def stored(cluster: Cluster) -> list[str]:
 
 
 def wait_stored(cluster: Cluster, wanted: list[str]) -> None:
-    """Wait until all of these are there, and see that none is there twice, and no other."""
+    """Wait until all of these are stored; check that none is stored twice, and no others."""
     wait_until(lambda: set(wanted) <= set(stored(cluster)))
     assert sorted(stored(cluster)) == sorted(wanted)
 
 
 def test_an_event_becomes_a_row(
-    cluster: Cluster, broker: Mosquitto, speaker: Recorder, tmp_path: Path
+    cluster: Cluster, broker: Mosquitto, sender: Recorder, tmp_path: Path
 ) -> None:
     one = event(1)
-    with Consumers(tmp_path, broker.port, writer(cluster), count=1, arguments=QUICK):
-        wait_stored(cluster, say(speaker, one))
+    with Consumers(tmp_path, broker.port, writer_dsn(cluster), count=1, arguments=QUICK):
+        wait_stored(cluster, publish(sender, one))
     ((row,),) = query(cluster, "SELECT to_jsonb(event) FROM serd.event")
     moments = [datetime.fromisoformat(row.pop(name)) for name in ("started_at", "ended_at")]
     assert moments == [datetime.fromisoformat(text) for text in (one.started_at, one.ended_at)]
     assert row.pop("stored_at")
-    told = json.loads(encode(one))
+    published = json.loads(encode(one))
     kept = ("id", "node", "seq", "duration_s", "emotion", "confidence", "scores", "valence",
             "arousal", "level_dbfs", "latency_ms")  # fmt: skip
     assert row == {
-        **{name: told[name] for name in kept},
+        **{name: published[name] for name in kept},
         "home": "",
         "model": "default 1.0",
         "model_sha256": "0123456789ab",
     }
 
 
-def writer(cluster: Cluster) -> str:
-    """The DSN of a role that may do what the schema's last lines allow, and no more."""
+def writer_dsn(cluster: Cluster) -> str:
+    """The DSN of a role that has only the rights granted in the schema's last lines."""
     grants = SCHEMA.read_text().partition("The consumer needs only these rights:")[2]
     with cluster.connect() as connection:
         if not query(cluster, "SELECT 1 FROM pg_roles WHERE rolname = 'serd_writer'"):
@@ -103,28 +103,28 @@ def writer(cluster: Cluster) -> str:
     return cluster.dsn.replace("user=serd", "user=serd_writer")
 
 
-def test_three_share_one_is_killed_and_none_is_missing_and_none_twice(
-    cluster: Cluster, broker: Mosquitto, speaker: Recorder, tmp_path: Path
+def test_three_consumers_lose_and_duplicate_nothing_when_one_is_killed(
+    cluster: Cluster, broker: Mosquitto, sender: Recorder, tmp_path: Path
 ) -> None:
     arguments = ("--linger", "0.1", "--batch", "20", "--log-every", "0.2")
     rooms = [f"room-{number}" for number in range(6)]
     with Consumers(tmp_path, broker.port, cluster.dsn, arguments=arguments) as consumers:
-        said = say(speaker, *(event(seq, node) for seq in range(1, 21) for node in rooms))
-        wait_stored(cluster, said)
+        ids = publish(sender, *(event(seq, node) for seq in range(1, 21) for node in rooms))
+        wait_stored(cluster, ids)
         with cluster.connect() as blocker, blocker.transaction():
-            # All hold messages now that are neither stored nor acknowledged.
+            # All of them now hold messages that are neither stored nor acknowledged.
             blocker.execute("LOCK TABLE serd.event IN ACCESS EXCLUSIVE MODE")
-            said += say(speaker, *(event(seq, node) for seq in range(21, 41) for node in rooms))
+            ids += publish(sender, *(event(seq, node) for seq in range(21, 41) for node in rooms))
             wait_until(lambda: waiting_for_lock(cluster) == 3)
             consumers.kill("events-2")
-            said += say(speaker, *(event(seq, node) for seq in range(41, 61) for node in rooms))
+            ids += publish(sender, *(event(seq, node) for seq in range(41, 61) for node in rooms))
         consumers.start("events-2")
         consumers.wait("events-2", "the session goes on")
-        said += say(speaker, *(event(seq, node) for seq in range(61, 81) for node in rooms))
-        wait_stored(cluster, said)
+        ids += publish(sender, *(event(seq, node) for seq in range(61, 81) for node in rooms))
+        wait_stored(cluster, ids)
         assert [consumers.end(name) for name in consumers.names] == [0, 0, 0]
         assert all(consumers.figure(name, "stored") > 0 for name in consumers.names)
-        assert sorted(stored(cluster)) == sorted(said)
+        assert sorted(stored(cluster)) == sorted(ids)
     assert query(cluster, "SELECT * FROM serd.gap") == []
 
 
@@ -134,59 +134,60 @@ def waiting_for_lock(cluster: Cluster) -> int:
     return int(count)
 
 
-def test_what_comes_twice_is_stored_once(
-    cluster: Cluster, broker: Mosquitto, speaker: Recorder, tmp_path: Path
+def test_a_redelivered_event_is_stored_once(
+    cluster: Cluster, broker: Mosquitto, sender: Recorder, tmp_path: Path
 ) -> None:
     one, other = event(1), event(2)
     with Consumers(tmp_path, broker.port, cluster.dsn, count=1, arguments=QUICK) as consumers:
-        say(speaker, one)
+        publish(sender, one)
         wait_stored(cluster, [one.id])
-        say(speaker, one, other, other)
+        publish(sender, one, other, other)
         wait_until(lambda: consumers.figure("events-1", "known") == 2)
         wait_stored(cluster, [one.id, other.id])
 
 
-def test_a_database_that_goes_and_comes_back(
-    cluster: Cluster, broker: Mosquitto, speaker: Recorder, tmp_path: Path
+def test_a_restart_of_the_database_loses_nothing(
+    cluster: Cluster, broker: Mosquitto, sender: Recorder, tmp_path: Path
 ) -> None:
     with Consumers(tmp_path, broker.port, cluster.dsn, count=1, arguments=QUICK) as consumers:
-        said = say(speaker, event(1))
-        wait_stored(cluster, said)
+        ids = publish(sender, event(1))
+        wait_stored(cluster, ids)
         cluster.stop()
         try:
-            said += say(speaker, event(2), event(3))
+            ids += publish(sender, event(2), event(3))
             consumers.wait("events-1", "trying again until it works")
         finally:
             cluster.start()
         consumers.wait("events-1", "connected to the database", times=2)
-        wait_stored(cluster, said)
+        wait_stored(cluster, ids)
 
 
-def test_a_broker_that_goes_and_comes_back(
-    cluster: Cluster, broker: Mosquitto, speaker: Recorder, tmp_path: Path
+def test_a_restart_of_the_broker_loses_nothing(
+    cluster: Cluster, broker: Mosquitto, sender: Recorder, tmp_path: Path
 ) -> None:
     with Consumers(tmp_path, broker.port, cluster.dsn, count=1, arguments=QUICK) as consumers:
-        said = say(speaker, event(1))
-        wait_stored(cluster, said)
+        ids = publish(sender, event(1))
+        wait_stored(cluster, ids)
         broker.restart()
         consumers.wait("events-1", "the session goes on")
-        speaker.wait(lambda: speaker.connections >= 2)
-        said += say(speaker, event(2))
-        wait_stored(cluster, said)
+        sender.wait(lambda: sender.connections >= 2)
+        ids += publish(sender, event(2))
+        wait_stored(cluster, ids)
 
 
-def test_what_comes_while_it_is_away_waits_for_it(
-    cluster: Cluster, broker: Mosquitto, speaker: Recorder, tmp_path: Path
+def test_events_published_while_the_consumer_is_stopped_are_stored_later(
+    cluster: Cluster, broker: Mosquitto, sender: Recorder, tmp_path: Path
 ) -> None:
     with Consumers(tmp_path, broker.port, cluster.dsn, count=1, arguments=QUICK) as consumers:
         assert consumers.end("events-1") == 0
-        said = say(speaker, *(event(seq) for seq in range(1, 1501)))  # above the default's 1000
+        # More than mosquitto's default of 1000:
+        ids = publish(sender, *(event(seq) for seq in range(1, 1501)))
         consumers.start("events-1")
-        wait_stored(cluster, said)
+        wait_stored(cluster, ids)
 
 
-def test_one_that_leaves_takes_its_share_along_and_gets_no_more(
-    cluster: Cluster, broker: Mosquitto, speaker: Recorder, tmp_path: Path
+def test_a_consumer_that_leaves_stores_its_share_and_gets_no_more(
+    cluster: Cluster, broker: Mosquitto, sender: Recorder, tmp_path: Path
 ) -> None:
     leaving = (*QUICK, "--leave")
     with (
@@ -194,29 +195,30 @@ def test_one_that_leaves_takes_its_share_along_and_gets_no_more(
         Consumers(tmp_path, broker.port, cluster.dsn, count=0, arguments=leaving) as last,
     ):
         assert consumers.end("events-2") == 0
-        said = say(speaker, *(event(seq) for seq in range(1, 101)))
-        wait_until(lambda: len(stored(cluster)) == 50)  # the others wait for the one that is away
+        ids = publish(sender, *(event(seq) for seq in range(1, 101)))
+        # The others are queued for the stopped consumer.
+        wait_until(lambda: len(stored(cluster)) == 50)
         last.start("events-2")
         assert last.processes["events-2"].wait(20) == 0
-        wait_stored(cluster, said)
-        said += say(speaker, *(event(seq) for seq in range(101, 121)))
-        wait_stored(cluster, said)
+        wait_stored(cluster, ids)
+        ids += publish(sender, *(event(seq) for seq in range(101, 121)))
+        wait_stored(cluster, ids)
         consumers.start("events-2")
         consumers.wait("events-2", "a new session", times=2)
 
 
-def test_no_more_is_taken_than_fits_a_batch(
-    cluster: Cluster, broker: Mosquitto, speaker: Recorder, tmp_path: Path
+def test_no_more_than_one_batch_is_in_flight(
+    cluster: Cluster, broker: Mosquitto, sender: Recorder, tmp_path: Path
 ) -> None:
     arguments = ("--linger", "0.05", "--batch", "7")
     with Consumers(tmp_path, broker.port, cluster.dsn, count=1, arguments=arguments):
         with cluster.connect() as blocker, blocker.transaction():
             blocker.execute("LOCK TABLE serd.event IN ACCESS EXCLUSIVE MODE")
-            said = say(speaker, *(event(seq) for seq in range(1, 101)))
+            ids = publish(sender, *(event(seq) for seq in range(1, 101)))
             broker.wait_log("Received PUBLISH", count=100)
             sent = [line for line in broker.log if "Sending PUBLISH to events-1" in line]
             assert len(sent) == 7
-        wait_stored(cluster, said)
+        wait_stored(cluster, ids)
 
 
 SPOILED: list[dict[str, Any]] = [
@@ -228,56 +230,57 @@ SPOILED: list[dict[str, Any]] = [
     {"ended_at": "2026-01-01T00:00:00.000Z\n"}, {"scores": {}},
     {"valence": 1e300}, {"model": "default"}, {"model": {}}, {"latency_ms": []},
 ]  # fmt: skip
-"""Changes to an event after which it is none, or cannot be stored."""
+"""Changes that make an event invalid, or impossible to store."""
 
 
-def test_what_is_no_event_is_counted_and_hurts_nobody(
-    cluster: Cluster, broker: Mosquitto, speaker: Recorder, tmp_path: Path
+def test_invalid_events_are_counted_and_do_no_harm(
+    cluster: Cluster, broker: Mosquitto, sender: Recorder, tmp_path: Path
 ) -> None:
     good = json.loads(encode(event(1)))
     bad = [b"", b"\xff\xfe", b"no JSON", b"[]", b"7", b'{"schema":1}', b"[" * 30_000]
     bad += [json.dumps({**good, **change}).encode() for change in SPOILED]
     arguments = ("--linger", "0.5", "--log-every", "0.2")
     with Consumers(tmp_path, broker.port, cluster.dsn, count=1, arguments=arguments) as consumers:
-        said = say(speaker, event(1))
+        ids = publish(sender, event(1))
         for payload in bad:
-            speaker.publish("serd/attic/emotion", payload)
-        said += say(speaker, event(2))
-        wait_stored(cluster, said)
+            sender.publish("serd/attic/emotion", payload)
+        ids += publish(sender, event(2))
+        wait_stored(cluster, ids)
         wait_until(lambda: consumers.figure("events-1", "rejected") == len(bad))
         assert consumers.end("events-1") == 0
-        assert consumers.log("events-1").count("; refused") <= 3  # said at once, then once a minute
+        # Logged at once, then once a minute:
+        assert consumers.log("events-1").count("; refused") <= 3
     kept = query(cluster, "SELECT topic, reason, bytes, length(payload) FROM serd.refused")
     assert len(kept) == len(bad)
     assert {topic for topic, *_ in kept} == {"serd/attic/emotion"}
     assert sorted(size for _, _, size, _ in kept) == sorted(len(payload) for payload in bad)
     assert max(length for *_, length in kept) == 4096
-    assert sorted(stored(cluster)) == sorted(said)
+    assert sorted(stored(cluster)) == sorted(ids)
 
 
-def test_a_flood_of_what_is_no_event_fills_no_table(
-    cluster: Cluster, broker: Mosquitto, speaker: Recorder, tmp_path: Path
+def test_a_flood_of_invalid_events_does_not_fill_the_table(
+    cluster: Cluster, broker: Mosquitto, sender: Recorder, tmp_path: Path
 ) -> None:
     with Consumers(tmp_path, broker.port, cluster.dsn, count=1, arguments=QUICK) as consumers:
         for number in range(200):
-            speaker.publish("serd/attic/emotion", b"rubbish %d" % number)
-        said = say(speaker, event(1))
-        wait_stored(cluster, said)
+            sender.publish("serd/attic/emotion", b"rubbish %d" % number)
+        ids = publish(sender, event(1))
+        wait_stored(cluster, ids)
         wait_until(lambda: consumers.figure("events-1", "rejected") == 200)
         assert consumers.log("events-1").count("; refused") <= 3
     ((kept,),) = query(cluster, "SELECT count(*)::int FROM serd.refused")
-    assert 60 <= kept <= 120  # the minute may have turned meanwhile
+    assert 60 <= kept <= 120  # a new minute may have begun meanwhile
 
 
-def test_homes_of_a_centre_moods_and_gaps(
-    cluster: Cluster, broker: Mosquitto, speaker: Recorder, tmp_path: Path
+def test_homes_hourly_moods_and_gaps_at_a_centre(
+    cluster: Cluster, broker: Mosquitto, sender: Recorder, tmp_path: Path
 ) -> None:
     arguments = (*QUICK, "--topic", "homes/+/serd/+/emotion")
     with Consumers(tmp_path, broker.port, cluster.dsn, count=1, arguments=arguments):
-        said = say(speaker, event(1), event(2), event(5), prefix="homes/home-17/")
+        ids = publish(sender, event(1), event(2), event(5), prefix="homes/home-17/")
         unsure = replace(event(1), id=event(0).id, emotion="uncertain")
-        said += say(speaker, unsure, prefix="homes/home-18/")
-        wait_stored(cluster, said)
+        ids += publish(sender, unsure, prefix="homes/home-18/")
+        wait_stored(cluster, ids)
     assert query(
         cluster, "SELECT home, node, first_missing, last_missing, missing FROM serd.gap"
     ) == [("home-17", "attic", 3, 4, 2)]
@@ -286,19 +289,19 @@ def test_homes_of_a_centre_moods_and_gaps(
     assert moods == [("home-17", 3, 0, "happy", 0.25, 4.5), ("home-18", 1, 1, None, 0.25, 1.5)]
 
 
-def test_a_database_without_the_table_is_said(
-    cluster: Cluster, broker: Mosquitto, speaker: Recorder, tmp_path: Path
+def test_a_database_without_the_table_is_reported(
+    cluster: Cluster, broker: Mosquitto, sender: Recorder, tmp_path: Path
 ) -> None:
     empty = cluster.dsn.replace("dbname=postgres", "dbname=template1")
     with Consumers(tmp_path, broker.port, empty, count=1, arguments=QUICK) as consumers:
-        say(speaker, event(1))
+        publish(sender, event(1))
         assert consumers.processes["events-1"].wait(20) == 78
         last = consumers.log("events-1").splitlines()[-1]
         assert last.startswith("to_postgres: relation")
         assert "schema.sql" in last
 
 
-def test_a_second_with_the_same_client_id_is_suspected(
+def test_a_second_process_with_the_same_client_id_is_reported(
     cluster: Cluster, broker: Mosquitto, tmp_path: Path
 ) -> None:
     with Consumers(tmp_path, broker.port, cluster.dsn, count=1, arguments=QUICK) as consumers:
@@ -306,10 +309,10 @@ def test_a_second_with_the_same_client_id_is_suspected(
         consumers.wait("events-1", "does another process call itself events-1?")
 
 
-def test_tls_a_login_and_what_is_wrong_with_them(
+def test_tls_and_login_and_their_errors(
     cluster: Cluster, tmp_path: Path, certificates: Certificates
 ) -> None:
-    extra = guarded(tmp_path / "home", EXAMPLES / "home.acl", HOME_USERS)
+    extra = access_control(tmp_path / "home", EXAMPLES / "home.acl", HOME_USERS)
     secret, ca = tmp_path / "password", certificates.ca
     secret.write_text("wrong\n")
     login = ("--host", "localhost", "--username", "reader", "--password-file", str(secret))
@@ -323,7 +326,7 @@ def test_tls_a_login_and_what_is_wrong_with_them(
         secret.write_text(f"{PASSWORD}\n")  # read again for each connection
         consumers.wait("right", "connected to the broker")
         one = event(1, "living-room")
-        with Person(broker.port, "living-room", ca=ca) as node:
+        with User(broker.port, "living-room", ca=ca) as node:
             assert node.publish("serd/living-room/emotion", encode(one))
         wait_stored(cluster, [one.id])
         assert consumers.end("right") == 0
@@ -331,10 +334,10 @@ def test_tls_a_login_and_what_is_wrong_with_them(
         consumers.start("without")
         assert consumers.processes["without"].wait(20) == 66
         assert consumers.log("without").startswith(f"to_postgres: --password-file {secret}: ")
-    stranger = (*QUICK, "--host", "localhost", "--ca", str(certificates.stranger_ca))
+    wrong_ca = (*QUICK, "--host", "localhost", "--ca", str(certificates.stranger_ca))
     with (
         mosquitto(tmp_path, tls=certificates, extra=extra) as broker,
-        Consumers(tmp_path, broker.port, cluster.dsn, count=0, arguments=stranger) as consumers,
+        Consumers(tmp_path, broker.port, cluster.dsn, count=0, arguments=wrong_ca) as consumers,
     ):
         consumers.start("stranger")
         consumers.wait("stranger", "certificate verify failed")

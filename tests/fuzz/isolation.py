@@ -14,7 +14,7 @@ PATIENCE_S = 20.0
 
 
 class Isolated:
-    """Runs cases in a process of their own, and a new one after each that died.
+    """Runs cases in a separate process, and starts a new one after each that died.
 
     Args:
         kind: "model" or "audio".
@@ -32,10 +32,10 @@ class Isolated:
         self._end()
 
     def run(self, content: bytes) -> str:
-        """Run one case; returns what was said of it.
+        """Run one case; return the worker's answer.
 
         Raises:
-            AssertionError: It crashed, hung, or raised what it must not.
+            AssertionError: It crashed, hung, or raised an unexpected exception.
         """
         process = self._process = self._process or self._start()
         assert process.stdin is not None

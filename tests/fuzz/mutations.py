@@ -16,15 +16,15 @@ ODD_NUMBERS = [
     )
     for number in numbers
 ]
-"""What parsers stumble over."""
+"""Numbers that parsers often mishandle."""
 
 
 @st.composite
-def damaged(draw: st.DrawFn, wholes: list[bytes], *, most: int = 12) -> bytes:
-    """One of some files, with bytes changed, cut out, doubled, moved, or cut off."""
-    content = bytearray(draw(st.sampled_from(wholes)))
+def damaged(draw: st.DrawFn, originals: list[bytes], *, most: int = 12) -> bytes:
+    """One of some files, with bytes changed, deleted or duplicated, or the end cut off."""
+    content = bytearray(draw(st.sampled_from(originals)))
     for _ in range(draw(st.integers(0, most))):
-        # Heads are where the structure is: half of the damage is done there.
+        # Headers hold the structure: half of the damage is done there.
         last = max(0, len(content) - 1)
         place = draw(st.integers(0, min(last, 600)) | st.integers(0, last))
         match draw(st.sampled_from(["byte", "number", "cut", "double", "end", "bit"])):

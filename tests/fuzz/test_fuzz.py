@@ -1,7 +1,7 @@
 """Hostile configurations, commands, models and recordings: no crash, no hang, no traceback.
 
-A few hundred cases of each by default; `make fuzz` runs thousands. A case that has once been found,
-or that parsers are known to stumble over, is kept in ``tests/fuzz/found``.
+A few hundred cases of each by default; `make fuzz` runs thousands. Cases found earlier, and
+cases known to break parsers, are kept in ``tests/fuzz/found``.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ ROOT = Path(__file__).parents[2]
 
 fuzzed = settings(
     max_examples=EXAMPLES,
-    # With every test run the same examples; `make fuzz` looks for new ones.
+    # The same examples in every test run; `make fuzz` looks for new ones.
     derandomize="FUZZ_EXAMPLES" not in os.environ,
     deadline=None,
     database=None,
@@ -81,7 +81,7 @@ WHOLE_FILES = [path.read_bytes() for path in (ROOT / "config.yaml",)]
 
 @st.composite
 def configurations(draw: st.DrawFn) -> bytes:
-    """A valid file of which some values are anything, as YAML."""
+    """A valid configuration in which some values are replaced by arbitrary ones, as YAML."""
     tree: dict[str, Any] = yaml.safe_load((ROOT / "config.yaml").read_text())
     for _ in range(draw(st.integers(1, 4))):
         branch: Any = tree
@@ -101,7 +101,7 @@ def try_configuration(folder: Path, content: bytes) -> None:
         loaded = load(path, env={})
     except (ConfigError, UsageError):
         return
-    # What was accepted can be written down and means the same when read again.
+    # An accepted configuration is the same after it was serialised and read again.
     again = msgspec.convert(msgspec.to_builtins(loaded.config), type(loaded.config))
     assert again == loaded.config
 
@@ -109,7 +109,9 @@ def try_configuration(folder: Path, content: bytes) -> None:
 @fuzzed
 @given(content=configurations() | damaged(WHOLE_FILES) | st.binary(max_size=300))
 @pytest.mark.slow
-def test_configuration(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+def test_any_configuration_is_loaded_or_rejected(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
     try_configuration(tmp_path_factory.getbasetemp(), content)
 
 
@@ -121,7 +123,7 @@ HERE = "http://localhost:7373"
 
 @functools.cache
 def browser() -> tuple[TestClient, bytes]:
-    """A dashboard that wants a token, and the session of somebody who has shown it."""
+    """A dashboard that requires a token, and the session of a logged-in user."""
     client = TestClient(World(TOKEN).app, base_url=HERE, follow_redirects=False)
     client.post("/login", data={"token": TOKEN}, headers={"origin": HERE})
     session = client.cookies["serd"].encode()
@@ -135,17 +137,19 @@ def browser() -> tuple[TestClient, bytes]:
     after=st.lists(damaged(COOKIES) | st.binary(max_size=60), max_size=4),
 )
 @pytest.mark.slow
-def test_cookies(before: list[bytes], after: list[bytes]) -> None:
-    """Whatever other programs have set: who is logged in stays so, and nobody else gets in."""
+def test_foreign_cookies_neither_end_nor_grant_a_session(
+    before: list[bytes], after: list[bytes]
+) -> None:
+    """Whatever cookies other programs set: a session stays valid, and nobody else gets in."""
     client, session = browser()
 
-    def asked(parts: list[bytes]) -> int:
+    def status_of(parts: list[bytes]) -> int:
         line = b"; ".join(parts)
         return client.get("/api/nodes", headers=[(b"cookie", line)]).status_code
 
     first, last = ([part for part in parts if b"serd" not in part] for parts in (before, after))
-    assert asked([*first, b"serd=" + session, *last]) == 200
-    assert asked([*before, *after]) == 401
+    assert status_of([*first, b"serd=" + session, *last]) == 200
+    assert status_of([*before, *after]) == 401
 
 
 @fuzzed
@@ -163,8 +167,10 @@ def test_cookies(before: list[bytes], after: list[bytes]) -> None:
     body=st.binary(max_size=200),
 )  # fmt: skip
 @pytest.mark.slow
-def test_headers(method: str, path: str, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-    """No header makes the dashboard stumble, or opens what wants a token."""
+def test_request_headers_neither_break_nor_open_the_dashboard(
+    method: str, path: str, headers: list[tuple[bytes, bytes]], body: bytes
+) -> None:
+    """No header makes the dashboard fail, or gives access without the token."""
     client, _ = browser()
     answer = client.request(method, path, headers=headers, content=body)
     assert answer.status_code < 500 or answer.status_code == 501
@@ -184,9 +190,9 @@ PAYLOADS = [b"ON", b"OFF", b"online", b"offline", b"{}", b'{"emotion":"happy"}']
     payload=damaged(PAYLOADS) | st.binary(max_size=2000),
     retained=st.booleans(),
 )
-def test_commands(topic: str, payload: bytes, retained: bool) -> None:
-    told: list[bool] = []
-    mute = mute_command("serd/a/mute/set", told.append)
+def test_only_valid_commands_are_accepted(topic: str, payload: bytes, retained: bool) -> None:
+    calls: list[bool] = []
+    mute = mute_command("serd/a/mute/set", calls.append)
     commands = Commands([mute])  # not started: nothing is carried out
     taken = commands.receive(topic, payload, retained=retained)
     switch = len(payload) <= 64 and payload.strip().lower() in {b"on", b"off"}
@@ -202,8 +208,8 @@ def test_commands(topic: str, payload: bytes, retained: bool) -> None:
     | values.map(lambda v: json.dumps(v).encode()),
 )  # fmt: skip
 @pytest.mark.slow
-def test_messages_of_others(topic: str, payload: bytes) -> None:
-    """What `serd tail` and the dashboard get from whoever may publish."""
+def test_any_message_is_decoded_or_rejected(topic: str, payload: bytes) -> None:
+    """What `serd tail` and the dashboard may receive from any client."""
     for read in (lambda: decode_message("serd", topic, payload), lambda: decode(payload)):
         with contextlib.suppress(ValueError):
             read()
@@ -217,7 +223,7 @@ MESSAGES = [payload for _, payload in poison()] + [
 
 @st.composite
 def packets(draw: st.DrawFn) -> bytes:
-    """A PUBLISH packet, nearly as a broker would send it."""
+    """A PUBLISH packet, almost as a broker would send it."""
     qos = draw(st.integers(0, 3))
     topic = draw(st.sampled_from(TOPICS) | st.binary(max_size=40))
     payload = draw(damaged(MESSAGES, most=3) | st.binary(max_size=200))
@@ -234,8 +240,8 @@ def packets(draw: st.DrawFn) -> bytes:
     | st.lists(packets(), min_size=1, max_size=3).flatmap(lambda sent: damaged([b"".join(sent)])),
 )  # fmt: skip
 @pytest.mark.slow
-def test_everything_a_follower_receives(version: MQTTProtocolVersion, stream: bytes) -> None:
-    """Bytes on any topic, from the socket to the dashboard's rooms and the lines of `serd tail`."""
+def test_a_follower_survives_any_bytes(version: MQTTProtocolVersion, stream: bytes) -> None:
+    """Any bytes, from the socket to the dashboard's rooms and the lines of `serd tail`."""
     follower = Follower(MqttConfig())
     rooms, lines = KnownNodes(), EventFormatter()
     link = Link(Access(MqttConfig()), "fuzz")
@@ -263,9 +269,9 @@ def test_everything_a_follower_receives(version: MQTTProtocolVersion, stream: by
 
 @pytest.fixture(scope="module")
 def audio_files() -> list[bytes]:
-    """A second in every format that people have, and their ends."""
-    chance = np.random.default_rng(3)
-    wave = (0.2 * chance.standard_normal((8_000, 2))).astype(np.float32)
+    """Half a second of noise in every common format."""
+    rng = np.random.default_rng(3)
+    wave = (0.2 * rng.standard_normal((8_000, 2))).astype(np.float32)
     made = []
     for kind, subtype in (("WAV", "PCM_16"), ("WAV", "FLOAT"), ("WAV", "IMA_ADPCM"),
                           ("WAVEX", "PCM_24"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"),
@@ -286,7 +292,9 @@ def audio() -> Iterator[Isolated]:
 @fuzzed
 @given(data=st.data())
 @pytest.mark.slow
-def test_audio_files(audio: Isolated, audio_files: list[bytes], data: st.DataObject) -> None:
+def test_damaged_audio_files(
+    audio: Isolated, audio_files: list[bytes], data: st.DataObject
+) -> None:
     audio.run(data.draw(damaged(audio_files)))
 
 
@@ -303,7 +311,7 @@ def model() -> Iterator[Isolated]:
 
 @fuzzed
 @given(data=st.data())
-def test_model_files(
+def test_damaged_model_files(
     model: Isolated, models: list[bytes], tiny_info: ModelInfo, data: st.DataObject
 ) -> None:
     """Damage to the file as a whole."""
@@ -312,24 +320,24 @@ def test_model_files(
 
 @fuzzed
 @given(data=st.data())
-def test_networks(
+def test_damaged_networks(
     model: Isolated, models: list[bytes], tiny_info: ModelInfo, data: st.DataObject
 ) -> None:
     """Damage to the network, packed with checksums that fit: it gets through to native code."""
     network = data.draw(damaged(models, most=6))
     try:
         content = pack(network, EMOTIONS, tiny_info)
-    except Exception:  # noqa: BLE001 - the packer is ours, and not what is attacked
+    except Exception:  # noqa: BLE001 - the packer is not what is tested
         return
     model.run(content)
 
 
 @fuzzed
 @given(data=st.data())
-def test_metadata(
+def test_damaged_model_metadata(
     model: Isolated, models: list[bytes], tiny_info: ModelInfo, data: st.DataObject
 ) -> None:
-    """Labels and parameters that nobody in his senses would write, in a sound archive."""
+    """Nonsensical labels and parameters in an intact archive."""
     whole = pack(models[0], EMOTIONS, tiny_info)
     with zipfile.ZipFile(io.BytesIO(whole)) as archive:
         document = json.loads(archive.read("serd.json"))
@@ -352,11 +360,11 @@ def test_metadata(
     model.run(file.getvalue())
 
 
-# ---------------------------------------------------------------------------- found before
+# ---------------------------------------------------------------------------- earlier findings
 
 
 @pytest.mark.parametrize("path", sorted(FOUND.glob("*.*")), ids=lambda path: path.name)
-def test_what_was_found_before(path: Path, tmp_path: Path) -> None:
+def test_earlier_findings(path: Path, tmp_path: Path) -> None:
     content = path.read_bytes()
     if path.suffix == ".yaml":
         try_configuration(tmp_path, content)

@@ -1,4 +1,4 @@
-"""A process that native code may crash: ``python -m tests.fuzz.worker model|audio``.
+"""A process in which native code may crash: ``python -m tests.fuzz.worker model|audio``.
 
 Reads cases from standard input (four bytes of length, then the bytes) and answers each with a line:
 ``ok``, ``refused SENTENCE``, or ``bug TRACEBACK``.
@@ -21,7 +21,7 @@ from serd.errors import InputError, ModelError
 from serd.model.classifier import Classifier
 
 SAMPLES_READ = 16_000 * 600
-"""No case of ours is longer; a header may promise years."""
+"""No case is longer than this, but a damaged header may claim years."""
 
 
 def audio(path: Path) -> None:
@@ -60,7 +60,7 @@ def main() -> None:
                 answer = "ok"
             except (InputError, ModelError) as error:
                 answer = f"refused {error}"
-            except BaseException:  # noqa: BLE001 - whatever it is, it is what we look for
+            except BaseException:  # noqa: BLE001 - any other exception is a finding
                 answer = f"bug {traceback.format_exc()}"
             answers.write(json.dumps(answer) + "\n")
             answers.flush()

@@ -38,7 +38,7 @@ def warnings(log: pytest.LogCaptureFixture) -> list[str]:
     return [r.getMessage() for r in log.records if r.levelno >= logging.WARNING]
 
 
-def test_each_event_in_its_order_as_one_line(tmp_path: Path) -> None:
+def test_events_are_passed_in_order_as_one_line_each(tmp_path: Path) -> None:
     events = [new_event(number) for number in range(5)]
     hooks = Hooks([Hook(command=appending(tmp_path / "out"))])
     hooks.start()
@@ -52,7 +52,9 @@ def test_each_event_in_its_order_as_one_line(tmp_path: Path) -> None:
     assert (stats.run, stats.failed, stats.dropped) == (5, 0, 0)
 
 
-def test_a_hook_that_hangs_blocks_nobody(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
+def test_a_hanging_hook_does_not_block_others(
+    tmp_path: Path, log: pytest.LogCaptureFixture
+) -> None:
     hooks = Hooks([Hook(command=HANG, timeout_s=600), Hook(command=appending(tmp_path / "out"))])
     hooks.start()
     hooks.event(new_event(0))
@@ -65,17 +67,17 @@ def test_a_hook_that_hangs_blocks_nobody(tmp_path: Path, log: pytest.LogCaptureF
     hooks.stop(0.2)
     stats = hooks.stats()
     assert stats.run + stats.dropped == 2 * 1001
-    # Of what the hanging one could not take, the newest waited until the end and were dropped too.
+    # The newest events for the hanging hook waited until the end and were dropped too.
     assert stats.dropped >= 1000
-    told = [sentence for sentence in warnings(log) if "hook 1 (sleep)" in sentence]
+    logged = [sentence for sentence in warnings(log) if "hook 1 (sleep)" in sentence]
     slow = "its program is too slow for so many events; further ones are only counted"
-    assert told == [
+    assert logged == [
         f"hook 1 (sleep) missed an event: {slow}",
         "hook 1 (sleep) was ended: serd is stopping",
     ]
 
 
-def test_the_oldest_are_dropped(tmp_path: Path) -> None:
+def test_the_oldest_waiting_events_are_dropped(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     code = (
         f"import sys, os, time\nwhile not os.path.exists(sys.argv[2]): time.sleep(0.01)\n{APPEND}"
@@ -83,7 +85,7 @@ def test_the_oldest_are_dropped(tmp_path: Path) -> None:
     hooks = Hooks([Hook(command=(sys.executable, "-c", code, str(tmp_path / "out"), str(gate)))])
     hooks.start()
     hooks.event(new_event(0))
-    wait_until(lambda: not hooks._workers[0]._waiting)  # the first runs
+    wait_until(lambda: not hooks._workers[0]._waiting)  # the first is running
     events = [new_event(number) for number in range(QUEUE_MAX + 3)]
     for event in events:
         hooks.event(event)
@@ -95,25 +97,25 @@ def test_the_oldest_are_dropped(tmp_path: Path) -> None:
     assert hooks.stats().dropped == 3
 
 
-def test_a_failure_is_told_once_until_it_changes(
+def test_a_failure_is_logged_once_until_it_changes(
     tmp_path: Path, log: pytest.LogCaptureFixture
 ) -> None:
     program = tmp_path / "program"
     hooks = Hooks([Hook(command=(str(program),))])
     hooks.start()
 
-    def go() -> None:
+    def run_once() -> None:
         hooks.event(new_event())
         assert hooks.drain(60)
 
-    go()
-    go()
+    run_once()
+    run_once()
     program.write_text("#!/bin/sh\necho broken; exit 3\n")
     program.chmod(0o755)
-    go()
-    go()
+    run_once()
+    run_once()
     program.write_text("#!/bin/sh\necho fine\n")
-    go()
+    run_once()
     hooks.stop(0)
     assert warnings(log) == [
         "hook 1 (program) cannot be started: No such file or directory",
@@ -124,7 +126,7 @@ def test_a_failure_is_told_once_until_it_changes(
     assert (hooks.stats().run, hooks.stats().failed) == (5, 4)
 
 
-def test_stopping_lets_what_runs_finish(tmp_path: Path) -> None:
+def test_stopping_lets_a_running_program_finish(tmp_path: Path) -> None:
     code = f"import time; time.sleep(0.5)\n{APPEND}"
     hooks = Hooks([Hook(command=(sys.executable, "-c", code, str(tmp_path / "out")))])
     hooks.start()
@@ -136,7 +138,7 @@ def test_stopping_lets_what_runs_finish(tmp_path: Path) -> None:
     assert hooks.stats().dropped == 1
 
 
-def test_stopping_ends_what_hangs() -> None:
+def test_stopping_ends_hanging_programs() -> None:
     hooks = Hooks([Hook(command=HANG, timeout_s=600)] * 3)
     hooks.start()
     hooks.event(new_event())
@@ -159,7 +161,7 @@ def test_without_hooks_there_is_no_thread(tmp_path: Path) -> None:
     assert threading.active_count() == before
 
 
-def test_the_cooldown_runs_on_the_clock_it_is_given(tmp_path: Path) -> None:
+def test_the_cooldown_uses_the_given_clock(tmp_path: Path) -> None:
     now = 100.0
     hooks = Hooks([Hook(command=appending(tmp_path / "out"), cooldown_s=60)], monotonic=lambda: now)
     hooks.start()

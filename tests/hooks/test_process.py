@@ -1,4 +1,4 @@
-"""Real programs, and what they get up to."""
+"""Running real programs, well-behaved and misbehaving ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def python(code: str, *arguments: str) -> list[str]:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs; a zombie that nobody reaps (no init in a container) does not."""
+    """Whether a process is running; an unreaped zombie (no init in a container) is not."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -32,7 +32,7 @@ def alive(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] not in {"Z", "X"}
 
 
-def test_the_payload_comes_on_standard_input(tmp_path: Path) -> None:
+def test_the_payload_is_passed_on_standard_input(tmp_path: Path) -> None:
     out = tmp_path / "out"
     code = "import sys, pathlib; pathlib.Path(sys.argv[1]).write_bytes(sys.stdin.buffer.read())"
     result = run_program(python(code, str(out)), PAYLOAD, timeout_s=30)
@@ -40,7 +40,7 @@ def test_the_payload_comes_on_standard_input(tmp_path: Path) -> None:
     assert out.read_bytes() == PAYLOAD
 
 
-def test_arguments_are_no_shell_script(tmp_path: Path) -> None:
+def test_arguments_are_not_interpreted_by_a_shell(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     words = [f"$(touch {victim})", f"; touch {victim}", "`id`", "*"]
     result = run_program(["/bin/echo", *words], PAYLOAD, timeout_s=30)
@@ -48,7 +48,7 @@ def test_arguments_are_no_shell_script(tmp_path: Path) -> None:
     assert not victim.exists()
 
 
-def test_a_program_that_does_not_read() -> None:
+def test_a_program_that_does_not_read_its_input() -> None:
     begun = time.monotonic()
     result = run_program(["/bin/true"], b"x" * 60_000, timeout_s=30)
     assert result.failure is None
@@ -61,12 +61,12 @@ def test_a_program_that_closes_its_input_at_once() -> None:
 
 
 @pytest.mark.parametrize("code", [1, 42])
-def test_exit_codes(code: int) -> None:
+def test_a_nonzero_exit_code_is_a_failure(code: int) -> None:
     result = run_program(python(f"print('sorry'); raise SystemExit({code})"), PAYLOAD, timeout_s=30)
     assert (result.failure, result.output) == (f"left with {code}", "sorry")
 
 
-def test_a_crash() -> None:
+def test_a_crash_is_a_failure() -> None:
     result = run_program(python("import os; os.kill(os.getpid(), 11)"), PAYLOAD, timeout_s=30)
     assert result.failure == "was killed by SIGSEGV"
 
@@ -80,11 +80,11 @@ def test_a_crash() -> None:
         ("nul\0byte", "embedded null byte"),
     ],
 )
-def test_what_cannot_be_started(name: str, reason: str) -> None:
+def test_a_program_that_cannot_be_started(name: str, reason: str) -> None:
     assert run_program([name], PAYLOAD, timeout_s=30).failure == f"cannot be started: {reason}"
 
 
-def test_a_slow_program_is_ended() -> None:
+def test_a_slow_program_is_terminated() -> None:
     begun = time.monotonic()
     code = "print('begun', flush=True); import time; time.sleep(600)"
     result = run_program(python(code), PAYLOAD, timeout_s=1.5)
@@ -93,13 +93,13 @@ def test_a_slow_program_is_ended() -> None:
     assert time.monotonic() - begun >= 1.5
 
 
-def test_a_program_that_will_not_go_is_killed() -> None:
+def test_a_program_that_ignores_sigterm_is_killed() -> None:
     code = "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True)"
     result = run_program(python(f"{code}; time.sleep(600)"), PAYLOAD, timeout_s=1.5)
     assert result.failure == "was ended: it took longer than 1.5 s"
 
 
-def test_a_polite_program_may_tidy_up() -> None:
+def test_a_program_may_clean_up_on_sigterm() -> None:
     code = (
         "import signal, sys, time\n"
         "signal.signal(15, lambda *_: (print('tidy', flush=True), sys.exit(0)))\n"
@@ -110,8 +110,8 @@ def test_a_polite_program_may_tidy_up() -> None:
     assert result.output == "ready tidy"
 
 
-@pytest.mark.parametrize("wait", [True, False], ids=["out of time", "leaves it behind"])
-def test_what_it_forks_ends_with_it(wait: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("wait", [True, False], ids=["timeout", "left behind"])
+def test_child_processes_end_with_the_program(wait: bool, tmp_path: Path) -> None:
     note = tmp_path / "pid"
     code = (
         "import os, sys, time, signal\n"
@@ -123,14 +123,14 @@ def test_what_it_forks_ends_with_it(wait: bool, tmp_path: Path) -> None:
         "while not os.path.exists(sys.argv[1]): time.sleep(0.01)\n"
         f"time.sleep({600 if wait else 0})"
     )
-    # The child holds the output pipe open: whoever waited for its end would wait ten minutes.
+    # The child keeps the output pipe open: waiting for its end would take ten minutes.
     result = run_program(python(code, str(note)), PAYLOAD, timeout_s=3 if wait else 60)
     assert (result.failure is not None) is wait
     child = int(note.read_text())
     wait_until(lambda: not alive(child))
 
 
-def test_endless_output_is_read_and_thrown_away() -> None:
+def test_excess_output_is_read_and_discarded() -> None:
     code = "import sys\nfor _ in range(4000): sys.stdout.write('spam ' * 100)"
     result = run_program(python(code), PAYLOAD, timeout_s=60)
     assert result.failure is None
@@ -138,19 +138,19 @@ def test_endless_output_is_read_and_thrown_away() -> None:
     assert len(result.output) <= OUTPUT_MAX
 
 
-def test_output_cannot_write_to_the_terminal() -> None:
+def test_control_characters_in_the_output_are_replaced() -> None:
     result = run_program(python(r"print('a\x1b[31mb\nc')"), PAYLOAD, timeout_s=30)
     assert result.output == "a?[31mb c"
 
 
-def test_cancelling_ends_it() -> None:
+def test_cancelling_ends_the_program() -> None:
     stop = threading.Event()
     threading.Timer(0.3, stop.set).start()
     result = run_program(["/bin/sleep", "600"], PAYLOAD, timeout_s=300, cancelled=stop.is_set)
     assert (result.cancelled, result.failure) == (True, "was ended: serd is stopping")
 
 
-def test_it_has_a_session_of_its_own() -> None:
+def test_the_program_runs_in_its_own_session() -> None:
     result = run_program(
         python("import os; print(os.getsid(0), os.getpid())"), PAYLOAD, timeout_s=30
     )
@@ -158,7 +158,7 @@ def test_it_has_a_session_of_its_own() -> None:
     assert session == pid != str(os.getsid(0))
 
 
-def test_the_environment_holds_no_setting_and_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_has_no_settings_or_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERD_MQTT__PASSWORD", "hush")
     monkeypatch.setenv("LANG", "C.UTF-8")
     result = run_program(["/usr/bin/env"], PAYLOAD, timeout_s=30)
@@ -178,7 +178,7 @@ def children() -> set[str]:
     return {pid for text in lists for pid in text.split()}
 
 
-def test_no_handles_or_children_are_left() -> None:
+def test_no_file_descriptors_or_children_are_left() -> None:
     run_program(["/bin/true"], PAYLOAD, timeout_s=30)
     before = sorted(Path("/proc/self/fd").iterdir()), children()
     for command in (["/bin/true"], ["no-such-program"], ["/bin/sleep", "9"]):
@@ -186,7 +186,7 @@ def test_no_handles_or_children_are_left() -> None:
     assert (sorted(Path("/proc/self/fd").iterdir()), children()) == before
 
 
-def test_the_signal_names() -> None:
+def test_a_signal_without_a_name_is_reported_by_number() -> None:
     code = f"import os; os.kill(os.getpid(), {int(signal.SIGRTMIN) + 1})"
     assert (
         run_program(python(code), PAYLOAD, timeout_s=30).failure

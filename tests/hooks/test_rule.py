@@ -22,7 +22,7 @@ HAPPY = new_event()  # happy, confidence 0.3
         (("happy",), 0.31, False),
     ],
 )
-def test_emotion_and_confidence(
+def test_rules_match_emotion_and_confidence(
     emotion: tuple[str, ...], min_confidence: float, wanted: bool
 ) -> None:
     settings = msgspec.convert(
@@ -31,14 +31,14 @@ def test_emotion_and_confidence(
     assert Rule(settings).matches(HAPPY, 0.0) is wanted
 
 
-def test_uncertain_is_an_emotion_of_its_own() -> None:
+def test_uncertain_is_matched_like_an_emotion() -> None:
     uncertain = msgspec.structs.replace(HAPPY, emotion="uncertain")
     assert not Rule(Hook(command=("x",), emotion=("happy",))).matches(uncertain, 0.0)
     assert Rule(Hook(command=("x",), emotion=("uncertain",))).matches(uncertain, 0.0)
     assert Rule(Hook(command=("x",))).matches(uncertain, 0.0)
 
 
-def test_cooldown_begins_with_a_run_and_not_with_what_was_not_wanted() -> None:
+def test_the_cooldown_starts_only_with_a_matching_event() -> None:
     rule = Rule(Hook(command=("x",), emotion=("happy",), cooldown_s=10))
     sad = msgspec.structs.replace(HAPPY, emotion="sad")
     wanted = [
@@ -48,5 +48,5 @@ def test_cooldown_begins_with_a_run_and_not_with_what_was_not_wanted() -> None:
     assert wanted == [False, True, False, True, False]
 
 
-def test_the_first_event_is_wanted_however_young_the_clock() -> None:
+def test_the_first_event_matches_at_any_clock_reading() -> None:
     assert Rule(Hook(command=("x",), cooldown_s=86_400)).matches(HAPPY, 0.0)

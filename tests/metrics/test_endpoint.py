@@ -1,4 +1,4 @@
-"""The endpoint of a real daemon, asked over HTTP."""
+"""The metrics endpoint of a real daemon, over HTTP."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FAULTY = Path(__file__).parent.parent / "faults" / "faulty.py"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
-def ask(
+def fetch(
     port: int, path: str, *, host: str = "127.0.0.1", **headers: str
 ) -> tuple[int, str, dict[str, str]]:
     connection = http.client.HTTPConnection(host, port, timeout=20)
@@ -49,12 +49,12 @@ def ask(
 
 
 def health(port: int) -> tuple[int, dict[str, Any]]:
-    status, body, _ = ask(port, "/healthz")
+    status, body, _ = fetch(port, "/healthz")
     return status, json.loads(body)
 
 
 def families_of(text: str) -> list[Metric]:
-    """What Prometheus's own parser makes of it."""
+    """The metric families that Prometheus's own parser reads."""
     return list(text_fd_to_metric_families(io.StringIO(text)))
 
 
@@ -76,19 +76,21 @@ def talk() -> Iterator[Talk]:
         yield talk
 
 
-def test_a_real_daemon_is_scraped(tmp_path: Path, talk: Talk) -> None:
+def test_scraping_a_real_daemon(tmp_path: Path, talk: Talk) -> None:
     port = free_port()
     with mosquitto(tmp_path) as broker, Recorder(broker.port) as recorder:
         arguments = settings(port, "--source", "-")
         with Node(tmp_path, broker.port, *arguments, stdin=talk.reading) as node:
             talk.say(3)
             recorder.wait_count("serd/test-room/emotion", 3)
-            # What a scrape says is read at that moment: acknowledgements may be on their way.
-            wait_until(lambda: value(ask(port, "/metrics")[1], "serd_journal_pending_events") == 0)
-            status, text, headers = ask(port, "/metrics")
-            _, open_text, open_headers = ask(port, "/metrics", Accept=OPENMETRICS)
+            # A scrape reads the current values: acknowledgements may still be outstanding.
+            wait_until(
+                lambda: value(fetch(port, "/metrics")[1], "serd_journal_pending_events") == 0
+            )
+            status, text, headers = fetch(port, "/metrics")
+            _, open_text, open_headers = fetch(port, "/metrics", Accept=OPENMETRICS)
             assert node.stop() == 0, node.log
-        heard = [
+        emotions = [
             json.loads(payload)["emotion"] for payload in recorder.on("serd/test-room/emotion")
         ]
 
@@ -102,14 +104,14 @@ def test_a_real_daemon_is_scraped(tmp_path: Path, talk: Talk) -> None:
     assert families.keys() <= {family.name for family in accepted}
     kinds = {metric.name.removesuffix("_total"): metric.kind for metric in METRICS}
     own = {name: family.type for name, family in families.items() if name.startswith("serd_")}
-    assert own == kinds  # all that is documented is there, and nothing else
+    assert own == kinds  # the documented metrics, and no others
     assert {"process_resident_memory_bytes", "process_cpu_seconds"} <= families.keys()
 
     room = {"node": "test-room"}
-    assert value(text, "serd_utterances_total", **room) == len(heard) == 3
-    for emotion in set(heard):
+    assert value(text, "serd_utterances_total", **room) == len(emotions) == 3
+    for emotion in set(emotions):
         count = value(text, "serd_events_total", emotion=emotion, **room)
-        assert count == heard.count(emotion)
+        assert count == emotions.count(emotion)
     assert value(text, "serd_utterance_to_event_seconds_count", **room) == 3
     assert value(text, "serd_utterance_to_event_seconds_sum", **room) > 0
     assert value(text, "serd_inference_seconds_bucket", le="+Inf", **room) == 3
@@ -124,7 +126,7 @@ def test_a_real_daemon_is_scraped(tmp_path: Path, talk: Talk) -> None:
 
 
 def check_with_promtool(text: str) -> None:
-    """Let Prometheus's own tool judge names and help texts."""
+    """Check names and help texts with Prometheus's own tool."""
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed (Debian: apt install prometheus)")
@@ -153,11 +155,11 @@ def test_health_when_muted_and_without_a_microphone(tmp_path: Path) -> None:
             status, body = health(port)
             assert status == 200
             assert body["nodes"]["test-room"]["said"] == "muted: the microphone is closed"
-            assert value(ask(port, "/metrics")[1], "serd_source_state", state="muted") == 1
+            assert value(fetch(port, "/metrics")[1], "serd_source_state", state="muted") == 1
             assert node.stop() == 0, node.log
 
 
-def test_a_source_that_stalls_is_deaf_and_told(tmp_path: Path, talk: Talk) -> None:
+def test_a_stalled_source_is_reported_as_unhealthy(tmp_path: Path, talk: Talk) -> None:
     port = free_port()
     with mosquitto(tmp_path) as broker, Recorder(broker.port) as recorder:
         arguments = settings(port, "--source", "-")
@@ -165,17 +167,17 @@ def test_a_source_that_stalls_is_deaf_and_told(tmp_path: Path, talk: Talk) -> No
         with Node(tmp_path, broker.port, *arguments, stdin=talk.reading, wrapper=wrapper) as node:
             talk.say()
             recorder.wait_count("serd/test-room/emotion", 1)
-            # Nobody speaks on, and this source has promised to deliver always. The text is waited
-            # for: an event can be out before the daemon has called itself ready, which is 503 too.
+            # Nothing more is sent, although this source must always deliver. Wait for the text: an
+            # event can be published before the daemon is ready, while the status is 503 too.
             wait_until(lambda: "pipeline: no sign of life for" in health(port)[1]["status"])
             assert health(port)[0] == 503
-            assert value(ask(port, "/metrics")[1], "serd_healthy") == 0
+            assert value(fetch(port, "/metrics")[1], "serd_healthy") == 0
             talk.say()
             wait_until(lambda: health(port)[0] == 200)
             assert node.stop() == 0, node.log
 
 
-def test_a_busy_port_is_one_plain_error(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_in_one_line(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -190,7 +192,7 @@ def test_a_busy_port_is_one_plain_error(tmp_path: Path) -> None:
     assert f"metrics.port = {port}: cannot listen there: address already in use" in line
 
 
-def test_a_missing_extra_is_one_plain_error(tmp_path: Path) -> None:
+def test_a_missing_extra_is_reported_without_a_traceback(tmp_path: Path) -> None:
     (tmp_path / "without.py").write_text(
         "import sys\n"
         "from importlib import util\n"
@@ -210,7 +212,7 @@ def test_a_missing_extra_is_one_plain_error(tmp_path: Path) -> None:
     assert "pip install 'serd-emotion[metrics]'" in done.stderr.splitlines()[-1]
 
 
-def test_nothing_is_loaded_when_it_is_off(tmp_path: Path) -> None:
+def test_nothing_is_imported_when_metrics_are_off(tmp_path: Path) -> None:
     script = tmp_path / "watched.py"
     script.write_text(
         "import atexit, sys\n"
@@ -228,7 +230,7 @@ def test_nothing_is_loaded_when_it_is_off(tmp_path: Path) -> None:
     assert node_log[-1] == "", node_log
 
 
-def test_reloading_moves_the_endpoint_and_refuses_a_bad_port(tmp_path: Path, talk: Talk) -> None:
+def test_reloading_moves_the_endpoint_and_rejects_a_bad_port(tmp_path: Path, talk: Talk) -> None:
     import signal
 
     first, second = free_port(), free_port()
@@ -246,7 +248,7 @@ def test_reloading_moves_the_endpoint_and_refuses_a_bad_port(tmp_path: Path, tal
             node.wait_log("going on with the old configuration")
             assert health(first)[0] == 200
             config.write_text(f"metrics: {{port: {first}}}\nmute: true\n")
-            node.send(signal.SIGHUP)  # its own port is no obstacle
+            node.send(signal.SIGHUP)  # its own port does not count as in use
             node.wait_log("configuration loaded again")
             node.wait_log("ready after", count=2)
             assert health(first)[1]["nodes"]["test-room"]["state"] == "muted"
@@ -259,22 +261,22 @@ def test_reloading_moves_the_endpoint_and_refuses_a_bad_port(tmp_path: Path, tal
             assert node.stop() == 0, node.log
 
 
-def test_other_paths_hosts_and_slow_clients(tmp_path: Path, talk: Talk) -> None:
+def test_other_paths_and_hosts_are_rejected(tmp_path: Path, talk: Talk) -> None:
     port = free_port()
     with mosquitto(tmp_path) as broker:
         arguments = settings(port, "--source", "-")
         with Node(tmp_path, broker.port, *arguments, stdin=talk.reading) as node:
             node.wait_log("ready after")
-            assert ask(port, "/")[0] == 404
-            assert ask(port, "/metrics", Host="evil.example")[0] == 403
-            assert ask(port, "/metrics", Host="localhost:1")[0] == 200
-            assert ask(port, "/metrics", Host="[::1]:1")[0] == 200
-            assert "serd_test" not in ask(port, "/metrics?x=serd_test")[1]
+            assert fetch(port, "/")[0] == 404
+            assert fetch(port, "/metrics", Host="evil.example")[0] == 403
+            assert fetch(port, "/metrics", Host="localhost:1")[0] == 200
+            assert fetch(port, "/metrics", Host="[::1]:1")[0] == 200
+            assert "serd_test" not in fetch(port, "/metrics?x=serd_test")[1]
             assert node.stop() == 0, node.log
 
 
-@pytest.mark.parametrize("said", [b"", b"GET /healthz HTTP/1.1\r\nX-", b"G"])
-def test_slow_clients_lock_nobody_out(said: bytes, tmp_path: Path, talk: Talk) -> None:
+@pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\nX-", b"G"])
+def test_slow_clients_do_not_block_others(sent: bytes, tmp_path: Path, talk: Talk) -> None:
     port = free_port()
     with mosquitto(tmp_path) as broker, contextlib.ExitStack() as stack:
         arguments = settings(port, "--source", "-")
@@ -284,13 +286,13 @@ def test_slow_clients_lock_nobody_out(said: bytes, tmp_path: Path, talk: Talk) -
             for _ in range(60):
                 connection = socket.create_connection(("127.0.0.1", port), timeout=20)
                 stack.enter_context(connection)
-                with contextlib.suppress(OSError):  # it may have been ended already
-                    connection.sendall(said)
+                with contextlib.suppress(OSError):  # it may have been closed already
+                    connection.sendall(sent)
                 idle.append(connection)
                 if len(idle) % 10 == 0:
                     assert health(port)[0] == 200
-                    assert ask(port, "/metrics")[0] == 200
-            # All of them are ended in their time, and the threads with them.
+                    assert fetch(port, "/metrics")[0] == 200
+            # All of them are closed in time.
             for connection in idle:
                 with contextlib.suppress(ConnectionError):
                     assert connection.recv(1) == b""
@@ -298,7 +300,7 @@ def test_slow_clients_lock_nobody_out(said: bytes, tmp_path: Path, talk: Talk) -
             assert node.stop() == 0, node.log
 
 
-def test_serd_check_looks_at_the_port(tmp_path: Path) -> None:
+def test_serd_check_checks_the_port(tmp_path: Path) -> None:
     config = load(None, env={}, overrides=[f"metrics.port={free_port()}"]).config
     (finding,) = check_metrics(config, running_here=False)
     assert finding.status == "ok"

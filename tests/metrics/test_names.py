@@ -1,4 +1,4 @@
-"""What the figures are called, and that the page and the examples say the same."""
+"""Names of the metrics, also in the examples."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_names_follow_the_conventions() -> None:
     assert len({metric.name for metric in METRICS}) == len(METRICS)
 
 
-def test_the_examples_ask_for_figures_that_exist() -> None:
+def test_the_examples_use_metrics_that_exist() -> None:
     names = {metric.name for metric in METRICS} | {
         f"{metric.name}_{part}"
         for metric in METRICS
@@ -35,14 +35,14 @@ def test_the_examples_ask_for_figures_that_exist() -> None:
         for part in ("bucket", "sum", "count")
     }
     rules = yaml.safe_load((EXAMPLES / "serd-alerts.yml").read_text())
-    asked = {
+    used = {
         name
         for group in rules["groups"]
         for rule in group["rules"]
         for name in re.findall(r"\bserd_\w+", rule["expr"])
     }
-    assert len(asked) >= 6
-    assert asked <= names
+    assert len(used) >= 6
+    assert used <= names
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_promtool_accepts_the_examples(command: list[str]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_histogram_counts_up_to_and_with_its_bounds() -> None:
+def test_histogram_bounds_are_inclusive() -> None:
     histogram = Histogram((1.0, 2.0))
     for value in (0.5, 1.0, 1.5, 7.0):
         histogram.observe(value)

@@ -1,8 +1,8 @@
-// Lets AsyncAPI's own parser read a document; anything it complains of, warnings too, is a failure.
+// Checks a document with AsyncAPI's own parser; any diagnostic, even a warning, is a failure.
 const { readFileSync } = require("node:fs");
 const { Parser } = require("@asyncapi/parser");
 
-// Said of every document that is not of the very latest version of AsyncAPI.
+// Reported for every document that does not use the latest version of AsyncAPI.
 const OPTIONAL = new Set(["asyncapi-latest-version"]);
 
 new Parser().parse(readFileSync(process.argv[2], "utf8")).then(({ document, diagnostics }) => {

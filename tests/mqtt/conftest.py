@@ -1,4 +1,4 @@
-"""What the tests of this room share."""
+"""Fixtures of the MQTT tests."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    """A mosquitto that everybody may use."""
+    """A mosquitto without access control."""
     with mosquitto(tmp_path) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """An authority, and certificates of a server and a client."""
+    """A CA, and certificates for a server and a client."""
     return make_certificates(tmp_path_factory.mktemp("certificates"))

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 class MemoryPublisher:
-    """Keeps what is announced, in order.
+    """Records announcements, in order.
 
     Args:
-        journal: Where events are handed over and acknowledged, as by the real publisher.
+        journal: Where events are handed over and acknowledged, as the real publisher does.
     """
 
     def __init__(self, journal: Journal | None = None) -> None:
         self._journal = journal
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self.events: list[Event] = []
         self.states: list[RoomState] = []
         self.announcements: list[tuple[Event | None, bool | None, bool | None]] = []
@@ -36,19 +36,19 @@ class MemoryPublisher:
         speech: bool | None = None,
         muted: bool | None = None,
     ) -> None:
-        """Keep an announcement."""
+        """Record an announcement."""
         if event is not None and self._journal is not None:
             event = self._journal.hand_over(event)
             self._journal.ack(event.node, event.seq)
-        with self._news:
+        with self._changed:
             self.announcements.append((event, speech, muted))
             if event is not None:
                 self.events.append(event)
             if state is not None:
                 self.states.append(state)
-            self._news.notify_all()
+            self._changed.notify_all()
 
     def wait_for(self, condition: Callable[[MemoryPublisher], bool], timeout: float) -> bool:
-        """Wait until a condition holds; whether it does within ``timeout`` seconds."""
-        with self._news:
-            return self._news.wait_for(lambda: condition(self), timeout)
+        """Wait up to ``timeout`` seconds for a condition; return whether it holds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: condition(self), timeout)

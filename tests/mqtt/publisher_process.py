@@ -1,6 +1,7 @@
 """A process that journals and publishes events until it is killed.
 
-Prints the number of the last event that it was asked for; ``muted`` or ``unmuted`` for a command.
+Each line of standard input is a number of events to publish; prints the ``seq`` of the last one.
+Prints ``muted`` or ``unmuted`` for a command.
 
 Usage: python -m tests.mqtt.publisher_process PORT JOURNAL
 """
@@ -29,7 +30,7 @@ def main() -> None:
     )
     publisher.announce(state=room())
     publisher.start()
-    for line in sys.stdin:  # as many events as the test asks for, when it asks
+    for line in sys.stdin:  # each line is a number of events
         for number in range(int(line)):
             event = journal.append(new_event(number))
             publisher.announce(event=event)

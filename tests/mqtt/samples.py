@@ -1,4 +1,4 @@
-"""Events and states that the tests of this room publish."""
+"""Sample events and states."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BEGAN_MS = 1_767_225_600_000
 
 
 def new_event(number: int = 0, *, node: str = NODE) -> Event:
-    """An event as the pipeline makes it: without ``seq`` and latency."""
+    """An event as the pipeline creates it: without ``seq`` and latency."""
     prediction = Prediction(
         emotion="happy", confidence=0.3, scores=SCORES, valence=0.25, arousal=0.125
     )
@@ -46,12 +46,12 @@ def numbered(number: int, *, node: str = NODE) -> Event:
 
 
 def journalled(journal: Journal, count: int, *, node: str = NODE) -> list[Event]:
-    """Write that many events to the journal, as one."""
+    """Append that many events to the journal in one transaction."""
     return journal.append_many([new_event(number, node=node) for number in range(count)])
 
 
 def room(emotion: str | None = "happy", *, muted: bool = False) -> RoomState:
-    """A state."""
+    """A room state."""
     return RoomState(
         emotion=emotion,
         confidence=None if emotion is None else 0.3,
@@ -65,7 +65,7 @@ def room(emotion: str | None = "happy", *, muted: bool = False) -> RoomState:
 
 
 def poison(node: str = NODE) -> list[tuple[str, bytes]]:
-    """Topics and payloads that have ended a follower, or would have: none of them is a message."""
+    """Topics and payloads that are not valid messages; several of them once ended a follower."""
     good = json.loads(encode(replace(new_event(node=node), seq=1, latency_ms=1.0)))
     deep = b"[" * 4000
     changes: list[dict[str, object]] = [

@@ -41,7 +41,7 @@ def test_password_file_is_read_again_for_each_client(tmp_path: Path) -> None:
     assert access.client("x").password == "new"
 
 
-def test_spaces_belong_to_the_password(tmp_path: Path) -> None:
+def test_spaces_are_part_of_the_password(tmp_path: Path) -> None:
     path = write(tmp_path / "secret", b"  two words \n")
     access = Access(MqttConfig(username="serd", password_file=path))
     assert access.client("x").password == "  two words "
@@ -51,7 +51,9 @@ def test_spaces_belong_to_the_password(tmp_path: Path) -> None:
     ("content", "words"),
     [(b"", "holds no password"), (b"\nlate\n", "holds no password"), (b"\xff\xfe", "not UTF-8")],
 )
-def test_password_file_without_password(tmp_path: Path, content: bytes, words: str) -> None:
+def test_password_file_without_a_password_is_rejected(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
     path = write(tmp_path / "secret", content)
     with pytest.raises(ConfigError, match=words) as caught:
         Access(MqttConfig(username="serd", password_file=path))
@@ -59,13 +61,13 @@ def test_password_file_without_password(tmp_path: Path, content: bytes, words: s
     assert path in str(caught.value)
 
 
-def test_password_file_missing(tmp_path: Path) -> None:
+def test_missing_password_file_is_reported(tmp_path: Path) -> None:
     path = str(tmp_path / "nowhere")
     with pytest.raises(ConfigError, match=r"mqtt\.password_file: .*nowhere: No such file"):
         Access(MqttConfig(username="serd", password_file=path))
 
 
-def test_embedded_is_loopback_without_login_and_tls() -> None:
+def test_the_embedded_broker_is_on_loopback_without_login_or_tls() -> None:
     settings = MqttConfig(host="embedded", port=4000, username="u", password=SECRET,
                           tls=TlsConfig(ca="/nowhere"))  # fmt: skip
     access = Access(settings)
@@ -90,7 +92,9 @@ def test_missing_tls_file_names_key_and_path(certificates: Certificates, key: st
     assert "No such file" in str(caught.value)
 
 
-def test_tls_files_of_the_wrong_kind(certificates: Certificates, tmp_path: Path) -> None:
+def test_tls_files_of_the_wrong_kind_are_rejected(
+    certificates: Certificates, tmp_path: Path
+) -> None:
     junk = write(tmp_path / "junk", b"hello")
     with pytest.raises(ConfigError, match=r"mqtt\.tls\.ca: .*junk holds no certificate"):
         Access(MqttConfig(tls=TlsConfig(ca=junk)))
@@ -104,7 +108,7 @@ def test_tls_files_of_the_wrong_kind(certificates: Certificates, tmp_path: Path)
         )
 
 
-def test_secret_is_in_no_repr() -> None:
+def test_the_password_is_in_no_repr() -> None:
     settings = MqttConfig(host="broker.lan", username="serd", password=SECRET)
     access = Access(settings)
     shown = repr(access) + str(access) + repr(settings) + repr(access.client("x"))
@@ -114,5 +118,5 @@ def test_secret_is_in_no_repr() -> None:
 @pytest.mark.parametrize(
     ("host", "address"), [("broker.lan", "broker.lan:1883"), ("::1", "[::1]:1883")]
 )
-def test_address_for_people(host: str, address: str) -> None:
+def test_address_is_formatted_for_messages(host: str, address: str) -> None:
     assert Access(MqttConfig(host=host)).address == address

@@ -1,4 +1,4 @@
-"""The AsyncAPI document: up to date, well-formed, and true of what a real daemon publishes."""
+"""The AsyncAPI document is up to date, well-formed, and matches what a real daemon publishes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENT = document()
 
 
-def test_the_document_in_the_repository_is_that_of_the_code() -> None:
+def test_the_committed_document_is_up_to_date() -> None:
     assert (ROOT / "docs" / "asyncapi.yaml").read_text() == text(), "run `make docs`"
     assert yaml.safe_load(text()) == DOCUMENT
 
@@ -37,28 +37,28 @@ def references(tree: Any) -> list[str]:
     return [ref for item in tree for ref in references(item)] if isinstance(tree, list) else []
 
 
-def follow(reference: str) -> Any:
+def resolve(reference: str) -> Any:
     node: Any = DOCUMENT
     for name in reference.removeprefix("#/").split("/"):
         node = node[name]
     return node
 
 
-def test_every_reference_leads_somewhere() -> None:
+def test_every_reference_resolves() -> None:
     found = references(DOCUMENT)
     assert len(found) > 20
     for reference in found:
-        assert follow(reference), reference
+        assert resolve(reference), reference
 
 
-def test_addresses_and_parameters_fit() -> None:
+def test_addresses_and_parameters_match() -> None:
     for channel in DOCUMENT["channels"].values():
         named = {part[1:-1] for part in channel["address"].replace("_", "/").split("/")
                  if part.startswith("{")}  # fmt: skip
         assert named == set(channel["parameters"])
 
 
-def test_every_payload_schema_is_a_schema() -> None:
+def test_every_payload_schema_is_valid() -> None:
     for schema in DOCUMENT["components"]["schemas"].values():
         jsonschema.Draft7Validator.check_schema(schema)  # AsyncAPI's schema objects are draft 7
 
@@ -67,24 +67,26 @@ def test_every_payload_schema_is_a_schema() -> None:
     not (ROOT / ".cache" / "asyncapi" / "node_modules").is_dir() or shutil.which("node") is None,
     reason="AsyncAPI's parser is not installed (make check-asyncapi)",
 )
-def test_its_own_parser_takes_it_and_refuses_a_wrong_one(tmp_path: Path) -> None:
-    def judge(path: Path) -> subprocess.CompletedProcess[str]:
+def test_asyncapis_parser_accepts_it_and_rejects_a_wrong_one(tmp_path: Path) -> None:
+    def run_parser(path: Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["node", "tests/mqtt/asyncapi_check.cjs", str(path)],
             cwd=ROOT, capture_output=True, text=True, check=False, timeout=120,
             env={"NODE_PATH": ".cache/asyncapi/node_modules", "PATH": "/usr/local/bin:/usr/bin"},
         )  # fmt: skip
 
-    done = judge(ROOT / "docs" / "asyncapi.yaml")
+    done = run_parser(ROOT / "docs" / "asyncapi.yaml")
     assert (done.returncode, done.stdout[:6]) == (0, "valid:"), done.stdout + done.stderr
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text(text().replace("action: receive", "action: wait"))
-    assert judge(wrong).returncode == 1
+    assert run_parser(wrong).returncode == 1
 
 
 @pytest.mark.broker
 @pytest.mark.slow
-def test_a_real_daemon_says_what_the_document_says(tmp_path: Path, home_model_path: Path) -> None:
+def test_a_real_daemon_publishes_what_the_document_describes(
+    tmp_path: Path, home_model_path: Path
+) -> None:
     with mosquitto(tmp_path) as broker:
         with (
             Recorder(broker.port) as recorder,
@@ -105,18 +107,18 @@ def test_a_real_daemon_says_what_the_document_says(tmp_path: Path, home_model_pa
     filled = {"base": "serd", "node": "test-room", "prefix": "homeassistant"}
     for operation in DOCUMENT["operations"].values():
         if operation["action"] != "send" or operation["channel"]["$ref"].endswith("correctResult"):
-            continue  # the latter: nobody corrects here
-        channel = follow(operation["channel"]["$ref"])
+            continue  # the latter: no correction is sent here
+        channel = resolve(operation["channel"]["$ref"])
         topic = channel["address"].format(**filled)
-        (message,) = (follow(ref["$ref"]) for ref in channel["messages"].values())
+        (message,) = (resolve(ref["$ref"]) for ref in channel["messages"].values())
         payload = message["payload"]
-        schema = follow(payload["$ref"]) if "$ref" in payload else payload
-        heard = [one for one in live if one.topic == topic]
-        assert heard, topic
+        schema = resolve(payload["$ref"]) if "$ref" in payload else payload
+        received = [one for one in live if one.topic == topic]
+        assert received, topic
         binding = operation["bindings"]["mqtt"]
-        assert {one.qos for one in heard} == {binding["qos"]}, topic
+        assert {one.qos for one in received} == {binding["qos"]}, topic
         assert (topic in retained) is binding["retain"], topic
-        for one in heard:
+        for one in received:
             plain = message.get("contentType") == "text/plain"
             value: Any = one.payload.decode() if plain else json.loads(one.payload)
             jsonschema.validate(value, schema, jsonschema.Draft7Validator)
@@ -128,13 +130,13 @@ def test_a_real_daemon_says_what_the_document_says(tmp_path: Path, home_model_pa
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_tables_of_the_pages_are_those_of_the_code(page: Path) -> None:
+def test_the_generated_tables_are_up_to_date(page: Path) -> None:
     text = page.read_text()
     assert "begin (written by `make docs`)" in text
     assert written(text) == text, "run `make docs`"
 
 
-def test_every_field_is_explained_on_the_page() -> None:
+def test_every_field_is_documented() -> None:
     page = (ROOT / "docs" / "mqtt.md").read_text()
     for kind in (Event, RoomState, Telemetry):
         for field in fields(kind):

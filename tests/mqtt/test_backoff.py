@@ -1,4 +1,4 @@
-"""Waits grow, are jittered, end at their limit, and begin anew after a success that lasted."""
+"""Delays grow with jitter up to a limit, and are reset by a connection that lasted."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ class FakeClock:
         return self.now
 
 
-def test_waits_double_up_to_the_longest() -> None:
+def test_delays_double_up_to_the_maximum() -> None:
     backoff = Backoff(first_s=1, longest_s=60, rng=random.Random(1))
-    waits = [backoff.next() for _ in range(2000)]
-    for number, wait in enumerate(waits):
+    delays = [backoff.next() for _ in range(2000)]
+    for number, delay in enumerate(delays):
         widest = min(60.0, 2.0 ** min(number, 10))
-        assert widest / 2 <= wait <= widest
+        assert widest / 2 <= delay <= widest
 
 
-def test_two_nodes_do_not_knock_in_step() -> None:
+def test_two_nodes_do_not_retry_in_step() -> None:
     one, other = (Backoff(rng=random.Random(seed)) for seed in (1, 2))
     assert [one.next() for _ in range(5)] != [other.next() for _ in range(5)]
 
 
-def test_a_connection_that_lasted_begins_anew() -> None:
+def test_a_connection_that_lasted_resets_the_delay() -> None:
     clock = FakeClock()
     backoff = Backoff(first_s=1, stable_s=30, clock=clock)
     for _ in range(10):
@@ -37,7 +37,7 @@ def test_a_connection_that_lasted_begins_anew() -> None:
     assert backoff.next() <= 1
 
 
-def test_a_connection_that_flaps_does_not() -> None:
+def test_a_short_connection_does_not_reset_the_delay() -> None:
     clock = FakeClock()
     backoff = Backoff(first_s=1, longest_s=60, stable_s=30, clock=clock)
     for _ in range(10):

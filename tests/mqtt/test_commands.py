@@ -1,4 +1,4 @@
-"""Commands: ON and OFF are obeyed, in any case; everything else is harmless, and said so."""
+"""Commands: ON and OFF are obeyed in any case; everything else is ignored with a warning."""
 
 from __future__ import annotations
 
@@ -31,30 +31,32 @@ TIMEOUT_S = 20.0
 
 
 class Switch:
-    """Remembers what it was told; may be held up."""
+    """Records its calls; can be blocked."""
 
     def __init__(self) -> None:
-        self.told: list[bool] = []
+        self.calls: list[bool] = []
         self.threads: set[str] = set()
         self.entered = threading.Event()
-        self.go_on = threading.Event()
-        self.go_on.set()
-        self.news = threading.Condition()
+        self.released = threading.Event()
+        self.released.set()
+        self.changed = threading.Condition()
         self.fail = False
 
     def __call__(self, on: bool) -> None:
         self.entered.set()
-        assert self.go_on.wait(TIMEOUT_S)
-        with self.news:
-            self.told.append(on)
+        assert self.released.wait(TIMEOUT_S)
+        with self.changed:
+            self.calls.append(on)
             self.threads.add(threading.current_thread().name)
-            self.news.notify_all()
+            self.changed.notify_all()
         if self.fail:
             raise OSError("the microphone is gone")
 
     def wait(self, *expected: bool) -> None:
-        with self.news:
-            assert self.news.wait_for(lambda: self.told == list(expected), TIMEOUT_S), self.told
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.calls == list(expected), TIMEOUT_S), (
+                self.calls
+            )
 
 
 @pytest.fixture
@@ -67,11 +69,11 @@ def commands(switch: Switch) -> Iterator[Commands]:
     running = Commands([mute_command(TOPIC, switch)])
     running.start()
     yield running
-    switch.go_on.set()
+    switch.released.set()
     running.stop(TIMEOUT_S)
 
 
-def test_on_and_off(commands: Commands, switch: Switch) -> None:
+def test_on_and_off_are_obeyed(commands: Commands, switch: Switch) -> None:
     assert commands.receive(TOPIC, b"ON", retained=False)
     switch.wait(True)
     assert commands.receive(TOPIC, b"OFF", retained=False)
@@ -92,7 +94,7 @@ def test_anything_else_is_ignored(commands: Commands, switch: Switch, payload: b
 
 @pytest.mark.parametrize("on", [b"ON", b"on", b"On", b"oN", b" ON ", b"on\n", b"\tON\r\n"])
 @pytest.mark.parametrize("off", [b"OFF", b"off", b"Off", b" off ", b"OFF\n"])
-def test_any_case_and_white_space(
+def test_case_and_white_space_do_not_matter(
     commands: Commands, switch: Switch, on: bytes, off: bytes
 ) -> None:
     assert commands.receive(TOPIC, on, retained=False)
@@ -103,19 +105,19 @@ def test_any_case_and_white_space(
 
 
 @given(st.binary())
-def test_only_two_words_mean_something(payload: bytes) -> None:
+def test_only_on_and_off_are_switch_payloads(payload: bytes) -> None:
     expected = {b"on": True, b"off": False}.get(payload.strip().lower())
     assert parse_switch(payload) is expected
 
 
-def test_a_word_of_another_command() -> None:
+def test_parsing_a_word() -> None:
     assert parse_word(b" Normal\n") == "normal"
     assert parse_word(b"\xe4") is None
     assert parse_word(b"x" * 65) is None
 
 
 @given(st.binary() | st.sampled_from([b" LOW", b"Normal\n", b"hIgH\t"]))
-def test_only_three_words_are_a_sensitivity(payload: bytes) -> None:
+def test_only_three_words_are_sensitivities(payload: bytes) -> None:
     word = payload.strip().lower()
     expected = word.decode() if word in {b"low", b"normal", b"high"} else None
     assert parse_sensitivity(payload) == expected
@@ -124,21 +126,21 @@ def test_only_three_words_are_a_sensitivity(payload: bytes) -> None:
 def test_a_sensitivity_is_obeyed_and_anything_else_ignored(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    told: list[str] = []
+    calls: list[str] = []
     topic = "serd/attic/sensitivity/set"
-    running = Commands([sensitivity_command(topic, told.append)])
+    running = Commands([sensitivity_command(topic, calls.append)])
     running.start()
     for payload in (b"bold", b"", b"0.5", b'"low"', b"lowhigh"):
         assert not running.receive(topic, payload, retained=False)
     assert not running.receive(topic, b"low", retained=True)
     assert running.receive(topic, b" High\n", retained=False)
-    wait_until(lambda: told == ["high"])
+    wait_until(lambda: calls == ["high"])
     running.stop(TIMEOUT_S)
     assert running.ignored == 6
     assert "'bold' is none of low, normal and high" in caplog.text
 
 
-def test_encode_is_the_inverse() -> None:
+def test_encode_switch_is_the_inverse_of_parse_switch() -> None:
     assert [parse_switch(encode_switch(on)) for on in (True, False)] == [True, False]
 
 
@@ -152,7 +154,7 @@ def test_retained_command_is_not_obeyed(
 
 
 class Clock:
-    """Monotonic time that a test moves."""
+    """A monotonic clock that the test moves."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -165,7 +167,7 @@ def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
 
 
-def test_every_ignored_command_is_warned_of_again_after_a_minute(
+def test_the_warning_for_ignored_commands_is_repeated_after_a_minute(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     clock = Clock()
@@ -176,11 +178,11 @@ def test_every_ignored_command_is_warned_of_again_after_a_minute(
     commands.receive("serd/attic/else", b"x", retained=False)
     first = warned(caplog)
     assert len(first) == 2
-    assert "\x1b" not in first[0]  # nothing that a terminal would obey
+    assert "\x1b" not in first[0]  # no terminal escape sequences
     assert len(first[0]) < 250
     assert commands.ignored == 51
     clock.now += 61
-    warnings.flush()  # nobody sends any more: what was counted is told all the same
+    warnings.flush()  # nothing more arrives, but the count is still reported
     assert warned(caplog)[2:] == [f"{first[0]} (49 times in the last 61 s)"]
     warnings.flush()
     commands.receive(TOPIC, b"Mute", retained=False)
@@ -194,14 +196,16 @@ def test_every_ignored_command_is_warned_of_again_after_a_minute(
     assert commands.ignored == 53
 
 
-def test_invented_topics_fill_no_log(commands: Commands, caplog: pytest.LogCaptureFixture) -> None:
+def test_invented_topics_do_not_flood_the_log(
+    commands: Commands, caplog: pytest.LogCaptureFixture
+) -> None:
     for number in range(1000):
         commands.receive(f"serd/attic/{number}\x1b[2J", b"ON", retained=False)
     (text,) = warned(caplog)
     assert "\x1b" not in text
 
 
-def test_invented_kinds_fill_no_memory(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_number_of_distinct_warnings_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
     warnings = RepeatedWarnings(logging.getLogger("serd"), clock=clock)
     for number in range(1000):
@@ -212,10 +216,10 @@ def test_invented_kinds_fill_no_memory(caplog: pytest.LogCaptureFixture) -> None
     assert warned(caplog)[65:] == ["a kind of its own again"]
 
 
-def test_commands_that_wait_are_kept_in_order_and_bounded(
+def test_waiting_commands_are_kept_in_order_and_bounded(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A command whose every message counts, beside the switch; the switch is not held up twice."""
+    """A command of which every message counts, beside the mute switch."""
 
     def read(payload: bytes) -> int:
         try:
@@ -223,11 +227,11 @@ def test_commands_that_wait_are_kept_in_order_and_bounded(
         except ValueError:
             raise ValueError("is no number") from None
 
-    told: list[int] = []
+    calls: list[int] = []
     done = threading.Event()
 
     def obey(number: int) -> None:
-        told.append(number)
+        calls.append(number)
         if number == 9:
             done.set()
 
@@ -240,24 +244,24 @@ def test_commands_that_wait_are_kept_in_order_and_bounded(
     commands.start()
     assert done.wait(TIMEOUT_S)
     commands.stop(TIMEOUT_S)
-    assert told == [6, 7, 8, 9]
+    assert calls == [6, 7, 8, 9]
     assert commands.ignored == 7
     assert "faster than they can be carried out" in warned(caplog)[0]
 
 
-def test_a_slow_switch_blocks_nobody_and_gets_the_latest(
+def test_a_slow_switch_does_not_block_and_gets_the_latest_command(
     commands: Commands, switch: Switch
 ) -> None:
-    switch.go_on.clear()
+    switch.released.clear()
     commands.receive(TOPIC, b"ON", retained=False)
     assert switch.entered.wait(TIMEOUT_S)
     for payload in (b"OFF", b"ON", b"OFF", b"ON", b"OFF"):
-        commands.receive(TOPIC, payload, retained=False)  # returns though the switch is held up
-    switch.go_on.set()
+        commands.receive(TOPIC, payload, retained=False)  # returns although the switch is blocked
+    switch.released.set()
     switch.wait(True, False)
 
 
-def test_a_failing_switch_is_asked_again(
+def test_a_switch_that_failed_is_called_again(
     commands: Commands, switch: Switch, caplog: pytest.LogCaptureFixture
 ) -> None:
     switch.fail = True

@@ -1,4 +1,4 @@
-"""What Home Assistant is told is a contract with its users: their entities hang on it."""
+"""The discovery payload is a contract with users: their Home Assistant entities depend on it."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ def payload(
     return decoded
 
 
-def test_golden() -> None:
-    """If this fails on purpose, write the new file and say so in the changelog."""
+def test_the_payload_matches_the_golden_file() -> None:
+    """After an intended change, update the file and note it in the changelog."""
     assert payload() == json.loads(GOLDEN.read_text())
 
 
-def test_a_node_that_takes_no_sensitivity_shows_none() -> None:
+def test_a_node_without_sensitivity_has_no_component_for_it() -> None:
     with_it, without = payload()["cmps"], payload(sensitivity=False)["cmps"]
     assert {key: with_it[key] for key in without} == without
     assert with_it.keys() - without.keys() == {"sensitivity"}
 
 
-def test_a_node_that_takes_no_corrections_offers_none() -> None:
+def test_a_node_without_corrections_has_no_components_for_them() -> None:
     with_it, without = payload()["cmps"], payload(corrections=False)["cmps"]
     assert {key: with_it[key] for key in without} == without
     assert with_it.keys() - without.keys() == {"correct", "not_that"}
@@ -49,18 +49,18 @@ def test_a_node_that_takes_no_corrections_offers_none() -> None:
         assert with_it[key]["json_attributes_topic"] == TOPICS.state
 
 
-def test_topic() -> None:
+def test_discovery_topic() -> None:
     assert discovery_topic(TOPICS, "ha") == "ha/device/serd_living-room/config"
 
 
-def test_ids_have_only_what_home_assistant_takes() -> None:
-    said = payload()
-    ids = [component["unique_id"] for component in said["cmps"].values()]
+def test_ids_have_only_characters_that_home_assistant_accepts() -> None:
+    announced = payload()
+    ids = [component["unique_id"] for component in announced["cmps"].values()]
     assert len(set(ids)) == len(ids) > 10
-    assert all(re.fullmatch("[a-zA-Z0-9_-]+", name) for name in [*ids, *said["cmps"]])
+    assert all(re.fullmatch("[a-zA-Z0-9_-]+", name) for name in [*ids, *announced["cmps"]])
 
 
-def test_every_component_names_platform_and_state() -> None:
+def test_every_component_has_a_platform_and_a_topic() -> None:
     for component in payload()["cmps"].values():
         if component["p"] == "button":
             assert str(component["command_topic"]).startswith("serd/living-room/")
@@ -69,14 +69,14 @@ def test_every_component_names_platform_and_state() -> None:
         assert str(component["state_topic"]).startswith("serd/living-room/")
 
 
-def test_event_types_are_those_of_events() -> None:
+def test_event_types_are_all_emotions_and_uncertain() -> None:
     event = payload()["cmps"]["event"]
     assert event["event_types"] == [*EMOTIONS, UNCERTAIN]
 
 
 def diagnostics(telemetry_s: float = 60) -> dict[str, dict[str, Any]]:
-    said = payload(telemetry_s)["cmps"].items()
-    return {key: c for key, c in said if c.get("entity_category") == "diagnostic"}
+    announced = payload(telemetry_s)["cmps"].items()
+    return {key: c for key, c in announced if c.get("entity_category") == "diagnostic"}
 
 
 def test_diagnostics_expire() -> None:

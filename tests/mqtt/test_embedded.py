@@ -1,4 +1,4 @@
-"""The embedded broker serves real clients: ours, paho's and mosquitto's."""
+"""The embedded broker with real clients: serd's, paho's and mosquitto's."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def broker() -> object:
         yield running
 
 
-def test_publisher_and_paho(broker: EmbeddedBroker, tmp_path: Path) -> None:
+def test_serds_publisher_and_paho_clients(broker: EmbeddedBroker, tmp_path: Path) -> None:
     with Journal(tmp_path / "journal.db") as journal, Recorder(broker.port) as recorder:
         publisher = MqttPublisher(
             MqttConfig(host="embedded", port=broker.port),
@@ -86,35 +86,37 @@ def test_mosquitto_clients(broker: EmbeddedBroker) -> None:
     assert listening.stdout == "serd/x/mute OFF\n"
 
 
-def test_only_loopback(broker: EmbeddedBroker) -> None:
+def test_it_listens_on_loopback_only(broker: EmbeddedBroker) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("192.0.2.1", 9))  # sends nothing; asks for the way out
+            probe.connect(("192.0.2.1", 9))  # sends nothing; only picks the outgoing address
             own = probe.getsockname()[0]
         except OSError:
-            pytest.skip("this machine has no address but loopback")
+            pytest.skip("this machine has only a loopback address")
     with pytest.raises(OSError, match=r"refused|unreachable"):
         socket.create_connection((own, broker.port), timeout=5).close()
 
 
-def test_rubbish_does_not_end_it(broker: EmbeddedBroker, capfd: pytest.CaptureFixture[str]) -> None:
-    for rubbish in (b"", b"GET / HTTP/1.1\r\n\r\n", b"\x10\xff\xff\xff\xff", bytes(1000)):
+def test_garbage_does_not_stop_it(
+    broker: EmbeddedBroker, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for garbage in (b"", b"GET / HTTP/1.1\r\n\r\n", b"\x10\xff\xff\xff\xff", bytes(1000)):
         with socket.create_connection(("127.0.0.1", broker.port)) as peer:
-            peer.sendall(rubbish)
+            peer.sendall(garbage)
     with Recorder(broker.port) as recorder:
         recorder.publish("a/b", b"still here")
         recorder.wait_for("a/b", b"still here")
     assert capfd.readouterr() == ("", "")
 
 
-def test_port_taken() -> None:
+def test_a_port_in_use_is_reported() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(UnavailableError, match=f"127.0.0.1:{port}: Address already in use"):
             EmbeddedBroker(port).start()
 
 
-def test_start_failure_of_the_broker_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_start_failure_of_the_broker_itself_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serd.mqtt.broker._check_port", lambda _port: None)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         broker = EmbeddedBroker(taken.getsockname()[1])
@@ -123,7 +125,7 @@ def test_start_failure_of_the_broker_itself(monkeypatch: pytest.MonkeyPatch) -> 
         broker.stop()
 
 
-def test_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     original = builtins.__import__
 
     def without_amqtt(name: str, *rest: object) -> object:
@@ -136,13 +138,13 @@ def test_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> Non
         EmbeddedBroker().start()
 
 
-def test_start_and_stop_again_and_again() -> None:
+def test_repeated_start_and_stop() -> None:
     before = threading.active_count()
     port = 0
     for _ in range(3):
         broker = EmbeddedBroker(port)
         broker.start()
-        port = broker.port  # the same port at once again
+        port = broker.port  # reuses the port immediately
         with Recorder(port) as recorder:
             recorder.publish("a", b"b")
         broker.stop()
@@ -152,15 +154,15 @@ def test_start_and_stop_again_and_again() -> None:
     wait_until(lambda: threading.active_count() == before)
 
 
-def test_clients_notice_the_end() -> None:
+def test_it_can_be_stopped_while_a_client_is_connected() -> None:
     broker = EmbeddedBroker()
     broker.start()
     with Recorder(broker.port):
         broker.stop()
 
 
-def test_nothing_is_said_on_standard_error(tmp_path: Path) -> None:
-    """In a process as a user has it: default logging, default warnings plus deprecations."""
+def test_nothing_is_written_to_stdout_or_stderr(tmp_path: Path) -> None:
+    """In a process as users run it: logging at INFO, every warning shown once."""
     code = """
 import logging, time
 logging.basicConfig(level=logging.INFO)

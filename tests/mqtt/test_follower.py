@@ -1,4 +1,4 @@
-"""The follower gives out what comes, over every interruption, until it is stopped."""
+"""The follower yields messages across every interruption until it is stopped."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ pytestmark = pytest.mark.broker
 
 
 class Listener:
-    """A follower on a thread of its own, and what it gave out."""
+    """A follower on its own thread, and what it yielded."""
 
     def __init__(self, port: int, *, node: str = "+", kinds: tuple[Kind, ...] = KINDS) -> None:
         self.messages: list[Message] = []
         self.changes: list[tuple[bool, str]] = []
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self.follower = Follower(
             MqttConfig(host="127.0.0.1", port=port),
             node=node,
@@ -56,23 +56,23 @@ class Listener:
         assert not self._thread.is_alive()
 
     def wait(self, condition: Callable[[], bool]) -> None:
-        with self._news:
-            assert self._news.wait_for(condition, TIMEOUT_S), (self.messages[-5:], self.changes)
+        with self._changed:
+            assert self._changed.wait_for(condition, TIMEOUT_S), (self.messages[-5:], self.changes)
 
     def _run(self) -> None:
         for message in self.follower:
-            with self._news:
+            with self._changed:
                 self.messages.append(message)
-                self._news.notify_all()
+                self._changed.notify_all()
 
     def _change(self, connected: bool, reason: str) -> None:
-        with self._news:
+        with self._changed:
             self.changes.append((connected, reason))
-            self._news.notify_all()
+            self._changed.notify_all()
 
 
 @pytest.fixture
-def speaker(broker: Mosquitto) -> Iterator[Recorder]:
+def sender(broker: Mosquitto) -> Iterator[Recorder]:
     with Recorder(broker.port, "none") as recorder:
         yield recorder
 
@@ -81,11 +81,11 @@ def event_payload(seq: int, node: str = "attic") -> bytes:
     return encode(replace(new_event(node=node), seq=seq, latency_ms=1.0))
 
 
-def test_all_nodes(broker: Mosquitto, speaker: Recorder) -> None:
-    speaker.publish("serd/attic/status", b"online", retain=True)
+def test_following_all_nodes(broker: Mosquitto, sender: Recorder) -> None:
+    sender.publish("serd/attic/status", b"online", retain=True)
     with Listener(broker.port) as listener:
         listener.wait(lambda: listener.messages == [StatusMessage(node="attic", online=True)])
-        speaker.publish("serd/cellar/emotion", event_payload(1, "cellar"))
+        sender.publish("serd/cellar/emotion", event_payload(1, "cellar"))
         listener.wait(lambda: len(listener.messages) == 2)
         assert isinstance(listener.messages[1], EventMessage)
         assert listener.messages[1].node == "cellar"
@@ -94,50 +94,50 @@ def test_all_nodes(broker: Mosquitto, speaker: Recorder) -> None:
     assert listener.changes == [(True, ""), (False, "stopped")]
 
 
-def test_one_node_and_some_kinds(broker: Mosquitto, speaker: Recorder) -> None:
+def test_following_one_node_and_some_kinds(broker: Mosquitto, sender: Recorder) -> None:
     with Listener(broker.port, node="attic", kinds=("emotion", "status")) as listener:
         listener.wait(lambda: listener.changes == [(True, "")])
         for node in ("cellar", "attic"):
-            speaker.publish(f"serd/{node}/speech", b"ON", retain=True)
-            speaker.publish(f"serd/{node}/emotion", event_payload(1, node))
-            speaker.publish(f"serd/{node}/status", b"offline", retain=True)
+            sender.publish(f"serd/{node}/speech", b"ON", retain=True)
+            sender.publish(f"serd/{node}/emotion", event_payload(1, node))
+            sender.publish(f"serd/{node}/status", b"offline", retain=True)
         listener.wait(lambda: len(listener.messages) == 2)
         assert listener.messages[1] == StatusMessage(node="attic", online=False)
 
 
-def test_rubbish_is_counted_and_skipped(broker: Mosquitto, speaker: Recorder) -> None:
+def test_invalid_messages_are_counted_and_skipped(broker: Mosquitto, sender: Recorder) -> None:
     with Listener(broker.port) as listener:
         listener.wait(lambda: listener.changes == [(True, "")])
-        for rubbish in (b"\xff\x00", b"{}", b"nonsense", bytes(10_000)):
-            speaker.publish("serd/attic/emotion", rubbish)
-            speaker.publish("serd/attic/status", rubbish)
-        speaker.publish("serd/attic/status", b"online")
+        for invalid in (b"\xff\x00", b"{}", b"nonsense", bytes(10_000)):
+            sender.publish("serd/attic/emotion", invalid)
+            sender.publish("serd/attic/status", invalid)
+        sender.publish("serd/attic/status", b"online")
         listener.wait(lambda: len(listener.messages) == 1)
         assert listener.follower.rejected == 8
 
 
-def test_nothing_ends_a_follower(broker: Mosquitto, speaker: Recorder) -> None:
-    """Poison, retained too, and a giant: counted, dropped, and what follows still comes."""
+def test_no_message_ends_a_follower(broker: Mosquitto, sender: Recorder) -> None:
+    """Invalid messages, some retained, and a giant are counted and dropped; later ones arrive."""
     messages = poison()
     for number, (topic, payload) in enumerate(messages):
-        speaker.publish(topic, payload, retain=number % 7 == 0)
-    speaker.publish("serd/evil/emotion", bytes(10_000_000), retain=True)
-    speaker.publish("serd/attic/status", b"online", retain=True)
+        sender.publish(topic, payload, retain=number % 7 == 0)
+    sender.publish("serd/evil/emotion", bytes(10_000_000), retain=True)
+    sender.publish("serd/attic/status", b"online", retain=True)
     with Listener(broker.port) as listener:
         online = StatusMessage(node="attic", online=True)
         listener.wait(lambda: online in listener.messages)
         listener.wait(lambda: listener.follower.rejected > 1)
         before = listener.follower.rejected
         for topic, payload in messages:
-            speaker.publish(topic, payload)
-        speaker.publish("serd/attic/emotion", event_payload(7))
+            sender.publish(topic, payload)
+        sender.publish("serd/attic/emotion", event_payload(7))
         listener.wait(lambda: isinstance(listener.messages[-1], EventMessage))
         assert listener.follower.rejected == before + len(messages)
         assert listener.changes == [(True, "")]
 
 
 def test_a_topic_that_is_not_utf_8_is_counted(tmp_path: Path) -> None:
-    """mosquitto lets none through; other brokers do."""
+    """mosquitto does not forward such topics; other brokers do."""
     event = event_payload(1)
     packets = b"".join(
         bytes([0x30]) + varint(2 + len(topic) + 1 + len(event)) + len(topic).to_bytes(2, "big")
@@ -166,33 +166,33 @@ def test_a_topic_that_is_not_utf_8_is_counted(tmp_path: Path) -> None:
 
 
 def varint(number: int) -> bytes:
-    """A variable byte integer."""
+    """MQTT's variable byte integer."""
     return bytes([number]) if number < 128 else bytes([number % 128 | 128]) + varint(number // 128)
 
 
-def test_event_that_comes_again_is_given_out_once(broker: Mosquitto, speaker: Recorder) -> None:
+def test_a_redelivered_event_is_yielded_once(broker: Mosquitto, sender: Recorder) -> None:
     with Listener(broker.port) as listener:
         listener.wait(lambda: listener.changes == [(True, "")])
         first, second = event_payload(1), event_payload(2)
         for payload in (first, second, first, second, event_payload(3)):
-            speaker.publish("serd/attic/emotion", payload)
+            sender.publish("serd/attic/emotion", payload)
         listener.wait(lambda: len(listener.messages) == 3)
         assert listener.follower.repeated == 2
 
 
-def test_broker_restarts(broker: Mosquitto, speaker: Recorder) -> None:
-    speaker.publish("serd/attic/status", b"online", retain=True)
+def test_following_continues_after_the_broker_restarts(broker: Mosquitto, sender: Recorder) -> None:
+    sender.publish("serd/attic/status", b"online", retain=True)
     with Listener(broker.port) as listener:
         listener.wait(lambda: len(listener.messages) == 1)
         broker.kill()
         listener.wait(lambda: any("connection refused" in reason for _, reason in listener.changes))
         broker.start()
         listener.wait(lambda: listener.changes[-1] == (True, ""))
-        speaker.wait(lambda: speaker.connections == 2)
-        speaker.publish("serd/attic/status", b"offline")
+        sender.wait(lambda: sender.connections == 2)
+        sender.publish("serd/attic/status", b"offline")
         listener.wait(lambda: StatusMessage(node="attic", online=False) in listener.messages)
         refused = [reason for _, reason in listener.changes if "refused" in reason]
-        assert len(refused) == 1  # told once, not at each attempt
+        assert len(refused) == 1  # reported once, not for each attempt
 
 
 def test_broker_absent_at_start(tmp_path: Path) -> None:
@@ -203,21 +203,21 @@ def test_broker_absent_at_start(tmp_path: Path) -> None:
         listener.wait(lambda: listener.changes[-1] == (True, ""))
 
 
-def test_stop_before_the_start(broker: Mosquitto) -> None:
+def test_stop_before_start(broker: Mosquitto) -> None:
     follower = Follower(MqttConfig(port=broker.port))
     follower.stop()
     assert list(follower) == []
 
 
-def test_bad_settings() -> None:
+def test_invalid_settings_are_rejected() -> None:
     with pytest.raises(ConfigError):
         Follower(MqttConfig(), node="a/b")
     with pytest.raises(ConfigError):
         Follower(MqttConfig(username="u", password_file="/nowhere"))
 
 
-def test_leaving_the_loop_says_goodbye(broker: Mosquitto, speaker: Recorder) -> None:
-    speaker.publish("serd/attic/status", b"online", retain=True)
+def test_leaving_the_loop_disconnects_cleanly(broker: Mosquitto, sender: Recorder) -> None:
+    sender.publish("serd/attic/status", b"online", retain=True)
     for message in Follower(MqttConfig(port=broker.port)):
         assert message == StatusMessage(node="attic", online=True)
         break

@@ -1,4 +1,4 @@
-"""What a broker does not take is said once, left out, and holds up nothing else."""
+"""What a broker does not accept is logged once and skipped, and delays nothing else."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def seqs(recorder: Recorder) -> list[int]:
     return [decode(payload).seq for payload in recorder.on(EMOTION)]
 
 
-def test_a_small_packet_size_shortens_discovery_and_holds_up_nothing(
+def test_a_small_packet_size_shortens_discovery_and_delays_nothing(
     tmp_path: Path, journal: Journal, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     with mosquitto(tmp_path, extra=("max_packet_size 2048",)) as broker:
@@ -97,7 +97,7 @@ def test_a_small_packet_size_shortens_discovery_and_holds_up_nothing(
     assert "2048" in shortened[0]
 
 
-def test_events_that_are_too_large_are_left_out_and_counted(
+def test_events_that_are_too_large_are_skipped_and_counted(
     tmp_path: Path, journal: Journal, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     with (
@@ -143,7 +143,7 @@ def test_a_broker_with_qos_0_only(
     assert len([text for text in warnings_of(caplog) if "QoS 0 only" in text]) == 1
 
 
-def test_a_broker_that_wants_one_message_at_a_time(tmp_path: Path, start: Start) -> None:
+def test_a_broker_that_accepts_one_message_at_a_time(tmp_path: Path, start: Start) -> None:
     with mosquitto(tmp_path, extra=("max_inflight_messages 1",)) as broker:
         with Recorder(broker.port) as recorder:
             publisher = start(broker.port, events=50)
@@ -153,7 +153,7 @@ def test_a_broker_that_wants_one_message_at_a_time(tmp_path: Path, start: Start)
         assert publisher.counters()["reconnects"] == 0
 
 
-def test_all_connections_taken(tmp_path: Path, start: Start) -> None:
+def test_a_broker_whose_connections_are_all_taken(tmp_path: Path, start: Start) -> None:
     with mosquitto(tmp_path, extra=("max_connections 1",)) as broker:
         first = Link(Access(MqttConfig(port=broker.port)), "first")
         first.open()
@@ -165,11 +165,11 @@ def test_all_connections_taken(tmp_path: Path, start: Start) -> None:
 
 
 @pytest.mark.parametrize("rules", [f"topic readwrite #\ntopic deny {EMOTION}", "topic read #"])
-def test_denied_events_wait_and_are_said(
+def test_denied_events_wait_and_are_reported(
     tmp_path: Path, journal: Journal, start: Start, caplog: pytest.LogCaptureFixture, *, rules: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """An access list that forbids everything, or one topic; and one that is mended meanwhile."""
+    """Access rules that forbid everything, or one topic, and are corrected later."""
     monkeypatch.setattr(outbox, "RETRY_S", (0.2, 1.0))
     rule = tmp_path / "acl"
     rule.write_text(f"{rules}\n")
@@ -193,7 +193,7 @@ def test_denied_events_wait_and_are_said(
         assert publisher.undelivered == ""
 
 
-def test_a_broker_that_knows_only_3_1_1(
+def test_a_broker_that_supports_only_mqtt_3_1_1(
     broker: Mosquitto, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     with OldBroker(broker.port) as old, Recorder(broker.port) as recorder:
@@ -204,7 +204,7 @@ def test_a_broker_that_knows_only_3_1_1(
         assert old.refused == 1
         assert publisher.trouble == ""
         access = Access(MqttConfig(port=old.port))
-        for _ in range(2):  # it is asked once, and believed for a while
+        for _ in range(2):  # MQTT 5 is tried once, then not for a while
             link = Link(access, "asking")
             link.open()
             assert link.limits == Limits()
@@ -213,8 +213,8 @@ def test_a_broker_that_knows_only_3_1_1(
         assert warnings_of(caplog) == []
 
 
-def test_the_broker_inside_serd_knows_only_3_1_1() -> None:
-    """And is one of those that misread MQTT 5."""
+def test_the_embedded_broker_supports_only_mqtt_3_1_1() -> None:
+    """It is also one of those that misread MQTT 5."""
     with EmbeddedBroker() as broker:
         link = Link(Access(MqttConfig(host="127.0.0.1", port=broker.port)), "asking")
         link.open()
@@ -222,7 +222,7 @@ def test_the_broker_inside_serd_knows_only_3_1_1() -> None:
         link.close()
 
 
-def test_without_mqtt_5_the_message_that_ends_the_connection_is_found(
+def test_without_mqtt_5_a_message_that_ends_the_connection_is_identified(
     broker: Mosquitto, start: Start, journal: Journal, caplog: pytest.LogCaptureFixture
 ) -> None:
     with OldBroker(broker.port, most=2048) as old, Recorder(broker.port) as recorder:
@@ -239,7 +239,7 @@ def test_without_mqtt_5_the_message_that_ends_the_connection_is_found(
     assert "shortened" in caplog.text or f"{DISCOVERY} has " in caplog.text
 
 
-def test_without_mqtt_5_what_does_not_come_back_is_not_delivered(
+def test_without_mqtt_5_a_message_without_an_echo_counts_as_undelivered(
     tmp_path: Path, start: Start, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(refusals, "ECHO_S", 0.5)
@@ -259,7 +259,7 @@ def test_without_mqtt_5_what_does_not_come_back_is_not_delivered(
         assert publisher.counters()["acknowledged"] == 0
 
 
-def test_announcements_of_any_size() -> None:
+def test_discovery_payloads_for_any_size_limit() -> None:
     topics = Topics("serd", "living-room")
     whole = discovery_payload(topics, version="1", telemetry_s=60)
     before = len(whole)
@@ -272,7 +272,7 @@ def test_announcements_of_any_size() -> None:
 
 
 @pytest.mark.parametrize("length", [0, 100, 121, 122, 127, 128, 16_370, 16_383, 16_384, 300_000])
-def test_packet_size_is_what_goes_over_the_network(broker: Mosquitto, length: int) -> None:
+def test_the_packet_limit_applies_to_the_whole_packet(broker: Mosquitto, length: int) -> None:
     link = Link(Access(MqttConfig(port=broker.port)), "sizes")
     link.open()
     size = packet_bytes("a/b", bytes(length), link.limits)
@@ -285,7 +285,7 @@ def test_packet_size_is_what_goes_over_the_network(broker: Mosquitto, length: in
     link.close()
 
 
-def test_a_network_that_flaps_makes_no_message_guilty() -> None:
+def test_a_flapping_network_is_not_blamed_on_a_message() -> None:
     now = [0.0]
     detector = PoisonDetector({EMOTION}, clock=lambda: now[0])
     for seq in range(20):  # another message every time
@@ -297,7 +297,7 @@ def test_a_network_that_flaps_makes_no_message_guilty() -> None:
         detector.sent(EMOTION, 700)
         detector.disconnected(in_flight=False)  # it was acknowledged
     assert detector.refusal(EMOTION, 700) is None
-    for _ in range(10):  # always the same one, but not for long
+    for _ in range(10):  # always the same one, but within a short time
         detector.sent(EMOTION, 700)
         detector.disconnected(in_flight=True)
     assert detector.refusal(EMOTION, 700) is None
@@ -314,7 +314,7 @@ def test_a_network_that_flaps_makes_no_message_guilty() -> None:
     assert detector.refusal(DISCOVERY, 5000) is None  # it may be another broker by now
 
 
-def test_a_link_that_is_refused_says_so(tmp_path: Path) -> None:
+def test_a_rejected_connection_is_reported(tmp_path: Path) -> None:
     with mosquitto(tmp_path, password="right") as broker:
         link = Link(Access(MqttConfig(port=broker.port)), "x")
         with pytest.raises(LinkError, match="wants a user name and a password"):

@@ -1,4 +1,4 @@
-"""One connection to a real broker: it works, or it says in words why not."""
+"""One connection to a real broker: it works, or the error says why not."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.broker
 
 
 def reason(settings: MqttConfig) -> str:
-    """Why no connection can be made."""
+    """The error message of a connection that fails."""
     link = Link(Access(settings), "test")
     with pytest.raises(LinkError) as caught:
         link.open()
@@ -56,13 +56,13 @@ def test_messages_go_both_ways(broker: Mosquitto) -> None:
     link.close()
 
 
-def test_refused(tmp_path: Path) -> None:
+def test_connection_refused(tmp_path: Path) -> None:
     port = free_port()
     text = reason(MqttConfig(host="localhost", port=port))
     assert text == f"connection refused: is a broker running at localhost:{port}?"
 
 
-def test_unknown_name() -> None:
+def test_unknown_host_name() -> None:
     assert "broker.invalid is not known" in reason(MqttConfig(host="broker.invalid"))
 
 
@@ -88,8 +88,8 @@ def test_tls(tmp_path: Path, certificates: Certificates) -> None:
         step_until(link, lambda: bool(link.received))
         assert link.received.popleft().payload == big
         link.close()
-        stranger = TlsConfig(ca=str(certificates.stranger_ca))
-        assert "certificate is not accepted" in reason(at(broker, tls=stranger))
+        other = TlsConfig(ca=str(certificates.stranger_ca))
+        assert "certificate is not accepted" in reason(at(broker, tls=other))
         assert "does it want TLS" in reason(at(broker))  # no TLS to a TLS port
 
 
@@ -99,7 +99,7 @@ def test_tls_to_a_plain_port(broker: Mosquitto, certificates: Certificates) -> N
 
 
 def test_certificate_of_another_host(tmp_path: Path, certificates: Certificates) -> None:
-    """The name in the certificate counts, not only who signed it."""
+    """The host name in the certificate is checked, not only its signature."""
     other = replace(certificates, server=certificates.client, server_key=certificates.client_key)
     with mosquitto(tmp_path, tls=other) as broker:
         text = reason(at(broker, tls=TlsConfig(ca=str(certificates.ca))))
@@ -124,8 +124,8 @@ def test_client_certificate(tmp_path: Path, certificates: Certificates) -> None:
         link.close()
 
 
-def test_mute_server() -> None:
-    """Something that accepts connections and says nothing is given up after some seconds."""
+def test_silent_server() -> None:
+    """Waiting for a server that accepts connections but never replies can be given up."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         link = Link(Access(MqttConfig(port=server.getsockname()[1])), "test")
         wake = Wake()
@@ -139,7 +139,7 @@ def test_mute_server() -> None:
         wake.close()
 
 
-def test_broker_killed_is_noticed(broker: Mosquitto) -> None:
+def test_a_killed_broker_is_noticed(broker: Mosquitto) -> None:
     link = Link(Access(at(broker)), "test")
     link.open()
     broker.kill()
@@ -147,7 +147,7 @@ def test_broker_killed_is_noticed(broker: Mosquitto) -> None:
         link.step(5.0)
 
 
-def test_last_will_only_without_goodbye(broker: Mosquitto) -> None:
+def test_the_last_will_is_sent_only_without_a_clean_disconnect(broker: Mosquitto) -> None:
     with Recorder(broker.port) as recorder:
         polite = Link(Access(at(broker)), "polite", will=("polite/status", b"offline"))
         polite.open()
@@ -159,14 +159,14 @@ def test_last_will_only_without_goodbye(broker: Mosquitto) -> None:
         assert recorder.on("polite/status") == []
 
 
-def test_refused_subscription_is_seen() -> None:
+def test_a_rejected_subscription_is_noticed() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def refuse() -> None:
             peer, _ = server.accept()
             with peer:
                 peer.recv(4096)
-                peer.sendall(b"\x20\x03\x00\x00\x00")  # CONNACK: welcome, no properties
+                peer.sendall(b"\x20\x03\x00\x00\x00")  # CONNACK: success, no properties
                 subscribe = peer.recv(4096)
                 peer.sendall(b"\x90\x04" + subscribe[2:4] + b"\x00\x87")  # SUBACK: not authorized
                 peer.recv(4096)
@@ -182,7 +182,7 @@ def test_refused_subscription_is_seen() -> None:
         thread.join(TIMEOUT_S)
 
 
-def test_wake_is_not_lost_and_not_sticky() -> None:
+def test_a_wake_up_is_neither_lost_nor_repeated() -> None:
     wake = Wake()
     wake.set()
     began = time.monotonic()

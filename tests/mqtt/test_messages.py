@@ -1,4 +1,4 @@
-"""Messages are read tolerantly, and what is none is refused with a reason."""
+"""Messages are decoded tolerantly; invalid ones are rejected with a reason."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ EVENT = replace(new_event(), seq=7, latency_ms=12.5)
         ("telemetry", b'{"a":1}', TelemetryMessage(node="attic", figures={"a": 1})),
     ],
 )
-def test_messages(kind: str, payload: bytes, message: Message) -> None:
+def test_each_kind_of_message_is_decoded(kind: str, payload: bytes, message: Message) -> None:
     assert decode_message("serd", f"serd/attic/{kind}", payload) == message
 
 
-def test_fields_of_later_versions_are_ignored() -> None:
+def test_fields_of_newer_versions_are_ignored() -> None:
     later = json.loads(encode(EVENT)) | {"speaker": "x"}
     message = decode_message("serd", "serd/attic/emotion", json.dumps(later).encode())
     assert message == EventMessage(node="attic", event=EVENT)
@@ -56,21 +56,21 @@ def test_fields_of_later_versions_are_ignored() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("payload", [b"\xff", b"[]", b"{", b'"online"', b"[" * 100_000, b"{}\0"])
-def test_bad_payloads(kind: str, payload: bytes) -> None:
+def test_invalid_payloads_are_rejected(kind: str, payload: bytes) -> None:
     with pytest.raises(ValueError, match="not a"):
         decode_message("serd", f"serd/attic/{kind}", payload)
 
 
-# Numbered, since an event's id differs each time that tests are collected.
+# Numbered, since an event's id differs at each collection of tests.
 @pytest.mark.parametrize(("topic", "payload"), poison(), ids=itertools.count())
-def test_what_has_ended_followers_is_refused(topic: str, payload: bytes) -> None:
+def test_messages_that_once_ended_followers_are_rejected(topic: str, payload: bytes) -> None:
     with pytest.raises(ValueError, match="not a"):
         decode_message("serd", topic, payload)
 
 
-def test_of_telemetry_only_figures_are_kept() -> None:
-    told = {"uptime_s": 1, "version": "x" * 5000, "big": 10**30, "deep": {"a": [1]}, "n" * 100: 1}
-    payload = json.dumps(told | {f"f{number}": number for number in range(5000)}).encode()
+def test_telemetry_is_limited_in_size_and_to_flat_values() -> None:
+    sent = {"uptime_s": 1, "version": "x" * 5000, "big": 10**30, "deep": {"a": [1]}, "n" * 100: 1}
+    payload = json.dumps(sent | {f"f{number}": number for number in range(5000)}).encode()
     message = decode_message("serd", "serd/attic/telemetry", payload)
     assert isinstance(message, TelemetryMessage)
     assert message.figures["uptime_s"] == 1
@@ -80,12 +80,12 @@ def test_of_telemetry_only_figures_are_kept() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_cleared_topic_is_said_to_be_cleared(kind: Kind) -> None:
+def test_an_empty_payload_means_a_cleared_topic(kind: Kind) -> None:
     cleared = decode_message("serd", f"serd/attic/{kind}", b"")
     assert cleared == ClearedMessage(node="attic", kind=kind)
 
 
-def test_other_topics_are_no_messages() -> None:
+def test_other_topics_are_ignored() -> None:
     assert decode_message("serd", "serd/attic/mute/set", b"ON") is None
     assert decode_message("serd", "other/attic/mute", b"ON") is None
 

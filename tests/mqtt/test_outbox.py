@@ -66,7 +66,7 @@ def hand_over_all(queue: EventQueue) -> list[tuple[int, FakeReceipt]]:
     return handed
 
 
-def test_fresh_event_is_not_read_from_the_journal(store: FakeStore) -> None:
+def test_a_new_event_is_not_read_from_the_journal(store: FakeStore) -> None:
     queue = EventQueue(store, NODE)
     queue.restart()
     assert queue.next() is None
@@ -81,7 +81,7 @@ def test_fresh_event_is_not_read_from_the_journal(store: FakeStore) -> None:
     assert queue.idle
 
 
-def test_backlog_goes_first(store: FakeStore) -> None:
+def test_the_backlog_is_sent_first(store: FakeStore) -> None:
     for _ in range(5):
         store.append()
     queue = EventQueue(store, NODE)
@@ -90,7 +90,7 @@ def test_backlog_goes_first(store: FakeStore) -> None:
     assert [seq for seq, _ in hand_over_all(queue)] == [1, 2, 3, 4, 5, 6]
 
 
-def test_window_is_kept(store: FakeStore) -> None:
+def test_the_in_flight_window_is_respected(store: FakeStore) -> None:
     queue = EventQueue(store, NODE, window=4)
     queue.restart()
     for _ in range(10):
@@ -106,16 +106,16 @@ def test_window_is_kept(store: FakeStore) -> None:
     assert [seq for seq, _ in hand_over_all(queue)] == [5, 6]
 
 
-def test_overflow_is_read_from_the_journal(store: FakeStore) -> None:
+def test_events_that_overflow_the_queue_are_read_from_the_journal(store: FakeStore) -> None:
     queue = EventQueue(store, NODE, window=10_000)
     queue.restart()
     assert queue.next() is None
-    for _ in range(1000):  # more than memory keeps
+    for _ in range(1000):  # more than the queue holds
         queue.add(store.append())
     assert [seq for seq, _ in hand_over_all(queue)] == list(range(1, 1001))
 
 
-def test_restart_sends_the_unacknowledged_again(store: FakeStore) -> None:
+def test_a_restart_resends_unacknowledged_events(store: FakeStore) -> None:
     queue = EventQueue(store, NODE)
     queue.restart()
     for _ in range(3):
@@ -124,12 +124,12 @@ def test_restart_sends_the_unacknowledged_again(store: FakeStore) -> None:
     receipts[0][1].done = True
     queue.collect()
     queue.restart()
-    receipts[1][1].done = True  # of a connection that is gone
+    receipts[1][1].done = True  # of a lost connection
     assert queue.collect() == 0
     assert [seq for seq, _ in hand_over_all(queue)] == [2, 3]
 
 
-def test_pruned_events_are_a_gap_not_an_end(store: FakeStore) -> None:
+def test_pruned_events_are_skipped(store: FakeStore) -> None:
     for _ in range(10):
         store.append()
     del store.events[:6]
@@ -138,7 +138,7 @@ def test_pruned_events_are_a_gap_not_an_end(store: FakeStore) -> None:
     assert [seq for seq, _ in hand_over_all(queue)] == [7, 8, 9, 10]
 
 
-def test_not_idle_before_the_journal_was_looked_at(store: FakeStore) -> None:
+def test_the_queue_is_not_idle_before_the_journal_was_read(store: FakeStore) -> None:
     store.append()
     queue = EventQueue(store, NODE)
     assert not queue.idle
@@ -151,8 +151,8 @@ def test_not_idle_before_the_journal_was_looked_at(store: FakeStore) -> None:
     assert queue.idle
 
 
-class Course:
-    """Plays publisher, broker and a subscriber that drops what it knows."""
+class Simulation:
+    """Acts as publisher, broker and a subscriber that drops duplicates."""
 
     def __init__(self, window: int) -> None:
         self.store = FakeStore()
@@ -165,7 +165,7 @@ class Course:
     def append(self) -> None:
         self.queue.add(self.store.append())
 
-    def append_in_silence(self) -> None:
+    def append_unannounced(self) -> None:
         self.store.append()
 
     def hand_over(self) -> bool:
@@ -192,22 +192,24 @@ class Course:
 
 ACTIONS = st.lists(
     st.sampled_from(
-        [Course.append, Course.append_in_silence, Course.hand_over, Course.acknowledge,
-         Course.lose_connection]
+        [Simulation.append, Simulation.append_unannounced, Simulation.hand_over,
+         Simulation.acknowledge, Simulation.lose_connection]
     ),
     max_size=200,
 )  # fmt: skip
 
 
 @given(actions=ACTIONS, window=st.integers(1, 5))
-def test_any_course_of_events(actions: list[Callable[[Course], object]], window: int) -> None:
-    course = Course(window)
+def test_any_sequence_of_actions_delivers_every_event_in_order(
+    actions: list[Callable[[Simulation], object]], window: int
+) -> None:
+    simulation = Simulation(window)
     for action in actions:
-        action(course)
-    course.lose_connection()
-    while course.hand_over():
-        course.acknowledge()
-    total = len(course.store.events)
-    assert course.seen == list(range(1, total + 1))
-    assert course.store.acked == total
-    assert course.queue.idle
+        action(simulation)
+    simulation.lose_connection()
+    while simulation.hand_over():
+        simulation.acknowledge()
+    total = len(simulation.store.events)
+    assert simulation.seen == list(range(1, total + 1))
+    assert simulation.store.acked == total
+    assert simulation.queue.idle

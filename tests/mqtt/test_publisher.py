@@ -1,4 +1,4 @@
-"""The publisher against a real broker, in fair weather."""
+"""The publisher against a real broker that works."""
 
 from __future__ import annotations
 
@@ -77,7 +77,9 @@ def append(journal: Journal, publisher: MqttPublisher, number: int = 0) -> Event
     return event
 
 
-def test_a_node_speaks(broker: Mosquitto, journal: Journal, start: Start) -> None:
+def test_everything_that_a_node_publishes(
+    broker: Mosquitto, journal: Journal, start: Start
+) -> None:
     with Recorder(broker.port) as recorder:
         publisher = start(broker.port)
         publisher.announce(muted=False)
@@ -114,7 +116,7 @@ def test_a_node_speaks(broker: Mosquitto, journal: Journal, start: Start) -> Non
         assert all(message.retained for message in late.messages)
 
 
-def test_what_was_published_is_what_the_journal_has(
+def test_published_events_equal_the_journals(
     broker: Mosquitto, journal: Journal, start: Start, tmp_path: Path
 ) -> None:
     with Recorder(broker.port, EMOTION) as recorder:
@@ -132,7 +134,7 @@ def test_what_was_published_is_what_the_journal_has(
         assert [encode(event) for event in history.query()] == recorder.on(EMOTION)
 
 
-def test_stop_says_offline_and_sends_what_is_left(
+def test_stop_sends_the_remaining_events_and_then_offline(
     broker: Mosquitto, journal: Journal, start: Start
 ) -> None:
     with Recorder(broker.port) as recorder:
@@ -146,13 +148,13 @@ def test_stop_says_offline_and_sends_what_is_left(
         recorder.wait_for(STATUS, b"offline")
         assert [decode(payload).seq for payload in recorder.on(EMOTION)] == list(range(1, 301))
         assert recorder.on(STATUS) == [b"online", b"offline"]
-        # The farewell comes last: a subscriber that sees it has seen everything.
+        # "offline" comes last: a subscriber that gets it has received everything.
         assert recorder.messages[-1].payload == b"offline"
     with Recorder(broker.port, STATUS) as late:
         late.wait_for(STATUS, b"offline")
 
 
-def test_seq_goes_on_in_the_next_process(
+def test_seq_continues_with_the_next_publisher(
     broker: Mosquitto, journal: Journal, start: Start, tmp_path: Path
 ) -> None:
     with Recorder(broker.port, EMOTION) as recorder:
@@ -166,7 +168,7 @@ def test_seq_goes_on_in_the_next_process(
         assert [decode(payload).seq for payload in recorder.on(EMOTION)] == list(range(1, 22))
 
 
-def test_backlog_of_an_earlier_process_comes_first(
+def test_the_backlog_of_an_earlier_process_is_sent_first(
     broker: Mosquitto, journal: Journal, start: Start
 ) -> None:
     journalled(journal, 500)
@@ -179,7 +181,7 @@ def test_backlog_of_an_earlier_process_comes_first(
         assert [decode(payload).seq for payload in recorder.on(EMOTION)] == list(range(1, 551))
 
 
-def test_drain_without_broker_gives_up(journal: Journal, start: Start) -> None:
+def test_drain_without_a_broker_times_out(journal: Journal, start: Start) -> None:
     publisher = start(1)
     assert not publisher.drain(0.1)
 
@@ -193,7 +195,9 @@ def test_drain_waits_for_retained_values_too(broker: Mosquitto, start: Start) ->
         late.wait(lambda: b'"49"' in late.on(STATE)[0] if late.on(STATE) else False)
 
 
-def test_home_assistant_coming_up_is_told_everything(broker: Mosquitto, start: Start) -> None:
+def test_everything_is_republished_when_home_assistant_starts(
+    broker: Mosquitto, start: Start
+) -> None:
     with Recorder(broker.port) as recorder:
         recorder.publish("homeassistant/status", b"online", retain=True)
         publisher = start(broker.port)
@@ -201,7 +205,7 @@ def test_home_assistant_coming_up_is_told_everything(broker: Mosquitto, start: S
         publisher.announce(muted=True)
         assert publisher.drain(TIMEOUT_S)
         recorder.wait_count(STATE, 1)
-        # The retained "online" of before asked for nothing more:
+        # The retained "online" from before must not trigger a second announcement:
         assert len(recorder.on(DISCOVERY)) == 1
         recorder.publish("homeassistant/status", b"offline")
         recorder.publish("homeassistant/status", b"online")
@@ -212,7 +216,7 @@ def test_home_assistant_coming_up_is_told_everything(broker: Mosquitto, start: S
         assert recorder.on(EMOTION) == []
 
 
-def test_discovery_can_be_off(broker: Mosquitto, start: Start) -> None:
+def test_discovery_can_be_disabled(broker: Mosquitto, start: Start) -> None:
     with Recorder(broker.port) as recorder:
         publisher = start(broker.port, discovery=False)
         publisher.announce(state=room())
@@ -221,7 +225,7 @@ def test_discovery_can_be_off(broker: Mosquitto, start: Start) -> None:
         assert recorder.on(DISCOVERY) == []
 
 
-def test_somebody_elses_offline_is_contradicted(
+def test_another_clients_offline_is_overwritten(
     broker: Mosquitto, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Recorder(broker.port) as recorder:
@@ -233,7 +237,7 @@ def test_somebody_elses_offline_is_contradicted(
         wait_until(lambda: "second serd" in caplog.text)
 
 
-def test_a_renamed_node_sends_what_waited_under_the_old_name(
+def test_a_renamed_node_sends_events_waiting_under_its_old_name(
     broker: Mosquitto, start: Start, journal: Journal
 ) -> None:
     old = journalled(journal, 3, node="old-name")
@@ -241,18 +245,18 @@ def test_a_renamed_node_sends_what_waited_under_the_old_name(
         publisher = start(broker.port, former=["old-name"])
         recorder.wait_count("serd/old-name/emotion", 3)
         assert publisher.drain(TIMEOUT_S)
-        said = [decode(payload) for payload in recorder.on("serd/old-name/emotion")]
-        assert [(event.id, event.node, event.seq) for event in said] == [
+        resent = [decode(payload) for payload in recorder.on("serd/old-name/emotion")]
+        assert [(event.id, event.node, event.seq) for event in resent] == [
             (event.id, "old-name", event.seq) for event in old
         ]
-        # Nothing else is said in a name that is no longer this node's.
+        # Nothing else is published under the old name.
         assert {m.topic for m in recorder.messages if "/old-name/" in m.topic} == {
             "serd/old-name/emotion"
         }
     assert journal.waiting("old-name") == 0
 
 
-def test_ones_own_late_will_is_no_stranger(
+def test_the_nodes_own_late_will_is_not_taken_for_a_second_serd(
     broker: Mosquitto, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     publisher = start(broker.port)
@@ -261,17 +265,17 @@ def test_ones_own_late_will_is_no_stranger(
     wait_until(lambda: publisher.counters()["reconnects"] == 1)
     with Recorder(broker.port, STATUS) as recorder:
         recorder.wait_for(STATUS, b"online")
-        # What a broker does that misses the lost connection late, or gets the will from a bridge.
+        # As a broker does that notices the lost connection late, or gets the will over a bridge.
         recorder.publish(STATUS, b"offline", retain=True)
         recorder.wait_for(STATUS, b"online", times=2)
         assert "second serd" not in caplog.text
         assert publisher.conflict == ""
-        recorder.publish(STATUS, b"offline", retain=True)  # a will comes once
+        recorder.publish(STATUS, b"offline", retain=True)  # a will is sent only once
         wait_until(lambda: publisher.conflict != "")
     assert "second serd" in caplog.text
 
 
-def test_a_broker_that_stops_is_no_stranger(
+def test_the_will_of_a_stopping_broker_is_not_taken_for_a_second_serd(
     broker: Mosquitto, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     """mosquitto may send a client its own will when it stops, just before the connection ends."""
@@ -288,48 +292,48 @@ def test_a_broker_that_stops_is_no_stranger(
 
 
 def test_mute_command(broker: Mosquitto, start: Start) -> None:
-    told: list[bool] = []
-    news = threading.Event()
+    commands: list[bool] = []
+    called = threading.Event()
 
     def on_mute(on: bool) -> None:
-        told.append(on)
-        news.set()
+        commands.append(on)
+        called.set()
 
     with Recorder(broker.port) as recorder:
         recorder.publish(MUTE_SET, b"ON", retain=True)  # an old one that the broker replays
         publisher = start(broker.port, on_mute=on_mute)
         wait_until(lambda: publisher.counters()["commands_ignored"] == 1)
         recorder.publish(MUTE_SET, b"OFF")
-        assert news.wait(TIMEOUT_S)
-        assert told == [False]
+        assert called.wait(TIMEOUT_S)
+        assert commands == [False]
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture],
           deadline=None)  # fmt: skip
 @given(payload=st.binary(max_size=2000) | st.sampled_from([b"ON", b"OFF"]))
-def test_no_command_harms(
+def test_any_mute_payload_is_obeyed_or_ignored(
     fuzzed: tuple[Recorder, MqttPublisher, list[bool]], payload: bytes
 ) -> None:
-    recorder, publisher, told = fuzzed
-    obeyed, ignored = len(told), publisher.counters()["commands_ignored"]
+    recorder, publisher, commands = fuzzed
+    obeyed, ignored = len(commands), publisher.counters()["commands_ignored"]
     recorder.publish(MUTE_SET, payload)
     if (on := parse_switch(payload)) is not None:
-        wait_until(lambda: len(told) == obeyed + 1)
-        assert told[-1] is on
+        wait_until(lambda: len(commands) == obeyed + 1)
+        assert commands[-1] is on
     else:
         wait_until(lambda: publisher.counters()["commands_ignored"] == ignored + 1)
-        assert len(told) == obeyed
+        assert len(commands) == obeyed
     assert publisher.connected
     assert publisher.counters()["reconnects"] == 0
 
 
 @pytest.fixture
 def fuzzed(broker: Mosquitto, start: Start) -> Iterator[tuple[Recorder, MqttPublisher, list[bool]]]:
-    told: list[bool] = []
+    commands: list[bool] = []
     with Recorder(broker.port, STATUS) as recorder:
-        publisher = start(broker.port, on_mute=told.append)
+        publisher = start(broker.port, on_mute=commands.append)
         wait_until(lambda: publisher.connected)
-        yield recorder, publisher, told
+        yield recorder, publisher, commands
 
 
 def test_wrong_password_then_the_right_one(
@@ -370,7 +374,7 @@ def test_expired_certificate(tmp_path: Path, certificates: Certificates, start: 
         wait_until(lambda: "certificate has expired" in publisher.reason)
 
 
-def test_certificate_file_that_goes_away_is_a_reason_not_an_end(
+def test_a_deleted_ca_file_is_reported_and_retried(
     tmp_path: Path, certificates: Certificates, start: Start
 ) -> None:
     ca = tmp_path / "ca.pem"
@@ -385,20 +389,20 @@ def test_certificate_file_that_goes_away_is_a_reason_not_an_end(
         wait_until(lambda: publisher.connected)
 
 
-def test_bad_settings_are_said_before_the_start(journal: Journal) -> None:
+def test_invalid_settings_are_reported_before_the_start(journal: Journal) -> None:
     with pytest.raises(ConfigError, match="cannot be part of a topic"):
         MqttPublisher(MqttConfig(), "a/b", journal)
     with pytest.raises(ConfigError, match="cannot read /nowhere"):
         MqttPublisher(MqttConfig(username="u", password_file="/nowhere"), NODE, journal)
 
 
-class StubbornStore:
-    """A journal that can be held up, and that fails when told to."""
+class FaultyStore:
+    """A journal whose reads can be blocked, or made to fail."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self.go_on = threading.Event()
-        self.go_on.set()
+        self.released = threading.Event()
+        self.released.set()
         self.held = threading.Event()
         self.errors: list[Exception] = []
 
@@ -407,16 +411,18 @@ class StubbornStore:
 
     def unacked(self, node: str, *, limit: int = 100, after_seq: int = 0) -> list[Event]:
         self.held.set()
-        assert self.go_on.wait(TIMEOUT_S)
+        assert self.released.wait(TIMEOUT_S)
         if self.errors:
             raise self.errors.pop()
         return self._journal.unacked(node, limit=limit, after_seq=after_seq)
 
 
-def test_the_pipeline_never_waits(broker: Mosquitto, journal: Journal, start: Start) -> None:
-    """Were one of the calls to wait for the held-up thread, this test would never end."""
-    store = StubbornStore(journal)
-    store.go_on.clear()
+def test_announcing_never_blocks_the_pipeline(
+    broker: Mosquitto, journal: Journal, start: Start
+) -> None:
+    """If a call waited for the blocked publisher thread, this test would hang."""
+    store = FaultyStore(journal)
+    store.released.clear()
     publisher = start(broker.port, store=store)
     assert store.held.wait(TIMEOUT_S)
     for number, event in enumerate(journalled(journal, 1000)):
@@ -426,19 +432,19 @@ def test_the_pipeline_never_waits(broker: Mosquitto, journal: Journal, start: St
         publisher.announce(muted=False)
         publisher.telemetry({"uptime_s": number})
     with Recorder(broker.port) as recorder:
-        store.go_on.set()
+        store.released.set()
         assert publisher.drain(TIMEOUT_S)
         recorder.wait_count(EMOTION, 1000)
         assert [decode(payload).seq for payload in recorder.on(EMOTION)] == list(range(1, 1001))
-        assert len(recorder.on(STATE)) == 1  # of a thousand, the latest
+        assert len(recorder.on(STATE)) == 1  # only the latest of a thousand
         assert b'"999"' in recorder.on(STATE)[0]
 
 
-def test_journal_trouble_is_survived_and_said_once(
+def test_journal_errors_are_survived_and_logged_once(
     broker: Mosquitto, journal: Journal, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     journalled(journal, 3)
-    store = StubbornStore(journal)
+    store = FaultyStore(journal)
     store.errors = [UnavailableError("the disk is gone") for _ in range(2)]
     publisher = start(broker.port, store=store)
     assert publisher.drain(TIMEOUT_S)
@@ -446,11 +452,11 @@ def test_journal_trouble_is_survived_and_said_once(
     assert publisher.counters()["reconnects"] == 0
 
 
-def test_a_bug_is_logged_and_survived(
+def test_an_unexpected_error_is_logged_and_survived(
     broker: Mosquitto, journal: Journal, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     journalled(journal, 3)
-    store = StubbornStore(journal)
+    store = FaultyStore(journal)
     store.errors = [RuntimeError("a bug")]
     publisher = start(broker.port, store=store)
     assert publisher.drain(TIMEOUT_S)

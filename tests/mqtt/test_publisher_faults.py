@@ -1,7 +1,7 @@
-"""The publisher in foul weather: nothing is lost, nothing comes out of order, nothing changes.
+"""The publisher with failing brokers and networks: nothing is lost, reordered or changed.
 
-What a subscriber gets may repeat (QoS 1 is "at least once"), so each test looks at the stream as a
-subscriber does that drops what it has seen, by id.
+Subscribers may get duplicates (QoS 1 is "at least once"), so each test drops them by id, as a
+subscriber would.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def start(journal: Journal) -> Iterator[Start]:
 
 
 def check_stream(payloads: list[bytes], last: int) -> None:
-    """Complete, in order, and every redelivery is the same message."""
+    """All events have arrived in order, and every redelivery is identical."""
     first: dict[str, bytes] = {}
     for payload in payloads:
         event = decode(payload)
@@ -74,7 +74,7 @@ def check_stream(payloads: list[bytes], last: int) -> None:
 
 
 def wait_seq(recorder: Recorder, seq: int) -> None:
-    """Wait until this event has come; as they come in order, it is enough to look at the last."""
+    """Wait until this event has arrived; as they arrive in order, checking the last is enough."""
 
     def reached() -> bool:
         last = recorder.last(EMOTION)
@@ -83,15 +83,15 @@ def wait_seq(recorder: Recorder, seq: int) -> None:
     recorder.wait(reached)
 
 
-class Talker:
-    """Journals events from a thread of its own, as fast as the journal goes, as a pipeline does."""
+class Producer:
+    """Journals events from its own thread, as fast as the journal allows, as a pipeline does."""
 
     def __init__(self, journal: Journal, publisher: MqttPublisher) -> None:
         self._journal = journal
         self._publisher = publisher
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="talker")
-        self.said = 0
+        self._thread = threading.Thread(target=self._run, name="producer")
+        self.count = 0
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -104,17 +104,17 @@ class Talker:
         self._stopping.set()
         self._thread.join()
 
-    def say(self, more: int) -> None:
-        """Wait until that many more were said."""
-        goal = self.said + more
-        wait_until(lambda: self.said >= goal)
+    def wait_more(self, more: int) -> None:
+        """Wait until that many more were produced."""
+        goal = self.count + more
+        wait_until(lambda: self.count >= goal)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            event = self._journal.append(new_event(self.said))
+            event = self._journal.append(new_event(self.count))
             self._publisher.announce(event=event)
-            self._publisher.announce(speech=self.said % 2 == 0)
-            self.said += 1
+            self._publisher.announce(speech=self.count % 2 == 0)
+            self.count += 1
 
 
 def test_broker_absent_at_start(
@@ -138,54 +138,54 @@ def test_broker_absent_at_start(
 
 
 @pytest.mark.parametrize("kill", [False, True])
-def test_broker_restarted_in_mid_stream(
+def test_broker_restarted_mid_stream(
     tmp_path: Path, journal: Journal, start: Start, kill: bool
 ) -> None:
-    """The publisher's way leads over a relay, so that the subscriber is back before it."""
+    """The publisher connects through a relay, so that the subscriber can reconnect first."""
     with mosquitto(tmp_path) as broker, Relay(broker.port) as relay:
         publisher = start(relay.port)
-        with Recorder(broker.port) as recorder, Talker(journal, publisher) as talker:
+        with Recorder(broker.port) as recorder, Producer(journal, publisher) as producer:
             for round_ in range(1, 5):
-                talker.say(100)
+                producer.wait_more(100)
                 relay.shut()
                 wait_until(lambda: not publisher.connected)
-                # A killed broker forgets what it acknowledged and has not passed on yet: that is
-                # its loss and not the publisher's, so let it pass that on.
+                # A killed broker loses what it acknowledged but has not forwarded yet. That is
+                # not the publisher's fault, so let it forward that first.
                 wait_seq(recorder, journal.acked_seq(NODE))
                 broker.restart(kill=kill)
                 recorder.wait(lambda n=round_: recorder.connections > n)  # type: ignore[misc]
-                talker.say(100)
+                producer.wait_more(100)
                 relay.reopen()
                 wait_until(lambda: publisher.connected)
-            talker.stop()
+            producer.stop()
             assert publisher.drain(6 * TIMEOUT_S)
-            wait_seq(recorder, talker.said)
-            check_stream(recorder.on(EMOTION), talker.said)
+            wait_seq(recorder, producer.count)
+            check_stream(recorder.on(EMOTION), producer.count)
             assert publisher.counters()["reconnects"] == 4
 
 
-def test_broker_killed_while_it_takes_events(
+def test_broker_killed_with_events_in_flight(
     tmp_path: Path, journal: Journal, start: Start
 ) -> None:
-    """Killed at a moment when events are in flight; those come again, with the same payload."""
+    """Events in flight when the broker is killed are redelivered with the same payload."""
     with mosquitto(tmp_path) as broker:
         publisher = start(broker.port)
-        with Recorder(broker.port) as recorder, Talker(journal, publisher) as talker:
-            talker.say(50)
-            broker.pause()  # takes bytes, acknowledges nothing
+        with Recorder(broker.port) as recorder, Producer(journal, publisher) as producer:
+            producer.wait_more(50)
+            broker.pause()  # accepts bytes, acknowledges nothing
             wait_until(lambda: publisher.counters()["in_flight"] > 0)
-            talker.say(100)
+            producer.wait_more(100)
             assert publisher.counters()["in_flight"] <= 32
             broker.restart(kill=True)
-            talker.say(50)
+            producer.wait_more(50)
         assert publisher.drain(TIMEOUT_S)
         assert publisher.counters()["redelivered"] > 0
-        check_stream_of_survivor(recorder.on(EMOTION))
+        check_order(recorder.on(EMOTION))
         assert journal.waiting(NODE) == 0
 
 
-def check_stream_of_survivor(payloads: list[bytes]) -> None:
-    """A subscriber that was away itself may miss some, but order and payloads still hold."""
+def check_order(payloads: list[bytes]) -> None:
+    """A subscriber that was disconnected too may miss some, but order and payloads still hold."""
     first: dict[str, bytes] = {}
     for payload in payloads:
         assert first.setdefault(decode(payload).id, payload) == payload
@@ -193,10 +193,10 @@ def check_stream_of_survivor(payloads: list[bytes]) -> None:
     assert numbers == sorted(numbers)
 
 
-def test_acknowledgements_lost(
+def test_lost_acknowledgements(
     tmp_path: Path, broker: Mosquitto, journal: Journal, start: Start
 ) -> None:
-    """Every event has arrived, but the answers are lost: all come again, the same."""
+    """All events have arrived, but the acknowledgements are lost: all are redelivered unchanged."""
     with Relay(broker.port) as relay, Recorder(broker.port) as recorder:
         publisher = start(relay.port)
         wait_until(lambda: publisher.connected)
@@ -217,7 +217,7 @@ def test_acknowledgements_lost(
 
 
 def test_half_open_connection(broker: Mosquitto, journal: Journal, start: Start) -> None:
-    """Packets vanish and nothing is closed: the keep-alive finds out, and all is sent again."""
+    """Packets vanish and nothing is closed: the keepalive detects it, and all is resent."""
     with Relay(broker.port) as relay, Recorder(broker.port) as recorder:
         publisher = start(relay.port, keepalive_s=1)
         wait_until(lambda: publisher.connected)
@@ -232,7 +232,7 @@ def test_half_open_connection(broker: Mosquitto, journal: Journal, start: Start)
         assert publisher.drain(TIMEOUT_S)
         wait_seq(recorder, 100)
         check_stream(recorder.on(EMOTION), 100)
-        # The will of the dead connection must not have the last word.
+        # The last will of the dead connection must not remain the status.
         with Recorder(broker.port, STATUS) as late:
             late.wait_for(STATUS, b"online")
 
@@ -240,21 +240,21 @@ def test_half_open_connection(broker: Mosquitto, journal: Journal, start: Start)
 def test_flapping_network(broker: Mosquitto, journal: Journal, start: Start) -> None:
     with Relay(broker.port) as relay, Recorder(broker.port) as recorder:
         publisher = start(relay.port)
-        with Talker(journal, publisher) as talker:
+        with Producer(journal, publisher) as producer:
             for cut in range(1, 9):
-                talker.say(20)
+                producer.wait_more(20)
                 wait_until(lambda n=cut: publisher.connected and relay.accepted >= n)  # type: ignore[misc]
                 relay.cut()
         assert publisher.drain(TIMEOUT_S)
-        wait_seq(recorder, talker.said)
-        check_stream(recorder.on(EMOTION), talker.said)
+        wait_seq(recorder, producer.count)
+        check_stream(recorder.on(EMOTION), producer.count)
         wait_until(lambda: publisher.counters()["reconnects"] >= 8)
 
 
-def test_repeated_loss_hints_at_a_second_client(
+def test_repeated_disconnects_hint_at_a_second_client(
     broker: Mosquitto, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Two clients of one name throw each other out for ever; serd says what to look for."""
+    """Two clients with one id keep disconnecting each other; serd logs what to look for."""
     first = start(broker.port)
     wait_until(lambda: first.connected)
     second = start(broker.port)
@@ -263,7 +263,7 @@ def test_repeated_loss_hints_at_a_second_client(
     wait_until(lambda: first.connected)
 
 
-def test_retained_values_come_back_after_a_broker_without_memory(
+def test_retained_values_are_republished_after_the_broker_lost_them(
     tmp_path: Path, journal: Journal, start: Start
 ) -> None:
     with mosquitto(tmp_path) as broker:
@@ -271,7 +271,7 @@ def test_retained_values_come_back_after_a_broker_without_memory(
         publisher.announce(state=room("sad"))
         publisher.announce(muted=True)
         assert publisher.drain(TIMEOUT_S)
-        broker.kill()  # mosquitto saves its memory only when it is ended properly
+        broker.kill()  # mosquitto saves retained messages only on a clean exit
         publisher.announce(state=room("happy"))
         publisher.announce(state=room("angry"))
         broker.start()
@@ -284,7 +284,7 @@ def test_retained_values_come_back_after_a_broker_without_memory(
             assert b'"angry"' in late.on(STATE)[0]
 
 
-def test_stop_in_time_though_the_broker_is_frozen(
+def test_stop_returns_in_time_with_a_frozen_broker(
     broker: Mosquitto, journal: Journal, start: Start
 ) -> None:
     publisher = start(broker.port)
@@ -300,7 +300,7 @@ def test_stop_in_time_though_the_broker_is_frozen(
     broker.resume()
 
 
-def test_stop_while_no_broker_is_there(journal: Journal, start: Start) -> None:
+def test_stop_without_a_broker(journal: Journal, start: Start) -> None:
     publisher = start(1)
     wait_until(lambda: "refused" in publisher.reason)
     publisher.stop(TIMEOUT_S)
@@ -308,7 +308,7 @@ def test_stop_while_no_broker_is_there(journal: Journal, start: Start) -> None:
 
 
 class Process:
-    """The publisher in a process of its own, that can be killed."""
+    """A publisher in its own process, which can be killed."""
 
     def __init__(self, port: int, journal: Path) -> None:
         self._process = subprocess.Popen(
@@ -318,14 +318,14 @@ class Process:
             text=True,
         )
 
-    def say(self, count: int) -> None:
-        """Ask for that many events; returns at once."""
+    def request(self, count: int) -> None:
+        """Request that many events; returns at once."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{count}\n")
         self._process.stdin.flush()
 
-    def said(self) -> int:
-        """Wait for an answer: the number of the last event that was journalled."""
+    def last_seq(self) -> int:
+        """Wait for the reply: the ``seq`` of the last journalled event."""
         assert self._process.stdout is not None
         return int(self._process.stdout.readline())
 
@@ -351,22 +351,22 @@ def test_last_will_of_a_killed_process(broker: Mosquitto, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_process_killed_in_mid_stream(broker: Mosquitto, tmp_path: Path) -> None:
-    """kill -9 again and again while events are journalled and in flight: no loss, no gap."""
+def test_process_killed_mid_stream(broker: Mosquitto, tmp_path: Path) -> None:
+    """Repeated kill -9 while events are journalled and in flight: no loss, no gap."""
     path = tmp_path / "journal.db"
     with Recorder(broker.port) as recorder:
         for round_ in range(5):
             process = Process(broker.port, path)
             try:
                 before = len(recorder.on(EMOTION))
-                process.say(100_000)
+                process.request(100_000)
                 recorder.wait_count(EMOTION, before + 40 + 7 * round_)
             finally:
                 process.kill()
         process = Process(broker.port, path)
         try:
-            process.say(1)
-            last = process.said()
+            process.request(1)
+            last = process.last_seq()
             wait_seq(recorder, last)
         finally:
             process.kill()

@@ -14,7 +14,7 @@ def take(values: RetainedValues, receipt: FakeReceipt | None = None) -> list[Ret
     return taken
 
 
-def test_only_the_latest_value() -> None:
+def test_only_the_latest_value_is_sent() -> None:
     values = RetainedValues()
     for number in range(100):
         values.put("state", b"%d" % number, qos=1)
@@ -23,7 +23,7 @@ def test_only_the_latest_value() -> None:
     assert values.idle
 
 
-def test_the_same_value_is_not_said_twice() -> None:
+def test_an_unchanged_value_is_not_sent_again() -> None:
     values = RetainedValues()
     assert values.put("mute", b"ON", qos=1)
     take(values)
@@ -33,7 +33,7 @@ def test_the_same_value_is_not_said_twice() -> None:
     assert take(values) == [RetainedMessage("mute", b"OFF", 1)]
 
 
-def test_one_message_of_a_topic_in_flight() -> None:
+def test_at_most_one_message_per_topic_is_in_flight() -> None:
     values = RetainedValues()
     receipt = FakeReceipt()
     values.put("state", b"1", qos=1)
@@ -47,7 +47,7 @@ def test_one_message_of_a_topic_in_flight() -> None:
     assert values.idle
 
 
-def test_value_that_changes_while_it_is_handed_over() -> None:
+def test_a_value_that_changes_while_it_is_handed_over_is_sent_too() -> None:
     values = RetainedValues()
     values.put("state", b"1", qos=1)
     for message in values.due():
@@ -56,7 +56,7 @@ def test_value_that_changes_while_it_is_handed_over() -> None:
     assert take(values) == [RetainedMessage("state", b"2", 1)]
 
 
-def test_restart_says_everything_again() -> None:
+def test_a_restart_resends_everything() -> None:
     values = RetainedValues()
     values.put("state", b"1", qos=1)
     values.put("speech", b"ON", qos=0)

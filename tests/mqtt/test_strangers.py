@@ -1,4 +1,4 @@
-"""Whatever a stranger publishes, the node stays connected, heeds its commands and publishes on."""
+"""Whatever other clients publish, the node stays connected, obeys commands and keeps publishing."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
 
 
-def leave_giant(port: int, topic: str, size: int) -> None:
-    """A retained message of so many bytes, as a careless program leaves it."""
+def publish_retained_giant(port: int, topic: str, size: int) -> None:
+    """Publish a retained message of that many bytes."""
     subprocess.run(
         ["mosquitto_pub", "-h", "127.0.0.1", "-p", str(port), "-t", topic, "-q", "1", "-r", "-s"],
         input=bytes(size),
@@ -86,7 +86,7 @@ def leave_giant(port: int, topic: str, size: int) -> None:
 
 @pytest.mark.parametrize("topic", [BIRTH, MUTE_SET])
 @pytest.mark.parametrize("old", [False, True])
-def test_a_giant_retained_message_silences_nobody(
+def test_a_giant_retained_message_does_not_disturb_the_node(
     broker: Mosquitto,
     tmp_path: Path,
     start: Start,
@@ -96,20 +96,20 @@ def test_a_giant_retained_message_silences_nobody(
     topic: str,
     old: bool,
 ) -> None:
-    """With MQTT 5 and with 3.1.1: connected, mutable and publishing, and one warning."""
-    leave_giant(broker.port, topic, 10_000_000)
-    told: list[bool] = []
+    """With MQTT 5 and 3.1.1 the node stays connected, can be muted, publishes, and warns once."""
+    publish_retained_giant(broker.port, topic, 10_000_000)
+    obeyed: list[bool] = []
     with (
-        OldBroker(broker.port) if old else contextlib.nullcontext(broker) as way,
+        OldBroker(broker.port) if old else contextlib.nullcontext(broker) as route,
         Recorder(broker.port, EMOTION) as recorder,
     ):
-        publisher = start(way.port, on_mute=told.append)
+        publisher = start(route.port, on_mute=obeyed.append)
         wait_until(lambda: warnings_of(caplog) != [], timeout=3 * TIMEOUT_S)
         for number in range(20):
             publisher.announce(event=journal.append(new_event(number)))
         recorder.publish(MUTE_SET, b"ON")
         assert publisher.drain(3 * TIMEOUT_S)
-        wait_until(lambda: told == [True], timeout=3 * TIMEOUT_S)
+        wait_until(lambda: obeyed == [True], timeout=3 * TIMEOUT_S)
         recorder.wait_count(EMOTION, 20)
         assert publisher.counters()["reconnects"] == 0
         (text,) = warnings_of(caplog)
@@ -117,10 +117,10 @@ def test_a_giant_retained_message_silences_nobody(
     assert re.search("message of 100000[0-9]{2} bytes", text)
 
 
-def test_a_message_larger_than_mqtt_5_is_asked_for_does_not_come(
+def test_with_mqtt_5_a_message_above_the_packet_limit_is_not_delivered(
     broker: Mosquitto, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
-    leave_giant(broker.port, BIRTH, PACKET_LIMIT + 1)
+    publish_retained_giant(broker.port, BIRTH, PACKET_LIMIT + 1)
     publisher = start(broker.port)
     publisher.announce(state=room())
     assert publisher.drain(3 * TIMEOUT_S)
@@ -128,7 +128,7 @@ def test_a_message_larger_than_mqtt_5_is_asked_for_does_not_come(
     assert warnings_of(caplog) == []
 
 
-def test_giants_take_no_memory(broker: Mosquitto, tmp_path: Path) -> None:
+def test_giant_messages_do_not_increase_memory(broker: Mosquitto, tmp_path: Path) -> None:
     with (
         Node(broker.port, tmp_path) as node,
         Recorder(broker.port, STATE) as states,
@@ -136,18 +136,18 @@ def test_giants_take_no_memory(broker: Mosquitto, tmp_path: Path) -> None:
         states.wait_count(STATE, 1)
         before = node.peak_mb()
         for _ in range(3):
-            leave_giant(broker.port, BIRTH, 20_000_000)
+            publish_retained_giant(broker.port, BIRTH, 20_000_000)
         states.publish(MUTE_SET, b"ON")
-        assert node.hear() == "muted"
+        assert node.next_command() == "muted"
         assert node.peak_mb() - before < 4
 
 
-def test_a_message_with_a_thousand_properties_is_nothing_special(
+def test_a_message_with_a_thousand_properties_is_handled_quickly(
     broker: Mosquitto, start: Start
 ) -> None:
-    """The client library would take half a minute for one of 250 kB."""
-    told: list[bool] = []
-    publisher = start(broker.port, on_mute=told.append)
+    """The client library would take half a minute for 250 kB of them."""
+    obeyed: list[bool] = []
+    publisher = start(broker.port, on_mute=obeyed.append)
     wait_until(lambda: publisher.connected)
     properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
     properties.UserProperty = [("a", "b")] * 1000
@@ -155,14 +155,14 @@ def test_a_message_with_a_thousand_properties_is_nothing_special(
     sender.open()
     sender._client.publish(MUTE_SET, b"ON", 1, properties=properties)
     deadline = time.monotonic() + TIMEOUT_S
-    while told != [True] and time.monotonic() < deadline:
+    while obeyed != [True] and time.monotonic() < deadline:
         sender.step(0.05)
-    assert told == [True]
+    assert obeyed == [True]
     sender.close()
 
 
 def flood(port: int, topic: str, payload: str, count: int = FLOOD) -> None:
-    """So many messages as fast as the broker takes them, from a process of its own."""
+    """Publish messages as fast as the broker takes them, from a separate process."""
     subprocess.run(
         ["mosquitto_pub", "-h", "127.0.0.1", "-p", str(port), "-t", topic, "-l"],
         input=f"{payload}\n" * count,
@@ -172,7 +172,7 @@ def flood(port: int, topic: str, payload: str, count: int = FLOOD) -> None:
 
 
 class Node:
-    """A publisher in a process of its own, so that its memory is nobody else's."""
+    """A publisher in its own process, so that its memory can be measured."""
 
     def __init__(self, port: int, folder: Path) -> None:
         self._log = folder / "log"
@@ -193,8 +193,8 @@ class Node:
         self._process.kill()
         self._process.communicate()
 
-    def hear(self) -> str:
-        """Wait for the next thing that it was told to do."""
+    def next_command(self) -> str:
+        """Wait for the next command that the node obeys."""
         assert self._process.stdout is not None
         return self._process.stdout.readline().strip()
 
@@ -207,7 +207,7 @@ class Node:
         return pages * resource.getpagesize() / 1e6
 
     def warnings(self) -> list[str]:
-        """The lines that it has logged."""
+        """The lines logged so far."""
         return self._log.read_text().splitlines()
 
 
@@ -219,18 +219,18 @@ def test_a_flood_fills_neither_log_nor_memory(
     broker: Mosquitto, tmp_path: Path, topic: str, payload: str, warnings: int
 ) -> None:
     with (
-        Recorder(broker.port, STATE) as states,  # each answer brings it again
+        Recorder(broker.port, STATE) as states,  # each reply republishes it
         Node(broker.port, tmp_path) as node,
     ):
         states.wait_count(STATE, 1)
-        flood(broker.port, topic, payload, 1000)  # what the first of them costs is no growth
+        flood(broker.port, topic, payload, 1000)  # warm-up: one-time allocations do not count
         states.publish(MUTE_SET, b"ON")
-        assert node.hear() == "muted"
+        assert node.next_command() == "muted"
         before = node.resident_mb()
         began = time.monotonic()
         flood(broker.port, topic, payload)
         states.publish(MUTE_SET, b"OFF")
-        assert node.hear() == "unmuted"
+        assert node.next_command() == "unmuted"
         took = time.monotonic() - began
         assert node.resident_mb() - before < 4
         assert len(states.on(STATE)) <= 3 + took / 5
@@ -238,17 +238,17 @@ def test_a_flood_fills_neither_log_nor_memory(
     assert len(lines) <= warnings * (1 + took / 60), lines
 
 
-def test_the_answer_to_home_assistant_is_not_lost_in_a_flood(
+def test_the_reply_to_home_assistant_is_not_lost_in_a_flood(
     broker: Mosquitto, start: Start
 ) -> None:
-    """It is put off for some seconds, and comes."""
+    """It is delayed by some seconds, but sent."""
     publisher = start(broker.port)
     publisher.announce(state=room())
     assert publisher.drain(TIMEOUT_S)
     with Recorder(broker.port) as recorder:
         for _ in range(20):
             recorder.publish(BIRTH, b"online")
-        recorder.wait_count(DISCOVERY, 3)  # the retained one, one at once, one for the others
+        recorder.wait_count(DISCOVERY, 3)  # the retained one, an immediate one, one for the rest
         assert len(recorder.on(DISCOVERY)) == 3
         recorder.publish(STATUS, b"offline", retain=True)
         recorder.wait(lambda: recorder.last(STATUS) == b"online")

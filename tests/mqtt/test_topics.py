@@ -1,4 +1,4 @@
-"""Topics are those of the contract, and only good names become topics."""
+"""Topics are the documented ones, and invalid names are rejected."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from serd.errors import ConfigError
 from serd.mqtt.topics import KINDS, Topics, filters, parse
 
 
-def test_the_topics() -> None:
+def test_topic_names() -> None:
     topics = Topics("serd", "living-room")
     assert topics.status == "serd/living-room/status"
     assert topics.emotion == "serd/living-room/emotion"
@@ -29,7 +29,7 @@ def test_filters_of_one_node_and_of_all() -> None:
 
 
 @pytest.mark.parametrize("node", ["", "a/b", "+", "#", "küche", "a b", "a\0", "a.b", "a" * 65])
-def test_bad_node(node: str) -> None:
+def test_an_invalid_node_name_is_rejected(node: str) -> None:
     with pytest.raises(ConfigError, match="cannot be part of a topic"):
         Topics("serd", node)
     if node != "+":
@@ -40,7 +40,7 @@ def test_bad_node(node: str) -> None:
 @pytest.mark.parametrize(
     "base", ["", "/serd", "serd/", "a//b", "a/+", "#", "$SYS", "a\0b", "a\nb", "ä" * 101]
 )
-def test_bad_base(base: str) -> None:
+def test_an_invalid_base_topic_is_rejected(base: str) -> None:
     with pytest.raises(ConfigError, match=r"mqtt\.base_topic"):
         Topics(base, "node")
     with pytest.raises(ConfigError, match=r"mqtt\.base_topic"):
@@ -48,7 +48,7 @@ def test_bad_base(base: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_parse_reads_what_topics_writes(kind: str) -> None:
+def test_parse_is_the_inverse_of_topics(kind: str) -> None:
     topic = getattr(Topics("home/serd", "attic"), kind)
     assert parse("home/serd", topic) == ("attic", kind)
 
@@ -58,11 +58,11 @@ def test_parse_reads_what_topics_writes(kind: str) -> None:
     ["serd", "serd/", "serd/attic", "serd/attic/mute/set", "serd/attic/other", "other/attic/state",
      "serd//state", "serd/a b/state", "serdx/attic/state", "serd/attic/state/"],
 )  # fmt: skip
-def test_parse_knows_nothing_else(topic: str) -> None:
+def test_parse_ignores_other_topics(topic: str) -> None:
     assert parse("serd", topic) is None
 
 
 @given(st.text())
-def test_parse_takes_anything(topic: str) -> None:
+def test_parse_accepts_any_string(topic: str) -> None:
     parse("serd", topic)
     parse("serd", f"serd/{topic}")

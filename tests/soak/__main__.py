@@ -12,8 +12,8 @@ from tests.soak.soak import soak
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.soak", description=__doc__)
-    parser.add_argument("--hours", type=float, default=24.0, help="of sound (default 24)")
-    parser.add_argument("--seed", type=int, default=1, help="of sound and failures")
+    parser.add_argument("--hours", type=float, default=24.0, help="hours of audio (default 24)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the audio and the failures")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="serd-soak-") as folder:
         report = soak(options.hours, Path(folder), seed=options.seed,

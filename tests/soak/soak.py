@@ -1,7 +1,7 @@
-"""A day of sound through serd as fast as it goes, with a broker that fails at random.
+"""A day of audio through serd as fast as possible, with a broker that fails at random.
 
-The sound is made here and piped into ``serd run``: speech, noise and silence in turn, at changing
-levels. How many events must come of it is counted by a segmenter of our own over the same samples.
+The audio is generated here and piped into ``serd run``: random speech, noise and silence, at
+varying levels. A separate segmenter on the same samples counts the events to expect.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ CATCH_UP_S = 120.0
 
 @dataclass(frozen=True)
 class Measurement:
-    """What /proc says of the process."""
+    """Resource usage of the process, from /proc."""
 
     hours: float
-    """Of sound that it had been given."""
+    """Hours of audio written to it so far."""
     rss_mb: float
     fds: int
     threads: int
@@ -51,15 +51,15 @@ class Measurement:
 
 @dataclass
 class Report:
-    """What came of it."""
+    """The result of a run."""
 
     hours: float
     wall_s: float = 0.0
     expected: int = 0
     received: int = 0
-    """Different ids that the subscriber got."""
+    """Distinct ids that the subscriber received."""
     deliveries: int = 0
-    """With those that came twice."""
+    """Messages received, including redeliveries."""
     journalled: int = 0
     gaps: int = 0
     out_of_order: int = 0
@@ -70,22 +70,22 @@ class Report:
 
     @property
     def settled(self) -> Measurement:
-        """After the first hour; of a shorter run, after the first third."""
+        """Usage after the first hour or, in a shorter run, after the first third."""
         limit = min(1.0, self.hours / 3)
         return next(m for m in self.measurements if m.hours >= limit)
 
     @property
     def last(self) -> Measurement:
-        """At the end."""
+        """Usage at the end."""
         return self.measurements[-1]
 
     @property
     def growth(self) -> float:
-        """Of the resident memory since it had settled, as a share."""
+        """Relative growth of the resident memory since `settled`."""
         return self.last.rss_mb / self.settled.rss_mb - 1.0
 
     def problems(self) -> list[str]:
-        """What must not be."""
+        """Every requirement that is not met."""
         found = {
             f"{self.expected} events expected, {self.received} received": (
                 self.expected != self.received
@@ -105,7 +105,7 @@ class Report:
         return [problem for problem, is_so in found.items() if is_so]
 
     def table(self) -> str:
-        """For people."""
+        """A table for the terminal."""
         failures = ", ".join(f"{n} x {name}" for name, n in sorted(self.failures.items()))
         rows = [
             ("sound", f"{self.hours:g} h in {self.wall_s:.0f} s"),
@@ -126,35 +126,35 @@ class Report:
         return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
 
-def sound(hours: float, dice: random.Random) -> Iterator[NDArray[np.int16]]:
-    """Speech, noise and silence in turn, in pieces of some seconds up to a minute."""
+def sound(hours: float, rng: random.Random) -> Iterator[NDArray[np.int16]]:
+    """Random speech, noise and silence, in pieces of some seconds up to a minute."""
     speech, _ = sf.read(SAMPLE, dtype="float32")
-    chance = np.random.default_rng(dice.randrange(1 << 32))
+    noise = np.random.default_rng(rng.randrange(1 << 32))
     left = round(hours * 3600 * RATE)
     while left > 0:
-        kind = dice.choice(["speech", "speech", "noise", "silence"])
+        kind = rng.choice(["speech", "speech", "noise", "silence"])
         if kind == "speech":
-            piece = speech * np.float32(10 ** (dice.uniform(-12, 6) / 20))
+            piece = speech * np.float32(10 ** (rng.uniform(-12, 6) / 20))
         elif kind == "noise":
-            size = dice.randrange(5 * RATE, 60 * RATE)
-            level = np.float32(10 ** (dice.uniform(-60, -30) / 20))
-            piece = level * chance.standard_normal(size, np.float32)
+            size = rng.randrange(5 * RATE, 60 * RATE)
+            level = np.float32(10 ** (rng.uniform(-60, -30) / 20))
+            piece = level * noise.standard_normal(size, np.float32)
         else:
-            piece = np.zeros(dice.randrange(5 * RATE, 60 * RATE), np.float32)
+            piece = np.zeros(rng.randrange(5 * RATE, 60 * RATE), np.float32)
         piece = piece[:left]
         left -= len(piece)
         yield (np.clip(piece, -1.0, 32_767 / 32_768) * 32_768).astype("<i2")
 
 
 class Breaker:
-    """Breaks the broker now and then, in turns that chance decides, until told to end."""
+    """Makes the broker fail in random ways and at random times, until `end` is called."""
 
     def __init__(
-        self, broker: Mosquitto, recorder: Recorder, node: Node, dice: random.Random
+        self, broker: Mosquitto, recorder: Recorder, node: Node, rng: random.Random
     ) -> None:
-        self._broker, self._recorder, self._node, self._dice = broker, recorder, node, dice
+        self._broker, self._recorder, self._node, self._rng = broker, recorder, node, rng
         self.counts: dict[str, int] = {}
-        self._ending = threading.Event()
+        self._stopping = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="breaker")
 
@@ -162,8 +162,8 @@ class Breaker:
         self._thread.start()
 
     def end(self) -> None:
-        """Let the broker be well from now on."""
-        self._ending.set()
+        """Cause no more failures."""
+        self._stopping.set()
         self._thread.join()
         if self._error is not None:
             raise self._error
@@ -174,11 +174,11 @@ class Breaker:
             "kill": self._kill,
         }  # fmt: skip
         try:
-            while not self._ending.wait(self._dice.uniform(0.5, 5.0)):
-                name = self._dice.choice(list(faults))
+            while not self._stopping.wait(self._rng.uniform(0.5, 5.0)):
+                name = self._rng.choice(list(faults))
                 faults[name]()
                 self.counts[name] = self.counts.get(name, 0) + 1
-        except BaseException as error:  # noqa: BLE001 - told in end()
+        except BaseException as error:  # noqa: BLE001 - raised in end()
             self._error = error
 
     def _restart(self) -> None:
@@ -188,17 +188,17 @@ class Breaker:
     def _absence(self) -> None:
         with self._subscriber_back():
             self._broker.stop()
-            self._ending.wait(self._dice.uniform(0.5, 4.0))
+            self._stopping.wait(self._rng.uniform(0.5, 4.0))
             self._broker.start()
 
     def _freeze(self) -> None:
         self._broker.pause()
-        self._ending.wait(self._dice.uniform(0.5, 9.0))
+        self._stopping.wait(self._rng.uniform(0.5, 9.0))
         self._broker.resume()
 
     def _kill(self) -> None:
-        # What a killed broker had promised to a subscriber is forgotten; that is not serd's loss.
-        # So serd waits while the subscriber gets what is its own, and until it is back.
+        # A killed broker loses what it had queued for a subscriber; that is not serd's fault. So
+        # serd is stopped until the subscriber has received that and has reconnected.
         self._node.send(signal.SIGSTOP)
         try:
             time.sleep(0.5)
@@ -228,13 +228,13 @@ def measure(pid: int, hours: float) -> Measurement:
 def soak(
     hours: float, folder: Path, *, seed: int = 1, say: Callable[[str], None] = lambda _text: None
 ) -> Report:
-    """Run it.
+    """Run the soak test.
 
     Args:
-        hours: Of sound.
-        folder: Empty; for the journal and the broker.
-        seed: Of the sound and of the failures.
-        say: Told of each hour that has passed.
+        hours: Hours of audio.
+        folder: An empty folder for the journal and the broker.
+        seed: Seed of the audio and of the failures.
+        say: Called with a line of progress for each measurement.
     """
     report = Report(hours)
     begun = time.monotonic()

@@ -1,4 +1,4 @@
-"""The soak in short; `make soak` is the long one, and SOAK_HOURS sets another length."""
+"""A short soak run; `make soak` is the long one, and SOAK_HOURS sets another length."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HOURS = float(os.environ.get("SOAK_HOURS", "3"))
 @pytest.mark.broker
 @pytest.mark.slow
 @pytest.mark.timeout(max(300, HOURS * 300))
-def test_hours_of_sound_and_a_broker_that_fails(tmp_path: Path) -> None:
+def test_hours_of_audio_with_a_failing_broker(tmp_path: Path) -> None:
     report = soak(HOURS, tmp_path)
     print(report.table())
     assert report.problems() == []

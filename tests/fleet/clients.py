@@ -1,4 +1,4 @@
-"""Clients with a name and a password, and the brokers of examples/fleet that know them."""
+"""Clients that log in, and the access control of the brokers of examples/fleet."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PASSWORD = "not a secret"
 
 
 def users(folder: Path, names: Iterable[str]) -> Path:
-    """A mosquitto password file in which everybody has the same password."""
+    """A mosquitto password file in which every user has the same password."""
     path = folder / "users"
     path.touch(mode=0o600)
     for name in names:
@@ -34,8 +34,8 @@ def users(folder: Path, names: Iterable[str]) -> Path:
     return path
 
 
-def guarded(folder: Path, acl: Path, names: Iterable[str]) -> tuple[str, ...]:
-    """Lines that make a test's mosquitto know these users, and an access list."""
+def access_control(folder: Path, acl: Path, names: Iterable[str]) -> tuple[str, ...]:
+    """Lines of mosquitto configuration with these users and an ACL."""
     folder.mkdir(exist_ok=True)
     return (
         "allow_anonymous false",
@@ -44,15 +44,15 @@ def guarded(folder: Path, acl: Path, names: Iterable[str]) -> tuple[str, ...]:
     )
 
 
-class Person:
-    """A client that logs in, MQTT 5, so that the broker says what it refuses.
+class User:
+    """A client that logs in; with MQTT 5, so that the broker reports what it rejects.
 
     Args:
-        port: Of a broker on loopback.
-        name: Its user.
-        topics: What it subscribes to.
-        ca: Speak TLS.
-        session: Client id of a session that the broker keeps.
+        port: Port of a broker on loopback.
+        name: User name.
+        topics: Topics to subscribe to.
+        ca: CA file; connect with TLS.
+        session: Client id of a persistent session.
         will: Topic of a last will.
     """
 
@@ -66,24 +66,26 @@ class Person:
         will: str | None = None,
     ) -> None:
         self.received: list[tuple[str, bytes]] = []
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self._topics = topics
         self._ready = False
-        self._answers: dict[int, ReasonCode] = {}
+        self._reasons: dict[int, ReasonCode] = {}
         client = paho.Client(CallbackAPIVersion.VERSION2, session or "", protocol=paho.MQTTv5)
         client.username_pw_set(name, PASSWORD)
         client.reconnect_delay_set(1, 1)
         client.on_connect = self._on_connect
-        client.on_subscribe = lambda *_all: self._be_ready()
+        client.on_subscribe = lambda *_all: self._set_ready()
         client.on_publish = self._on_publish
         client.on_message = self._on_message
         if ca is not None:
             client.tls_set(str(ca))
         if will is not None:
             client.will_set(will, b"offline", qos=1)
-        wishes = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        wishes.SessionExpiryInterval = 0 if session is None else 3600
-        client.connect("localhost", port, clean_start=session is None, properties=wishes)
+        connect_properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        connect_properties.SessionExpiryInterval = 0 if session is None else 3600
+        client.connect(
+            "localhost", port, clean_start=session is None, properties=connect_properties
+        )
         self.client = client
 
     def __enter__(self) -> Self:
@@ -96,35 +98,35 @@ class Person:
         self.client.loop_stop()
 
     def publish(self, topic: str, payload: bytes = b"x", *, retain: bool = False) -> bool:
-        """Publish with QoS 1 and wait for the answer: whether the broker took it."""
-        with self._news:
+        """Publish with QoS 1; return whether the broker accepted it."""
+        with self._changed:
             info = self.client.publish(topic, payload, qos=1, retain=retain)
-        self._wait(lambda: info.mid in self._answers)
-        return not self._answers.pop(info.mid).is_failure
+        self._wait(lambda: info.mid in self._reasons)
+        return not self._reasons.pop(info.mid).is_failure
 
     def wait(self, topic: str, payload: bytes = b"x") -> None:
-        """Wait until this has come."""
+        """Wait until this message has arrived."""
         self._wait(lambda: (topic, payload) in self.received)
 
     def wait_count(self, count: int) -> None:
-        """Wait until that many different messages have come."""
+        """Wait until that many different messages have arrived."""
         self._wait(lambda: len(set(self.received)) >= count)
 
     def topics(self) -> list[str]:
-        """Of what has come, in order."""
-        with self._news:
+        """Topics of the received messages, in order."""
+        with self._changed:
             return [topic for topic, _ in self.received]
 
-    def vanish(self) -> None:
-        """Be gone without a word."""
+    def drop_connection(self) -> None:
+        """Close the connection without a DISCONNECT."""
         sock = self.client.socket()
         assert sock is not None
         self.client.loop_stop()
         sock.close()
 
     def _wait(self, condition: Callable[[], bool]) -> None:
-        with self._news:
-            assert self._news.wait_for(condition, TIMEOUT_S), self.received[-10:]
+        with self._changed:
+            assert self._changed.wait_for(condition, TIMEOUT_S), self.received[-10:]
 
     def _on_connect(
         self, client: paho.Client, _d: object, _f: object, reason: Any, _p: Any
@@ -133,21 +135,21 @@ class Person:
         if self._topics:
             client.subscribe([(topic, 1) for topic in self._topics])
         else:
-            self._be_ready()
+            self._set_ready()
 
-    def _be_ready(self) -> None:
-        with self._news:
+    def _set_ready(self) -> None:
+        with self._changed:
             self._ready = True
-            self._news.notify_all()
+            self._changed.notify_all()
 
     def _on_publish(
         self, _client: object, _data: object, mid: int, reason: ReasonCode, _more: object
     ) -> None:
-        with self._news:
-            self._answers[mid] = reason
-            self._news.notify_all()
+        with self._changed:
+            self._reasons[mid] = reason
+            self._changed.notify_all()
 
     def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
-        with self._news:
+        with self._changed:
             self.received.append((message.topic, bytes(message.payload)))
-            self._news.notify_all()
+            self._changed.notify_all()
