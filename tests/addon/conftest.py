@@ -1,4 +1,4 @@
-"""Skips the slow part here but for ``make test-addon``."""
+"""Skips the slow tests outside ``make test-addon``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ VARIABLE = "SERD_ADDON"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what takes long."""
+    """Skip the slow tests."""
     if not os.environ.get(VARIABLE):
         skip = pytest.mark.skip(reason="make test-addon runs these")
         for item in items:

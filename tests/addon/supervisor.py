@@ -1,8 +1,8 @@
-"""What an add-on meets on Home Assistant OS: the Supervisor's API, and its ingress.
+"""The environment of an add-on on Home Assistant OS: the Supervisor's API and its ingress.
 
-The API is a small stand-in, after its public description
+The API is a small stand-in that follows the public description
 (developers.home-assistant.io/docs/api/supervisor/endpoints): the same paths, token, statuses
-and envelope. Ingress is an nginx that sends what the Supervisor sends, from an address of its own.
+and envelope. Ingress is an nginx that sends what the Supervisor sends, from its own address.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ if TYPE_CHECKING:
 
 TOKEN = "a-token-of-the-supervisor"
 INGRESS = "127.0.0.9"
-"""Where ingress comes from; 172.30.32.2 on Home Assistant OS."""
+"""The address of ingress; 172.30.32.2 on Home Assistant OS."""
 
 PATH = "/api/hassio_ingress/kLmn0pQr"
 
 
 class Supervisor:
-    """The stand-in; a context manager."""
+    """The stand-in for the API; a context manager."""
 
     def __init__(self) -> None:
         self.mqtt: dict[str, Any] | None = None
-        """What ``/services/mqtt`` offers; None: no add-on does."""
+        """What ``/services/mqtt`` returns; None if no add-on offers the service."""
         self.audio_input: str | None = None
         """The microphone chosen on the add-on's page."""
-        self.asked: list[tuple[str, int]] = []
-        """Every question, and the status of its answer."""
+        self.requests: list[tuple[str, int]] = []
+        """Every request, and the status of its response."""
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                status, answer = outer.answer(self.path, self.headers.get("Authorization", ""))
-                outer.asked.append((self.path, status))
-                body = json.dumps(answer).encode()
+                status, response = outer.respond(self.path, self.headers.get("Authorization", ""))
+                outer.requests.append((self.path, status))
+                body = json.dumps(response).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
@@ -68,8 +68,8 @@ class Supervisor:
         self._server.shutdown()
         self._server.server_close()
 
-    def answer(self, path: str, authorization: str) -> tuple[int, dict[str, Any]]:
-        """Status and envelope."""
+    def respond(self, path: str, authorization: str) -> tuple[int, dict[str, Any]]:
+        """Status and envelope of the response to a request."""
         if authorization != f"Bearer {TOKEN}":
             return 401, {"result": "error", "message": "401: Unauthorized"}
         if path == "/services/mqtt":
@@ -117,7 +117,7 @@ http {{
 
 @contextlib.contextmanager
 def ingress(folder: Path, dashboard: int) -> Iterator[str]:
-    """Run nginx as ingress; gives the address of Home Assistant."""
+    """Run nginx as ingress; yields the address of Home Assistant."""
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if program is None:
         pytest.skip("nginx is not installed")

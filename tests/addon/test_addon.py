@@ -1,4 +1,4 @@
-"""The add-on's program with all that it meets: Supervisor, sound, broker, ingress, browser."""
+"""The add-on's program in its environment: Supervisor, sound, broker, ingress and browser."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class AddOn:
             sys.executable, "-m", "serd.addon", "--data", str(data), "--host", "127.0.0.1",
             "--supervisor", supervisor.address, "--ingress", INGRESS, "--port", str(self.page),
         ]  # fmt: skip
-        kept = {k: v for k, v in mic.env.items() if k.startswith("PULSE_")}
+        pulse = {k: v for k, v in mic.env.items() if k.startswith("PULSE_")}
         more = {
-            **kept, "ALSA_CONFIG_PATH": str(asound), "SUPERVISOR_TOKEN": TOKEN,
+            **pulse, "ALSA_CONFIG_PATH": str(asound), "SUPERVISOR_TOKEN": TOKEN,
             "SERD_METRICS__PORT": str(free_port()),
         }  # fmt: skip
         self.env = environment(data.parent) | more
@@ -70,12 +70,12 @@ class AddOn:
         self.process.stderr.close()
 
     def stop(self) -> int:
-        """As the Supervisor stops it."""
+        """Stop it as the Supervisor does; returns the exit code."""
         self.process.terminate()
         return self.process.wait(WAIT_S)
 
     def wait_log(self, text: str) -> None:
-        """Wait until it has said something."""
+        """Wait until its log contains the text."""
         for _ in range(int(WAIT_S * 5)):
             if any(text in line for line in self.log):
                 return
@@ -91,7 +91,7 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
 
 @pytest.fixture
 def mic() -> Iterator[VirtualMicrophone]:
-    """Two microphones; the other one is the server's default, and streams are rescued to it."""
+    """Two microphones; the second is the server's default, to which orphaned streams are moved."""
     with virtual_microphone() as room:
         for module in (
             "module-null-sink sink_name=kitchen",
@@ -130,7 +130,7 @@ def _pactl(mic: VirtualMicrophone, *arguments: str) -> str:
 
 
 def _recorded(mic: VirtualMicrophone) -> list[str]:
-    """The sources that somebody records from."""
+    """The sources that are being recorded."""
     sources = dict(
         line.split("\t")[:2] for line in _pactl(mic, "list", "short", "sources").splitlines()
     )
@@ -138,15 +138,15 @@ def _recorded(mic: VirtualMicrophone) -> list[str]:
     return [sources.get(line.split("\t")[1], "?") for line in lines]
 
 
-def _wait(true: object, what: str, addon: AddOn) -> None:
+def _wait(condition: object, what: str, addon: AddOn) -> None:
     for _ in range(int(WAIT_S * 5)):
-        if true():  # type: ignore[operator]
+        if condition():  # type: ignore[operator]
             return
         threading.Event().wait(0.2)
     raise AssertionError(f"waited for {what}: {addon.log}")
 
 
-def test_the_chosen_microphone_is_heard_over_restarts_and_replugging(
+def test_the_chosen_microphone_is_used_after_restarts_and_replugging(
     data: Path, supervisor: Supervisor, mic: VirtualMicrophone, broker: Mosquitto
 ) -> None:
     with Recorder(broker.port) as recorder:
@@ -154,13 +154,15 @@ def test_the_chosen_microphone_is_heard_over_restarts_and_replugging(
             _wait(lambda: _recorded(mic) == ["room.monitor"], "the chosen one", addon)
             mic.play(SAMPLE)
             recorder.wait(lambda: len(recorder.on(TOPIC)) >= 3, WAIT_S)
-            assert any("u'addons'" in line for line in broker.log)  # the login came along
+            assert any(
+                "u'addons'" in line for line in broker.log
+            )  # the Supervisor's login was used
             assert addon.stop() == 0, addon.log
             assert "the microphone is room.monitor" in "\n".join(addon.log)
         with AddOn(data, supervisor, mic) as addon:
             _wait(lambda: _recorded(mic) == ["room.monitor"], "the same after a restart", addon)
             mic.unplug()
-            # The server moves the recording to the kitchen; nobody chose that.
+            # The server moves the recording to the kitchen, which was not chosen.
             _wait(lambda: _recorded(mic) == [], "the end of the recording", addon)
             mic.plug()
             _wait(lambda: _recorded(mic) == ["room.monitor"], "the one that is back", addon)
@@ -171,8 +173,8 @@ def test_the_chosen_microphone_is_heard_over_restarts_and_replugging(
         numbers = [json.loads(payload)["seq"] for payload in recorder.on(TOPIC)]
     assert numbers == list(range(1, len(numbers) + 1))
     print("\n".join(addon.log))
-    print("the Supervisor was asked:", supervisor.asked)
-    assert {status for _, status in supervisor.asked} == {200}
+    print("requests to the Supervisor:", supervisor.requests)
+    assert {status for _, status in supervisor.requests} == {200}
 
 
 def test_the_page_behind_ingress(
@@ -188,9 +190,9 @@ def test_the_page_behind_ingress(
         recorder.wait_for("serd/den/mute", b"OFF")
         addon.wait_log("dashboard at")
         port = {"SERD_METRICS__PORT": addon.env["SERD_METRICS__PORT"]}
-        # It may have told the broker before it has heard anything.
+        # It may be online at the broker before it has received any audio.
         _wait(lambda: run_serd("health", home=tmp_path, env=port).returncode == 0, "health", addon)
-        # Nobody else is answered, by whatever address.
+        # Requests that do not come through ingress are rejected.
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(f"http://127.0.0.1:{addon.page}/")
         assert refused.value.code == 403
@@ -219,7 +221,7 @@ def test_the_page_behind_ingress(
         recorder.wait_for("serd/den/status", b"offline")
 
 
-def test_without_a_broker_it_says_so_and_waits(
+def test_a_missing_broker_is_reported(
     data: Path, supervisor: Supervisor, mic: VirtualMicrophone
 ) -> None:
     supervisor.mqtt = None
@@ -229,7 +231,7 @@ def test_without_a_broker_it_says_so_and_waits(
         assert addon.stop() == 0
 
 
-def test_a_wrong_token_is_no_broker(
+def test_a_wrong_token_is_reported(
     data: Path, supervisor: Supervisor, mic: VirtualMicrophone
 ) -> None:
     addon = AddOn(data, supervisor, mic)

@@ -1,4 +1,4 @@
-"""Skips everything here but for ``make test-arm64``: it needs root and emulates a machine."""
+"""Skips these tests outside ``make test-arm64``: they need root and emulate a machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ VARIABLE = "SERD_ARM64"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip, or end at once with a plain reason, what cannot run here."""
+    """Skip the tests, or exit with a clear reason if they cannot run here."""
     wanted = bool(os.environ.get(VARIABLE))
     skip = pytest.mark.skip(reason="make test-arm64 runs these, as root")
     for item in items:

@@ -1,7 +1,7 @@
-"""The arm64 package on emulated Debian 12 and 13: it installs, and it judges as amd64 does.
+"""The arm64 package on emulated Debian 12 and 13: it installs, and it classifies as amd64 does.
 
-The programs are arm64's own and run through qemu, so what they compute is what a Pi computes; how
-fast, and how the kernel treats them, is not.
+The programs are real arm64 binaries run by qemu, so they compute what a Pi computes. Their speed
+and the kernel's behaviour are not those of a Pi.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.arm64, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 CLIPS = ("crema_d/1001_IEO_ANG_HI.opus", "crema_d/1001_IEO_HAP_MD.opus",
          "crema_d/1001_IEO_NEU_XX.opus", "crema_d/1001_IEO_SAD_LO.opus")  # fmt: skip
-"""Few, since emulation is slow."""
+"""Only a few, since emulation is slow."""
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Pi:
     root: Path
 
     def run(self, *command: str, check: bool = True, timeout: float = 900) -> str:
-        """Run a command there; its standard output."""
+        """Run a command there; returns its standard output."""
         done = subprocess.run(
             [TREE / "packaging" / "enter.sh", self.root, *command],
             stdin=subprocess.DEVNULL,
@@ -52,7 +52,7 @@ class Pi:
 
 @pytest.fixture(scope="module", params=[("bookworm", 12), ("trixie", 13)], ids=["12", "13"])
 def pi(request: pytest.FixtureRequest) -> Iterator[Pi]:
-    """One after the other: both releases."""
+    """An installed package on each release in turn."""
     suite, release = request.param
     lower = root(suite, "arm64", "build", "python3-venv", "libportaudio2")
     with layer(lower, f"arm64-{suite}") as merged:
@@ -63,7 +63,7 @@ def pi(request: pytest.FixtureRequest) -> Iterator[Pi]:
         yield machine
 
 
-def test_it_is_what_it_says(pi: Pi) -> None:
+def test_python_version_and_architecture(pi: Pi) -> None:
     python = pi.run("/opt/serd/venv/bin/python", "--version").strip()
     assert python.startswith({12: "Python 3.11.", 13: "Python 3.13."}[pi.release])
     assert pi.run("uname", "-m").strip() == "aarch64"
@@ -71,25 +71,27 @@ def test_it_is_what_it_says(pi: Pi) -> None:
     print(f"Debian {pi.release}: {python}, {size} installed,", pi.run("serd", "--version").strip())
 
 
-def test_it_judges_as_amd64_does(pi: Pi, tmp_path: Path) -> None:
+def test_it_classifies_as_amd64_does(pi: Pi, tmp_path: Path) -> None:
     clips = pi.root / "srv" / "clips"
     clips.mkdir(exist_ok=True)
     corpora = TREE.parent / "shared" / "corpora"
-    wanted = [SAMPLE, *(corpora / name for name in CLIPS if (corpora / name).exists())]
-    for clip in wanted:
+    recordings = [SAMPLE, *(corpora / name for name in CLIPS if (corpora / name).exists())]
+    for clip in recordings:
         shutil.copy(clip, clips)
-    names = sorted(clip.name for clip in wanted)
-    here = run_serd("classify", "--json", *(str(clips / name) for name in names), home=tmp_path)
-    expected = _judgements(here.stdout)
-    judged = _judgements(pi.run("serd", "classify", "--json", *(f"/srv/clips/{n}" for n in names)))
-    assert len(judged) == len(expected) > 5
+    names = sorted(clip.name for clip in recordings)
+    native = run_serd("classify", "--json", *(str(clips / name) for name in names), home=tmp_path)
+    expected = _parse(native.stdout)
+    results = _parse(pi.run("serd", "classify", "--json", *(f"/srv/clips/{n}" for n in names)))
+    assert len(results) == len(expected) > 5
     worst = 0.0
-    for there, ours in zip(judged, expected, strict=True):
-        assert (there["start_s"], there["end_s"]) == (ours["start_s"], ours["end_s"])
-        assert there["emotion"] == ours["emotion"]
-        differences = [abs(there["scores"][e] - ours["scores"][e]) for e in ours["scores"]]
+    for result, reference in zip(results, expected, strict=True):
+        assert (result["start_s"], result["end_s"]) == (reference["start_s"], reference["end_s"])
+        assert result["emotion"] == reference["emotion"]
+        differences = [
+            abs(result["scores"][e] - reference["scores"][e]) for e in reference["scores"]
+        ]
         worst = max(worst, *differences)
-    print(f"Debian {pi.release}: {len(judged)} utterances, scores differ by at most {worst:.4f}")
+    print(f"Debian {pi.release}: {len(results)} utterances, scores differ by at most {worst:.4f}")
     assert worst <= 0.02
 
 
@@ -108,18 +110,18 @@ def test_events_reach_a_broker(pi: Pi, tmp_path: Path) -> None:
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
 
 
-def test_the_doctor_finds_all_but_a_microphone(pi: Pi, tmp_path: Path) -> None:
+def test_serd_check_fails_only_for_the_microphone(pi: Pi, tmp_path: Path) -> None:
     with mosquitto(tmp_path) as broker:
-        said = pi.run(
+        output = pi.run(
             "serd", "check", "--json", "--listen", "0", "--set", "mqtt.host=127.0.0.1",
             "--set", f"mqtt.port={broker.port}", check=False,
         )  # fmt: skip
-    checks = json.loads(said)["checks"]
+    checks = json.loads(output)["checks"]
     failed = {check["check"] for check in checks if check["status"] == "fail"}
     passed = {check["check"] for check in checks if check["status"] == "ok"}
     assert failed <= {"device"}
     assert {"configuration", "model", "speech", "broker publish"} <= passed
 
 
-def _judgements(text: str) -> list[dict[str, Any]]:
+def _parse(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]

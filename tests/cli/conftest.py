@@ -1,4 +1,4 @@
-"""The command line, run in this process."""
+"""Fixtures that run the command line in the test process."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def logging_kept() -> Iterator[None]:
-    """Undo what the program does to the process's logging."""
+def restored_logging() -> Iterator[None]:
+    """Restore the process's logging configuration afterwards."""
     root, ours = logging.getLogger(), logging.getLogger("serd")
     handlers, levels, raising = root.handlers[:], (root.level, ours.level), logging.raiseExceptions
     yield
@@ -50,9 +50,9 @@ def logging_kept() -> Iterator[None]:
 
 @pytest.fixture
 def serd(
-    home: Path, logging_kept: None, capsys: pytest.CaptureFixture[str]
+    home: Path, restored_logging: None, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., Outcome]:
-    """Run ``serd ARGUMENTS...`` and get exit code, standard output and standard error."""
+    """Run ``serd ARGUMENTS...``; returns exit code, standard output and standard error."""
 
     def call(*arguments: str | Path) -> Outcome:
         capsys.readouterr()

@@ -1,4 +1,4 @@
-"""``serd bench``: what it prints; that its figures can be had is tested in tests/benchmark."""
+"""The output of ``serd bench``; the measurements are tested in tests/benchmark."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def measured(monkeypatch: pytest.MonkeyPatch) -> Figures:
-    """Figures that nobody has to wait for."""
+    """Replace the benchmark run by fixed figures."""
     some = Percentiles(p50=1.25, p95=2.5, p99=3.75)
     figures = Figures(
         features_ms=some,
@@ -32,7 +32,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Figures:
     return figures
 
 
-def test_json_has_the_fields_that_others_read(serd: Callable[..., Outcome]) -> None:
+def test_json_has_the_expected_fields(serd: Callable[..., Outcome]) -> None:
     done = serd("bench", "--json")
     assert (done.code, done.err) == (0, "")
     found = json.loads(done.out)
@@ -49,7 +49,7 @@ def test_json_has_the_fields_that_others_read(serd: Callable[..., Outcome]) -> N
         assert found[name] == {"p50": 1.25, "p95": 2.5, "p99": 3.75}
 
 
-def test_for_people_it_is_one_line_and_what_it_means(serd: Callable[..., Outcome]) -> None:
+def test_text_output_explains_the_figures(serd: Callable[..., Outcome]) -> None:
     done = serd("bench")
     assert (done.code, done.err) == (0, "")
     line, rooms, latency = done.out.splitlines()

@@ -1,4 +1,4 @@
-"""Offline classification, on the sample that comes with serd and on files that are none."""
+"""Offline classification, of the bundled sample and of bad input."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_json_has_an_object_for_each_utterance(serd: Serd) -> None:
         assert utterance["emotion"] in (*EMOTIONS, UNCERTAIN)
 
 
-def test_text_says_the_same_in_a_line(serd: Serd) -> None:
+def test_text_output_matches_the_json(serd: Serd) -> None:
     found = objects(serd("classify", "--json", SAMPLE).out)
     lines = serd("classify", SAMPLE).out.splitlines()
     assert len(lines) == len(found)
@@ -68,7 +68,7 @@ def test_text_says_the_same_in_a_line(serd: Serd) -> None:
         assert [score.split("=")[0] for score in scores] == list(EMOTIONS)
 
 
-def test_whole_gives_one_utterance_the_same_as_the_python_interface(serd: Serd) -> None:
+def test_whole_gives_one_utterance_as_the_python_interface_does(serd: Serd) -> None:
     (utterance,) = objects(serd("classify", "--whole", "--json", SAMPLE).out)
     samples, rate = soundfile.read(SAMPLE, dtype="float32")
     prediction = package.Classifier.load().classify(samples, rate)
@@ -79,14 +79,14 @@ def test_whole_gives_one_utterance_the_same_as_the_python_interface(serd: Serd) 
     assert 0 < utterance["end_s"] - utterance["start_s"] <= 3.0
 
 
-def test_settings_count(serd: Serd) -> None:
+def test_min_confidence_applies(serd: Serd) -> None:
     certain = serd("classify", "--json", SAMPLE, "--set", "model.min_confidence=0").out
     unsure = serd("classify", "--json", SAMPLE, "--set", "model.min_confidence=1").out
     assert UNCERTAIN not in {utterance["emotion"] for utterance in objects(certain)}
-    assert {said["emotion"] for said in objects(unsure)} <= {"neutral", "calm", UNCERTAIN}
+    assert {utterance["emotion"] for utterance in objects(unsure)} <= {"neutral", "calm", UNCERTAIN}
 
 
-def test_bad_files_do_not_stop_the_good(serd: Serd, home: Path) -> None:
+def test_bad_files_do_not_stop_the_others(serd: Serd, home: Path) -> None:
     (home / "notes.wav").write_text("not audio at all, just words")
     (home / "empty.wav").touch()
     (home / "folder").mkdir()
@@ -99,7 +99,7 @@ def test_bad_files_do_not_stop_the_good(serd: Serd, home: Path) -> None:
     assert code == 66
     assert out == alone + alone.replace("a.ogg", "b.ogg")
     lines = err.splitlines()
-    # A folder without recordings is noticed first; the others as their turn comes.
+    # A folder without recordings is reported first, the others in order.
     assert lines[0] == "serd: there are no recordings in folder"
     assert lines[1] == "serd: gone.wav does not exist"
     assert lines[2].startswith("serd: notes.wav is not audio that serd can read: ")
@@ -118,27 +118,27 @@ def test_folders_are_walked_in_order(serd: Serd, home: Path) -> None:
     ]  # fmt: skip
 
 
-def test_silence_is_said_to_be_silent(serd: Serd, home: Path) -> None:
+def test_silence_is_reported(serd: Serd, home: Path) -> None:
     soundfile.write(home / "silence.wav", np.zeros(16_000, np.float32), 16_000)
     assert serd("classify", "silence.wav") == (0, "", "serd: silence.wav: nothing spoken\n")
 
 
-def test_a_model_that_is_none(serd: Serd, home: Path) -> None:
+def test_an_empty_model_file_is_rejected(serd: Serd, home: Path) -> None:
     (home / "m.tflite").write_bytes(b"")
     code, out, err = serd("classify", SAMPLE, "--set", "model.path=m.tflite", "--jobs", "2")
     assert (code, out) == (78, "")
     assert err.startswith("serd: the model m.tflite is empty\n")
 
 
-def test_with_the_corrections_of_this_machine(serd: Serd, tmp_path: Path) -> None:
+def test_personal_applies_the_corrections_of_this_machine(serd: Serd, tmp_path: Path) -> None:
     journal = tmp_path / "journal.db"
-    there = ("--set", f"journal.path={journal}")
-    code, _, err = serd("classify", "--personal", *there, SAMPLE)
+    journal_setting = ("--set", f"journal.path={journal}")
+    code, _, err = serd("classify", "--personal", *journal_setting, SAMPLE)
     assert (code, "there is no journal" in err) == (69, True)
     with Journal(journal):
         pass
     _, plain, _ = serd("classify", "--json", SAMPLE)
-    assert serd("classify", "--json", "--personal", *there, SAMPLE)[1] == plain
+    assert serd("classify", "--json", "--personal", *journal_setting, SAMPLE)[1] == plain
     before = objects(plain)
     model = ModelFile.load()
     CorrectionStore(journal).put(
@@ -157,14 +157,18 @@ def test_with_the_corrections_of_this_machine(serd: Serd, tmp_path: Path) -> Non
         )
         for number, utterance in enumerate(before, 1)
     )
-    code, out, err = serd("classify", "--json", "--personal", *there, "--jobs", "2", SAMPLE, SAMPLE)
+    code, out, err = serd(
+        "classify", "--json", "--personal", *journal_setting, "--jobs", "2", SAMPLE, SAMPLE
+    )
     assert (code, err) == (0, "")
     for first, after in zip(before + before, objects(out), strict=True):
         assert after["adapted"] == len(before)
         assert after["model_emotion"] == first["emotion"]
         assert after["model_confidence"] == first["confidence"]
         assert after["scores"]["calm"] > first["scores"]["calm"]
-    code, _, err = serd("classify", "--personal", *there, "--set", "personal.enabled=false", SAMPLE)
+    code, _, err = serd(
+        "classify", "--personal", *journal_setting, "--set", "personal.enabled=false", SAMPLE
+    )
     assert (code, "switched off" in err) == (2, True)
 
 
@@ -191,7 +195,7 @@ def _feed(descriptor: int, samples: Any) -> None:
         pipe.write(samples.tobytes())
 
 
-def test_a_name_that_is_not_utf_8_comes_back_from_json(serd: Serd, home: Path) -> None:
+def test_a_file_name_that_is_not_utf_8_survives_json(serd: Serd, home: Path) -> None:
     name = os.fsdecode(b"caf\xe9\n.ogg")
     shutil.copy(SAMPLE, home / name)
     code, out, err = serd("classify", "--whole", "--json", name)
@@ -202,14 +206,14 @@ def test_a_name_that_is_not_utf_8_comes_back_from_json(serd: Serd, home: Path) -
     assert line.count("\n") == 1
 
 
-def test_a_file_called_dash_is_a_file(serd: Serd, home: Path) -> None:
+def test_a_file_named_dash_can_be_given_by_path(serd: Serd, home: Path) -> None:
     shutil.copy(SAMPLE, home / "-")
     code, out, _ = serd("classify", "--whole", "--json", "./-")
     assert code == 0
     assert objects(out)[0]["path"] == str(home / "-")
 
 
-def test_what_takes_ffmpeg_is_counted_in_folders(
+def test_files_unreadable_without_ffmpeg_are_counted(
     serd: Serd, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("serd.audio.recording.installed", lambda: False)
@@ -223,7 +227,7 @@ def test_what_takes_ffmpeg_is_counted_in_folders(
     assert lines[1] == "serd: 1 of 2 recordings were not read"
 
 
-def test_what_is_missing_of_a_recording_is_said(serd: Serd, home: Path) -> None:
+def test_a_truncated_recording_is_reported(serd: Serd, home: Path) -> None:
     samples, rate = soundfile.read(SAMPLE, dtype="int16")
     soundfile.write(home / "a.wav", samples, rate)
     data = (home / "a.wav").read_bytes()
@@ -240,5 +244,5 @@ def test_the_python_interface_finds_the_same_utterances(serd: Serd) -> None:
     predictions = package.Classifier.load().classify_file(SAMPLE)
     assert [p.emotion for p in predictions] == [u["emotion"] for u in found]
     for end in ("start_s", "end_s"):
-        told = [u[end] for u in found]
-        assert [getattr(p, end) for p in predictions] == pytest.approx(told, abs=1e-4)
+        expected = [u[end] for u in found]
+        assert [getattr(p, end) for p in predictions] == pytest.approx(expected, abs=1e-4)

@@ -1,4 +1,4 @@
-"""No command opens a microphone that somebody wants closed, unless it is asked to."""
+"""No command opens a microphone that is muted or in quiet hours, unless asked to."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ QUIET = "quiet_hours=[{from: '00:00', to: '00:00'}]"
 @pytest.mark.parametrize(
     ("settings", "reason"), [((QUIET,), "quiet hours"), (("mute=true",), "muted")]
 )
-def test_nothing_opens_a_microphone_that_shall_be_closed(
+def test_commands_open_a_closed_microphone_only_with_listen(
     serd: Callable[..., Outcome],
     monkeypatch: pytest.MonkeyPatch,
     settings: tuple[str, ...],
@@ -34,13 +34,13 @@ def test_nothing_opens_a_microphone_that_shall_be_closed(
 
     def open_(_: object) -> None:
         opened.append(1)
-        raise UnavailableError("here is no microphone")
+        raise UnavailableError("there is no microphone")
 
     monkeypatch.setattr("serd.audio.microphone.Microphone.open", open_)
     monkeypatch.setattr("serd.doctor.examination.check_device", lambda _: ())
     options = [part for setting in ("mqtt.port=1", *settings) for part in ("--set", setting)]
-    said = serd("check", *options).out
-    level = next(line for line in said.splitlines() if "level" in line)
+    report = serd("check", *options).out
+    level = next(line for line in report.splitlines() if "level" in line)
     assert level.startswith("skip")
     assert reason in level
     code, out, err = serd("meter", *options)
@@ -53,8 +53,8 @@ def test_nothing_opens_a_microphone_that_shall_be_closed(
     assert len(opened) == 2
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to be somebody else for a moment")
-def test_a_switch_that_cannot_be_read_counts_as_muted(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to switch to another user")
+def test_an_unreadable_mute_switch_counts_as_muted(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     with Journal(closed / "journal.db"):
@@ -64,8 +64,8 @@ def test_a_switch_that_cannot_be_read_counts_as_muted(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     os.seteuid(65534)
     try:
-        said = why_closed(config)
+        reason = why_closed(config)
     finally:
         os.seteuid(0)
-    assert said is not None
-    assert "cannot read" in said
+    assert reason is not None
+    assert "cannot read" in reason

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_scripts(shell: str, serd: Serd) -> None:
+def test_each_shell_gets_a_script(shell: str, serd: Serd) -> None:
     code, out, err = serd("completion", shell)
     assert (code, err) == (0, "")
     assert f"_SERD_COMPLETE={shell}_complete" in out
 
 
-def ask(home: Path, *words: str) -> list[str]:
-    """What bash would be told for the last of these words."""
+def complete(home: Path, *words: str) -> list[str]:
+    """Return what bash would be offered for the last of these words."""
     env = {
         "_SERD_COMPLETE": "bash_complete",
         "COMP_WORDS": " ".join(words),
@@ -42,21 +42,24 @@ def ask(home: Path, *words: str) -> list[str]:
     return [line.partition(",")[2] for line in done.stdout.splitlines()]
 
 
-def test_commands_options_and_choices(tmp_path: Path) -> None:
-    assert ask(tmp_path, "serd", "hist") == ["history"]
-    assert "--min-confidence" in ask(tmp_path, "serd", "history", "--m")
-    assert ask(tmp_path, "serd", "history", "--emotion", "s") == ["sad", "surprised"]
-    assert ask(tmp_path, "serd", "completion", "z") == ["zsh"]
+def test_commands_options_and_choices_are_completed(tmp_path: Path) -> None:
+    assert complete(tmp_path, "serd", "hist") == ["history"]
+    assert "--min-confidence" in complete(tmp_path, "serd", "history", "--m")
+    assert complete(tmp_path, "serd", "history", "--emotion", "s") == ["sad", "surprised"]
+    assert complete(tmp_path, "serd", "completion", "z") == ["zsh"]
 
 
-def test_settings(tmp_path: Path) -> None:
-    assert ask(tmp_path, "serd", "run", "--set", "mqtt.tls.c") == ["mqtt.tls.ca=", "mqtt.tls.cert="]
-    assert len(ask(tmp_path, "serd", "run", "--set", "''")) == len(KEYS)
-    assert ask(tmp_path, "serd", "run", "--set", "log.level=w") == ["log.level=warning"]
-    assert ask(tmp_path, "serd", "run", "--set", "no.such.key=") in ([], [""])
+def test_settings_are_completed(tmp_path: Path) -> None:
+    assert complete(tmp_path, "serd", "run", "--set", "mqtt.tls.c") == [
+        "mqtt.tls.ca=",
+        "mqtt.tls.cert=",
+    ]
+    assert len(complete(tmp_path, "serd", "run", "--set", "''")) == len(KEYS)
+    assert complete(tmp_path, "serd", "run", "--set", "log.level=w") == ["log.level=warning"]
+    assert complete(tmp_path, "serd", "run", "--set", "no.such.key=") in ([], [""])
 
 
-def test_in_a_real_bash(tmp_path: Path) -> None:
+def test_completion_in_a_real_bash(tmp_path: Path) -> None:
     if shutil.which("bash") is None:
         pytest.skip("bash is not installed")
     script = (

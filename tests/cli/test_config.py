@@ -52,7 +52,7 @@ def test_validate(serd: Serd, home: Path) -> None:
     assert serd("config", "validate") == (0, "valid: config.yaml\n", "")
 
 
-def test_validate_refuses(serd: Serd, home: Path) -> None:
+def test_validate_rejects_invalid_settings(serd: Serd, home: Path) -> None:
     (home / "config.yaml").write_text("mute: 3\nmqtt: {prot: 1}")
     assert serd("config", "validate") == (
         78,
@@ -64,7 +64,7 @@ def test_validate_refuses(serd: Serd, home: Path) -> None:
     )
 
 
-def test_validate_looks_at_the_files_that_are_named(serd: Serd, home: Path) -> None:
+def test_validate_checks_the_files_that_settings_name(serd: Serd, home: Path) -> None:
     arguments = ("config", "validate", "--set", "mqtt.username=u", "--set", "mqtt.password_file=pw")
     code, out, err = serd(*arguments)
     assert (code, out) == (78, "")
@@ -75,7 +75,7 @@ def test_validate_looks_at_the_files_that_are_named(serd: Serd, home: Path) -> N
     assert (code, out) == (0, "valid: the defaults (there is no configuration file)\n")
 
 
-def test_validate_warns(serd: Serd) -> None:
+def test_validate_warns_about_a_password_on_the_command_line(serd: Serd) -> None:
     code, _, err = serd(
         "config", "validate", "--set", "mqtt.username=u", "--set", "mqtt.password=hunter2"
     )
@@ -93,7 +93,7 @@ def test_schema(serd: Serd) -> None:
     assert json.loads(out) == json.loads(json.dumps(json_schema()))
 
 
-def test_a_node_named_as_people_say_is_told_what_to_write(serd: Serd) -> None:
+def test_an_invalid_node_name_gets_a_suggestion(serd: Serd) -> None:
     code, _, err = serd("config", "validate", "--set", "node=Küche")
     assert code == 78
     assert "write node: kueche, and name: Küche for people" in err

@@ -1,4 +1,4 @@
-"""``serd demo``: the first command that anybody types works, and leaves nothing behind."""
+"""``serd demo`` works with or without a broker and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 
 def demo(home: Path, port: int, *settings: str) -> subprocess.CompletedProcess[str]:
-    """Run it on the first seconds of the sample, as on a machine without a microphone."""
+    """Run ``serd demo`` on the first 6 s of the sample instead of a microphone."""
     short = home / "short.wav"
     samples, rate = sf.read(SAMPLE, frames=16_000 * 6)
     sf.write(short, samples, rate)
-    said = (f"mqtt.port={port}", f"audio.source={short}", "audio.pace=fast", "node=den", *settings)
-    options = [part for setting in said for part in ("--set", setting)]
+    given = (f"mqtt.port={port}", f"audio.source={short}", "audio.pace=fast", "node=den", *settings)
+    options = [part for setting in given for part in ("--set", setting)]
     return subprocess.run(
         serd_command("demo", *options), cwd=home, env=environment(home), capture_output=True,
         text=True, timeout=2 * TIMEOUT_S, check=False,
     )  # fmt: skip
 
 
-def test_on_somebodys_broker_it_leaves_nothing(tmp_path: Path) -> None:
+def test_leaves_nothing_on_an_existing_broker(tmp_path: Path) -> None:
     with mosquitto(tmp_path) as broker, Recorder(broker.port) as recorder:
         ran = tmp_path / "ran"
         hook = f"hooks=[{{command: [touch, {ran}]}}]"
@@ -50,7 +50,7 @@ def test_on_somebodys_broker_it_leaves_nothing(tmp_path: Path) -> None:
     assert done.stdout.count("dB") >= 1
 
 
-def test_the_broker_wants_a_login(tmp_path: Path) -> None:
+def test_starts_its_own_broker_if_a_login_is_required(tmp_path: Path) -> None:
     with mosquitto(tmp_path, password="hush") as broker:
         done = demo(tmp_path, broker.port)
     assert done.returncode == 0, done.stderr
@@ -59,7 +59,7 @@ def test_the_broker_wants_a_login(tmp_path: Path) -> None:
     assert "dB" in done.stdout
 
 
-def test_the_broker_s_access_rules_are_against_it(tmp_path: Path) -> None:
+def test_starts_its_own_broker_if_an_acl_blocks_it(tmp_path: Path) -> None:
     acl = tmp_path / "acl"
     acl.write_text("topic readwrite other/#\n")
     acl.chmod(0o644)
@@ -69,7 +69,7 @@ def test_the_broker_s_access_rules_are_against_it(tmp_path: Path) -> None:
     assert "drop what serd publishes; so serd starts its own broker" in done.stderr
 
 
-def test_something_else_has_the_port(tmp_path: Path) -> None:
+def test_starts_its_own_broker_if_an_http_server_has_the_port(tmp_path: Path) -> None:
     handler = http.server.SimpleHTTPRequestHandler
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -84,21 +84,21 @@ def test_something_else_has_the_port(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_something_silent_has_the_port(tmp_path: Path) -> None:
+def test_starts_its_own_broker_if_a_silent_server_has_the_port(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         done = demo(tmp_path, server.getsockname()[1])
     assert done.returncode == 0, done.stderr
     assert "so serd starts its own broker" in done.stderr
 
 
-def test_nothing_is_there_and_the_password_file_neither(tmp_path: Path) -> None:
-    gone = ("mqtt.username=pi", "mqtt.password_file=/nowhere")
-    done = demo(tmp_path, free_port(), *gone)
+def test_starts_its_own_broker_if_broker_and_password_file_are_missing(tmp_path: Path) -> None:
+    missing_login = ("mqtt.username=pi", "mqtt.password_file=/nowhere")
+    done = demo(tmp_path, free_port(), *missing_login)
     assert done.returncode == 0, done.stderr
     assert "so serd starts its own broker" in done.stderr
 
 
-def test_a_muted_room_s_microphone_is_not_opened(
+def test_the_microphone_of_a_muted_room_is_not_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from serd.cli.demo import _no_microphone

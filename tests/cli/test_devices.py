@@ -27,13 +27,13 @@ PULSE = Device(
 
 
 @pytest.fixture
-def plugged(monkeypatch: pytest.MonkeyPatch) -> list[Device]:
+def connected_devices(monkeypatch: pytest.MonkeyPatch) -> list[Device]:
     devices = [USB, PULSE]
     monkeypatch.setattr("serd.audio.devices.list_devices", lambda: list(devices))
     return devices
 
 
-def test_table(serd: Serd, plugged: list[Device]) -> None:
+def test_table(serd: Serd, connected_devices: list[Device]) -> None:
     assert serd("devices") == (
         0,
         (
@@ -45,12 +45,12 @@ def test_table(serd: Serd, plugged: list[Device]) -> None:
     )
 
 
-def test_the_configured_one_is_marked(serd: Serd, plugged: list[Device]) -> None:
+def test_the_configured_device_is_marked(serd: Serd, connected_devices: list[Device]) -> None:
     lines = serd("devices", "--set", "audio.device=usb:0d8c:0014").out.splitlines()
     assert [line[0] for line in lines] == [" ", "*", " "]
 
 
-def test_json(serd: Serd, plugged: list[Device]) -> None:
+def test_json(serd: Serd, connected_devices: list[Device]) -> None:
     code, out, err = serd("devices", "--json", "--set", "audio.device=USB PnP")
     assert (code, err) == (0, "")
     assert json.loads(out) == [
@@ -80,12 +80,12 @@ def test_json(serd: Serd, plugged: list[Device]) -> None:
 
 
 def test_levels_of_the_channels(
-    serd: Serd, plugged: list[Device], monkeypatch: pytest.MonkeyPatch
+    serd: Serd, connected_devices: list[Device], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard = []
+    measured = []
 
     def measure(settings: AudioConfig, seconds: float) -> tuple[float, ...]:
-        heard.append((settings.device, seconds))
+        measured.append((settings.device, seconds))
         return (-31.25, -120.0)
 
     monkeypatch.setattr("serd.doctor.sound.measure", measure)
@@ -96,11 +96,11 @@ def test_levels_of_the_channels(
     ]
     plain = json.loads(serd("devices", "--listen", "2", "--json").out)
     assert [row.get("channel_dbfs") for row in plain] == [None, [-31.2, -120.0]]
-    assert heard == [("name:pulse", 2.0)] * 2
+    assert measured == [("name:pulse", 2.0)] * 2
 
 
-def test_a_device_that_is_not_there_is_said_after_the_list(
-    serd: Serd, plugged: list[Device]
+def test_a_missing_device_is_reported_after_the_list(
+    serd: Serd, connected_devices: list[Device]
 ) -> None:
     code, out, err = serd("devices", "--set", "audio.device=snowball")
     assert code == 69
@@ -108,8 +108,8 @@ def test_a_device_that_is_not_there_is_said_after_the_list(
     assert err.startswith("serd: no input device answers to 'snowball'; there are: ")
 
 
-def test_none_at_all(serd: Serd, plugged: list[Device]) -> None:
-    plugged.clear()
+def test_no_devices(serd: Serd, connected_devices: list[Device]) -> None:
+    connected_devices.clear()
     code, out, err = serd("devices", "--json")
     assert (code, out) == (69, "[]\n")
     assert err.startswith("serd: no microphone was found: ")

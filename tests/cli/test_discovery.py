@@ -38,7 +38,7 @@ def remove(serd: Serd, broker: Mosquitto) -> Callable[..., Outcome]:
 
 
 def leave(broker: Mosquitto, node: str, status: bytes = b"offline") -> None:
-    """Leave on the broker what a node leaves there."""
+    """Publish the retained messages that a node leaves on the broker."""
     with Recorder(broker.port) as recorder:
         recorder.publish(CONFIG.format(node), b"{}", retain=True)
         recorder.publish(f"serd/{node}/status", status, retain=True)
@@ -53,9 +53,7 @@ def retained(broker: Mosquitto) -> set[str]:
         return {m.topic for m in recorder.messages if m.retained and "/" in m.topic}
 
 
-def test_takes_back_this_node_and_nothing_else(
-    remove: Callable[..., Outcome], broker: Mosquitto
-) -> None:
+def test_removes_this_node_only(remove: Callable[..., Outcome], broker: Mosquitto) -> None:
     leave(broker, "attic")
     leave(broker, "kitchen")
     before = retained(broker)
@@ -65,7 +63,7 @@ def test_takes_back_this_node_and_nothing_else(
     assert before - retained(broker) == {CONFIG.format("attic")}
 
 
-def test_takes_back_a_named_node(remove: Callable[..., Outcome], broker: Mosquitto) -> None:
+def test_removes_a_named_node(remove: Callable[..., Outcome], broker: Mosquitto) -> None:
     leave(broker, "attic")
     leave(broker, "kitchen")
     before = retained(broker)
@@ -73,7 +71,7 @@ def test_takes_back_a_named_node(remove: Callable[..., Outcome], broker: Mosquit
     assert before - retained(broker) == {CONFIG.format("kitchen")}
 
 
-def test_purge_leaves_nothing_of_the_node(
+def test_purge_removes_every_topic_of_the_node(
     remove: Callable[..., Outcome], broker: Mosquitto
 ) -> None:
     leave(broker, "attic")
@@ -84,9 +82,7 @@ def test_purge_leaves_nothing_of_the_node(
     assert not any("attic" in topic for topic in left)
 
 
-def test_says_that_a_running_node_will_be_back(
-    remove: Callable[..., Outcome], broker: Mosquitto
-) -> None:
+def test_warns_about_a_running_node(remove: Callable[..., Outcome], broker: Mosquitto) -> None:
     leave(broker, "attic", status=b"online")
     code, _, err = remove()
     assert code == 0
@@ -94,17 +90,19 @@ def test_says_that_a_running_node_will_be_back(
     assert CONFIG.format("attic") not in retained(broker)
 
 
-def test_nothing_to_take_back_is_no_error(remove: Callable[..., Outcome]) -> None:
+def test_removing_an_unknown_node_is_not_an_error(remove: Callable[..., Outcome]) -> None:
     assert remove("nobody").code == 0
 
 
-def test_a_wrong_name_is_refused(remove: Callable[..., Outcome]) -> None:
+def test_an_invalid_name_is_rejected(remove: Callable[..., Outcome]) -> None:
     code, out, err = remove("a/b")
     assert (code, out) == (2, "")
     assert "a/b" in err
 
 
-def test_no_broker(remove: Callable[..., Outcome], broker: Mosquitto) -> None:
+def test_an_unreachable_broker_is_an_error(
+    remove: Callable[..., Outcome], broker: Mosquitto
+) -> None:
     broker.stop()
     code, out, err = remove()
     assert (code, out) == (69, "")

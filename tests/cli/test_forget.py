@@ -1,4 +1,4 @@
-"""``serd forget``, with a real broker and what a real daemon leaves there."""
+"""``serd forget``, with a real broker and the messages of a real daemon."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def forget(serd: Serd, broker: Mosquitto) -> Callable[..., Outcome]:
     return call
 
 
-def test_nothing_is_left_of_the_node_and_all_of_the_others(
+def test_removes_every_topic_of_the_node_and_no_other(
     forget: Callable[..., Outcome], broker: Mosquitto
 ) -> None:
     leave(broker, "attic")
     leave(broker, "kitchen")
-    with Recorder(broker.port) as recorder:  # of a later version, say
+    with Recorder(broker.port) as recorder:  # from a later version, say
         recorder.publish("serd/attic/weather", b"rain", retain=True)
     before = retained(broker)
     code, out, err = forget("attic")
@@ -54,7 +54,9 @@ def test_nothing_is_left_of_the_node_and_all_of_the_others(
     assert left
 
 
-def test_a_node_that_nobody_knows(forget: Callable[..., Outcome], broker: Mosquitto) -> None:
+def test_an_unknown_node_gets_a_suggestion(
+    forget: Callable[..., Outcome], broker: Mosquitto
+) -> None:
     leave(broker, "kitchen")
     code, out, _ = forget("kitchn")
     assert code == 0
@@ -62,14 +64,14 @@ def test_a_node_that_nobody_knows(forget: Callable[..., Outcome], broker: Mosqui
     assert forget("a/b").code == 2
 
 
-def test_a_recording_leaves_nothing_behind_unless_asked_to(
+def test_a_run_on_a_recording_leaves_nothing_behind_without_keep(
     tmp_path: Path, forget: Callable[..., Outcome], broker: Mosquitto
 ) -> None:
     play = ("--source", str(SAMPLE), "--pace", "fast")
     with Recorder(broker.port) as recorder:
         with Node(tmp_path, broker.port, *play) as node:
             assert node.wait() == 0, node.log
-        # Whoever was there meanwhile has seen it come and go.
+        # Clients that were connected have seen the node appear and disappear.
         recorder.wait_for("serd/test-room/status", b"offline")
         recorder.wait_for("homeassistant/device/serd_test-room/config", b"")
     assert retained(broker) == set()
@@ -82,7 +84,7 @@ def test_a_recording_leaves_nothing_behind_unless_asked_to(
     assert retained(broker) == set()
 
 
-def test_a_recording_that_is_interrupted_leaves_nothing_behind(
+def test_an_interrupted_run_on_a_recording_leaves_nothing_behind(
     tmp_path: Path, broker: Mosquitto
 ) -> None:
     with Node(tmp_path, broker.port, "--source", str(SAMPLE)) as node:

@@ -1,4 +1,4 @@
-"""`serd health`: what a container's health check and a person learn."""
+"""``serd health``: output and exit code for each kind of response."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 
     Serd = Callable[..., Outcome]
 
-WELL = {"status": "ok", "nodes": {"attic": {"state": "listening", "said": "listening"}}}
-DEAF = {"status": "pipeline: no sign of life for 12 s", "nodes": {"attic": {"said": "listening"}}}
+HEALTHY = {"status": "ok", "nodes": {"attic": {"state": "listening", "said": "listening"}}}
+UNHEALTHY = {
+    "status": "pipeline: no sign of life for 12 s",
+    "nodes": {"attic": {"said": "listening"}},
+}
 
 
 @pytest.fixture
-def answering() -> Iterator[Callable[[int, bytes], int]]:
-    """Starts servers that always say the same; gives their ports."""
+def serve() -> Iterator[Callable[[int, bytes], int]]:
+    """Start HTTP servers with a fixed response; returns the port."""
     servers: list[http.server.HTTPServer] = []
 
     def start(status: int, body: bytes) -> int:
@@ -49,36 +52,36 @@ def answering() -> Iterator[Callable[[int, bytes], int]]:
         server.server_close()
 
 
-def test_well(serd: Serd, answering: Callable[[int, bytes], int]) -> None:
-    port = answering(200, json.dumps(WELL).encode())
+def test_healthy(serd: Serd, serve: Callable[[int, bytes], int]) -> None:
+    port = serve(200, json.dumps(HEALTHY).encode())
     assert serd("health", "--set", f"metrics.port={port}") == (0, "attic: listening\n", "")
-    # Listening on all addresses is asked for on loopback.
-    asked = ("--set", f"metrics.port={port}", "--set", "metrics.host=0.0.0.0")
-    assert serd("health", *asked).code == 0
+    # A daemon that listens on all addresses is queried on loopback.
+    options = ("--set", f"metrics.port={port}", "--set", "metrics.host=0.0.0.0")
+    assert serd("health", *options).code == 0
 
 
-def test_deaf(serd: Serd, answering: Callable[[int, bytes], int]) -> None:
-    port = answering(503, json.dumps(DEAF).encode())
+def test_unhealthy(serd: Serd, serve: Callable[[int, bytes], int]) -> None:
+    port = serve(503, json.dumps(UNHEALTHY).encode())
     code, _, err = serd("health", "--set", f"metrics.port={port}")
     assert (code, err) == (69, "serd: serd is unhealthy: pipeline: no sign of life for 12 s\n")
 
 
-def test_nobody_answers(serd: Serd) -> None:
+def test_no_daemon_answers(serd: Serd) -> None:
     code, _, err = serd("health", "--set", f"metrics.port={free_port()}")
     assert code == 69
     assert "no serd answers at 127.0.0.1" in err
 
 
 @pytest.mark.parametrize("body", [b"hello", b"[]", b'{"status": "ok"}', b""])
-def test_somebody_else_answers(
-    serd: Serd, answering: Callable[[int, bytes], int], body: bytes
+def test_a_response_that_is_not_from_serd_is_an_error(
+    serd: Serd, serve: Callable[[int, bytes], int], body: bytes
 ) -> None:
-    code, _, err = serd("health", "--set", f"metrics.port={answering(200, body)}")
+    code, _, err = serd("health", "--set", f"metrics.port={serve(200, body)}")
     assert code == 69
     assert "is not serd" in err
 
 
-def test_it_says_what_must_be_set(serd: Serd) -> None:
+def test_the_error_names_the_setting_if_metrics_are_off(serd: Serd) -> None:
     code, _, err = serd("health")
     assert code == 69
     assert "metrics.port is 0" in err

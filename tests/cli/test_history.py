@@ -33,7 +33,7 @@ HOUR_MS = 3_600_000
 
 @pytest.fixture
 def journal(home: Path) -> Path:
-    """A journal with an event 1, 2, ... 50 hours ago, of two nodes in turn."""
+    """A journal with an event 1, 2, ... 50 hours ago, alternating between two nodes."""
     path = home / ".local" / "state" / "serd" / "journal.db"
     now = time.time_ns() // 1_000_000
     with Journal(path, clock=Clock()) as journal:
@@ -57,7 +57,7 @@ def journal(home: Path) -> Path:
     return path
 
 
-def test_lines_of_the_last_day(serd: Serd, journal: Path) -> None:
+def test_default_output_covers_the_last_24_hours(serd: Serd, journal: Path) -> None:
     code, out, err = serd("history")
     assert (code, err) == (0, "")
     lines = out.splitlines()
@@ -85,7 +85,7 @@ def test_json_is_the_event_as_published(serd: Serd, journal: Path) -> None:
     assert [event["node"] for event in events] == ["hall", "den"]
     assert [event["seq"] for event in events] == [25, 25]
     for event in events:
-        # Not yet handed over: only then there is a latency.
+        # Not yet delivered, so there is no latency.
         event["latency_ms"] = 1.0
         jsonschema.validate(event, event_schema())
 
@@ -108,13 +108,13 @@ def test_csv_has_a_column_for_each_score(serd: Serd, journal: Path) -> None:
     assert empty == out.splitlines()[0] + "\n"
 
 
-def test_without_a_journal(serd: Serd, home: Path) -> None:
+def test_a_missing_journal_is_an_error(serd: Serd, home: Path) -> None:
     code, out, err = serd("history")
     assert (code, out) == (69, "")
     assert err.startswith(f"serd: there is no journal at {home}/.local/state/serd/journal.db\n")
 
 
-def test_with_something_else_for_a_journal(serd: Serd, home: Path) -> None:
+def test_a_file_that_is_not_a_journal_is_an_error(serd: Serd, home: Path) -> None:
     (home / "x.db").write_text("not a journal, but long enough to be something" * 50)
     code, out, err = serd("history", "--set", "journal.path=x.db")
     assert code in (69, 78)
@@ -139,7 +139,7 @@ def test_filters(serd: Serd, journal: Path) -> None:
     assert len(seqs(serd(*everything, "--min-confidence", "0.52").out)) == 31
 
 
-def test_limit_gives_the_latest_in_their_order(serd: Serd, journal: Path) -> None:
+def test_limit_gives_the_latest_events_in_order(serd: Serd, journal: Path) -> None:
     arguments = ("history", "--json", "--since", "7d", "--node", "hall")
     whole = seqs(serd(*arguments).out)
     assert seqs(serd(*arguments, "--limit", "3").out) == whole[-3:]
@@ -148,7 +148,7 @@ def test_limit_gives_the_latest_in_their_order(serd: Serd, journal: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("wrong", "says"),
+    ("wrong", "message"),
     [
         (("--emotion", "hapy"), "hapy"),
         (("--min-confidence", "2"), "0<=x<=1"),
@@ -158,22 +158,22 @@ def test_limit_gives_the_latest_in_their_order(serd: Serd, journal: Path) -> Non
         (("--plot", "noending"), "a file without an ending"),
     ],
 )
-def test_wrong_usage(wrong: tuple[str, ...], says: str, serd: Serd, journal: Path) -> None:
+def test_usage_errors(wrong: tuple[str, ...], message: str, serd: Serd, journal: Path) -> None:
     code, out, err = serd("history", *wrong)
     assert (code, out) == (2, "")
-    assert says in err
+    assert message in err
 
 
 @pytest.mark.parametrize(
-    ("name", "begins"), [("a.png", b"\x89PNG"), ("b.svg", b"<?xml"), ("c.PDF", b"%PDF")]
+    ("name", "signature"), [("a.png", b"\x89PNG"), ("b.svg", b"<?xml"), ("c.PDF", b"%PDF")]
 )
-def test_plot(name: str, begins: bytes, serd: Serd, journal: Path, tmp_path: Path) -> None:
+def test_plot(name: str, signature: bytes, serd: Serd, journal: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     code, out, err = serd("history", "--since", "7d", "--plot", tmp_path / name)
     assert (code, out) == (0, "")
     assert err.endswith(f"{name} shows 50 events\n")
     drawn = (tmp_path / name).read_bytes()
-    assert drawn.startswith(begins)
+    assert drawn.startswith(signature)
     assert len(drawn) > 5000
     if name == "b.svg":
         assert b"den: 25 utterances" in drawn or drawn.count(b"<use") > 100
@@ -189,7 +189,7 @@ def test_plot_of_one_event_and_of_none(serd: Serd, journal: Path, tmp_path: Path
     assert not (tmp_path / "none.png").exists()
 
 
-def test_plot_where_nothing_can_be_written(serd: Serd, journal: Path, tmp_path: Path) -> None:
+def test_plot_to_an_unwritable_path(serd: Serd, journal: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     code, _, err = serd("history", "--plot", tmp_path / "no" / "such" / "folder" / "a.png")
     assert code == 69
@@ -208,16 +208,16 @@ def test_plot_without_matplotlib(
     )
 
 
-def test_the_line_of_a_plot_follows_and_breaks() -> None:
+def test_the_line_of_a_plot_is_smoothed_and_breaks_at_gaps() -> None:
     start = datetime(2026, 3, 1, tzinfo=UTC)
     moments = [start + timedelta(seconds=seconds) for seconds in (0, 60, 120, 10_000, 10_060)]
     line = _smoothed(moments, [1, 1, -1, -1, -1], 60)
     assert line[:3] == pytest.approx([1, 1, (0.25 + 0.5 - 1) / 1.75])
-    assert math.isnan(line[3])  # nothing is known of the time between
+    assert math.isnan(line[3])  # a gap in the data
     assert line[4] == pytest.approx(-1)
 
 
-def test_a_room_that_there_is_not(serd: Serd, home: Path) -> None:
+def test_an_unknown_room_gets_a_suggestion(serd: Serd, home: Path) -> None:
     with Journal(home / "j.db") as journal:
         journalled(journal, 1, node="kitchen")
     own = ("--set", f"journal.path={home / 'j.db'}", "--set", "node=kitchen")
@@ -232,7 +232,7 @@ def test_a_room_that_there_is_not(serd: Serd, home: Path) -> None:
     assert '"node":"kitchen"' in titled.out
 
 
-def test_an_emotion_has_one_colour_here_and_on_the_dashboard() -> None:
+def test_plot_and_dashboard_use_the_same_colours() -> None:
     style = (files("serd.dashboard") / "static" / "style.css").read_text(encoding="utf-8")
     light = style[: style.index("color-scheme: light")]
     assert set(COLOURS) == {*EMOTIONS, "uncertain"}

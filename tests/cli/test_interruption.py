@@ -1,8 +1,8 @@
-"""Ctrl-C at fifty moments, in many commands: one line or nothing, exit code 130, no traceback.
+"""Ctrl-C at fifty points, across ten commands: at most two lines, exit code 130, no traceback.
 
-The moments are counted, not timed, so that they are the same on a slow machine: the process counts
-its own imports, opened files, connections and whatever else Python's audit hooks tell, and presses
-Ctrl-C for its whole process group at one of them.
+The points are counted, not timed, so that they are the same on a slow machine: the process counts
+its audit events (imports, opened files, connections and so on) and sends SIGINT to its whole
+process group at one of them.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-MOMENTS = 5
-"""In each command; with ten commands, fifty."""
+POINTS = 5
+"""For each of the ten commands, so fifty in all."""
 
 PROGRAM = """
 import os, signal, sys, threading
 when, counted = int(sys.argv.pop(1)), 0
 report = os.open(sys.argv.pop(1), os.O_WRONLY | os.O_CREAT)
 main_thread = threading.get_ident()
-def heard(event, _):
+def on_audit_event(event, _):
     global counted
     if threading.get_ident() != main_thread:
         return
@@ -41,7 +41,7 @@ def heard(event, _):
         os.pwrite(report, str(counted).encode(), 0)
 sys.argv[0] = "serd"
 from serd.__main__ import main
-sys.addaudithook(heard)
+sys.addaudithook(on_audit_event)
 sys.exit(main())
 """
 
@@ -57,12 +57,12 @@ COMMANDS = {
     "meter": ("meter", "--source", str(SAMPLE), "--set", "audio.pace=fast"),
     "tail": ("tail",),
 }
-ENDLESS = {"tail", "meter"}
-"""Those that Ctrl-C ends as it should be once they are under way, with exit code 0."""
+UNTIL_INTERRUPTED = {"tail", "meter"}
+"""Commands that run until Ctrl-C: once under way, they exit with 0."""
 
 
 def run(home: Path, when: int, *arguments: str, limit: float = TIMEOUT_S) -> tuple[int, str, str]:
-    """Run a command, pressing Ctrl-C at that moment; exit code, output, errors."""
+    """Interrupt a command at that audit event (0: never); returns exit code, output and errors."""
     command = [
         sys.executable, "-c", PROGRAM, str(when), str(home / "counted"), *arguments,
         "--set", f"mqtt.port={free_port()}",
@@ -80,26 +80,26 @@ def run(home: Path, when: int, *arguments: str, limit: float = TIMEOUT_S) -> tup
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_ctrl_c_at_any_moment(name: str, tmp_path: Path) -> None:
+def test_ctrl_c_at_any_point(name: str, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for number in range(4):
         shutil.copy(SAMPLE, tmp_path / "in" / f"{number}.ogg")
     arguments = COMMANDS[name]
     run(tmp_path, 0, *arguments, limit=8 if name == "tail" else TIMEOUT_S)
-    moments = int((tmp_path / "counted").read_text())
-    assert moments > 200
-    met = 0
-    for number in range(MOMENTS):
-        # Each command at other shares of its way than the others; the first ones very early.
-        share = (number + (list(COMMANDS).index(name) + 0.5) / len(COMMANDS)) / MOMENTS
-        code, _, err = run(tmp_path, max(1, round(share**1.5 * moments)), *arguments)
+    events = int((tmp_path / "counted").read_text())
+    assert events > 200
+    interrupted = 0
+    for number in range(POINTS):
+        # Each command is interrupted at different fractions of its run; the first ones very early.
+        share = (number + (list(COMMANDS).index(name) + 0.5) / len(COMMANDS)) / POINTS
+        code, _, err = run(tmp_path, max(1, round(share**1.5 * events)), *arguments)
         where = f"{name} at {share:.0%}: exit {code}, {err}"
         assert "Traceback" not in err, where
         assert "ignored" not in err, where
-        assert code == 130 or (name in ENDLESS and code == 0), where
-        assert len(err.splitlines()) <= 2, where  # what it had said itself, and one line
-        met += code == 130
-    assert met
+        assert code == 130 or (name in UNTIL_INTERRUPTED and code == 0), where
+        assert len(err.splitlines()) <= 2, where  # its own output so far, and one line
+        interrupted += code == 130
+    assert interrupted
 
 
 TWICE = """
@@ -131,11 +131,13 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.parametrize(
-    ("program", "ends"), [(TWICE, (130, "", "")), (IN_A_DESTRUCTOR, (0, "caught\n", ""))]
+    ("program", "expected"), [(TWICE, (130, "", "")), (IN_A_DESTRUCTOR, (0, "caught\n", ""))]
 )
-def test_it_is_neither_lost_nor_held_up(program: str, ends: tuple[int, str, str]) -> None:
+def test_interrupt_in_cleanup_or_destructor_takes_effect(
+    program: str, expected: tuple[int, str, str]
+) -> None:
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
     )  # fmt: skip
-    assert (done.returncode, done.stdout, done.stderr) == ends
+    assert (done.returncode, done.stdout, done.stderr) == expected

@@ -1,4 +1,4 @@
-"""The daemon loads its MQTT client without OpenSSL, and TLS still works when it is asked for."""
+"""The daemon loads its MQTT client without OpenSSL, and TLS still works when it is configured."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ assert stand_in is not ssl and paho.ssl is ssl
 assert isinstance(client._ssl_context, ssl.SSLContext)
 """
 
-SECOND = """
+LOADED_BEFORE = """
 import ssl
 from serd.cli import lean
 lean.load_client()
@@ -44,15 +44,15 @@ def run(code: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_without_tls_openssl_is_never_loaded() -> None:
+def test_openssl_is_not_loaded_without_tls() -> None:
     import hashlib
 
     run(PLAIN % hashlib.sha256(b"serd").hexdigest())
 
 
-def test_with_tls_the_client_gets_the_real_one() -> None:
+def test_the_client_gets_the_real_ssl_module_with_tls() -> None:
     run(ENCRYPTED)
 
 
-def test_what_is_loaded_already_stays() -> None:
-    run(SECOND)
+def test_an_ssl_module_that_is_already_loaded_is_kept() -> None:
+    run(LOADED_BEFORE)

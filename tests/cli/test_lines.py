@@ -57,7 +57,7 @@ def test_line_on_a_wide_terminal() -> None:
     )
 
 
-def test_line_on_a_terminal_that_has_only_ascii() -> None:
+def test_line_on_an_ascii_terminal() -> None:
     for width in (80, 140):
         line = EventFormatter(ascii_only=True).format_event(event(), width)
         assert line.plain.isascii()
@@ -69,20 +69,20 @@ def test_line_on_a_terminal_that_has_only_ascii() -> None:
     )
 
 
-def test_the_others_do_not_repeat_the_emotion() -> None:
+def test_runners_up_do_not_repeat_the_emotion() -> None:
     assert EventFormatter().format_event(event(), 140).plain.count("angry") == 1
-    # Where it abstains, all that could have been are others.
+    # In an uncertain event every emotion is a runner-up.
     assert " sad " in EventFormatter().format_event(event(emotion="uncertain"), 80).plain
 
 
 @pytest.mark.parametrize(
     ("level", "drawn"), [(-120, "▁"), (-53, "▁"), (-52, "▂"), (-8, "▇"), (-7, "█"), (0, "█")]
 )  # fmt: skip
-def test_height(level: float, drawn: str) -> None:
+def test_height_of_the_level_bar(level: float, drawn: str) -> None:
     assert height(level) == drawn
 
 
-def test_nodes_are_shown_where_there_are_several() -> None:
+def test_nodes_are_shown_if_there_are_several() -> None:
     lines = EventFormatter()
     lines.add_node("den")
     assert "den" not in lines.format_event(event(), 80).plain
@@ -90,7 +90,7 @@ def test_nodes_are_shown_where_there_are_several() -> None:
     assert lines.format_event(event(), 80).plain.startswith("08:15:00  den      angry ")
 
 
-def test_every_emotion_has_its_colour() -> None:
+def test_every_emotion_has_its_own_colour() -> None:
     assert tuple(STYLES) == (*EMOTIONS, UNCERTAIN)
     assert len(set(STYLES.values())) == len(STYLES)
 
@@ -110,7 +110,7 @@ def test_bar(share: float, drawn: str) -> None:
     node=st.text("abc-_", min_size=1, max_size=64),
     level=st.floats(-120, 0),
 )
-def test_lines_fit_and_align(
+def test_lines_fit_the_width_and_align(
     width: int, share: float, emotion: str, node: str, level: float
 ) -> None:
     lines = EventFormatter()

@@ -1,4 +1,4 @@
-"""From an error to a line and an exit code."""
+"""Error messages, exit codes and the options that all commands share."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 COMMANDS = cli.list_commands(click.Context(cli))
 
 
-def failing_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+def register_failing_command(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     @click.command()
     def fail() -> None:
         raise error
@@ -51,15 +51,17 @@ def failing_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
         (ModelError, 78),
     ],
 )
-def test_errors_are_plain_lines(
+def test_errors_are_printed_as_plain_lines(
     serd: Serd, kind: type[SerdError], code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failing_with(kind("it is wrong\nand this too", remedy="do this"), monkeypatch)
+    register_failing_command(kind("it is wrong\nand this too", remedy="do this"), monkeypatch)
     assert serd("fail") == (code, "", "serd: it is wrong\nserd: and this too\n      do this\n")
 
 
-def test_a_bug_is_called_one(serd: Serd, monkeypatch: pytest.MonkeyPatch) -> None:
-    failing_with(ValueError("two\nlines"), monkeypatch)
+def test_an_unexpected_exception_is_reported_as_a_bug(
+    serd: Serd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register_failing_command(ValueError("two\nlines"), monkeypatch)
     assert serd("fail") == (
         70,
         "",
@@ -70,8 +72,10 @@ def test_a_bug_is_called_one(serd: Serd, monkeypatch: pytest.MonkeyPatch) -> Non
     )
 
 
-def test_tracebacks_only_with_debug(serd: Serd, monkeypatch: pytest.MonkeyPatch) -> None:
-    failing_with(ConfigError("wrong"), monkeypatch)
+def test_tracebacks_are_printed_only_with_debug(
+    serd: Serd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register_failing_command(ConfigError("wrong"), monkeypatch)
     assert "Traceback" not in serd("fail").err
     outcome = serd("--debug", "fail")
     assert outcome.code == 78
@@ -79,8 +83,8 @@ def test_tracebacks_only_with_debug(serd: Serd, monkeypatch: pytest.MonkeyPatch)
     assert outcome.err.endswith("ConfigError: wrong\nserd: wrong\n")
 
 
-def test_interrupt_is_quiet(serd: Serd, monkeypatch: pytest.MonkeyPatch) -> None:
-    failing_with(KeyboardInterrupt(), monkeypatch)
+def test_an_interrupt_prints_nothing(serd: Serd, monkeypatch: pytest.MonkeyPatch) -> None:
+    register_failing_command(KeyboardInterrupt(), monkeypatch)
     assert serd("fail") == (INTERRUPTED, "", "")
 
 
@@ -94,11 +98,11 @@ def test_help_lists_every_command(serd: Serd) -> None:
     rows = out.partition("Commands:\n")[2].splitlines()
     listed = [row.split()[0] for row in rows if row[2] != " "]
     assert listed == COMMANDS
-    assert "..." not in "".join(rows)  # whole sentences
+    assert "..." not in "".join(rows)  # descriptions are not truncated
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_explains_itself(serd: Serd, name: str) -> None:
+def test_every_command_has_help(serd: Serd, name: str) -> None:
     code, out, _ = serd(name, "--help")
     assert code == 0
     assert out.startswith(f"Usage: serd {name} ")
@@ -118,7 +122,7 @@ def test_every_command_explains_itself(serd: Serd, name: str) -> None:
         ([], "Usage: serd [OPTIONS] COMMAND"),
     ],
 )
-def test_wrong_usage(serd: Serd, arguments: list[str], sentence: str) -> None:
+def test_usage_errors(serd: Serd, arguments: list[str], sentence: str) -> None:
     code, out, err = serd(*arguments)
     assert (code, out) == (2, "")
     assert sentence in err
@@ -132,14 +136,14 @@ def test_wrong_usage(serd: Serd, arguments: list[str], sentence: str) -> None:
         ["--set", "node=m", "config", "show", "--json", "--set=log.level=debug", "--set=node=n"],
     ],
 )
-def test_common_options_go_before_and_after_the_command(serd: Serd, arguments: list[str]) -> None:
+def test_common_options_work_before_and_after_the_command(serd: Serd, arguments: list[str]) -> None:
     import json
 
     config = json.loads(serd(*arguments).out)["config"]
     assert (config["node"], config["log"]["level"]) == ("n", "debug")
 
 
-def test_the_file_named_last_is_read(serd: Serd, home: Path) -> None:
+def test_the_last_config_option_wins(serd: Serd, home: Path) -> None:
     (home / "a.yaml").write_text("node: a")
     (home / "b.yaml").write_text("node: b")
     out = serd("--config", "a.yaml", "config", "show", "--config", home / "b.yaml").out
@@ -147,10 +151,10 @@ def test_the_file_named_last_is_read(serd: Serd, home: Path) -> None:
     assert serd("--config", "a.yaml", "config", "show").out.startswith("# a.yaml\nnode: a ")
 
 
-# ------------------------------------------------------------------ as a process of its own
+# ------------------------------------------------------------------ in a separate process
 
 
-def process(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def run_process(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "serd.cli.main", *arguments],
         cwd=cwd,
@@ -171,19 +175,19 @@ def process(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
          "serd: --set: mqtt.port = 0 is not allowed; allowed: a whole number from 1 to 65535\n"),
         (["history"], 69, "serd: there is no journal at "),
         (["classify", "none.wav"], 66, "serd: none.wav does not exist\n"),
-        # As in a folder that may not be entered: the file cannot even be asked whether it exists.
+        # stat() itself fails, as it does in a folder without search permission.
         (["classify", "x" * 300], 66, f"serd: {'x' * 300} cannot be read: File name too long\n"),
         (["model", "info", "none.tflite"], 78, "serd: there is no model none.tflite\n"),
         (["nonsense"], 2, "Usage: serd "),
     ],
 )  # fmt: skip
 def test_exit_codes(home: Path, arguments: list[str], code: int, sentence: str) -> None:
-    done = process(*arguments, cwd=home)
+    done = run_process(*arguments, cwd=home)
     assert (done.returncode, done.stderr[: len(sentence)]) == (code, sentence)
     assert "Traceback" not in done.stderr
 
 
-def test_nobody_reads_on(home: Path) -> None:
+def test_a_closed_pipe_ends_the_command_silently(home: Path) -> None:
     command = [sys.executable, "-m", "serd.cli.main", "config", "schema"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
         assert running.stdout is not None
@@ -193,7 +197,7 @@ def test_nobody_reads_on(home: Path) -> None:
         assert running.wait(60) == PIPE_CLOSED
 
 
-def test_light_commands_import_nothing_heavy(home: Path) -> None:
+def test_config_show_imports_no_heavy_modules(home: Path) -> None:
     code = (
         "import sys; from serd.cli.main import main; main(['config', 'show'])\n"
         "heavy = {'numpy', 'rich', 'sounddevice', 'soundfile', 'paho', 'sqlite3', 'serd.model',"

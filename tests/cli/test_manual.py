@@ -1,4 +1,4 @@
-"""The manual pages: one for each command, from the help, and without fault in man itself."""
+"""The manual pages: one per command, from its help text, rendered by man without warnings."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_man_shows_it_without_a_warning(name: str, folder: Path) -> None:
+def test_man_renders_each_page_without_warnings(name: str, folder: Path) -> None:
     if shutil.which("man") is None or shutil.which("groff") is None:
         pytest.skip("man and groff are not installed")
     done = subprocess.run(
@@ -58,12 +58,12 @@ def test_man_shows_it_without_a_warning(name: str, folder: Path) -> None:
     for parameter in COMMANDS[name].params:
         if isinstance(parameter, click.Option):
             assert parameter.opts[0] in words
-            # Nothing of the help is lost or taken for markup.
+            # No part of the help text is lost or taken for markup.
             assert "".join((parameter.help or "").split()) in "".join(words.split())
     assert "SERD" in words
 
 
-def test_text_is_never_markup() -> None:
+def test_help_text_is_escaped() -> None:
     @click.command()
     def odd() -> None:
         r""".TH is no header. It's a \fBtrap\fR: `x` ~ ^ "y" é.

@@ -33,7 +33,7 @@ def reading(
     )  # fmt: skip
 
 
-def test_the_picture_at_80_columns() -> None:
+def test_picture_at_80_columns() -> None:
     lines = picture(reading(), None, 80, voice=True).plain.splitlines()
     assert lines == [
         "██████████████████████████████·········┃·········  -23 dBFS  peak  -12  voice",
@@ -42,7 +42,7 @@ def test_the_picture_at_80_columns() -> None:
     ]
 
 
-def test_the_picture_says_what_is_wrong() -> None:
+def test_picture_includes_the_advice() -> None:
     loud = reading(-2, 0, -40, 0.05)
     lines = picture(loud, advise(loud), 80, voice=False).plain.splitlines()
     assert "clipped  5.00%" in lines[1]
@@ -57,14 +57,16 @@ def test_the_picture_says_what_is_wrong() -> None:
     clipped=st.floats(0, 1),
     voice=st.booleans(),
 )
-def test_the_picture_fits(width: int, rms: float, held: float, clipped: float, voice: bool) -> None:
+def test_picture_fits_the_width(
+    width: int, rms: float, held: float, clipped: float, voice: bool
+) -> None:
     shown = reading(rms, held, -50, clipped)
     text = picture(shown, advise(shown), width, voice=voice)
     assert all(line.cell_len <= width for line in text.split("\n"))
     assert len(text.plain.split("\n")) == 3
 
 
-def test_lines_into_a_pipe(serd: Serd) -> None:
+def test_a_pipe_gets_plain_lines(serd: Serd) -> None:
     code, out, err = serd("meter", "--source", SAMPLE, "--set", "audio.pace=fast")
     assert (code, err) == (0, "")
     lines = out.splitlines()
@@ -77,20 +79,20 @@ def test_lines_into_a_pipe(serd: Serd) -> None:
     assert any(" voice" in line for line in lines)
 
 
-def test_it_ends_after_some_seconds(serd: Serd) -> None:
+def test_seconds_limits_the_run(serd: Serd) -> None:
     code, out, _ = serd("meter", "--source", SAMPLE, "--set", "audio.pace=fast", "--seconds", "3")
     assert code == 0
     assert float(out.splitlines()[-1].split()[0]) < 6
 
 
-def test_a_dead_input_is_named(serd: Serd, tmp_path: Path) -> None:
+def test_a_dead_input_is_reported(serd: Serd, tmp_path: Path) -> None:
     path = tmp_path / "dead.wav"
     sf.write(path, np.zeros(48_000), 16_000)
     _, out, _ = serd("meter", "--source", path, "--set", "audio.pace=fast")
     assert "every sample has the same value" in out.splitlines()[-1]
 
 
-def test_no_microphone(serd: Serd) -> None:
+def test_a_missing_source_is_an_error(serd: Serd) -> None:
     code, out, err = serd("meter", "--source", "/no/such.wav")
     assert (code, out) == (66, "")
     assert "/no/such.wav" in err
@@ -123,7 +125,7 @@ def test_on_a_terminal_without_colour(env: dict[str, str], tmp_path: Path) -> No
         window.wait("exit 0")
 
 
-def test_what_the_meter_measures_is_what_is_shown() -> None:
+def test_picture_shows_the_measured_level() -> None:
     meter = LevelMeter()
     meter.feed(np.full(16_000, 0.5, np.float32))
     assert "-6 dBFS" in picture(meter.read(), None, 80, voice=False).plain

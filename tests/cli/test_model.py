@@ -32,7 +32,7 @@ def test_summary(serd: Serd, tiny_model_path: Path) -> None:
     assert facts["classes"] == ", ".join(file.labels)
 
 
-def test_what_it_knows_of_homes(serd: Serd, home_model_path: Path) -> None:
+def test_home_settings_are_described(serd: Serd, home_model_path: Path) -> None:
     lines = serd("model", "info", home_model_path).out.splitlines()
     rows = dict(line.split("  ", 1) for line in lines)
     facts = {head: text.strip() for head, text in rows.items()}
@@ -47,7 +47,7 @@ def test_what_it_knows_of_homes(serd: Serd, home_model_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "says"),
+    ("settings", "message"),
     [
         (
             {"decision": DecisionConfig(sensitivity="high")},
@@ -58,8 +58,8 @@ def test_what_it_knows_of_homes(serd: Serd, home_model_path: Path) -> None:
         (None, "not adjustable: tiny has no settings for homes"),
     ],
 )
-def test_the_doctor_shows_what_the_sensitivity_costs(
-    settings: dict[str, Any] | None, says: str, home_model_path: Path, tiny_model_path: Path
+def test_doctor_reports_the_effect_of_the_sensitivity(
+    settings: dict[str, Any] | None, message: str, home_model_path: Path, tiny_model_path: Path
 ) -> None:
     path = str(tiny_model_path if settings is None else home_model_path)
     settings = settings or {}
@@ -68,7 +68,7 @@ def test_the_doctor_shows_what_the_sensitivity_costs(
         decision=settings.get("decision", DecisionConfig()),
     )
     found = check_sensitivity(config, Classifier.configured(config))
-    assert (found.check, found.status, found.message) == ("sensitivity", "ok", says)
+    assert (found.check, found.status, found.message) == ("sensitivity", "ok", message)
 
 
 def test_json(serd: Serd, tiny_model_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_json(serd: Serd, tiny_model_path: Path) -> None:
     assert about["features"]["coefficients"] == file.info.features.coefficients
 
 
-def test_the_configured_model_is_the_one_meant(serd: Serd, tiny_model_path: Path) -> None:
+def test_describes_the_configured_model_by_default(serd: Serd, tiny_model_path: Path) -> None:
     by_path = serd("model", "info", tiny_model_path).out
     assert serd("model", "info", "--set", f"model.path={tiny_model_path}").out == by_path
     shipped = serd("model", "info").out
@@ -88,7 +88,7 @@ def test_the_configured_model_is_the_one_meant(serd: Serd, tiny_model_path: Path
     assert "\nmeasured on " in shipped
 
 
-def test_what_is_no_model(serd: Serd, home: Path) -> None:
+def test_a_file_that_is_not_a_model_is_rejected(serd: Serd, home: Path) -> None:
     (home / "x.tflite").write_bytes(b"words, not a network")
     code, out, err = serd("model", "info", "x.tflite")
     assert (code, out) == (78, "")

@@ -16,7 +16,7 @@ NOW = datetime(2026, 3, 29, 14, 30, 15)  # noqa: DTZ001 - local; clocks went for
 
 @pytest.fixture(autouse=True)
 def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    # A rule of its own, so that no time zone database is needed.
+    # A POSIX rule, so that no time zone database is needed.
     monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
     time.tzset()
     yield
@@ -47,7 +47,7 @@ def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("2026-03-01t08:15-05:00", "2026-03-01T08:15-05:00"),
     ],
 )
-def test_moments(text: str, moment: str) -> None:
+def test_valid_times(text: str, moment: str) -> None:
     parsed = parse_moment(text, NOW)
     assert parsed == datetime.fromisoformat(moment)
     assert parsed.tzinfo is not None
@@ -56,6 +56,6 @@ def test_moments(text: str, moment: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "soon", "24", "h", "-3h", "25:00", "12:60", "2026-02-30", "2026", "999999999w"]
 )
-def test_no_moments(text: str) -> None:
+def test_invalid_times(text: str) -> None:
     with pytest.raises(ValueError, match="is not a time; write 24h, 7d, 14:30, yesterday,"):
         parse_moment(text, NOW)

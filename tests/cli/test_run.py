@@ -29,7 +29,7 @@ def daemons(monkeypatch: pytest.MonkeyPatch) -> list[Loaded]:
     return started
 
 
-def test_options_set_keys_and_go_before_all_others(serd: Serd, daemons: list[Loaded]) -> None:
+def test_options_override_all_other_settings(serd: Serd, daemons: list[Loaded]) -> None:
     arguments = ["--source", "null", "--rate", "8000", "--pace", "fast", "--set", "audio.pace=real"]
     assert serd("run", *arguments) == (0, "", "")
     audio = daemons[0].config.audio
@@ -43,17 +43,17 @@ def test_options_set_keys_and_go_before_all_others(serd: Serd, daemons: list[Loa
     ]
 
 
-def test_without_options_the_configuration_holds(serd: Serd, daemons: list[Loaded]) -> None:
+def test_the_configuration_applies_without_options(serd: Serd, daemons: list[Loaded]) -> None:
     assert serd("run", "--set", "audio.source=x.wav").code == 0
     assert daemons[0].config.audio.source == "x.wav"
 
 
-def test_the_exit_code_is_the_daemon_s(serd: Serd, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_exit_code_is_that_of_the_daemon(serd: Serd, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serd.daemon.process.run_daemon", lambda *_, **__: 69)
     assert serd("run").code == 69
 
 
-def test_reloading_reads_the_file_again_and_keeps_the_options(
+def test_a_reload_rereads_the_file_and_keeps_the_options(
     serd: Serd, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[str, str]] = []
@@ -73,7 +73,7 @@ def test_reloading_reads_the_file_again_and_keeps_the_options(
     assert seen == [("first", "x.wav"), ("second", "x.wav")]
 
 
-def test_what_is_unwise_is_logged(serd: Serd, daemons: list[Loaded]) -> None:
+def test_warnings_are_logged(serd: Serd, daemons: list[Loaded]) -> None:
     err = serd("run", "--set", "mqtt.username=u", "--set", "mqtt.password=hunter2").err
     assert "warning --set mqtt.password: every user of this machine can see it" in err
     assert "hunter2" not in err

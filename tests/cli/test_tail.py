@@ -1,4 +1,4 @@
-"""``serd tail`` as a process of its own, on a real broker, into a pipe and on a real terminal."""
+"""``serd tail`` as a separate process with a real broker, writing to a pipe or a terminal."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
 
 
 class Tail:
-    """A running ``serd tail``, with what it has written so far."""
+    """A running ``serd tail`` and its output so far."""
 
     def __init__(
         self, port: int, *arguments: str, terminal: bool = False, columns: int = 80
     ) -> None:
         self.out = ""
         self.err = ""
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         command = [sys.executable, "-m", "serd", "tail", "--set", f"mqtt.port={port}", *arguments]
         out: int = subprocess.PIPE
         self._outer = inner = None
@@ -74,23 +74,23 @@ class Tail:
             for ready in select.select(list(watched), [], [])[0]:
                 try:
                     data = os.read(ready, 65536)
-                except OSError:  # how a terminal says that nobody is there any more
+                except OSError:  # the other end of the terminal is closed
                     data = b""
                 if not data:
                     watched.discard(ready)
-                with self._news:
+                with self._changed:
                     text = data.decode(errors="replace")
                     self.out += text if ready == out else ""
                     self.err += text if ready == err else ""
-                    self._news.notify_all()
+                    self._changed.notify_all()
 
     def wait_out(self, text: str) -> None:
-        with self._news:
-            assert self._news.wait_for(lambda: text in self.out, TIMEOUT_S), (self.out, self.err)
+        with self._changed:
+            assert self._changed.wait_for(lambda: text in self.out, TIMEOUT_S), (self.out, self.err)
 
     def wait_err(self, text: str, *, times: int = 1) -> None:
-        with self._news:
-            found = self._news.wait_for(lambda: self.err.count(text) >= times, TIMEOUT_S)
+        with self._changed:
+            found = self._changed.wait_for(lambda: self.err.count(text) >= times, TIMEOUT_S)
             assert found, (self.out, self.err)
 
     def end(self) -> int:
@@ -115,7 +115,7 @@ class Tail:
 
 
 def lines_of(text: str) -> list[str]:
-    """What is on the terminal, without its colours."""
+    """The lines on the terminal, without colour codes."""
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text).replace("\r", "").splitlines()
 
 
@@ -137,7 +137,7 @@ def test_a_pipe_gets_json_lines_and_nothing_else(home: Path, broker: Mosquitto) 
         assert "Traceback" not in tail.err
 
 
-def test_one_node_alone(home: Path, broker: Mosquitto) -> None:
+def test_node_shows_events_of_one_node_only(home: Path, broker: Mosquitto) -> None:
     with Tail(broker.port, "--node", "hall") as tail, Recorder(broker.port) as other:
         broker.wait_log(SUBSCRIBED)
         other.publish("serd/attic/emotion", encode(numbered(1)))
@@ -146,7 +146,7 @@ def test_one_node_alone(home: Path, broker: Mosquitto) -> None:
         assert [json.loads(line)["node"] for line in tail.out.splitlines()] == ["hall"]
 
 
-def test_a_broker_that_goes_and_comes_back(home: Path, broker: Mosquitto) -> None:
+def test_reconnects_when_the_broker_is_back(home: Path, broker: Mosquitto) -> None:
     with Tail(broker.port) as tail:
         tail.wait_err("serd: connected\n")
         broker.kill()
@@ -160,7 +160,7 @@ def test_a_broker_that_goes_and_comes_back(home: Path, broker: Mosquitto) -> Non
         assert tail.end() == 0
 
 
-def test_a_broker_that_is_not_there_yet(home: Path, tmp_path: Path) -> None:
+def test_waits_for_the_broker_to_start(home: Path, tmp_path: Path) -> None:
     with mosquitto(tmp_path, started=False) as broker, Tail(broker.port) as tail:
         tail.wait_err("; trying again until it works\n")
         broker.start()
@@ -170,19 +170,17 @@ def test_a_broker_that_is_not_there_yet(home: Path, tmp_path: Path) -> None:
         assert tail.err.startswith(refused)
 
 
-def test_nodes_that_go_and_come_back_are_named(home: Path, broker: Mosquitto) -> None:
+def test_nodes_that_go_offline_and_return_are_reported(home: Path, broker: Mosquitto) -> None:
     with Tail(broker.port) as tail, Recorder(broker.port) as other:
         broker.wait_log(SUBSCRIBED)
         for state in (b"online", b"offline", b"online"):
             other.publish("serd/attic/status", state, retain=True)
         tail.wait_err("attic is online again\n")
-        said = [line for line in tail.err.splitlines() if "attic" in line]
-        assert said == ["serd: attic is offline", "serd: attic is online again"]
+        reported = [line for line in tail.err.splitlines() if "attic" in line]
+        assert reported == ["serd: attic is offline", "serd: attic is online again"]
 
 
-def test_a_terminal_gets_coloured_lines_after_the_latest_events(
-    home: Path, broker: Mosquitto
-) -> None:
+def test_a_terminal_gets_the_latest_events_then_live_ones(home: Path, broker: Mosquitto) -> None:
     path = home / ".local" / "state" / "serd" / "journal.db"
     with Journal(path) as journal:
         journalled(journal, 12)
@@ -193,7 +191,7 @@ def test_a_terminal_gets_coloured_lines_after_the_latest_events(
         tail.wait_out("01:00:04")
         assert tail.end() == 0
         lines = lines_of(tail.out)
-        # The last ten of twelve, 4 seconds apart; then what has just come.
+        # The last ten of twelve, 4 seconds apart, then the live ones.
         past = [f"00:00:{seconds:02}" for seconds in range(8, 48, 4)]
         assert [line[:8] for line in lines] == [*past, "01:00:00", "01:00:04"]
         assert {len(line) for line in lines} == {80}
@@ -218,10 +216,10 @@ def test_history_can_be_left_out(home: Path, broker: Mosquitto) -> None:
         assert len(line) == 140
 
 
-def test_ctrl_c_ends_it_at_once_while_it_waits(home: Path, tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_wait_for_a_broker(home: Path, tmp_path: Path) -> None:
     with mosquitto(tmp_path, started=False) as broker, Tail(broker.port) as tail:
         tail.wait_err("trying again")
-        begun = time.monotonic()
+        started = time.monotonic()
         assert tail.end() == 0
-        assert time.monotonic() - begun < TIMEOUT_S
+        assert time.monotonic() - started < TIMEOUT_S
         assert "Traceback" not in tail.err

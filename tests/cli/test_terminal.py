@@ -1,4 +1,4 @@
-"""tail and history as people see them: on a real terminal, in both usual widths."""
+"""tail, history, classify and run on a real terminal, at common widths."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def event_lines(screen: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("columns", [80, 140])
-def test_tail_over_a_restart_of_the_broker(columns: int, tmp_path: Path) -> None:
+def test_tail_survives_a_broker_restart(columns: int, tmp_path: Path) -> None:
     with Journal(tmp_path / ".local" / "state" / "serd" / "journal.db") as journal:
         journalled(journal, 3)
     with (
@@ -48,7 +48,7 @@ def test_tail_over_a_restart_of_the_broker(columns: int, tmp_path: Path) -> None
         assert "serd: connected" in screen
         newest = event_lines(screen)[-1]
         assert re.match(r"\d\d:\d\d:\d\d  hall +angry      30% █", newest)
-        # Aligned: the level stands at the right edge, the same columns begin at the same place.
+        # The level is aligned with the right edge.
         assert len(newest) == columns
         assert newest.endswith(" -32 dB")
         assert all(len(line) <= columns for line in screen)
@@ -98,7 +98,7 @@ def test_history(columns: int, tmp_path: Path) -> None:
     assert {line[30:35] for line in lines} == {"happy"}
 
 
-def test_classify_prints_as_history_does(tmp_path: Path) -> None:
+def test_classify_prints_aligned_lines_as_history_does(tmp_path: Path) -> None:
     for name in ("a", "b"):
         folder = tmp_path / "recordings of the family" / "in the kitchen" / name
         folder.mkdir(parents=True)
@@ -111,10 +111,10 @@ def test_classify_prints_as_history_does(tmp_path: Path) -> None:
     assert all(len(line) <= 80 and line.endswith("dB") for line in rows)
     assert len({line.index("%") for line in rows}) == 1
     assert any("wütend" in line for line in rows)
-    assert not any("━" in line for line in screen)  # the bar is gone
+    assert not any("━" in line for line in screen)  # the progress bar has been erased
 
 
-def test_run_shows_what_it_hears_unless_it_shall_be_quiet(tmp_path: Path) -> None:
+def test_run_shows_events_unless_quiet(tmp_path: Path) -> None:
     run = ("run", "--source", str(SAMPLE), "--pace", "fast", "--set", "mqtt.port=1")
     with terminal(tmp_path, 80, *run) as window:
         screen = window.wait(lambda lines: sum(line.endswith("dB") for line in lines) > 3)

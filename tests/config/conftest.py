@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory without a configuration, on a machine without one in /etc."""
+def empty_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory without a configuration file, on a machine without one in /etc."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(loading, "SYSTEM_FILE", tmp_path / "etc" / "config.yaml")
     return tmp_path

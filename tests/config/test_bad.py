@@ -1,4 +1,4 @@
-"""Every kind of wrong configuration, and exactly what is said about it."""
+"""Every kind of invalid configuration and its exact error message."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ AT_TOP = (
 
 PORT = "a whole number from 1 to 65535"
 NODE = "1 to 64 letters, digits, _ and -"
-TRUTH = "true or false"
+BOOLEAN = "true or false"
 WINDOW = "a number from 0.5 to 3"
 LOG = "a section with level, format"
 
 
-def refused(line: int, value: str, allowed: str, *, meant: str = "") -> str:
-    hint = f"; did you mean {meant}?" if meant else ""
+def rejected(line: int, value: str, allowed: str, *, suggestion: str = "") -> str:
+    hint = f"; did you mean {suggestion}?" if suggestion else ""
     return f"line {line}: {value} is not allowed; allowed: {allowed}{hint}"
 
 
@@ -60,102 +60,102 @@ FILES = [
     ("mqtt:\n  port: 1\n  port: 2", "line 3: mqtt.port is given twice (first in line 2)"),
     ("log:\n  level: info\nlog:\n  format: json", "line 3: log is given twice (first in line 1)"),
     # types
-    ("mute: maybe", refused(1, "mute = maybe", TRUTH)),
-    ("mute: 1", refused(1, "mute = 1", TRUTH)),
-    ('mute: "true"', refused(1, 'mute = "true"', TRUTH)),
-    ("mute:", refused(1, "mute = (nothing)", TRUTH)),
-    ("mute: [true]", refused(1, "mute = a list", TRUTH)),
-    ("node: {a: b}", refused(1, "node = a section", NODE)),
-    ("node: null", refused(1, "node = null", NODE)),
+    ("mute: maybe", rejected(1, "mute = maybe", BOOLEAN)),
+    ("mute: 1", rejected(1, "mute = 1", BOOLEAN)),
+    ('mute: "true"', rejected(1, 'mute = "true"', BOOLEAN)),
+    ("mute:", rejected(1, "mute = (nothing)", BOOLEAN)),
+    ("mute: [true]", rejected(1, "mute = a list", BOOLEAN)),
+    ("node: {a: b}", rejected(1, "node = a section", NODE)),
+    ("node: null", rejected(1, "node = null", NODE)),
     (
         "mqtt: localhost",
-        refused(
+        rejected(
             1,
             "mqtt = localhost",
             "a section with host, port, username, password, password_file, "
             "client_id, keepalive_s, base_topic, discovery, discovery_prefix, telemetry_s, tls",
         ),
     ),
-    ("log: [text]", refused(1, "log = a list", LOG)),
-    ("mqtt:\n  port: x", refused(2, "mqtt.port = x", PORT)),
-    ("mqtt:\n  port: 1883.0", refused(2, "mqtt.port = 1883.0", PORT)),
-    ('mqtt:\n  port: "1883"', refused(2, 'mqtt.port = "1883"', PORT)),
-    ("mqtt:\n  port: 0x75b", refused(2, "mqtt.port = 0x75b", PORT)),
-    ("mqtt:\n  port: true", refused(2, "mqtt.port = true", PORT)),
-    ("mqtt:\n  host: ''", refused(2, 'mqtt.host = ""', LINE)),
-    ('mqtt:\n  host: "a\\nb"', refused(2, 'mqtt.host = "a\\nb"', LINE)),
-    ('mqtt:\n  host: "\\ud800"', refused(2, 'mqtt.host = "\\ud800"', LINE)),
-    ("mqtt:\n  username: [a]", refused(2, "mqtt.username = a list", f"{LINE}, or null")),
+    ("log: [text]", rejected(1, "log = a list", LOG)),
+    ("mqtt:\n  port: x", rejected(2, "mqtt.port = x", PORT)),
+    ("mqtt:\n  port: 1883.0", rejected(2, "mqtt.port = 1883.0", PORT)),
+    ('mqtt:\n  port: "1883"', rejected(2, 'mqtt.port = "1883"', PORT)),
+    ("mqtt:\n  port: 0x75b", rejected(2, "mqtt.port = 0x75b", PORT)),
+    ("mqtt:\n  port: true", rejected(2, "mqtt.port = true", PORT)),
+    ("mqtt:\n  host: ''", rejected(2, 'mqtt.host = ""', LINE)),
+    ('mqtt:\n  host: "a\\nb"', rejected(2, 'mqtt.host = "a\\nb"', LINE)),
+    ('mqtt:\n  host: "\\ud800"', rejected(2, 'mqtt.host = "\\ud800"', LINE)),
+    ("mqtt:\n  username: [a]", rejected(2, "mqtt.username = a list", f"{LINE}, or null")),
     # ranges
-    ("mqtt:\n  port: 0", refused(2, "mqtt.port = 0", PORT)),
-    ("mqtt:\n  port: 65536", refused(2, "mqtt.port = 65536", PORT)),
-    ("mqtt:\n  port: -1", refused(2, "mqtt.port = -1", PORT)),
-    ("mqtt:\n  port: " + "9" * 5000, refused(2, f"mqtt.port = {'9' * 57}...", PORT)),
+    ("mqtt:\n  port: 0", rejected(2, "mqtt.port = 0", PORT)),
+    ("mqtt:\n  port: 65536", rejected(2, "mqtt.port = 65536", PORT)),
+    ("mqtt:\n  port: -1", rejected(2, "mqtt.port = -1", PORT)),
+    ("mqtt:\n  port: " + "9" * 5000, rejected(2, f"mqtt.port = {'9' * 57}...", PORT)),
     (
         "speech:\n  aggressiveness: 4",
-        refused(2, "speech.aggressiveness = 4", "a whole number from 0 to 3"),
+        rejected(2, "speech.aggressiveness = 4", "a whole number from 0 to 3"),
     ),
-    ("speech:\n  window_s: 3.5", refused(2, "speech.window_s = 3.5", WINDOW)),
-    ("speech:\n  window_s: .nan", refused(2, "speech.window_s = .nan", WINDOW)),
-    ("speech:\n  window_s: 1e999", refused(2, "speech.window_s = 1e999", WINDOW)),
+    ("speech:\n  window_s: 3.5", rejected(2, "speech.window_s = 3.5", WINDOW)),
+    ("speech:\n  window_s: .nan", rejected(2, "speech.window_s = .nan", WINDOW)),
+    ("speech:\n  window_s: 1e999", rejected(2, "speech.window_s = 1e999", WINDOW)),
     (
         "speech:\n  min_level_dbfs: 3",
-        refused(2, "speech.min_level_dbfs = 3", "a number from -100 to 0"),
+        rejected(2, "speech.min_level_dbfs = 3", "a number from -100 to 0"),
     ),
     (
         "model:\n  min_confidence: 80%",
-        refused(2, "model.min_confidence = 80%", "a number from 0 to 1, or null"),
+        rejected(2, "model.min_confidence = 80%", "a number from 0 to 1, or null"),
     ),
     (
         "model:\n  min_confidence: 80",
-        refused(2, "model.min_confidence = 80", "a number from 0 to 1, or null"),
+        rejected(2, "model.min_confidence = 80", "a number from 0 to 1, or null"),
     ),
     (
         "journal:\n  max_events: 0",
-        refused(2, "journal.max_events = 0", "a whole number from 1 to 100000000"),
+        rejected(2, "journal.max_events = 0", "a whole number from 1 to 100000000"),
     ),
-    # words
-    ("log:\n  level: verbose", refused(2, "log.level = verbose", "debug, error, info or warning")),
+    # choices
+    ("log:\n  level: verbose", rejected(2, "log.level = verbose", "debug, error, info or warning")),
     (
         "log:\n  level: warn",
-        refused(2, "log.level = warn", "debug, error, info or warning", meant="warning"),
+        rejected(2, "log.level = warn", "debug, error, info or warning", suggestion="warning"),
     ),
     (
         "log:\n  level: INFO",
-        refused(2, "log.level = INFO", "debug, error, info or warning", meant="info"),
+        rejected(2, "log.level = INFO", "debug, error, info or warning", suggestion="info"),
     ),
     (
         "speech:\n  engine: silerio",
-        refused(2, "speech.engine = silerio", "silero or webrtc", meant="silero"),
+        rejected(2, "speech.engine = silerio", "silero or webrtc", suggestion="silero"),
     ),
-    ("audio:\n  pace: reel", refused(2, "audio.pace = reel", "fast or real", meant="real")),
+    ("audio:\n  pace: reel", rejected(2, "audio.pace = reel", "fast or real", suggestion="real")),
     # patterns
     (
         "node: living room",
-        refused(1, "node = living room", NODE)
+        rejected(1, "node = living room", NODE)
         + "; write node: living-room, and name: living room for people",
     ),
     (
         "node: küche",
-        refused(1, "node = küche", NODE) + "; write node: kueche, and name: küche for people",
+        rejected(1, "node = küche", NODE) + "; write node: kueche, and name: küche for people",
     ),
-    ('node: "kitchen\\n"', refused(1, 'node = "kitchen\\n"', NODE)),
-    ("node: " + "n" * 65, refused(1, f"node = {'n' * 57}...", NODE)),
-    ("mqtt:\n  base_topic: a/+", refused(2, "mqtt.base_topic = a/+", TOPIC)),
-    ("mqtt:\n  base_topic: /a", refused(2, "mqtt.base_topic = /a", TOPIC)),
+    ('node: "kitchen\\n"', rejected(1, 'node = "kitchen\\n"', NODE)),
+    ("node: " + "n" * 65, rejected(1, f"node = {'n' * 57}...", NODE)),
+    ("mqtt:\n  base_topic: a/+", rejected(2, "mqtt.base_topic = a/+", TOPIC)),
+    ("mqtt:\n  base_topic: /a", rejected(2, "mqtt.base_topic = /a", TOPIC)),
     # lists
     (
         "quiet_hours: 22:00",
-        refused(1, "quiet_hours = 22:00", "a list with any number of: a section with from, to"),
+        rejected(1, "quiet_hours = 22:00", "a list with any number of: a section with from, to"),
     ),
-    ("quiet_hours: [22]", refused(1, "quiet_hours[0] = 22", "a section with from, to")),
+    ("quiet_hours: [22]", rejected(1, "quiet_hours[0] = 22", "a section with from, to")),
     (
         "quiet_hours:\n  - from: 22:00",
         "line 2: quiet_hours[0] lacks to (a time of the day such as 22:00)",
     ),
     (
         "quiet_hours:\n  - {from: 24:00, to: 07:00}",
-        refused(2, "quiet_hours[0].from = 24:00", "a time of the day such as 22:00"),
+        rejected(2, "quiet_hours[0].from = 24:00", "a time of the day such as 22:00"),
     ),
     (
         "hooks:\n  - command: []",
@@ -171,14 +171,14 @@ FILES = [
     ),
     (
         "hooks:\n  - command: [x]\n    emotion: [hapy]",
-        refused(3, "hooks[0].emotion[0] = hapy", EMOTIONS, meant="happy"),
+        rejected(3, "hooks[0].emotion[0] = hapy", EMOTIONS, suggestion="happy"),
     ),
-    # secrets are never repeated
-    ("mqtt:\n  password: ''", refused(2, "mqtt.password = ********", f"{LINE}, or null")),
+    # secrets are never printed
+    ("mqtt:\n  password: ''", rejected(2, "mqtt.password = ********", f"{LINE}, or null")),
     # YAML
     (
         "- a",
-        refused(
+        rejected(
             1,
             "a list",
             "a section with node, name, language, sources, mute, audio, speech, model, decision, "
@@ -300,7 +300,7 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize(("text", "sentence"), FILES, ids=lambda value: str(value)[:40])
-def test_file(tmp_path: Path, text: str, sentence: str) -> None:
+def test_errors_in_a_file(tmp_path: Path, text: str, sentence: str) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(text, encoding="utf-8")
     separator = ", " if sentence.startswith("line ") else ": "
@@ -311,7 +311,7 @@ def test_file(tmp_path: Path, text: str, sentence: str) -> None:
 
 
 @pytest.mark.parametrize(("overrides", "sentence"), RELATIONS, ids=lambda value: str(value)[:40])
-def test_relation(overrides: list[str], sentence: str, nowhere: Path) -> None:
+def test_conflicting_settings(overrides: list[str], sentence: str, empty_dir: Path) -> None:
     with pytest.raises(ConfigError) as raised:
         load(None, env={}, overrides=overrides)
     assert sentence in raised.value.message.split("\n")
@@ -319,32 +319,34 @@ def test_relation(overrides: list[str], sentence: str, nowhere: Path) -> None:
 
 
 @pytest.mark.parametrize(("env", "sentence"), ENVIRONMENTS, ids=lambda value: str(value)[:40])
-def test_environment(env: dict[str, str], sentence: str, nowhere: Path) -> None:
+def test_errors_in_environment_variables(
+    env: dict[str, str], sentence: str, empty_dir: Path
+) -> None:
     with pytest.raises(ConfigError) as raised:
         load(None, env=env)
     assert raised.value.message == sentence
 
 
 @pytest.mark.parametrize(("option", "sentence"), OPTIONS)
-def test_option(option: str, sentence: str, nowhere: Path) -> None:
+def test_errors_in_options(option: str, sentence: str, empty_dir: Path) -> None:
     with pytest.raises(ConfigError) as raised:
         load(None, env={}, overrides=[option])
     assert raised.value.message == sentence
 
 
 @pytest.mark.parametrize("option", ["mqtt.port", "", "=1"])
-def test_option_without_value_is_wrong_usage(option: str, nowhere: Path) -> None:
+def test_option_without_value_is_a_usage_error(option: str, empty_dir: Path) -> None:
     with pytest.raises(UsageError, match="is not of the form KEY=VALUE"):
         load(None, env={}, overrides=[option])
 
 
-def test_everything_wrong_is_said_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+def test_all_errors_are_reported_at_once_in_file_order(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("mqtt:\n  port: 0\n  zebra: 1\nmute: 3\n")
     with pytest.raises(ConfigError) as raised:
         load(path, env={"SERD_MQTT__PORT": "x"}, overrides=["mqtt.port=y"])
-    begins = [line.split(" = ")[0].split(";")[0] for line in raised.value.message.split("\n")]
-    assert begins == [
+    starts = [line.split(" = ")[0].split(";")[0] for line in raised.value.message.split("\n")]
+    assert starts == [
         f"{path}, line 2: mqtt.port",
         f"{path}, line 3: unknown key mqtt.zebra",
         f"{path}, line 4: mute",
@@ -353,7 +355,7 @@ def test_everything_wrong_is_said_at_once_in_the_order_of_the_file(tmp_path: Pat
     ]
 
 
-def test_file_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as raised:
         load(tmp_path / "none.yaml", env={})
     assert raised.value.message == (
@@ -375,14 +377,14 @@ def test_file_that_is_not_text(tmp_path: Path) -> None:
     assert raised.value.message == f"{path}, line 2: not UTF-8 text"
 
 
-def test_dangling_link_is_not_overlooked(nowhere: Path) -> None:
-    (nowhere / "config.yaml").symlink_to("gone.yaml")
+def test_dangling_symlink_is_an_error(empty_dir: Path) -> None:
+    (empty_dir / "config.yaml").symlink_to("gone.yaml")
     with pytest.raises(ConfigError, match="cannot be read: no such file"):
         load(None, env={})
 
 
 @pytest.mark.parametrize(
-    ("host", "write"),
+    ("host", "suggestion"),
     [
         ("mqtt://hub.lan:1884", "mqtt.host: hub.lan, mqtt.port: 1884"),
         ("mqtts://hub.lan", "mqtt.host: hub.lan, mqtt.port: 8883, mqtt.tls.enabled: true"),
@@ -391,21 +393,21 @@ def test_dangling_link_is_not_overlooked(nowhere: Path) -> None:
         ("[fd00::2]:1884", "mqtt.host: fd00::2, mqtt.port: 1884"),
     ],
 )
-def test_a_broker_s_address_as_others_write_it(host: str, write: str) -> None:
+def test_a_broker_url_or_address_with_port_gets_a_suggestion(host: str, suggestion: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(None, env={}, overrides=[f"mqtt.host={host}"])
     (line,) = caught.value.message.splitlines()
     assert line.startswith(f"mqtt.host = {host} (--set) is more than a name or an address; write ")
-    assert line.endswith(write)
+    assert line.endswith(suggestion)
 
 
 @pytest.mark.parametrize("host", ["hub.lan", "192.168.1.2", "::1", "fd00::2", "embedded"])
-def test_a_broker_s_plain_address(host: str) -> None:
+def test_a_plain_broker_address_is_accepted(host: str) -> None:
     assert load(None, env={}, overrides=[f"mqtt.host={host}"]).config.mqtt.host == host
 
 
 @pytest.mark.parametrize("host", [" hub.lan", "hub.lan ", "\u00a0hub.lan"])
-def test_spaces_around_a_broker_s_address(host: str) -> None:
+def test_spaces_around_a_broker_address_are_rejected(host: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(None, env={}, overrides=[f'mqtt.host="{host}"'])
     assert caught.value.message == (

@@ -1,4 +1,4 @@
-"""The config.yaml of the repository tells the truth."""
+"""The config.yaml of the repository lists every key with its default."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from serd.config.loading import load
 FILE = Path(__file__).parents[2] / "config.yaml"
 
 
-def test_it_says_exactly_the_defaults() -> None:
+def test_it_contains_exactly_the_defaults() -> None:
     loaded = load(FILE, env={"HOME": str(Path.home())})
     assert loaded.config == Config(journal=loaded.config.journal)
     assert loaded.warnings == ()
@@ -24,7 +24,7 @@ def test_it_says_exactly_the_defaults() -> None:
 def test_it_has_every_key() -> None:
     loaded = load(FILE, env={})
     missing = {key for key, origin in loaded.origins.items() if origin == "default"}
-    # These defaults depend on the machine and can stand there only as comments.
+    # These defaults depend on the machine and can only be given as comments.
     assert missing == {key.name for key in KEYS.values() if not key.has_fixed_default}
     assert missing == {"node", "journal.path"}
     lines = [line.strip() for line in FILE.read_text().splitlines()]
@@ -39,7 +39,7 @@ def test_its_commented_keys_are_valid() -> None:
 
 
 @pytest.mark.parametrize("key", KEYS.values(), ids=list(KEYS))
-def test_the_ranges_it_names_are_those_of_the_schema(key: Key) -> None:
+def test_its_ranges_match_the_schema(key: Key) -> None:
     kind = inspected(key.type)
     low, high = getattr(kind, "ge", None), getattr(kind, "le", None)
     line = next(iter(_lines_of(key)), "")

@@ -1,4 +1,4 @@
-"""Whatever stands in a file, a variable or an option: it is accepted, or a ConfigError."""
+"""Arbitrary files, variables and options are either accepted or raise a ConfigError."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ words = st.one_of(
     st.sampled_from([*KEYS, *(name for name in SECTIONS if name), "null", "yes", "0", "-1", "1e9"]),
     st.text(max_size=12),
 )
-marks = st.sampled_from(
+punctuation = st.sampled_from(
     [*"\n\t:,[]{}&*!|>'\"%@`#-? ", ": ", "\n  ", "\n- ", "---\n", "!!python/object:os "]
 )
-documents = st.lists(st.one_of(words, marks), max_size=30).map("".join)
+documents = st.lists(st.one_of(words, punctuation), max_size=30).map("".join)
 
 
 def outcome(content: bytes) -> Loaded | ConfigError:
@@ -49,17 +49,17 @@ def names_the_file(result: Loaded | ConfigError) -> bool:
 @example("node: !<tag:yaml.org,2002:python/object/new:os.system> x")
 @example("- " * 3000)
 @example("\ud800")
-def test_files(text: str) -> None:
+def test_arbitrary_files(text: str) -> None:
     assert names_the_file(outcome(text.encode("utf-8", "surrogatepass")))
 
 
 @given(st.binary(max_size=60))
-def test_files_that_are_not_text(content: bytes) -> None:
+def test_binary_files(content: bytes) -> None:
     assert names_the_file(outcome(content))
 
 
 @given(st.sampled_from([*KEYS, *(name for name in SECTIONS if name)]), documents)
-def test_options_and_variables(key: str, text: str) -> None:
+def test_options_and_variables_are_treated_alike(key: str, text: str) -> None:
     variable = "SERD_" + key.upper().replace(".", "__")
     empty = Path("/dev/null")
     outcomes: list[Config | None] = []

@@ -1,4 +1,4 @@
-"""Where settings come from, and which one wins."""
+"""Where settings come from, and which one takes precedence."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def set_to(*overrides: str | Override) -> Config:
     return load(None, env={}, overrides=overrides).config
 
 
-def test_without_anything_the_defaults_hold(nowhere: Path) -> None:
+def test_defaults_apply_without_any_settings(empty_dir: Path) -> None:
     loaded = load(None, env={"HOME": str(Path.home())})
     assert loaded.path is None
     assert loaded.config == Config(journal=loaded.config.journal)
@@ -27,8 +27,8 @@ def test_without_anything_the_defaults_hold(nowhere: Path) -> None:
     assert list(loaded.origins) == list(KEYS)
 
 
-def test_each_source_goes_before_the_one_beneath(nowhere: Path) -> None:
-    path = nowhere / "config.yaml"
+def test_precedence_of_the_sources(empty_dir: Path) -> None:
+    path = empty_dir / "config.yaml"
     path.write_text("mqtt: {host: from-file, port: 1, keepalive_s: 5}\nnode: n\n")
     loaded = load(
         None,
@@ -45,10 +45,10 @@ def test_each_source_goes_before_the_one_beneath(nowhere: Path) -> None:
     }
 
 
-def test_file_is_looked_for_in_order(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    system = nowhere / "etc" / "config.yaml"
+def test_search_order_for_the_file(empty_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    system = empty_dir / "etc" / "config.yaml"
     system.parent.mkdir()
-    given, named, here = (nowhere / name for name in ("given.yaml", "named.yaml", "config.yaml"))
+    given, named, here = (empty_dir / name for name in ("given.yaml", "named.yaml", "config.yaml"))
     for path in (system, given, named, here):
         path.write_text(f"node: {path.parent.name[:3]}-{path.stem}\n")
     env = {"SERD_CONFIG": str(named)}
@@ -74,7 +74,7 @@ def test_empty_file_and_empty_sections_change_nothing(tmp_path: Path) -> None:
     "text", ["1234", "yes", "no", "1e3", "22:00", "2024-01-01", "#hash", "*star", "&and", "@at",
              "a: b", "a #b", "%", "!bang", "[x", "{x", '"x', "'x", "-", "`", "null-ish", "ключ"],
 )  # fmt: skip
-def test_text_is_text_whatever_yaml_would_make_of_it(text: str, nowhere: Path) -> None:
+def test_text_values_are_not_interpreted_as_yaml(text: str, empty_dir: Path) -> None:
     assert set_to(f"mqtt.username={text}").mqtt.username == text
     env = {"SERD_MQTT__USERNAME": "u", "SERD_MQTT__PASSWORD": text}
     assert load(None, env=env).config.mqtt.password == text
@@ -97,13 +97,13 @@ def test_text_in_a_file_needs_no_quotes(tmp_path: Path, text: str, value: str) -
     assert load(path, env={}).config.mqtt.username == value
 
 
-def test_quotes_are_taken_off(nowhere: Path) -> None:
+def test_quotes_are_removed(empty_dir: Path) -> None:
     assert set_to('mqtt.username=" a b "').mqtt.username == " a b "
     assert set_to("mqtt.username='it''s'").mqtt.username == "it's"
 
 
 @pytest.mark.parametrize("text", ["", "~", "null"])
-def test_nothing_is_null_where_there_is_null(text: str, nowhere: Path) -> None:
+def test_empty_means_null_where_null_is_allowed(text: str, empty_dir: Path) -> None:
     assert set_to("mqtt.username=u", f"mqtt.username={text}").mqtt.username is None
 
 
@@ -111,7 +111,7 @@ def test_nothing_is_null_where_there_is_null(text: str, nowhere: Path) -> None:
     ("text", "device"),
     [("2", 2), ("'2'", "2"), ("USB", "USB"), ("usb:0d8c:0014", "usb:0d8c:0014"), ("null", None)],
 )
-def test_device_is_an_index_or_a_name(text: str, device: str | int | None, nowhere: Path) -> None:
+def test_device_is_an_index_or_a_name(text: str, device: str | int | None, empty_dir: Path) -> None:
     assert set_to(f"audio.device={text}").audio.device == device
 
 
@@ -119,7 +119,7 @@ def test_device_is_an_index_or_a_name(text: str, device: str | int | None, nowhe
     ("text", "value"),
     [("true", True), ("Yes", True), ("ON", True), ("False", False), ("no", False), ("off", False)],
 )
-def test_truth_values(text: str, value: bool, nowhere: Path) -> None:
+def test_booleans(text: str, value: bool, empty_dir: Path) -> None:
     assert set_to(f"mute={text}").mute is value
 
 
@@ -127,27 +127,27 @@ def test_truth_values(text: str, value: bool, nowhere: Path) -> None:
     ("text", "value"),
     [("2", 2.0), ("+1.5", 1.5), (".5", 0.5), ("1.", 1.0), ("25e-1", 2.5)],
 )
-def test_numbers(text: str, value: float, nowhere: Path) -> None:
+def test_numbers(text: str, value: float, empty_dir: Path) -> None:
     window = set_to(f"speech.window_s={text}").speech.window_s
     assert window == value
     assert isinstance(window, float)
 
 
-def test_a_section_can_be_set_as_a_whole(nowhere: Path) -> None:
+def test_a_section_can_be_set_as_a_whole(empty_dir: Path) -> None:
     mqtt = set_to("mqtt={host: a, tls: {ca: /ca.pem}}").mqtt
     assert (mqtt.host, mqtt.tls.ca, mqtt.port) == ("a", "/ca.pem", 1883)
     assert load(None, env={"SERD_MQTT": "{host: b}"}).config.mqtt.host == "b"
 
 
 @pytest.mark.parametrize("name", ["null", "'x'.wav", "~", " spaced ", "a=b.wav", "#1.wav", "2"])
-def test_verbatim_override_is_never_yaml(name: str, nowhere: Path) -> None:
+def test_verbatim_override_is_not_parsed_as_yaml(name: str, empty_dir: Path) -> None:
     override = Override("audio.source", name, "--source", verbatim=True)
     loaded = load(None, env={}, overrides=[override])
     assert loaded.config.audio.source == name
     assert loaded.origins["audio.source"] == "--source"
 
 
-def test_home_is_expanded_in_paths_only(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_home_is_expanded_in_paths_only(empty_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/pi")
     config = set_to("journal.path=~/j.db", "mqtt.host=~x", "mqtt.tls.ca=~nobody-there/ca")
     assert config.journal.path == "/home/pi/j.db"
@@ -159,14 +159,14 @@ def test_home_is_expanded_in_paths_only(nowhere: Path, monkeypatch: pytest.Monke
     "variable",
     ["SERD_CONFIG", "SERD_CORPORA", "SERDX", "XSERD_MQTT__HOST", "SERD_SERVICE_HOST_OF_SOMEONE"],
 )
-def test_variables_that_are_no_settings(variable: str, tmp_path: Path) -> None:
+def test_unrelated_variables_are_ignored(variable: str, tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("")
     load(path, env={variable: "something"})
 
 
 @pytest.mark.parametrize("key", KEYS.values(), ids=list(KEYS))
-def test_every_key_can_be_set_by_its_variable(key: object, nowhere: Path) -> None:
+def test_every_key_can_be_set_by_its_variable(key: object, empty_dir: Path) -> None:
     from serd.config.keys import Key
 
     assert isinstance(key, Key)
@@ -194,7 +194,7 @@ def json_text(value: object) -> str:
         ("x" * 80, "x" * 64),
     ],
 )
-def test_node_is_named_after_the_machine(
+def test_default_node_is_the_host_name(
     host: str, node: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: host)
@@ -211,12 +211,12 @@ def test_node_is_named_after_the_machine(
         ({"HOME": "/h"}, "/h/.local/state/serd/journal.db"),
     ],
 )
-def test_journal_lies_where_state_belongs(env: dict[str, str], path: str, nowhere: Path) -> None:
+def test_default_journal_path(env: dict[str, str], path: str, empty_dir: Path) -> None:
     assert default_journal_path(env) == path
     assert load(None, env=env).config.journal.path == path
 
 
-def test_secrets_are_masked_wherever_a_configuration_is_shown(nowhere: Path) -> None:
+def test_secrets_are_masked_wherever_a_configuration_is_shown(empty_dir: Path) -> None:
     loaded = load(None, env={}, overrides=["mqtt.username=u", "mqtt.password=hunter2"])
     assert loaded.config.mqtt.password == "hunter2"
     for shown in (repr(loaded), str(loaded.config.mqtt), as_yaml(loaded), as_json(loaded)):
@@ -224,8 +224,8 @@ def test_secrets_are_masked_wherever_a_configuration_is_shown(nowhere: Path) -> 
         assert MASK in shown
 
 
-def test_secrets_in_the_open_are_warned_about(nowhere: Path) -> None:
-    path = nowhere / "config.yaml"
+def test_exposed_secrets_are_warned_about(empty_dir: Path) -> None:
+    path = empty_dir / "config.yaml"
     path.write_text("mqtt: {username: u, password: hunter2}\n")
     path.chmod(0o644)
     warning = f"{path}: holds mqtt.password and can be read by every user; chmod 600 {path}"
@@ -237,15 +237,15 @@ def test_secrets_in_the_open_are_warned_about(nowhere: Path) -> None:
     )
 
 
-def test_shown_configuration_reads_back_as_itself(nowhere: Path) -> None:
+def test_shown_configuration_round_trips(empty_dir: Path) -> None:
     texts = ["mqtt.username=no", "mqtt.client_id=a #b: c", "audio.device='2'", "node=1e3"]
     loaded = load(None, env={}, overrides=texts)
-    path = nowhere / "shown.yaml"
+    path = empty_dir / "shown.yaml"
     path.write_text(as_yaml(loaded))
     assert load(path, env={}).config == loaded.config
 
 
-def test_shown_configuration_names_origins(nowhere: Path) -> None:
+def test_shown_configuration_names_origins(empty_dir: Path) -> None:
     lines = as_yaml(load(None, env={"SERD_LOG__LEVEL": "debug"})).splitlines()
     assert lines[0] == "# no configuration file"
     assert lines[-3:] == [
@@ -267,7 +267,7 @@ def test_schema_describes_every_key() -> None:
     assert all(key.description.endswith(".") for key in KEYS.values())
 
 
-def test_a_clone_s_file_does_not_hide_the_service_s(
+def test_an_unchanged_config_yaml_does_not_hide_the_system_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     system = tmp_path / "etc.yaml"

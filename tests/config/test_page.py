@@ -12,16 +12,16 @@ from tools.docs.configuration import markdown
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 
 
-def test_the_page_in_the_repository_is_that_of_the_schema() -> None:
+def test_the_page_is_up_to_date_with_the_schema() -> None:
     assert PAGE.read_text() == markdown(), "run `make docs`"
 
 
-def test_every_key_has_its_row() -> None:
+def test_every_key_has_a_row() -> None:
     rows = re.findall(r"^\| `([a-z_.]+)` \|", markdown(), re.MULTILINE)
     assert {row for row in rows if row in KEYS} == set(KEYS)
 
 
-def test_the_tables_are_whole() -> None:
+def test_every_table_row_has_all_columns() -> None:
     for line in markdown().splitlines():
         if line.startswith("|"):
             assert len(re.findall(r"(?<!\\)\|", line)) == 5, line

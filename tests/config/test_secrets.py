@@ -1,4 +1,4 @@
-"""Logins in URLs and in files: shown to nobody, and handed to those who need them."""
+"""Logins in URLs and files: masked in all output, passed to the connections that need them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SECRET = "correct horse battery"
         ("mic", "mic"),
     ],
 )
-def test_what_is_shown_of_a_url(url: str, shown: str) -> None:
+def test_secrets_in_urls_are_masked(url: str, shown: str) -> None:
     assert masked(url) == shown
     assert holds_secret(url) is (url != shown)
     assert len(blanked(url)) == len(url)
@@ -50,7 +50,7 @@ def test_what_is_shown_of_a_url(url: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "wrong"),
+    ("url", "expected"),
     [
         ("rtsp://cam/live", None),
         ("srt://:9000?mode=listener", None),
@@ -63,9 +63,9 @@ def test_what_is_shown_of_a_url(url: str, shown: str) -> None:
         ("rtsp:///live", "names no host"),
     ],
 )
-def test_what_is_wrong_with_a_url(url: str, wrong: str | None) -> None:
-    said = url_problem(url)
-    assert said is None if wrong is None else said is not None and wrong in said
+def test_problems_of_urls(url: str, expected: str | None) -> None:
+    problem = url_problem(url)
+    assert problem is None if expected is None else problem is not None and expected in problem
     assert is_url(url)
 
 
@@ -81,7 +81,7 @@ def test_what_is_wrong_with_a_url(url: str, wrong: str | None) -> None:
         ("srt://h:1?passphrase={password}", None, "a b/c", "srt://h:1?passphrase=a b/c"),
     ],
 )
-def test_a_login_that_is_kept_elsewhere(
+def test_login_settings_are_inserted_into_the_url(
     url: str, name: str | None, password: str | None, whole: str
 ) -> None:
     assert with_login(url, name, password) == whole
@@ -100,7 +100,7 @@ def warnings(*overrides: str) -> tuple[str, ...]:
         ("sources=[{{node: a, audio: {{source: 'rtsp://cam/x', password_file: '{}'}}}}]",),
     ],
 )
-def test_a_secret_s_file_that_everybody_can_read_is_warned_about(
+def test_a_world_readable_secret_file_is_warned_about(
     tmp_path: Path, settings: tuple[str, ...]
 ) -> None:
     path = tmp_path / "secret"
@@ -114,22 +114,22 @@ def test_a_secret_s_file_that_everybody_can_read_is_warned_about(
 
 
 @pytest.mark.parametrize("host", ["broker.lan", "192.168.1.5", "2001:db8::5", "localhost.lan"])
-def test_login_in_plain_text_to_another_machine_is_warned_about(host: str) -> None:
+def test_an_unencrypted_login_to_another_machine_is_warned_about(host: str) -> None:
     (warning,) = warnings(f"mqtt.host={host}", "mqtt.username=serd")
     assert "unencrypted" in warning
     assert host in warning
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1", "LOCALHOST.", "embedded"])
-def test_login_in_plain_text_on_this_machine_is_fine(host: str) -> None:
+def test_an_unencrypted_login_on_this_machine_is_accepted(host: str) -> None:
     assert warnings(f"mqtt.host={host}", "mqtt.username=serd") == ()
 
 
-def test_login_over_tls_is_fine() -> None:
+def test_a_login_over_tls_is_accepted() -> None:
     assert warnings("mqtt.host=broker.lan", "mqtt.username=serd", "mqtt.tls.enabled=yes") == ()
 
 
-def test_a_secret_in_systemd_s_store_is_read_where_systemd_has_put_it(
+def test_systemd_credentials_are_read_from_the_credentials_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = [
@@ -145,6 +145,6 @@ def test_a_secret_in_systemd_s_store_is_read_where_systemd_has_put_it(
     mqtt = load(Path("/dev/null"), env={}, overrides=settings).config.mqtt
     assert mqtt.password_file == str(tmp_path / "serd.mqtt-password")
     assert mqtt.tls.key == str(tmp_path / "key")
-    assert mqtt.tls.cert == "/etc/credstore/cert"  # not handed over
-    assert mqtt.tls.ca == "/etc/ssl/ca.pem"  # not of the store
+    assert mqtt.tls.cert == "/etc/credstore/cert"  # not passed by systemd
+    assert mqtt.tls.ca == "/etc/ssl/ca.pem"  # not from the credential store
     assert read_password("mqtt.password_file", mqtt.password_file) == "from systemd"

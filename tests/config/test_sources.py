@@ -1,4 +1,4 @@
-"""Several microphones: what they take over, and what may not be."""
+"""Several sources: what they inherit, and what is not allowed."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ sources:
 
 
 @pytest.fixture(autouse=True)
-def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No configuration file lies about."""
+def empty_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the test in a directory without a configuration file."""
     monkeypatch.chdir(tmp_path)
 
 
-def of(path: Path, text: str) -> Config:
+def load_text(path: Path, text: str) -> Config:
     path.write_text(text)
     return load(path, env={}).config
 
 
-def test_what_a_source_leaves_out_is_as_at_the_top(tmp_path: Path) -> None:
-    kitchen, bedroom = of(tmp_path / "c.yaml", HOUSE).each()
+def test_sources_inherit_top_level_settings(tmp_path: Path) -> None:
+    kitchen, bedroom = load_text(tmp_path / "c.yaml", HOUSE).each()
     assert (kitchen.node, kitchen.mute, kitchen.audio.device) == ("kitchen", True, "usb:0d8c:0014")
     assert (kitchen.audio.gain_db, kitchen.audio.buffer_s) == (6.0, 4.0)
     assert kitchen.speech.min_level_dbfs == -50.0
@@ -60,22 +60,22 @@ def test_what_a_source_leaves_out_is_as_at_the_top(tmp_path: Path) -> None:
     assert kitchen.sources == bedroom.sources == ()
 
 
-def test_without_sources_there_is_one_node_as_ever() -> None:
+def test_without_sources_there_is_one_node() -> None:
     config = load(None, env={}, overrides=["node=hall"]).config
     assert config.each() == (config,)
     assert config.of(None) is config
     assert config.of("hall") is config
 
 
-def test_one_can_be_picked_by_name(tmp_path: Path) -> None:
-    config = of(tmp_path / "c.yaml", HOUSE)
+def test_a_source_can_be_selected_by_node(tmp_path: Path) -> None:
+    config = load_text(tmp_path / "c.yaml", HOUSE)
     assert config.of(None).node == "kitchen"
     assert config.of("bedroom").audio.device == 3
     with pytest.raises(UsageError, match="there are: kitchen, bedroom"):
         config.of("loft")
 
 
-def test_what_is_shown_reads_back_as_the_same(tmp_path: Path) -> None:
+def test_shown_configuration_round_trips(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(HOUSE)
     loaded = load(path, env={})
@@ -84,12 +84,12 @@ def test_what_is_shown_reads_back_as_the_same(tmp_path: Path) -> None:
     assert load(again, env={}).config.each() == loaded.config.each()
 
 
-def test_an_option_is_for_all_that_do_not_say_otherwise() -> None:
+def test_an_option_applies_to_all_sources_that_do_not_override_it() -> None:
     overrides = ["sources=[{node: a}, {node: b, audio: {pace: real}}]", "audio.pace=fast",
                  "audio.source=/x.wav"]  # fmt: skip
     a, b = load(None, env={}, overrides=overrides).config.each()
     assert (a.audio.pace, b.audio.pace) == ("fast", "real")
-    assert a.audio.source == b.audio.source == "/x.wav"  # a file may be heard twice
+    assert a.audio.source == b.audio.source == "/x.wav"  # two sources may read one file
 
 
 @pytest.mark.parametrize(
@@ -114,20 +114,20 @@ def test_an_option_is_for_all_that_do_not_say_otherwise() -> None:
         ("{node: a}", "sources = a section is not allowed"),
     ],
 )  # fmt: skip
-def test_what_may_not_be(sources: str, sentence: str) -> None:
+def test_invalid_sources_are_rejected(sources: str, sentence: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(None, env={}, overrides=[f"sources={sources}"])
     assert sentence in caught.value.message
 
 
-def test_a_node_at_the_top_has_no_place_beside_them() -> None:
+def test_a_top_level_node_cannot_be_combined_with_sources() -> None:
     with pytest.raises(
         ConfigError, match=r"node = x \(SERD_NODE\) cannot be combined with sources"
     ):
         load(None, env={"SERD_NODE": "x"}, overrides=["sources=[{node: a}]"])
 
 
-def test_what_is_wrong_for_all_is_said_once() -> None:
+def test_an_error_common_to_all_sources_is_reported_once() -> None:
     overrides = ["sources=[{node: a}]", "speech.window_s=1", "speech.min_speech_s=2"]
     with pytest.raises(ConfigError) as caught:
         load(None, env={}, overrides=overrides)

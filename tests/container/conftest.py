@@ -1,4 +1,4 @@
-"""Skips everything here but for ``make test-container``: it needs root, podman and an image."""
+"""Skips these tests outside ``make test-container``: they need root, podman and an image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.container.container import VARIABLE
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what cannot run here."""
+    """Skip the tests if there is no image."""
     if not os.environ.get(VARIABLE):
         skip = pytest.mark.skip(reason="make test-container runs these, as root")
         for item in items:

@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 VARIABLE = "SERD_IMAGE"
-"""Names the image; set by ``make test-container``."""
+"""The name of the image; set by ``make test-container``."""
 
 TIMEOUT_S = 120.0
-"""How long what must happen may take; generous, since it only costs when it fails."""
+"""Time limit for a condition; generous, since only a failing test waits that long."""
 
-# Where systemd does not run and limits cannot be raised, podman's defaults ask for too much.
+# Without systemd, where limits cannot be raised, podman's defaults are too high.
 _HERE = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1000:1000")
 
-# Where cgroups of versions 1 and 2 are mounted beside each other, crun starts nothing; runc does.
+# Where cgroups v1 and v2 are both mounted, crun fails to start containers; runc works.
 _HYBRID = Path("/sys/fs/cgroup/unified").is_dir() and shutil.which("runc") is not None
 _RUNTIME = ("--runtime=runc", "--cgroup-manager=cgroupfs") if _HYBRID else ()
 
 
 def podman(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run podman; ``$SERD_PODMAN`` holds more of its options."""
+    """Run podman, with additional options from ``$SERD_PODMAN``."""
     done = subprocess.run(
         ["podman", *_RUNTIME, *os.environ.get("SERD_PODMAN", "").split(), *arguments],
         capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
@@ -39,14 +39,14 @@ def podman(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[s
 
 
 class Container:
-    """One container on the host's network, read-only but for its volume; a context manager.
+    """One container on the host's network, read-only except for its volume; a context manager.
 
     Args:
-        data: Folder that becomes ``/data``.
-        env: Its settings.
-        mounts: Files and folders that it sees, read-only, by their place inside.
-        arguments: Of serd.
-        entrypoint: Instead of serd.
+        data: Folder mounted as ``/data``.
+        env: Its environment variables.
+        mounts: Files and folders mounted read-only, by their path inside.
+        arguments: Arguments of serd.
+        entrypoint: Program to run instead of serd.
     """
 
     def __init__(
@@ -90,24 +90,24 @@ class Container:
         return self.execute(*command)
 
     def inspect(self) -> dict[str, Any]:
-        """What podman knows of its state."""
+        """Its state according to podman."""
         (found,) = json.loads(podman("container", "inspect", self.name).stdout)
         state: dict[str, Any] = found["State"]
         return state
 
     def wait(self) -> int:
-        """Wait until it has ended; its exit code."""
+        """Wait until it has ended; returns the exit code."""
         self.wait_until(lambda: not self.inspect()["Running"], "the container to end")
         return int(self.inspect()["ExitCode"])
 
-    def wait_until(self, true: Callable[[], bool], what: str) -> None:
-        """Wait until something holds."""
+    def wait_until(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait until a condition is true."""
         deadline = time.monotonic() + TIMEOUT_S
-        while not true():
+        while not condition():
             assert time.monotonic() < deadline, f"waited for {what}\n{self.log}"
             time.sleep(0.3)
 
     @property
     def log(self) -> str:
-        """What it has said."""
+        """Its log output."""
         return podman("logs", self.name, check=False).stderr

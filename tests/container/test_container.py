@@ -1,4 +1,4 @@
-"""The image: what it hears, how it stops, what it keeps, and how it says that it is deaf."""
+"""The image: events from sound, stopping, persistence and the health check."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ def _settings(port: int, mic: VirtualMicrophone | None = None) -> dict[str, str]
 def test_sound_from_a_pulseaudio_socket_becomes_events(
     mic: VirtualMicrophone, tmp_path: Path
 ) -> None:
-    began = time.monotonic()
+    started = time.monotonic()
     with mosquitto(tmp_path) as broker, Recorder(broker.port) as recorder:
         mounts = {"/run/pulse": mic.socket.parent}
         with Container(tmp_path / "data", _settings(broker.port, mic), mounts=mounts) as container:
             container.wait_until(lambda: mic.recorders() == 1, "serd to listen")
             mic.play(SAMPLE)
             recorder.wait(lambda: len(recorder.on(TOPIC)) >= 5, TIMEOUT_S)
-            print(f"first events {time.monotonic() - began:.0f} s after the start")
-            # As nobody special, in a system that it cannot change, with no tool to do it.
+            print(f"first events {time.monotonic() - started:.0f} s after the start")
+            # It runs as an unprivileged user on a read-only file system.
             inside = container.execute(
                 "/opt/serd/venv/bin/python", "-c",
                 "import os; print(os.getuid()); open('/opt/serd/mine', 'w')",
@@ -68,36 +68,38 @@ def test_sound_from_a_pulseaudio_socket_becomes_events(
             done = container.health()
             assert done.returncode == 0, done.stderr
             assert done.stdout.startswith("den: ")
-            began = time.monotonic()
+            started = time.monotonic()
             podman("stop", "--time=30", container.name)
-            print(f"stopped within {time.monotonic() - began:.1f} s")
+            print(f"stopped within {time.monotonic() - started:.1f} s")
             assert container.wait() == 0, container.log
             recorder.wait_for("serd/den/status", b"offline")
     (image,) = json.loads(podman("image", "inspect", os.environ[VARIABLE]).stdout)
     print(f"image: {image['Size'] / 1e6:.0f} MB, {len(image['RootFS']['Layers'])} layers")
 
 
-def test_kill_loses_nothing(tmp_path: Path) -> None:
+def test_a_kill_loses_no_events(tmp_path: Path) -> None:
     data = tmp_path / "data"
     port = free_port()
     sample = {"/sample.ogg": SAMPLE}
-    hear = ("run", "--source", "/sample.ogg", "--pace")
-    with Container(data, _settings(port), mounts=sample, arguments=[*hear, "real"]) as container:
+    run_sample = ("run", "--source", "/sample.ogg", "--pace")
+    with Container(
+        data, _settings(port), mounts=sample, arguments=[*run_sample, "real"]
+    ) as container:
         container.wait_until(lambda: _journalled(container) >= 3, "three events in the journal")
         podman("kill", "--signal=KILL", container.name)
         assert container.wait() == 137
     with mosquitto(tmp_path, port=port), Recorder(port) as recorder:
-        arguments = [*hear, "fast"]
+        arguments = [*run_sample, "fast"]
         with Container(data, _settings(port), mounts=sample, arguments=arguments) as container:
             assert container.wait() == 0, container.log
             recorder.wait_for("serd/den/status", b"offline")
         numbers = [json.loads(payload)["seq"] for payload in recorder.on(TOPIC)]
     assert numbers == list(range(1, len(numbers) + 1))
-    assert len(numbers) > 8  # those of before and all of the sample
+    assert len(numbers) > 8  # those from before the kill and all of the sample
 
 
-def test_deafness_fails_the_health_check_and_ends_it(tmp_path: Path) -> None:
-    # A pipeline that hangs, as in the tests of faults; seconds stand for minutes.
+def test_a_hanging_pipeline_fails_the_health_check_and_ends_the_container(tmp_path: Path) -> None:
+    # A hanging pipeline, as in tests/faults, with timeouts of seconds instead of minutes.
     mounts = {"/sample.ogg": SAMPLE, "/faulty.py": TREE / "tests" / "faults" / "faulty.py"}
     data = tmp_path / "data"
     container = Container(
@@ -106,14 +108,14 @@ def test_deafness_fails_the_health_check_and_ends_it(tmp_path: Path) -> None:
         arguments=["/faulty.py", "pipeline-hangs", "run", "--source", "/sample.ogg"],
     )  # fmt: skip
     with container:
-        container.wait_until(lambda: container.health().returncode == 0, "serd to be well")
+        container.wait_until(lambda: container.health().returncode == 0, "serd to be healthy")
         (data / "strike").touch()
         container.wait_until(lambda: container.health().returncode != 0, "a failing health check")
         assert container.wait() == 70, container.log
         assert "hangs" in container.log
 
 
-def test_a_wrong_setting_is_a_line_and_ends_it(tmp_path: Path) -> None:
+def test_an_invalid_setting_is_reported_and_ends_the_container(tmp_path: Path) -> None:
     settings = _settings(free_port()) | {"SERD_SPEECH__AGGRESSIVENESS": "7"}
     with Container(tmp_path / "data", settings) as container:
         assert container.wait() == 78

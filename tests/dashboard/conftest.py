@@ -1,4 +1,4 @@
-"""A broker, and one browser for all tests: it takes seconds to start."""
+"""A broker per test, and one browser for all tests, since it takes seconds to start."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def shared_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser
 
 @pytest.fixture
 def browser(shared_browser: Browser) -> Iterator[Browser]:
-    """The browser as new: no cookies, no page, a large light screen, nothing to complain of."""
+    """The browser, reset: no cookies, a large light screen, English, no console errors."""
     shared_browser.driver.delete_all_cookies()
     shared_browser.size(*DESKTOP)
     shared_browser.prefer("light")
-    shared_browser.speak("en")
-    shared_browser.complaints()
+    shared_browser.set_language("en")
+    shared_browser.console_errors()
     yield shared_browser
     shared_browser.open("about:blank")

@@ -1,4 +1,4 @@
-"""A follower and a switch without a network, and an application around them."""
+"""A fake follower and fake commands, and an application that uses them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TOKEN = "a-token-of-twenty-eight-chars"
 
 
 class FakeFollower:
-    """Hands out what a test puts into it."""
+    """Yields the messages that a test puts into its queue."""
 
     address = "broker.test:1883"
     heartbeat = math.inf
@@ -46,7 +46,7 @@ class FakeFollower:
 
 
 class FakeNodeCommands:
-    """Notes commands; the node obeys at once, or never, or there is no broker."""
+    """Records commands; the node obeys at once or never, or the broker is unreachable."""
 
     def __init__(self) -> None:
         self.monitor: Monitor | None = None
@@ -83,7 +83,7 @@ class FakeNodeCommands:
 
 
 class World:
-    """An application with fakes, and one node that has spoken."""
+    """An application with fakes and one node that is online."""
 
     def __init__(
         self,

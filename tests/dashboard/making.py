@@ -1,4 +1,4 @@
-"""A made-up home: events, states and telemetry in the form of the contract."""
+"""Sample data of a made-up home: events, states and telemetry as nodes publish them."""
 
 from __future__ import annotations
 
@@ -153,29 +153,29 @@ def publish_node(
     mood: str = "calm",
     trouble: str | None = None,
 ) -> None:
-    """Everything that a node retains, and an event."""
+    """Publish all retained messages of a node, and an event."""
     from serd.events.event import encode
 
-    said = {
+    payloads = {
         "status": b"online" if online else b"offline",
         "mute": b"ON" if muted else b"OFF",
         "speech": b"ON" if speech else b"OFF",
         "state": state(event, mood=mood, speech=speech, muted=muted),
         "telemetry": telemetry(trouble=trouble),
     }
-    for kind, payload in said.items():
+    for kind, payload in payloads.items():
         speaker.publish(f"serd/{name}/{kind}", payload, retain=True)
     if event is not None:
         speaker.publish(f"serd/{name}/emotion", encode(event))
 
 
 def names(count: int) -> list[str]:
-    """Names of so many rooms."""
+    """Names for this many rooms."""
     return [f"{ROOMS[i % len(ROOMS)]}-{i // len(ROOMS) + 1:02}" for i in range(count)]
 
 
 def publish_many(speaker: Recorder, count: int, *, seed: int = 3) -> None:
-    """So many nodes: some offline, some muted, one that speaks."""
+    """Publish this many nodes: some offline, some muted, some with speech."""
     rng = random.Random(seed)
     for number, name in enumerate(names(count)):
         emotion = rng.choice([*EMOTIONS, "neutral", "calm", "happy"])

@@ -1,4 +1,4 @@
-"""A real ``serd dashboard`` process, and a real Chromium that looks at it."""
+"""A real ``serd dashboard`` process, and a real Chromium to view it."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from selenium.webdriver.remote.webelement import WebElement
 
 PATIENCE_S = 90.0
-"""How long a page or a process may take; generous, since it only costs when it fails."""
+"""How long a page or a process may take; generous, since only a failing test waits that long."""
 
 DESKTOP = (1280, 900)
 PHONE = (390, 844)
 
 
 class Dashboard:
-    """``serd dashboard`` in the background; a context manager that ends it whatever happens."""
+    """``serd dashboard`` in the background; a context manager that always ends it."""
 
     def __init__(
         self, home: Path, port: int, *arguments: str, env: dict[str, str] | None = None
@@ -46,7 +46,7 @@ class Dashboard:
         self._env = environment(home, env)
         self.log: list[str] = []
         self.url = ""
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
 
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(
@@ -73,14 +73,14 @@ class Dashboard:
         self.process.stderr.close()
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """Ask it to end; its exit code."""
+        """Send a signal; returns the exit code."""
         self.process.send_signal(how)
         return self.process.wait(TIMEOUT_S)
 
     def wait_log(self, text: str) -> None:
         """Wait until its log contains the text."""
-        with self._news:
-            self._news.wait_for(
+        with self._changed:
+            self._changed.wait_for(
                 lambda: any(text in line for line in self.log) or not self._reader.is_alive(),
                 PATIENCE_S,
             )
@@ -89,15 +89,15 @@ class Dashboard:
     def _read(self) -> None:
         assert self.process.stderr is not None
         for line in self.process.stderr:
-            with self._news:
+            with self._changed:
                 self.log.append(line.rstrip())
-                self._news.notify_all()
-        with self._news:
-            self._news.notify_all()
+                self._changed.notify_all()
+        with self._changed:
+            self._changed.notify_all()
 
 
 def find_chromium() -> tuple[str, str]:
-    """Browser and driver; skips the test where they are absent."""
+    """Browser and driver; skips the test if they are not installed."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
     driver = shutil.which("chromedriver")
     if browser is None or driver is None:
@@ -112,41 +112,41 @@ class Browser:
         self.driver = driver
 
     def size(self, width: int, height: int) -> None:
-        """Make the window as large as that screen; below 500 pixels it is a phone."""
+        """Emulate a screen of this size; below 500 pixels it is a phone."""
         self.driver.execute_cdp_cmd(
             "Emulation.setDeviceMetricsOverride",
             {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500},
         )
 
     def prefer(self, scheme: str, *, motion: str = "no-preference") -> None:
-        """What the system prefers: dark or light."""
+        """Emulate the system's colour scheme and motion preference."""
         features = [
             {"name": "prefers-color-scheme", "value": scheme},
             {"name": "prefers-reduced-motion", "value": motion},
         ]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
-    def speak(self, language: str) -> None:
-        """Prefer a language, as the browser's settings say."""
+    def set_language(self, language: str) -> None:
+        """Set the browser's preferred language."""
         agent = self.run("return navigator.userAgent")
         self.driver.execute_cdp_cmd(
             "Network.setUserAgentOverride", {"userAgent": agent, "acceptLanguage": language}
         )
 
     def open(self, url: str) -> None:
-        """Go to a page."""
+        """Open a page."""
         self.driver.get(url)
 
     def run(self, script: str, *arguments: object) -> Any:
-        """Run a script in the page; it may return something."""
+        """Run a script in the page; returns its result."""
         return self.driver.execute_script(script, *arguments)
 
     def find(self, selector: str) -> WebElement:
-        """The first element that a selector finds."""
+        """The first element that matches a selector."""
         return self.driver.find_element("css selector", selector)
 
     def all(self, selector: str) -> list[WebElement]:
-        """All that a selector finds."""
+        """All elements that match a selector."""
         return self.driver.find_elements("css selector", selector)
 
     def text(self, selector: str) -> str:
@@ -156,24 +156,24 @@ class Browser:
         )
 
     def wait(self, script: str, *arguments: object) -> Any:
-        """Wait until an expression of the page is true; what it was then."""
+        """Wait until an expression is true in the page; returns its value."""
         from selenium.webdriver.support.wait import WebDriverWait
 
         return WebDriverWait(self.driver, PATIENCE_S, poll_frequency=0.1).until(
             lambda _: self.run(f"return ({script})", *arguments),
-            f"never so: {script} {arguments}",
+            f"never true: {script} {arguments}",
         )
 
     def wait_text(self, selector: str, text: str) -> None:
-        """Wait until an element's text contains something."""
+        """Wait until an element's text contains the given text."""
         self.wait(
             "(document.querySelector(arguments[0])?.textContent ?? '').includes(arguments[1])",
             selector,
             text,
         )
 
-    def complaints(self) -> list[str]:
-        """What the console has said since this was asked last: errors, refused resources."""
+    def console_errors(self) -> list[str]:
+        """Console errors and warnings since the last call."""
         return [
             entry["message"]
             for entry in self.driver.get_log("browser")  # type: ignore[no-untyped-call]
@@ -181,7 +181,7 @@ class Browser:
         ]
 
     def axe(self) -> list[str]:
-        """Serious and critical findings of axe-core, each in a line."""
+        """Serious and critical findings of axe-core, one per line."""
         self.run(axe_script())
         result = self.driver.execute_async_script(
             "const done = arguments[0];axe.run(document, {resultTypes: ['violations']}).then(done);"
@@ -195,7 +195,7 @@ class Browser:
 
 
 def axe_script() -> str:
-    """axe-core: of the file that $AXE_JS names, else of the Python package."""
+    """axe-core, from the file in $AXE_JS or else from the Python package."""
     named = os.environ.get("AXE_JS")
     if named:
         return Path(named).read_text()
@@ -205,7 +205,7 @@ def axe_script() -> str:
 
 @contextlib.contextmanager
 def chromium(folder: Path) -> Iterator[Browser]:
-    """A headless Chromium for the time of a ``with`` block."""
+    """Run a headless Chromium inside a ``with`` block."""
     program, driver = find_chromium()
     webdriver = pytest.importorskip("selenium.webdriver")
     options = webdriver.ChromeOptions()
@@ -226,7 +226,7 @@ def chromium(folder: Path) -> Iterator[Browser]:
 
 
 def events_of(text: str) -> list[tuple[str, Any]]:
-    """Server-sent events in a text."""
+    """Parse server-sent events."""
     found = []
     for block in text.split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line)

@@ -1,4 +1,4 @@
-"""Pictures of the page for the documentation: ``python -m tests.dashboard.screenshots FOLDER``.
+"""Screenshots for the documentation: ``python -m tests.dashboard.screenshots FOLDER``.
 
 A real browser, dashboard and broker; the home is made up.
 """
@@ -32,7 +32,7 @@ def shoot(browser: Browser, path: Path, *, full: bool = True) -> None:
         | ({"clip": _page(browser)} if full else {}),
     )
     picture = Image.open(io.BytesIO(base64.b64decode(shot["data"]))).convert("RGB")
-    # Seven bits a colour: smaller, and no difference to be seen.
+    # Seven bits per channel: smaller files without a visible difference.
     picture.point([value & 0xFE | value >> 7 for value in range(256)] * 3).save(path, optimize=True)
     print(f"{path}: {path.stat().st_size // 1024} kB")
 
@@ -51,7 +51,7 @@ def _page(browser: Browser) -> dict[str, int]:
 
 
 def main(folder: Path) -> None:
-    """Make them all."""
+    """Take all screenshots."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary, chromium(Path(temporary)) as browser:
         _shoot_home(browser, folder, Path(temporary))
@@ -59,7 +59,7 @@ def main(folder: Path) -> None:
 
 
 def _shoot_home(browser: Browser, folder: Path, home: Path) -> None:
-    """Eight rooms, one of them with a day behind it."""
+    """Eight rooms, one of them with a day of events."""
     day = made_day(ROOMS[0], now_ms())
     with Journal(home / "journal.db") as journal:
         journal.append_many(day)
@@ -92,7 +92,7 @@ def _shoot_home(browser: Browser, folder: Path, home: Path) -> None:
 
 
 def _shoot_correction(browser: Browser, folder: Path, url: str) -> None:
-    """The choices beside an utterance, open."""
+    """The open list of corrections beside an utterance."""
     browser.prefer("light")
     browser.size(*DESKTOP)
     browser.open("about:blank")
@@ -120,7 +120,7 @@ def _shoot_hundred(browser: Browser, folder: Path, home: Path) -> None:
 
 
 def settle(browser: Browser, view: str) -> None:
-    """Wait until a view has drawn what it asked for."""
+    """Wait until a view has drawn its data."""
     ready = {
         "rooms": "document.querySelectorAll('.tile').length > 5",
         "room": "document.querySelectorAll('#day .band').length > 2 "

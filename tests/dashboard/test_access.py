@@ -1,4 +1,4 @@
-"""Who gets in, from where, and what every answer carries."""
+"""Authentication, permitted hosts and origins, and the headers of every response."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from serd.network import is_loopback
 from tests.dashboard.fakes import TOKEN, World
 from tests.dashboard.making import made_event, now_ms
 
-HERE = "http://localhost:7373"
+ORIGIN = "http://localhost:7373"
 BEARER = {"authorization": f"Bearer {TOKEN}"}
 
 
 def client_of(world: World) -> TestClient:
-    return TestClient(world.app, base_url=HERE, follow_redirects=False)
+    return TestClient(world.app, base_url=ORIGIN, follow_redirects=False)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def client_of(world: World) -> TestClient:
      ("0.0.0.0", False), ("::", False), ("192.168.0.7", False), ("pi.lan", False),
      ("localhost.evil.test", False)],
 )  # fmt: skip
-def test_only_loopback_goes_without_a_token(host: str, loopback: bool) -> None:
+def test_a_token_is_required_beyond_loopback(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
     Settings(host=host, token=TOKEN).check()
     if loopback:
@@ -54,7 +54,7 @@ def test_only_loopback_goes_without_a_token(host: str, loopback: bool) -> None:
             Settings(host=host).check()
 
 
-def test_settings_that_contradict_each_other() -> None:
+def test_contradictory_settings_are_rejected() -> None:
     for settings in (
         Settings(cert=Path("c")),
         Settings(cert=Path("c"), key=Path("k"), behind_proxy=True),
@@ -85,11 +85,11 @@ def test_tokens_come_from_a_file_or_the_environment(tmp_path: Path) -> None:
      ("192.168.0.7", 200), ("evil.test", 421), ("localhost.evil.test:7373", 421),
      ("127.0.0.1.evil.test", 421), ("evil.test:80:80", 421), ("[evil]", 421), ("", 421)],
 )  # fmt: skip
-def test_names_of_others_are_refused(host: str, status: int) -> None:
-    """DNS rebinding: a page of evil.test may make its own name point here, but not the header."""
-    answer = client_of(World()).get("/api/nodes", headers={"host": host})
-    assert answer.status_code == status
-    assert ("attic" in answer.text) is (status == 200)
+def test_foreign_host_names_are_rejected(host: str, status: int) -> None:
+    """DNS rebinding: evil.test can resolve to this server, but the Host header gives it away."""
+    response = client_of(World()).get("/api/nodes", headers={"host": host})
+    assert response.status_code == status
+    assert ("attic" in response.text) is (status == 200)
 
 
 def test_host_names() -> None:
@@ -102,49 +102,49 @@ def test_host_names() -> None:
     "path", ["/", "/login", "/healthz", "/api/nodes", "/api/x", "/static/main.js", "/x"]
 )
 @pytest.mark.parametrize("token", [None, TOKEN])
-def test_every_answer_carries_the_policy(path: str, token: str | None) -> None:
-    answer = client_of(World(token)).get(path)
+def test_every_response_has_the_security_headers(path: str, token: str | None) -> None:
+    response = client_of(World(token)).get(path)
     for name, value in HEADERS.items():
-        assert answer.headers[name] == value
-    assert "access-control-allow-origin" not in answer.headers
-    assert "server" not in answer.headers
-    assert "unsafe" not in answer.headers["content-security-policy"]
+        assert response.headers[name] == value
+    assert "access-control-allow-origin" not in response.headers
+    assert "server" not in response.headers
+    assert "unsafe" not in response.headers["content-security-policy"]
 
 
 @pytest.mark.parametrize(
     ("headers", "status"),
-    [({"origin": HERE}, 200), ({}, 200), ({"origin": "http://evil.test"}, 403),
+    [({"origin": ORIGIN}, 200), ({}, 200), ({"origin": "http://evil.test"}, 403),
      ({"origin": "null"}, 403), ({"origin": "https://localhost:7373"}, 403),
      ({"origin": "http://localhost"}, 403), ({"sec-fetch-site": "cross-site"}, 403)],
 )  # fmt: skip
-def test_commands_come_from_our_own_page(headers: dict[str, str], status: int) -> None:
+def test_commands_from_other_origins_are_rejected(headers: dict[str, str], status: int) -> None:
     world = World()
-    answer = client_of(world).post("/api/nodes/attic/mute", json={"muted": True}, headers=headers)
-    assert answer.status_code == status
+    response = client_of(world).post("/api/nodes/attic/mute", json={"muted": True}, headers=headers)
+    assert response.status_code == status
     assert world.commands.sent == ([("attic", True)] if status == 200 else [])
 
 
-def test_a_proxy_that_changes_the_host_is_told_which_header_to_pass_on() -> None:
+def test_a_rejected_login_names_the_header_that_a_proxy_must_pass_on() -> None:
     world = World(TOKEN)
     public = {"origin": "https://serd.example.org"}
     refusal = client_of(world).post("/login", data={"token": TOKEN}, headers=public)
     assert refusal.status_code == 403
     for words in (
         "https://serd.example.org",  # where the request came from
-        HERE,  # what the dashboard takes itself for
+        ORIGIN,  # the origin that the dashboard expects
         "Host header (nginx: proxy_set_header Host $http_host)",
         "--behind-proxy",
     ):
         assert words in refusal.json()["error"]
 
 
-def test_events_can_be_downloaded_as_a_table() -> None:
+def test_events_can_be_downloaded_as_csv() -> None:
     world = World()
     events = [world.hear(seq=seq) for seq in (1, 2)]
     client = client_of(world)
-    answer = client.get("/api/events?format=csv&node=attic")
-    assert answer.headers["content-type"].startswith("text/csv")
-    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    response = client.get("/api/events?format=csv&node=attic")
+    assert response.headers["content-type"].startswith("text/csv")
+    rows = list(csv.DictReader(io.StringIO(response.text)))
     assert [row["id"] for row in rows] == [event.id for event in events]
     for row, event in zip(rows, events, strict=True):
         assert row["emotion"] == event.emotion
@@ -152,36 +152,36 @@ def test_events_can_be_downloaded_as_a_table() -> None:
     assert client.get("/api/events?format=xml").json() == {"error": "format: write json or csv"}
 
 
-def test_without_the_token_there_is_nothing_to_see() -> None:
+def test_data_is_not_accessible_without_the_token() -> None:
     client = client_of(World(TOKEN))
     page = client.get("/")
     assert (page.status_code, page.headers["location"]) == (303, "login")
     for path in ("/api/nodes", "/api/info", "/api/events", "/api/stream", "/api/nodes/attic/mute"):
-        answer = client.get(path)
-        assert answer.status_code == 401
-        assert "attic" not in answer.text
-        assert answer.headers["www-authenticate"] == "Bearer"
+        response = client.get(path)
+        assert response.status_code == 401
+        assert "attic" not in response.text
+        assert response.headers["www-authenticate"] == "Bearer"
     assert client.post("/api/nodes/attic/mute", json={"muted": True}).status_code == 401
-    assert client.get(f"/api/nodes?token={TOKEN}").status_code == 401  # not in addresses
+    assert client.get(f"/api/nodes?token={TOKEN}").status_code == 401  # not accepted in the URL
     assert client.get("/login").status_code == 200
     assert client.get("/static/style.css").status_code == 200
     assert client.get("/healthz").json() == {"status": "ok", "broker": False}
     assert client.get("/static/../api/nodes").status_code in {401, 404}
 
 
-def test_programs_send_it_in_a_header() -> None:
+def test_programs_send_the_token_in_a_header() -> None:
     client = client_of(World(TOKEN))
     assert client.get("/api/nodes", headers=BEARER).status_code == 200
     assert client.get("/api/nodes", headers={"authorization": TOKEN}).status_code == 401
     assert client.get("/api/nodes", headers={"authorization": "Bearer x"}).status_code == 401
     world = World(TOKEN)
-    answer = client_of(world).post("/api/nodes/attic/mute", json={"muted": True}, headers=BEARER)
-    assert answer.status_code == 200
+    response = client_of(world).post("/api/nodes/attic/mute", json={"muted": True}, headers=BEARER)
+    assert response.status_code == 200
 
 
-def test_people_log_in_once() -> None:
+def test_login_session_and_logout() -> None:
     client = client_of(World(TOKEN))
-    origin = {"origin": HERE}
+    origin = {"origin": ORIGIN}
     assert (
         client.post(
             "/login", data={"token": TOKEN}, headers={"origin": "http://e.test"}
@@ -201,7 +201,7 @@ def test_people_log_in_once() -> None:
     assert TOKEN not in cookie
     assert client.get("/").status_code == 200
     assert client.get("/api/nodes").status_code == 200
-    # A forged form would bring the cookie, but it would say where it comes from, or nothing.
+    # A forged form would carry the cookie, but a foreign origin or none.
     path = "/api/nodes/attic/mute"
     assert client.post(path, json={"muted": True}).status_code == 403
     assert client.post(path, json={"muted": True}, headers=origin).status_code == 200
@@ -209,26 +209,26 @@ def test_people_log_in_once() -> None:
     assert client.get("/api/nodes").status_code == 401
 
 
-def test_behind_tls_the_cookie_is_for_tls_only() -> None:
+def test_the_session_cookie_is_secure_behind_tls() -> None:
     world = World(TOKEN)
     from serd.dashboard.app import make_app
 
     app = make_app(Settings(token=TOKEN, behind_proxy=True), world.monitor, world.commands)
     client = TestClient(app, base_url="https://localhost", follow_redirects=False)
-    answer = client.post("/login", data={"token": TOKEN}, headers={"origin": "https://localhost"})
-    assert answer.headers["set-cookie"].startswith("__Host-serd=")
-    assert "Secure" in answer.headers["set-cookie"]
+    response = client.post("/login", data={"token": TOKEN}, headers={"origin": "https://localhost"})
+    assert response.headers["set-cookie"].startswith("__Host-serd=")
+    assert "Secure" in response.headers["set-cookie"]
     assert client.get("/api/nodes").status_code == 200
 
 
-def test_guessing_is_slowed_down() -> None:
+def test_token_guessing_is_throttled() -> None:
     client = client_of(World(TOKEN))
     for _ in range(ATTEMPTS):
         assert client.get("/api/nodes", headers={"authorization": "Bearer no"}).status_code == 401
     slow = client.get("/api/nodes", headers=BEARER)
     assert slow.status_code == 429
     assert 0 < int(slow.headers["retry-after"]) <= REFILL_S
-    form = client.post("/login", data={"token": TOKEN}, headers={"origin": HERE})
+    form = client.post("/login", data={"token": TOKEN}, headers={"origin": ORIGIN})
     assert form.status_code == 429
     assert 'data-why="slow"' in form.text
 
@@ -247,7 +247,7 @@ def test_the_throttle_refills_and_is_bounded() -> None:
     assert len(throttle._buckets) <= 1024
 
 
-def test_sessions_end_and_are_bounded() -> None:
+def test_sessions_expire_and_are_bounded() -> None:
     now = [0.0]
     sessions = Sessions(TOKEN, clock=lambda: now[0])
     first = sessions.start()
@@ -261,7 +261,7 @@ def test_sessions_end_and_are_bounded() -> None:
     )  # fmt: skip
 
 
-def test_the_interface_answers_plainly() -> None:
+def test_api_responses_and_errors() -> None:
     world = World()
     client = client_of(world)
     event = world.hear()
@@ -273,7 +273,7 @@ def test_the_interface_answers_plainly() -> None:
     assert node["event"]["id"] == event.id
     assert [e["id"] for e in client.get("/api/events").json()["events"]] == [event.id]
     assert client.get("/api/timeline").json()["total"] == 1
-    for path, said in {
+    for path, error in {
         "/api/nodes/cellar": "no such node",
         "/api/nothing": "no such endpoint",
         "/api/events?since=yesterday": "since: write",
@@ -284,13 +284,13 @@ def test_the_interface_answers_plainly() -> None:
         "/api/events?emotion=bored": "'bored'",
         "/api/timeline?bins=x": "bins: write",
     }.items():
-        answer = client.get(path)
-        assert answer.status_code in {400, 404}
-        assert said in answer.json()["error"]
+        response = client.get(path)
+        assert response.status_code in {400, 404}
+        assert error in response.json()["error"]
     assert client.post("/api/nodes").status_code == 405
 
 
-def test_a_mute_command_is_answered_when_the_node_has_obeyed() -> None:
+def test_a_mute_command_waits_for_confirmation_by_the_node() -> None:
     world = World()
     client = client_of(world)
     path = "/api/nodes/attic/mute"
@@ -310,64 +310,64 @@ def test_a_mute_command_is_answered_when_the_node_has_obeyed() -> None:
         headers = {"content-type": "application/json"}
         assert client.post(path, content=body, headers=headers).status_code == 400
     form = client.post(path, content=json.dumps({"muted": True}))
-    assert form.status_code == 415  # what a foreign page may send without being asked
+    assert form.status_code == 415  # a foreign page may send this without a preflight
     assert world.commands.sent == [("attic", True), ("attic", False)]
 
 
-OTHERS = (
+FOREIGN_COOKIES = (
     "x[1]=2", 'j={"a":1}', "u=ä", "bareword", "=nameless", "a=b=c", 'q="a; b"', "$Version=1",
     "serd2=x", "Serd=x", " ", ";;", "__Host-serd=x", "serd", "x=\x7f",
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("other", FOREIGN_COOKIES)
 @pytest.mark.parametrize("first", [True, False])
-def test_cookies_of_other_programs_lock_nobody_out(other: str, first: bool) -> None:
+def test_foreign_cookies_do_not_break_the_session(other: str, first: bool) -> None:
     world = World(TOKEN)
     client = client_of(world)
-    client.post("/login", data={"token": TOKEN}, headers={"origin": HERE})
+    client.post("/login", data={"token": TOKEN}, headers={"origin": ORIGIN})
     ours = f"serd={client.cookies['serd']}"
     client.cookies.clear()
     line = f"{other}; {ours}" if first else f"{ours}; {other}"
-    answer = client.get("/api/nodes", headers=[(b"cookie", line.encode("latin-1"))])
-    assert answer.status_code == 200
+    response = client.get("/api/nodes", headers=[(b"cookie", line.encode("latin-1"))])
+    assert response.status_code == 200
     split = [(b"cookie", other.encode("latin-1")), (b"cookie", ours.encode())]
     assert client.get("/api/nodes", headers=split).status_code == 200
 
 
-def test_a_stale_cookie_of_ours_beside_the_right_one() -> None:
+def test_a_stale_session_cookie_beside_the_valid_one() -> None:
     world = World(TOKEN)
     client = client_of(world)
-    client.post("/login", data={"token": TOKEN}, headers={"origin": HERE})
+    client.post("/login", data={"token": TOKEN}, headers={"origin": ORIGIN})
     ours = client.cookies["serd"]
     client.cookies.clear()
     for line in (f"serd=stale; serd={ours}", f"serd={ours}; serd=stale", f'serd="{ours}"'):
         assert client.get("/api/nodes", headers={"cookie": line}).status_code == 200
     assert client.get("/api/nodes", headers={"cookie": "serd=stale; serd="}).status_code == 401
-    # Logging out ends it, whichever of them it is.
-    client.post("/logout", headers={"origin": HERE, "cookie": f"serd=stale; serd={ours}"})
+    # Logging out ends the session, whichever of the cookies is valid.
+    client.post("/logout", headers={"origin": ORIGIN, "cookie": f"serd=stale; serd={ours}"})
     assert client.get("/api/nodes", headers={"cookie": f"serd={ours}"}).status_code == 401
 
 
-def test_a_correction_is_passed_on_and_remembered() -> None:
+def test_a_correction_is_sent_and_remembered() -> None:
     world = World()
     client = client_of(world)
     event = world.hear()
     path = "/api/nodes/attic/correct"
 
-    def said() -> dict[str, str]:
+    def shown() -> dict[str, str]:
         corrections: dict[str, str] = client.get("/api/events").json()["corrections"]
         return corrections
 
-    assert said() == {}
-    answer = client.post(path, json={"id": event.id.upper(), "emotion": "happy"})
-    assert (answer.status_code, answer.json()["emotion"]) == (200, "happy")
+    assert shown() == {}
+    response = client.post(path, json={"id": event.id.upper(), "emotion": "happy"})
+    assert (response.status_code, response.json()["emotion"]) == (200, "happy")
     assert world.commands.corrections == [("attic", CorrectRequest(id=event.id, emotion="happy"))]
-    assert said() == {event.id: "happy"}
+    assert shown() == {event.id: "happy"}
     assert client.post(path, json={"id": event.id, "emotion": None}).json()["emotion"] == "not"
-    assert said() == {event.id: "not"}
+    assert shown() == {event.id: "not"}
     assert client.post(path, json={"id": event.id, "forget": True}).json()["emotion"] is None
-    assert said() == {}
+    assert shown() == {}
     wrong: list[object] = [
         {}, {"id": event.id}, {"id": 3, "emotion": "sad"}, [],
         {"id": event.id, "emotion": "sad", "forget": True},
@@ -387,7 +387,7 @@ def test_a_correction_is_passed_on_and_remembered() -> None:
     assert client.post(path, json=sad).status_code == 409
 
 
-def test_what_was_said_elsewhere_is_read_from_the_journal(tmp_path: Path) -> None:
+def test_corrections_made_elsewhere_are_read_from_the_journal(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     with Journal(path) as journal:
         event = journal.append(made_event("attic", 1, now_ms() - 60_000, "sad"))
@@ -401,6 +401,8 @@ def test_what_was_said_elsewhere_is_read_from_the_journal(tmp_path: Path) -> Non
     assert client.get("/api/events").json()["corrections"] == {event.id: "calm"}
     sad = {"id": event.id, "emotion": "sad"}
     assert client.post("/api/nodes/attic/correct", json=sad).status_code == 200
-    assert client.get("/api/events").json()["corrections"] == {event.id: "calm"}  # as is kept
+    assert client.get("/api/events").json()["corrections"] == {
+        event.id: "calm"
+    }  # as in the journal
     CorrectionStore(path).forget()
     assert client.get("/api/events").json()["corrections"] == {}

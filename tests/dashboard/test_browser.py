@@ -1,4 +1,4 @@
-"""The page in a real Chromium, on a real broker, with a real daemon."""
+"""The page in a real Chromium, with a real broker and a real daemon."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.dashboard.making import (
 )
 from tests.dashboard.running import DESKTOP, PHONE, Browser, Dashboard
 from tests.system.node import SAMPLE, Node
-from tests.system.test_corrections import ask, hear, listening
+from tests.system.test_corrections import listening_node, play_and_wait, send_correction
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,30 +44,30 @@ def test_a_live_event_appears(
     publish_node(speaker, "attic", None)
     with Dashboard(tmp_path, broker.port) as dash:
         browser.open(dash.url)
-        browser.wait_text("#room-title", "attic")  # one room: it is shown at once
+        browser.wait_text("#room-title", "attic")  # the only room is opened at once
         browser.wait_text("#link-text", "live")
         took = []
         for seq, emotion in enumerate(("happy", "angry", "calm", "sad", "surprised"), 1):
             event = made_event("attic", seq, now_ms() - 2000, emotion, share=0.8)
             browser.run(
-                "globalThis.came = null; new MutationObserver((_, o) => {"
+                "globalThis.shownAt = null; new MutationObserver((_, o) => {"
                 " if (document.querySelector('#now-emotion').textContent === arguments[0])"
-                " { globalThis.came = Date.now(); o.disconnect(); } })"
+                " { globalThis.shownAt = Date.now(); o.disconnect(); } })"
                 ".observe(document.querySelector('#now-emotion'), {childList: true});",
                 emotion,
             )
-            begun = time.time() * 1000
+            sent_ms = time.time() * 1000
             speaker.publish("serd/attic/emotion", encode(event))
-            took.append(browser.wait("globalThis.came") - begun)
+            took.append(browser.wait("globalThis.shownAt") - sent_ms)
         print("published to shown, ms:", [round(ms) for ms in took])
         assert browser.text("#now-sure").startswith("80 %")
         browser.wait("document.querySelectorAll('#recent li').length === 5")
         assert browser.all("#scores .lead .score-name")[0].text == "surprised"
         browser.wait("document.querySelectorAll('#day .band').length > 0")
-        assert browser.complaints() == []
+        assert browser.console_errors() == []
 
 
-def test_history_draws(tmp_path: Path, broker: Mosquitto, browser: Browser) -> None:
+def test_the_history_view(tmp_path: Path, broker: Mosquitto, browser: Browser) -> None:
     day = made_day("attic", now_ms())
     with Journal(tmp_path / "journal.db") as journal:
         journal.append_many(day)
@@ -83,7 +83,7 @@ def test_history_draws(tmp_path: Path, broker: Mosquitto, browser: Browser) -> N
         browser.run("document.querySelector('#query-emotions input[value=angry]').click()")
         browser.wait_text("#history-sum", f"{count['angry']:,} utterances")
         assert len(browser.all("#history-rows .strip")) == 1
-        # By keyboard: the moment of the band is a slider that says what was there.
+        # With the keyboard: a slider selects a moment of the band and announces its values.
         slider = browser.find("#history-mood .scrub")
         slider.send_keys(Keys.HOME, Keys.ARROW_RIGHT)
         assert slider.get_attribute("value") == "1"
@@ -92,13 +92,13 @@ def test_history_draws(tmp_path: Path, broker: Mosquitto, browser: Browser) -> N
         browser.wait("document.querySelectorAll('#history-mood tbody tr').length > 0")
         link = browser.find("#history-json").get_attribute("href") or ""
         assert "emotion=angry" in link
-        assert browser.complaints() == []
+        assert browser.console_errors() == []
 
 
-def test_history_opens_at_a_range_that_fits(
+def test_history_opens_with_a_fitting_range(
     tmp_path: Path, broker: Mosquitto, browser: Browser
 ) -> None:
-    """Three events of a fresh installation are not a speck in a day; what is chosen stays."""
+    """The range fits a few recent events; a range that the user has chosen is kept."""
     now = now_ms()
     with Journal(tmp_path / "journal.db") as journal:
         journal.append_many([made_event("attic", seq, now - seq * 60_000) for seq in (3, 2, 1)])
@@ -114,7 +114,7 @@ def test_history_opens_at_a_range_that_fits(
         browser.find("[data-nav=history]").click()
         browser.wait_text("#history-sum", "3 utterances")
         assert browser.run("return document.querySelector('#query-range').value") == "604800000"
-        assert browser.complaints() == []
+        assert browser.console_errors() == []
 
 
 SHOWN = """
@@ -134,7 +134,7 @@ def test_the_whole_page_is_german(
     english = {text for text, german in catalogue("de").words.items() if text != german}
     with Journal(tmp_path / "journal.db") as journal:
         journal.append_many(made_day("attic", now_ms())[::60])
-    browser.speak("de")
+    browser.set_language("de")
     with Dashboard(tmp_path, broker.port) as dash:
         dash.wait_log("connected to the broker")
         publish_node(speaker, "attic", made_event("attic", 1, now_ms() - 2000, "happy"))
@@ -155,33 +155,33 @@ def test_the_whole_page_is_german(
         assert browser.run("return document.documentElement.lang") == "de"
         assert {"Räume", "Verlauf", "fröhlich", "Diesen Raum vergessen", "Äußerungen"} <= shown
         assert shown & english == set()
-        foreign = re.compile(
+        english_words = re.compile(
             r"\b(the|of|is|and|rooms?|utterances?|ago|microphone|heard)\b", re.IGNORECASE
         )
-        assert [text for text in shown if foreign.search(text)] == []
-        # What the server answers is English, and translated where the page knows it.
+        assert [text for text in shown if english_words.search(text)] == []
+        # Errors from the server are in English; the page translates those that it knows.
         speaker.publish("serd/attic/status", b"offline", retain=True)
         browser.open(f"{dash.url}#/room/attic")
         browser.wait("document.querySelector('#mute').disabled")
-        said = browser.run(
+        message = browser.run(
             "return import('./static/link.js').then(({ send }) =>"
             " send('api/nodes/attic/mute', { muted: true }).catch((error) => error.message))"
         )
-        assert said == "attic ist offline und würde den Befehl nicht empfangen"
+        assert message == "attic ist offline und würde den Befehl nicht empfangen"
 
 
-def test_mute_goes_to_the_daemon_and_back(
+def test_mute_reaches_the_daemon_and_is_confirmed(
     tmp_path: Path, broker: Mosquitto, speaker: Recorder, browser: Browser
 ) -> None:
     with (
-        # Kept, so that the room stays when the recording ends.
+        # --keep, so that the room remains when the recording ends.
         Node(tmp_path, broker.port, "--source", str(SAMPLE), "--keep", node="attic") as node,
         Dashboard(tmp_path, broker.port) as dash,
     ):
         speaker.wait_for("serd/attic/mute", b"OFF")
         browser.open(dash.url)
         browser.wait_text("#mute-label", "Microphone open")
-        browser.wait_text("#now-sure", "%")  # it hears the sample
+        browser.wait_text("#now-sure", "%")  # the sample is being classified
         button = browser.find("#mute")
         assert button.get_attribute("aria-checked") == "true"
         button.send_keys(Keys.SPACE)
@@ -198,36 +198,36 @@ def test_mute_goes_to_the_daemon_and_back(
         assert node.stop() == 0
         browser.wait_text("#pills", "offline")
         assert not button.is_enabled()
-        assert browser.complaints() == []
+        assert browser.console_errors() == []
 
 
-def test_an_utterance_is_corrected_by_click_and_by_key_and_undone(
+def test_corrections_by_mouse_and_keyboard_and_undo(
     tmp_path: Path, broker: Mosquitto, speaker: Recorder, browser: Browser
 ) -> None:
     store = CorrectionStore(tmp_path / "journal.db")
 
-    def noted() -> list[str]:
+    def stored() -> list[str]:
         return [one.words for one in store.all()]
 
     with (
-        listening(tmp_path, broker.port) as (node, voice),
+        listening_node(tmp_path, broker.port) as (node, voice),
         Dashboard(tmp_path, broker.port) as dash,
     ):
-        event = hear(speaker, voice)[4]
+        event = play_and_wait(speaker, voice)[4]
         browser.open(dash.url)
         browser.wait_text("#room-title", "test-room")
         row = f"#recent [data-event='{event['id']}']"
         browser.wait("document.querySelector(arguments[0]) !== null", f"{row} summary")
-        # By click.
+        # By mouse.
         browser.find(f"{row} summary").click()
         browser.wait("document.activeElement.classList.contains('choice')")
         browser.find(f"{row} .choice.emo-happy").click()
         browser.wait_text(f"{row} .correct-note", "really happy")
-        assert noted() == ["happy"]
-        # Loaded anew, the page knows it.
+        assert stored() == ["happy"]
+        # The page still shows it after a reload.
         browser.driver.refresh()
         browser.wait_text(f"{row} .correct-note", "really happy")
-        # By key; the focus is then on what undoes it.
+        # By keyboard; the focus then moves to the undo button.
         browser.find(f"{row} summary").send_keys(Keys.ENTER)
         browser.wait("document.activeElement.classList.contains('choice')")
         browser.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
@@ -237,34 +237,34 @@ def test_an_utterance_is_corrected_by_click_and_by_key_and_undone(
         browser.wait("document.activeElement.classList.contains('choice')")
         browser.driver.switch_to.active_element.send_keys("4")
         browser.wait_text(f"{row} .correct-note", "really sad")
-        assert noted() == ["sad"]
+        assert stored() == ["sad"]
         browser.wait("document.activeElement.classList.contains('correct-undo')")
         browser.driver.switch_to.active_element.send_keys(Keys.ENTER)
         browser.wait_text(f"{row} .correct-note", "really happy")
-        assert noted() == ["happy"]
+        assert stored() == ["happy"]
         browser.find(f"{row} .correct-undo").click()
         browser.wait(
             "document.querySelector(arguments[0]).textContent === ''", f"{row} .correct-note"
         )
-        assert noted() == []
+        assert stored() == []
         assert not browser.find(f"{row} .correct-undo").is_displayed()
-        # The latest one too, where it is shown large, and what was said elsewhere.
+        # The latest utterance too, in the large display; and a correction made elsewhere.
         browser.find("#now-correct summary").click()
         browser.wait("document.activeElement.classList.contains('choice')")
         assert browser.axe() == []
         browser.driver.switch_to.active_element.send_keys("1")
         browser.wait_text("#now-correct .correct-note", "really neutral")
-        assert noted() == ["neutral"]
+        assert stored() == ["neutral"]
         other = {"id": event["id"], "emotion": "disgust"}
-        assert ask(speaker, other)["ok"]
+        assert send_correction(speaker, other)["ok"]
         browser.run("location.hash = '#/history'")
-        there = f"#history-table [data-event='{event['id']}'] .correct-note"
-        browser.wait_text(there, "really disgust")
-        assert browser.complaints() == []
+        selector = f"#history-table [data-event='{event['id']}'] .correct-note"
+        browser.wait_text(selector, "really disgust")
+        assert browser.console_errors() == []
         assert node.stop() == 0
 
 
-def test_a_command_that_nobody_confirms(
+def test_an_unconfirmed_command(
     tmp_path: Path, broker: Mosquitto, speaker: Recorder, browser: Browser
 ) -> None:
     publish_node(speaker, "attic", None)
@@ -278,7 +278,7 @@ def test_a_command_that_nobody_confirms(
         assert browser.find("#mute").get_attribute("aria-checked") == "true"
 
 
-def test_the_token_is_demanded(
+def test_login_with_the_token(
     tmp_path: Path, broker: Mosquitto, speaker: Recorder, browser: Browser
 ) -> None:
     publish_node(speaker, "attic", None)
@@ -302,15 +302,15 @@ def test_the_token_is_demanded(
         (cookie,) = browser.driver.get_cookies()
         assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
         assert browser.run("return document.cookie") == ""
-        complaints = browser.complaints()  # the wrong token is the only one
-        assert all("401" in line for line in complaints), complaints
+        console_errors = browser.console_errors()  # only for the wrong token
+        assert all("401" in line for line in console_errors), console_errors
         browser.find("#logout button").click()
         browser.wait("location.pathname === '/login'")
         browser.open(url)
         assert browser.driver.current_url == f"{url}login"
 
 
-def test_the_page_mends_its_connection(
+def test_the_page_reconnects(
     tmp_path: Path, broker: Mosquitto, speaker: Recorder, browser: Browser
 ) -> None:
     publish_node(speaker, "attic", None)
@@ -332,7 +332,7 @@ def test_the_page_mends_its_connection(
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_axe_finds_nothing_serious(
+def test_axe_finds_no_serious_issues(
     tmp_path: Path, broker: Mosquitto, speaker: Recorder, browser: Browser, size: tuple[int, int]
 ) -> None:
     with Journal(tmp_path / "journal.db") as journal:
@@ -356,12 +356,12 @@ def test_axe_finds_nothing_serious(
                     "document.querySelectorAll('details').forEach((d) => { d.open = true })"
                 )
                 assert browser.axe() == [], (scheme, view)
-                wide = browser.run("return document.documentElement.scrollWidth")
-                assert wide <= size[0], (view, "scrolls sideways")
-        assert browser.complaints() == []
+                width = browser.run("return document.documentElement.scrollWidth")
+                assert width <= size[0], (view, "scrolls sideways")
+        assert browser.console_errors() == []
 
 
-def test_by_keyboard(
+def test_keyboard_navigation(
     tmp_path: Path, broker: Mosquitto, speaker: Recorder, browser: Browser
 ) -> None:
     publish_many(speaker, 3)
@@ -395,7 +395,7 @@ def test_by_keyboard(
         assert browser.run(moving) == 0
 
 
-def test_a_hundred_nodes_stay_usable(
+def test_the_page_stays_usable_with_a_hundred_nodes(
     tmp_path: Path, broker: Mosquitto, speaker: Recorder, browser: Browser
 ) -> None:
     with Dashboard(tmp_path, broker.port) as dash:
@@ -425,8 +425,8 @@ def test_a_hundred_nodes_stay_usable(
             " || t.dataset.state === 'offline')"
         )
         changes = browser.run("return [seen.changes, seen.frames]")
-        print(f"{sent} events: {changes[0]} changes of the page in {changes[1]} rounds")
-        # Tiles are kept, not made anew, and a tile changes at most in face, words and time.
+        print(f"{sent} events: {changes[0]} changes of the page in {changes[1]} batches")
+        # Tiles are updated in place, and in a tile only face, text and time change.
         assert browser.run(
             "return [...document.querySelectorAll('.tile')].every((t) => seen.tiles.has(t))"
         )
@@ -451,11 +451,11 @@ def test_a_hundred_nodes_stay_usable(
         browser.wait("document.querySelector('.tile-name').textContent === arguments[0]", last)
         browser.find(".tile").click()
         browser.wait_text("#room-title", last)
-        assert len(browser.all(".tile")) == 100  # they stand beside it
-        assert browser.complaints() == []
+        assert len(browser.all(".tile")) == 100  # the tiles stay beside the room
+        assert browser.console_errors() == []
 
 
-def test_hostile_words_stay_words(
+def test_hostile_text_is_not_interpreted_as_markup(
     tmp_path: Path, broker: Mosquitto, speaker: Recorder, browser: Browser
 ) -> None:
     evil = '<img src=x onerror="globalThis.owned=1"><script>globalThis.owned=1</script>'
@@ -485,7 +485,7 @@ def test_hostile_words_stay_words(
         browser.wait_text("#room-title", "<img")
         assert browser.run("return globalThis.owned ?? null") is None
         assert browser.all("main img, main script") == []
-        assert browser.complaints() == []
+        assert browser.console_errors() == []
 
 
 STATES = {
@@ -496,13 +496,13 @@ STATES = {
 }
 
 
-def test_the_switch_says_what_the_node_says(
+def test_the_mute_switch_shows_the_state_of_the_node(
     tmp_path: Path, broker: Mosquitto, speaker: Recorder, browser: Browser
 ) -> None:
     for name in STATES:
         publish_node(speaker, name, None)
-        told = state(None, microphone=name, muted=name in {"muted", "quiet"})
-        speaker.publish(f"serd/{name}/state", told, retain=True)
+        payload = state(None, microphone=name, muted=name in {"muted", "quiet"})
+        speaker.publish(f"serd/{name}/state", payload, retain=True)
     publish_node(speaker, "away", None, online=False)
     speaker.publish("serd/silent/speech", b"OFF", retain=True)  # nothing else is known of it
     rooms = {**STATES, "away": "Offline", "silent": "not known", "nobody": "not known"}
@@ -520,7 +520,7 @@ def test_the_switch_says_what_the_node_says(
         browser.wait_text("#mute-label", "not known")
 
 
-def test_a_room_is_forgotten(
+def test_a_room_can_be_forgotten(
     tmp_path: Path, broker: Mosquitto, speaker: Recorder, browser: Browser
 ) -> None:
     publish_node(speaker, "kitchen", None)
@@ -539,4 +539,4 @@ def test_a_room_is_forgotten(
         browser.wait("document.querySelectorAll('.tile').length === 1")
         speaker.wait_for("homeassistant/device/serd_attic/config", b"")
         speaker.wait_for("serd/attic/status", b"")
-        assert browser.complaints() == []
+        assert browser.console_errors() == []

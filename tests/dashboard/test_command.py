@@ -1,4 +1,4 @@
-"""``serd dashboard`` as a process: how it refuses, how it starts, how it ends."""
+"""``serd dashboard`` as a process: errors, start and end."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.broker
 
 
-def test_beyond_loopback_it_wants_a_token(tmp_path: Path) -> None:
+def test_a_token_is_required_beyond_loopback(tmp_path: Path) -> None:
     for host in ("0.0.0.0", "::", "192.0.2.1"):
         done = run_serd("dashboard", "--host", host, home=tmp_path)
         assert done.returncode == 2
@@ -36,7 +36,7 @@ def test_beyond_loopback_it_wants_a_token(tmp_path: Path) -> None:
         assert "--token-file" in remedy
 
 
-def test_a_port_that_is_taken(tmp_path: Path) -> None:
+def test_a_port_in_use(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = run_serd("dashboard", "--port", str(port), home=tmp_path)
@@ -45,13 +45,13 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_journal_that_was_named_must_be_there(tmp_path: Path) -> None:
+def test_a_named_journal_must_exist(tmp_path: Path) -> None:
     done = run_serd("dashboard", "--journal", str(tmp_path / "none.db"), home=tmp_path)
     assert done.returncode == 69
     assert "there is no journal at" in done.stderr
 
 
-def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
+def test_without_the_extra_the_error_says_what_to_install(tmp_path: Path) -> None:
     code = (
         "import importlib.util as u, sys\n"
         "find = u.find_spec\n"
@@ -69,7 +69,7 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
     ]
 
 
-def test_without_a_broker_it_waits_and_says_so(tmp_path: Path) -> None:
+def test_it_waits_for_the_broker_and_reports_it(tmp_path: Path) -> None:
     with mosquitto(tmp_path, started=False) as broker, Dashboard(tmp_path, broker.port) as dash:
         dash.wait_log("connection refused")
         info = httpx.get(f"{dash.url}api/info").json()
@@ -81,7 +81,7 @@ def test_without_a_broker_it_waits_and_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_at_once_with_browsers_connected(
+def test_it_stops_promptly_with_browsers_connected(
     tmp_path: Path, broker: Mosquitto, how: signal.Signals
 ) -> None:
     with Dashboard(tmp_path, broker.port) as dash, httpx.Client() as client:
@@ -89,9 +89,9 @@ def test_it_ends_at_once_with_browsers_connected(
         streams = [client.stream("GET", f"{dash.url}api/stream") for _ in range(5)]
         for stream in streams:
             assert next(stream.__enter__().iter_bytes()).startswith(b"retry:")
-        begun = time.monotonic()
+        started = time.monotonic()
         assert dash.stop(how) == 0
-        took = time.monotonic() - begun
+        took = time.monotonic() - started
         for stream in streams:
             stream.__exit__(None, None, None)
     print(f"ended in {took:.2f} s")
@@ -99,7 +99,7 @@ def test_it_ends_at_once_with_browsers_connected(
     assert not any("Traceback" in line or "ERROR" in line for line in dash.log), dash.log
 
 
-def test_what_is_published_comes_through_the_stream(
+def test_published_events_arrive_in_the_stream(
     tmp_path: Path, broker: Mosquitto, speaker: Recorder
 ) -> None:
     publish_node(speaker, "attic", None)
@@ -116,16 +116,16 @@ def test_what_is_published_comes_through_the_stream(
         assert [one["id"] for one in found["events"]] == [event.id]
 
 
-def test_a_browser_that_does_not_read_holds_nobody_up(
+def test_a_browser_that_does_not_read_does_not_block_others(
     tmp_path: Path, broker: Mosquitto, speaker: Recorder
 ) -> None:
     with Dashboard(tmp_path, broker.port) as dash, httpx.Client() as client:
         dash.wait_log("connected to the broker")
         host, port = dash.url.removeprefix("http://").rstrip("/").split(":")
-        with socket.create_connection((host, int(port))) as deaf:
-            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            deaf.sendall(f"GET /api/stream HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
-            assert deaf.recv(16).startswith(b"HTTP/1.1 200")
+        with socket.create_connection((host, int(port))) as stalled:
+            stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            stalled.sendall(f"GET /api/stream HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            assert stalled.recv(16).startswith(b"HTTP/1.1 200")
             stop = threading.Event()
 
             def flood() -> None:
@@ -149,18 +149,20 @@ def test_a_browser_that_does_not_read_holds_nobody_up(
         assert dash.stop() == 0
 
 
-def test_tls_of_its_own(tmp_path: Path, broker: Mosquitto) -> None:
-    made = make_certificates(tmp_path / "tls")
+def test_built_in_tls(tmp_path: Path, broker: Mosquitto) -> None:
+    certificates = make_certificates(tmp_path / "tls")
     token = tmp_path / "token"
     token.write_text(TOKEN)
-    arguments = ("--host", "0.0.0.0", "--token-file", str(token), "--tls-cert", str(made.server),
-                 "--tls-key", str(made.server_key))  # fmt: skip
+    arguments = (
+        "--host", "0.0.0.0", "--token-file", str(token),
+        "--tls-cert", str(certificates.server), "--tls-key", str(certificates.server_key),
+    )  # fmt: skip
     with Dashboard(tmp_path, broker.port, *arguments) as dash:
         url = dash.url.replace("0.0.0.0", "127.0.0.1")
         assert url.startswith("https://")
         import ssl
 
-        trust = ssl.create_default_context(cafile=made.ca)
+        trust = ssl.create_default_context(cafile=certificates.ca)
         with httpx.Client(verify=trust, base_url=url) as client:
             assert client.get("api/nodes").status_code == 401
             headers = {"authorization": f"Bearer {TOKEN}"}
@@ -170,7 +172,7 @@ def test_tls_of_its_own(tmp_path: Path, broker: Mosquitto) -> None:
     assert "--tls-cert and --tls-key cannot be used" in bad.stderr
 
 
-def test_the_daemon_does_not_load_it(tmp_path: Path) -> None:
+def test_the_daemon_does_not_import_the_dashboard(tmp_path: Path) -> None:
     code = (
         "import sys, serd.daemon.process;"
         "print([m for m in sys.modules if 'dashboard' in m or 'starlette' in m])"

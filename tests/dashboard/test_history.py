@@ -1,4 +1,4 @@
-"""Journals and what was seen are one history: each event once, in order, within limits."""
+"""Journals and live events form one history: each event once, in order, within limits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_each_event_once_in_order(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     ids = journalled(path)
     seen = RecentEvents()
-    for event in find([path], [], WHOLE, 10).events:  # the same that came over MQTT as well
+    for event in find([path], [], WHOLE, 10).events:  # the same events, received over MQTT too
         seen.add(event)
     new = made_event("hall", 1, UNTIL)
     seen.add(new)
@@ -41,7 +41,7 @@ def test_each_event_once_in_order(tmp_path: Path) -> None:
     assert latest.truncated
 
 
-def test_what_is_asked_for(tmp_path: Path) -> None:
+def test_query_filters(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     journalled(path, 60)
     seen = [made_event("hall", 1, UNTIL, "angry", share=0.9)]
@@ -56,19 +56,19 @@ def test_what_is_asked_for(tmp_path: Path) -> None:
 def test_a_timeline_counts_every_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "journal.db"
     ids = journalled(path, 400)
-    drawn = timeline([path], [], WHOLE, 48)
-    assert drawn.bin_ms == DAY / 24
-    assert sum(one.count for one in drawn.bins) == drawn.total == len(ids)
-    assert sum(sum(one.emotions.values()) for one in drawn.bins) == len(ids)
+    complete = timeline([path], [], WHOLE, 48)
+    assert complete.bin_ms == DAY / 24
+    assert sum(one.count for one in complete.bins) == complete.total == len(ids)
+    assert sum(sum(one.emotions.values()) for one in complete.bins) == len(ids)
     events = find([path], [], WHOLE, 1000).events
     mean = sum(event.valence for event in events) / len(events)
-    weighted = sum(one.valence * one.count for one in drawn.bins) / len(events)
+    weighted = sum(one.valence * one.count for one in complete.bins) / len(events)
     assert weighted == pytest.approx(mean, abs=0.001)
-    assert not drawn.truncated
+    assert not complete.truncated
     monkeypatch.setattr(history, "SCANNED_MAX", 300)
     few = timeline([path], [], WHOLE, 48)
     assert (few.total, few.truncated) == (300, True)
-    assert few.bins[-1] == drawn.bins[-1]  # the latest are those that are shown
+    assert few.bins[-1] == complete.bins[-1]  # the latest events are kept
 
 
 def test_memory_is_bounded() -> None:
@@ -79,7 +79,7 @@ def test_memory_is_bounded() -> None:
     assert seen.newest_first() == events[:1:-1]
 
 
-def test_a_damaged_journal_does_not_take_the_rest_with_it(tmp_path: Path) -> None:
+def test_a_damaged_journal_does_not_hide_other_events(tmp_path: Path) -> None:
     bad = tmp_path / "bad.db"
     bad.write_bytes(b"not a journal" * 100)
     assert history.why_unreadable(bad) is not None

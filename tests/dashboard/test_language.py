@@ -16,8 +16,8 @@ from tests.dashboard.fakes import TOKEN, World
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SAME = {"serd", "CSV", "JSON"}
-"""Names, which no language changes."""
+UNTRANSLATED = {"serd", "CSV", "JSON"}
+"""Names that are the same in every language."""
 
 PAGES = ("index.html", "login.html")
 
@@ -30,7 +30,7 @@ def texts_of_pages() -> Iterator[str]:
 
 
 def arguments(script: str, function: str) -> Iterator[str]:
-    """What stands in the parentheses of each call of a function."""
+    """The source text of the arguments in each call of a function."""
     for call in re.finditer(rf"\b{function}\(", script):
         depth, end = 1, call.end()
         while depth:
@@ -51,7 +51,7 @@ def texts_of_scripts() -> Iterator[str]:
 @pytest.mark.parametrize("language", languages()[1:])
 def test_every_text_of_the_page_is_translated(language: str) -> None:
     words = catalogue(language).words
-    texts = {*texts_of_pages(), *texts_of_scripts()} - {""} - SAME
+    texts = {*texts_of_pages(), *texts_of_scripts()} - {""} - UNTRANSLATED
     assert len(texts) > 120
     assert {text for text in texts if not words.get(text)} == set()
 
@@ -63,32 +63,32 @@ def test_translations_keep_the_values(language: str) -> None:
         assert names[0] == names[1], english
 
 
-def test_the_browser_says_which_language_it_gets() -> None:
+def test_the_language_follows_accept_language() -> None:
     client = TestClient(World(TOKEN).app, base_url="http://localhost")
     for header, language, text in (
         ("de-AT, en;q=0.5", "de", "Anmelden"),
         ("fr", "en", "Log in"),
         ("", "en", "Log in"),
     ):
-        answer = client.get("/login", headers={"accept-language": header})
-        assert f'<html lang="{language}"' in answer.text
-        assert f">{text}</button>" in answer.text
-        assert answer.headers["content-language"] == language
-        assert answer.headers["vary"] == "accept-language"
+        response = client.get("/login", headers={"accept-language": header})
+        assert f'<html lang="{language}"' in response.text
+        assert f">{text}</button>" in response.text
+        assert response.headers["content-language"] == language
+        assert response.headers["vary"] == "accept-language"
     wrong = client.post("/login", data={"token": "x" * 20}, headers={"accept-language": "de"})
     assert (wrong.status_code, 'data-why="wrong"' in wrong.text) == (401, True)
     assert "Falsches Token." in wrong.text
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_only_texts_change(name: str) -> None:
-    """Without its texts and labels a translated page is the page itself, and English is too."""
+def test_translation_changes_only_the_texts(name: str) -> None:
+    """Apart from its texts and labels, a translated page is the original; in English, fully so."""
     page = (STATIC / name).read_text()
 
-    def frame(text: str) -> str:
+    def without_texts(text: str) -> str:
         text = re.sub(r' (aria-label|placeholder|lang)="[^"]*"', "", text)
         return re.sub(r">[^<>]+<", "><", text)
 
     german = translated_page(name, "de")
-    assert frame(german) == frame(page)
+    assert without_texts(german) == without_texts(page)
     assert html.unescape(translated_page(name, "en")) == page

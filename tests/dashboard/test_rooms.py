@@ -1,4 +1,4 @@
-"""What is kept of the messages, however they look; who is told, and how much waits."""
+"""What the dashboard keeps of MQTT messages, and what it streams to browsers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import pytest
 
 
-def test_a_room_is_what_its_messages_say() -> None:
+def test_a_room_reflects_its_messages() -> None:
     rooms = KnownNodes(now_ms=lambda: 5)
     event = made_event("attic", 3, 1_700_000_000_000)
     for message in (
@@ -43,36 +43,36 @@ def test_a_room_is_what_its_messages_say() -> None:
         SensitivityMessage(node="attic", sensitivity="low"),
     ):
         assert rooms.update(message)
-    told = decode_message("serd", "serd/attic/state", state(event, mood="sad"))
-    assert told
-    assert rooms.update(told)
+    decoded = decode_message("serd", "serd/attic/state", state(event, mood="sad"))
+    assert decoded
+    assert rooms.update(decoded)
     room = rooms.get("attic")
     assert room is not None
-    said = room.as_dict()
-    assert (said["online"], said["speech"], said["muted"], said["mood"]) == (
+    fields = room.as_dict()
+    assert (fields["online"], fields["speech"], fields["muted"], fields["mood"]) == (
         True, True, False, "sad",
     )  # fmt: skip
-    assert said["event"] == event
-    assert (said["emotion"], said["confidence"]) == (event.emotion, event.confidence)
-    assert said["seen_ms"] == 5
-    assert said["sensitivity"] == "low"
+    assert fields["event"] == event
+    assert (fields["emotion"], fields["confidence"]) == (event.emotion, event.confidence)
+    assert fields["seen_ms"] == 5
+    assert fields["sensitivity"] == "low"
     rooms.update(StatusMessage(node="attic", online=False))
-    assert room.as_dict()["speech"] is False  # it cannot know any more
+    assert room.as_dict()["speech"] is False  # unknown once the node is offline
 
 
-def test_before_the_first_event_the_state_tells_the_emotion() -> None:
+def test_the_state_gives_the_emotion_before_the_first_event() -> None:
     rooms = KnownNodes()
     event = made_event("attic", 3, 1_700_000_000_000, "sad")
-    told = decode_message("serd", "serd/attic/state", state(event))
-    assert told
-    rooms.update(told)
+    decoded = decode_message("serd", "serd/attic/state", state(event))
+    assert decoded
+    rooms.update(decoded)
     room = rooms.get("attic")
     assert room is not None
-    said = room.as_dict()
-    assert (said["emotion"], said["confidence"], said["event"]) == ("sad", 0.7, None)
+    fields = room.as_dict()
+    assert (fields["emotion"], fields["confidence"], fields["event"]) == ("sad", 0.7, None)
 
 
-def test_gaps_are_counted_and_late_events_do_not_go_back() -> None:
+def test_gaps_are_counted_and_late_events_do_not_replace_newer_ones() -> None:
     rooms = KnownNodes()
     for seq in (4, 5, 9, 6):
         event = made_event("attic", seq, 1_700_000_000_000 + seq * 4000)
@@ -84,7 +84,7 @@ def test_gaps_are_counted_and_late_events_do_not_go_back() -> None:
     assert room.event.seq == 9
 
 
-def test_an_event_belongs_to_the_topic_on_which_it_came() -> None:
+def test_an_event_belongs_to_the_node_in_its_topic() -> None:
     rooms = KnownNodes()
     rooms.update(EventMessage(node="attic", event=made_event("bedroom", 1, 1_700_000_000_000)))
     assert [room.name for room in rooms] == ["attic"]
@@ -94,7 +94,7 @@ def test_an_event_belongs_to_the_topic_on_which_it_came() -> None:
     assert room.event.node == "attic"
 
 
-def test_strangers_cannot_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_for_unexpected_messages_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nodes, "NODES_MAX", 3)
     rooms = KnownNodes()
     for number in range(5):
@@ -120,7 +120,7 @@ async def first(stream: AsyncIterator[bytes], count: int) -> list[tuple[str, obj
     return found
 
 
-def test_a_browser_is_told_everything_and_then_what_changes() -> None:
+def test_a_stream_starts_with_the_full_state_then_sends_changes() -> None:
     async def run() -> None:
         rooms = KnownNodes()
         hub = Hub(rooms, lambda: {"version": "1"})
@@ -131,15 +131,15 @@ def test_a_browser_is_told_everything_and_then_what_changes() -> None:
         assert isinstance(hello, dict)
         assert [room["name"] for room in hello["rooms"]] == ["attic"]
         event = made_event("attic", 1, 1_700_000_000_000)
-        # A hundred changes of one room are one message.
+        # A hundred changes to one room are sent as one message.
         for _ in range(100):
             rooms.update(EventMessage(node="attic", event=event))
             hub.node_changed("attic")
         hub.add_event(event)
         hub.info_changed()
-        told = await first(stream, 1)
-        assert [kind for kind, _ in told] == ["info", "events", "rooms"]
-        assert told[1][1] == [json.loads(encode(event))]
+        changes = await first(stream, 1)
+        assert [kind for kind, _ in changes] == ["info", "events", "rooms"]
+        assert changes[1][1] == [json.loads(encode(event))]
         hub.close()
         assert [chunk async for chunk in stream] == []
         assert (len(hub), hub.full) == (0, True)
@@ -147,7 +147,7 @@ def test_a_browser_is_told_everything_and_then_what_changes() -> None:
     asyncio.run(run())
 
 
-def test_a_slow_browser_loses_the_oldest_and_is_told() -> None:
+def test_a_slow_browser_loses_the_oldest_events_and_gets_their_number() -> None:
     async def run() -> None:
         hub = Hub(KnownNodes(), dict)
         slow, quick = hub.stream(), hub.stream()
@@ -172,7 +172,7 @@ def test_a_slow_browser_loses_the_oldest_and_is_told() -> None:
     asyncio.run(run())
 
 
-def test_a_quiet_stream_says_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_stream_sends_pings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream_module, "PING_S", 0.01)
 
     async def run() -> None:
@@ -188,10 +188,10 @@ def test_a_quiet_stream_says_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_node_whose_status_is_cleared_is_forgotten() -> None:
     rooms = KnownNodes()
     rooms.update(StatusMessage(node="attic", online=False))
-    told = decode_message("serd", "serd/attic/state", b"")
-    assert isinstance(told, ClearedMessage)
-    assert not rooms.clear(told)  # a value alone says nothing of the node
-    assert rooms.update(told) is None
+    decoded = decode_message("serd", "serd/attic/state", b"")
+    assert isinstance(decoded, ClearedMessage)
+    assert not rooms.clear(decoded)  # only a cleared status forgets the node
+    assert rooms.update(decoded) is None
     cleared = decode_message("serd", "serd/attic/status", b"")
     assert isinstance(cleared, ClearedMessage)
     assert rooms.clear(cleared)

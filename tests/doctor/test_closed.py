@@ -1,4 +1,4 @@
-"""``serd check`` opens no microphone that somebody wants closed, and says what it left out."""
+"""``serd check`` opens no muted microphone, and reports what it skipped."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from paho.mqtt import publish
 
 from serd.events.journal import Journal
-from tests.doctor.planting import Garden
+from tests.doctor.faults import Installation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,37 +19,39 @@ pytestmark = pytest.mark.broker
 
 
 @pytest.fixture
-def garden(tmp_path: Path) -> Iterator[Garden]:
+def installation(tmp_path: Path) -> Iterator[Installation]:
     with ExitStack() as stack:
-        planted = Garden(tmp_path, stack)
-        planted.listen = None
-        yield planted
+        installation = Installation(tmp_path, stack)
+        installation.listen = None
+        yield installation
 
 
-def found(garden: Garden) -> dict[str, dict[str, Any]]:
-    _, findings, err = garden.check()
+def found(installation: Installation) -> dict[str, dict[str, Any]]:
+    _, findings, err = installation.check()
     assert "Traceback" not in err
     return {finding["check"]: finding for finding in findings}
 
 
-def test_muted_by_the_switch_in_the_journal(garden: Garden) -> None:
-    garden.broker()
-    with Journal(garden.home / "journal.db") as journal:
+def test_muted_in_the_journal(installation: Installation) -> None:
+    installation.broker()
+    with Journal(installation.home / "journal.db") as journal:
         journal.set_meta("mute:den", "ON")
-    level = found(garden)["level"]
+    level = found(installation)["level"]
     assert level["status"] == "skip"
     assert "den is muted, so the microphone was not opened" in level["message"]
     assert "serd check --listen 4" in level["message"]
 
 
-def test_muted_at_the_broker(garden: Garden) -> None:
-    broker = garden.broker(password="hush hush")
-    garden.mqtt.update(username="serd", password_file=str(garden.file("secret", "hush hush\n")))
+def test_muted_at_the_broker(installation: Installation) -> None:
+    broker = installation.broker(password="hush hush")
+    installation.mqtt.update(
+        username="serd", password_file=str(installation.file("secret", "hush hush\n"))
+    )
     publish.single(
         "serd/den/mute", b"ON", qos=1, retain=True, port=broker.port,
         auth={"username": "serd", "password": "hush hush"},
     )  # fmt: skip
-    findings = found(garden)
+    findings = found(installation)
     assert findings["level"]["status"] == "skip"
     assert "voice" not in findings
     remedy = findings["mute"]["remedy"]
@@ -59,12 +61,12 @@ def test_muted_at_the_broker(garden: Garden) -> None:
     assert remedy.endswith("-t serd/den/mute/set -m OFF")
 
 
-def test_asked_for_it_listens_all_the_same(garden: Garden) -> None:
-    garden.retain(garden.broker(), "serd/den/mute", b"ON")
-    garden.listen = "60"
-    assert found(garden)["level"]["status"] == "ok"
+def test_listen_overrides_mute(installation: Installation) -> None:
+    installation.retain(installation.broker(), "serd/den/mute", b"ON")
+    installation.listen = "60"
+    assert found(installation)["level"]["status"] == "ok"
 
 
-def test_open_it_is_listened_to(garden: Garden) -> None:
-    garden.retain(garden.broker(), "serd/den/mute", b"OFF")
-    assert found(garden)["level"]["status"] == "ok"
+def test_an_unmuted_microphone_is_checked(installation: Installation) -> None:
+    installation.retain(installation.broker(), "serd/den/mute", b"OFF")
+    assert found(installation)["level"]["status"] == "ok"

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 from serd.config import AudioConfig, Config
 
 
-def program(folder: Path, name: str, says: str) -> None:
-    """Put a program that says something in front of the real one."""
+def program(folder: Path, name: str, output: str) -> None:
+    """Shadow a program with one that prints this output."""
     path = folder / name
-    path.write_text(f"#!/bin/sh\necho '{says}'\n")
+    path.write_text(f"#!/bin/sh\necho '{output}'\n")
     path.chmod(0o755)
 
 
@@ -32,7 +32,7 @@ def bin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_a_clock_of_another_age() -> None:
+def test_a_clock_in_the_past() -> None:
     (finding,) = check_clock(now=3600.0)
     assert (finding.status, finding.message) == (
         "fail", "this machine's date is 1970-01-01",
@@ -41,9 +41,9 @@ def test_a_clock_of_another_age() -> None:
     assert "timedatectl set-ntp true" in finding.remedy
 
 
-@pytest.mark.parametrize(("says", "status"), [("no", ["warn"]), ("yes", ["ok"]), ("", [])])
-def test_a_clock_that_is_not_set(says: str, status: list[str], bin_folder: Path) -> None:
-    program(bin_folder, "timedatectl", says)
+@pytest.mark.parametrize(("output", "status"), [("no", ["warn"]), ("yes", ["ok"]), ("", [])])
+def test_clock_synchronisation(output: str, status: list[str], bin_folder: Path) -> None:
+    program(bin_folder, "timedatectl", output)
     assert [finding.status for finding in check_clock()] == status
 
 
@@ -61,14 +61,16 @@ def unit(tmp_path: Path, start: str) -> Path:
         ("active", "ok", ""),
     ],
 )
-def test_a_service(state: str, status: str, remedy: str, tmp_path: Path, bin_folder: Path) -> None:
+def test_the_state_of_the_service(
+    state: str, status: str, remedy: str, tmp_path: Path, bin_folder: Path
+) -> None:
     program(bin_folder, "systemctl", state)
     (finding,) = check_unit([tmp_path / "nowhere", unit(tmp_path, "/bin/sh --config /x run")])
     assert finding.status == status
     assert remedy in (finding.remedy or "")
 
 
-def test_a_service_whose_program_is_gone(tmp_path: Path) -> None:
+def test_a_service_whose_program_is_missing(tmp_path: Path) -> None:
     (finding,) = check_unit([unit(tmp_path, "-/opt/gone/serd run")])
     assert finding.status == "fail"
     assert "starts /opt/gone/serd, which is missing" in finding.message
@@ -80,10 +82,10 @@ def test_no_service(tmp_path: Path) -> None:
     assert not list(check_unit([tmp_path / "nowhere"]))
 
 
-def test_no_right_to_the_sound_devices(tmp_path: Path) -> None:
+def test_permission_for_the_sound_devices(tmp_path: Path) -> None:
     (tmp_path / "pcmC0D0c").touch()
     config = Config(audio=AudioConfig(source="mic"))
-    # Root may open anything, so the refusal is played here.
+    # Root may open anything, so the denial is simulated.
     (finding,) = check_permission(config, folder=tmp_path, access=lambda *_: False)
     assert finding.status == "fail"
     assert finding.remedy is not None
@@ -95,31 +97,31 @@ def test_no_right_to_the_sound_devices(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "is_one"),
+    ("words", "is_daemon"),
     [
         (("/opt/serd/.venv/bin/python", "/opt/serd/.venv/bin/serd", "--config", "x", "run"), True),
         (("python3", "-m", "serd", "--set", "node=x", "run"), True),
         (("/usr/bin/serd", "demo"), True),
         (("serd", "tail"), False),
-        (("vim", "serd", "run"), True),  # as good as a command line can tell
+        (("vim", "serd", "run"), True),  # a command line cannot tell it from a daemon
         (("cat", "notes", "about", "serd", "run"), False),
         (("python3", "-m", "serd.cli", "run"), False),
         ((), False),
     ],
 )
-def test_daemons_by_their_command_lines(
-    words: tuple[str, ...], is_one: bool, tmp_path: Path
+def test_daemons_are_recognised_by_their_command_lines(
+    words: tuple[str, ...], is_daemon: bool, tmp_path: Path
 ) -> None:
     (tmp_path / "77").mkdir()
     (tmp_path / "77" / "cmdline").write_bytes("".join(f"{word}\0" for word in words).encode())
-    (tmp_path / "78").mkdir()  # gone meanwhile
+    (tmp_path / "78").mkdir()  # has exited meanwhile
     (tmp_path / "self").mkdir()
-    assert daemons(tmp_path) == ([77] if is_one else [])
+    assert daemons(tmp_path) == ([77] if is_daemon else [])
 
 
 @pytest.mark.broker
 @pytest.mark.slow
-def test_a_real_daemon_is_seen(tmp_path: Path) -> None:
+def test_a_running_daemon_is_detected(tmp_path: Path) -> None:
     from serd.doctor.machine import journal_in_use
 
     journal = tmp_path / "journal.db"

@@ -1,4 +1,4 @@
-"""``serd check`` with several sources: each is looked at, and two that are one are found."""
+"""``serd check`` with several sources: each is checked, and duplicates are found."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def device(number: int) -> Device:
     )  # fmt: skip
 
 
-def test_two_names_of_one_microphone_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    there = [device(1), device(2)]
-    monkeypatch.setattr("serd.doctor.sound.list_devices", lambda: there)
+def test_two_names_for_one_microphone_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    devices = [device(1), device(2)]
+    monkeypatch.setattr("serd.doctor.sound.list_devices", lambda: devices)
 
     def found(second: str) -> list[str]:
         sources = f"sources=[{{node: a, audio: {{device: 'usb:0d8c:0001'}}}}, {second}]"
@@ -40,11 +40,11 @@ def test_two_names_of_one_microphone_are_found(monkeypatch: pytest.MonkeyPatch) 
     assert message == "a and b both use usb:0d8c:0001 (USB microphone 1)"
 
 
-def test_each_source_is_looked_at(tmp_path: Path) -> None:
-    absent = tmp_path / "no.wav"
+def test_each_source_is_checked(tmp_path: Path) -> None:
+    missing_file = tmp_path / "no.wav"
     with mosquitto(tmp_path) as broker:
         overrides = [
-            f"sources=[{{node: a}}, {{node: b}}, {{node: c, audio: {{source: {absent}}}}}]",
+            f"sources=[{{node: a}}, {{node: b}}, {{node: c, audio: {{source: {missing_file}}}}}]",
             f"audio.source={SAMPLE}",
             "mqtt.host=127.0.0.1",
             f"mqtt.port={broker.port}",
@@ -52,14 +52,16 @@ def test_each_source_is_looked_at(tmp_path: Path) -> None:
             f"metrics.port={free_port()}",
         ]
         findings = list(examine(load(None, env={}, overrides=overrides), listen_s=1))
-    said = [(finding.check, finding.message) for finding in findings]
+    reported = [(finding.check, finding.message) for finding in findings]
     for node in ("a", "b"):
-        assert any(check == "level" and f"{node}: peaks" in text for check, text in said), said
-    # A warning where other daemons run on this machine, which might have the source.
+        assert any(check == "level" and f"{node}: peaks" in text for check, text in reported), (
+            reported
+        )
+    # Only a warning if other daemons on this machine might be using the source.
     missing = next(found for found in findings if found.message.startswith("c: ") and found.remedy)
     assert "no.wav" in missing.message
-    # The way to the broker is gone once; what it lets each node do is tried for each.
-    assert sum(check == "broker TCP" for check, _ in said) == 1
-    assert sum(check == "broker publish" for check, _ in said) == 3
-    assert sum(check == "speech" for check, _ in said) == 1  # the same settings for all
-    assert sum(check == "metrics" for check, _ in said) == 1
+    # The connection to the broker is tested once, its access rules once per node.
+    assert sum(check == "broker TCP" for check, _ in reported) == 1
+    assert sum(check == "broker publish" for check, _ in reported) == 3
+    assert sum(check == "speech" for check, _ in reported) == 1  # the same settings for all
+    assert sum(check == "metrics" for check, _ in reported) == 1

@@ -1,4 +1,4 @@
-"""Fixtures: the environment, a broker, and what the tests publish in the daemon's place."""
+"""Fixtures: the environment, a broker, and a client that publishes in place of the daemon."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 VARIABLE = "SERD_HOMEASSISTANT"
-"""Names the environment; set by ``make test-homeassistant``."""
+"""The path of the environment; set by ``make test-homeassistant``."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs the environment, unless there is one."""
+    """Skip the tests that need the environment if there is none."""
     if not os.environ.get(VARIABLE):
         skip = pytest.mark.skip(reason="make test-homeassistant runs these")
         for item in items:
@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def venv() -> Path:
-    """The environment with Home Assistant in it."""
+    """The environment that contains Home Assistant."""
     path = Path(os.environ[VARIABLE]).absolute()
     if not is_built(path):
         pytest.fail(f"{path} is not complete: make test-homeassistant builds it", pytrace=False)
@@ -45,6 +45,6 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
 
 @pytest.fixture(scope="module")
 def recorder(broker: Mosquitto) -> Iterator[Recorder]:
-    """Somebody who hears everything and may publish."""
+    """A client that receives everything and can publish."""
     with Recorder(broker.port) as connected:
         yield connected

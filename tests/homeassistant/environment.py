@@ -3,7 +3,7 @@
 ``python -m tests.homeassistant.environment --python python3.13 --venv .cache/homeassistant-venv``
 takes some minutes and 700 MB the first time, and nothing after that. Home Assistant pins the
 packages of its core and of its integrations and installs the latter as it starts; here they are
-installed beforehand, so that it runs with ``--skip-pip`` and asks nobody for anything.
+installed beforehand, so that it runs with ``--skip-pip`` and downloads nothing.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ HOME_ASSISTANT: Final = "2025.4.4"
 """The last release for Python 3.13.0; it has device-based discovery (since 2024.12)."""
 
 PYTHON: Final = (3, 13)
-"""What that release needs."""
+"""The Python version that this release needs."""
 
 INTEGRATIONS: Final = ("mqtt", "api", "websocket_api", "config", "light", "notify", "template")
-"""What the tests configure, beside what Home Assistant always loads."""
+"""What the tests use in addition to what Home Assistant always loads."""
 
-# Run by the environment's own interpreter: the pinned packages of the integrations, one a line.
+# Run by the environment's own interpreter: the pinned packages of the integrations, one per line.
 _REQUIREMENTS = """
 import json, pathlib, sys
 from homeassistant import bootstrap
@@ -45,7 +45,7 @@ print(*sorted(needed), sep="\\n")
 
 
 class UnbuildableError(Exception):
-    """The environment cannot be built here; the text says why."""
+    """The environment cannot be built here; the message says why."""
 
 
 def find_python(wanted: str | None) -> Path:
@@ -74,7 +74,7 @@ def find_python(wanted: str | None) -> Path:
 
 
 def is_built(venv: Path) -> bool:
-    """Whether the environment is there, complete and of the release wanted here."""
+    """Whether the environment exists, is complete and has this release."""
     try:
         return _marker(venv).read_text() == _recipe()
     except OSError:
@@ -82,7 +82,7 @@ def is_built(venv: Path) -> bool:
 
 
 def build(venv: Path, python: str | None = None) -> None:
-    """Build the environment unless it is there.
+    """Build the environment unless it exists.
 
     Raises:
         UnbuildableError: There is no interpreter for it, or pip failed.
@@ -90,7 +90,7 @@ def build(venv: Path, python: str | None = None) -> None:
     if is_built(venv):
         return
     interpreter = find_python(python)
-    _say(f"building {venv} with {interpreter}: takes some minutes, once")
+    _log(f"building {venv} with {interpreter}: takes some minutes, once")
     _run([str(interpreter), "-m", "venv", "--clear", str(venv)])
     pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet"]
     pip.append("--disable-pip-version-check")
@@ -126,20 +126,20 @@ def _run(command: list[str]) -> str:
     return done.stdout
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
 def main() -> int:
-    """Build it; 69 if that cannot be done here."""
+    """Build the environment; returns 69 if that is not possible."""
     parser = argparse.ArgumentParser(description="build the environment of the tests")
-    parser.add_argument("--venv", type=Path, required=True, help="where it shall lie")
+    parser.add_argument("--venv", type=Path, required=True, help="folder of the environment")
     parser.add_argument("--python", help="a Python {}.{}".format(*PYTHON))
     arguments = parser.parse_args()
     try:
         build(arguments.venv.absolute(), arguments.python)
     except UnbuildableError as error:
-        _say(f"error: {error}")
+        _log(f"error: {error}")
         return 69
     return 0
 

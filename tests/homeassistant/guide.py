@@ -1,4 +1,4 @@
-"""The blocks of code in docs/home-assistant.md, which the tests try out as they stand there."""
+"""The code blocks in docs/home-assistant.md, which the tests run verbatim."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ def blocks(language: str) -> list[str]:
 
 
 def automations() -> list[dict[str, Any]]:
-    """Each automation."""
+    """All automations."""
     loaded = [yaml.safe_load(block) for block in blocks("yaml")]
     return [entry for block in loaded if isinstance(block, list) for entry in block]
 
 
 def cards() -> list[dict[str, Any]]:
-    """Each card for a dashboard."""
+    """All dashboard cards."""
     loaded = [yaml.safe_load(block) for block in blocks("yaml")]
     return [block for block in loaded if isinstance(block, dict) and "type" in block]
 
 
 def entities() -> set[str]:
-    """Every entity of serd that is named anywhere."""
+    """Every serd entity that the guide names."""
     return set(_ENTITY.findall(_text()))
 
 
 def table(heading: str) -> list[list[str]]:
-    """The cells of the table under a heading, without its first two lines."""
+    """The cells of the table under a heading, without its header."""
     section = _text().split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
     rows = [line for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip(" `") for cell in row.strip("|").split("|")] for row in rows[2:]]

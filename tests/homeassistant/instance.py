@@ -1,4 +1,4 @@
-"""A real Home Assistant, headless on loopback, and a small client for its two interfaces."""
+"""A real, headless Home Assistant on loopback, and a client for its REST and WebSocket APIs."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ Json: TypeAlias = Any
 _T = TypeVar("_T")
 
 START_S: Final = 180.0
-"""How long a start may take; about ten seconds on an idle machine."""
+"""Time limit for a start, which takes about ten seconds on an idle machine."""
 
 WAIT_S: Final = 60.0
-"""How long what must happen may take; generous, since it only costs when it fails."""
+"""Time limit for a condition; generous, since only a failing test waits that long."""
 
-# Loopback is reached directly, whatever proxy this machine uses.
+# Connections to loopback bypass any proxy of this machine.
 _OPENER: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 _CONFIGURATION: Final = """
@@ -56,10 +56,10 @@ automation: !include automations.yaml
 """
 
 
-_COMPLAINT: Final = re.compile(
+_PROBLEM: Final = re.compile(
     r"^[\d-]+ [\d:.]+ (WARNING|ERROR|CRITICAL) .*([Mm][Qq][Tt][Tt]|automation|serd)"
 )
-_AWAY: Final = re.compile(
+_BROKER_AWAY: Final = re.compile(
     r"\[paho\.mqtt\.client\]"
     r"|(Disconnected from|Failed to connect to|Error returned from) MQTT server"
 )
@@ -70,10 +70,10 @@ class HomeAssistant:
 
     Args:
         venv: The environment that :mod:`tests.homeassistant.environment` built.
-        folder: Becomes its configuration folder.
-        broker_port: Of the broker on loopback that its MQTT integration uses.
+        folder: Its configuration folder.
+        broker_port: Port of the broker on loopback for its MQTT integration.
         automations: Text of automations.yaml, a YAML list.
-        configuration: More lines for configuration.yaml.
+        configuration: Additional lines for configuration.yaml.
     """
 
     def __init__(
@@ -100,10 +100,10 @@ class HomeAssistant:
         self._store("core.config_entries", 1, 5, {"entries": [_mqtt_entry(broker_port)]})
 
     def start(self) -> None:
-        """Start it and wait until it runs; the first time also make its owner."""
+        """Start it and wait until it runs; the first start also creates its owner."""
         assert self._process is None
-        began = time.monotonic()
-        # A proxy or a virtual environment of the tests is none of its business.
+        started = time.monotonic()
+        # Without the proxy and the virtual environment of the tests.
         keep = {"PATH", "LANG", "HOME", "TMPDIR"}
         environment = {name: value for name, value in os.environ.items() if name in keep}
         program = [str(self._venv / "bin" / "hass"), "--skip-pip", "--config", str(self._folder)]
@@ -115,7 +115,7 @@ class HomeAssistant:
                 stderr=subprocess.STDOUT,
                 env=environment,
             )
-        self.wait("Home Assistant to answer", self._answers, timeout=START_S)
+        self.wait("Home Assistant to respond", self._is_responding, timeout=START_S)
         if self._token is None:
             self._token = self._make_owner()
         self.wait(
@@ -123,10 +123,10 @@ class HomeAssistant:
             lambda: self.get("/api/config")["state"] == "RUNNING",
             timeout=START_S,
         )
-        self.starts.append(time.monotonic() - began)
+        self.starts.append(time.monotonic() - started)
 
     def stop(self) -> None:
-        """End it in an orderly way; it saves what it knows."""
+        """Shut it down cleanly, so that it saves its state."""
         if self._process is None:
             return
         process, self._process = self._process, None
@@ -139,32 +139,32 @@ class HomeAssistant:
             raise
 
     def restart(self) -> None:
-        """End it and start it again."""
+        """Stop it and start it again."""
         self.stop()
         self.start()
 
     @property
-    def complaints(self) -> list[str]:
-        """Warnings and errors of its MQTT and automation parts, since its first start.
+    def problems(self) -> list[str]:
+        """Warnings and errors about MQTT and automations since its first start.
 
-        Without those that only say that the broker went away.
+        Messages about a lost connection to the broker do not count.
         """
         lines = (self._folder / "output.txt").read_text(errors="replace").splitlines()
-        return [line for line in lines if _COMPLAINT.search(line) and not _AWAY.search(line)]
+        return [line for line in lines if _PROBLEM.search(line) and not _BROKER_AWAY.search(line)]
 
     def get(self, path: str) -> Json:
-        """Ask the REST interface.
+        """Send a GET request to the REST API.
 
         Raises:
-            urllib.error.HTTPError: It answered with an error.
+            urllib.error.HTTPError: The response is an error.
         """
         return self._request(path, None)
 
     def post(self, path: str, data: Mapping[str, Json]) -> Json:
-        """Post JSON to the REST interface.
+        """Post JSON to the REST API.
 
         Raises:
-            urllib.error.HTTPError: It answered with an error.
+            urllib.error.HTTPError: The response is an error.
         """
         return self._request(path, json.dumps(data).encode())
 
@@ -204,53 +204,53 @@ class HomeAssistant:
         )
 
     def wait_available(self, entity: str) -> None:
-        """Wait until an entity is there and available."""
+        """Wait until an entity exists and is available."""
         self.wait(
             f"{entity} to be available", lambda: self.value(entity) not in {None, "unavailable"}
         )
 
     def render(self, template: str) -> str:
-        """A template's text."""
+        """Render a template."""
         request = self._make_request("/api/template", json.dumps({"template": template}).encode())
-        with _OPENER.open(request, timeout=WAIT_S) as answer:
-            text: str = answer.read().decode()
+        with _OPENER.open(request, timeout=WAIT_S) as response:
+            text: str = response.read().decode()
         return text
 
-    def ask(self, kind: str, **data: Json) -> Json:
-        """The result of one WebSocket command, e.g. ``config/entity_registry/list``."""
+    def command(self, kind: str, **data: Json) -> Json:
+        """Run a WebSocket command and return its result, e.g. ``config/entity_registry/list``."""
         address = f"ws://127.0.0.1:{self._port}/api/websocket"
         with connect(address, max_size=None, open_timeout=WAIT_S, proxy=None) as socket:
             assert json.loads(socket.recv(WAIT_S))["type"] == "auth_required"
             socket.send(json.dumps({"type": "auth", "access_token": self._token}))
             assert json.loads(socket.recv(WAIT_S))["type"] == "auth_ok"
             socket.send(json.dumps({"id": 1, "type": kind, **data}))
-            answer = json.loads(socket.recv(WAIT_S))
-        assert answer["success"], answer
-        return answer["result"]
+            response = json.loads(socket.recv(WAIT_S))
+        assert response["success"], response
+        return response["result"]
 
     def wait(self, what: str, condition: Callable[[], _T], *, timeout: float = WAIT_S) -> _T:
-        """Ask until the answer is true, and return it; fails after ``timeout`` seconds."""
+        """Wait until the condition is true and return its result; fails after ``timeout`` s."""
         deadline = time.monotonic() + timeout
         while True:
             assert self._process is not None
-            if answer := condition():
-                return answer
+            if result := condition():
+                return result
             status = self._process.poll()
             if status is not None or time.monotonic() > deadline:
                 ended = "" if status is None else f"; Home Assistant ended with status {status}"
                 output = (self._folder / "output.txt").read_text(errors="replace")[-8000:]
-                raise AssertionError(f"waited in vain for {what}{ended}\n{output}")
+                raise AssertionError(f"timed out waiting for {what}{ended}\n{output}")
             time.sleep(0.1)
 
-    def _answers(self) -> bool:
+    def _is_responding(self) -> bool:
         try:
             self._request("/api/onboarding", None)
-        except OSError:  # refused, reset, or 404 while its parts are still being set up
+        except OSError:  # refused, reset, or 404 while components are still being set up
             return False
         return True
 
     def _make_owner(self) -> str:
-        """Go through onboarding as the web page does, and log in."""
+        """Complete onboarding as the web page does, and log in."""
         client = f"http://127.0.0.1:{self._port}/"
         owner = {"client_id": client, "name": "Owner", "username": "owner", "language": "en"}
         code = self.post("/api/onboarding/users", {**owner, "password": "for the test only"})
@@ -258,8 +258,8 @@ class HomeAssistant:
         request = urllib.request.Request(
             f"{client}auth/token", urllib.parse.urlencode(form).encode()
         )
-        with _OPENER.open(request, timeout=WAIT_S) as answer:
-            token: str = json.load(answer)["access_token"]
+        with _OPENER.open(request, timeout=WAIT_S) as response:
+            token: str = json.load(response)["access_token"]
         return token
 
     def _make_request(self, path: str, data: bytes | None) -> urllib.request.Request:
@@ -269,8 +269,8 @@ class HomeAssistant:
         return urllib.request.Request(f"http://127.0.0.1:{self._port}{path}", data, headers)
 
     def _request(self, path: str, data: bytes | None) -> Json:
-        with _OPENER.open(self._make_request(path, data), timeout=WAIT_S) as answer:
-            return json.load(answer)
+        with _OPENER.open(self._make_request(path, data), timeout=WAIT_S) as response:
+            return json.load(response)
 
     def _store(self, key: str, version: int, minor: int, data: Json) -> None:
         path = self._folder / ".storage" / key
@@ -289,7 +289,7 @@ def home_assistant(
     automations: str = "[]",
     configuration: str = "",
 ) -> Iterator[HomeAssistant]:
-    """A running Home Assistant for the time of a ``with`` block; arguments as of the class."""
+    """Run Home Assistant inside a ``with`` block; arguments as for the class."""
     home = HomeAssistant(
         venv,
         folder,
@@ -305,7 +305,7 @@ def home_assistant(
 
 
 def _mqtt_entry(broker_port: int) -> Json:
-    """The MQTT integration as somebody would have added it on the web page."""
+    """The MQTT integration as if it had been added on the web page."""
     at = "2025-01-01T00:00:00+00:00"
     return {
         "created_at": at,

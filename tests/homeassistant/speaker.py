@@ -1,4 +1,4 @@
-"""A running daemon that hears what the test says: through a pipe, with the real network."""
+"""A running daemon that receives speech from the test through a pipe."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def clearest_utterance(home: Path) -> dict[str, Any]:
-    """The utterance of the sample speech of which the model is most sure, and that is whole."""
+    """The uncut utterance of the sample with the highest confidence."""
     rows = json_lines(run_serd("classify", "--json", str(SAMPLE), home=home).stdout)
     whole = [row for row in rows if row["end_s"] - row["start_s"] < 2.9]
     return max(
@@ -29,27 +29,26 @@ def clearest_utterance(home: Path) -> dict[str, Any]:
     )
 
 
-def model_that_hears(emotion: str, instead_of: str, path: Path) -> Path:
-    """The default model with two of its labels exchanged.
+def model_with_swapped_labels(emotion: str, instead_of: str, path: Path) -> Path:
+    """The default model with two of its labels swapped.
 
-    The sample's voices have no feelings; this makes the network's answer the wanted one, and all
-    else stays as it is.
+    The sample's voices express no emotion; this produces the wanted label and changes nothing else.
     """
     original = ModelFile.load()
-    exchanged = {emotion: instead_of, instead_of: emotion}
-    labels = tuple(exchanged.get(label, label) for label in original.labels)
+    swapped = {emotion: instead_of, instead_of: emotion}
+    labels = tuple(swapped.get(label, label) for label in original.labels)
     path.write_bytes(pack(original.network, labels, original.info))
     return path
 
 
 class Speaker:
-    """A node on standard input that stays alive in silence; a context manager.
+    """A node on standard input that keeps running in silence; a context manager.
 
     Args:
         home: Its folder.
-        port: Of the broker.
-        node: Its name.
-        settings: More settings, ``KEY=VALUE``.
+        port: Port of the broker.
+        node: Name of the node.
+        settings: Additional settings, ``KEY=VALUE``.
     """
 
     def __init__(self, home: Path, port: int, *, node: str, settings: tuple[str, ...] = ()) -> None:
@@ -81,9 +80,9 @@ class Speaker:
         os.close(self._pipe)
 
     def say(self, utterance: dict[str, Any], *, times: int = 1) -> None:
-        """Say an utterance of the sample, with silence around it; returns at once.
+        """Send an utterance of the sample, with silence around it; returns at once.
 
-        Serd hears it faster than it sounds, as fast as it reads.
+        The daemon reads it as fast as it can, not in real time.
         """
         samples = read_mono16k(SAMPLE)
         start = round((utterance["start_s"] - 0.3) * SAMPLE_RATE)
@@ -102,6 +101,6 @@ class Speaker:
 
 
 def decode(payload: bytes) -> dict[str, Any]:
-    """A message's JSON object."""
+    """Parse the JSON object in a message."""
     decoded: dict[str, Any] = json.loads(payload)
     return decoded

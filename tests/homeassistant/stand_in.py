@@ -1,4 +1,4 @@
-"""Speaks MQTT in the daemon's place, so that a test decides what is heard and when."""
+"""Publishes in place of the daemon, so that a test decides what is published and when."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ VERSION = "1.2.3"
 
 
 class StandIn:
-    """A node that says what it is told to say, with serd's own messages.
+    """A node that publishes serd's own messages when a test asks for them.
 
     Args:
         recorder: Connected to the broker.
-        node: Its name.
+        node: Name of the node.
     """
 
     def __init__(self, recorder: Recorder, node: str = "living-room") -> None:
@@ -33,7 +33,7 @@ class StandIn:
         self._seq = 0
 
     def entity(self, platform: str, name: str) -> str:
-        """The id that Home Assistant gives to one of its entities."""
+        """The id that Home Assistant gives to an entity of the node."""
         return f"{platform}.serd_{self.topics.node.replace('-', '_')}_{name}"
 
     def announce(self, *, telemetry_s: float = 60) -> None:
@@ -45,13 +45,13 @@ class StandIn:
             sensitivity=True,
             corrections=True,
         )
-        self._say(discovery_topic(self.topics, "homeassistant"), payload)
-        self._say(self.topics.speech, b"OFF")
-        self._say(self.topics.mute, b"OFF")
-        self._say(self.topics.sensitivity, b"normal")
+        self._publish(discovery_topic(self.topics, "homeassistant"), payload)
+        self._publish(self.topics.speech, b"OFF")
+        self._publish(self.topics.mute, b"OFF")
+        self._publish(self.topics.sensitivity, b"normal")
         self.state()
         self.telemetry()
-        self._say(self.topics.status, b"online")
+        self._publish(self.topics.status, b"online")
 
     def state(
         self,
@@ -75,7 +75,7 @@ class StandIn:
             event_id=event_id,
             corrected=corrected,
         )
-        self._say(self.topics.state, encode_state(state))
+        self._publish(self.topics.state, encode_state(state))
 
     def event(self, emotion: str, confidence: float, *, ago_s: float = 1.0) -> Event:
         """Publish an event that ended some seconds ago."""
@@ -102,7 +102,7 @@ class StandIn:
         return event
 
     def telemetry(self, *, condition: str = "listening", trouble: str | None = None) -> None:
-        """Publish figures of health."""
+        """Publish telemetry."""
         figures = {
             "version": VERSION,
             "condition": condition,
@@ -112,9 +112,9 @@ class StandIn:
             "waiting": 0,
             "events_lost": 0,
         }
-        self._say(self.topics.telemetry, json.dumps(figures).encode())
+        self._publish(self.topics.telemetry, json.dumps(figures).encode())
 
-    def _say(self, topic: str, payload: bytes) -> None:
+    def _publish(self, topic: str, payload: bytes) -> None:
         self._recorder.publish(topic, payload, retain=True)
 
 

@@ -1,6 +1,6 @@
-"""The automations and entities of docs/home-assistant.md, as they stand there, in the real thing.
+"""The automations and entities of docs/home-assistant.md, verbatim, in a real Home Assistant.
 
-The tests run in this order: each begins where the one before ended.
+The tests run in this order: each starts from the state that the previous one left.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ LIGHT = "light.living_room"
 MUTE = "switch.serd_living_room_mute"
 TELEVISION = "media_player.television"
 
-# What the automations act upon: a lamp that remembers how bright it is, and a phone that writes
-# what it is told into a file.
+# The devices that the automations control: a lamp that stores its brightness, and a phone that
+# appends its notifications to a file.
 HOUSE = """
 input_number:
   brightness:
@@ -96,7 +96,7 @@ def home(
         configuration=HOUSE.format(phone=phone),
     ) as running:
         yield running
-        assert running.complaints == []
+        assert running.problems == []
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_every_entity_in_the_text_exists(home: HomeAssistant, node: StandIn) -> 
     assert on_cards <= known
 
 
-def test_a_sad_room_gets_a_soft_light(home: HomeAssistant, node: StandIn) -> None:
+def test_a_sad_mood_dims_the_light(home: HomeAssistant, node: StandIn) -> None:
     assert home.attribute(LIGHT, "brightness") == 255
     node.state(mood="sad")
     home.wait_attribute(LIGHT, "brightness", 76)
@@ -146,7 +146,7 @@ def test_a_sad_room_gets_a_soft_light(home: HomeAssistant, node: StandIn) -> Non
     assert home.value(LIGHT) == "off"
 
 
-def test_fear_is_told_once_if_it_is_clear_and_fresh(
+def test_fear_is_notified_once_if_confident_and_recent(
     home: HomeAssistant, node: StandIn, phone: Path
 ) -> None:
     event = "event.serd_living_room_emotion"
@@ -162,13 +162,13 @@ def test_fear_is_told_once_if_it_is_clear_and_fresh(
     assert phone.read_text() == "Somebody sounds afraid.\n"
 
 
-def test_a_notification_asks_and_its_buttons_correct(
+def test_notification_buttons_correct_the_event(
     home: HomeAssistant, node: StandIn, recorder: Recorder, phone: Path
 ) -> None:
     before = phone.read_text()
     asked = node.event("angry", 0.8)
     home.wait("the question", lambda: phone.read_text() == f"{before}Was that anger?\n")
-    # The answer comes when something else has been heard, and is about what was asked.
+    # The user answers after a later event; the correction is for the event in question.
     later = node.event("neutral", 0.8)
     home.wait_attribute("event.serd_living_room_emotion", "event_id", later.id)
     for action in ("OTHER_APP", f"SERD_NOT_{asked.id}", f"SERD_HAPPY_{asked.id}"):
@@ -180,7 +180,9 @@ def test_a_notification_asks_and_its_buttons_correct(
     ]
 
 
-def test_the_television_mutes(home: HomeAssistant, node: StandIn, recorder: Recorder) -> None:
+def test_the_television_mutes_the_node(
+    home: HomeAssistant, node: StandIn, recorder: Recorder
+) -> None:
     before = len(recorder.on(node.topics.mute_set))
     for state, command in (("playing", b"ON"), ("paused", b"OFF")):
         home.post(f"/api/states/{TELEVISION}", {"state": state})
@@ -193,7 +195,7 @@ def test_quiet_hours(
     home: HomeAssistant, node: StandIn, recorder: Recorder, automation: dict[str, str]
 ) -> None:
     before = len(recorder.on(node.topics.mute_set))
-    # The clock is not waited for; what is done when it strikes is.
+    # The actions are triggered directly, without waiting for the time of day.
     for alias in ("Do not listen at night", "Listen again in the morning"):
         home.act("automation.trigger", entity_id=automation[alias], skip_condition=True)
     recorder.wait_count(node.topics.mute_set, before + 2)
@@ -202,7 +204,7 @@ def test_quiet_hours(
 
 @pytest.mark.parametrize("alias", ["Suggest a break when it stays angry",
                                    "Tell me when serd is gone"])  # fmt: skip
-def test_what_waits_for_minutes_does_what_it_says(
+def test_the_actions_of_delayed_automations(
     home: HomeAssistant, automation: dict[str, str], phone: Path, alias: str
 ) -> None:
     entity = automation[alias]
@@ -210,19 +212,19 @@ def test_what_waits_for_minutes_does_what_it_says(
     home.wait("it to have run", lambda: home.attribute(entity, "last_triggered"))
     home.wait("it to have ended", lambda: home.attribute(entity, "current") == 0)
     if "angry" in alias:
-        notices = home.ask("persistent_notification/get")
+        notices = home.command("persistent_notification/get")
         assert any("Tea?" in notice["message"] for notice in notices)
     else:
         home.wait("the message", lambda: "been away for ten minutes" in phone.read_text())
 
 
-def test_nothing_fires_because_home_assistant_starts(
+def test_a_restart_of_home_assistant_triggers_nothing(
     home: HomeAssistant, node: StandIn, phone: Path
 ) -> None:
-    told = phone.read_text()
+    before = phone.read_text()
     node.event("fearful", 0.99)
     home.restart()
     home.wait_available("event.serd_living_room_emotion")
     assert home.attribute("event.serd_living_room_emotion", "confidence") == 0.99
     home.wait_value("sensor.serd_living_room_version", "1.2.3")
-    assert phone.read_text() == told
+    assert phone.read_text() == before

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.homeassistant.instance import HomeAssistant, home_assistant
-from tests.homeassistant.speaker import Speaker, clearest_utterance, decode, model_that_hears
+from tests.homeassistant.speaker import (
+    Speaker,
+    clearest_utterance,
+    decode,
+    model_with_swapped_labels,
+)
 from tests.homeassistant.test_entities import DIAGNOSTIC, MAIN, SETTINGS
 from tests.system.node import run_serd
 
@@ -64,28 +69,30 @@ def home(
         configuration=HELPERS,
     ) as running:
         yield running
-        assert running.complaints == []
+        assert running.problems == []
 
 
 @pytest.fixture(scope="module")
 def utterance(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What is said: one utterance, of which the model is sure."""
+    """The utterance of the sample with the highest confidence."""
     return clearest_utterance(tmp_path_factory.mktemp("classify"))
 
 
 @pytest.fixture
 def make_node(tmp_path: Path, broker: Mosquitto, utterance: dict[str, Any]) -> MakeNode:
-    """Makes a node to whom that utterance sounds fearful."""
+    """Make a node whose model labels that utterance as fearful."""
 
     def make(name: str) -> Speaker:
-        model = model_that_hears("fearful", utterance["emotion"], tmp_path / "model.tflite")
+        model = model_with_swapped_labels(
+            "fearful", utterance["emotion"], tmp_path / "model.tflite"
+        )
         settings = (f"model.path={model}", "model.min_confidence=0.0", "mqtt.telemetry_s=1")
         return Speaker(tmp_path / name, broker.port, node=name, settings=settings)
 
     return make
 
 
-# A threshold of its own, as `make_node` sets it, leaves no sensitivity to choose.
+# `make_node` sets model.min_confidence, so there is no sensitivity to choose.
 ALL = {**MAIN, **DIAGNOSTIC}
 
 
@@ -97,7 +104,7 @@ def last_event(recorder: Recorder, node: str) -> dict[str, Any]:
     return decode(recorder.on(f"serd/{node}/emotion")[-1])
 
 
-def test_an_utterance_arrives_and_an_automation_acts_on_it(
+def test_an_utterance_triggers_an_automation(
     home: HomeAssistant, recorder: Recorder, make_node: MakeNode, utterance: dict[str, Any]
 ) -> None:
     event = "event.serd_living_room_emotion"
@@ -110,39 +117,39 @@ def test_an_utterance_arrives_and_an_automation_acts_on_it(
         speaker.say(utterance)
         home.wait_value("input_boolean.afraid", "on")
         home.wait_value("counter.afraid", "1")
-        said = last_event(recorder, "living-room")
+        published = last_event(recorder, "living-room")
         attributes = home.state(event)["attributes"]
-        assert attributes["event_type"] == said["emotion"] == "fearful"
-        assert attributes["id"] == said["id"]
-        assert attributes["scores"] == said["scores"]
-        assert attributes["confidence"] == said["confidence"]
+        assert attributes["event_type"] == published["emotion"] == "fearful"
+        assert attributes["id"] == published["id"]
+        assert attributes["scores"] == published["scores"]
+        assert attributes["confidence"] == published["confidence"]
         home.wait_value("sensor.serd_living_room_emotion", "fearful")
         percent = home.value("sensor.serd_living_room_confidence")
-        assert float(str(percent)) == pytest.approx(100 * said["confidence"], abs=0.06)
+        assert float(str(percent)) == pytest.approx(100 * published["confidence"], abs=0.06)
         assert {b"ON", b"OFF"} <= set(recorder.on("serd/living-room/speech"))
         home.wait_value("binary_sensor.serd_living_room_speech", "off")
 
-        home.wait_value("sensor.serd_living_room_latency", str(said["latency_ms"]))
+        home.wait_value("sensor.serd_living_room_latency", str(published["latency_ms"]))
 
-        # One utterance is no mood; many are.
+        # A single utterance does not set the mood; several do.
         assert home.value("sensor.serd_living_room_mood") == "neutral"
         speaker.say(utterance, times=12)
         home.wait_value("sensor.serd_living_room_mood", "fearful")
         home.wait_value("counter.afraid", "13")
         recorder.wait_count("serd/living-room/emotion", 13)
-        said = last_event(recorder, "living-room")
-        home.wait_attribute(event, "id", said["id"])
+        published = last_event(recorder, "living-room")
+        home.wait_attribute(event, "id", published["id"])
 
-        # What is only shown again is not acted on: after a restart of Home Assistant, of serd.
+        # An event restored after a restart of Home Assistant or serd triggers nothing.
         home.restart()
         home.wait_available(event)
-        assert home.attribute(event, "id") == said["id"]
+        assert home.attribute(event, "id") == published["id"]
         assert speaker.node.stop() == 0
         home.wait_value(event, "unavailable")
     with make_node("living-room"):
         home.wait_available(event)
-        assert home.attribute(event, "id") == said["id"]
-        # The first message of a new connection has come when this has.
+        assert home.attribute(event, "id") == published["id"]
+        # By then the first messages of the new connection have arrived.
         home.wait_value("sensor.serd_living_room_condition", "listening")
         assert home.value("counter.afraid") == "13"
 
@@ -161,7 +168,7 @@ def test_the_mute_switch_of_home_assistant_closes_the_microphone(
         assert speaker.node.stop() == 0
         assert home.value(event) in {"unknown", "unavailable"}
 
-    # Muted it stays: over a restart of serd, and of Home Assistant.
+    # It stays muted across a restart of serd and of Home Assistant.
     with make_node("kitchen") as speaker:
         home.restart()
         home.wait_value(mute, "on")
@@ -173,7 +180,7 @@ def test_the_mute_switch_of_home_assistant_closes_the_microphone(
         home.wait_attribute(event, "event_type", "fearful")
 
 
-def test_everything_comes_back_by_itself(
+def test_everything_recovers_from_restarts(
     home: HomeAssistant,
     broker: Mosquitto,
     recorder: Recorder,
@@ -182,7 +189,7 @@ def test_everything_comes_back_by_itself(
 ) -> None:
     event = "event.serd_attic_emotion"
 
-    def works(speaker: Speaker) -> None:
+    def assert_works(speaker: Speaker) -> None:
         """All entities are available, and a new event arrives."""
         for entity in ids("attic", ALL):
             home.wait_available(entity)
@@ -191,38 +198,38 @@ def test_everything_comes_back_by_itself(
         home.wait("a new event", lambda: home.attribute(event, "id") not in {None, before})
 
     with make_node("attic") as speaker:
-        works(speaker)
+        assert_works(speaker)
 
         home.restart()
-        works(speaker)
+        assert_works(speaker)
 
         broker.restart()
-        works(speaker)
+        assert_works(speaker)
 
-        # A broker that has forgotten everything.
+        # The broker has lost its retained messages.
         broker.stop()
         for entity in ids("attic", MAIN):
             home.wait_value(entity, "unavailable")
         broker.kill()
-        for kept in broker.folder.glob("*.db"):
-            kept.unlink()
+        for database in broker.folder.glob("*.db"):
+            database.unlink()
         broker.start()
-        works(speaker)
+        assert_works(speaker)
 
-        # Home Assistant comes up while the broker is away.
+        # Home Assistant starts while the broker is down.
         broker.stop()
         home.restart()
         broker.start()
-        works(speaker)
+        assert_works(speaker)
 
         speaker.node.kill()
         for entity in ids("attic", ALL):
             home.wait_value(entity, "unavailable")
     with make_node("attic") as speaker:
-        works(speaker)
+        assert_works(speaker)
 
 
-def test_a_removed_node_is_gone(
+def test_a_removed_node_disappears(
     home: HomeAssistant, broker: Mosquitto, make_node: MakeNode, tmp_path: Path
 ) -> None:
     with make_node("cellar") as speaker:
@@ -233,17 +240,17 @@ def test_a_removed_node_is_gone(
     done = run_serd("discovery", "remove", "cellar", *address, home=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
 
-    def gone() -> bool:
-        listing = home.ask("config/entity_registry/list")
+    def removed() -> bool:
+        listing = home.command("config/entity_registry/list")
         return not any("cellar" in entry["entity_id"] for entry in listing)
 
-    home.wait("the entities to go", gone)
+    home.wait("the entities to disappear", removed)
     home.restart()
-    assert gone()
-    assert not any("cellar" in str(d["name"]) for d in home.ask("config/device_registry/list"))
+    assert removed()
+    assert not any("cellar" in str(d["name"]) for d in home.command("config/device_registry/list"))
 
 
-def test_the_shipped_model_has_a_sensitivity_to_choose(
+def test_the_shipped_model_has_a_selectable_sensitivity(
     home: HomeAssistant, recorder: Recorder, tmp_path: Path, broker: Mosquitto
 ) -> None:
     [select] = ids("den", SETTINGS)

@@ -1,6 +1,6 @@
-"""What a real Home Assistant makes of serd's messages, said here by a stand-in for the daemon.
+"""How a real Home Assistant presents serd's messages, published by a stand-in for the daemon.
 
-One Home Assistant serves all tests; each has a node of its own.
+All tests share one Home Assistant; each uses its own node.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MAIN = {
     ("select", "that_was"): ("That was...", None, None, None),
     ("button", "not_that"): ("Not that", None, None, None),
 }
-"""Name, device class, unit and state class of what people look at."""
+"""Name, device class, unit and state class of the main entities."""
 
 DIAGNOSTIC = {
     ("sensor", "condition"): ("Condition", None, None, None),
@@ -48,10 +48,10 @@ DIAGNOSTIC = {
     ("sensor", "version"): ("Version", None, None, None),
     ("sensor", "events_lost"): ("Events lost", None, None, "total_increasing"),
 }
-"""Likewise, of what is shown under "Diagnostic"."""
+"""The same for the entities under "Diagnostic"."""
 
 SETTINGS = {("select", "sensitivity"): ("Sensitivity", None, None, None)}
-"""Likewise, under "Configuration"."""
+"""The same for the entities under "Configuration"."""
 
 ALL = {**MAIN, **DIAGNOSTIC, **SETTINGS}
 
@@ -72,26 +72,24 @@ def node(home: HomeAssistant, recorder: Recorder) -> Iterator[StandIn]:
     stand_in = StandIn(recorder, f"room-{next(_numbers)}")
     stand_in.announce()
     home.wait_value(stand_in.entity("sensor", "version"), VERSION)
-    before = len(home.complaints)
+    before = len(home.problems)
     yield stand_in
-    assert home.complaints[before:] == []
+    assert home.problems[before:] == []
 
 
 def registered(home: HomeAssistant, node: StandIn) -> dict[str, dict[str, Any]]:
     """The node's entities in Home Assistant's registry."""
     start = f"serd_{node.topics.node}_"
-    listing = home.ask("config/entity_registry/list")
+    listing = home.command("config/entity_registry/list")
     return {e["entity_id"]: e for e in listing if str(e["unique_id"]).startswith(start)}
 
 
 def devices(home: HomeAssistant, node: StandIn) -> list[dict[str, Any]]:
-    listing = home.ask("config/device_registry/list")
+    listing = home.command("config/device_registry/list")
     return [d for d in listing if ["mqtt", f"serd_{node.topics.node}"] in d["identifiers"]]
 
 
-def test_every_entity_is_there_with_name_class_and_category(
-    home: HomeAssistant, node: StandIn
-) -> None:
+def test_every_entity_has_its_name_class_and_category(home: HomeAssistant, node: StandIn) -> None:
     entries = registered(home, node)
     assert set(entries) == {node.entity(*key) for key in ALL}
     for key, expected in ALL.items():
@@ -104,12 +102,12 @@ def test_every_entity_is_there_with_name_class_and_category(
         category = "diagnostic" if key in DIAGNOSTIC else "config" if key in SETTINGS else None
         assert entries[entity]["entity_category"] == category, entity
     # An entity that is disabled from the start makes Home Assistant (2025.4) clear the whole
-    # device's announcement when it is removed, so there is none.
+    # device's discovery message when it is removed, so there is none.
     assert not any(entry["disabled_by"] for entry in entries.values())
-    assert home.complaints == []
+    assert home.problems == []
 
 
-def test_the_guide_lists_what_is_shown(home: HomeAssistant, recorder: Recorder) -> None:
+def test_the_guide_lists_every_entity(home: HomeAssistant, recorder: Recorder) -> None:
     node = StandIn(recorder, "living-room")
     node.announce()
     home.wait_value(node.entity("sensor", "version"), VERSION)
@@ -118,14 +116,14 @@ def test_the_guide_lists_what_is_shown(home: HomeAssistant, recorder: Recorder) 
     assert listed == {entity: entry["original_name"] for entity, entry in entries.items()}
 
 
-def test_all_of_it_is_one_device(home: HomeAssistant, node: StandIn) -> None:
+def test_all_entities_belong_to_one_device(home: HomeAssistant, node: StandIn) -> None:
     (device,) = devices(home, node)
     assert device["name"] == f"serd {node.topics.node}"
     assert device["sw_version"] == VERSION
     assert {e["device_id"] for e in registered(home, node).values()} == {device["id"]}
 
 
-def test_values_before_anybody_has_spoken(home: HomeAssistant, node: StandIn) -> None:
+def test_values_before_the_first_event(home: HomeAssistant, node: StandIn) -> None:
     values = {key: home.value(node.entity(*key)) for key in ALL}
     assert values == {
         ("event", "emotion"): "unknown",
@@ -194,7 +192,7 @@ def test_the_mute_switch_sends_the_command(
     mute = node.entity("switch", "mute")
     home.act("switch.turn_on", entity_id=mute)
     recorder.wait_for(node.topics.mute_set, b"ON")
-    # Nothing is assumed: the switch is on when the node says so.
+    # The switch is not optimistic: it turns on once the node confirms.
     assert home.value(mute) == "off"
     recorder.publish(node.topics.mute, b"ON", retain=True)
     home.wait_value(mute, "on")
@@ -204,7 +202,7 @@ def test_the_mute_switch_sends_the_command(
     assert (command.qos, command.retained) == (1, False)
 
 
-def test_the_sensitivity_is_chosen_from_three(
+def test_the_sensitivity_select_sends_the_command(
     home: HomeAssistant, node: StandIn, recorder: Recorder
 ) -> None:
     select = node.entity("select", "sensitivity")
@@ -216,12 +214,12 @@ def test_the_sensitivity_is_chosen_from_three(
     home.wait_value(select, "low")
 
 
-def test_the_latest_utterance_is_corrected_by_select_and_button(
+def test_select_and_button_correct_the_latest_utterance(
     home: HomeAssistant, node: StandIn, recorder: Recorder
 ) -> None:
     select, button = node.entity("select", "that_was"), node.entity("button", "not_that")
     assert home.attribute(select, "options") == [*EMOTIONS]
-    home.act("button.press", entity_id=button)  # nothing heard: the node itself knows the latest
+    home.act("button.press", entity_id=button)  # no event yet: the node picks the latest
     recorder.wait_for(node.topics.correct, b'{"id":"last","emotion":null}')
     sent = node.event("angry", 0.7)
     node.state(emotion="angry", confidence=0.7, event_id=sent.id)
@@ -237,8 +235,8 @@ def test_the_latest_utterance_is_corrected_by_select_and_button(
     home.wait_value(select, "unknown")
     command = next(m for m in recorder.messages if m.topic == node.topics.correct)
     assert (command.qos, command.retained) == (1, False)
-    heard = node.entity("event", "emotion")
-    home.wait("the event", lambda: home.attribute(heard, "event_id") == sent.id)
+    event_entity = node.entity("event", "emotion")
+    home.wait("the event", lambda: home.attribute(event_entity, "event_id") == sent.id)
 
 
 def test_offline_makes_everything_unavailable(
@@ -252,7 +250,7 @@ def test_offline_makes_everything_unavailable(
         home.wait_available(node.entity(*key))
 
 
-def test_telemetry_that_no_longer_comes_makes_diagnostics_unavailable(
+def test_diagnostics_become_unavailable_without_telemetry(
     home: HomeAssistant, node: StandIn
 ) -> None:
     node.announce(telemetry_s=1)
@@ -262,7 +260,7 @@ def test_telemetry_that_no_longer_comes_makes_diagnostics_unavailable(
         assert home.value(node.entity(*key)) != "unavailable", key
 
 
-def test_an_old_event_is_shown_again_after_a_restart(home: HomeAssistant, node: StandIn) -> None:
+def test_the_last_event_is_restored_after_a_restart(home: HomeAssistant, node: StandIn) -> None:
     entity = node.entity("event", "emotion")
     node.event("sad", 0.7)
     home.wait("the event", lambda: home.value(entity) != "unknown")
@@ -272,16 +270,16 @@ def test_an_old_event_is_shown_again_after_a_restart(home: HomeAssistant, node: 
     assert home.attribute(entity, "event_type") == "sad"
 
 
-def test_an_empty_announcement_removes_device_and_entities(
+def test_an_empty_discovery_message_removes_device_and_entities(
     home: HomeAssistant, node: StandIn, recorder: Recorder
 ) -> None:
     recorder.publish(discovery_topic(node.topics, "homeassistant"), b"", retain=True)
-    home.wait("the entities to go", lambda: not registered(home, node))
+    home.wait("the entities to disappear", lambda: not registered(home, node))
     assert home.state(node.entity("event", "emotion")) is None
-    home.wait("the device to go", lambda: not devices(home, node))
+    home.wait("the device to disappear", lambda: not devices(home, node))
 
 
-def test_the_condition_carries_the_trouble(
+def test_the_condition_has_the_trouble_as_attribute(
     home: HomeAssistant, node: StandIn, recorder: Recorder
 ) -> None:
     entity = node.entity("sensor", "condition")
@@ -292,7 +290,7 @@ def test_the_condition_carries_the_trouble(
     assert home.attribute(entity, "trouble") == "the microphone is gone"
 
 
-def test_nodes_live_side_by_side(home: HomeAssistant, node: StandIn, recorder: Recorder) -> None:
+def test_nodes_are_independent(home: HomeAssistant, node: StandIn, recorder: Recorder) -> None:
     other = StandIn(recorder, f"room-{next(_numbers)}")
     other.announce()
     home.wait_value(other.entity("sensor", "version"), VERSION)

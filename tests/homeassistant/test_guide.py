@@ -1,6 +1,6 @@
-"""What docs/home-assistant.md tells people to paste is tried out, as it stands there.
+"""What users paste from docs/home-assistant.md works verbatim.
 
-What needs a Home Assistant for that is in ``test_automations.py``.
+Whatever needs a Home Assistant is tested in ``test_automations.py``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 TOPICS = Topics("serd", "living-room")
 
 
-def test_the_configuration_is_one_that_serd_takes(tmp_path: Path) -> None:
+def test_the_configuration_is_valid(tmp_path: Path) -> None:
     (text,) = [b for b in blocks("yaml") if b.startswith("node:")]
     file = tmp_path / "config.yaml"
     file.write_text(text)
@@ -43,7 +43,7 @@ def test_every_block_is_of_a_known_kind() -> None:
     assert sum(isinstance(block, dict) for block in loaded) == len(cards()) + 1
 
 
-def test_the_flow_is_connected() -> None:
+def test_the_node_red_flow_is_connected() -> None:
     (text,) = blocks("json")
     flow = {node["id"]: node for node in json.loads(text)}
     for node in flow.values():
@@ -66,7 +66,7 @@ def test_the_flow_is_connected() -> None:
         ("fearful", 0.9, 600, False),
     ],
 )
-def test_the_flow_lets_through_what_it_says(
+def test_the_node_red_flow_filters_events(
     emotion: str, confidence: float, age_s: int, passes: bool
 ) -> None:
     node_js = shutil.which("node")
@@ -88,29 +88,29 @@ def test_the_flow_lets_through_what_it_says(
 
 
 @pytest.mark.broker
-def test_the_plain_commands_work(broker: Mosquitto, recorder: Recorder) -> None:
+def test_the_mosquitto_commands_work(broker: Mosquitto, recorder: Recorder) -> None:
     if shutil.which("mosquitto_sub") is None or shutil.which("jq") is None:
         pytest.skip("needs mosquitto_sub and jq")
     stand_in = StandIn(recorder, "living-room")
     stand_in.state(mood="calm")
     block = next(b for b in blocks("sh") if "mosquitto_sub" in b)
-    here = f"-h 127.0.0.1 -p {broker.port}"
-    events, state, mute = block.replace("-h homeassistant.local", here).splitlines()
+    options = f"-h 127.0.0.1 -p {broker.port}"
+    events, state, mute = block.replace("-h homeassistant.local", options).splitlines()
 
     done = subprocess.run(state, shell=True, capture_output=True, text=True, check=True)
     assert done.stdout == "calm\n"
     subprocess.run(mute, shell=True, check=True)
     recorder.wait_for(TOPICS.mute_set, b"ON")
     once = events.replace("mosquitto_sub", "mosquitto_sub -C 1")
-    with subprocess.Popen(once, shell=True, stdout=subprocess.PIPE, text=True) as listening:
-        while listening.poll() is None:  # until it has subscribed, it misses them
+    with subprocess.Popen(once, shell=True, stdout=subprocess.PIPE, text=True) as subscriber:
+        while subscriber.poll() is None:  # events before the subscription are missed
             stand_in.event("happy", 0.75)
             time.sleep(0.05)
-        out, _ = listening.communicate()
+        out, _ = subscriber.communicate()
     assert out == "living-room\thappy\t0.75\n"
 
 
-def test_the_commands_of_serd_exist() -> None:
+def test_the_serd_commands_exist() -> None:
     import click
 
     from serd.cli.main import cli

@@ -1,4 +1,4 @@
-"""The add-on's own words: made of serd's schema, in both languages, as its linter wants."""
+"""The add-on's manifest and translations: generated from serd's schema and valid for its linter."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 FOLDER = TREE / "packaging" / "homeassistant"
 ADDON = FOLDER / "serd"
 
-# What the Supervisor knows as the type of an option.
+# The option types that the Supervisor supports.
 ELEMENT = re.compile(
     r"(bool|email|url|port|str(\(\d*,\d*\))?|password(\(\d*,\d*\))?|int(\(-?\d*,-?\d*\))?|"
     r"float(\(-?[\d.]*,-?[\d.]*\))?|match\(.*\)|list\(.+\))\??"
 )
 
-# The linter calls it an error to write down what is Home Assistant's default anyway.
+# The linter rejects values that equal Home Assistant's defaults.
 DEFAULTS = {
     "advanced": False, "apparmor": True, "audio": False, "boot": "auto", "docker_api": False,
     "full_access": False, "hassio_api": False, "hassio_role": "default", "host_network": False,
@@ -56,14 +56,14 @@ def manifest() -> dict[str, Any]:
     return found
 
 
-def test_it_is_made_of_the_schema(tmp_path: Path) -> None:
+def test_the_generated_files_are_up_to_date(tmp_path: Path) -> None:
     (tmp_path / "translations").mkdir()
     runpy.run_path(str(FOLDER / "manifest.py"))["main"](tmp_path)
     for name in ("config.yaml", "translations/en.yaml", "translations/de.yaml"):
         assert (tmp_path / name).read_text() == (ADDON / name).read_text(), f"{name}: make addon"
 
 
-def test_what_the_linter_wants(manifest: dict[str, Any]) -> None:
+def test_the_manifest_satisfies_the_linter(manifest: dict[str, Any]) -> None:
     assert {"arch", "description", "name", "slug", "version"} <= set(manifest) <= KNOWN
     assert manifest["version"] == VERSION
     assert [key for key, value in DEFAULTS.items() if manifest.get(key, ...) == value] == []
@@ -75,7 +75,7 @@ def test_what_the_linter_wants(manifest: dict[str, Any]) -> None:
     assert "HEALTHCHECK" in (TREE / "packaging" / "container" / "Containerfile").read_text()
 
 
-def test_the_supervisor_understands_every_option(manifest: dict[str, Any]) -> None:
+def test_the_supervisor_supports_every_option(manifest: dict[str, Any]) -> None:
     for name, kind in manifest["schema"].items():
         assert ELEMENT.fullmatch(kind), f"{name}: {kind}"
     assert set(manifest["options"]) <= set(manifest["schema"])
@@ -85,13 +85,13 @@ def test_the_supervisor_understands_every_option(manifest: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize("language", ["en", "de"])
-def test_every_option_is_explained(language: str, manifest: dict[str, Any]) -> None:
+def test_every_option_has_a_name_and_description(language: str, manifest: dict[str, Any]) -> None:
     explained = _read(f"translations/{language}.yaml")["configuration"]
     assert list(explained) == list(manifest["schema"]) == [option_name(key) for key in OFFERED]
     assert all(text["name"] and text["description"].endswith(".") for text in explained.values())
 
 
-def test_serd_takes_what_the_page_gives(tmp_path: Path) -> None:
+def test_options_from_the_page_are_valid_settings(tmp_path: Path) -> None:
     path = tmp_path / "serd.json"
     everything = {
         **defaults(), "node": "no", "decision_sensitivity": "high", "mqtt_host": "hub.lan",
@@ -106,30 +106,30 @@ def test_serd_takes_what_the_page_gives(tmp_path: Path) -> None:
     assert "mqtt" not in configuration({"mqtt_host": "", "mqtt_port": None, "of_old": 1})
 
 
-def test_the_schema_is_serds(manifest: dict[str, Any]) -> None:
+def test_the_schema_matches_that_of_serd(manifest: dict[str, Any]) -> None:
     assert manifest["schema"] == supervisor_schema()
     assert manifest["schema"]["speech_aggressiveness"] == "int(0,3)?"
 
 
-def test_a_device_that_came_back_with_another_profile_is_the_same() -> None:
+def test_a_device_is_recognised_with_another_profile() -> None:
     usb = "alsa_input.usb-Maker_Room_Mic_0042-00"
-    there = [f"{usb}.mono-fallback", "alsa_input.pci-0000.analog-stereo", "a.monitor"]
-    assert same_device(f"{usb}.analog-stereo", there) == f"{usb}.mono-fallback"
-    assert same_device(f"{usb}.mono-fallback", there) == f"{usb}.mono-fallback"
+    available = [f"{usb}.mono-fallback", "alsa_input.pci-0000.analog-stereo", "a.monitor"]
+    assert same_device(f"{usb}.analog-stereo", available) == f"{usb}.mono-fallback"
+    assert same_device(f"{usb}.mono-fallback", available) == f"{usb}.mono-fallback"
     other = "alsa_input.usb-Maker_Room_Mic_0043-00.analog-stereo"
-    assert same_device(other, there) == other
-    assert same_device("b.monitor", there) == "b.monitor"
-    assert same_device("", there) == ""
+    assert same_device(other, available) == other
+    assert same_device("b.monitor", available) == "b.monitor"
+    assert same_device("", available) == ""
 
 
-def test_the_pictures_have_the_sizes_that_home_assistant_wants() -> None:
+def test_the_images_have_the_required_sizes() -> None:
     for name, size in (("icon.png", (128, 128)), ("logo.png", (250, 80))):
         head = (ADDON / name).read_bytes()[:24]
         assert head.startswith(b"\x89PNG")
         assert struct.unpack(">II", head[16:]) == size
 
 
-def test_the_apparmor_profile_is_one() -> None:
+def test_the_apparmor_profile_is_valid() -> None:
     parser = shutil.which("apparmor_parser") or shutil.which("apparmor_parser", path="/usr/sbin")
     if parser is None:
         pytest.skip("apparmor is not installed")
@@ -140,7 +140,7 @@ def test_the_apparmor_profile_is_one() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_its_folder_is_all_that_is_needed_to_build_it(tmp_path: Path) -> None:
+def test_the_archive_contains_everything_to_build_it(tmp_path: Path) -> None:
     subprocess.run([FOLDER / "archive.sh", tmp_path], check=True, cwd=TREE)
     assert yaml.safe_load((tmp_path / "repository.yaml").read_text())["name"] == "serd"
     recipe = (tmp_path / "serd" / "Dockerfile").read_text()

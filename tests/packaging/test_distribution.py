@@ -1,4 +1,4 @@
-"""What is on PyPI: the name, what the wheel puts into site-packages, and what its commands say."""
+"""The distribution on PyPI: its name, the contents of the wheel and sdist, and its commands."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def built(source: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
 
 @pytest.fixture(scope="session")
 def installed(built: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel installed into a folder of its own; what it needs comes from this environment."""
+    """The wheel installed into its own folder; its dependencies come from this environment."""
     folder = tmp_path_factory.mktemp("site")
     pip = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
     _run(*pip, "--no-deps", "--no-index", "--target", str(folder), str(built[0]))
     return folder
 
 
-def test_its_name_is_ours(built: tuple[Path, Path]) -> None:
+def test_the_names_of_wheel_and_sdist(built: tuple[Path, Path]) -> None:
     wheel, sdist = built
     assert wheel.name == f"serd_emotion-{VERSION}-py3-none-any.whl"
     assert sdist.name == f"serd_emotion-{VERSION}.tar.gz"
@@ -76,26 +76,26 @@ def test_only_serd_goes_into_site_packages(built: tuple[Path, Path]) -> None:
 
 def test_the_wheel_has_every_file_of_the_package(built: tuple[Path, Path], source: Path) -> None:
     inside = {name for name in zipfile.ZipFile(built[0]).namelist() if name.startswith("serd/")}
-    there = {
+    expected = {
         str(path.relative_to(source))
         for path in (source / "serd").rglob("*")
         if path.is_file() and path.suffix != ".pyc"
     }
-    assert inside == there
+    assert inside == expected
 
 
-def test_the_sdist_is_the_whole_source(built: tuple[Path, Path], source: Path) -> None:
+def test_the_sdist_contains_the_whole_source(built: tuple[Path, Path], source: Path) -> None:
     with tarfile.open(built[1]) as archive:
         inside = {name.partition("/")[2] for name in archive.getnames()}
-    there = {
+    expected = {
         str(path.relative_to(source))
         for path in source.rglob("*")
         if path.is_file() and ".egg-info" not in str(path) and "build/" not in str(path)
     }
-    assert there - inside == set()
+    assert expected - inside == set()
 
 
-def test_extras_hold_for_the_wheel(built: tuple[Path, Path]) -> None:
+def test_the_wheel_declares_the_extras(built: tuple[Path, Path]) -> None:
     archive = zipfile.ZipFile(built[0])
     about = email.message_from_bytes(archive.read(f"serd_emotion-{VERSION}.dist-info/METADATA"))
     project = tomllib.loads((TREE / "pyproject.toml").read_text())["project"]
@@ -103,19 +103,19 @@ def test_extras_hold_for_the_wheel(built: tuple[Path, Path]) -> None:
     assert set(about.get_all("Provides-Extra", [])) == set(project["optional-dependencies"])
 
 
-def test_what_upload_tools_say(built: tuple[Path, Path]) -> None:
+def test_upload_tools_accept_wheel_and_sdist(built: tuple[Path, Path]) -> None:
     _run(sys.executable, "-m", "twine", "check", "--strict", *map(str, built))
     _run(sys.executable, "-m", "check_wheel_contents", str(built[0]))
 
 
-def test_the_wheel_works_where_there_is_no_source(installed: Path, tmp_path: Path) -> None:
+def test_the_wheel_works_without_the_source(installed: Path, tmp_path: Path) -> None:
     code = "import serd; print(serd.__file__, serd.__version__, serd.Classifier.load().info.name)"
-    said = _python(installed, tmp_path, "-c", code).stdout.split()
-    assert said == [str(installed / "serd" / "__init__.py"), VERSION, "default"]
+    output = _python(installed, tmp_path, "-c", code).stdout.split()
+    assert output == [str(installed / "serd" / "__init__.py"), VERSION, "default"]
 
 
-def test_serd_train_says_where_it_works(installed: Path, tmp_path: Path) -> None:
-    (tmp_path / "training" / "cli").mkdir(parents=True)  # somebody else's
+def test_serd_train_says_that_it_needs_the_source_tree(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "training" / "cli").mkdir(parents=True)  # of another project
     (tmp_path / "training" / "cli" / "main.py").write_text("raise SystemExit('not ours')\n")
     done = _python(installed, tmp_path, str(installed / "bin" / "serd-train"), "--help")
     assert done.returncode == 69
@@ -147,7 +147,7 @@ def test_a_script_beside_the_clone_finds_the_package(source: Path) -> None:
 
 
 def test_an_editable_installation_is_a_path(source: Path, tmp_path: Path) -> None:
-    # A finder, which setuptools would write otherwise, comes after the folder beside the script.
+    # An import finder, setuptools' alternative, would be tried after the script's own folder.
     code = (
         "import setuptools.build_meta as backend, sys;"
         "print('wheel:', backend.build_editable(sys.argv[1]))"
@@ -166,7 +166,7 @@ def test_an_editable_installation_is_a_path(source: Path, tmp_path: Path) -> Non
 PAGES = [TREE / "README.md", *sorted((TREE / "docs").glob("*.md"))]
 
 
-def test_no_text_installs_a_strangers_package() -> None:
+def test_no_text_installs_the_unrelated_package_serd() -> None:
     texts = [*PAGES, TREE / "config.yaml", *(TREE / "serd").rglob("*.py")]
     wrong = re.compile(r"(pipx?|uv tool) install (-\S+ )*['\"]?serd(?![\w-])|(?<![\w-])serd\[[a-z]")
     assert [path.name for path in texts if wrong.search(path.read_text())] == []

@@ -1,4 +1,4 @@
-"""install.sh says no before it changes anything; the lock file holds what the project asks for."""
+"""install.sh fails before it changes anything; the lock file satisfies the requirements."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _install(*options: str, path: str | None = None) -> subprocess.CompletedProc
 
 
 @pytest.mark.parametrize("architecture", ["armhf", "i386", "armel"])
-def test_a_32_bit_system_is_refused_at_once(tmp_path: Path, architecture: str) -> None:
+def test_a_32_bit_system_is_rejected_at_once(tmp_path: Path, architecture: str) -> None:
     dpkg = tmp_path / "dpkg"
     dpkg.write_text(f"#!/bin/sh\necho {architecture}\n")
     dpkg.chmod(0o755)
@@ -44,24 +44,24 @@ def test_a_32_bit_system_is_refused_at_once(tmp_path: Path, architecture: str) -
 @pytest.mark.parametrize(
     "options", [["--frob"], ["--purge"], ["--node"], ["--upgrade", "--node", "x"]]
 )
-def test_wrong_usage_changes_nothing(options: list[str]) -> None:
+def test_usage_errors_change_nothing(options: list[str]) -> None:
     if shutil.which("dpkg") is None:
-        pytest.skip("not a Debian")
+        pytest.skip("dpkg is not installed")
     done = _install(*options)
     assert done.returncode == 2
     assert "install.sh: " in done.stderr
     assert "==>" not in done.stdout
 
 
-def test_the_lock_file_holds_what_the_project_asks_for() -> None:
+def test_the_lock_file_satisfies_the_requirements() -> None:
     project = tomllib.loads((TREE / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"]]
+    requirements = [*project["dependencies"]]
     for extra in EXTRAS:
-        wanted += project["optional-dependencies"][extra]
+        requirements += project["optional-dependencies"][extra]
     pinned: dict[str, list[str]] = {}
     for name, version in re.findall(r"^([a-z0-9-]+)==(\S+)", LOCK.read_text(), re.MULTILINE):
         pinned.setdefault(name, []).append(version)
-    for text in wanted:
+    for text in requirements:
         requirement = Requirement(text)
         versions = pinned.get(requirement.name.lower().replace("_", "-"), [])
         assert versions, f"{requirement.name} is not in the lock file: make lock"
@@ -75,7 +75,7 @@ def test_every_pin_has_a_hash() -> None:
 
 
 @pytest.mark.parametrize("unit", ["serd.service", "serd-dashboard.service"])
-def test_the_exposure_of_the_units(unit: str) -> None:
+def test_the_security_exposure_of_the_units(unit: str) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd is not installed")
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""serd-setup: changes single lines of a configuration, or nothing."""
+"""serd-setup changes single lines of a configuration, or nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROGRAM = TREE / "packaging" / "serd-setup"
 
 @pytest.fixture
 def serd(tmp_path: Path) -> Path:
-    """A program that is this environment's serd."""
+    """A program that runs this environment's serd."""
     program = tmp_path / "serd"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m serd "$@"\n')
     program.chmod(0o755)
@@ -31,7 +31,7 @@ def serd(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """The configuration as it is installed."""
+    """The configuration as installed."""
     done = subprocess.run(
         [TREE / "packaging" / "system_config.sh"], check=True, capture_output=True, text=True
     )
@@ -55,7 +55,7 @@ def test_the_installed_configuration_names_the_journal_of_the_service(config: Pa
     assert load(config, env={}).config.journal.path == "/var/lib/serd/journal.db"
 
 
-def test_options_change_their_lines_and_no_others(serd: Path, config: Path) -> None:
+def test_options_change_only_their_own_lines(serd: Path, config: Path) -> None:
     before = config.read_text().splitlines()
     done = _set_up(
         serd, config, "--node", "kitchen", "--microphone", "usb:0d8c:0014",
@@ -67,7 +67,7 @@ def test_options_change_their_lines_and_no_others(serd: Path, config: Path) -> N
     assert [line.split("#")[0].strip() for line in changed] == [
         "node: kitchen", "device: usb:0d8c:0014", "host: hub.lan", "port: 8883", "username: pi",
     ]  # fmt: skip
-    assert all("#" in line for line in changed[1:])  # the explanations stay
+    assert all("#" in line for line in changed[1:])  # the comments are kept
     loaded = load(config, env={}).config
     assert (loaded.node, loaded.audio.device, loaded.mqtt.port) == (
         "kitchen",
@@ -77,7 +77,7 @@ def test_options_change_their_lines_and_no_others(serd: Path, config: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["Bob's mic: the #1", "no", "- yes", "{a}", "Mic:"])
-def test_any_name_of_a_microphone_is_taken_as_it_is(
+def test_any_microphone_name_is_kept_verbatim(
     serd: Path, config: Path, name: str
 ) -> None:  # fmt: skip
     done = _set_up(serd, config, "--microphone", name)
@@ -85,7 +85,7 @@ def test_any_name_of_a_microphone_is_taken_as_it_is(
     assert load(config, env={}).config.audio.device == name
 
 
-def test_the_default_microphone_comes_back(serd: Path, config: Path) -> None:
+def test_the_default_microphone_can_be_restored(serd: Path, config: Path) -> None:
     _set_up(serd, config, "--source", "/srv/speech.ogg")
     assert load(config, env={}).config.audio.source == "/srv/speech.ogg"
     _set_up(serd, config, "--microphone", "default")
@@ -97,13 +97,13 @@ def test_the_default_microphone_comes_back(serd: Path, config: Path) -> None:
     ("broker", "host", "port"),
     [("hub", "hub", 1883), ("::1", "::1", 1883), ("[fe80::1]:1884", "fe80::1", 1884)],
 )
-def test_addresses(serd: Path, config: Path, broker: str, host: str, port: int) -> None:
+def test_broker_addresses(serd: Path, config: Path, broker: str, host: str, port: int) -> None:
     assert _set_up(serd, config, "--broker", broker).returncode == 0
     mqtt = load(config, env={}).config.mqtt
     assert (mqtt.host, mqtt.port) == (host, port)
 
 
-def test_a_short_file_gets_what_it_lacks(serd: Path, config: Path) -> None:
+def test_missing_keys_are_added_to_a_short_file(serd: Path, config: Path) -> None:
     config.write_text("mute: true\nmqtt:\n  port: 1884\nlog:\n  level: debug\n")
     done = _set_up(serd, config, "--broker", "hub", "--microphone", "usb", "--node", "attic")
     assert done.returncode == 0, done.stderr
@@ -112,7 +112,7 @@ def test_a_short_file_gets_what_it_lacks(serd: Path, config: Path) -> None:
     assert (loaded.audio.device, loaded.mute, loaded.log.level) == ("usb", True, "debug")
 
 
-def test_what_serd_would_refuse_is_not_written(serd: Path, config: Path) -> None:
+def test_invalid_settings_are_not_written(serd: Path, config: Path) -> None:
     before = config.read_text()
     done = _set_up(serd, config, "--broker", "hub", "--node", "living room")
     assert done.returncode == 78
@@ -120,28 +120,28 @@ def test_what_serd_would_refuse_is_not_written(serd: Path, config: Path) -> None
     assert config.read_text() == before
 
 
-def test_wrong_usage(serd: Path, config: Path) -> None:
+def test_usage_errors(serd: Path, config: Path) -> None:
     assert _set_up(serd, config, "--brocker", "hub").returncode == 2
     assert _set_up(serd, config, "--broker").returncode == 2
 
 
-def test_it_asks_on_a_terminal(serd: Path, config: Path) -> None:
-    ours, theirs = pty.openpty()
+def test_it_prompts_on_a_terminal(serd: Path, config: Path) -> None:
+    outer, inner = pty.openpty()
     with subprocess.Popen(
         [PROGRAM, "--config", config, "--no-restart"],
-        stdin=theirs, stdout=theirs, stderr=theirs,
+        stdin=inner, stdout=inner, stderr=inner,
         env={**os.environ, "SERD": str(serd)}, start_new_session=True,
     ) as process:  # fmt: skip
-        os.close(theirs)
-        os.write(ours, b"bedroom\nusb:1234:5678\nhub.lan\n\n")
+        os.close(inner)
+        os.write(outer, b"bedroom\nusb:1234:5678\nhub.lan\n\n")
         assert process.wait(60) == 0
-    os.close(ours)
+    os.close(outer)
     loaded = load(config, env={}).config
     assert (loaded.node, loaded.audio.device) == ("bedroom", "usb:1234:5678")
     assert (loaded.mqtt.host, loaded.mqtt.username) == ("hub.lan", None)
 
 
-def test_the_scripts_have_no_known_faults() -> None:
+def test_shellcheck_finds_nothing_in_the_scripts() -> None:
     if shutil.which("shellcheck") is None:
         pytest.skip("shellcheck is not installed")
     folder = TREE / "packaging"
@@ -153,7 +153,7 @@ def test_the_scripts_have_no_known_faults() -> None:
     assert done.stdout == ""
 
 
-def test_a_file_that_the_service_cannot_see_is_refused(serd: Path, config: Path) -> None:
+def test_a_file_that_the_service_cannot_see_is_rejected(serd: Path, config: Path) -> None:
     before = config.read_text()
     done = _set_up(serd, config, "--source", "/home/pi/speech.ogg")
     assert done.returncode == 66

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 SAMPLE = Path(serd.__file__).parent / "audio" / "data" / "sample.ogg"
-"""The speech that serd ships."""
+"""The speech sample that ships with serd."""
 
 TIMEOUT_S = 60.0
-"""How long a process may take for anything; generous, since it only costs when it fails."""
+"""Time limit for anything a process does; generous, since only a failing test waits that long."""
 
 
 def serd_command(*arguments: str) -> list[str]:
@@ -29,7 +29,7 @@ def serd_command(*arguments: str) -> list[str]:
 
 
 def environment(home: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The process's environment without this machine's serd settings, at home in a test folder."""
+    """Environment variables with HOME in a test folder and without this machine's serd settings."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("SERD_")}
     kept.pop("NOTIFY_SOCKET", None)
     return {**kept, "HOME": str(home), "XDG_STATE_HOME": str(home / "state"), **(more or {})}
@@ -38,7 +38,7 @@ def environment(home: Path, more: Mapping[str, str] | None = None) -> dict[str, 
 def run_serd(
     *arguments: str, home: Path, env: Mapping[str, str] | None = None, stdin: bytes = b""
 ) -> subprocess.CompletedProcess[str]:
-    """Run a serd command to its end."""
+    """Run a serd command to completion."""
     done = subprocess.run(
         serd_command(*arguments),
         input=stdin,
@@ -54,18 +54,18 @@ def run_serd(
 
 
 def json_lines(text: str) -> list[dict[str, Any]]:
-    """The objects of a text with one JSON object a line."""
+    """Parse a text with one JSON object per line."""
     return [json.loads(line) for line in text.splitlines()]
 
 
 class Node:
-    """``serd run`` in the background; a context manager that ends it whatever happens.
+    """``serd run`` in the background; a context manager that always ends it.
 
     Args:
         home: Folder for its journal; also its working directory.
-        port: Of the broker on loopback.
-        arguments: More of the command line.
-        env: More environment variables.
+        port: Port of the broker on loopback.
+        arguments: Additional command-line arguments.
+        env: Additional environment variables.
         wrapper: Runs instead of ``python -m serd`` (a script that calls serd's main).
         node: Name of the node.
         stdin: What the process reads as standard input (a file descriptor).
@@ -96,7 +96,7 @@ class Node:
         self._env = environment(home, env)
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self.log: list[str] = []
 
     def __enter__(self) -> Self:
@@ -123,7 +123,7 @@ class Node:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """The id of the process."""
         assert self._process is not None
         return self._process.pid
 
@@ -133,13 +133,13 @@ class Node:
         self._process.send_signal(number)
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill it without a chance to clean up, as in a power cut."""
         assert self._process is not None
         self._process.kill()
         self._process.wait(TIMEOUT_S)
 
     def wait(self) -> int:
-        """Wait for its end; its exit code."""
+        """Wait until it ends; returns the exit code."""
         assert self._process is not None
         try:
             return self._process.wait(TIMEOUT_S)
@@ -147,7 +147,7 @@ class Node:
             raise AssertionError(f"serd does not end; its log: {self.log}") from None
 
     def stop(self) -> int:
-        """Ask it to end, as systemd does; its exit code."""
+        """Send SIGTERM, as systemd does; returns the exit code."""
         self.send(signal.SIGTERM)
         return self.wait()
 
@@ -157,8 +157,8 @@ class Node:
         def seen() -> bool:
             return sum(text in line for line in self.log) >= count
 
-        with self._news:
-            self._news.wait_for(lambda: seen() or not self._reading, TIMEOUT_S)
+        with self._changed:
+            self._changed.wait_for(lambda: seen() or not self._reading, TIMEOUT_S)
             if not seen():
                 raise AssertionError(f"{text!r} is not in the log of serd: {self.log}")
 
@@ -170,9 +170,9 @@ class Node:
         assert self._process is not None
         assert self._process.stderr is not None
         for line in self._process.stderr:
-            with self._news:
+            with self._changed:
                 self.log.append(line.rstrip())
-                self._news.notify_all()
-        with self._news:
+                self._changed.notify_all()
+        with self._changed:
             self._reader = None
-            self._news.notify_all()
+            self._changed.notify_all()

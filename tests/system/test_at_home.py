@@ -1,4 +1,4 @@
-"""A model that knows of homes, in the real daemon: evidence over utterances, and what resets it."""
+"""A model with home settings in the real daemon: evidence over utterances, and what resets it."""
 
 from __future__ import annotations
 
@@ -38,8 +38,10 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.broker
-def test_events_rest_on_the_utterances_before(tmp_path: Path, home_model_path: Path) -> None:
-    """What is told can be computed again from what the utterances say by themselves."""
+def test_events_combine_the_evidence_of_several_utterances(
+    tmp_path: Path, home_model_path: Path
+) -> None:
+    """Events can be recomputed from the results of the single utterances."""
     settings = ("--set", f"model.path={home_model_path}", "--set", "decision.agree=2")
     with mosquitto(tmp_path) as broker, Recorder(broker.port) as recorder:
         with Node(
@@ -47,7 +49,7 @@ def test_events_rest_on_the_utterances_before(tmp_path: Path, home_model_path: P
         ) as node:
             assert node.wait() == 0, node.log
         recorder.wait_for("serd/test-room/status", b"offline")
-        heard = [json.loads(payload) for payload in recorder.on("serd/test-room/emotion")]
+        events = [json.loads(payload) for payload in recorder.on("serd/test-room/emotion")]
         state = json.loads(recorder.on("serd/test-room/state")[-1])
     single = json_lines(
         run_serd("classify", "--json", str(SAMPLE), *settings, home=tmp_path).stdout
@@ -56,34 +58,36 @@ def test_events_rest_on_the_utterances_before(tmp_path: Path, home_model_path: P
         run_serd("history", "--json", "--set", f"journal.path={tmp_path / 'journal.db'}",
                  home=tmp_path).stdout
     )  # fmt: skip
-    assert past == heard
+    assert past == events
 
     validator = jsonschema.Draft202012Validator(event_schema())
     file = ModelFile.load(home_model_path)
-    assert len(heard) >= 8
+    assert len(events) >= 8
     gatherer = Gatherer(Decision(file.labels, file.info), agree=2)
-    for event, row in zip(heard, single, strict=True):
+    for event, row in zip(events, single, strict=True):
         validator.validate(event)
         assert event["prior"] == 0.9
-        # `serd classify` tells each utterance by itself.
+        # `serd classify` judges each utterance by itself.
         assert event["utterance"]["emotion"] == row["emotion"]
         scores = as_at_home(row["scores"], home_model_path)
         assert event["utterance"]["scores"] == pytest.approx(scores, abs=1.1e-4)
         prediction: Any = SimpleNamespace(emotion=row["emotion"], scores=scores)
         start, end = (parse_rfc3339(event[name]) / 1000 for name in ("started_at", "ended_at"))
-        told = gatherer.add(prediction, start, end)
-        assert event["gathered"] == told.utterances
-        if told.utterances > 1:
-            assert event["scores"] == pytest.approx(told.prediction.scores, abs=2e-3)
-    assert max(event["gathered"] for event in heard) > 1
-    assert state["emotion"] == heard[-1]["emotion"]
+        combined = gatherer.add(prediction, start, end)
+        assert event["gathered"] == combined.utterances
+        if combined.utterances > 1:
+            assert event["scores"] == pytest.approx(combined.prediction.scores, abs=2e-3)
+    assert max(event["gathered"] for event in events) > 1
+    assert state["emotion"] == events[-1]["emotion"]
 
 
 @pytest.mark.broker
-def test_the_sensitivity_is_set_over_mqtt_and_kept(tmp_path: Path, home_model_path: Path) -> None:
+def test_the_sensitivity_is_set_over_mqtt_and_survives_a_restart(
+    tmp_path: Path, home_model_path: Path
+) -> None:
     topic = "serd/test-room/sensitivity"
-    # A pipe into which nobody writes: it listens, and nothing is heard.
-    silence, never = os.pipe()
+    # A pipe that nobody writes to: the node listens and receives nothing.
+    silence, unused = os.pipe()
 
     def node(configured: str) -> Node:
         settings: tuple[str, ...] = ("--set", f"model.path={home_model_path}")
@@ -102,11 +106,11 @@ def test_the_sensitivity_is_set_over_mqtt_and_kept(tmp_path: Path, home_model_pa
             recorder.wait_for(topic, b"high")
             assert running.stop() == 0, running.log
             assert any("'bold' is none of low, normal and high" in line for line in running.log)
-        # It outlives the process...
+        # It survives a restart ...
         with node("normal") as running:
             recorder.wait_for(topic, b"high", times=2)
             assert running.stop() == 0, running.log
-        # ... until the configuration says something else.
+        # ... until the configuration changes.
         with node("low") as running:
             recorder.wait_for(topic, b"low")
             assert running.stop() == 0, running.log
@@ -114,12 +118,12 @@ def test_the_sensitivity_is_set_over_mqtt_and_kept(tmp_path: Path, home_model_pa
             late.wait_for(topic, b"low")
             assert [m.retained for m in late.messages if m.topic == topic] == [True]
     os.close(silence)
-    os.close(never)
+    os.close(unused)
 
 
 @pytest.mark.broker
 @pytest.mark.parametrize("settings", [(), ("--set", "model.min_confidence=0.5")])
-def test_no_sensitivity_where_it_makes_no_difference(
+def test_no_sensitivity_entity_where_it_has_no_effect(
     tmp_path: Path, home_model_path: Path, settings: tuple[str, ...]
 ) -> None:
     model = home_model_path
@@ -133,14 +137,14 @@ def test_no_sensitivity_where_it_makes_no_difference(
         ) as node:
             assert node.wait() == 0, node.log
         recorder.wait_for("serd/test-room/status", b"offline")
-        # A recording takes its announcement back at its end.
-        said = [c for c in recorder.on("homeassistant/device/serd_test-room/config") if c]
-        assert "sensitivity" not in json.loads(said[0])["cmps"]
+        # A recording's discovery message is removed at its end.
+        configs = [c for c in recorder.on("homeassistant/device/serd_test-room/config") if c]
+        assert "sensitivity" not in json.loads(configs[0])["cmps"]
         assert recorder.on("serd/test-room/sensitivity") == []
 
 
 class Script:
-    """A live source that gives a block whenever it is told to."""
+    """A live source that delivers the blocks given to it."""
 
     name = "script"
     live = True
@@ -148,43 +152,43 @@ class Script:
     stats = SourceStats(rate=16_000)
 
     def __init__(self) -> None:
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self._blocks: list[Block] = []
         self._open = False
 
     def give(self, block: Block) -> None:
-        with self._news:
-            self._news.wait_for(lambda: self._open)
+        with self._changed:
+            self._changed.wait_for(lambda: self._open)
             self._blocks.append(block)
-            self._news.notify_all()
+            self._changed.notify_all()
 
     def open(self) -> None:
-        with self._news:
+        with self._changed:
             self._open = True
-            self._news.notify_all()
+            self._changed.notify_all()
 
     def read(self, timeout: float, batch: int = 0) -> Block | None:
-        with self._news:
-            self._news.wait_for(lambda: self._blocks or not self._open, timeout)
+        with self._changed:
+            self._changed.wait_for(lambda: self._blocks or not self._open, timeout)
             if not self._open:
                 raise EndOfSource
             return self._blocks.pop(0) if self._blocks else None
 
     def close(self) -> None:
-        with self._news:
+        with self._changed:
             self._open = False
-            self._news.notify_all()
+            self._changed.notify_all()
 
 
-class OneEach:
-    """Takes every block of audio for an utterance that says the same."""
+class OneUtterancePerBlock:
+    """Recognises each block of audio as an utterance with the same prediction."""
 
     speaking = False
     batch_samples = 480
 
     def __init__(self, decision: Decision) -> None:
-        told = np.log([0.4 if name == "angry" else 0.6 / 7 for name in EMOTIONS])
-        self._said = decision.predict(told)
+        logits = np.log([0.4 if name == "angry" else 0.6 / 7 for name in EMOTIONS])
+        self._prediction = decision.predict(logits)
         self._position = 0
 
     def reset(self, position: int) -> list[Recognition]:
@@ -199,10 +203,10 @@ class OneEach:
         utterance = Utterance(
             start=start, end=self._position, level_dbfs=-20.0, voiced_share=1.0, cut=False
         )
-        return [Recognition(utterance=utterance, prediction=self._said)]
+        return [Recognition(utterance=utterance, prediction=self._prediction)]
 
 
-def test_mute_and_lost_sound_forget_what_was_gathered(home_model_path: Path) -> None:
+def test_mute_and_lost_audio_reset_the_evidence(home_model_path: Path) -> None:
     file = ModelFile.load(home_model_path)
     decision = Decision(file.labels, file.info)
     source, publisher = Script(), MemoryPublisher()
@@ -214,7 +218,7 @@ def test_mute_and_lost_sound_forget_what_was_gathered(home_model_path: Path) -> 
     )
     writer = EventWriter(journal)
     writer.start()
-    recogniser: Any = OneEach(decision)
+    recogniser: Any = OneUtterancePerBlock(decision)
     pipeline = Pipeline(
         node="attic",
         source=source,
@@ -232,7 +236,7 @@ def test_mute_and_lost_sound_forget_what_was_gathered(home_model_path: Path) -> 
     position = 0
 
     def say(arrived: float, *, lost: int = 0) -> Event:
-        """One second of speech that has just ended; ``lost`` samples before it were not heard."""
+        """One second of speech that has just ended, after ``lost`` samples that were lost."""
         nonlocal position
         position += lost
         count = len(publisher.events)
@@ -245,7 +249,7 @@ def test_mute_and_lost_sound_forget_what_was_gathered(home_model_path: Path) -> 
     try:
         assert say(101.0).gathered == 1
         assert say(102.0).gathered == 2
-        # A short loss is a short silence, a long one a pause; HOME's is 60 s.
+        # A short loss counts as silence, a long one as a pause; HOME's pause is 60 s.
         assert say(104.0, lost=16_000).gathered == 3
         assert say(180.0, lost=75 * 16_000).gathered == 1
         assert say(181.0).gathered == 2
@@ -267,11 +271,11 @@ def test_mute_and_lost_sound_forget_what_was_gathered(home_model_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_the_configured_sensitivity_is_the_models_threshold(tmp_path: Path) -> None:
-    # A home in which little is neutral, so that something is told of a synthesiser.
+def test_a_higher_sensitivity_reports_more_emotions(tmp_path: Path) -> None:
+    # A home with little neutral speech, so that emotions are reported for synthesised speech.
     path = tmp_path / "lively.tflite"
     path.write_bytes(at_home(home=msgspec.structs.replace(HOME, ordinary_share=0.1)))
-    told = []
+    counts = []
     for sensitivity in SENSITIVITIES:
         done = run_serd(
             *("classify", "--json", str(SAMPLE), "--set", f"model.path={path}"),
@@ -279,6 +283,6 @@ def test_the_configured_sensitivity_is_the_models_threshold(tmp_path: Path) -> N
             home=tmp_path,
         )
         rows = json_lines(done.stdout)
-        told.append(sum(row["emotion"] not in {"neutral", "calm", "uncertain"} for row in rows))
-    assert told == sorted(told)
-    assert told[0] < told[-1]
+        counts.append(sum(row["emotion"] not in {"neutral", "calm", "uncertain"} for row in rows))
+    assert counts == sorted(counts)
+    assert counts[0] < counts[-1]

@@ -1,4 +1,4 @@
-"""Bad input from the outside: each case gives a right result or a clear error, no traceback."""
+"""Bad input: each case gives a correct result or a clear error, never a traceback."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def speech() -> Samples:
 
 
 @pytest.fixture(scope="module")
-def wanted(speech: Samples, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """The plain file's utterances."""
+def expected(speech: Samples, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """The utterances of the plain file."""
     home = tmp_path_factory.mktemp("plain")
     sf.write(home / "plain.wav", speech, 16_000, subtype="FLOAT")
     done = run_serd("classify", "--json", "plain.wav", home=home)
@@ -39,7 +39,7 @@ def wanted(speech: Samples, tmp_path_factory: pytest.TempPathFactory) -> list[di
     return rows
 
 
-def _tone_rate(speech: Samples, rate: int) -> Samples:
+def _resampled(speech: Samples, rate: int) -> Samples:
     import soxr
 
     return np.asarray(soxr.resample(speech, 16_000, rate), np.float32)
@@ -69,8 +69,8 @@ GOOD: dict[str, tuple[str, Callable[[Path, Samples], None]]] = {
     "flac": ("a.flac", lambda p, s: sf.write(p, s, 16_000)),
     "mp3": ("a.mp3", lambda p, s: sf.write(p, s, 16_000)),
     "8 channels": ("a.wav", _eight_channels),
-    "8 kHz": ("a.wav", lambda p, s: sf.write(p, _tone_rate(s, 8_000), 8_000)),
-    "192 kHz": ("a.wav", lambda p, s: sf.write(p, _tone_rate(s, 192_000), 192_000)),
+    "8 kHz": ("a.wav", lambda p, s: sf.write(p, _resampled(s, 8_000), 8_000)),
+    "192 kHz": ("a.wav", lambda p, s: sf.write(p, _resampled(s, 192_000), 192_000)),
     "not a number": ("a.wav", _with_nan),
     "clipped": ("a.wav", lambda p, s: sf.write(p, 40 * s, 16_000, subtype="FLOAT")),
     "truncated": ("a.wav", _truncated),
@@ -78,16 +78,16 @@ GOOD: dict[str, tuple[str, Callable[[Path, Samples], None]]] = {
 }
 
 SAME_SCORES = {"24 bit", "double", "flac", "8 channels", "192 kHz", "not a number", "odd name"}
-"""Cases in which nothing that matters is lost, so that the answer must be the same."""
+"""Cases without relevant loss, so that the scores must be the same."""
 
 
 @pytest.mark.parametrize("case", GOOD)
-def test_odd_audio_is_classified(
-    case: str, speech: Samples, wanted: list[dict[str, Any]], tmp_path: Path
+def test_unusual_audio_is_classified(
+    case: str, speech: Samples, expected: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     name, write = GOOD[case]
     write(tmp_path / name, speech)
-    # What is read is looked at here, not whether silero takes a clipped synthesiser for a voice.
+    # This tests decoding, not whether silero takes clipped synthesised speech for a voice.
     done = run_serd("classify", "--json", name, "--set", "speech.confirm=none", home=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
@@ -96,15 +96,15 @@ def test_odd_audio_is_classified(
     for row in rows:
         assert sum(row["scores"].values()) == pytest.approx(1, abs=1e-5)
     if case in SAME_SCORES:
-        alike = 0
-        for row, plain in zip(rows, wanted, strict=True):
+        identical = 0
+        for row, plain in zip(rows, expected, strict=True):
             bounds = (row["start_s"], row["end_s"])
-            # Another resampling may move the detector's verdict on one frame of 30 ms.
+            # Another resampling may change the detector's decision on one frame of 30 ms.
             assert bounds == pytest.approx((plain["start_s"], plain["end_s"]), abs=0.031)
             if bounds == (plain["start_s"], plain["end_s"]):
                 assert row["scores"] == pytest.approx(plain["scores"], abs=0.1)
-                alike += 1
-        assert alike
+                identical += 1
+        assert identical
 
 
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -119,7 +119,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("case", BAD)
 @pytest.mark.parametrize("command", ["classify", "run"])
-def test_what_is_no_audio_is_refused(case: str, command: str, tmp_path: Path) -> None:
+def test_files_without_audio_are_rejected(case: str, command: str, tmp_path: Path) -> None:
     make, sentence = BAD[case]
     make(tmp_path / "a.wav")
     arguments = ["classify", "a.wav"] if command == "classify" else ["run", "--source", "a.wav"]
@@ -145,7 +145,7 @@ def _bad_models(tiny: bytes, float_network: bytes, other: bytes) -> dict[str, tu
     "case", ["empty", "truncated", "text", "bare network", "float", "another network"]
 )
 @pytest.mark.parametrize("command", ["classify", "run", "model"])
-def test_a_bad_model_is_refused(
+def test_a_bad_model_is_rejected(
     case: str,
     command: str,
     tiny_model_path: Path,

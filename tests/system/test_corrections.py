@@ -1,4 +1,4 @@
-"""People correct a running node: over MQTT and by the command, through restarts and new models."""
+"""Correcting a running node over MQTT and by command, across restarts and model changes."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ RESULT = "serd/test-room/correct/result"
 STATE = "serd/test-room/state"
 
 PATIENCE_S = 120.0
-"""How long a test waits for a node; generous, since it only costs when it fails."""
+"""How long a test waits for a node; generous, since only a failing test waits that long."""
 
 
 class Voice:
-    """Speech that a node hears through its standard input, as often as wanted."""
+    """Speech on the standard input of a node, repeated on request."""
 
     def __init__(self) -> None:
         self.reader, self._writer = os.pipe()
@@ -47,7 +47,7 @@ class Voice:
         self._speech = (resampled * 32767).astype("<i2").tobytes() + bytes(2 * 16_000)
 
     def speak(self) -> None:
-        """Say everything once; returns at once."""
+        """Send all of the speech once; returns at once."""
         threading.Thread(target=self._write, daemon=True).start()
 
     def _write(self) -> None:
@@ -64,8 +64,8 @@ class Voice:
 
 
 @contextmanager
-def listening(home: Path, port: int, *settings: str) -> Iterator[tuple[Node, Voice]]:
-    """A node that hears what a voice says to it."""
+def listening_node(home: Path, port: int, *settings: str) -> Iterator[tuple[Node, Voice]]:
+    """A node, and a voice on its standard input."""
     voice = Voice()
     options = [part for setting in settings for part in ("--set", setting)]
     try:
@@ -75,28 +75,28 @@ def listening(home: Path, port: int, *settings: str) -> Iterator[tuple[Node, Voi
         voice.close()
 
 
-def heard(recorder: Recorder, topic: str = EMOTION) -> list[dict[str, Any]]:
+def decoded(recorder: Recorder, topic: str = EMOTION) -> list[dict[str, Any]]:
     return [json.loads(payload) for payload in recorder.on(topic)]
 
 
-def hear(recorder: Recorder, voice: Voice, at_least: int = 8) -> list[dict[str, Any]]:
-    """Events of what the voice says once; none that came before, and comes again."""
-    before = {event["id"] for event in heard(recorder)}
+def play_and_wait(recorder: Recorder, voice: Voice, at_least: int = 8) -> list[dict[str, Any]]:
+    """Play the speech once and return its events, without redeliveries of earlier ones."""
+    before = {event["id"] for event in decoded(recorder)}
 
     def fresh() -> list[dict[str, Any]]:
-        return [event for event in heard(recorder) if event["id"] not in before]
+        return [event for event in decoded(recorder) if event["id"] not in before]
 
     voice.speak()
     recorder.wait(lambda: len(fresh()) >= at_least, PATIENCE_S)
     return fresh()
 
 
-def ask(recorder: Recorder, content: object) -> dict[str, Any]:
-    """Send a correction, and wait for its answer."""
+def send_correction(recorder: Recorder, content: object) -> dict[str, Any]:
+    """Send a correction and wait for its result."""
     before = len(recorder.on(RESULT))
     recorder.publish(CORRECT, json.dumps(content).encode())
     recorder.wait(lambda: len(recorder.on(RESULT)) > before, PATIENCE_S)
-    return heard(recorder, RESULT)[before]
+    return decoded(recorder, RESULT)[before]
 
 
 @pytest.fixture
@@ -111,85 +111,93 @@ def recorder(broker: Mosquitto) -> Iterator[Recorder]:
         yield running
 
 
-def own(event: dict[str, Any]) -> dict[str, float]:
+def own_scores(event: dict[str, Any]) -> dict[str, float]:
     """The model's own scores of the single utterance."""
     scores: dict[str, float] = event.get("model_scores") or event.get("utterance", event)["scores"]
     return scores
 
 
-def other_than(event: dict[str, Any]) -> str:
-    """An emotion that an event does not name, and hardly thinks of."""
-    scores = own(event)
+def unlikely_emotion(event: dict[str, Any]) -> str:
+    """The emotion with the lowest score above a minimum."""
+    scores = own_scores(event)
     return min((name for name in EMOTIONS if scores[name] > 0.002), key=lambda name: scores[name])
 
 
-def test_what_is_corrected_is_heard_differently_from_then_on(
+def test_corrections_change_later_events_and_survive_a_restart(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder
 ) -> None:
-    with listening(tmp_path, broker.port) as (node, voice):
-        first = hear(recorder, voice)
+    with listening_node(tmp_path, broker.port) as (node, voice):
+        first = play_and_wait(recorder, voice)
         assert not any("adapted" in event for event in first)
-        wanted = other_than(first[0])
+        wanted = unlikely_emotion(first[0])
         for number, event in enumerate(first, 1):
-            answer = ask(recorder, {"id": event["id"].upper(), "emotion": f" {wanted.upper()} "})
-            assert answer["ok"], answer
-            assert answer["corrections"] == number
-            assert answer["emotion"] == wanted
-            assert wanted in answer["message"]
-        answer = ask(recorder, {"id": "last", "emotion": None})
-        if answer["ok"]:  # it is refused of an uncertain one
-            assert answer["emotion"] == "not"
-        answer = ask(recorder, {"id": "last", "emotion": wanted})
-        recorder.wait(lambda: shown_last(recorder) == (answer["id"], wanted))
-        taught = answer["corrections"]
-        second = hear(recorder, voice)
+            result = send_correction(
+                recorder, {"id": event["id"].upper(), "emotion": f" {wanted.upper()} "}
+            )
+            assert result["ok"], result
+            assert result["corrections"] == number
+            assert result["emotion"] == wanted
+            assert wanted in result["message"]
+        result = send_correction(recorder, {"id": "last", "emotion": None})
+        if result["ok"]:  # it is rejected for an uncertain event
+            assert result["emotion"] == "not"
+        result = send_correction(recorder, {"id": "last", "emotion": wanted})
+        recorder.wait(lambda: last_correction(recorder) == (result["id"], wanted))
+        count = result["corrections"]
+        second = play_and_wait(recorder, voice)
         for after in second:
-            assert after["adapted"] == taught
+            assert after["adapted"] == count
             assert after["model_confidence"] == max(after["model_scores"].values())
             single = after.get("utterance", after)
             assert single["scores"][wanted] > after["model_scores"][wanted]
-        assert shown_last(recorder)[1] is None
+        assert last_correction(recorder)[1] is None
 
-        # The same again, and over a restart; the last word counts.
-        answer = ask(recorder, {"id": first[0]["id"], "emotion": wanted})
-        assert answer["ok"]
-        assert answer["message"].startswith("already noted")
-        assert answer["corrections"] == taught
+        # Repeated, then after a restart; the last correction counts.
+        result = send_correction(recorder, {"id": first[0]["id"], "emotion": wanted})
+        assert result["ok"]
+        assert result["message"].startswith("already noted")
+        assert result["corrections"] == count
         node.send(signal.SIGKILL)
         node.wait()
-    with listening(tmp_path, broker.port) as (node, voice):
-        node.wait_log(f"adapted to this household by {taught} corrections")
-        third = hear(recorder, voice)
-        assert [event["adapted"] for event in third] == [taught] * len(third)
-        answer = ask(recorder, {"id": "last", "emotion": "calm"})
-        assert answer["ok"]
-        assert answer["id"] in {event["id"] for event in heard(recorder)}
-        assert answer["corrections"] == taught + 1
-        forgotten = run_serd(*here(tmp_path), "personal", "forget", "all", home=tmp_path)
+    with listening_node(tmp_path, broker.port) as (node, voice):
+        node.wait_log(f"adapted to this household by {count} corrections")
+        third = play_and_wait(recorder, voice)
+        assert [event["adapted"] for event in third] == [count] * len(third)
+        result = send_correction(recorder, {"id": "last", "emotion": "calm"})
+        assert result["ok"]
+        assert result["id"] in {event["id"] for event in decoded(recorder)}
+        assert result["corrections"] == count + 1
+        forgotten = run_serd(*node_settings(tmp_path), "personal", "forget", "all", home=tmp_path)
         assert forgotten.returncode == 0, forgotten.stderr
-        assert f"{taught + 1} corrections forgotten, 0 left" in forgotten.stdout
-        wait_until(lambda: "adapted" not in hear(recorder, voice)[-1], timeout=PATIENCE_S)
+        assert f"{count + 1} corrections forgotten, 0 left" in forgotten.stdout
+        wait_until(lambda: "adapted" not in play_and_wait(recorder, voice)[-1], timeout=PATIENCE_S)
 
 
-def shown_last(recorder: Recorder) -> tuple[str | None, str | None]:
-    """The latest utterance by the retained state, and what it was said to be."""
+def last_correction(recorder: Recorder) -> tuple[str | None, str | None]:
+    """The latest utterance in the retained state, and its correction."""
     state = json.loads(recorder.last(STATE) or b"{}")
     return state.get("event_id"), state.get("corrected")
 
 
-def here(home: Path) -> list[str]:
+def node_settings(home: Path) -> list[str]:
     return ["--set", f"journal.path={home / 'journal.db'}", "--set", "node=test-room"]
 
 
-def test_the_command_asks_the_node(tmp_path: Path, broker: Mosquitto, recorder: Recorder) -> None:
-    there = [*here(tmp_path), "--set", "mqtt.host=127.0.0.1", "--set", f"mqtt.port={broker.port}"]
+def test_the_correct_command(tmp_path: Path, broker: Mosquitto, recorder: Recorder) -> None:
+    settings = [
+        *node_settings(tmp_path),
+        "--set",
+        "mqtt.host=127.0.0.1",
+        "--set",
+        f"mqtt.port={broker.port}",
+    ]
 
     def correct(*words: str) -> tuple[int, str, str]:
-        done = run_serd(*there, "correct", *words, home=tmp_path)
+        done = run_serd(*settings, "correct", *words, home=tmp_path)
         return done.returncode, done.stdout, done.stderr
 
-    with listening(tmp_path, broker.port) as (node, voice):
-        events = hear(recorder, voice)
+    with listening_node(tmp_path, broker.port) as (node, voice):
+        events = play_and_wait(recorder, voice)
         named = [event for event in events if event["emotion"] != "uncertain"]
         code, out, err = correct(events[0]["id"], "Happy")
         assert (code, err) == (0, "")
@@ -210,7 +218,7 @@ def test_the_command_asks_the_node(tmp_path: Path, broker: Mosquitto, recorder: 
         assert code == 2
         assert "'hungry' is not an emotion" in err
         assert "Traceback" not in err
-        shown = run_serd(*there, "personal", "show", "--json", home=tmp_path)
+        shown = run_serd(*settings, "personal", "show", "--json", home=tmp_path)
         summary = json.loads(shown.stdout)
         assert summary["corrections"] == len(CorrectionStore(tmp_path / "journal.db").all())
         assert summary["enabled"] is True
@@ -224,7 +232,7 @@ def test_the_command_asks_the_node(tmp_path: Path, broker: Mosquitto, recorder: 
     assert "Traceback" not in err
 
 
-REFUSED = [
+REJECTED = [
     ({"id": "0190", "emotion": "sad"}, "'0190' is not the id of an event"),
     ({"id": str(uuid7()), "emotion": "sad"}, "knows no utterance with the id"),
     ({"id": "last", "emotion": "hungry"}, "'hungry' is no emotion"),
@@ -233,98 +241,103 @@ REFUSED = [
 ]
 
 
-def test_what_makes_no_sense_is_refused_in_a_sentence(
+def test_invalid_corrections_are_rejected_with_a_reason(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder
 ) -> None:
-    with listening(tmp_path, broker.port):
-        recorder.wait_for("serd/test-room/mute", b"OFF")  # it has subscribed before that
-        for content, sentence in REFUSED:
-            answer = ask(recorder, content)
-            assert answer["ok"] is False
-            assert sentence in answer["message"]
-            assert answer["corrections"] == 0
+    with listening_node(tmp_path, broker.port):
+        recorder.wait_for("serd/test-room/mute", b"OFF")  # it subscribes before that
+        for content, sentence in REJECTED:
+            result = send_correction(recorder, content)
+            assert result["ok"] is False
+            assert sentence in result["message"]
+            assert result["corrections"] == 0
 
 
-def test_what_is_no_command_is_ignored_and_corrections_can_be_switched_off(
+def test_malformed_commands_are_ignored_and_corrections_can_be_disabled(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder
 ) -> None:
     recorder.publish(CORRECT, b'{"id": "last", "emotion": "sad"}', retain=True)
-    with listening(tmp_path, broker.port, "personal.enabled=false") as (node, voice):
-        hear(recorder, voice)
+    with listening_node(tmp_path, broker.port, "personal.enabled=false") as (node, voice):
+        play_and_wait(recorder, voice)
         node.wait_log("a retained command is not obeyed")
         for payload in (b"sad", b"[]", b"{}", b'{"id": 3}', b'{"id": "last"}', b"\xff" * 4000):
             recorder.publish(CORRECT, payload)
-        answer = ask(recorder, {"id": "last", "emotion": "sad"})
-        assert answer["ok"] is False
-        assert "personal.enabled" in answer["message"]
+        result = send_correction(recorder, {"id": "last", "emotion": "sad"})
+        assert result["ok"] is False
+        assert "personal.enabled" in result["message"]
         assert CorrectionStore(tmp_path / "journal.db").all() == []
         recorder.publish("serd/test-room/mute/set", b"ON")
         recorder.wait_for("serd/test-room/mute", b"ON")
-        assert len(heard(recorder, RESULT)) == 1
+        assert len(decoded(recorder, RESULT)) == 1
 
 
 def test_corrections_of_another_model_are_set_aside(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder
 ) -> None:
-    with listening(tmp_path, broker.port) as (node, voice):
-        events = hear(recorder, voice)
-        assert ask(recorder, {"id": events[0]["id"], "emotion": "sad"})["ok"]
+    with listening_node(tmp_path, broker.port) as (node, voice):
+        events = play_and_wait(recorder, voice)
+        assert send_correction(recorder, {"id": events[0]["id"], "emotion": "sad"})["ok"]
         assert node.stop() == 0
     other = ModelFile.load("permissive")
-    with listening(tmp_path, broker.port, "model.path=permissive") as (node, voice):
+    with listening_node(tmp_path, broker.port, "model.path=permissive") as (node, voice):
         node.wait_log("1 corrections are set aside")
-        fresh = hear(recorder, voice)
+        fresh = play_and_wait(recorder, voice)
         assert fresh[0]["model"]["sha256"] == model_ref("", "", other.sha256).sha256
         assert not any("adapted" in event for event in fresh)
-        answer = ask(recorder, {"id": events[1]["id"], "emotion": "happy"})
-        assert answer["ok"]
-        assert "another model is in use now" in answer["message"]
-        assert answer["corrections"] == 0
-        answer = ask(recorder, {"id": fresh[0]["id"], "emotion": "calm"})
-        assert "cannot tell calm" in answer["message"]
+        result = send_correction(recorder, {"id": events[1]["id"], "emotion": "happy"})
+        assert result["ok"]
+        assert "another model is in use now" in result["message"]
+        assert result["corrections"] == 0
+        result = send_correction(recorder, {"id": fresh[0]["id"], "emotion": "calm"})
+        assert "cannot tell calm" in result["message"]
         shown = run_serd(
-            *here(tmp_path), "--set", "model.path=permissive", "personal", "show", home=tmp_path
+            *node_settings(tmp_path),
+            "--set",
+            "model.path=permissive",
+            "personal",
+            "show",
+            home=tmp_path,
         )
         assert "2 corrections set aside: made with another model" in shown.stdout
         assert "1 correction set aside: the current model has no such emotion" in shown.stdout
 
 
-def test_corrections_are_taken_to_another_machine(
+def test_corrections_can_be_exported_and_imported(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder
 ) -> None:
-    with listening(tmp_path, broker.port) as (node, voice):
-        for event in hear(recorder, voice):
-            assert ask(recorder, {"id": event["id"], "emotion": "calm"})["ok"]
+    with listening_node(tmp_path, broker.port) as (node, voice):
+        for event in play_and_wait(recorder, voice):
+            assert send_correction(recorder, {"id": event["id"], "emotion": "calm"})["ok"]
         assert node.stop() == 0
     store = CorrectionStore(tmp_path / "journal.db")
     kept = store.all()
-    done = run_serd(*here(tmp_path), "personal", "export", "mine.json", home=tmp_path)
+    done = run_serd(*node_settings(tmp_path), "personal", "export", "mine.json", home=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "mine.json").stat().st_mode & 0o077 == 0
     assert store.forget() == len(kept)
-    for _ in range(2):  # twice is as good as once
-        done = run_serd(*here(tmp_path), "personal", "import", "mine.json", home=tmp_path)
+    for _ in range(2):  # importing is idempotent
+        done = run_serd(*node_settings(tmp_path), "personal", "import", "mine.json", home=tmp_path)
         assert done.returncode == 0, done.stderr
         assert store.all() == kept
     (tmp_path / "mine.json").write_text('{"format": "serd-corrections", "version": 1, '
                                         '"corrections": [{"id": "x"}]}')  # fmt: skip
-    done = run_serd(*here(tmp_path), "personal", "import", "mine.json", home=tmp_path)
+    done = run_serd(*node_settings(tmp_path), "personal", "import", "mine.json", home=tmp_path)
     assert done.returncode == 66
     assert "mine.json is not an export of" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_broker_that_goes_while_corrections_come(
+def test_corrections_work_again_after_a_broker_restart(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder
 ) -> None:
-    with listening(tmp_path, broker.port) as (node, voice):
-        events = hear(recorder, voice)
-        assert ask(recorder, {"id": events[0]["id"], "emotion": "sad"})["ok"]
+    with listening_node(tmp_path, broker.port) as (node, voice):
+        events = play_and_wait(recorder, voice)
+        assert send_correction(recorder, {"id": events[0]["id"], "emotion": "sad"})["ok"]
         recorder.publish(CORRECT, json.dumps({"id": events[1]["id"], "emotion": "sad"}).encode())
         broker.kill()
         node.wait_log("no broker:")
         broker.start()
         recorder.wait_count("serd/test-room/mute", 2)
-        answer = ask(recorder, {"id": events[2]["id"], "emotion": "sad"})
-        assert answer["ok"]
-        assert answer["corrections"] in {2, 3}
+        result = send_correction(recorder, {"id": events[2]["id"], "emotion": "sad"})
+        assert result["ok"]
+        assert result["corrections"] in {2, 3}

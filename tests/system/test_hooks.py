@@ -1,4 +1,4 @@
-"""Hooks of a real daemon: they get the events that the broker gets, and hold nothing up."""
+"""Hooks of a real daemon receive the published events and do not delay anything."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def test_hooks_of_a_recording(tmp_path: Path) -> None:
     ):  # fmt: skip
         assert node.wait() == 0, node.log
         recorder.wait_for("serd/test-room/status", b"offline")
-        heard = [json.loads(payload) for payload in recorder.on("serd/test-room/emotion")]
+        published = [json.loads(payload) for payload in recorder.on("serd/test-room/emotion")]
         telemetry = [json.loads(payload) for payload in recorder.on("serd/test-room/telemetry")]
-    told = "\n".join(node.log)
-    assert "hook 2 (program) cannot be started: No such file or directory" in told
-    assert "hook 3 (sleep) was ended: it took longer than 1 s" in told
-    seen = [json.loads(line)["id"] for line in log.read_bytes().splitlines()]
-    # All at once, a recording brings more events than a hook may fall behind: the latest count.
-    assert seen[-1] == heard[-1]["id"]
-    assert set(seen) <= {event["id"] for event in heard}
-    assert len(seen) >= min(len(heard), 16)
+    logged = "\n".join(node.log)
+    assert "hook 2 (program) cannot be started: No such file or directory" in logged
+    assert "hook 3 (sleep) was ended: it took longer than 1 s" in logged
+    received = [json.loads(line)["id"] for line in log.read_bytes().splitlines()]
+    # A fast recording has more events than a hook's queue holds: the latest ones are kept.
+    assert received[-1] == published[-1]["id"]
+    assert set(received) <= {event["id"] for event in published}
+    assert len(received) >= min(len(published), 16)
     assert {"hooks_run", "hooks_failed", "hooks_dropped"} <= telemetry[0].keys()

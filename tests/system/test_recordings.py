@@ -1,4 +1,4 @@
-"""A recording is looked at before anybody hears of it, and what was said in it is past."""
+"""Recordings are checked before the node is announced, and their events lie in the past."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.broker
 
 LENGTH_S = 40
-"""Of the sample, roughly."""
+"""Approximate length of the sample."""
 
 
-def heard(recorder: Recorder) -> list[tuple[int, int]]:
-    """When each event began and ended, milliseconds since 1970."""
+def event_times(recorder: Recorder) -> list[tuple[int, int]]:
+    """Start and end of each event, in milliseconds since 1970."""
     events = [json.loads(payload) for payload in recorder.on("serd/test-room/emotion")]
     return [(parse_rfc3339(e["started_at"]), parse_rfc3339(e["ended_at"])) for e in events]
 
@@ -34,10 +34,10 @@ def play(tmp_path: Path, source: Path, *arguments: str) -> list[tuple[int, int]]
         with Node(tmp_path, broker.port, "--source", str(source), *arguments) as node:
             assert node.wait() == 0, node.log
         recorder.wait_for("serd/test-room/status", b"offline")
-        return heard(recorder)
+        return event_times(recorder)
 
 
-def test_what_is_played_fast_ended_now(tmp_path: Path) -> None:
+def test_events_of_a_fast_recording_end_now(tmp_path: Path) -> None:
     before = time.time() * 1000
     times = play(tmp_path, SAMPLE, "--pace", "fast")
     now = time.time() * 1000
@@ -48,14 +48,14 @@ def test_what_is_played_fast_ended_now(tmp_path: Path) -> None:
     assert times[-1][1] >= before - 1000 * LENGTH_S / 2
 
 
-def test_a_recording_may_say_when_it_was_made(tmp_path: Path) -> None:
+def test_started_at_sets_the_time_of_a_recording(tmp_path: Path) -> None:
     made = datetime(2026, 3, 1, 8, 15, tzinfo=UTC)
     times = play(tmp_path, SAMPLE, "--pace", "fast", "--started-at", "2026-03-01T08:15Z")
-    begun = made.timestamp() * 1000
-    assert begun <= times[0][0] < times[-1][1] <= begun + 1000 * (LENGTH_S + 5)
+    started_ms = made.timestamp() * 1000
+    assert started_ms <= times[0][0] < times[-1][1] <= started_ms + 1000 * (LENGTH_S + 5)
 
 
-def test_or_its_file_does(tmp_path: Path) -> None:
+def test_started_at_file_uses_the_time_of_the_file(tmp_path: Path) -> None:
     file = tmp_path / "talk.ogg"
     file.write_bytes(SAMPLE.read_bytes())
     ended = datetime(2026, 3, 1, 8, 15, tzinfo=UTC).timestamp()
@@ -65,19 +65,19 @@ def test_or_its_file_does(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "options", "code", "said"),
+    ("source", "options", "code", "message"),
     [
         ("gone.wav", (), 66, "gone.wav does not exist"),
         ("notes.wav", (), 66, "notes.wav is not audio that serd can read"),
         (str(SAMPLE), ("--started-at", "now"), 2, "would end in the future"),
     ],
 )
-def test_what_cannot_be_played_is_never_announced(
-    tmp_path: Path, source: str, options: tuple[str, ...], code: int, said: str
+def test_an_unplayable_recording_is_never_announced(
+    tmp_path: Path, source: str, options: tuple[str, ...], code: int, message: str
 ) -> None:
     (tmp_path / "notes.wav").write_text("not audio at all, just words")
     with mosquitto(tmp_path) as broker:
         with Node(tmp_path, broker.port, "--source", source, *options) as node:
             assert node.wait() == code, node.log
-        assert any(said in line for line in node.log), node.log
+        assert any(message in line for line in node.log), node.log
         assert not any("test-room" in line for line in broker.log)

@@ -1,4 +1,4 @@
-"""The main job on a recording: a real process, the real model, a real broker."""
+"""``serd run`` on a recording: a real process, the real model, a real broker."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.broker
 
-LIBRARIES_OF_THE_WORKSHOP = {
+TRAINING_LIBRARIES = {
     "librosa", "numba", "llvmlite", "scipy", "sklearn", "tensorflow", "keras", "torch", "pydantic",
     "matplotlib", "pandas", "joblib", "training",
 }  # fmt: skip
-"""What a running daemon must never load."""
+"""Modules that a running daemon must never load."""
 
 
 def events_on(recorder: Recorder, node: str = "test-room") -> list[dict[str, Any]]:
@@ -42,41 +42,43 @@ def test_a_recording_becomes_events_on_the_broker(tmp_path: Path) -> None:
         with Node(tmp_path, broker.port, "--source", str(SAMPLE), "--pace", "fast") as node:
             assert node.wait() == 0, node.log
         recorder.wait_for("serd/test-room/status", b"offline")
-        heard = events_on(recorder)
+        events = events_on(recorder)
         offline = json_lines(run_serd("classify", "--json", str(SAMPLE), home=tmp_path).stdout)
         topics = {message.topic for message in recorder.messages}
-        states = [json.loads(told) for told in recorder.on("serd/test-room/state") if told]
+        states = [json.loads(payload) for payload in recorder.on("serd/test-room/state") if payload]
         assert recorder.on("serd/test-room/status")[:1] == [b"online"]
 
     assert not any("leaked" in line or "Traceback" in line for line in node.log)
-    assert [event["seq"] for event in heard] == list(range(1, len(heard) + 1))
-    assert len({event["id"] for event in heard}) == len(heard)
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert len({event["id"] for event in events}) == len(events)
     validator = jsonschema.Draft202012Validator(event_schema())
-    for event in heard:
+    for event in events:
         validator.validate(event)
 
-    # The daemon hears what `serd classify` hears, utterance by utterance.
-    assert len(heard) >= 8
-    single = [event.get("utterance", event) for event in heard]
-    assert [said["emotion"] for said in single] == [row["emotion"] for row in offline]
-    for said, row in zip(single, offline, strict=True):
-        assert said["scores"] == pytest.approx(as_at_home(row["scores"]), abs=1.1e-4)  # 4 decimals
-    assert [event["duration_s"] for event in heard] == pytest.approx(
+    # The daemon finds the same utterances as `serd classify`.
+    assert len(events) >= 8
+    single = [event.get("utterance", event) for event in events]
+    assert [utterance["emotion"] for utterance in single] == [row["emotion"] for row in offline]
+    for utterance, row in zip(single, offline, strict=True):
+        assert utterance["scores"] == pytest.approx(
+            as_at_home(row["scores"]), abs=1.1e-4
+        )  # 4 decimals
+    assert [event["duration_s"] for event in events] == pytest.approx(
         [row["end_s"] - row["start_s"] for row in offline], abs=0.002
     )
-    assert {event["duration_s"] for event in heard if event["cut"]} == {3.0}
+    assert {event["duration_s"] for event in events if event["cut"]} == {3.0}
 
     assert {
         "serd/test-room/status", "serd/test-room/emotion", "serd/test-room/state",
         "serd/test-room/speech", "serd/test-room/mute", "serd/test-room/telemetry",
         "homeassistant/device/serd_test-room/config",
     } <= topics  # fmt: skip
-    assert states[-1]["emotion"] == heard[-1]["emotion"]
+    assert states[-1]["emotion"] == events[-1]["emotion"]
     assert states[-1]["muted"] is False
     assert states[-1]["speech"] is False
 
 
-def test_seq_is_gapless_over_restarts(tmp_path: Path) -> None:
+def test_seq_is_gapless_across_restarts(tmp_path: Path) -> None:
     with mosquitto(tmp_path) as broker, Recorder(broker.port) as recorder:
         for _ in range(3):
             with Node(tmp_path, broker.port, "--source", str(SAMPLE), "--pace", "fast") as node:
@@ -87,8 +89,8 @@ def test_seq_is_gapless_over_restarts(tmp_path: Path) -> None:
     assert len(numbers) % 3 == 0
 
 
-def test_kill_in_mid_stream_loses_nothing(tmp_path: Path) -> None:
-    """After SIGKILL the next run delivers what was journalled, and goes on counting."""
+def test_a_kill_in_mid_stream_loses_no_events(tmp_path: Path) -> None:
+    """After SIGKILL the next run delivers the journalled events and continues the numbering."""
     with mosquitto(tmp_path) as broker, Recorder(broker.port) as recorder:
         topic = "serd/test-room/emotion"
         with Node(tmp_path, broker.port, "--source", str(SAMPLE)) as node:
@@ -119,9 +121,9 @@ def test_sigterm_finishes_the_utterance_in_flight(tmp_path: Path) -> None:
     with mosquitto(tmp_path) as broker, Recorder(broker.port) as recorder:
         with Node(tmp_path, broker.port, "--source", "-", stdin=reading) as node:
             os.close(reading)
-            os.write(writing, speech.tobytes())  # fits the pipe; it stays open: nobody pauses
+            os.write(writing, speech.tobytes())  # fits the pipe, which stays open: no pause
             recorder.wait_for("serd/test-room/speech", b"ON")
-            while _waiting_in(writing):
+            while _unread_bytes(writing):
                 time.sleep(0.01)
             assert events_on(recorder) == []
             assert node.stop() == 0, node.log
@@ -132,8 +134,8 @@ def test_sigterm_finishes_the_utterance_in_flight(tmp_path: Path) -> None:
     assert not any("Traceback" in line for line in node.log)
 
 
-def _waiting_in(pipe: int) -> int:
-    """Bytes in a pipe that nobody has read yet (ioctl_tty(2))."""
+def _unread_bytes(pipe: int) -> int:
+    """Unread bytes in a pipe (ioctl_tty(2))."""
     count = array.array("i", [0])
     fcntl.ioctl(pipe, termios.FIONREAD, count)
     return count[0]
@@ -165,8 +167,8 @@ def _has_open(pid: int, path: Path) -> bool:
     return str(path) in done.stdout
 
 
-def test_nothing_of_the_workshop_is_loaded(tmp_path: Path) -> None:
-    """sys.modules of a real daemon, written down by itself at its end."""
+def test_training_libraries_are_not_loaded(tmp_path: Path) -> None:
+    """The daemon writes its sys.modules to a file when it exits."""
     listing = tmp_path / "modules.txt"
     script = tmp_path / "watched.py"
     script.write_text(
@@ -183,4 +185,4 @@ def test_nothing_of_the_workshop_is_loaded(tmp_path: Path) -> None:
     loaded = {name.partition(".")[0] for name in listing.read_text().splitlines()}
     assert "serd" in loaded
     assert "numpy" in loaded
-    assert not loaded & LIBRARIES_OF_THE_WORKSHOP
+    assert not loaded & TRAINING_LIBRARIES

@@ -1,6 +1,6 @@
-"""The main job on a microphone: PulseAudio's null sink -> ALSA -> PortAudio -> serd -> mosquitto.
+"""``serd run`` on a microphone: PulseAudio null sink -> ALSA -> PortAudio -> serd -> mosquitto.
 
-What the daemon hears through all that must be what `serd classify` reads from the file.
+The events must match what `serd classify` reads from the file.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _corpora() -> Path:
     root = Path(__file__).parents[2]
     found = Path(os.environ.get("SERD_CORPORA", root.parent / "shared" / "corpora"))
     if not (found / "ravdess").is_dir():
-        pytest.skip("the speech corpora are not here; see docs/training.md")
+        pytest.skip("the speech corpora are not available; see docs/training.md")
     return found
 
 
@@ -46,7 +46,7 @@ def _real_speech(path: Path) -> Path:
     parts: list[NDArray[np.float32]] = []
     for clip in clips:
         samples, rate = sf.read(clip, dtype="float32")
-        # As loud as somebody in the room would be; these recordings are very quiet.
+        # Amplified to the level of a speaker in the room; these recordings are very quiet.
         parts += [
             samples * np.float32(0.5 / np.abs(samples).max()),
             np.zeros(rate // 2, np.float32),
@@ -63,21 +63,21 @@ def _real_speech(path: Path) -> Path:
         pytest.param(48_000, 1, "corpus", marks=pytest.mark.corpora),
     ],
 )
-def test_the_microphone_hears_what_classify_reads(
+def test_microphone_events_match_classify(
     rate: int, channels: int, material: str, tmp_path: Path
 ) -> None:
-    # paplay reads no Vorbis here and there, so the sample is played as WAV.
+    # Not every paplay reads Vorbis, so the sample is played as WAV.
     played = tmp_path / "played.wav"
     if material == "corpus":
         _real_speech(played)
     else:
         samples, sample_rate = sf.read(SAMPLE, dtype="float32")
         sf.write(played, samples, sample_rate)
-    wanted = [
+    expected = [
         row["scores"]
         for row in json_lines(run_serd("classify", "--json", str(played), home=tmp_path).stdout)
     ]
-    assert len(wanted) >= 8
+    assert len(expected) >= 8
 
     with (
         mosquitto(tmp_path) as broker,
@@ -89,15 +89,15 @@ def test_the_microphone_hears_what_classify_reads(
         microphone.play(played)
         assert node.stop() == 0, node.log
         recorder.wait_for("serd/test-room/status", b"offline")
-        heard = [json.loads(payload) for payload in recorder.on("serd/test-room/emotion")]
+        events = [json.loads(payload) for payload in recorder.on("serd/test-room/emotion")]
         telemetry = [json.loads(p) for p in recorder.on("serd/test-room/telemetry")]
 
-    assert [event["seq"] for event in heard] == list(range(1, len(heard) + 1))
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
     assert telemetry[-1]["overflows"] == 0
-    scores = [_even(event) for event in heard]
-    assert _difference(wanted, scores) <= DIFFERENCE, (wanted, scores)
-    # The measure can tell: the same utterances in another order are too far away.
-    assert _difference(wanted, scores[::-1]) > DIFFERENCE
+    scores = [_even(event) for event in events]
+    assert _difference(expected, scores) <= DIFFERENCE, (expected, scores)
+    # The limit is meaningful: the same utterances in reverse order exceed it.
+    assert _difference(expected, scores[::-1]) > DIFFERENCE
 
 
 def _even(event: dict[str, Any]) -> dict[str, float]:
@@ -113,16 +113,16 @@ def _even(event: dict[str, Any]) -> dict[str, float]:
     return {name: scores[name] / shares[name] / total for name in scores}
 
 
-def _difference(wanted: list[dict[str, float]], heard: list[dict[str, float]]) -> float:
+def _difference(expected: list[dict[str, float]], events: list[dict[str, float]]) -> float:
     """Mean total variation of the best alignment of two sequences of scores, 0..1.
 
     An utterance without a counterpart counts as 1.
     """
-    costs = np.zeros((len(wanted) + 1, len(heard) + 1))
-    costs[:, 0] = np.arange(len(wanted) + 1)
-    costs[0] = np.arange(len(heard) + 1)
-    for i, one in enumerate(wanted):
-        for j, other in enumerate(heard):
+    costs = np.zeros((len(expected) + 1, len(events) + 1))
+    costs[:, 0] = np.arange(len(expected) + 1)
+    costs[0] = np.arange(len(events) + 1)
+    for i, one in enumerate(expected):
+        for j, other in enumerate(events):
             apart = sum(abs(one[name] - other[name]) for name in one) / 2
             costs[i + 1, j + 1] = min(costs[i, j] + apart, costs[i, j + 1] + 1, costs[i + 1, j] + 1)
-    return float(costs[-1, -1]) / max(len(wanted), len(heard))
+    return float(costs[-1, -1]) / max(len(expected), len(events))

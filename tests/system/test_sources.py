@@ -1,4 +1,4 @@
-"""Several sources in one process: each is heard as if it were alone, and none harms another."""
+"""Several sources in one process give the same events as alone and do not disturb each other."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def recorder(broker: Mosquitto) -> Iterator[Recorder]:
 
 
 def excerpt(path: Path, first_s: float, last_s: float) -> Path:
-    """A part of the sample as a file of its own."""
+    """A part of the sample as a separate file."""
     samples, rate = sf.read(SAMPLE, dtype="int16")
     assert rate == RATE
     sf.write(path, samples[int(first_s * RATE) : int(last_s * RATE)], RATE)
@@ -63,7 +63,7 @@ class House(Node):
     ) -> None:
         super().__init__(home, port, "--config", str(home / "serd.yaml"), env=env)
         self.write(*sources, **common)
-        # Not the name of one node: each source has its own.
+        # No node name on the command line: each source has its own.
         place = self.command.index("node=test-room")
         del self.command[place - 1 : place + 1]
 
@@ -77,7 +77,7 @@ def events(recorder: Recorder, node: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("count", [2, 4])
-def test_each_file_is_heard_as_if_it_were_alone(
+def test_each_file_gives_the_same_events_as_alone(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder, count: int
 ) -> None:
     files = {
@@ -89,25 +89,25 @@ def test_each_file_is_heard_as_if_it_were_alone(
         assert house.wait() == 0, house.log
     for node, path in files.items():
         recorder.wait_for(f"serd/{node}/status", b"offline")
-        heard = events(recorder, node)
+        received = events(recorder, node)
         alone = json_lines(run_serd("classify", "--json", str(path), home=tmp_path).stdout)
         assert len(alone) >= 3
-        assert [event["seq"] for event in heard] == list(range(1, len(heard) + 1))
-        single = [event["utterance"]["emotion"] for event in heard]
+        assert [event["seq"] for event in received] == list(range(1, len(received) + 1))
+        single = [event["utterance"]["emotion"] for event in received]
         assert single == [row["emotion"] for row in alone]
-        for event, row in zip(heard, alone, strict=True):
+        for event, row in zip(received, alone, strict=True):
             assert event["node"] == node
             scores = as_at_home(row["scores"])
             assert event["utterance"]["scores"] == pytest.approx(scores, abs=1.1e-4)
-        said = [status for status in recorder.on(f"serd/{node}/status") if status]
-        assert said == [b"online", b"offline"]
+        statuses = [status for status in recorder.on(f"serd/{node}/status") if status]
+        assert statuses == [b"online", b"offline"]
         announced = recorder.on(f"homeassistant/device/serd_{node}/config")[0]
         assert f"serd/{node}".encode() in announced
-    # Nobody takes another node for a second one of its own name.
+    # No node is mistaken for a second one with the same name.
     assert not any("somebody else" in line or "ignored" in line for line in house.log)
 
 
-def test_one_absent_microphone_silences_nobody(
+def test_a_missing_microphone_does_not_affect_other_sources(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder
 ) -> None:
     sources: list[dict[str, Any]] = [
@@ -121,7 +121,7 @@ def test_one_absent_microphone_silences_nobody(
         recorder.wait(lambda: _telemetry(recorder, "hall").get("condition") == "waiting")
         assert _telemetry(recorder, "hall")["trouble"]
         assert _telemetry(recorder, "kitchen")["trouble"] is None
-        assert recorder.last("serd/hall/status") == b"online"  # the node is there, and says so
+        assert recorder.last("serd/hall/status") == b"online"  # the node itself is online
         assert house.stop() == 0, house.log
     assert events(recorder, "hall") == []
     for node in ("hall", "kitchen"):
@@ -129,7 +129,7 @@ def test_one_absent_microphone_silences_nobody(
 
 
 def _is_offline(recorder: Recorder, node: str) -> bool:
-    # Nothing, when the recording has ended and what was retained of it is cleared.
+    # Empty once the recording has ended and its retained messages are cleared.
     return recorder.last(f"serd/{node}/status") in {b"offline", b""}
 
 
@@ -139,7 +139,7 @@ def _telemetry(recorder: Recorder, node: str) -> dict[str, Any]:
     return found
 
 
-def test_mute_of_one_is_of_one_only_and_outlives_a_restart(
+def test_mute_applies_to_one_node_and_survives_a_restart(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder
 ) -> None:
     sources: list[dict[str, Any]] = [
@@ -169,7 +169,7 @@ def test_mute_of_one_is_of_one_only_and_outlives_a_restart(
     assert events(recorder, "bedroom")[1:] == []  # at most what was in flight when it was muted
 
 
-def test_a_mute_of_the_only_microphone_is_kept_when_others_join_it(
+def test_mute_is_kept_when_sources_are_added(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder
 ) -> None:
     with Node(tmp_path, broker.port, "--source", str(SAMPLE), node="hall") as node:
@@ -180,13 +180,13 @@ def test_a_mute_of_the_only_microphone_is_kept_when_others_join_it(
     sources = [{"node": name, "audio": {"source": str(SAMPLE)}} for name in ("hall", "loft")]
     with House(tmp_path, broker.port, *sources) as house:
         house.wait_log("hall: muted")
-        house.wait_log("loft: muted")  # rather deaf than open against somebody's will
+        house.wait_log("loft: muted")  # rather muted than open against the user's will
         recorder.wait_for("serd/loft/mute", b"ON")
         assert house.stop() == 0
     assert events(recorder, "loft") == []
 
 
-def test_a_kill_at_any_moment_loses_nothing_of_any_node(
+def test_repeated_kills_lose_no_event_of_any_node(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder
 ) -> None:
     nodes = [f"room-{place}" for place in range(4)]
@@ -213,10 +213,10 @@ def test_a_kill_at_any_moment_loses_nothing_of_any_node(
         assert order == sorted(order)
 
 
-def test_sigterm_finishes_the_utterances_of_all(
+def test_sigterm_finishes_the_utterances_of_all_sources(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder
 ) -> None:
-    """Both sources are in the middle of speech."""
+    """Both sources are in the middle of an utterance."""
     speech, _ = sf.read(SAMPLE, dtype="int16", start=RATE * 5, frames=24_000)
     long = np.tile(speech, 20)
     sf.write(tmp_path / "long.wav", long, RATE)
@@ -226,18 +226,20 @@ def test_sigterm_finishes_the_utterances_of_all(
     ]
     with House(tmp_path, broker.port, *sources, metrics={"port": port}) as house:
         for node in ("east", "west"):
-            recorder.wait_count(f"serd/{node}/emotion", 1)  # an utterance in a row of many
-            wait_until(partial(_has_heard, port, node, 4.2))  # and more than a second of the next
+            recorder.wait_count(f"serd/{node}/emotion", 1)  # one of many utterances
+            wait_until(
+                partial(_has_processed, port, node, 4.2)
+            )  # and more than a second of the next
         assert house.stop() == 0, house.log
     for node in ("east", "west"):
         recorder.wait_for(f"serd/{node}/status", b"offline")
-        heard = events(recorder, node)
-        assert [event["seq"] for event in heard] == list(range(1, len(heard) + 1))
-        assert sum(event["duration_s"] for event in heard) > 3.5
+        received = events(recorder, node)
+        assert [event["seq"] for event in received] == list(range(1, len(received) + 1))
+        assert sum(event["duration_s"] for event in received) > 3.5
     assert not any("Traceback" in line for line in house.log)
 
 
-def _has_heard(port: int, node: str, seconds: float) -> bool:
+def _has_processed(port: int, node: str, seconds: float) -> bool:
     text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20).read().decode()
     (line,) = [
         line
@@ -247,7 +249,7 @@ def _has_heard(port: int, node: str, seconds: float) -> bool:
     return float(line.split()[-1]) >= seconds
 
 
-def test_a_reload_takes_a_source_away_and_adds_one(
+def test_a_reload_removes_one_source_and_adds_another(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder
 ) -> None:
     first = {"node": "first", "audio": {"source": str(SAMPLE)}}
@@ -265,10 +267,10 @@ def test_a_reload_takes_a_source_away_and_adds_one(
         assert house.stop() == 0, house.log
 
 
-def test_a_killed_process_is_offline_in_every_room(
+def test_all_nodes_of_a_killed_process_go_offline(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder
 ) -> None:
-    """The last will of each node, which MQTT keeps for each connection."""
+    """MQTT has one last will per connection, so each node needs its own."""
     nodes = ("one", "two", "three")
     sources = [{"node": node, "audio": {"source": str(SAMPLE)}} for node in nodes]
     with House(tmp_path, broker.port, *sources) as house:
@@ -279,12 +281,12 @@ def test_a_killed_process_is_offline_in_every_room(
             recorder.wait_for(f"serd/{node}/status", b"offline")
 
 
-def test_history_and_tail_know_all_of_them(
+def test_tail_shows_events_of_all_sources(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder
 ) -> None:
     sources = [{"node": node, "audio": {"source": str(SAMPLE)}} for node in ("left", "right")]
     with House(tmp_path, broker.port, *sources) as house:
-        # The daemon's own configuration serves the followers.
+        # tail runs with the daemon's configuration.
         command = [part for part in house.command if part != "run"] + ["tail", "--json"]
         with subprocess.Popen(
             command, cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE, text=True
@@ -301,10 +303,10 @@ def test_history_and_tail_know_all_of_them(
 
 
 @pytest.mark.pulse
-def test_one_microphone_goes_away_while_another_is_heard(
+def test_losing_one_microphone_does_not_interrupt_another(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder
 ) -> None:
-    """Two real streams of one PortAudio, each from a sound server of its own."""
+    """Two PortAudio streams in one process, each from its own sound server."""
     with virtual_microphone() as near, virtual_microphone() as far:
         config = Path(near.env["ALSA_CONFIG_PATH"])
         servers = {"near": near.env["PULSE_SERVER"], "far": far.env["PULSE_SERVER"]}
@@ -335,5 +337,5 @@ def test_one_microphone_goes_away_while_another_is_heard(
             far.play(speech)
             recorder.wait_count("serd/far/emotion", 1)
             assert house.stop() == 0, house.log
-        # Nobody took the near one away meanwhile.
+        # The near microphone was never reopened.
         assert sum("near: listening to" in line for line in house.log) == 1

@@ -1,4 +1,4 @@
-"""The room's state is told anew by itself: a mood must fade also where nothing is heard."""
+"""The state is republished regularly, so that a mood fades even without events."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Silence:
-    """A source that is open and gives nothing: a pipe into which nobody writes."""
+    """An open source without data, like a pipe that nobody writes to."""
 
     name = "silence"
     live = True
@@ -56,7 +56,7 @@ def pipeline(
     nothing: Any = SimpleNamespace(
         reset=lambda _at: [], flush=list, speaking=False, batch_samples=480
     )
-    made = Pipeline(
+    running = Pipeline(
         node="attic",
         source=Silence(),
         recogniser=nothing,
@@ -67,14 +67,14 @@ def pipeline(
         muted=request.param,
         retry=Backoff(),
     )
-    thread = threading.Thread(target=made.run)
+    thread = threading.Thread(target=running.run)
     thread.start()
-    yield made
-    made.stop()
+    yield running
+    running.stop()
     thread.join()
 
 
-def test_the_state_is_told_again_and_again(pipeline: Pipeline, publisher: MemoryPublisher) -> None:
+def test_the_state_is_republished_regularly(pipeline: Pipeline, publisher: MemoryPublisher) -> None:
     wait_until(lambda: len(publisher.states) >= 5)
     assert len({state.updated_at for state in publisher.states}) >= 2
     assert {state.muted for state in publisher.states} == {pipeline.muted}

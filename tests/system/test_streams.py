@@ -1,4 +1,4 @@
-"""A camera as the microphone: the real daemon, a real RTSP server, a real broker."""
+"""Cameras, programs and pipes as the source, with the real daemon and a real broker."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.broker
 
-PASSWORD = "hunter22-and-more"  # of nobody
+PASSWORD = "hunter22-and-more"  # made up
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def recorder(broker: Mosquitto) -> Iterator[Recorder]:
 @pytest.fixture
 def manager(tmp_path: Path) -> Iterator[Manager]:
     with service_manager(tmp_path) as manager:
-        del manager.env["SERD_AUDIO__ON_END"]  # what serd does then by itself is what is tested
+        del manager.env["SERD_AUDIO__ON_END"]  # serd's default is tested
         yield manager
 
 
@@ -52,20 +52,20 @@ def telemetry(recorder: Recorder) -> dict[str, Any]:
     return {} if payload is None else dict(json.loads(payload))
 
 
-def hears(recorder: Recorder) -> None:
+def wait_for_event(recorder: Recorder) -> None:
     before = len(recorder.on(EMOTION))
     recorder.wait(lambda: len(recorder.on(EMOTION)) > before, 240.0)
 
 
 def descendants(pid: int) -> list[int]:
-    """The programs that a process has started and that still run."""
-    said = subprocess.run(
+    """The running child processes of a process."""
+    output = subprocess.run(
         ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
     )
-    return [int(word) for word in said.stdout.split()]
+    return [int(word) for word in output.stdout.split()]
 
 
-def test_a_camera_that_goes_and_comes_and_keeps_its_password(
+def test_a_camera_survives_outages_without_exposing_its_password(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder, manager: Manager
 ) -> None:
     login = f"camera:{PASSWORD}"
@@ -74,7 +74,7 @@ def test_a_camera_that_goes_and_comes_and_keeps_its_password(
         Node(tmp_path, broker.port, "--source", camera.url, env=manager.env) as node,
     ):
         node.wait_log("listening to rtsp://********@127.0.0.1")
-        hears(recorder)
+        wait_for_event(recorder)
         shown = subprocess.check_output(["ps", "axww", "-o", "args"], text=True)
         ours = [line for line in shown.splitlines() if "rtsp_server.py" not in line]
         assert any("ffmpeg -hide" in line for line in ours)
@@ -84,22 +84,22 @@ def test_a_camera_that_goes_and_comes_and_keeps_its_password(
         manager.wait_status("waiting for the source")
         recorder.wait(lambda: telemetry(recorder).get("condition") == "waiting", 240.0)
         camera.start()
-        hears(recorder)
+        wait_for_event(recorder)
         camera.freeze()
         manager.wait_status("waiting for the source")
-        manager.wait_fed()  # serd waits, and knows why
+        manager.wait_fed()  # serd waits and feeds the watchdog
         camera.thaw()
-        hears(recorder)
+        wait_for_event(recorder)
 
-        # Muted, the connection is closed and no program runs.
+        # While muted, the connection is closed and no ffmpeg runs.
         recorder.publish("serd/test-room/mute/set", b"ON")
         streams.waited(lambda: not descendants(node.pid), 240.0)
         recorder.publish("serd/test-room/mute/set", b"OFF")
-        hears(recorder)
+        wait_for_event(recorder)
         assert node.stop() == 0, node.log
         assert not descendants(node.pid)
-    said = "\n".join([*node.log, *(str(message) for message in recorder.messages)])
-    assert PASSWORD not in said
+    output = "\n".join([*node.log, *(str(message) for message in recorder.messages)])
+    assert PASSWORD not in output
     assert sum("trying again" in line for line in node.log) <= 6, node.log
 
 
@@ -107,7 +107,7 @@ def test_every_command_hides_the_password(tmp_path: Path) -> None:
     url = f"rtsp://camera:{PASSWORD}@127.0.0.1:1/live"
     home = tmp_path
     env = {"SERD_AUDIO__SOURCE": url}
-    for command, said in {
+    for command, expected in {
         ("config", "show"): "rtsp://********@127.0.0.1:1/live",
         ("config", "show", "--json"): "rtsp://********@127.0.0.1:1/live",
         ("devices",): "rtsp://********@127.0.0.1:1/live (network)",
@@ -119,12 +119,12 @@ def test_every_command_hides_the_password(tmp_path: Path) -> None:
     }.items():
         streams.need("ffmpeg")
         done = run_serd(*command, home=home, env=env)
-        assert said in done.stdout + done.stderr, command
+        assert expected in done.stdout + done.stderr, command
         assert PASSWORD not in done.stdout + done.stderr, command
         assert "Traceback" not in done.stderr
 
 
-def test_a_camera_with_a_wrong_password_is_told_and_not_pestered(
+def test_a_wrong_camera_password_is_reported_once(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder
 ) -> None:
     with (
@@ -138,7 +138,7 @@ def test_a_camera_with_a_wrong_password_is_told_and_not_pestered(
     assert sum("trying again" in line for line in node.log) == 1
 
 
-def test_a_program_is_heard_and_begun_again(
+def test_a_source_program_is_restarted_when_it_exits(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder
 ) -> None:
     raw = tmp_path / "a.raw"
@@ -151,7 +151,7 @@ def test_a_program_is_heard_and_begun_again(
     assert not descendants(node.pid)
 
 
-def test_a_named_pipe_under_a_service_manager_is_read_on(
+def test_a_named_pipe_under_a_service_manager_is_read_again_after_its_end(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder, manager: Manager
 ) -> None:
     fifo = tmp_path / "fifo"
@@ -171,7 +171,7 @@ def test_a_named_pipe_under_a_service_manager_is_read_on(
         os.close(reading)
 
 
-def test_a_pipe_that_can_bring_no_more_ends_serd_as_a_fault_under_a_service_manager(
+def test_a_closed_pipe_under_a_service_manager_is_an_error(
     tmp_path: Path, broker: Mosquitto, recorder: Recorder, manager: Manager
 ) -> None:
     reading, writing = os.pipe()

@@ -1,4 +1,4 @@
-"""Skips everything here but for ``make test-systemd``: it needs root and boots containers."""
+"""Skips these tests outside ``make test-systemd``: they need root and boot containers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ VARIABLE = "SERD_SYSTEMD"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip, or fail at once with a plain reason, what cannot run here."""
+    """Skip the tests, or exit with a clear reason if they cannot run here."""
     wanted = bool(os.environ.get(VARIABLE))
     skip = pytest.mark.skip(reason="make test-systemd runs these, as root")
     for item in items:

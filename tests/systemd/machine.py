@@ -1,7 +1,7 @@
-"""A Debian with systemd, booted in a container (systemd-nspawn), as good as new each time.
+"""A Debian with systemd, booted in a container (systemd-nspawn), in a fresh state each time.
 
-It sees this machine's network and, read-only under /srv/tree, this source tree. Its changes lie in
-a layer over a cached root and are gone with it. Needs root.
+It shares the host's network and sees this source tree, read-only, under /srv/tree. Its changes are
+made in a layer over a cached root and are discarded with it. Needs root.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ PACKAGES = ("systemd", "systemd-sysv", "dbus", "mosquitto", "mosquitto-clients",
 
 BOOT_S = 60.0
 TIMEOUT_S = 60.0
-"""How long a test waits for what must happen; generous, since it only costs when it fails."""
+"""How long a test waits for a condition; generous, since only a failing test waits that long."""
 
 
 class Machine:
-    """One booted container; a context manager that takes it away again.
+    """One booted container; a context manager that removes it again.
 
     Args:
-        name: Of the machine and its layer; unique among those that run.
+        name: Name of the machine and its layer; unique among running machines.
         suite: The Debian release.
     """
 
@@ -43,12 +43,12 @@ class Machine:
         self.name = name
         self._suite = suite
         self.root = Path()
-        """The machine's files, seen from here; from the beginning of the ``with`` block on."""
+        """The machine's files, seen from the host; valid inside the ``with`` block."""
         self._stack = ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
         self._leader = 0
         self.broker_port = free_port()
-        """Of the machine's mosquitto, on loopback."""
+        """Port of the machine's mosquitto, on loopback."""
 
     def __enter__(self) -> Self:
         lower = root(self._suite, "amd64", "system", *PACKAGES)
@@ -94,7 +94,7 @@ class Machine:
 
     def __exit__(self, *_: object) -> None:
         if self._process is not None:
-            self._process.terminate()  # systemd-nspawn hands that on as an orderly power-off
+            self._process.terminate()  # systemd-nspawn turns this into an orderly power-off
             try:
                 self._process.wait(30)
             except subprocess.TimeoutExpired:
@@ -109,7 +109,7 @@ class Machine:
         timeout: float = TIMEOUT_S,
         env: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command as root inside; its output is text, both streams together.
+        """Run a command as root inside; returns stdout and stderr combined, as text.
 
         Raises:
             AssertionError: It failed, and ``check`` is true.
@@ -137,21 +137,21 @@ class Machine:
         return done
 
     def write(self, path: str, text: str) -> None:
-        """Write a file of the machine's."""
+        """Write a file inside the machine."""
         file = self.root / path.lstrip("/")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
 
     def read(self, path: str) -> str:
-        """Read a file of the machine's."""
+        """Read a file inside the machine."""
         return (self.root / path.lstrip("/")).read_text()
 
     def show(self, name: str, unit: str = "serd") -> str:
-        """A property of a unit."""
+        """The value of a unit's property."""
         return self.run("systemctl", "show", "-P", name, unit).stdout.strip()
 
     def journal(self, unit: str = "serd") -> list[str]:
-        """What a unit has said, and what systemd has said of it, since boot."""
+        """Log lines of a unit, and of systemd about it, since boot."""
         done = self.run("journalctl", "--no-pager", "-o", "cat", "-b", "-u", unit)
         return done.stdout.splitlines()
 
@@ -159,7 +159,7 @@ class Machine:
         """Wait for events on the machine's own broker.
 
         Raises:
-            AssertionError: Fewer came within the time.
+            AssertionError: Fewer arrived in time.
         """
         done = self.run(
             "mosquitto_sub", "-h", "127.0.0.1", "-p", str(self.broker_port),
@@ -171,14 +171,14 @@ class Machine:
         return lines
 
     def wait_until(
-        self, true: Callable[[], bool], what: str, timeout: float = TIMEOUT_S
+        self, condition: Callable[[], bool], what: str, timeout: float = TIMEOUT_S
     ) -> None:  # fmt: skip
-        """Wait until something holds.
+        """Wait until a condition is true.
 
         Raises:
-            AssertionError: It did not within the time.
+            AssertionError: It was not true in time.
         """
         deadline = time.monotonic() + timeout
-        while not true():
+        while not condition():
             assert time.monotonic() < deadline, f"waited {timeout:.0f} s for {what}"
             time.sleep(0.2)

@@ -24,7 +24,7 @@ APT_S = 600.0
 
 
 def _later(deb: Path, folder: Path) -> Path:
-    """The same package with a later version."""
+    """Repackage with a later version."""
     tree = folder / "package"
     subprocess.run(["dpkg-deb", "-R", deb, tree], check=True)
     control = tree / "DEBIAN" / "control"
@@ -41,8 +41,8 @@ def installed() -> Iterator[Machine]:
     with Machine("debian-package") as machine:
         shutil.copy(package(12, "amd64"), machine.root / "srv" / "serd.deb")
         machine.run("apt-get", "-qq", "update", timeout=APT_S)
-        said = machine.run("apt-get", "-qqy", "install", "/srv/serd.deb", timeout=APT_S).stdout
-        assert "sudo serd-setup" in said
+        output = machine.run("apt-get", "-qqy", "install", "/srv/serd.deb", timeout=APT_S).stdout
+        assert "sudo serd-setup" in output
         assert machine.show("ActiveState") == "active"  # waiting for microphone and broker
         machine.run(
             "serd-setup", "--node", NODE, "--source", str(SAMPLE),
@@ -56,17 +56,17 @@ def test_events_reach_the_broker(installed: Machine) -> None:
     print("installed:", installed.run("du", "-sh", "/opt/serd").stdout.strip())
 
 
-def test_it_starts_with_the_machine(installed: Machine) -> None:
+def test_it_is_enabled_at_boot(installed: Machine) -> None:
     assert installed.run("systemctl", "is-enabled", "serd").stdout.strip() == "enabled"
 
 
-def test_the_installer_does_not_mix_with_it(installed: Machine) -> None:
+def test_install_sh_refuses_to_run_beside_the_package(installed: Machine) -> None:
     done = installed.run(str(SOURCE / "install.sh"), "--yes", check=False)
     assert done.returncode == 69
     assert "apt" in done.stdout
 
 
-def test_every_file_is_as_packaged(installed: Machine) -> None:
+def test_no_packaged_file_is_modified(installed: Machine) -> None:
     assert installed.run("dpkg", "--verify", "serd").stdout.split() in (
         [],
         ["??5??????", "c", CONFIG],

@@ -24,7 +24,7 @@ INSTALL_S = 900.0
 
 @pytest.fixture(scope="module")
 def pristine(machine: Machine) -> set[str]:
-    """The machine's files before anything of ours was on it."""
+    """The machine's files before serd is installed."""
     return _files(machine)
 
 
@@ -37,15 +37,15 @@ def machine() -> Iterator[Machine]:
 
 @pytest.fixture(scope="module")
 def installed(machine: Machine, pristine: set[str]) -> Machine:
-    """The same after install.sh, listening to the sample instead of a microphone."""
+    """The same machine after install.sh, with the sample as its source."""
     assert {path for path in pristine if _is_ours(path)} == set()
-    begun = time.monotonic()
+    started_s = time.monotonic()
     done = machine.run(
         str(SOURCE / "install.sh"), "--yes", "--node", NODE, "--source", str(SAMPLE),
         "--broker", f"127.0.0.1:{machine.broker_port}", timeout=INSTALL_S,
     )  # fmt: skip
     print(done.stdout)
-    print(f"installed in {time.monotonic() - begun:.0f} s;", _size(machine))
+    print(f"installed in {time.monotonic() - started_s:.0f} s;", _size(machine))
     return machine
 
 
@@ -76,14 +76,14 @@ def _pid(machine: Machine) -> int:
 
 
 def _set_up(machine: Machine, *options: str) -> None:
-    """Change settings, and wait for the process that has them."""
+    """Change settings and wait for the new process."""
     before = _pid(machine)
     machine.run("serd-setup", *options)
     _wait_active(machine, after=before)
 
 
 def _wait_active(machine: Machine, *, after: int = 0, timeout: float = TIMEOUT_S) -> None:
-    """Wait until the service is active with another process than ``after``."""
+    """Wait until the service is active with a process other than ``after``."""
     machine.wait_until(
         lambda: machine.show("ActiveState") == "active" and _pid(machine) not in {0, after},
         "serd to be active",
@@ -95,14 +95,14 @@ def test_is_active_once_it_is_ready(installed: Machine) -> None:
     assert installed.show("ActiveState") == "active"
     assert installed.show("Type") == "notify"
     assert installed.show("StatusText").startswith("listening")
-    said = installed.journal()
-    ready = next(i for i, line in enumerate(said) if line.startswith("ready after"))
-    started = next(i for i, line in enumerate(said) if line.startswith("Started serd"))
+    journal = installed.journal()
+    ready = next(i for i, line in enumerate(journal) if line.startswith("ready after"))
+    started = next(i for i, line in enumerate(journal) if line.startswith("Started serd"))
     assert ready < started
     assert installed.run("systemctl", "is-enabled", "serd").stdout.strip() == "enabled"
 
 
-def test_runs_as_its_own_user_behind_a_tight_fence(installed: Machine) -> None:
+def test_runs_as_its_own_user_in_a_sandbox(installed: Machine) -> None:
     status = installed.run("cat", f"/proc/{_pid(installed)}/status").stdout
     fields = dict(line.split(":", 1) for line in status.splitlines())
     user = installed.run("id", "-u", "serd").stdout.strip()
@@ -116,15 +116,15 @@ def test_runs_as_its_own_user_behind_a_tight_fence(installed: Machine) -> None:
     print("peak resident memory:", fields["VmHWM"].strip())
 
 
-def test_exposure(installed: Machine) -> None:
-    said = installed.run("systemd-analyze", "security", "--no-pager", "serd").stdout
-    figure = re.search(r"Overall exposure level for serd.service: ([0-9.]+)", said)
+def test_security_exposure(installed: Machine) -> None:
+    output = installed.run("systemd-analyze", "security", "--no-pager", "serd").stdout
+    figure = re.search(r"Overall exposure level for serd.service: ([0-9.]+)", output)
     assert figure is not None
     print("systemd-analyze security: exposure", figure[1])
     assert float(figure[1]) <= 2.0
 
 
-def test_systemd_finds_nothing_wrong_with_the_unit(installed: Machine) -> None:
+def test_systemd_verifies_the_unit(installed: Machine) -> None:
     assert installed.run("systemd-analyze", "verify", "serd.service").stdout == ""
 
 
@@ -134,14 +134,14 @@ def test_events_reach_the_broker(installed: Machine) -> None:
     assert sum(event["scores"].values()) == pytest.approx(1.0, abs=0.01)
 
 
-def test_restarts_after_a_crash_and_loses_nothing(installed: Machine) -> None:
+def test_restarts_after_a_crash_and_loses_no_events(installed: Machine) -> None:
     installed.events(NODE)
     before = _pid(installed)
     restarts = int(installed.show("NRestarts"))
-    begun = time.monotonic()
+    started_s = time.monotonic()
     installed.run("systemctl", "kill", "--signal=SIGKILL", "serd")
     _wait_active(installed, after=before)
-    print(f"active again {time.monotonic() - begun:.1f} s after SIGKILL")
+    print(f"active again {time.monotonic() - started_s:.1f} s after SIGKILL")
     assert int(installed.show("NRestarts")) == restarts + 1
     installed.events(NODE)
     numbers = [event["seq"] for event in _history(installed)]
@@ -151,10 +151,10 @@ def test_restarts_after_a_crash_and_loses_nothing(installed: Machine) -> None:
 
 def test_the_watchdog_restarts_a_process_that_hangs(installed: Machine) -> None:
     before = _pid(installed)
-    begun = time.monotonic()
+    started_s = time.monotonic()
     installed.run("kill", "-STOP", str(before))
     _wait_active(installed, after=before, timeout=180)
-    print(f"active again {time.monotonic() - begun:.1f} s after SIGSTOP")
+    print(f"active again {time.monotonic() - started_s:.1f} s after SIGSTOP")
     assert any("Watchdog timeout" in line for line in installed.journal())
     installed.events(NODE)
 
@@ -165,13 +165,13 @@ def test_is_active_while_the_broker_is_missing(installed: Machine) -> None:
     try:
         assert installed.show("ActiveState") == "active"
         installed.wait_until(
-            lambda: "broker" in installed.show("StatusText"), "a word about the broker"
+            lambda: "broker" in installed.show("StatusText"), "a status about the broker"
         )
         known = len(_history(installed))
         installed.wait_until(lambda: len(_history(installed)) > known, "an event in the journal")
     finally:
         installed.run("systemctl", "start", "mosquitto")
-    # What was journalled meanwhile goes out before what is heard now.
+    # Events journalled meanwhile are published before new ones.
     first = json.loads(installed.events(NODE)[0])["seq"]
     assert first <= known + 1
 
@@ -182,7 +182,7 @@ def test_is_active_while_the_microphone_is_missing(installed: Machine) -> None:
         _wait_active(installed)
         installed.wait_until(
             lambda: installed.show("StatusText").startswith("waiting for the microphone"),
-            "a word about the microphone",
+            "a status about the microphone",
         )
         assert installed.show("NRestarts") == "0"
     finally:
@@ -190,7 +190,7 @@ def test_is_active_while_the_microphone_is_missing(installed: Machine) -> None:
     _wait_active(installed)
 
 
-def test_sound_devices_work_behind_the_fence(installed: Machine) -> None:
+def test_sound_devices_work_in_the_sandbox(installed: Machine) -> None:
     """PortAudio's callback, with an ALSA device that plays a file (there is no hardware here)."""
     raw = installed.root / "var" / "lib" / "sound.raw"
     tone = bytes(range(256)) * 6000
@@ -204,8 +204,8 @@ def test_sound_devices_work_behind_the_fence(installed: Machine) -> None:
     )
     _set_up(installed, "--microphone", "default")
     try:
-        # It floods: what is played here is not held to any pace. Whether serd finds that strange is
-        # another matter; that its callback is called is what counts.
+        # The device delivers without any pacing. Whether serd warns about that does not matter
+        # here, only that its callback is called.
         def listens() -> bool:
             latest = [line for line in installed.journal() if line.startswith("listening to")][-1]
             return str(SAMPLE) not in latest
@@ -213,21 +213,25 @@ def test_sound_devices_work_behind_the_fence(installed: Machine) -> None:
         installed.wait_until(listens, "it to listen to the device")
         time.sleep(8)  # longer than a device may be silent
         assert not any("delivered nothing" in line for line in installed.journal())
-        # Of its threads, only the driver's has normal priority; unless systemd itself may not allow
-        # that, in a container without CAP_SYS_RESOURCE.
+        # Only the driver's thread has normal priority, unless systemd cannot grant that, in a
+        # container without CAP_SYS_RESOURCE.
         pid = str(_pid(installed))
         listed = installed.run("ps", "-L", "-o", "nice=", "-p", pid).stdout.split()
-        may = "Max nice priority         20" in installed.run("cat", f"/proc/{pid}/limits").stdout
-        print("nice values of the threads:", *listed, "(0 allowed)" if may else "(0 not allowed)")
-        assert sorted(listed) == ["0"] * may + ["5"] * (len(listed) - may)
+        allowed = (
+            "Max nice priority         20" in installed.run("cat", f"/proc/{pid}/limits").stdout
+        )
+        print(
+            "nice values of the threads:", *listed, "(0 allowed)" if allowed else "(0 not allowed)"
+        )
+        assert sorted(listed) == ["0"] * allowed + ["5"] * (len(listed) - allowed)
     finally:
         (installed.root / "etc" / "asound.conf").unlink()
         _set_up(installed, "--source", str(SAMPLE))
     _wait_active(installed)
 
 
-def test_what_the_group_audio_may_read_serd_may(installed: Machine) -> None:
-    """Sound devices belong to root and that group; the sandbox must leave it to serd."""
+def test_serd_can_read_files_of_the_audio_group(installed: Machine) -> None:
+    """Sound devices belong to root and that group, which the sandbox must not take away."""
     installed.run("install", "-g", "audio", "-m", "0640", str(SAMPLE), "/srv/group.ogg")
     _set_up(installed, "--source", "/srv/group.ogg")
     try:
@@ -237,13 +241,13 @@ def test_what_the_group_audio_may_read_serd_may(installed: Machine) -> None:
         _set_up(installed, "--source", str(SAMPLE))
 
 
-def test_a_wrong_configuration_is_no_loop(installed: Machine) -> None:
+def test_an_invalid_configuration_causes_no_restart_loop(installed: Machine) -> None:
     good = installed.read(CONFIG)
     installed.write(CONFIG, good.replace("half_life_s: 60.0", "half_life_s: soon"))
     try:
         installed.run("systemctl", "restart", "serd", check=False)
         installed.wait_until(lambda: installed.show("ActiveState") == "failed", "it to fail")
-        time.sleep(12)  # twice RestartSec: it would have been tried again by now
+        time.sleep(12)  # twice RestartSec: it would have restarted by now
         assert installed.show("ActiveState") == "failed"
         assert installed.show("ExecMainStatus") == "78"
         assert installed.show("NRestarts") == "0"
@@ -256,7 +260,7 @@ def test_a_wrong_configuration_is_no_loop(installed: Machine) -> None:
 
 @pytest.fixture
 def with_login(installed: Machine) -> Iterator[Machine]:
-    """The same while the broker requires a login, which serd-setup has been given."""
+    """The same machine while the broker requires a login that serd-setup was given."""
     broker = "/etc/mosquitto/conf.d/test.conf"
     open_to_all = installed.read(broker)
     installed.run("mosquitto_passwd", "-c", "-b", "/etc/mosquitto/users", "pi", "not so secret")
@@ -283,42 +287,44 @@ def with_login(installed: Machine) -> Iterator[Machine]:
         _wait_active(installed)
 
 
-def test_the_password_comes_as_a_credential(with_login: Machine) -> None:
+def test_the_password_is_stored_as_a_credential(with_login: Machine) -> None:
     stored = with_login.run("stat", "-c", "%a %U", "/etc/credstore/serd.mqtt-password")
     assert stored.stdout.strip() == "600 root"
     assert "not so secret" not in with_login.read(CONFIG)
 
 
-def test_the_commands_work_for_the_person_at_the_terminal(with_login: Machine) -> None:
-    """With sudo, from any folder: also from a clone, whose config.yaml is not the service's."""
+def test_the_commands_work_for_a_logged_in_user(with_login: Machine) -> None:
+    """With sudo, from any folder, also from a clone, whose config.yaml is not the service's."""
     with_login.run("useradd", "--create-home", "anna", check=False)
     with_login.write("/etc/sudoers.d/anna", "anna ALL=(ALL) NOPASSWD: ALL\n")
     with_login.run("install", "-D", "-o", "anna", str(SOURCE / "config.yaml"),
                    "/home/anna/clone/config.yaml")  # fmt: skip
 
-    def typed(command: str, *, ends: bool = True) -> str:
+    def run_as_user(command: str, *, must_succeed: bool = True) -> str:
         done = with_login.run("runuser", "-l", "anna", "-c", f"cd clone && {command}", check=False)
-        assert done.returncode == 0 or not ends, done.stdout
+        assert done.returncode == 0 or not must_succeed, done.stdout
         return done.stdout
 
     known = len(_history(with_login))
     with_login.wait_until(lambda: len(_history(with_login)) > known, "an event")
-    assert NODE in typed("sudo serd history --json | tail -n 1")
-    tailed = typed("timeout 60 sudo serd tail --no-history --json | head -n 1", ends=False)
+    assert NODE in run_as_user("sudo serd history --json | tail -n 1")
+    tailed = run_as_user(
+        "timeout 60 sudo serd tail --no-history --json | head -n 1", must_succeed=False
+    )
     assert json.loads(tailed.splitlines()[-1])["node"] == NODE, tailed
-    checked = typed("sudo serd check --json --listen 0 2>/dev/null")
+    checked = run_as_user("sudo serd check --json --listen 0 2>/dev/null")
     checks = {check["check"]: check for check in json.loads(checked)["checks"]}
     assert checks["broker login"]["status"] == "ok", checks["broker login"]
     assert CONFIG in checks["configuration"]["message"]
-    # Without sudo: one remedy, which is sudo.
-    refused = typed("serd tail", ends=False)
+    # Without sudo the remedy is sudo.
+    refused = run_as_user("serd tail", must_succeed=False)
     assert "run the command with sudo" in refused
     assert "Traceback" not in refused
-    with_login.run("userdel", "--remove", "anna", check=False)  # its status is of its mail
+    with_login.run("userdel", "--remove", "anna", check=False)  # it fails without a mail spool
 
 
-def test_a_broker_that_restarts_is_no_second_serd(installed: Machine) -> None:
-    """mosquitto sends wills when it stops, ours included."""
+def test_a_broker_restart_is_not_mistaken_for_a_second_serd(installed: Machine) -> None:
+    """mosquitto sends all wills when it stops, including serd's."""
     for _ in range(3):
         installed.run("systemctl", "restart", "mosquitto")
         installed.events(NODE)
