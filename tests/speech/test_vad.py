@@ -10,12 +10,21 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from serd.audio.format import FRAME_SAMPLES
 from serd.config import SpeechConfig
 from serd.errors import ConfigError
 from serd.speech import End, Segmenter, Vad, make_vad
-from serd.speech.vad import CHUNK_SAMPLES, SileroConfirmer, SileroVad, WebRtcVad, make_confirmer
+from serd.speech.vad import (
+    CHUNK_SAMPLES,
+    CONFIRM_FROM,
+    SileroConfirmer,
+    SileroVad,
+    WebRtcVad,
+    make_confirmer,
+)
 from tests.speech.signals import RATE, Samples, at, noise, tune
 
 if TYPE_CHECKING:
@@ -92,22 +101,52 @@ def test_silero_confirms_speech_but_not_a_melody(sentences: list[Samples]) -> No
 def test_confirmation_depends_only_on_the_samples_of_the_utterance(
     sentences: list[Samples],
 ) -> None:
-    sentence = sentences[0]
-    at_once = SileroConfirmer()
+    sentence = sentences[0][: 3 * RATE]
+    at_once = SileroConfirmer(3 * RATE)
     at_once.push(sentence)
-    in_blocks = SileroConfirmer()
+    in_blocks = SileroConfirmer(3 * RATE)
     in_blocks.push(at(noise(0.7), -20))  # the previous utterance
     in_blocks.begin()
     for begin in range(0, len(sentence), 777):
         in_blocks.push(sentence[begin : begin + 777])
     assert in_blocks._probabilities == at_once._probabilities
-    assert len(at_once._probabilities) == len(sentence) // CHUNK_SAMPLES
     assert at_once.confirms(len(sentence))
     # Samples pushed after the end do not count.
-    at_once.push(at(noise(20.0), -70))
-    assert at_once.confirms(len(sentence))
-    assert not at_once.confirms(len(sentence) + 20 * RATE)
-    assert not SileroConfirmer().confirms(CHUNK_SAMPLES - 1)
+    short = SileroConfirmer(3 * RATE)
+    short.push(np.concatenate([sentence[:RATE], at(noise(1.9), -70)]))
+    assert short.confirms(RATE)
+    assert not short.confirms(3 * RATE - RATE // 10)
+    assert not SileroConfirmer(3 * RATE).confirms(CHUNK_SAMPLES - 1)
+
+
+@given(
+    st.lists(st.sampled_from([0.0, 0.02, 0.35, 0.5, 1.0]), min_size=1, max_size=12),
+    st.integers(1, 12),
+)
+def test_stopping_early_never_changes_the_confirmation(
+    probabilities: list[float], most: int
+) -> None:
+    probabilities = probabilities[:most]
+    confirmer = SileroConfirmer(most * CHUNK_SAMPLES)
+    asked = iter(probabilities)
+
+    class Silero:
+        def process_samples(self, _samples: list[float]) -> float:
+            return next(asked)
+
+    confirmer._detector = Silero()
+    for _ in probabilities:
+        confirmer.push(np.zeros(CHUNK_SAMPLES, np.float32))
+    for count in range(1, len(probabilities) + 1):
+        mean = sum(probabilities[:count]) / count
+        if abs(mean - CONFIRM_FROM) > 1e-9:  # rounding decides a tie
+            assert confirmer.confirms(count * CHUNK_SAMPLES) == (mean > CONFIRM_FROM)
+
+
+def test_clear_speech_is_confirmed_before_its_end(sentences: list[Samples]) -> None:
+    confirmer = SileroConfirmer(3 * RATE)
+    confirmer.push(sentences[0][: 3 * RATE])
+    assert len(confirmer._probabilities) < 2 * RATE // CHUNK_SAMPLES
 
 
 def test_silero_starts_no_threads() -> None:
@@ -116,7 +155,7 @@ def test_silero_starts_no_threads() -> None:
         "import os, numpy as np\n"
         "from serd.speech.vad import SileroConfirmer\n"
         "before = len(os.listdir('/proc/self/task'))\n"
-        "confirmer = SileroConfirmer(); confirmer.push(np.zeros(5120, np.float32))\n"
+        "confirmer = SileroConfirmer(48000); confirmer.push(np.zeros(5120, np.float32))\n"
         "print(len(os.listdir('/proc/self/task')) - before, os.environ.get('OMP_THREAD_LIMIT'))\n"
     )
     environment = {k: v for k, v in os.environ.items() if k != "OMP_THREAD_LIMIT"}
