@@ -221,7 +221,7 @@ class StubBroker:
     """Just enough of an MQTT 3.1.1 broker to take a daemon's messages on loopback.
 
     `serd bench` measures with it on machines that have no broker. It acknowledges messages at once,
-    keeps the events, and delivers nothing except the messages that a client echoes to itself. It
+    keeps the events, and delivers only what a client has subscribed to by its full topic. It
     serves one client after the other on a port of 127.0.0.1; a context manager.
 
     Raises:
@@ -237,6 +237,7 @@ class StubBroker:
             raise UnavailableError(f"no port of 127.0.0.1 can be had: {error}") from error
         self.port: int = self._listener.getsockname()[1]
         self._subscribed: set[bytes] = set()
+        self._retained: dict[bytes, bytes] = {}
         self._thread = threading.Thread(target=self._serve, name="serd-stub-broker", daemon=True)
 
     def __enter__(self) -> Self:
@@ -268,31 +269,52 @@ class StubBroker:
         first = stream.read(1)
         if not first:
             return False
-        kind, quality = first[0] >> 4, first[0] >> 1 & 3
+        kind, quality, retained = first[0] >> 4, first[0] >> 1 & 3, first[0] & 1
         body = _exactly(stream, _remaining_length(stream))
         if kind == _CONNECT:
             newer = body[6] > _PROTOCOL_LEVEL
             connection.sendall(b"\x20\x02\x00" + (b"\x01" if newer else b"\x00"))
             return not newer
         if kind == _PUBLISH:
-            (length,) = struct.unpack_from(">H", body)
-            topic, rest = body[2 : 2 + length], body[2 + length :]
-            if quality:
-                connection.sendall(b"\x40\x02" + rest[:2])
-                rest = rest[2:]
-            if topic in self._subscribed:  # the client checks that its message comes back
-                packet = struct.pack(">H", len(topic)) + topic + rest
-                connection.sendall(b"\x30" + _length(len(packet)) + packet)
-            if topic.endswith(b"/emotion"):
-                self.events.append(msgspec.json.decode(rest))
+            self._take(connection, body, acknowledge=bool(quality), retain=bool(retained))
         elif kind == _SUBSCRIBE:
-            filters = _filters(body[2:])
-            self._subscribed |= set(filters)
-            granted = len(filters)
-            connection.sendall(bytes((0x90, 2 + granted)) + body[:2] + b"\x00" * granted)
+            self._subscribe(connection, body)
         elif kind == _PINGREQ:
             connection.sendall(b"\xd0\x00")
         return True
+
+    def _take(
+        self, connection: socket.socket, body: bytes, *, acknowledge: bool, retain: bool
+    ) -> None:
+        """Take a message."""
+        (length,) = struct.unpack_from(">H", body)
+        topic, rest = body[2 : 2 + length], body[2 + length :]
+        number, payload = (rest[:2], rest[2:]) if acknowledge else (b"", rest)
+        # Before the acknowledgement, so that what is acknowledged can be counted.
+        if topic.endswith(b"/emotion"):
+            self.events.append(msgspec.json.decode(payload))
+        if retain:
+            self._retained[topic] = payload
+        if acknowledge:
+            connection.sendall(b"\x40\x02" + number)
+        if topic in self._subscribed:  # the client checks that its message comes back
+            self._deliver(connection, topic, payload)
+
+    def _subscribe(self, connection: socket.socket, body: bytes) -> None:
+        """Grant every filter, and deliver what is retained on topics of these names."""
+        filters = _filters(body[2:])
+        self._subscribed |= set(filters)
+        granted = len(filters)
+        connection.sendall(bytes((0x90, 2 + granted)) + body[:2] + b"\x00" * granted)
+        for topic in filters:
+            if topic in self._retained:
+                self._deliver(connection, topic, self._retained[topic], retained=True)
+
+    def _deliver(
+        self, connection: socket.socket, topic: bytes, payload: bytes, *, retained: bool = False
+    ) -> None:
+        packet = struct.pack(">H", len(topic)) + topic + payload
+        connection.sendall(bytes((0x30 | retained,)) + _length(len(packet)) + packet)
 
 
 def _remaining_length(stream: Any) -> int:
