@@ -133,7 +133,7 @@ def warm_up(tasks: Sequence[Task], *, jobs: int, progress: Progress) -> None:
         jobs: Processes.
         progress: Called with the stage, the amount done, and the total.
     """
-    from training.dataset import load_dataset, make_split
+    from training.dataset import load_dataset, recipe_split
     from training.teacher import Teacher, find_teacher
 
     seen = set()
@@ -154,10 +154,9 @@ def warm_up(tasks: Sequence[Task], *, jobs: int, progress: Progress) -> None:
         ]
         if recipe.teaching is None or not alike:
             continue
-        validation = {name: use.validation_speakers for name, use in recipe.corpora.items()}
         asked: set[str] = set()
         for fold in {other.recipe.fold for other in alike}:
-            split = make_split(dataset.corpora, fold=fold, validation=validation)
+            split = recipe_split(msgspec.structs.replace(recipe, fold=fold), dataset.corpora)
             asked |= {*split.train, *split.validation}
         clips = [one.clip for one in dataset.prepared if one.clip.voice in asked]
         speeds = recipe.embedded_speeds

@@ -102,14 +102,7 @@ def load_dataset(
         )
         corpora[name], kept = usable(corpus, ready)
         prepared += kept
-    validation = {name: use.validation_speakers for name, use in recipe.corpora.items()}
-    within = {name: use.within for name, use in recipe.corpora.items() if use.within}
-    own = {
-        name: load_held_out_folds(Path(use.folds))
-        for name, use in recipe.corpora.items()
-        if use.folds is not None
-    }
-    split = make_split(corpora, fold=recipe.fold, validation=validation, within=within, own=own)
+    split = recipe_split(recipe, corpora)
     uses_sounds = recipe.sounds or (recipe.refit and recipe.refit.sounds)
     sounds = load_training_sounds(root, recipe.features) if uses_sounds else []
     return Dataset(
@@ -254,6 +247,30 @@ def load_folds(corpus: str) -> tuple[tuple[str, ...], ...]:
         raise UsageError(f"There are no folds for the corpus {corpus!r}")
     folds = json.loads(file.read_text(encoding="utf-8"))["test_speakers"]
     return tuple(tuple(fold) for fold in folds)
+
+
+def recipe_split(recipe: Recipe, corpora: Mapping[str, Corpus]) -> Split:
+    """Split corpora as a recipe says: who is trained on, validated on and tested.
+
+    Args:
+        recipe: The recipe.
+        corpora: Some or all of its corpora, by name.
+
+    Raises:
+        UsageError: There is no such fold, or too few speakers are left to train.
+    """
+    used = {name: use for name, use in recipe.corpora.items() if name in corpora}
+    return make_split(
+        corpora,
+        fold=recipe.fold,
+        validation={name: use.validation_speakers for name, use in used.items()},
+        within={name: use.within for name, use in used.items() if use.within},
+        own={
+            name: load_held_out_folds(Path(use.folds))
+            for name, use in used.items()
+            if use.folds is not None
+        },
+    )
 
 
 def make_split(

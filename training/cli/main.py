@@ -245,13 +245,11 @@ def evaluate_model(model: str, recipe: Recipe, root: Path, *, jobs: int = 2) -> 
     Returns:
         For each corpus the result of :func:`training.evaluate.classification.figures`.
     """
-    from training.dataset import make_split
+    from training.dataset import recipe_split
     from training.evaluate.classification import classify_clips, figures
 
     corpora = read_corpora(recipe.acted, root)
-    validation = {name: use.validation_speakers for name, use in recipe.corpora.items()}
-    within = {name: use.within for name, use in recipe.corpora.items() if use.within}
-    split = make_split(corpora, fold=recipe.fold, validation=validation, within=within)
+    split = recipe_split(recipe, corpora)
     chosen = {name: split.side(corpus.clips, "test") for name, corpus in corpora.items()}
     others = read_corpora(recipe.cross_corpora, root)
     chosen |= {name: list(corpus.clips) for name, corpus in others.items()}

@@ -139,15 +139,14 @@ def _probe_personal(
     """Simulate households, and write the results."""
     from serd.model.model_file import ModelFile
     from training.corpora import read_corpora, read_corpus
-    from training.dataset import make_split
+    from training.dataset import recipe_split
     from training.probes import personal
     from training.report import personal as report
 
     file = ModelFile.load(model)
     corpora = read_corpora(recipe.corpora, root)
     cross = read_corpora(recipe.cross_corpora, root)
-    validation = {name: use.validation_speakers for name, use in recipe.corpora.items()}
-    split = make_split(corpora, fold=recipe.fold, validation=validation)
+    split = recipe_split(recipe, corpora)
     sides = {
         side: [
             clip
@@ -161,12 +160,16 @@ def _probe_personal(
     if not any(clip.corpus == "nemo" for clip in test) and (root / "nemo").is_dir():
         test += sorted(read_corpus("nemo", root).clips, key=lambda clip: clip.path)
     ordinary = root / "ordinary"
+    sources = None  # all, for a recipe that is trained on none of them
+    if "ordinary" in corpora:
+        sources = {voice.split("/")[1] for voice in split.test if voice.startswith("ordinary/")}
     with Meter().running() as meter:
         found = personal.probe_personal(
             model,
             validation=sides["validation"],
             test=test,
             ordinary=ordinary if (ordinary / "manifest.csv").is_file() else None,
+            sources=sources,
             cache=cache,
             jobs=jobs,
             progress=meter,

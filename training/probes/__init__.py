@@ -65,7 +65,7 @@ from serd.model.model_file import ModelFile
 from training.corpora import read_corpora
 from training.corpora.esc10 import TEST_FOLDS as SOUND_TEST_FOLDS
 from training.corpora.esc10 import TRAINING_FOLDS, read_sounds
-from training.dataset import make_split
+from training.dataset import recipe_split
 from training.prepare import CACHE
 from training.probes.adaptation import evenly_spaced, probe_adaptation
 from training.probes.conditions import CONDITIONS
@@ -130,8 +130,7 @@ def run_probes(
     file = ModelFile.load(model)
     corpora = read_corpora(recipe.corpora, root)
     cross = read_corpora(recipe.cross_corpora, root)
-    validation = {name: use.validation_speakers for name, use in recipe.corpora.items()}
-    split = make_split(corpora, fold=recipe.fold, validation=validation)
+    split = recipe_split(recipe, corpora)
 
     def side(name: str) -> list[Clip]:
         return [clip for one in corpora.values() for clip in split.side(one.clips, name)]

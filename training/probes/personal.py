@@ -43,7 +43,7 @@ from training.evaluate import metrics
 from training.prepare import CACHE, file_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -56,7 +56,7 @@ Situation = Literal["all", "third", "not", "wrong", "random", "neutral"]
 
 SITUATIONS: tuple[Situation, ...] = ("all", "third", "not", "wrong", "random", "neutral")
 VOICES = (1, 4)
-"""People in a household."""
+"""People in a household, if a corpus has so many test speakers; otherwise all of them."""
 
 CORRECTIONS = (5, 20, 40)
 """Numbers of corrections after which a household is tested; it is tested at the end as well."""
@@ -166,6 +166,7 @@ def probe_personal(
     validation: Sequence[Clip],
     test: Sequence[Clip],
     ordinary: Path | None = None,
+    sources: Collection[str] | None = None,
     households: int = HOUSEHOLDS,
     cache: Path = CACHE,
     jobs: int = 1,
@@ -179,6 +180,7 @@ def probe_personal(
             a model file may contain. Empty where a recipe has no such speakers: both are left out.
         test: Clips of test speakers, also of other corpora.
         ordinary: Folder of ordinary speech with its ``manifest.csv``; None: not measured.
+        sources: Those of its sources that the model was not trained on; None: all.
         households: Households of each kind.
         cache: Folder of the cache.
         jobs: Processes.
@@ -225,7 +227,7 @@ def probe_personal(
     result["test"] = {}
     for corpus, one in tested.items():
         result["test"][corpus] = {}
-        for voices in VOICES:
+        for voices in sorted({min(most, len(set(one.voices))) for most in VOICES}):
             curves = result["test"][corpus][str(voices)] = {}
             for situation in SITUATIONS:
                 curves[situation] = curve(one, standard, voices, situation, households)
@@ -235,7 +237,7 @@ def probe_personal(
                 ), rounds)  # fmt: skip
     if ordinary is not None:
         result["ordinary"] = ordinary_speech(
-            model, ordinary, standard, cache=cache, jobs=jobs, progress=progress
+            model, ordinary, standard, sources=sources, cache=cache, jobs=jobs, progress=progress
         )
     return result
 
@@ -419,6 +421,7 @@ def ordinary_speech(
     root: Path,
     standard: ScoreStatistics | None,
     *,
+    sources: Collection[str] | None = None,
     cache: Path = CACHE,
     jobs: int = 1,
     progress: Callable[[str, int, int], None] = lambda *_: None,
@@ -431,6 +434,7 @@ def ordinary_speech(
         model: A packed model file, or the name of a packaged one.
         root: Folder of ordinary speech with its ``manifest.csv``.
         standard: For the adaptation.
+        sources: Only these; None: all.
         cache: Folder of the cache.
         jobs: Processes.
         progress: Called with the stage, the amount done, and the total.
@@ -441,8 +445,12 @@ def ordinary_speech(
     """
     file = ModelFile.load(model)
     decision = Decision(file.labels, file.info)
-    recordings = read_recordings(root, frozenset({"read"}))
-    sources: dict[str, list[tuple[Floats, float]]] = {}
+    recordings = [
+        one
+        for one in read_recordings(root, frozenset({"read"}))
+        if sources is None or one.source in sources
+    ]
+    found: dict[str, list[tuple[Floats, float]]] = {}
     done = 0
 
     def step(count: int) -> None:
@@ -453,11 +461,11 @@ def ordinary_speech(
     paths = [one.path for one in recordings]
     results = classify(model, paths, whole=False, cache=cache, jobs=jobs, progress=step)
     for recording, utterances in zip(recordings, results, strict=True):
-        sources.setdefault(recording.source, []).extend(
+        found.setdefault(recording.source, []).extend(
             (np.array([one["scores"][name] for name in file.labels]), one["seconds"])
             for one in utterances
         )
-    kept = {name: one for name, one in sources.items() if len(one) >= _LEAST_UTTERANCES}
+    kept = {name: one for name, one in found.items() if len(one) >= _LEAST_UTTERANCES}
     rng = np.random.default_rng(5)
     rates: dict[int, list[float]] = {count: [] for count in (0, *ORDINARY_CORRECTIONS)}
     neutral = file.labels.index("neutral")

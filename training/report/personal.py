@@ -138,7 +138,7 @@ def draw(found: dict[str, Any], path: Path) -> list[Path]:
             panel.set_axis_off()
         for panel, (corpus, of_corpus) in zip(grid.flat, found["test"].items(), strict=False):
             ends = []
-            for situation, one in of_corpus["4"].items():
+            for situation, one in of_corpus[max(of_corpus, key=int)].items():
                 colour, marker, dashes = looks[situation]
                 known = [key for key in CORRECTIONS if str(key) in one]
                 gains = [0.0, *(100 * one[str(key)]["mean"] for key in known)]
