@@ -2,12 +2,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import training
 from serd.errors import UsageError
 from training.corpora import Clip, Corpus, read_corpus
-from training.dataset import Split, draw_folds, load_folds, make_split
+from training.dataset import Split, draw_folds, load_folds, make_split, recipe_split
 from training.recipe import load_recipe
 
 
@@ -50,6 +51,23 @@ def test_train_validation_and_test_speakers_are_disjoint(fold: int, recipe: str)
     parts = [split.side(clips, side) for side in ("train", "validation", "test")]
     assert sorted(clip.voice for part in parts for clip in part) == sorted(voices)
     assert split == make_split(corpora, fold=fold, validation=validation)
+
+
+@pytest.mark.parametrize("fold", [1, 2, 3, 4, 5])
+def test_a_recipe_that_starts_from_a_model_tests_only_a_share_of_the_held_out_fold(
+    fold: int,
+) -> None:
+    """What every probe and evaluation uses: the other speakers of that fold are trained on."""
+    recipe = msgspec.structs.replace(load_recipe("default"), fold=fold)
+    corpora = {name: corpus_of(name) for name in recipe.corpora}
+    split = recipe_split(recipe, corpora)
+    for name in ("crema_d", "ravdess"):
+        tested = {voice for voice in split.test if voice.startswith(f"{name}/")}
+        assert len(tested) == len(load_folds(name)[0]) // 5
+        assert tested < {f"{name}/{speaker}" for speaker in load_folds(name)[0]}
+    assert set(split.test).isdisjoint(split.train)
+    parts = {"crema_d": corpora["crema_d"]}
+    assert set(recipe_split(recipe, parts).test) < set(split.test)
 
 
 def test_validation_speakers_are_balanced_by_sex_and_differ_by_fold() -> None:
