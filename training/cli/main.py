@@ -243,7 +243,8 @@ def evaluate_model(model: str, recipe: Recipe, root: Path, *, jobs: int = 2) -> 
         jobs: Processes.
 
     Returns:
-        For each corpus the result of :func:`training.evaluate.classification.figures`.
+        For each corpus the result of :func:`training.evaluate.classification.figures`; corpora of
+        which the fold holds nobody out are left out, with a message.
     """
     from training.dataset import recipe_split
     from training.evaluate.classification import classify_clips, figures
@@ -256,6 +257,13 @@ def evaluate_model(model: str, recipe: Recipe, root: Path, *, jobs: int = 2) -> 
     result = {}
     with Meter().running() as meter:
         for name, clips in chosen.items():
+            if not clips:
+                click.echo(
+                    f"{name}: fold {recipe.fold} of {recipe.name} holds no speaker out; "
+                    "name one from 1 to 5: --fold",
+                    err=True,
+                )
+                continue
             done = 0
 
             def step(count: int, name: str = name, whole: int = len(clips)) -> None:

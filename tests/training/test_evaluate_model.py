@@ -1,0 +1,26 @@
+"""``serd-train evaluate --model``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tests.training.synthetic import write_ravdess
+from training.cli.main import evaluate_model
+from training.recipe import load_recipe
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+
+def test_a_fold_without_test_speakers_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_ravdess(tmp_path / "ravdess", actors=range(1, 25))
+    recipe = msgspec.structs.replace(load_recipe("ravdess-alone"), cross_corpora=())
+    assert evaluate_model("default", msgspec.structs.replace(recipe, fold=0), tmp_path) == {}
+    assert "ravdess: fold 0 of ravdess-alone holds no speaker out" in capsys.readouterr().err
+    assert evaluate_model("default", recipe, tmp_path)["ravdess"]["clips"] > 0
