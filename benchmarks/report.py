@@ -110,6 +110,7 @@ def draw(result: dict[str, Any], path: Path) -> list[Path]:
         "tflite": "librosa + TFLite",
         "keras": "librosa + Keras",
         "floor": "arithmetic alone",
+        "serd_alone": "serd, one detector",
     }
 
     def latency(name: str) -> list[float]:
@@ -126,7 +127,11 @@ def draw(result: dict[str, Any], path: Path) -> list[Path]:
             "for an hour of speech, s",
             {
                 "floor": each("floor_all_cpu_s"),
-                **{n: each(f"{n}_hour_cpu_s") for n in ("tflite", "serd", "keras")},
+                **{
+                    name: each(f"{name}_hour_cpu_s")
+                    for name in ("tflite", "serd_alone", "serd", "keras")
+                    if f"{name}_hour_cpu_s" in rounds[0]
+                },
             },
         ),
         (
@@ -149,7 +154,7 @@ def draw(result: dict[str, Any], path: Path) -> list[Path]:
                 [middle - min(values[name]) for name, middle in zip(order, middles, strict=True)],
                 [max(values[name]) - middle for name, middle in zip(order, middles, strict=True)],
             ]
-            colours = [SERD if name == "serd" else OTHERS for name in order]
+            colours = [SERD if name in {"serd", "serd_alone"} else OTHERS for name in order]
             axis.barh(
                 range(len(order)), middles, 0.62, color=colours, xerr=ends,
                 error_kw={"lw": 1, "ecolor": INK},
