@@ -98,7 +98,7 @@ test-failed: setup-test ## what failed in the last run of tests once more, one a
 # What the quick suite leaves out, by the markers of pyproject.toml.
 QUICK := not (slow or broker or pulse or browser or tensorflow or corpora or postgres)
 
-test-quick: $(VENV)/.setup-dev ## every test that needs only the extra `dev`: under two minutes
+test-quick: $(VENV)/.setup-dev ## every test that needs only the extra `dev`: about two minutes
 	$(BIN)/pytest -n $(shell nproc) --dist loadfile -m "$(QUICK)"
 
 test-homeassistant: setup-test ## the tests with a real Home Assistant (needs Python 3.13: HA_PYTHON)

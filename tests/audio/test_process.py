@@ -166,6 +166,7 @@ def test_audio_that_arrives_faster_than_real_time_is_throttled(
     assert 3.0 < samples / 16_000 < 3.0 + 3.0 + (time.monotonic() - begun)
 
 
+@pytest.mark.slow
 def test_the_audio_of_a_camera_is_received(tmp_path: Path) -> None:
     with streams.rtsp(tmp_path) as camera:
         for path, rate in {"l16": 16_000, "pcmu": 8_000, "opus": 48_000, "camera": 8_000}.items():
@@ -205,6 +206,7 @@ def test_a_login_appears_in_no_command_line_and_no_message(tmp_path: Path) -> No
         NetworkSource(AudioConfig(source=url, password_file=str(secret))).open()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mp3", "ogg", "aac", "ts", "wav"])
 def test_an_internet_radio_is_received(tmp_path: Path, kind: str) -> None:
     with streams.http(tmp_path, kind) as radio, NetworkSource(AudioConfig(source=radio.url)) as it:
@@ -225,6 +227,7 @@ def test_a_web_server_may_change_the_format_but_not_refer_to_local_files(tmp_pat
                 NetworkSource(AudioConfig(source=f"{base}/{path}")).open()
 
 
+@pytest.mark.slow
 def test_udp_and_srt_are_received(tmp_path: Path) -> None:
     with streams.udp(tmp_path) as sender, NetworkSource(AudioConfig(source=sender.url)) as source:
         assert loudest_of(source, 2.5) > 0.02

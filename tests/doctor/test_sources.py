@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from serd.audio.devices import Device
 from serd.config.loading import load
 from serd.doctor.examination import examine
@@ -14,8 +16,6 @@ from tests.system.node import SAMPLE
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def device(number: int) -> Device:
@@ -40,6 +40,7 @@ def test_two_names_for_one_microphone_are_reported(monkeypatch: pytest.MonkeyPat
     assert message == "a and b both use usb:0d8c:0001 (USB microphone 1)"
 
 
+@pytest.mark.slow
 def test_each_source_is_checked(tmp_path: Path) -> None:
     missing_file = tmp_path / "no.wav"
     with mosquitto(tmp_path) as broker:

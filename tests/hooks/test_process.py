@@ -93,12 +93,14 @@ def test_a_slow_program_is_terminated() -> None:
     assert time.monotonic() - begun >= 1.5
 
 
+@pytest.mark.slow
 def test_a_program_that_ignores_sigterm_is_killed() -> None:
     code = "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True)"
     result = run_program(python(f"{code}; time.sleep(600)"), PAYLOAD, timeout_s=1.5)
     assert result.failure == "was ended: it took longer than 1.5 s"
 
 
+@pytest.mark.slow
 def test_a_program_may_clean_up_on_sigterm() -> None:
     code = (
         "import signal, sys, time\n"
@@ -110,6 +112,7 @@ def test_a_program_may_clean_up_on_sigterm() -> None:
     assert result.output == "ready tidy"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wait", [True, False], ids=["timeout", "left behind"])
 def test_child_processes_end_with_the_program(wait: bool, tmp_path: Path) -> None:
     note = tmp_path / "pid"

@@ -66,6 +66,7 @@ def librosa_log_mel(samples: npt.NDArray[np.float32], p: FeatureParameters) -> A
     return librosa.power_to_db(power, ref=1.0, amin=p.amin, top_db=None)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:n_fft=:UserWarning")  # some signals are deliberately shorter
 @pytest.mark.parametrize("name", SETTINGS)
 def test_log_mel_and_mfcc_match_librosa(name: str) -> None:

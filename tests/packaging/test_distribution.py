@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+pytestmark = pytest.mark.slow  # they build a wheel
+
 PARTS = ("benchmarks", "docs", "examples", "packaging", "serd", "systemd", "tests", "tools",
          "training")  # fmt: skip
 FILES = (".pre-commit-config.yaml", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "MANIFEST.in",

@@ -74,6 +74,7 @@ def pipeline(
     thread.join()
 
 
+@pytest.mark.slow
 def test_the_state_is_republished_regularly(pipeline: Pipeline, publisher: MemoryPublisher) -> None:
     wait_until(lambda: len(publisher.states) >= 5)
     assert len({state.updated_at for state in publisher.states}) >= 2

@@ -248,6 +248,7 @@ def test_finished_folds_are_not_repeated_and_a_failed_fold_can_be_retried(
     assert kept.stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_an_unreachable_cluster_is_reported_with_its_address() -> None:
     pytest.importorskip("distributed")
     with pytest.raises(UsageError, match=r"no Dask scheduler at tcp://127\.0\.0\.1:1"):

@@ -38,6 +38,7 @@ def assert_drawn(folder: Path, names: Sequence[str]) -> None:
         assert "</svg>" in (folder / f"{name}.svg").read_text()
 
 
+@pytest.mark.slow
 def test_a_clip_is_drawn_from_waveform_to_scores(tmp_path: Path) -> None:
     result = inspect(SAMPLE, "--from", "4", "--to", "7", "--out", tmp_path)
     assert result.exit_code == 0, result.output
@@ -49,6 +50,7 @@ def test_a_clip_is_drawn_from_waveform_to_scores(tmp_path: Path) -> None:
         assert f"<!-- {emotion} -->" in text
 
 
+@pytest.mark.slow
 def test_the_same_clip_gives_the_same_picture(tmp_path: Path) -> None:
     for name in ("a", "b"):
         inspect(SAMPLE, "--to", "1", "--out", tmp_path / name)
@@ -86,6 +88,7 @@ def test_a_corpus_is_drawn(synthetic_corpora: Path, tmp_path: Path) -> None:
     assert "6 speakers" in text
 
 
+@pytest.mark.slow
 def test_a_run_is_drawn_with_a_confusion_matrix_once_it_has_one(tmp_path: Path) -> None:
     from training.run import Run
 

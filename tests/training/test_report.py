@@ -208,6 +208,7 @@ def test_probes_of_the_shipped_file_are_shown_without_folds(release_only: Source
     assert "Of the shipped file, on its own fold." in text
 
 
+@pytest.mark.slow
 def test_the_same_figures_give_identical_files(sources: Sources, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     first, second = (write_card(sources, tmp_path / name / "card.md") for name in ("a", "b"))

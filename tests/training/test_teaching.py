@@ -119,6 +119,7 @@ def test_no_head_predicts_for_a_speaker_that_it_was_trained_on(recipe: Recipe) -
     np.testing.assert_array_equal(result[:, 0], embeddings[:, 0])
 
 
+@pytest.mark.slow
 def test_only_training_clips_get_soft_targets(
     material: materials.Dataset, recipe: Recipe, encoder: Path, tmp_path: Path
 ) -> None:
