@@ -52,8 +52,8 @@ class Batches:
         prepared: Training clips.
         recipe: Sampling and augmentation.
         features: Front end with the measured mean and sd.
-        soft_targets: A teacher's class probabilities by the path of the clip; None: no teacher.
-        hints: ``[copies, components]`` by the path of the clip.
+        soft_targets: A teacher's class probabilities by the id of the clip; None: no teacher.
+        hints: ``[copies, components]`` by the id of the clip; one copy serves for all.
         sounds: Mel power of sounds without speech, if the recipe uses them.
     """
 
@@ -77,9 +77,9 @@ class Batches:
         self._soft_targets = np.zeros_like(self._targets)
         if soft_targets is not None and recipe.distillation is not None:
             nothing = np.zeros(self._targets.shape[1], dtype=np.float32)
-            soft = np.stack([soft_targets.get(str(one.clip.path), nothing) for one in prepared])
+            soft = np.stack([soft_targets.get(one.clip.id, nothing) for one in prepared])
             self._soft_targets = soften(soft, recipe.distillation.temperature, self._masks)
-        self._hints = [(hints or {}).get(str(one.clip.path)) for one in prepared]
+        self._hints = [(hints or {}).get(one.clip.id) for one in prepared]
         self.components = next((some.shape[1] for some in self._hints if some is not None), 0)
         """Of a hint; 0 without hints."""
 
@@ -106,7 +106,7 @@ class Batches:
                 copy = int(random.integers(len(clip.copies)))
                 spoken = clip.power(copy)
                 if (of_clip := self._hints[number]) is not None:
-                    hints[row], hint_mask[row] = of_clip[copy], 1.0
+                    hints[row], hint_mask[row] = of_clip[copy if len(of_clip) > 1 else 0], 1.0
             spoken = warp(spoken, recipe.augmentation.warp, random)
             # A long clip is cropped anywhere, a short one placed anywhere.
             surplus = len(spoken) - params.frames

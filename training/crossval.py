@@ -158,7 +158,11 @@ def warm_up(tasks: Sequence[Task], *, jobs: int, progress: Progress) -> None:
         for fold in {other.recipe.fold for other in alike}:
             split = recipe_split(msgspec.structs.replace(recipe, fold=fold), dataset.corpora)
             asked |= {*split.train, *split.validation}
-        clips = [one.clip for one in dataset.prepared if one.clip.voice in asked]
+        clips = [
+            one.clip
+            for one in dataset.prepared
+            if one.clip.voice in asked and recipe.corpora[one.clip.corpus].asks_teacher
+        ]
         speeds = recipe.embedded_speeds
         done = 0
 
@@ -321,7 +325,6 @@ def calibrate_all(
             fitted.temperature,
             fitted.home,
             stated="even",
-            min_confidence=fitted.home.sensitivity["normal"].threshold,
         )
         for clip in here.clips:
             said = answer_of(clip, decision)

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from serd.config import Sensitivity  # noqa: TC001 - msgspec looks types up
 from serd.errors import InputError, shown
 from serd.model.emotions import EMOTIONS
-from serd.model.metadata import FeatureParameters, Gathering
+from serd.model.metadata import FeatureParameters, Gathering, ThresholdOn
 from training.document import read_document
 
 OWN = "recipe.yaml"
@@ -51,10 +51,16 @@ class CorpusUse(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         dict[str, Share],
         about(
             "The target of every clip, instead of the clip's own label; what is missing to 1 is "
-            "spread over the other classes. For speech without emotion labels; such clips get "
-            "no answers from a teacher either."
+            "spread over the other classes. For speech without emotion labels."
         ),
     ] = {}
+    taught: Annotated[
+        Share,
+        about(
+            "With `target`: weight of a teacher's answer beside it; 0: such clips get neither "
+            "answers nor hints."
+        ),
+    ] = 0.0
     within: Annotated[
         Count | None,
         about(
@@ -95,6 +101,11 @@ class CorpusUse(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "recipe's folder; otherwise the file of the corpus's name in `training/folds`."
         ),
     ] = None
+
+    @property
+    def asks_teacher(self) -> bool:
+        """Whether a teacher answers for the clips."""
+        return not self.target or self.taught > 0.0
 
 
 class Preparation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -152,6 +163,13 @@ class Hints(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Positive,
         about("Weight of their mean squared error, in standard deviations, in the loss."),
     ] = 1.0
+    at_speeds: Annotated[
+        bool,
+        about(
+            "Whether each speed of a clip has hints of its own; false: those of the original serve "
+            "for all, which takes a fifth of the time."
+        ),
+    ] = True
 
 
 class Teaching(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -411,6 +429,13 @@ class HomeUse(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ]
     gathering: Annotated[Gathering, about("How evidence accumulates over utterances.")]
     agree: Annotated[Count, about("Utterances that must agree before an emotion is reported.")] = 1
+    threshold_on: Annotated[
+        ThresholdOn,
+        about(
+            "What has to reach the threshold: the probability of the reported `emotion`, or that "
+            "of `all_emotions` together."
+        ),
+    ] = "emotion"
 
 
 class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -497,14 +522,14 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def distillation(self) -> Teaching | Start | None:
-        """Where soft targets come from: a teacher, or the model that training starts from."""
+        """The weights of soft targets: a teacher's, or those of the model to start from."""
         return self.teaching or self.start
 
     @property
     def embedded_speeds(self) -> tuple[float, ...]:
-        """The speeds at which a run needs a teacher's embeddings: all for hints, else 1 alone."""
+        """The speeds at which a run needs a teacher's embeddings; 1 unless each has its hints."""
         stages = (self.teaching, self.refit.teaching if self.refit is not None else None)
-        hints = any(stage is not None and stage.hints is not None for stage in stages)
+        hints = any(stage and stage.hints and stage.hints.at_speeds for stage in stages)
         return self.preparation.speeds if hints else (1.0,)
 
     def for_refit(self) -> Recipe:

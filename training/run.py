@@ -142,13 +142,13 @@ class Run:
             return None
         kept = self.folder / "teaching.npz"
         training, validation = (
-            [one for one in dataset.side(side) if not self.recipe.corpora[one.clip.corpus].target]
+            [one for one in dataset.side(side) if self.recipe.corpora[one.clip.corpus].asks_teacher]
             for side in ("train", "validation")
         )
         if not kept.is_file():
             done = 0
 
-            copies = len(self.recipe.preparation.speeds) if wanted.hints is not None else 1
+            copies = len(self.recipe.embedded_speeds) if wanted.hints is not None else 1
             whole = copies * len(training) + len(validation)
 
             def step(count: int) -> None:
@@ -207,7 +207,8 @@ class Run:
         answers = taught.answers if taught else None
         if start_model is not None:
             examples = representative_clips(training, self.recipe.representative_clips)
-            start, answers = warm_start(self.recipe, start_model, training, examples)
+            start, remembered = warm_start(self.recipe, start_model, training, examples)
+            answers = remembered | (answers or {})
         trainer = Trainer(
             self.recipe,
             features,
@@ -307,12 +308,13 @@ class Run:
         if self.recipe.home is not None and not (self.folder / "home.json").is_file():
             return {}
         calibration = msgspec.convert(self.read("calibration.json"), Calibration)
+        home = self.household()
         decision = decision_of(
             predictions.labels,
             calibration.temperature,
-            self.household(),
+            home,
             stated="even",
-            min_confidence=calibration.abstain_threshold,
+            min_confidence=calibration.abstain_threshold if home is None else None,
         )
         decisions = [answer_of(one, decision) for one in predictions.clips]
         answers = [

@@ -84,24 +84,52 @@ def teach(
     embeddings = embed([one.clip for one in (*training, *validation)])
     of_training, of_validation = embeddings[: len(training)], embeddings[len(training) :]
     answers = cross_fit(training, of_training, recipe, fit_head)
+    labelled = [one.clip.corpus in recipe.acted for one in training]
     report = {
         "teacher": recipe.teaching.teacher,
         "licence": recipe.teaching.licence,
         "weights_sha256": teacher.sha256,
-        "training": teacher_figures(training, answers, recipe),
+        "training": teacher_figures(
+            [one for one, known in zip(training, labelled, strict=True) if known],
+            answers[labelled],
+            recipe,
+        ),
     }
+    answers = with_fixed_targets(training, answers, recipe)
     hints = None
     if recipe.teaching.hints is not None:
         # The first speed is the clip unchanged.
         copies = [
             embed([one.clip for one in training], speed=speed)
-            for speed in recipe.preparation.speeds[1:]
+            for speed in recipe.embedded_speeds[1:]
         ]
         hints = principal_components([of_training, *copies], recipe.teaching.hints)
     if validation:
         judged = fit_head(training, of_training, recipe)(of_validation)
         report["validation"] = teacher_figures(validation, judged, recipe)
     return answers, hints, report
+
+
+def with_fixed_targets(
+    clips: Sequence[Prepared], answers: Probabilities, recipe: Recipe
+) -> Probabilities:
+    """The teacher's answers, mixed with the target of the corpora that have a fixed one.
+
+    Nobody has labelled these clips. The teacher says which of them sound emotional after all; the
+    fixed target keeps the others from being learned as emotional where the teacher errs.
+
+    Args:
+        clips: The clips.
+        answers: ``[clips, classes]``.
+        recipe: With the weights.
+    """
+    mixed = answers.copy()
+    for place, one in enumerate(clips):
+        use = recipe.corpora[one.clip.corpus]
+        if use.target:
+            weight = np.float32(use.taught)
+            mixed[place] = weight * answers[place] + (1.0 - weight) * target(one, recipe)
+    return mixed
 
 
 def speaker_groups(clips: Sequence[Prepared], count: int) -> dict[str, int]:
@@ -261,7 +289,7 @@ def _train(
 
 
 class TeacherTargets(NamedTuple):
-    """Soft targets and hints, by the path of the clip."""
+    """Soft targets and hints, by the id of the clip."""
 
     answers: dict[str, NDArray[np.float32]]
     """Class probabilities, ``[classes]``."""
@@ -284,7 +312,7 @@ def write_targets(
         hints: ``[clips, copies, components]``, if there are any.
     """
     arrays = {} if hints is None else {"hints": hints}
-    names = np.array([_key(one) for one in clips])
+    names = np.array([one.clip.id for one in clips])
     with file.open("wb") as opened:
         np.savez(opened, allow_pickle=False, names=names, answers=answers, **arrays)
 
@@ -295,15 +323,11 @@ def read_targets(file: Path, clips: Sequence[Prepared]) -> TeacherTargets:
         names, answers = kept["names"].tolist(), kept["answers"]
         hints = kept.get("hints")
     places = {name: place for place, name in enumerate(names)}
-    known = {str(one.clip.path): places[_key(one)] for one in clips if _key(one) in places}
+    known = {one.clip.id: places[one.clip.id] for one in clips if one.clip.id in places}
     return TeacherTargets(
-        answers={path: answers[place] for path, place in known.items()},
-        hints={} if hints is None else {path: hints[place] for path, place in known.items()},
+        answers={clip: answers[place] for clip, place in known.items()},
+        hints={} if hints is None else {clip: hints[place] for clip, place in known.items()},
     )
-
-
-def _key(one: Prepared) -> str:
-    return f"{one.clip.corpus}/{one.clip.name}"
 
 
 _FARTHEST = 4.0

@@ -23,7 +23,7 @@ import numpy as np
 
 from serd.audio.format import SAMPLE_RATE
 from serd.errors import InputError, UsageError
-from training.prepare import at_speed, file_digest, spoken
+from training.prepare import at_speed, file_digest, spoken, utterances
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -98,7 +98,7 @@ class Teacher:
         key = msgspec.json.encode([_FORMAT, self.sha256, self.layers, longest_s, *played])
         folder = cache / f"teacher-{hashlib.sha256(key).hexdigest()[:16]}"
         folder.mkdir(parents=True, exist_ok=True)
-        missing = [clip.path for clip in clips if not _entry(folder, clip.path).is_file()]
+        missing = [clip for clip in clips if not _entry(folder, clip).is_file()]
         progress(len(clips) - len(missing))
         parts = [missing[first : first + 64] for first in range(0, len(missing), 64)]
         work = (
@@ -110,7 +110,7 @@ class Teacher:
         if missing:
             for ready in Parallel(n_jobs=jobs, return_as="generator")(work):
                 progress(ready)
-        return np.stack([np.load(_entry(folder, clip.path)) for clip in clips]).astype(np.float32)
+        return np.stack([np.load(_entry(folder, clip)) for clip in clips]).astype(np.float32)
 
 
 def find_teacher(name: str, chosen: str | None = None) -> str:
@@ -190,22 +190,42 @@ def _hidden(encoder: Any, mel: Any, positions: int) -> Any:
 def _embed_some(
     source: str,
     layers: Sequence[int],
-    paths: Sequence[Path],
+    clips: Sequence[Clip],
     *,
     longest_s: float,
     speed: float,
     folder: Path,
 ) -> int:
     encoder = _encoder(source)
-    voices = [at_speed(spoken(path, longest_s)[1], speed) for path in paths]
-    for path, embedding in zip(paths, statistics(encoder, voices, layers), strict=True):
-        entry = _entry(folder, path)
+    voices = [at_speed(_voice(clip, longest_s), speed) for clip in clips]
+    for clip, embedding in zip(clips, statistics(encoder, voices, layers), strict=True):
+        entry = _entry(folder, clip)
         entry.parent.mkdir(parents=True, exist_ok=True)
         part = entry.with_suffix(f".{os.getpid()}.part")
         with part.open("wb") as file:
             np.save(file, embedding.astype(np.float16))
         part.replace(entry)
-    return len(paths)
+    return len(clips)
+
+
+def _voice(clip: Clip, longest_s: float) -> NDArray[np.float32]:
+    """The speech of a clip, as :func:`training.prepare.prepare` cuts it."""
+    if (number := _utterance(clip)) is None:
+        return spoken(clip.path, longest_s)[1]
+    return _utterances(clip.path)[number]
+
+
+def _utterance(clip: Clip) -> int | None:
+    """The number of the utterance in a recording; None: the clip is a whole file."""
+    if clip.cut == "whole" or "#" not in clip.name:
+        return None
+    return int(clip.name.rpartition("#")[2])
+
+
+@lru_cache(maxsize=1)
+def _utterances(path: Path) -> list[NDArray[np.float32]]:
+    # Utterances of one recording are asked for one after the other.
+    return utterances(path)[1]
 
 
 @lru_cache(maxsize=1)
@@ -232,6 +252,6 @@ def _encoder(source: str) -> Any:
     return encoder.eval()
 
 
-def _entry(folder: Path, path: Path) -> Path:
-    digest = file_digest(path)
-    return folder / digest[:2] / f"{digest}.npy"
+def _entry(folder: Path, clip: Clip) -> Path:
+    digest, number = file_digest(clip.path), _utterance(clip)
+    return folder / digest[:2] / (f"{digest}.npy" if number is None else f"{digest}-{number}.npy")

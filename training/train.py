@@ -57,7 +57,7 @@ class Trainer:
         validation: Clips of the validation speakers, for the curves only.
         folder: The run's folder; training resumes from a checkpoint there.
         threads: Of TensorFlow.
-        soft_targets: A teacher's class probabilities by the path of the clip.
+        soft_targets: A teacher's class probabilities by the id of the clip.
         hints: Likewise ``[copies, components]``; used if the recipe's teaching has hints.
         sounds: Mel power of sounds without speech.
         start: Initial weights instead of random ones.
@@ -428,7 +428,7 @@ def warm_start(
         examples: Of these, the ones by which the start model's normalisation is transferred.
 
     Returns:
-        Weights for the recipe's network, and ``float32[classes]`` for each remembered clip's path.
+        Weights for the recipe's network, and ``float32[classes]`` by the id of a remembered clip.
     """
     assert recipe.start is not None
     set_up_tensorflow(recipe.seed, 1)
@@ -444,4 +444,4 @@ def warm_start(
         np.array([recipe.classes.index(one.clip.emotion) for one in known]),
         start_model.info.temperature,
     )
-    return weights, {str(one.clip.path): row for one, row in zip(known, targets, strict=True)}
+    return weights, {one.clip.id: row for one, row in zip(known, targets, strict=True)}

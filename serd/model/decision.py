@@ -6,9 +6,10 @@ replaced, as corrections (`serd.model.adaptation`) and the evidence of earlier u
 (`serd.model.gathering`) do.
 
 If the model has a `serd.model.metadata.Home`, the log scores include its class bias and the share
-of ordinary speech that it assumes, and an emotion has to reach a threshold. Neutral and calm do
-not, because nobody is alarmed by ordinary speech: one of them is reported if the two together are
-at least as likely as all emotions.
+of ordinary speech that it assumes. The most probable class is reported as an emotion if the
+probability of all emotions together reaches a threshold (or that of this one, see
+`serd.model.metadata.ThresholdOn`). Neutral and calm have no threshold, because nobody is alarmed by
+ordinary speech: one of them is reported if the two together are at least as likely as all emotions.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from serd.config import Sensitivity
     from serd.model.adaptation import Adaptation
-    from serd.model.metadata import ModelInfo
+    from serd.model.metadata import Home, ModelInfo
 
 SMALLEST_PROBABILITY: Final = 1.0 / 512.0
 """Replaces 0 where a network's output is probabilities: half a step of int8."""
@@ -183,6 +184,16 @@ class Decision:
             stated=self._stated,
         )
 
+    def with_home(self, home: Home) -> Decision:
+        """A new decision with other household settings, and otherwise the same ones."""
+        return Decision(
+            self.labels,
+            msgspec.structs.replace(self._info, home=home),
+            min_confidence=self._min_confidence,
+            sensitivity=self._sensitivity,
+            stated=self._stated,
+        )
+
     def decide(self, output: npt.NDArray[np.float32]) -> Prediction:
         """Make a prediction from one output of the network.
 
@@ -265,12 +276,30 @@ class Decision:
 
     def label_of(self, scores: Mapping[str, float]) -> str:
         """The emotion to report, or `UNCERTAIN`, for probabilities that assume a home's shares."""
-        top = max(self.labels, key=scores.__getitem__)
         if self.home is None:
+            top = max(self.labels, key=scores.__getitem__)
             return top if scores[top] >= self.threshold else UNCERTAIN
-        if top not in ORDINARY and scores[top] >= self.threshold:
-            return top
-        return ordinary(scores)
+        emotion, strength = self.emotional(scores)
+        return emotion if strength > 0.0 and strength >= self.threshold else ordinary(scores)
+
+    def emotional(self, scores: Mapping[str, float]) -> tuple[str, float]:
+        """The most probable emotion, and what is compared with the threshold.
+
+        With a ``min_confidence`` of the user's own, that is the probability of the emotion itself.
+
+        Args:
+            scores: Probability of each emotion, assuming a home's shares.
+
+        Returns:
+            The emotion; and a probability, 0 if neutral or calm is at least as probable.
+        """
+        emotions = [label for label in self.labels if label not in ORDINARY]
+        top = max(emotions, key=scores.__getitem__)
+        if scores[top] <= max(scores[name] for name in ORDINARY):
+            return top, 0.0
+        if self.adjustable and self.home and self.home.threshold_on == "all_emotions":
+            return top, math.fsum(scores[label] for label in emotions)
+        return top, scores[top]
 
 
 def ordinary(scores: Mapping[str, float]) -> str:

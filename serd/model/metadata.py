@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, get_args
 
 import msgspec
 from msgspec import Meta
@@ -189,11 +189,17 @@ class Gathering(msgspec.Struct, frozen=True, kw_only=True):
         _within(self.pause_s, 0.0, 86_400.0, "gathering.pause_s")
 
 
+ThresholdOn: TypeAlias = Literal["emotion", "all_emotions"]
+"""What is compared with the threshold: the probability of the reported emotion, or that of all
+emotions together. The second tells more at equal false alarms, because a network that confuses two
+emotions may still be sure that it is one of them (docs/training.md)."""
+
+
 class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True):
     """The threshold of one sensitivity, and the error rates measured at it."""
 
     threshold: float
-    """Probability from which an emotional class is reported, 0..1."""
+    """Probability from which an emotion is reported, 0..1; see `Home.threshold_on`."""
     events_per_hour: float | None
     """Emotional events per hour of ordinary speech, all of them false. None: not measured."""
     recall: float | None
@@ -239,6 +245,8 @@ class Home(msgspec.Struct, frozen=True, kw_only=True):
     """How evidence accumulates."""
     agree: int = 1
     """Utterances that must agree before an emotion is reported, 1 .. `MOST_AGREEING`."""
+    threshold_on: ThresholdOn = "emotion"
+    """What the thresholds apply to."""
     sensitivity: dict[Sensitivity, OperatingPoint]
     """All of `SENSITIVITIES`; a threshold is never above that of a more cautious sensitivity."""
 

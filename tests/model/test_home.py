@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -67,6 +68,7 @@ def test_a_model_without_such_assumptions_ignores_the_sensitivity() -> None:
         ({"bias": {"sad": 11.0}}, "home.bias of 'sad' is 11.0"),
         ({"agree": 0}, "agree is 0"),
         ({"agree": 6}, "agree is 6"),
+        ({"threshold_on": "some"}, "threshold_on"),
         ({"sensitivity": {"normal": HOME.sensitivity["normal"]}}, "lacks low, high"),
         (
             {
@@ -199,3 +201,50 @@ def test_a_classifier_accepts_a_sensitivity(home_model_path: Any) -> None:
     assert Classifier.load(home_model_path, sensitivity="low").threshold == 0.8
     with pytest.raises(ValueError, match="none of low"):
         Classifier.load(home_model_path, sensitivity="bold")  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------------- thresholds on all emotions
+
+
+def all_emotions() -> Home:
+    points = dict(zip(SENSITIVITIES, (0.9, 0.6, 0.3), strict=True))
+    return msgspec.structs.replace(
+        HOME,
+        threshold_on="all_emotions",
+        sensitivity={
+            name: msgspec.structs.replace(HOME.sensitivity[name], threshold=threshold)
+            for name, threshold in points.items()
+        },
+    )
+
+
+def test_two_emotions_that_are_confused_reach_a_threshold_together() -> None:
+    torn = scores(sad=0.35, fearful=0.3, neutral=0.3)
+    alone = msgspec.structs.replace(all_emotions(), threshold_on="emotion")
+    assert decision(home=alone).predict(torn).emotion == UNCERTAIN
+    together = decision(home=all_emotions())
+    assert together.predict(torn).emotion == "sad"
+    assert together.predict(torn).confidence == pytest.approx(0.35)
+    together.sensitivity = "low"
+    assert together.predict(torn).emotion == UNCERTAIN
+
+
+def test_an_emotion_is_told_only_if_it_is_likelier_than_neutral_and_than_calm() -> None:
+    sensitive = decision(home=all_emotions(), sensitivity="high")
+    assert sensitive.predict(scores(neutral=0.28, sad=0.3, fearful=0.3)).emotion == "sad"
+    assert sensitive.predict(scores(neutral=0.4, sad=0.3, fearful=0.28)).emotion == UNCERTAIN
+    assert sensitive.predict(scores(neutral=0.8, sad=0.15)).emotion == "neutral"
+
+
+def test_a_minimum_confidence_is_compared_with_the_emotion_itself() -> None:
+    torn = scores(sad=0.45, fearful=0.4)
+    assert decision(home=all_emotions(), min_confidence=0.5).predict(torn).emotion == UNCERTAIN
+    assert decision(home=all_emotions(), min_confidence=0.4).predict(torn).emotion == "sad"
+
+
+@given(OUTPUTS)
+def test_a_higher_sensitivity_never_hides_an_emotion(output: Any) -> None:
+    home = all_emotions()
+    told = [decision(home=home, sensitivity=name).decide(output).emotion for name in SENSITIVITIES]
+    for cautious, ready in itertools.pairwise(told):
+        assert cautious in {"neutral", "calm", UNCERTAIN, ready}

@@ -152,7 +152,7 @@ def test_votes_soften_a_target_by_the_recipes_weight(recipe: Recipe) -> None:
 def test_soft_targets_are_added_to_the_labels(clips: list[Prepared], recipe: Recipe) -> None:
     features = measure_features(clips, recipe.features)
     answer = np.array([0.64, 0.16, 0.04, 0.16, 0, 0, 0, 0], dtype=np.float32)
-    soft_targets = {str(clip.clip.path): answer for clip in clips if clip.clip.corpus == "crema_d"}
+    soft_targets = {clip.clip.id: answer for clip in clips if clip.clip.corpus == "crema_d"}
     batch = Batches(clips, recipe, features, soft_targets=soft_targets).batch(0)
     plain = Batches(clips, recipe, features).batch(0)
     np.testing.assert_array_equal(batch.targets, plain.targets)
@@ -179,7 +179,7 @@ def test_hints_belong_to_the_copy_that_was_drawn(
     copies = len(clips[0].copies)
     # Each hint encodes its clip and its copy.
     hints = {
-        str(clip.clip.path): np.array([(number, copy) for copy in range(copies)], dtype=np.float16)
+        clip.clip.id: np.array([(number, copy) for copy in range(copies)], dtype=np.float16)
         for number, clip in enumerate(clips)
         if clip.clip.corpus == "crema_d"
     }
@@ -187,7 +187,7 @@ def test_hints_belong_to_the_copy_that_was_drawn(
     real = Prepared.power
 
     def power(one: Prepared, copy: int = 0) -> NDArray[np.float32]:
-        drawn.append((str(one.clip.path), copy))
+        drawn.append((one.clip.id, copy))
         return real(one, copy)
 
     monkeypatch.setattr(Prepared, "power", power)

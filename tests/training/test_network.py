@@ -106,7 +106,7 @@ def with_emotion_hints(recipe: Recipe, clips: list[Prepared]) -> tuple[Recipe, d
     """The recipe with a hinting teacher, and hints determined by the emotion."""
     teaching = Teaching(teacher="x", licence="x", hints=Hints(components=2, weight=3.0))
     hints = {
-        str(one.clip.path): np.array(
+        one.clip.id: np.array(
             [(place % 2 * 2 - 1, place // 4 * 2 - 1)] * len(one.copies), dtype=np.float16
         )
         for one in clips
@@ -170,7 +170,7 @@ def test_hints_are_learned_and_do_not_change_the_network(
     assert shapes[0] == shapes[1]
     assert trainer._hint_predictor is not None
     _, predicted = trainer._hint_predictor.model(clean_features(clips, features), training=False)
-    expected = np.stack([hints[str(one.clip.path)][0] for one in clips])
+    expected = np.stack([hints[one.clip.id][0] for one in clips])
     error = np.asarray(hint_losses(predicted, expected, np.ones(len(clips), np.float32)))
     # Predicting zeros would give an error of 1.
     assert error.mean() < 0.6

@@ -135,7 +135,7 @@ def test_only_training_clips_get_soft_targets(
     )
     assert taught is not None
     training, validation = material.side("train"), material.side("validation")
-    assert set(taught.answers) == {str(one.clip.path) for one in training}
+    assert set(taught.answers) == {one.clip.id for one in training}
     for row in taught.answers.values():
         assert row.shape == (8,)
         assert row.sum() == pytest.approx(1.0, abs=1e-5)
@@ -195,7 +195,7 @@ def test_every_copy_gets_a_hint_and_hints_change_the_weights(
         assert taught is not None
         if name == "with":
             training, validation = material.side("train"), material.side("validation")
-            assert set(taught.hints) == {str(one.clip.path) for one in training}
+            assert set(taught.hints) == {one.clip.id for one in training}
             assert {hint.shape for hint in taught.hints.values()} == {(3, 4)}
             # Test speakers are not embedded at any speed, validation speakers only at the original
             # speed, to measure the teacher.
@@ -294,3 +294,75 @@ def test_a_cached_teacher_is_preferred(tmp_path: Path, monkeypatch: pytest.Monke
     (FOLDERS / "whisper-base").mkdir(parents=True)
     assert find_teacher("openai/whisper-base") == str(FOLDERS / "whisper-base")
     assert find_teacher("openai/whisper-base", "elsewhere") == "elsewhere"
+
+
+@pytest.mark.tensorflow
+def test_hints_of_the_original_speed_serve_for_all_copies(
+    material: materials.Dataset, recipe: Recipe, encoder: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorflow")
+    cache = tmp_path / "cache"
+    assert recipe.teaching is not None
+    hinting = msgspec.structs.replace(recipe.teaching, hints=Hints(components=4, at_speeds=False))
+    run = runs.Run(tmp_path / "run", msgspec.structs.replace(recipe, teaching=hinting))
+    assert run.recipe.embedded_speeds == (1.0,)
+    taught = run.teach(material, source=str(encoder), cache=cache, jobs=1)
+    assert taught is not None
+    assert {hint.shape for hint in taught.hints.values()} == {(1, 4)}
+    sides = len(material.side("train")) + len(material.side("validation"))
+    assert len(list(cache.glob("teacher-*/*/*.npy"))) == sides
+    run.train(material, taught=taught)
+    assert (run.folder / "weights.npz").is_file()
+
+
+def test_speech_without_labels_gets_a_mixture_of_the_answer_and_its_fixed_target(
+    recipe: Recipe,
+) -> None:
+    use = recipe.corpora["ravdess"]
+    ordinary = msgspec.structs.replace(use, target={"neutral": 0.8}, taught=0.25)
+    both = msgspec.structs.replace(recipe, corpora={"ravdess": use, "ordinary": ordinary})
+    assert use.asks_teacher
+    assert ordinary.asks_teacher
+    assert not msgspec.structs.replace(ordinary, taught=0.0).asks_teacher
+    clips = [clip("ravdess", 1, 1, "f"), clip("ordinary", 2, 1, "m")]
+    answers = np.tile(np.eye(8, dtype=np.float32)[4], (2, 1))
+    mixed = teaching.with_fixed_targets(clips, answers, both)
+    np.testing.assert_array_equal(mixed[0], answers[0])
+    assert mixed[1].sum() == pytest.approx(1.0)
+    assert mixed[1, recipe.classes.index("neutral")] == pytest.approx(0.75 * 0.8)
+    assert mixed[1, 4] == pytest.approx(0.25 + 0.75 * 0.2 / 7)
+
+
+def test_each_utterance_of_a_recording_has_its_own_embedding(
+    encoder: Path, tmp_path: Path, synthetic_corpora: Path
+) -> None:
+    import soundfile
+
+    from training.prepare import utterances
+
+    some = sorted((synthetic_corpora / "ravdess").rglob("*.wav"))[:2]
+    parts, rate = [], 0
+    for path in some:
+        samples, rate = soundfile.read(path, dtype="float32")
+        parts += [samples, np.zeros(2 * rate, dtype=np.float32)]
+    recording = tmp_path / "recording.wav"
+    soundfile.write(recording, np.concatenate(parts), rate)
+    count = len(utterances(recording)[1])
+    assert count == 2
+    clips = [
+        Clip(
+            path=recording,
+            corpus="ordinary",
+            speaker="x",
+            emotion="neutral",
+            cut="utterances",
+            key=f"recording.wav#{number}",
+        )
+        for number in range(count)
+    ]
+    teacher = Teacher(encoder, (0, 2))
+    first, second = teacher.embed(clips, longest_s=4.0, cache=tmp_path / "cache")
+    assert not np.allclose(first, second)
+    again = teacher.embed(clips[::-1], longest_s=4.0, cache=tmp_path / "cache")
+    np.testing.assert_array_equal(again, [second, first])
+    assert len(list(tmp_path.glob("cache/*/*/*.npy"))) == count

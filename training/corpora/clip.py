@@ -48,6 +48,11 @@ class Clip(msgspec.Struct, frozen=True, kw_only=True):
         return self.key or self.path.stem
 
     @property
+    def id(self) -> str:
+        """Name together with the corpus, unique over all corpora."""
+        return f"{self.corpus}/{self.name}"
+
+    @property
     def voice(self) -> str:
         """Speaker together with the corpus, unique over all corpora: ``ravdess/07``."""
         return f"{self.corpus}/{self.speaker}"

@@ -26,7 +26,6 @@ import msgspec
 import numpy as np
 
 from serd.model.decision import Decision
-from serd.model.emotions import EMOTIONS
 from serd.model.gathering import Gatherer
 from serd.model.metadata import (
     ORDINARY,
@@ -73,9 +72,9 @@ class Events(msgspec.Struct, frozen=True, kw_only=True):
     """The events of some recordings before a threshold is applied."""
 
     strengths: NDArray[np.float64]
-    """For each utterance the probability of the emotion, or 0 if it is not emotional."""
+    """For each utterance what a threshold is compared with, or 0 if it cannot be an event."""
     emotions: tuple[str, ...]
-    """The decision for each utterance."""
+    """The emotion of each utterance, if it becomes an event."""
     ordinary: NDArray[np.bool_]
     """Whether neutral and calm together are at least as likely as not."""
 
@@ -100,6 +99,7 @@ def unmeasured_home(
         bias=calibration.bias,
         gathering=use.gathering,
         agree=use.agree,
+        threshold_on=use.threshold_on,
         sensitivity=points,
     )
 
@@ -110,9 +110,17 @@ def decision_of(
     home: Home | None,
     *,
     stated: Literal["home", "even"] = "home",
-    min_confidence: float | None = 0.0,
+    min_confidence: float | None = None,
 ) -> Decision:
-    """The daemon's decision with this calibration; by default without a threshold."""
+    """The daemon's decision with this calibration, at sensitivity normal.
+
+    Args:
+        labels: Classes of the network.
+        temperature: Divides its logits.
+        home: Household settings, if there are any.
+        stated: Which class frequencies the scores of a prediction assume.
+        min_confidence: The threshold, instead of that of ``home``.
+    """
     info = ModelInfo(
         name="cross-validation",
         version="0",
@@ -133,9 +141,10 @@ def events_of(recordings: Iterable[RecordingScores], decision: Decision, agree: 
 
     Args:
         recordings: With their scores.
-        decision: With the household settings.
+        decision: With the household settings; its threshold is not applied.
         agree: Utterances that must agree.
     """
+    decision = _without_threshold(decision)
     gatherer = Gatherer(decision, agree)
     strengths, emotions, ordinary = [], [], []
     for recording in recordings:
@@ -143,15 +152,26 @@ def events_of(recordings: Iterable[RecordingScores], decision: Decision, agree: 
         for one in recording.utterances:
             single = decision.decide(np.array(one.logs, dtype=np.float32))
             decided = gatherer.add(single, one.start_s, one.end_s).prediction
-            emotional = decided.emotion in EMOTIONS and decided.emotion not in ORDINARY
-            strengths.append(decided.scores[decided.emotion] if emotional else 0.0)
-            emotions.append(decided.emotion)
+            emotion, strength = decision.emotional(decided.scores)
+            strengths.append(strength if decided.emotion == emotion else 0.0)
+            emotions.append(emotion)
             ordinary.append(sum(decided.scores[name] for name in ORDINARY) >= 0.5)
     return Events(
         strengths=np.array(strengths),
         emotions=tuple(emotions),
         ordinary=np.array(ordinary, dtype=np.bool_),
     )
+
+
+def _without_threshold(decision: Decision) -> Decision:
+    """The same decision with thresholds of 0, so that every emotion that could be told is told."""
+    home = decision.home
+    assert home is not None
+    points = {
+        name: msgspec.structs.replace(point, threshold=0.0)
+        for name, point in home.sensitivity.items()
+    }
+    return decision.with_home(msgspec.structs.replace(home, sensitivity=points))
 
 
 def hours(recordings: Iterable[RecordingScores], *, spoken: bool = False) -> float:
@@ -286,10 +306,8 @@ def _emotions_above(events: Events, threshold: float) -> list[str]:
 
 
 def _emotional_decision(clip: ClipScores, decision: Decision) -> tuple[str, float]:
-    """Emotion and probability of a clip by itself; empty and 0 if it is not emotional."""
-    decided = decision.decide(np.array(clip.logs, dtype=np.float32))
-    emotional = decided.emotion in EMOTIONS and decided.emotion not in ORDINARY
-    return (decided.emotion, decided.confidence) if emotional else ("", 0.0)
+    """The likeliest emotion of a clip by itself, and what a threshold is compared with."""
+    return decision.emotional(decision.decide(np.array(clip.logs, dtype=np.float32)).scores)
 
 
 def _recalls(
@@ -330,6 +348,7 @@ def _in_a_row(
         if clip.emotion not in ORDINARY:
             rows[clip.corpus, clip.speaker, clip.emotion].append(clip)
     hits: dict[str, list[list[bool]]] = defaultdict(lambda: [[], [], []])
+    decision = _without_threshold(decision)
     gatherer = Gatherer(decision, agree)
     for (corpus, _, emotion), row in rows.items():
         for first in range(0, len(row) - 2, 3):
@@ -339,9 +358,8 @@ def _in_a_row(
                 single = decision.decide(np.array(clip.logs, dtype=np.float32))
                 decided = gatherer.add(single, now, now + 2.0).prediction
                 now += 2.0 + _PAUSE_S
-                hits[corpus][place].append(
-                    decided.emotion == emotion and decided.scores[emotion] >= threshold
-                )
+                _, strength = decision.emotional(decided.scores)
+                hits[corpus][place].append(decided.emotion == emotion and strength >= threshold)
     return {
         corpus: [float(np.mean(of_place)) for of_place in places if of_place]
         for corpus, places in sorted(hits.items())

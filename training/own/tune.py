@@ -253,12 +253,15 @@ def _measured(
     """Household settings with these thresholds and the figures measured at them."""
     decision = decision_of(labels, temperature, home)
     emotional = [clip for clip in scores if clip.emotion not in ORDINARY]
-    prediction = [decision.decide(np.array(clip.logs, dtype=np.float32)) for clip in emotional]
+    decided = [
+        decision.emotional(decision.decide(np.array(clip.logs, dtype=np.float32)).scores)
+        for clip in emotional
+    ]
     points = {}
     for name in SENSITIVITIES:
         told = [
-            one.emotion == clip.emotion and one.confidence >= limits[name]
-            for clip, one in zip(emotional, prediction, strict=True)
+            emotion == clip.emotion and strength >= limits[name]
+            for clip, (emotion, strength) in zip(emotional, decided, strict=True)
         ]
         points[name] = msgspec.structs.replace(
             home.sensitivity[name],
