@@ -133,12 +133,10 @@ def _home(home: Home | None) -> Iterator[tuple[str, str]]:
     yield "evidence", f"adds up over utterances: {fades}, {forgets}"
     from serd.model.metadata import SENSITIVITIES
 
+    what = "emotions" if home.threshold_on == "emotion" else "all emotions together"
     for name in SENSITIVITIES:
         point = home.sensitivity[name]
-        yield (
-            f"sensitivity {name}",
-            f"emotions from {point.threshold:.0%} on: {point.measured}",
-        )
+        yield f"sensitivity {name}", f"{what} from {point.threshold:.0%} on: {point.measured}"
 
 
 def _figures(figures: dict[str, Any]) -> str:

@@ -36,6 +36,7 @@ from serd.model.metadata import (
     OperatingPoint,
 )
 from training.evaluate.calibration import LARGEST_BIAS, TemperatureAndBias, fit_temperature_and_bias
+from training.evaluate.shortcut import separation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -257,8 +258,9 @@ def measure_household(
         agree: Utterances that must agree.
 
     Returns:
-        ``points`` by sensitivity, and ``curve`` by the rates of :data:`CURVE_RATES` that were
-        allowed on the others: the rate here, and the recalls.
+        ``points`` by sensitivity; ``curve`` by the rates of :data:`CURVE_RATES` that were allowed
+        on the others: the rate here, and the recalls; ``separation`` of
+        :mod:`training.evaluate.shortcut`.
     """
     decision = decision_of(predictions.labels, fitted.temperature, fitted.home)
     speech = sentences([predictions])
@@ -294,7 +296,11 @@ def measure_household(
         }
         points[name] = point
     curve = {f"{rate:g}": at(threshold_for(ranked, hours(elsewhere), rate)) for rate in CURVE_RATES}
-    return {"points": points, "curve": curve}
+    return {
+        "points": points,
+        "curve": curve,
+        "separation": separation(predictions.clips, speech, decision),
+    }
 
 
 def _emotions_above(events: Events, threshold: float) -> list[str]:

@@ -48,7 +48,7 @@ Thresholds chosen on other folds for so many false events an hour, and what came
 
 {picture(sources.name, "operating", "emotions recognised against false events an hour")}
 
-### Where false events come from
+{_separation(household)}### Where false events come from
 
 At the default sensitivity, all folds together:
 
@@ -118,6 +118,36 @@ def _curve(household: dict[str, Any]) -> str:
     header = ["allowed an hour", "measured an hour"]
     header += [f"{title(corpus)} recognised (misclassified)" for corpus in _corpora(household)]
     return table(header, rows)
+
+
+def _separation(household: dict[str, Any]) -> str:
+    """A section on corpus recognition; empty for results that lack it."""
+    corpora = household.get("separation")
+    if not corpora:
+        return ""
+    text = """\
+A network may learn how a corpus was recorded instead of how people sound. Acted neutral clips show
+whether it did: by the odds of all emotions against neutral and calm, they should look like ordinary
+speech (0.5 is no difference, 1 means that every one of them looks more emotional), and unlike the
+emotional clips of the same corpus (1 is perfect). Areas under the ROC curve, each
+utterance on its own:"""
+    rows = [
+        (
+            title(corpus),
+            with_spread(measured(one["neutral_from_ordinary"]), 2),
+            with_spread(measured(one["emotional_from_neutral"]), 2),
+        )
+        for corpus, one in corpora.items()
+    ]
+    header = ("", "neutral clips against ordinary speech", "emotional clips against neutral ones")
+    return f"""\
+### Emotion, or the corpus?
+
+{paragraph(text)}
+
+{table(header, rows)}
+
+"""
 
 
 def _groups(household: dict[str, Any]) -> str:
