@@ -141,6 +141,23 @@ def test_it_prompts_on_a_terminal(serd: Path, config: Path) -> None:
     assert (loaded.mqtt.host, loaded.mqtt.username) == ("hub.lan", None)
 
 
+def test_ctrl_d_changes_nothing_and_says_so(serd: Path, config: Path) -> None:
+    before = config.read_text()
+    outer, inner = pty.openpty()
+    with subprocess.Popen(
+        [PROGRAM, "--config", config, "--no-restart"],
+        stdin=inner, stdout=inner, stderr=subprocess.PIPE,
+        env={**os.environ, "SERD": str(serd)}, start_new_session=True, text=True,
+    ) as process:  # fmt: skip
+        os.close(inner)
+        os.write(outer, b"bedroom\n\x04")
+        _, said = process.communicate(timeout=60)
+    os.close(outer)
+    assert process.returncode == 130
+    assert f"stopped; {config} was not changed" in said
+    assert config.read_text() == before
+
+
 def test_shellcheck_finds_nothing_in_the_scripts() -> None:
     if shutil.which("shellcheck") is None:
         pytest.skip("shellcheck is not installed")
