@@ -134,8 +134,8 @@ utterance on its own:"""
     rows = [
         (
             title(corpus),
-            with_spread(measured(one["neutral_from_ordinary"]), 2),
-            with_spread(measured(one["emotional_from_neutral"]), 2),
+            with_spread(measured(one.get("neutral_from_ordinary")), 2),
+            with_spread(measured(one.get("emotional_from_neutral")), 2),
         )
         for corpus, one in corpora.items()
     ]
