@@ -52,14 +52,13 @@ from serd.events.retention import (
     JUMP_MS,
     Age,
     ClockTrust,
-    NodeRun,
     Pruned,
     prune,
     restored_on_error,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from serd.events.event import Event, ModelRef
@@ -251,13 +250,13 @@ class Journal:
         if arrived is not None and len(arrived) != len(events):
             raise ValueError(f"{len(events)} events, but {len(arrived)} times")
         with self._write_lock:
-            fresh_runs: dict[str, NodeRun] = {}
+            self._register({event.node for event in events} - self._runs.keys())
             fresh_models: dict[ModelRef, int] = {}
             numbered: list[Event] = []
             heads: dict[str, int] = {}
             with self._writer.transaction(synced=True):
                 for event in events:
-                    run = self._run_of(event.node, fresh_runs)
+                    run = self._runs[event.node]
                     model = self._model_row(event.model, fresh_models)
                     seq = heads[event.node] = heads.get(event.node, run.last) + 1
                     self._writer.insert_event(event, run=run, seq=seq, model=model)
@@ -269,7 +268,6 @@ class Journal:
             # Only now that it is on the disk: a refused write leaves nothing behind in memory.
             self._written(acks=acks)
             self._models.update(fresh_models)
-            self._runs.update(fresh_runs)
             for name, seq in heads.items():
                 self._runs[name].last = seq
             if arrived is not None:
@@ -509,11 +507,19 @@ class Journal:
                 except SerdError as error:
                     log.warning("%s", error)
 
-    def _run_of(self, node: str, fresh: dict[str, NodeRun]) -> NodeRun:
-        run = self._runs.get(node) or fresh.get(node)
-        if run is None:
-            run = fresh[node] = self._writer.insert_node(node, floor=self._mark.floor(node))
-        return run
+    def _register(self, nodes: Collection[str]) -> None:
+        """Add nodes, before numbers are reserved for them.
+
+        If serd were killed between reserving and the first event, a node unknown to the journal
+        would have to be taken for one whose journal was lost, and would start after a gap.
+        """
+        if nodes:
+            with self._writer.transaction(synced=True):
+                runs = {
+                    node: self._writer.insert_node(node, floor=self._mark.floor(node))
+                    for node in sorted(nodes)
+                }
+            self._runs.update(runs)
 
     def _model_row(self, model: ModelRef, fresh: dict[ModelRef, int]) -> int:
         row = self._models.get(model) or fresh.get(model)

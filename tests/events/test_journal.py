@@ -106,13 +106,16 @@ def test_a_batch_of_events_is_one_transaction(path: Path) -> None:
     with Journal(path) as journal:
         before = journal._writer.commits
         made = journal.append_many([event(i) for i in range(1000)], arrived=[0.0] * 1000)
-        assert journal._writer.commits == before + 1
+        assert journal._writer.commits == before + 2  # the unknown node, then its events
         assert [e.seq for e in made] == list(range(1, 1001))
         assert journal.append_many([]) == []
         assert journal.last_seq("kitchen") == journal.waiting("kitchen") == 1000
         with pytest.raises(ValueError, match="2 events, but 1 times"):
             journal.append_many([event(), event()], arrived=[0.0])
         assert journal.last_seq("kitchen") == 1000
+        before = journal._writer.commits
+        journal.append_many([event(i) for i in range(1000, 1005)], arrived=[0.0] * 5)
+        assert journal._writer.commits == before + 1
 
 
 def test_only_appends_are_synced_to_disk(path: Path) -> None:

@@ -15,6 +15,7 @@ from serd.events.event import encode
 from serd.events.history import History
 from serd.events.journal import Journal
 from tests.events.crash_writer import ACK_EVERY
+from tests.events.making import event as event_number
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,3 +91,27 @@ def test_nothing_is_lost_and_no_number_is_used_twice(tmp_path: Path) -> None:
     assert len({e.id for e in kept.values()}) == len(kept) > ROUNDS
     assert log.acked > 0
     assert log.resent > 0, "no run resent an event of an earlier run"
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from serd.events.journal import Journal
+from tests.events.making import event
+journal = Journal(Path(sys.argv[1]))
+cover = journal._mark.cover
+def killed(heads):
+    cover(heads)
+    os.kill(os.getpid(), signal.SIGKILL)
+journal._mark.cover = killed
+journal.append(event(1))
+"""
+
+
+def test_a_kill_after_numbers_were_reserved_costs_none_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    done = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert path.with_name("journal.db-mark").is_file()
+    with Journal(path) as journal:
+        assert journal.append(event_number(1)).seq == 1
