@@ -398,6 +398,15 @@ class Start(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 0.0
 
 
+class HabituationUse(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a room gets used to its own sound (`serd.model.habituation`)."""
+
+    remembered: Annotated[Count, about("The latest utterances of a room that count.")] = 200
+    half_after: Annotated[
+        Count, about("Utterances after which half of a room's excess is subtracted.")
+    ] = 20
+
+
 class HomeUse(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is assumed and wanted for a household (`training.evaluate.household`)."""
 
@@ -436,6 +445,13 @@ class HomeUse(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "of `all_emotions` together."
         ),
     ] = "emotion"
+    habituation: Annotated[
+        HabituationUse | None,
+        about(
+            "Whether a room gets used to what it always sounds like, and how soon; null: it does "
+            "not."
+        ),
+    ] = None
 
 
 class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

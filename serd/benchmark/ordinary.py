@@ -68,9 +68,9 @@ class OrdinarySpeech(msgspec.Struct, frozen=True, kw_only=True):
 class _Counter:
     """Counts emotions at one sensitivity."""
 
-    def __init__(self, decision: Decision, agree: int | None) -> None:
+    def __init__(self, decision: Decision, gatherer: Gatherer | None) -> None:
         self._decision = decision
-        self._gatherer = Gatherer(decision, agree) if decision.home else None
+        self._gatherer = gatherer
         self.emotions: Counter[str] = Counter()
 
     def hear(self, recognition: Recognition) -> None:
@@ -105,7 +105,9 @@ def listen(
     for sensitivity in SENSITIVITIES if classifier.decision.adjustable else ("normal",):
         decision = classifier.decision.copy()
         decision.sensitivity = sensitivity
-        counters_by_sensitivity[sensitivity] = _Counter(decision, config.decision.agree)
+        counters_by_sensitivity[sensitivity] = _Counter(
+            decision, Gatherer.configured(decision, config.decision)
+        )
     recogniser = Recogniser(Segmenter.of(config.speech), classifier)
     samples = speech = 0
 

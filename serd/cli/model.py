@@ -131,6 +131,9 @@ def _home(home: Home | None) -> Iterator[tuple[str, str]]:
     fades = f"half after {gathering.half_life_s:g} s, {gathering.weight:g} at each further one"
     forgets = f"none after a pause of {gathering.pause_s:g} s; {home.agree} must agree"
     yield "evidence", f"adds up over utterances: {fades}, {forgets}"
+    if (usual := home.usual) is not None:
+        rooms = f"to the sound of a room's latest {usual.remembered} utterances"
+        yield "habituation", f"{rooms}, half after {usual.half_after}"
     from serd.model.metadata import SENSITIVITIES
 
     what = "emotions" if home.threshold_on == "emotion" else "all emotions together"

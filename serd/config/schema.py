@@ -268,6 +268,14 @@ class DecisionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         ]
         | None
     ) = None
+    habituation: Annotated[
+        bool,
+        Meta(
+            description="Get used to the room: an emotion that most speech in it sounds like is "
+            "reported less readily. Without effect with a model that does not say what ordinary "
+            "speech sounds like."
+        ),
+    ] = True
 
 
 class PersonalConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

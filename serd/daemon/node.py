@@ -27,6 +27,7 @@ from serd.events.event import model_ref
 from serd.events.state import Mood
 from serd.events.telemetry import Telemetry
 from serd.model.classifier import Recogniser
+from serd.model.emotions import EMOTIONS
 from serd.model.gathering import Gatherer
 from serd.model.metadata import SENSITIVITIES
 from serd.mqtt.commands import CORRECTIONS_QUEUED, Command, encode_result, parse_correction
@@ -147,7 +148,7 @@ class Node:
             publisher=self.publisher,
             mood=Mood(config.mood.half_life_s, config.mood.margin),
             model=model_ref(info.name, info.version, classifier.model.sha256),
-            gatherer=Gatherer(decision, config.decision.agree) if decision.home else None,
+            gatherer=Gatherer.configured(decision, config.decision),
             muted=remembered_mute(journal.get_meta, config, alone=alone),
             quiet=self._quiet_times.now(),
             started_ms=started_ms,
@@ -361,7 +362,7 @@ class Node:
         """
         speech = self.recogniser.counters
         source = self.source.stats
-        pipeline = self.pipeline.stats()
+        pipeline, excess = self.pipeline.stats(), self.pipeline.excess
         return Telemetry(
             uptime_s=process.uptime_s,
             version=VERSION,
@@ -389,6 +390,7 @@ class Node:
             buffered_samples=source.buffered_samples,
             level_dbfs=level_dbfs,
             latency_ms=self.publisher.latency_ms,
+            excess={name: round(excess.get(name, 0.0), 2) for name in EMOTIONS},
             rss_mb=process.rss_mb,
             cpu_percent=process.cpu_percent,
         )

@@ -434,6 +434,11 @@ class Pipeline:
             cut=utterance.cut,
         )
 
+    @property
+    def excess(self) -> dict[str, float]:
+        """Emotions that this room always sounds like: log-odds that are subtracted."""
+        return {} if self._gatherer is None else self._gatherer.excess
+
     def _gather(self, recognition: Recognition, block: Block) -> Gathered | None:
         """The answer including earlier utterances; None if each is judged by itself."""
         if self._gatherer is None:
@@ -453,7 +458,10 @@ class Pipeline:
             self._latest = event
             self._corrected = None
             # The utterance's own scores: the mood accumulates evidence by itself.
-            self._mood.update(event.single_scores, self._clock.monotonic())
+            scores = event.single_scores
+            if self._gatherer is not None:
+                scores = self._gatherer.without_excess(scores)
+            self._mood.update(scores, self._clock.monotonic())
         self._announce(event)
         if self._on_event is not None:
             self._on_event(event)

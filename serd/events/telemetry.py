@@ -137,6 +137,14 @@ class Telemetry(msgspec.Struct, frozen=True, kw_only=True):
             "Latency", device_class="duration", unit="ms", state_class="measurement", precision=0
         ),
     ]
+    excess: Annotated[
+        dict[str, Annotated[float, Meta(ge=0)]],
+        Meta(
+            description="For each emotion, how much more speech in this room sounds like it than "
+            "elsewhere, as log-odds; it is reported that much less readily "
+            "(`decision.habituation`)."
+        ),
+    ]
     rss_mb: Annotated[float, Meta(description="Resident memory."), Number(1, "MB")]
     cpu_percent: Annotated[
         float,

@@ -16,11 +16,15 @@ utterances since the last pause, none longer ago than `AGREE_HALF_LIVES`, suppor
 supports its most likely emotional class if that is its most likely class overall, or has at least
 the probability `AGREE_FROM`.
 
+Before any of this, what the room always sounds like is subtracted from an utterance's scores, if
+the model says what ordinary speech sounds like (`serd.model.habituation`).
+
 There is no clock in here: the caller passes the times.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -28,9 +32,13 @@ import msgspec
 import numpy as np
 
 from serd.model.decision import Prediction, ordinary
+from serd.model.habituation import Habituation
 from serd.model.metadata import ORDINARY
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from serd.config import DecisionConfig
     from serd.model.decision import Decision
 
 AGREE_FROM: Final = 0.25
@@ -61,12 +69,15 @@ class Gatherer:
     Args:
         decision: The model's classes, prior and threshold.
         agree: Utterances that must agree before an emotion is reported; None: the model's number.
+        habituation: Whether to subtract what the room always sounds like, if the model allows it.
 
     Raises:
         ValueError: If the model has no assumptions about homes, or ``agree`` is below 1.
     """
 
-    def __init__(self, decision: Decision, agree: int | None = None) -> None:
+    def __init__(
+        self, decision: Decision, agree: int | None = None, *, habituation: bool = True
+    ) -> None:
         home = decision.home
         if home is None:
             msg = "the model does not say how evidence accumulates"
@@ -82,10 +93,20 @@ class Gatherer:
         if self.agree < 1:
             msg = f"{self.agree} utterances cannot agree"
             raise ValueError(msg)
+        self._habituation: Habituation | None = None
+        if habituation and home.usual is not None:
+            self._habituation = Habituation(home.usual, decision.labels)
         self.reset()
 
+    @classmethod
+    def configured(cls, decision: Decision, settings: DecisionConfig) -> Gatherer | None:
+        """As a configuration wants it; None if the model has no assumptions about homes."""
+        if decision.home is None:
+            return None
+        return cls(decision, settings.agree, habituation=settings.habituation)
+
     def reset(self) -> None:
-        """Forget everything: the next utterance counts as the first."""
+        """Forget the evidence: the next utterance counts as the first. The room stays familiar."""
         self._evidence = np.zeros(len(self._decision.labels))
         self._weights: list[float] = []
         self._votes: deque[tuple[float, str]] = deque(maxlen=_REMEMBERED)
@@ -103,6 +124,7 @@ class Gatherer:
         Returns:
             The prediction from all evidence.
         """
+        prediction = self._familiar(prediction)
         elapsed = 0.0 if self._end_s is None else max(0.0, start_s - self._end_s)
         if elapsed > self._pause_s:
             self.reset()
@@ -122,6 +144,35 @@ class Gatherer:
         else:
             told = decision.predict(decision.log_prior + self._evidence)
         return Gathered(prediction=self._agreed(told, start_s), utterances=len(self._weights))
+
+    @property
+    def excess(self) -> dict[str, float]:
+        """Emotions that this room sounds like more than others: log-odds that are subtracted."""
+        if self._habituation is None:
+            return {}
+        excess = self._habituation.excess.tolist()
+        return {
+            name: odds for name, odds in zip(self._decision.labels, excess, strict=True) if odds
+        }
+
+    def without_excess(self, scores: Mapping[str, float]) -> dict[str, float]:
+        """An utterance's scores without what the room always sounds like. Any thread may ask."""
+        excess = self.excess
+        if not excess:
+            return dict(scores)
+        kept = {name: score * math.exp(-excess.get(name, 0.0)) for name, score in scores.items()}
+        total = math.fsum(kept.values())
+        return {name: score / total for name, score in kept.items()}
+
+    def _familiar(self, prediction: Prediction) -> Prediction:
+        """The prediction for an utterance without the room's excess, which it then is part of."""
+        room = self._habituation
+        if room is None:
+            return prediction
+        log_scores = self._decision.log_scores_of(prediction.scores)
+        excess = room.excess
+        room.add(log_scores)
+        return self._decision.predict(log_scores - excess) if excess.any() else prediction
 
     def _agreed(self, told: Prediction, now_s: float) -> Prediction:
         """The prediction, without its emotion if too few utterances support it."""

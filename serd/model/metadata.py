@@ -33,6 +33,9 @@ ORDINARY: Final = ("neutral", "calm")
 MOST_AGREEING: Final = 5
 """Upper limit of `Home.agree`."""
 
+MOST_REMEMBERED: Final = 2000
+"""Upper limit of `Usual.remembered` and `Usual.half_after`."""
+
 _LARGEST_FFT = 8192
 _LARGEST_FRAMES = 4096
 _LARGEST_BANDS = 512
@@ -189,6 +192,28 @@ class Gathering(msgspec.Struct, frozen=True, kw_only=True):
         _within(self.pause_s, 0.0, 86_400.0, "gathering.pause_s")
 
 
+class Usual(msgspec.Struct, frozen=True, kw_only=True):
+    """What ordinary speech sounds like, and how soon a room gets used to its own sound.
+
+    `serd.model.habituation` applies it.
+    """
+
+    odds: dict[str, float]
+    """For each emotion the typical log-odds of its score against those of neutral and calm
+    together, over sources of ordinary speech that the network was not trained on; -20 .. 20."""
+    remembered: int
+    """The latest utterances of a room that count, 1 .. `MOST_REMEMBERED`."""
+    half_after: int
+    """Utterances after which half of a room's excess is subtracted, 1 .. `MOST_REMEMBERED`."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name, odds in self.odds.items():
+            _within(odds, -20.0, 20.0, f"usual.odds of {name[:32]!a}")
+        _within(self.remembered, 1, MOST_REMEMBERED, "usual.remembered")
+        _within(self.half_after, 1, MOST_REMEMBERED, "usual.half_after")
+
+
 ThresholdOn: TypeAlias = Literal["emotion", "all_emotions"]
 """What is compared with the threshold: the probability of the reported emotion, or that of all
 emotions together. The second tells more at equal false alarms, because a network that confuses two
@@ -247,6 +272,8 @@ class Home(msgspec.Struct, frozen=True, kw_only=True):
     """Utterances that must agree before an emotion is reported, 1 .. `MOST_AGREEING`."""
     threshold_on: ThresholdOn = "emotion"
     """What the thresholds apply to."""
+    usual: Usual | None = None
+    """What ordinary speech sounds like, so that a room gets used to its own; None: unknown."""
     sensitivity: dict[Sensitivity, OperatingPoint]
     """All of `SENSITIVITIES`; a threshold is never above that of a more cautious sensitivity."""
 

@@ -24,7 +24,7 @@ from serd.model.classifier import Recognition
 from serd.model.decision import Decision
 from serd.model.emotions import EMOTIONS
 from serd.model.gathering import Gatherer
-from serd.model.metadata import SENSITIVITIES
+from serd.model.metadata import SENSITIVITIES, Usual
 from serd.model.model_file import ModelFile
 from serd.speech.utterance import Utterance
 from tests.broker import Recorder, mosquitto, wait_until
@@ -79,6 +79,40 @@ def test_events_combine_the_evidence_of_several_utterances(
             assert event["scores"] == pytest.approx(combined.prediction.scores, abs=2e-3)
     assert max(event["gathered"] for event in events) > 1
     assert state["emotion"] == events[-1]["emotion"]
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("habituation", [True, False])
+def test_a_room_gets_used_to_its_own_sound(tmp_path: Path, habituation: bool) -> None:
+    """With a model to which ordinary speech elsewhere hardly ever sounds sad."""
+    odds = {"happy": 0.0, "surprised": 0.0, "angry": 0.0, "fearful": 0.0, "disgust": 0.0}
+    usual = Usual(odds={**odds, "sad": -20.0}, remembered=50, half_after=1)
+    home = msgspec.structs.replace(HOME, usual=usual, ordinary_share=0.05)
+    path = tmp_path / "familiar.tflite"
+    path.write_bytes(at_home(home=home))
+    settings = ("--set", f"model.path={path}", "--set", f"decision.habituation={habituation}")
+    with mosquitto(tmp_path) as broker, Recorder(broker.port) as recorder:
+        with Node(
+            tmp_path, broker.port, "--source", str(SAMPLE), "--pace", "fast", *settings
+        ) as node:
+            assert node.wait() == 0, node.log
+        recorder.wait_for("serd/test-room/status", b"offline")
+        events = [json.loads(payload) for payload in recorder.on("serd/test-room/emotion")]
+    file = ModelFile.load(path)
+    gatherer = Gatherer(Decision(file.labels, file.info), habituation=habituation)
+    other = Gatherer(Decision(file.labels, file.info), habituation=not habituation)
+    difference = 0.0
+    for event in events:
+        start, end = (parse_rfc3339(event[name]) / 1000 for name in ("started_at", "ended_at"))
+        single: Any = SimpleNamespace(**event["utterance"])
+        combined = gatherer.add(single, start, end).prediction.scores
+        assert event["scores"] == pytest.approx(combined, abs=5e-3)
+        unlike = other.add(single, start, end).prediction.scores
+        difference = max(difference, abs(unlike["sad"] - combined["sad"]))
+    assert len(events) >= 8
+    # Otherwise this would not show which of the two the daemon does.
+    assert difference > 0.02
+    assert bool(gatherer.excess) is habituation
 
 
 @pytest.mark.broker

@@ -25,12 +25,16 @@ from training.evaluate.household import (
     decision_of,
     events_of,
     fit_household,
+    hours,
     measure_household,
+    rooms_of,
+    sentences,
     threshold_for,
     unmeasured_home,
+    usual_sound,
 )
 from training.evaluate.predictions import ClipScores, Predictions, RecordingScores, UtteranceScores
-from training.recipe import CorpusUse, HomeUse, Sounds
+from training.recipe import CorpusUse, HabituationUse, HomeUse, Sounds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -237,10 +241,65 @@ def test_earlier_utterances_weaken_or_strengthen_an_event() -> None:
                 for n, one in enumerate(logs)
             ),
         )
-        return float(events_of([recording], decision, 1).strengths[-1])
+        return float(events_of([[recording]], decision, 1).strengths[-1])
 
     assert strength(calm, calm, angry) < strength(angry)
     assert strength(angry, angry) > strength(angry)
+
+
+def lively(count: int, source: str, *, surprised: float) -> list[RecordingScores]:
+    """Recordings of one voice that sounds a little surprised whatever it says."""
+    return [
+        msgspec.structs.replace(
+            one,
+            source=source,
+            utterances=tuple(
+                msgspec.structs.replace(heard, logs=(*heard.logs[:-1], heard.logs[-1] + surprised))
+                for heard in one.utterances
+            ),
+        )
+        for one in ordinary(count, seed=7)
+    ]
+
+
+def test_a_room_gets_used_to_a_lively_voice_and_the_thresholds_of_others_fall() -> None:
+    assert EMOTIONS[-1] == "surprised"
+    heard = predictions(1)
+    heard = msgspec.structs.replace(
+        heard, recordings=(*heard.recordings, *lively(60, "lively", surprised=2.5))
+    )
+    others = [predictions(2), predictions(3)]
+    told = {}
+    for habituation in (None, HabituationUse(remembered=200, half_after=10)):
+        fitted = fit_household(others, msgspec.structs.replace(USE, habituation=habituation))
+        assert (fitted.home.usual is None) is (habituation is None)
+        measured = measure_household(heard, fitted, others, 1)
+        groups = measured["points"]["high"]["groups"]
+        told[habituation is not None] = groups["source lively"]["events"]
+        if fitted.home.usual is not None:
+            # What is typical is that of the lively voice's neighbours, not its own.
+            assert set(fitted.home.usual.odds) == set(EMOTIONS) - {"neutral", "calm"}
+    assert told[True] < 0.7 * told[False]
+
+
+def test_each_source_of_each_network_is_a_room_of_its_own() -> None:
+    rooms = rooms_of([predictions(1), predictions(2)])
+    assert [room[0].source for room in rooms] == ["source0", "source1"] * 2
+    assert [len(room) for room in rooms] == [60] * 4
+    assert [one.name for one in rooms[1]][:2] == ["1", "3"]
+    assert hours(rooms) == pytest.approx(240 * 12.0 / 3600)
+    assert sentences([predictions(1)]) == rooms_of([predictions(1)])
+
+
+def test_a_source_with_few_utterances_says_nothing_about_ordinary_speech() -> None:
+    home = unmeasured_home(
+        fit_temperature_and_bias(predictions(1).clips, EMOTIONS), USE, [0.9, 0.5, 0.3]
+    )
+    decision = decision_of(EMOTIONS, 1.0, home)
+    use = HabituationUse(remembered=200, half_after=30)
+    few, many = lively(9, "few", surprised=9.0), ordinary(60, seed=1)
+    assert usual_sound([few], decision, use) is None
+    assert usual_sound([few, many], decision, use) == usual_sound([many], decision, use)
 
 
 @pytest.mark.slow

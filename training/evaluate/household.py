@@ -13,20 +13,28 @@ What is shipped is chosen on all folds together; the figures of the folds say ho
 3. A lower bias for an emotion that alone causes most of the false alarms in ordinary speech, until
    it causes no more than half of them. Otherwise a few lively voices that sound surprised would
    set the threshold of every emotion.
-4. A threshold for each sensitivity: the lowest at which ordinary speech causes no more emotional
+4. What ordinary speech sounds like, so that a room gets used to its own sound
+   (:mod:`serd.model.habituation`): the mean over its sources of the typical log-odds of an emotion.
+5. A threshold for each sensitivity: the lowest at which ordinary speech causes no more emotional
    events an hour than the recipe allows.
+
+Each source of recordings is a room: its recordings are heard one after the other, with a long
+silence before each. Acted clips are heard in a room that is not familiar yet.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 import numpy as np
 
 from serd.model.decision import Decision
 from serd.model.gathering import Gatherer
+from serd.model.habituation import Habituation
 from serd.model.metadata import (
     ORDINARY,
     SENSITIVITIES,
@@ -34,20 +42,23 @@ from serd.model.metadata import (
     Home,
     ModelInfo,
     OperatingPoint,
+    Usual,
 )
 from training.evaluate.calibration import LARGEST_BIAS, TemperatureAndBias, fit_temperature_and_bias
 from training.evaluate.shortcut import separation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
     from serd.config import Sensitivity
     from serd.model.decision import Prediction
     from training.evaluate.predictions import ClipScores, Predictions, RecordingScores
-    from training.recipe import HomeUse
+    from training.recipe import HabituationUse, HomeUse
 
+Room: TypeAlias = Sequence["RecordingScores"]
+"""The recordings of one source, in their order: what a daemon in that room hears."""
 
 CURVE_RATES = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0)
 """Points of the operating curve: false emotional events an hour."""
@@ -67,6 +78,10 @@ _LARGEST_SHARE = 0.5
 
 _BIAS_STEP = 0.25
 """Step by which the bias of an emotion is lowered."""
+
+
+_FIGURES = ("recordings", "utterances", "hours", "events")
+"""Figures of a group of recordings."""
 
 
 class Events(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,26 +152,27 @@ def answer_of(clip: ClipScores, decision: Decision) -> Prediction:
     return decision.decide(np.array(clip.logs, dtype=np.float32))
 
 
-def events_of(recordings: Iterable[RecordingScores], decision: Decision, agree: int) -> Events:
+def events_of(rooms: Iterable[Room], decision: Decision, agree: int) -> Events:
     """The decisions of the daemon for recordings, each after a long silence.
 
     Args:
-        recordings: With their scores.
+        rooms: Recordings with their scores; the daemon starts in each room.
         decision: With the household settings; its threshold is not applied.
         agree: Utterances that must agree.
     """
     decision = _without_threshold(decision)
-    gatherer = Gatherer(decision, agree)
     strengths, emotions, ordinary = [], [], []
-    for recording in recordings:
-        gatherer.reset()
-        for one in recording.utterances:
-            single = decision.decide(np.array(one.logs, dtype=np.float32))
-            decided = gatherer.add(single, one.start_s, one.end_s).prediction
-            emotion, strength = decision.emotional(decided.scores)
-            strengths.append(strength if decided.emotion == emotion else 0.0)
-            emotions.append(emotion)
-            ordinary.append(sum(decided.scores[name] for name in ORDINARY) >= 0.5)
+    for room in rooms:
+        gatherer = Gatherer(decision, agree)
+        for recording in room:
+            gatherer.reset()
+            for one in recording.utterances:
+                single = decision.decide(np.array(one.logs, dtype=np.float32))
+                decided = gatherer.add(single, one.start_s, one.end_s).prediction
+                emotion, strength = decision.emotional(decided.scores)
+                strengths.append(strength if decided.emotion == emotion else 0.0)
+                emotions.append(emotion)
+                ordinary.append(sum(decided.scores[name] for name in ORDINARY) >= 0.5)
     return Events(
         strengths=np.array(strengths),
         emotions=tuple(emotions),
@@ -175,11 +191,31 @@ def _without_threshold(decision: Decision) -> Decision:
     return decision.with_home(msgspec.structs.replace(home, sensitivity=points))
 
 
-def hours(recordings: Iterable[RecordingScores], *, spoken: bool = False) -> float:
+def hours(rooms: Iterable[Room], *, spoken: bool = False) -> float:
     """Total length of recordings, or of the utterances in them (``spoken``)."""
+    recordings = chain.from_iterable(rooms)
     if spoken:
         return sum(u.end_s - u.start_s for one in recordings for u in one.utterances) / 3600.0
     return sum(one.duration_s for one in recordings) / 3600.0
+
+
+def rooms_of(
+    predictions: Iterable[Predictions],
+    keep: Callable[[RecordingScores], bool] = lambda _: True,
+) -> list[Room]:
+    """Recordings by network and source, in the order in which they were made.
+
+    Args:
+        predictions: One for each network.
+        keep: Which recordings to keep; rooms without any are left out.
+    """
+    found: list[Room] = []
+    for network in predictions:
+        by_source: dict[str, list[RecordingScores]] = defaultdict(list)
+        for one in filter(keep, network.recordings):
+            by_source[one.source].append(one)
+        found += by_source.values()
+    return found
 
 
 def threshold_for(strengths: NDArray[np.float64], length_h: float, rate: float) -> float:
@@ -197,14 +233,42 @@ def threshold_for(strengths: NDArray[np.float64], length_h: float, rate: float) 
     return round(min(max(between, _LOWEST_THRESHOLD), 0.999), 6)
 
 
-def sentences(predictions: Iterable[Predictions]) -> list[RecordingScores]:
+def sentences(predictions: Iterable[Predictions]) -> list[Room]:
     """The ordinary speech for choosing thresholds, without single words: they cause few alarms."""
-    return [
-        one
-        for network in predictions
-        for one in network.recordings
-        if one.spoken and one.kind != "command"
-    ]
+    return rooms_of(predictions, lambda one: one.spoken and one.kind != "command")
+
+
+def usual_sound(rooms: Iterable[Room], decision: Decision, use: HabituationUse) -> Usual | None:
+    """What ordinary speech sounds like to networks that were not trained on it.
+
+    Args:
+        rooms: Ordinary speech. Those with fewer utterances than ``use.half_after`` are left out.
+        decision: With the household settings.
+        use: Settings of the recipe.
+
+    Returns:
+        None if no room has enough utterances.
+    """
+    usual = Usual(odds={}, remembered=use.remembered, half_after=use.half_after)
+    habituation = Habituation(usual, decision.labels)
+    typical = []
+    for room in rooms:
+        scores = [
+            decision.log_scores_of(decision.decide(np.array(one.logs, dtype=np.float32)).scores)
+            for recording in room
+            for one in recording.utterances
+        ]
+        if len(scores) >= use.half_after:
+            typical.append(np.median(habituation.odds(np.array(scores)), axis=0))
+    if not typical:
+        return None
+    means = np.mean(typical, axis=0).tolist()
+    odds = {
+        label: round(mean, 3)
+        for label, mean in zip(decision.labels, means, strict=True)
+        if label not in ORDINARY
+    }
+    return msgspec.structs.replace(usual, odds=odds)
 
 
 class HouseholdFit(msgspec.Struct, frozen=True, kw_only=True):
@@ -225,15 +289,21 @@ def fit_household(predictions: Sequence[Predictions], use: HomeUse) -> Household
     while True:
         calibration = TemperatureAndBias(temperature=temperature, bias=bias)
         home = unmeasured_home(calibration, use, [0.0] * len(SENSITIVITIES))
-        events = events_of(speech, decision_of(labels, temperature, home), use.agree)
+        decision = decision_of(labels, temperature, home)
+        usual = None
+        if use.habituation is not None:
+            usual = usual_sound(speech, decision, use.habituation)
+            decision = decision.with_home(msgspec.structs.replace(home, usual=usual))
+        events = events_of(speech, decision, use.agree)
         thresholds = [
             threshold_for(events.strengths, hours(speech), use.rates[name])
             for name in SENSITIVITIES
         ]
         dominant = _dominant_emotion(_emotions_above(events, thresholds[-1]))
         if dominant is None or bias[dominant] - _BIAS_STEP < -LARGEST_BIAS:
+            home = unmeasured_home(calibration, use, thresholds)
             return HouseholdFit(
-                temperature=temperature, home=unmeasured_home(calibration, use, thresholds)
+                temperature=temperature, home=msgspec.structs.replace(home, usual=usual)
             )
         bias[dominant] = round(bias[dominant] - _BIAS_STEP, 3)
 
@@ -292,14 +362,14 @@ def measure_household(
                 if len(events.strengths)
                 else 0.0
             ),
-            "groups": _groups(predictions.recordings, decision, agree, threshold),
+            "groups": _groups(predictions, decision, agree, threshold),
         }
         points[name] = point
     curve = {f"{rate:g}": at(threshold_for(ranked, hours(elsewhere), rate)) for rate in CURVE_RATES}
     return {
         "points": points,
         "curve": curve,
-        "separation": separation(predictions.clips, speech, decision),
+        "separation": separation(predictions.clips, chain.from_iterable(speech), decision),
     }
 
 
@@ -355,10 +425,9 @@ def _in_a_row(
             rows[clip.corpus, clip.speaker, clip.emotion].append(clip)
     hits: dict[str, list[list[bool]]] = defaultdict(lambda: [[], [], []])
     decision = _without_threshold(decision)
-    gatherer = Gatherer(decision, agree)
     for (corpus, _, emotion), row in rows.items():
         for first in range(0, len(row) - 2, 3):
-            gatherer.reset()
+            gatherer = Gatherer(decision, agree)
             now = 0.0
             for place, clip in enumerate(row[first : first + 3]):
                 single = decision.decide(np.array(clip.logs, dtype=np.float32))
@@ -373,32 +442,30 @@ def _in_a_row(
 
 
 def _groups(
-    recordings: Sequence[RecordingScores], decision: Decision, agree: int, threshold: float
+    predictions: Predictions, decision: Decision, agree: int, threshold: float
 ) -> dict[str, dict[str, Any]]:
     """Events an hour by source, kind, language and length of recordings, and of household sound."""
-    grouped: dict[str, list[RecordingScores]] = defaultdict(list)
-    for one in recordings:
-        length = (
-            "under 2 s" if one.duration_s < 2 else "2 to 6 s" if one.duration_s < 6 else "longer"
-        )
-        grouped[f"source {one.source}"].append(one)
-        grouped[f"kind {one.kind}"].append(one)
-        if one.spoken:
-            grouped[f"language {one.language}"].append(one)
-            grouped[f"length {length}"].append(one)
-        else:
-            grouped["household"].append(one)
-    found = {}
-    for name, some in sorted(grouped.items()):
-        events = events_of(some, decision, agree)
-        decided = len(_emotions_above(events, threshold))
-        found[name] = {
-            "recordings": len(some),
-            "utterances": len(events.strengths),
-            "hours": round(hours(some), 4),
-            "events": decided,
-        }
-    return found
+    found: dict[str, dict[str, float]] = defaultdict(lambda: dict.fromkeys(_FIGURES, 0))
+    for room in rooms_of([predictions]):
+        decided = iter((events_of([room], decision, agree).strengths >= threshold).tolist())
+        for one in room:
+            utterances = len(one.utterances)
+            figures = (1, utterances, one.duration_s / 3600.0, sum(islice(decided, utterances)))
+            for group in _groups_of(one):
+                for name, figure in zip(_FIGURES, figures, strict=True):
+                    found[group][name] += figure
+    return {
+        group: figures | {"hours": round(figures["hours"], 4)}
+        for group, figures in sorted(found.items())
+    }
+
+
+def _groups_of(one: RecordingScores) -> list[str]:
+    of_all = [f"source {one.source}", f"kind {one.kind}"]
+    if not one.spoken:
+        return [*of_all, "household"]
+    length = "under 2 s" if one.duration_s < 2 else "2 to 6 s" if one.duration_s < 6 else "longer"
+    return [*of_all, f"language {one.language}", f"length {length}"]
 
 
 def events_by_emotion(
@@ -412,13 +479,9 @@ def events_by_emotion(
         home: Household settings of the model.
         agree: Utterances that must agree.
     """
-    events = events_of(
-        predictions.recordings, decision_of(predictions.labels, temperature, home), agree
-    )
-    length = {
-        "of_recording": hours(predictions.recordings),
-        "of_speech": hours(predictions.recordings, spoken=True),
-    }
+    rooms = rooms_of([predictions])
+    events = events_of(rooms, decision_of(predictions.labels, temperature, home), agree)
+    length = {"of_recording": hours(rooms), "of_speech": hours(rooms, spoken=True)}
     points = {}
     for name in SENSITIVITIES:
         decided = Counter(_emotions_above(events, home.sensitivity[name].threshold))

@@ -195,7 +195,7 @@ def calibrate_tuned(
     recorded = [label for label in labels if counts[label]]
     bias = dict(info.home.bias) if info.home is not None else {}
     temperature = info.temperature
-    length = hours([one for one in speech if one.spoken])
+    length = hours([[one for one in speech if one.spoken]])
     enough = len(scores) >= ENOUGH and min(counts.values()) >= ENOUGH_OF_CLASS
     # Thresholds that are carried over belong to the calibration that they were chosen with.
     fit = enough and (info.home is None or length >= ENOUGH_ORDINARY_H)
