@@ -248,19 +248,23 @@ def own_soft_targets(
 
 
 def interpolated(
-    before: Sequence[NDArray[np.float32]], after: Sequence[NDArray[np.float32]], keep: float
+    before: Sequence[NDArray[np.float32]],
+    after: Sequence[NDArray[np.float32]],
+    keep: Sequence[float],
 ) -> list[NDArray[np.float32]]:
-    """Weights interpolated between those before and those after training.
+    """Weights interpolated between those before and those after training, layer by layer.
 
     The interpolated network is more robust on recordings unlike the last training data, and loses
     little of what it learned (Wortsman et al., 2022, arXiv:2109.01903).
 
     Args:
-        before: Weights before training.
+        before: Weights before training, from ``model.get_weights()``.
         after: Weights after training.
-        keep: Share of the former, 0..1.
+        keep: For each layer the share of the former, 0..1. A layer begins with its kernel; batch
+            normalisation belongs to the convolution before it.
     """
+    layers = np.cumsum([weight.ndim > 1 for weight in before]) - 1
     return [
-        (keep * old + (1.0 - keep) * new).astype(np.float32)
-        for old, new in zip(before, after, strict=True)
+        (keep[layer] * old + (1.0 - keep[layer]) * new).astype(np.float32)
+        for layer, old, new in zip(layers, before, after, strict=True)
     ]

@@ -85,7 +85,7 @@ def trained_corpora(recipe: Recipe, dataset: Dataset) -> tuple[CorpusEntry, ...]
     if start is None:
         return corpus_entries(dataset)
     inherited = load_start_model(start.model).info.corpora
-    if start.keep == 1.0:  # all of its weights were kept
+    if start.keeps_all:
         return inherited
     entries = corpus_entries(dataset)
     known = {entry.name for entry in entries}

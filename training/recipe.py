@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from serd.config import Sensitivity  # noqa: TC001 - msgspec looks types up
-from serd.errors import InputError, shown
+from serd.errors import InputError, UsageError, shown
 from serd.model.emotions import EMOTIONS
 from serd.model.metadata import FeatureParameters, Gathering, ThresholdOn
 from training.document import read_document
@@ -130,6 +130,11 @@ class Network(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         about("Channels of the 3 x 3 convolutions, each after a 2 x 2 max-pool."),
     ] = (56, 112, 192)
     dropout: Annotated[Share, about("Before the last layer.")] = 0.3
+
+    @property
+    def layers(self) -> int:
+        """Layers with weights: the transform, the convolutions, the last one."""
+        return len(self.widths) + 3
 
 
 class Head(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -393,9 +398,35 @@ class Start(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         about("Factor of that part: softened targets have smaller gradients."),
     ] = 2.0
     keep: Annotated[
-        Share,
-        about("Share of the weights before training in the weights after it."),
+        Share | tuple[Share, ...],
+        about(
+            "Share of the weights before training in the weights after it: one number, or one for "
+            "each layer, from the cosine transform over the convolutions to the last layer."
+        ),
     ] = 0.0
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether training changes nothing."""
+        return self.keep == 1.0 or (isinstance(self.keep, tuple) and set(self.keep) == {1.0})
+
+    def shares(self, layers: int) -> tuple[float, ...]:
+        """Share of the weights before training in each layer.
+
+        Args:
+            layers: Number of layers with weights.
+
+        Raises:
+            UsageError: ``keep`` has another number of layers.
+        """
+        if not isinstance(self.keep, tuple):
+            return (self.keep,) * layers
+        if len(self.keep) != layers:
+            raise UsageError(
+                f"start.keep has {len(self.keep)} numbers for a network of {layers} layers",
+                remedy=f"give one number, or {layers}",
+            )
+        return self.keep
 
 
 class HabituationUse(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -414,6 +445,13 @@ class HomeUse(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         tuple[str, ...],
         about("Acted corpora to which temperature and bias are fitted."),
     ]
+    biased: Annotated[
+        bool,
+        about(
+            "Whether each class gets a bias. One fitted to few speakers may help them and harm "
+            "others."
+        ),
+    ] = True
     ordinary_share: Annotated[
         Share,
         about("Share of utterances at home that are neutral or calm."),

@@ -205,7 +205,9 @@ class Run:
         self._write("features.json", features)
         start = after.weights() if after else ()
         answers = taught.answers if taught else None
-        if start_model is not None:
+        kept: tuple[float, ...] = ()
+        if start_model is not None and self.recipe.start is not None:
+            kept = self.recipe.start.shares(self.recipe.network.layers)
             examples = representative_clips(training, self.recipe.representative_clips)
             start, remembered = warm_start(self.recipe, start_model, training, examples)
             answers = remembered | (answers or {})
@@ -231,8 +233,8 @@ class Run:
 
         model = trainer.run(validated)
         weights = [np.asarray(weight) for weight in model.get_weights()]
-        if start_model is not None and self.recipe.start is not None:
-            weights = interpolated(start, weights, self.recipe.start.keep)
+        if kept:
+            weights = interpolated(start, weights, kept)
         with (self.folder / "weights.npz").open("wb") as file:
             np.savez(file, *weights)
 

@@ -12,7 +12,7 @@ from serd.errors import UsageError
 from serd.model.interpreter import Interpreter
 from serd.model.mfcc import MfccFrontEnd
 from training.network import interpolated, load_start_model, own_soft_targets, start_weights
-from training.recipe import Network
+from training.recipe import Network, Start, load_recipe
 
 pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.tensorflow
@@ -56,6 +56,25 @@ def test_only_correct_predictions_become_soft_targets() -> None:
 
 
 def test_weights_are_interpolated_by_the_share_that_is_kept() -> None:
-    before, after = [np.zeros(3, np.float32)], [np.ones(3, np.float32)]
-    np.testing.assert_allclose(interpolated(before, after, 0.3)[0], 0.7)
-    np.testing.assert_array_equal(interpolated(before, after, 0.0)[0], after[0])
+    shapes = ((1, 1, 4, 4), (4,), (5, 5, 1, 3), (3,), (3,), (6, 2), (2,))
+    before = [np.zeros(shape, np.float32) for shape in shapes]
+    after = [np.ones(shape, np.float32) for shape in shapes]
+    mixed = interpolated(before, after, (0.3, 0.0, 1.0))
+    for weight, expected in zip(mixed, (0.7, 0.7, 1.0, 1.0, 1.0, 0.0, 0.0), strict=True):
+        np.testing.assert_allclose(weight, expected, rtol=1e-6)
+
+
+def test_a_recipe_keeps_one_share_or_one_for_each_layer(tmp_path: Path) -> None:
+    sizes = Network(stem=4, widths=(4, 6))
+    assert Start(model="x", keep=0.3).shares(sizes.layers) == (0.3,) * 5
+    by_layer = Start(model="x", keep=(0.1, 0.2, 0.3, 0.4, 0.5))
+    assert by_layer.shares(sizes.layers) == (0.1, 0.2, 0.3, 0.4, 0.5)
+    with pytest.raises(UsageError, match="5 numbers for a network of 6 layers"):
+        by_layer.shares(6)
+    assert Start(model="x", keep=1.0).keeps_all
+    assert Start(model="x", keep=(1.0, 1.0)).keeps_all
+    assert not Start(model="x", keep=(1.0, 0.9)).keeps_all
+    for name in ("default", "permissive"):
+        recipe = load_recipe(name)
+        assert recipe.start is not None
+        assert len(recipe.start.shares(recipe.network.layers)) == 6

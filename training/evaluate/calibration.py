@@ -36,7 +36,7 @@ class TemperatureAndBias(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fit_temperature_and_bias(
-    clips: Sequence[ClipScores], labels: Sequence[str]
+    clips: Sequence[ClipScores], labels: Sequence[str], *, biased: bool = True
 ) -> TemperatureAndBias:
     """Temperature and biases under which the truth is most likely.
 
@@ -46,6 +46,7 @@ def fit_temperature_and_bias(
     Args:
         clips: Of speakers that are not measured with the result.
         labels: Classes of the network.
+        biased: Whether to fit biases; otherwise they are 0.
     """
     from scipy.optimize import minimize
 
@@ -58,7 +59,8 @@ def fit_temperature_and_bias(
         likely = np.logaddexp.reduce(np.where(accepted, shifted, -np.inf), axis=1)
         return float(-(weights * likely).sum() + _BIAS_PENALTY * np.square(free[1:]).sum())
 
-    found = minimize(loss, np.zeros(1 + len(labels)), method="L-BFGS-B").x
+    bounds = [(None, None), *[(None, None) if biased else (0.0, 0.0)] * len(labels)]
+    found = minimize(loss, np.zeros(1 + len(labels)), method="L-BFGS-B", bounds=bounds).x
     bias = np.clip(found[1:] - found[1:].mean(), -LARGEST_BIAS, LARGEST_BIAS)
     return TemperatureAndBias(
         temperature=round(float(np.clip(np.exp(found[0]), 0.3, 4.0)), 3),

@@ -6,9 +6,10 @@ What is chosen for a fold is chosen on the other folds: on speakers, and sources
 on which the fold's figures are not measured, each scored by a network not trained on them.
 What is shipped is chosen on all folds together; the figures of the folds say how good it is.
 
-1. Temperature and a bias for each class (:mod:`training.evaluate.calibration`): those under which
-   the truth is most likely, every corpus and in it every class counting alike. After that the
-   scores assume that all classes are equally frequent.
+1. Temperature and, if the recipe says so, a bias for each class
+   (:mod:`training.evaluate.calibration`): those under which the truth is most likely, every corpus
+   and in it every class counting alike. After that the scores assume that all classes are equally
+   frequent.
 2. The prior: at home a larger share is neutral or calm (``home.ordinary_share`` of the recipe).
 3. A lower bias for an emotion that alone causes most of the false alarms in ordinary speech, until
    it causes no more than half of them. Otherwise a few lively voices that sound surprised would
@@ -282,7 +283,7 @@ def fit_household(predictions: Sequence[Predictions], use: HomeUse) -> Household
     """Fit calibration and thresholds to predictions for clips not used in training."""
     labels = predictions[0].labels
     acted = [clip for one in predictions for clip in one.clips if clip.corpus in use.corpora]
-    calibration = fit_temperature_and_bias(acted, labels)
+    calibration = fit_temperature_and_bias(acted, labels, biased=use.biased)
     temperature = round(calibration.temperature * use.caution, 3)
     bias = {label: round(odds / use.caution, 3) for label, odds in calibration.bias.items()}
     speech = sentences(predictions)

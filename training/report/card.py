@@ -157,9 +157,17 @@ def _teacher(figures: dict[str, Any]) -> str:
         start = figures["recipe"].get("start")
         text = "None: it learned from labels alone."
         if start:
+            keep = start["keep"]
+            kept = (
+                f"{100 * keep:.0f} % of its weights"
+                if isinstance(keep, float)
+                else (
+                    "of the weights of each layer, from the first to the last, "
+                    + ", ".join(f"{100 * one:.0f} %" for one in keep)
+                )
+            )
             text = (
-                f"Training begins with the network of {start['model']} and keeps"
-                f" {100 * start['keep']:.0f} % of its weights. That one had a teacher, so what it"
+                f"Training begins with the network of {start['model']} and keeps {kept}. That one had a teacher, so what it"
                 " remembers goes back to one; this training had none: it learned from labels alone,"
                 " and from the answers of the network that it began with, where they are right."
             )
