@@ -103,7 +103,8 @@ def _allowed(kind: mi.Type) -> tuple[str, type[Any] | None]:
     if isinstance(kind, mi.Metadata):
         return _allowed(kind.type)
     if isinstance(kind, mi.UnionType):
-        return _allowed(next(one for one in kind.types if not isinstance(one, mi.NoneType)))
+        found = [_allowed(one) for one in kind.types if not isinstance(one, mi.NoneType)]
+        return ", or ".join(words for words, _ in found), found[0][1]
     if isinstance(kind, mi.StructType):
         return "keys", kind.cls
     if isinstance(kind, mi.DictType):
@@ -123,6 +124,8 @@ def _simple(kind: mi.Type) -> str:
         return ", ".join(f"`{value}`" for value in kind.values)
     if isinstance(kind, mi.IntType | mi.FloatType):
         return _range("a whole number" if isinstance(kind, mi.IntType) else "a number", kind)
+    if isinstance(kind, mi.BoolType):
+        return "`true`, `false`"
     pattern = kind.pattern if isinstance(kind, mi.StrType) else None
     if found := re.fullmatch(r"\^\(([\w|]+)\)\$", pattern or ""):
         return ", ".join(f"`{word}`" for word in found[1].split("|"))

@@ -158,18 +158,15 @@ def _teacher(figures: dict[str, Any]) -> str:
         text = "None: it learned from labels alone."
         if start:
             keep = start["keep"]
-            kept = (
-                f"{100 * keep:.0f} % of its weights"
-                if isinstance(keep, float)
-                else (
-                    "of the weights of each layer, from the first to the last, "
-                    + ", ".join(f"{100 * one:.0f} %" for one in keep)
-                )
-            )
+            kept = f"{100 * keep:.0f} % of its weights" if isinstance(keep, float) else ""
+            if not kept:
+                shares = ", ".join(f"{100 * one:.0f} %" for one in keep)
+                kept = f"of its layers' weights, from the first to the last, {shares}"
             text = (
-                f"Training begins with the network of {start['model']} and keeps {kept}. That one had a teacher, so what it"
-                " remembers goes back to one; this training had none: it learned from labels alone,"
-                " and from the answers of the network that it began with, where they are right."
+                f"Training begins with the network of {start['model']} and keeps {kept}. That one"
+                " had a teacher, so what it remembers goes back to one; this training had none: it"
+                " learned from labels alone, and from the answers of the network that it began"
+                " with, where they are right."
             )
         return f"## Teacher\n\n{paragraph(text)}\n"
     settings = figures["recipe"]["teaching"]
