@@ -165,14 +165,22 @@ class Gatherer:
         return {name: score / total for name, score in kept.items()}
 
     def _familiar(self, prediction: Prediction) -> Prediction:
-        """The prediction for an utterance without the room's excess, which it then is part of."""
+        """The prediction for an utterance without the room's excess.
+
+        If it is ordinary then, the room remembers it: nobody who quarrels, or tries serd out, makes
+        an emotion usual.
+        """
         room = self._habituation
         if room is None:
             return prediction
-        log_scores = self._decision.log_scores_of(prediction.scores)
-        excess = room.excess
-        room.add(log_scores)
-        return self._decision.predict(log_scores - excess) if excess.any() else prediction
+        decision, excess = self._decision, room.excess
+        log_scores = decision.log_scores_of(prediction.scores)
+        if excess.any():
+            prediction = decision.predict(log_scores - excess)
+        _, strength = decision.emotional(prediction.scores)
+        if strength == 0.0:
+            room.add(log_scores)
+        return prediction
 
     def _agreed(self, told: Prediction, now_s: float) -> Prediction:
         """The prediction, without its emotion if too few utterances support it."""

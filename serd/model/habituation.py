@@ -7,16 +7,16 @@ in excess of ordinary speech elsewhere.
 
 For each emotion, ``x`` is the log-odds of an utterance's score against those of neutral and calm
 together, and ``usual`` is its typical value in ordinary speech, which the model file states
-(`serd.model.metadata.Usual`). With the latest ``n`` utterances of the room, not more than
-``remembered``::
+(`serd.model.metadata.Usual`). With the latest ``n`` utterances of the room that were ordinary
+(neutral or calm likelier than any emotion, after the subtraction), not more than ``remembered``::
 
     d       = median(x) - usual                                  for each emotion, over utterances
     excess  = n / (n + half_after) * max(0, d - max(0, median(d)))
     log p  <- log p - excess
 
-The medians ignore up to half of the utterances, so an emotion can be frequent in a room without
-becoming its usual sound; and up to half of the emotions: only what stands out from the others is
-subtracted, so a room in which people show many emotions keeps them. Nothing is ever added: a room
+Emotional utterances do not count, so no emotion becomes usual because people show it often. The
+median over utterances ignores the odd one, the median over emotions what they have in common: only
+what stands out from the other emotions is subtracted. Nothing is ever added: a room
 that sounds calmer than others does not become more sensitive. Only log-odds are remembered, in
 RAM; a restart forgets them.
 """

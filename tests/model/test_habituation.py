@@ -109,10 +109,12 @@ def test_an_ordinary_room_changes_nothing() -> None:
     assert room.hear(SURPRISED) == SURPRISED
 
 
-def test_an_emotion_that_is_frequent_is_not_yet_usual() -> None:
+@pytest.mark.parametrize("others", [[], [CALM], [CALM, CALM]])
+def test_an_emotion_that_people_show_does_not_become_usual(others: list[Prediction]) -> None:
     room = Room()
-    room.hear(*[SURPRISED, CALM, CALM] * 30)
+    room.hear(*[SURPRISED, *others] * 60)
     assert room.gatherer.excess == {}
+    assert room.hear(SURPRISED) == SURPRISED
 
 
 def test_a_room_in_which_people_show_many_emotions_keeps_them() -> None:
