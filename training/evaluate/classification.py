@@ -76,11 +76,14 @@ def classify_clips(
 def top_label(scores: Mapping[str, float], emotions: Iterable[str]) -> str:
     """The label with the highest score; calm counts as neutral if the corpus has no calm.
 
+    An int8 network gives two classes the same output now and then. Rounded as ``serd classify
+    --json`` rounds them, their scores are equal, and the first class counts.
+
     Args:
         scores: Of all eight classes.
         emotions: Classes of the corpus.
     """
-    best = max(scores, key=lambda label: scores[label])
+    best = max(scores, key=lambda label: round(scores[label], 6))
     return "neutral" if best == "calm" and "calm" not in emotions else best
 
 
