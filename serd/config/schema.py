@@ -271,9 +271,9 @@ class DecisionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     habituation: Annotated[
         bool,
         Meta(
-            description="Get used to the room: an emotion that most speech in it sounds like is "
-            "reported less readily. Without effect with a model that does not say what ordinary "
-            "speech sounds like."
+            description="Get used to the room: an emotion that ordinary speech in it sounds like "
+            "is reported less readily. Has no effect with a model that does not say what ordinary "
+            "speech sounds like elsewhere."
         ),
     ] = True
 
