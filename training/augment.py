@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from serd.model.metadata import FeatureParameters
-    from training.recipe import (
+    from training.recipe.augmentation import (
         Augmentation,
         BandLimit,
         Equaliser,
         Exchange,
         Noise,
         Reverb,
-        Span,
         Warp,
     )
+    from training.recipe.keys import Span
 
 Power: TypeAlias = NDArray[np.float32]
 """Mel power, ``[batch, frames, bands]`` or ``[frames, bands]``."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from serd.model.metadata import FeatureParameters
-    from training.recipe import Network
+    from training.recipe.network import Network
 
 Model: TypeAlias = Any
 """A ``keras.Model``; Keras is untyped."""
@@ -183,7 +183,7 @@ def sizes_of(model: ModelFile) -> Network:
     Raises:
         UsageError: It is not a network of this kind.
     """
-    from training.recipe import Network as Sizes
+    from training.recipe.network import Network as Sizes
 
     shapes = sorted(
         (shape for shape in _folded_weights(model) if len(shape) == 4), key=lambda one: one[2:]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from training.recipe import Preparation
+    from training.recipe.corpora import Preparation
 
 CACHE = Path(".cache") / "training"
 """Default folder of prepared clips; git ignores it."""

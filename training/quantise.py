@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from serd.model.metadata import FeatureParameters
     from training.network import Model
     from training.prepare import Prepared
-    from training.recipe import Network
+    from training.recipe.network import Network
 
 
 def representative_clips(training: Sequence[Prepared], count: int) -> list[Prepared]:

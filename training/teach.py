@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
     from training.network import Model
     from training.prepare import Prepared
-    from training.recipe import Head, Hints, Recipe
+    from training.recipe import Recipe
+    from training.recipe.teaching import Head, Hints
     from training.teacher import Teacher
 
 Probabilities: TypeAlias = NDArray[np.float32]

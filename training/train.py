@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     from training.batches import Batch
     from training.network import Model
     from training.prepare import Prepared
-    from training.recipe import Recipe, Start, Teaching
+    from training.recipe import Recipe
+    from training.recipe.network import Start
+    from training.recipe.teaching import Teaching
 
 CHECKPOINT_EVERY = 500
 """Steps between two checkpoints."""

@@ -9,7 +9,7 @@ import sys
 
 from serd.model.model_file import ModelFile
 from training.network import build_network
-from training.recipe import Network
+from training.recipe.network import Network
 from training.train import set_up_tensorflow
 
 

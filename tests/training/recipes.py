@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from training.recipe import (
-    CorpusUse,
-    Equaliser,
-    Exchange,
-    Network,
-    Preparation,
-    Recipe,
-    Refit,
-    load_recipe,
-)
+from training.recipe import Recipe, Refit, load_recipe
+from training.recipe.augmentation import Equaliser, Exchange
+from training.recipe.corpora import CorpusUse, Preparation
+from training.recipe.network import Network
 
 
 def tiny_recipe(*, steps: int = 60) -> Recipe:

@@ -13,7 +13,7 @@ from training.augment import (
     exchange_spectra,
     warp,
 )
-from training.recipe import Augmentation, BandLimit, Exchange, Noise, Reverb, Warp
+from training.recipe.augmentation import Augmentation, BandLimit, Exchange, Noise, Reverb, Warp
 
 FEATURES = FeatureParameters()
 

@@ -19,7 +19,10 @@ from training.batches import (
 )
 from training.corpora import Clip
 from training.prepare import Prepared
-from training.recipe import Augmentation, CorpusUse, Recipe, Teaching, load_recipe
+from training.recipe import Recipe, load_recipe
+from training.recipe.augmentation import Augmentation
+from training.recipe.corpora import CorpusUse
+from training.recipe.teaching import Teaching
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

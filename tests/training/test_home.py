@@ -34,7 +34,9 @@ from training.evaluate.household import (
     usual_sound,
 )
 from training.evaluate.predictions import ClipScores, Predictions, RecordingScores, UtteranceScores
-from training.recipe import CorpusUse, HabituationUse, HomeUse, Sounds
+from training.recipe.augmentation import Sounds
+from training.recipe.corpora import CorpusUse
+from training.recipe.home import HabituationUse, HomeUse
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

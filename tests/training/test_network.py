@@ -14,7 +14,8 @@ from training import train
 from training.batches import clean_features, measure_features
 from training.network import TRANSFORM, build_network, inverse_transform
 from training.prepare import prepare
-from training.recipe import Hints, Network, Teaching
+from training.recipe.network import Network
+from training.recipe.teaching import Hints, Teaching
 from training.teach import hint_losses
 from training.train import Trainer, distillation_losses, masked_losses, one_cycle, set_up_tensorflow
 

@@ -16,7 +16,7 @@ from serd.speech import make_vad, trim_to_speech
 from training.batches import clean_features
 from training.corpora import Clip, read_corpus
 from training.prepare import preparation_key, prepare, usable
-from training.recipe import Preparation
+from training.recipe.corpora import Preparation
 
 if TYPE_CHECKING:
     from pathlib import Path

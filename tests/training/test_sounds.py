@@ -12,7 +12,8 @@ from tests.training.test_batches import prepared
 from training.augment import excerpt, load_training_sounds, recorded_noise, replace_with_recordings
 from training.batches import Batches, measure_features
 from training.corpora.esc10 import TEST_FOLDS, TRAINING_FOLDS
-from training.recipe import Sounds, load_recipe
+from training.recipe import load_recipe
+from training.recipe.augmentation import Sounds
 
 if TYPE_CHECKING:
     from pathlib import Path

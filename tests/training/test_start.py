@@ -12,7 +12,8 @@ from serd.errors import UsageError
 from serd.model.interpreter import Interpreter
 from serd.model.mfcc import MfccFrontEnd
 from training.network import interpolated, load_start_model, own_soft_targets, start_weights
-from training.recipe import Network, Start, load_recipe
+from training.recipe import load_recipe
+from training.recipe.network import Network, Start
 
 pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.tensorflow

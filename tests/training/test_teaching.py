@@ -17,13 +17,15 @@ from training import run as runs
 from training import teach as teaching
 from training.corpora import Clip
 from training.prepare import Prepared
-from training.recipe import Head, Hints, Recipe, Teaching
+from training.recipe.teaching import Head, Hints, Teaching
 from training.teacher import FOLDERS, Teacher, find_teacher, statistics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from training.recipe import Recipe
 
 
 @pytest.fixture

@@ -12,10 +12,12 @@ import click
 import msgspec
 
 from serd.errors import SerdError, UnavailableError
-from training.recipe import Recipe, Teaching
+from training.recipe.teaching import Teaching
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from training.recipe import Recipe
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -10,7 +10,8 @@ import msgspec
 
 from serd.errors import UsageError, shown
 from training.cli.console import Meter, need, plain_errors
-from training.recipe import OWN, Preparation, load_recipe
+from training.recipe import OWN, load_recipe
+from training.recipe.corpora import Preparation
 
 if TYPE_CHECKING:
     from training.own.plan import Plan, Survey

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from serd.config import Sensitivity
     from serd.model.decision import Prediction
     from training.evaluate.predictions import ClipScores, Predictions, RecordingScores
-    from training.recipe import HabituationUse, HomeUse
+    from training.recipe.home import HabituationUse, HomeUse
 
 Room: TypeAlias = Sequence["RecordingScores"]
 """The recordings of one source, in their order: what a daemon in that room hears."""

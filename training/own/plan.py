@@ -34,7 +34,7 @@ from training.corpora.folders import recordings
 from training.dataset import no_progress, read_recordings_folder
 from training.network import load_start_model, sizes_of
 from training.prepare import prepare, usable
-from training.recipe import OWN, Preparation, load_recipe
+from training.recipe import OWN, load_recipe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from training.corpora import Clip
     from training.dataset import Progress
     from training.prepare import Prepared
+    from training.recipe.corpora import Preparation
 
 CORPUS = "recordings"
 """Name of the user's recordings in the recipe."""

@@ -1,0 +1,192 @@
+"""A recipe: everything that determines a training run, in one YAML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from serd.errors import InputError, shown
+from serd.model.emotions import EMOTIONS
+from serd.model.metadata import FeatureParameters
+from training.document import read_document
+from training.recipe.augmentation import Augmentation, Sounds
+from training.recipe.corpora import CorpusUse, Preparation
+from training.recipe.home import HomeUse  # noqa: TC001 - msgspec looks types up
+from training.recipe.keys import Count, CountOrNone, Positive, Share, about
+from training.recipe.network import Network, Optimiser, Start
+from training.recipe.teaching import Teaching  # noqa: TC001 - likewise
+
+OWN = "recipe.yaml"
+"""Name of the recipe in a folder that ``serd-train new`` wrote."""
+
+_RECIPES = Path(__file__).parents[1] / "recipes"
+
+
+class Refit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A second stage of training that includes the validation speakers.
+
+    Temperature and abstain threshold are found with a network that was not trained on the
+    validation speakers. After that these speakers have no other use, and of a few dozen speakers
+    nearly a fifth is too many to leave out. So training continues from the weights it had, with
+    everybody but the test speakers; the teacher's heads are trained again on all of them, too.
+    Temperature and threshold stay.
+    """
+
+    steps: Annotated[Count, about("Batches.")]
+    peak_rate: Annotated[
+        Positive,
+        about("Highest learning rate of its own cycle; the other settings are the optimiser's."),
+    ]
+    augmentation: Annotated[Augmentation | None, about("Instead of the recipe's.")] = None
+    sounds: Annotated[Sounds | None, about("Instead of the recipe's.")] = None
+    teaching: Annotated[Teaching | None, about("Instead of the recipe's.")] = None
+
+
+class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One training run."""
+
+    name: Annotated[
+        Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9-]{0,40}$")],
+        about("Name of the run, and of the model in its metadata."),
+    ]
+    version: Annotated[str, about("Version of the model in its metadata.")]
+    about: Annotated[str, about("One sentence for the model card.")]
+    licence: Annotated[str, about("Licence of the model, given what it was trained on.")]
+    seed: Annotated[int, about("Of everything random.")]
+    fold: Annotated[
+        CountOrNone,
+        about(
+            "Fold whose test speakers are held out, in every corpus; 0: none, for a model whose "
+            "figures come from a cross-validation of the same recipe."
+        ),
+    ]
+    corpora: Annotated[dict[str, CorpusUse], about("What is trained on.")]
+    optimiser: Annotated[Optimiser, about("Duration and learning rates.")]
+    teaching: Annotated[Teaching | None, about("A teacher besides the labels; None: none.")] = None
+    start: Annotated[
+        Start | None,
+        about("The model that training starts from; None: random weights."),
+    ] = None
+    home: Annotated[
+        HomeUse | None,
+        about("For a model with household settings; None: one threshold and no prior."),
+    ] = None
+    labels: Annotated[
+        tuple[str, ...],
+        about("Classes of the output, in order; empty: all eight."),
+    ] = ()
+    cross_corpora: Annotated[tuple[str, ...], about("Corpora that are only tested on.")] = ()
+    features: Annotated[
+        FeatureParameters,
+        about("The daemon's front end; mean and sd are measured on the training speakers."),
+    ] = FeatureParameters()
+    preparation: Annotated[
+        Preparation,
+        about("What is computed once for each clip."),
+    ] = Preparation()
+    network: Annotated[
+        Network,
+        about("Sizes of the network; with `start` those of the model that it starts from."),
+    ] = Network()
+    augmentation: Annotated[
+        Augmentation,
+        about("How clips are changed each time they are drawn."),
+    ] = Augmentation()
+    sounds: Annotated[Sounds | None, about("Sounds without speech; None: none.")] = None
+    refit: Annotated[
+        Refit | None,
+        about("A second stage, after temperature and threshold are found; None: none."),
+    ] = None
+    representative_clips: Annotated[
+        Count,
+        about("Training clips from which the quantiser determines the ranges."),
+    ] = 300
+    input_range_sd: Annotated[
+        Positive | None,
+        about(
+            "Largest feature value that int8 covers, in standard deviations; larger ones are "
+            "clipped. None: the largest among the representative clips. Few values are that "
+            "large, and all others pay for them with coarser steps."
+        ),
+    ] = None
+    coverage: Annotated[
+        Share,
+        about("Share of the validation clips above the abstain threshold."),
+    ] = 0.7
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of the network's output, in order."""
+        return self.labels or EMOTIONS
+
+    @property
+    def acted(self) -> tuple[str, ...]:
+        """The training corpora with acted emotions."""
+        return tuple(name for name, use in self.corpora.items() if not use.target)
+
+    @property
+    def distillation(self) -> Teaching | Start | None:
+        """The weights of soft targets: a teacher's, or those of the model to start from."""
+        return self.teaching or self.start
+
+    @property
+    def embedded_speeds(self) -> tuple[float, ...]:
+        """The speeds at which a run needs a teacher's embeddings; 1 unless each has its hints."""
+        stages = (self.teaching, self.refit.teaching if self.refit is not None else None)
+        hints = any(stage and stage.hints and stage.hints.at_speeds for stage in stages)
+        return self.preparation.speeds if hints else (1.0,)
+
+    def for_refit(self) -> Recipe:
+        """The refit stage of a run, as a recipe of its own."""
+        assert self.refit is not None
+        optimiser = msgspec.structs.replace(
+            self.optimiser, steps=self.refit.steps, peak_rate=self.refit.peak_rate
+        )
+        return msgspec.structs.replace(
+            self,
+            optimiser=optimiser,
+            augmentation=self.refit.augmentation or self.augmentation,
+            sounds=self.refit.sounds or self.sounds,
+            teaching=self.refit.teaching or self.teaching,
+            refit=None,
+        )
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        name_or_path: A file, or the name of one in ``training/recipes`` without its ending.
+
+    Raises:
+        InputError: There is no such file.
+        ConfigError: It is not a recipe; the message says where.
+    """
+    path = Path(name_or_path)
+    if path.is_dir() and (path / OWN).is_file():
+        path /= OWN
+    elif not path.suffix:
+        path = _RECIPES / f"{name_or_path}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in _RECIPES.glob("*.yaml")))
+        raise InputError(
+            f"No recipe at {shown(path)}",
+            remedy=f"recipes by name: {known}; of one's own: serd-train new",
+        )
+    recipe = read_document(path, Recipe, "a recipe")
+    return msgspec.structs.replace(
+        recipe,
+        corpora={name: _placed(use, path.parent) for name, use in recipe.corpora.items()},
+    )
+
+
+def _placed(use: CorpusUse, beside: Path) -> CorpusUse:
+    """What a recipe names beside itself, wherever it is used from."""
+
+    def placed(name: str | None) -> str | None:
+        return None if name is None else str((beside / Path(name).expanduser()).resolve())
+
+    return msgspec.structs.replace(use, folder=placed(use.folder), folds=placed(use.folds))

@@ -1,0 +1,74 @@
+"""What is assumed and wanted for a household."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Struct
+
+from serd.config import Sensitivity  # noqa: TC001 - msgspec looks types up
+from serd.model.metadata import Gathering, ThresholdOn  # noqa: TC001 - likewise
+from training.recipe.keys import Count, Positive, Share, about
+
+
+class HabituationUse(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a room gets used to its own sound (`serd.model.habituation`)."""
+
+    remembered: Annotated[Count, about("The latest utterances of a room that count.")] = 200
+    half_after: Annotated[
+        Count, about("Utterances after which half of a room's excess is subtracted.")
+    ] = 20
+
+
+class HomeUse(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is assumed and wanted for a household (`training.evaluate.household`)."""
+
+    corpora: Annotated[
+        tuple[str, ...],
+        about("Acted corpora to which temperature and bias are fitted."),
+    ]
+    biased: Annotated[
+        bool,
+        about(
+            "Whether each class gets a bias. One fitted to few speakers may help them and harm "
+            "others."
+        ),
+    ] = True
+    ordinary_share: Annotated[
+        Share,
+        about("Share of utterances at home that are neutral or calm."),
+    ] = 0.5
+    trained_share: Annotated[
+        Share,
+        about(
+            "The same share as the fitted probabilities imply: with equally frequent classes, "
+            "two of eight."
+        ),
+    ] = 0.25
+    caution: Annotated[
+        Positive,
+        about(
+            "Factor of the fitted temperature: on voices and rooms unlike those of the fit, a "
+            "network is right less often than its confidence says."
+        ),
+    ] = 1.0
+    rates: Annotated[
+        dict[Sensitivity, Positive],
+        about("False emotional events that an hour of ordinary speech may cause."),
+    ]
+    gathering: Annotated[Gathering, about("How evidence accumulates over utterances.")]
+    agree: Annotated[Count, about("Utterances that must agree before an emotion is reported.")] = 1
+    threshold_on: Annotated[
+        ThresholdOn,
+        about(
+            "What has to reach the threshold: the probability of the reported `emotion`, or that "
+            "of `all_emotions` together."
+        ),
+    ] = "emotion"
+    habituation: Annotated[
+        HabituationUse | None,
+        about(
+            "Whether a room gets used to what it always sounds like, and how soon; null: it does "
+            "not."
+        ),
+    ] = None
