@@ -1,23 +1,4 @@
-"""A run: a folder that holds a recipe and all results of training by it.
-
-::
-
-    runs/NAME/
-        recipe.json       the recipe
-        run.json          git revision, versions, seed, who trained, validated and tested
-        features.json     the front end with the mean and sd of the training speakers
-        teaching.json     the teacher, and how good it is (only with a teacher)
-        teaching.npz      soft targets and hints for the training clips
-        curves.json       loss and validation accuracy by step
-        checkpoint.npz    from which an interrupted training resumes
-        weights.npz       the running mean of the weights at the end
-        calibration.json  temperature and threshold
-        heard.json        raw outputs for all test clips (training.evaluate.predictions)
-        home.json         prior, bias and thresholds for a household (training.evaluate.household)
-        refit/            the refit stage, if the recipe has one: a run of its own
-        model.tflite      the packed model
-        metrics.json      every figure on the test speakers
-"""
+"""A run: the stages of training by a recipe, whose results its folder keeps."""
 
 from __future__ import annotations
 
@@ -28,14 +9,14 @@ import msgspec
 import numpy as np
 
 from serd.errors import UsageError
-from serd.model.metadata import FeatureParameters, Home, ModelInfo
+from serd.model.metadata import ModelInfo
 from serd.model.model_file import pack
 from training import REPOSITORY, RESULTS
 from training.batches import clean_features, measure_features
 from training.dataset import load_dataset, no_progress
 from training.evaluate.calibration import Calibration, calibrate
 from training.evaluate.classification import Answer, classify_clips, figures
-from training.evaluate.household import HouseholdFit, answer_of, decision_of
+from training.evaluate.household import answer_of, decision_of
 from training.evaluate.predictions import (
     Predictions,
     household_sounds,
@@ -47,7 +28,7 @@ from training.network import interpolated, load_start_model
 from training.packing import provenance, summary, trained_corpora
 from training.prepare import CACHE
 from training.quantise import convert, representative_clips
-from training.recipe import Recipe
+from training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,56 +42,8 @@ if TYPE_CHECKING:
     from training.teach import TeacherTargets
 
 
-class Run:
-    """One run's folder.
-
-    Args:
-        folder: Made if it is not there.
-        recipe: The recipe.
-
-    Raises:
-        UsageError: The folder holds a run of another recipe.
-    """
-
-    def __init__(self, folder: Path, recipe: Recipe) -> None:
-        self.folder = folder
-        self.recipe = recipe
-        folder.mkdir(parents=True, exist_ok=True)
-        kept = folder / "recipe.json"
-        if kept.is_file() and msgspec.json.decode(kept.read_bytes(), type=Recipe) != recipe:
-            raise UsageError(
-                f"{folder} holds a run of another recipe",
-                remedy="name another folder with --run, or remove that one",
-            )
-        kept.write_bytes(msgspec.json.format(msgspec.json.encode(recipe)))
-
-    @classmethod
-    def open(cls, folder: Path) -> Run:
-        """Open an existing run.
-
-        Raises:
-            UsageError: The folder holds no run.
-        """
-        kept = folder / "recipe.json"
-        if not kept.is_file():
-            raise UsageError(f"There is no run in {folder}", remedy="begin one: serd-train train")
-        return cls(folder, msgspec.json.decode(kept.read_bytes(), type=Recipe))
-
-    @property
-    def model(self) -> Path:
-        """The packed model."""
-        return self.folder / "model.tflite"
-
-    def read(self, name: str) -> Any:
-        """One of the folder's JSON files.
-
-        Raises:
-            UsageError: It has not been written yet.
-        """
-        file = self.folder / name
-        if not file.is_file():
-            raise UsageError(f"{self.folder} has no {name} yet")
-        return msgspec.json.decode(file.read_bytes())
+class Run(RunFolder):
+    """One run and its stages."""
 
     def teach(
         self,
@@ -165,7 +98,7 @@ class Run:
                 jobs=jobs,
                 progress=step,
             )
-            self._write("teaching.json", report)
+            self.write("teaching.json", report)
             teach.write_targets(kept, training, answers, hints)
         return teach.read_targets(kept, training)
 
@@ -192,7 +125,7 @@ class Run:
         if (self.folder / "weights.npz").is_file():
             return
         training, validation = dataset.side("train"), dataset.side("validation")
-        self._write("run.json", provenance(self.recipe, dataset))
+        self.write("run.json", provenance(self.recipe, dataset))
         start_model = (
             load_start_model(self.recipe.start.model) if self.recipe.start and not after else None
         )
@@ -202,7 +135,7 @@ class Run:
             features = (
                 after.features() if after else measure_features(training, self.recipe.features)
             )
-        self._write("features.json", features)
+        self.write("features.json", features)
         start = after.weights() if after else ()
         answers = taught.answers if taught else None
         kept: tuple[float, ...] = ()
@@ -226,7 +159,7 @@ class Run:
         steps = self.recipe.optimiser.steps
 
         def validated(step: int, newest: dict[str, float]) -> None:
-            self._write("curves.json", trainer.curves)
+            self.write("curves.json", trainer.curves)
             seen = newest.get("validation_accuracy")
             note = f" validation {seen:.3f}" if seen is not None else ""
             progress(f"train (loss {newest['loss']:.3f}{note})", step, steps)
@@ -253,9 +186,9 @@ class Run:
         if clips := [one.clip for one in dataset.side("validation")]:
             answers = classify_clips(self.model, clips, jobs=jobs)
             calibration = calibrate(answers, self.recipe.coverage)
-        self._write("calibration.json", calibration)
+        self.write("calibration.json", calibration)
         self._pack(dataset, calibration)
-        if self.recipe.refit is not None and self._refitted:
+        if self.recipe.refit is not None and self.refitted:
             # The refitted network is what is shipped, whichever stage was repeated.
             self._pack_last(dataset, calibration)
         progress("quantise", 1, 1)
@@ -285,7 +218,7 @@ class Run:
         """
         if self.recipe.refit is None:
             return
-        calibration = msgspec.convert(self.read("calibration.json"), Calibration)
+        calibration = self.calibration()
         everybody, last = (
             dataset.with_validation_speakers(),
             Run(self.folder / "refit", self.recipe.for_refit()),
@@ -309,7 +242,7 @@ class Run:
         predictions = self.predict(dataset, jobs=jobs, progress=progress)
         if self.recipe.home is not None and not (self.folder / "home.json").is_file():
             return {}
-        calibration = msgspec.convert(self.read("calibration.json"), Calibration)
+        calibration = self.calibration()
         home = self.household()
         decision = decision_of(
             predictions.labels,
@@ -353,7 +286,7 @@ class Run:
             "bytes": self.model.stat().st_size,
             "network_sha256": hashlib.sha256(network).hexdigest(),
         }
-        self._write("metrics.json", result)
+        self.write("metrics.json", result)
         return result
 
     def predict(
@@ -384,42 +317,8 @@ class Run:
             bare.write_bytes(pack_uncalibrated(self.model))
             predictions = predict(bare, clips, recordings, jobs=jobs, progress=step)
             bare.unlink()
-            self._write("heard.json", predictions)
+            self.write("heard.json", predictions)
         return msgspec.json.decode(kept.read_bytes(), type=Predictions)
-
-    def adopt_crossval(self, summary: Path) -> None:
-        """Take over the calibration of a cross-validation, for a model trained on all speakers.
-
-        Args:
-            summary: The file of ``serd-train folds``.
-
-        Raises:
-            UsageError: It does not exist, or belongs to another recipe.
-        """
-        remedy = "cross-validate first: serd-train folds"
-        try:
-            found = msgspec.json.decode(summary.read_bytes())
-        except FileNotFoundError as error:
-            raise UsageError(f"There is no {summary}", remedy=remedy) from error
-        # Keys that were added later, with their defaults, do not make another recipe.
-        kept = msgspec.convert(found["recipe"] | {"fold": 0, "seed": 0}, Recipe)
-        if kept != msgspec.structs.replace(self.recipe, fold=0, seed=0):
-            raise UsageError(f"{summary} is of another recipe", remedy=remedy)
-        settled: dict[str, Any] | None = found.get("settled")
-        if not settled:
-            raise UsageError(f"{summary} is not complete", remedy=remedy)
-        home = msgspec.convert(settled["home"], Home)
-        self.set_calibration(HouseholdFit(temperature=settled["temperature"], home=home))
-        self._write("crossed.json", settled["pooled"])
-
-    def set_calibration(self, fitted: HouseholdFit) -> None:
-        """Take over a calibration from other folds."""
-        threshold = fitted.home.sensitivity["normal"].threshold
-        self._write(
-            "calibration.json",
-            Calibration(temperature=fitted.temperature, abstain_threshold=threshold),
-        )
-        self._write("home.json", fitted.home)
 
     def _crossval_figures(self) -> dict[str, Any]:
         """Figures of the cross-validation, for a model trained on all speakers."""
@@ -430,13 +329,7 @@ class Run:
 
     def add_household_figures(self, figures: dict[str, Any]) -> None:
         """Add the household figures to ``metrics.json``."""
-        self._write("metrics.json", self.read("metrics.json") | {"household": figures})
-
-    def household(self) -> Home | None:
-        """The household settings, if they have been fitted."""
-        if not (self.folder / "home.json").is_file():
-            return None
-        return msgspec.convert(self.read("home.json"), Home)
+        self.write("metrics.json", self.read("metrics.json") | {"household": figures})
 
     def _test_clips(self, dataset: Dataset) -> list[Clip]:
         """The acted clips for testing."""
@@ -454,29 +347,9 @@ class Run:
         """
         if self.recipe.refit is None:
             return self
-        if not self._refitted:
+        if not self.refitted:
             raise UsageError(f"{self.folder} has not been refitted", remedy="serd-train refit")
         return Run.open(self.folder / "refit")
-
-    @property
-    def _refitted(self) -> bool:
-        return (self.folder / "refit" / "weights.npz").is_file()
-
-    def features(self) -> FeatureParameters:
-        """The front end with the measured mean and sd."""
-        return msgspec.convert(self.read("features.json"), FeatureParameters)
-
-    def weights(self) -> list[NDArray[np.float32]]:
-        """The trained weights.
-
-        Raises:
-            UsageError: Training is not complete.
-        """
-        file = self.folder / "weights.npz"
-        if not file.is_file():
-            raise UsageError(f"{self.folder} is not trained to the end", remedy="serd-train train")
-        with np.load(file) as kept:
-            return [kept[name] for name in kept.files]
 
     def _float_figures(self, dataset: Dataset, decision: Decision) -> dict[str, Any]:
         """Accuracy and UAR of the network before quantisation, on the same clips."""
@@ -542,12 +415,6 @@ class Run:
         )
         network = (self.folder / "network.tflite").read_bytes()
         self.model.write_bytes(pack(network, self.recipe.classes, info))
-
-    def _write(self, name: str, content: Any) -> None:
-        text = msgspec.json.format(msgspec.json.encode(content))
-        part = self.folder / f"{name}.part"
-        part.write_bytes(text + b"\n")
-        part.replace(self.folder / name)
 
 
 def _is_ordinary(voice: str) -> bool:
