@@ -96,8 +96,8 @@ class FeatureParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     spectrum: Annotated[
         Literal["own", "common"],
         Meta(
-            description="Long-term spectrum of an utterance: its `own`, or a `common` one in its "
-            "place, so that microphone, room and channel matter less (cepstral mean "
+            description="Long-term spectrum and level of an utterance: its `own`, or `common` ones "
+            "in their place, so that microphone, room and channel matter less (cepstral mean "
             "normalisation)."
         ),
     ] = "own"
@@ -122,8 +122,8 @@ class FeatureParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     common_spectrum: Annotated[
         tuple[float, ...],
         Meta(
-            description="The `common` spectrum as cosine coefficients, one value for each; the "
-            "first, the level, is not used. Empty: 0."
+            description="The `common` spectrum and level as cosine coefficients, one value for "
+            "each; empty: 0."
         ),
     ] = ()
 

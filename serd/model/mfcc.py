@@ -194,8 +194,7 @@ class MfccFrontEnd:
         """
         cosines, sounding = self._cosines(power, offset)
         if self.params.spectrum == "common":
-            excess = _mean_of_loud(cosines[sounding]) - self._common
-            cosines[sounding, 1:] -= excess[1:]
+            cosines[sounding] += self._common - _mean_of_loud(cosines[sounding])
         if len(self._mean):
             cosines -= self._mean
         if len(self._sd):

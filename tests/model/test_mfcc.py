@@ -280,11 +280,10 @@ def test_the_common_spectrum_replaces_an_utterances_own() -> None:
     relative = librosa_log_mel(samples, params)
     relative = np.maximum(relative - relative.max(), -70.0)
     expected = librosa.feature.mfcc(S=relative, n_mfcc=64, norm="ortho").T
-    level = expected[:, 0].copy()
+    level = expected[:, 0]
     loud = level >= level.mean()
     assert 0 < loud.sum() < len(loud)
     expected += common - expected[loud].mean(axis=0)
-    expected[:, 0] = level
     first = (188 - len(expected)) // 2
     features = MfccFrontEnd(params).features(samples)
     assert np.abs(features[first : first + len(expected)] - expected).max() <= 2 * TOLERANCE_DB
@@ -295,7 +294,7 @@ def test_the_common_spectrum_replaces_an_utterances_own() -> None:
 
 
 def test_with_the_common_spectrum_a_microphone_makes_no_difference() -> None:
-    """Apart from the level of each frame, and from where the range is clamped."""
+    """Apart from levels at which the range is clamped."""
     power = np.random.default_rng(4).uniform(1e-3, 1.0, (40, 64)).astype(np.float32)
     power[7, 11] = 2.0  # the loudest with both microphones
     microphone = 10.0 ** np.linspace(0.0, -2.0, 64)
@@ -305,14 +304,11 @@ def test_with_the_common_spectrum_a_microphone_makes_no_difference() -> None:
     rows = slice((188 - 40) // 2, (188 - 40) // 2 + 40)
 
     def difference(front_end: MfccFrontEnd) -> float:
-        first, second = (front_end.finish_mel(one)[rows, 1:] for one in (power, equalised))
+        first, second = (front_end.finish_mel(one)[rows] for one in (power, equalised))
         return float(np.abs(first - second).mean())
 
     assert difference(own) > 1.0
     assert difference(common) < 0.2 * difference(own)
-    assert np.array_equal(
-        common.finish_mel(power)[:, 0], own.finish_mel(power)[:, 0]
-    )  # the level of each frame stays
 
 
 def test_silence_has_a_spectrum_of_zeros() -> None:
