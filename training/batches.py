@@ -243,8 +243,6 @@ def measure_features(
     """The front end with mean and sd of every coefficient over all frames of the clips."""
     import msgspec
 
-    if features.spectrum == "common" and not features.common_spectrum:
-        features = measure_spectrum(prepared, features)
     bare = msgspec.structs.replace(features, mean=(), sd=())
     total = np.zeros((2, features.coefficients))
     for one in prepared:
@@ -256,20 +254,4 @@ def measure_features(
         features,
         mean=tuple(round(float(value), 4) for value in mean),
         sd=tuple(round(float(value), 4) for value in sd),
-    )
-
-
-def measure_spectrum(
-    prepared: Sequence[Prepared], features: FeatureParameters
-) -> FeatureParameters:
-    """The front end with the mean long-term spectrum of the clips as the common one."""
-    import msgspec
-
-    front_end, total = MfccFrontEnd(features), np.zeros(features.coefficients)
-    for one in prepared:
-        total += front_end.long_term_spectrum(one.power())
-    return msgspec.structs.replace(
-        features,
-        spectrum="common",
-        common_spectrum=tuple(round(float(value), 4) for value in total / len(prepared)),
     )

@@ -113,7 +113,7 @@ def prepare(
 
     folder = cache / preparation_key(settings, features)
     folder.mkdir(parents=True, exist_ok=True)
-    bare = msgspec.structs.replace(features, mean=(), sd=(), spectrum="own", common_spectrum=())
+    bare = msgspec.structs.replace(features, mean=(), sd=())
     missing = [clip for clip in clips if not _entry(folder, clip).is_file()]
     progress(len(clips) - len(missing))
     # Batches keep the overhead of passing work to processes small.

@@ -12,7 +12,7 @@ from serd.errors import UsageError
 from serd.model.metadata import ModelInfo
 from serd.model.model_file import pack
 from training import REPOSITORY, RESULTS
-from training.batches import clean_features, measure_features, measure_spectrum
+from training.batches import clean_features, measure_features
 from training.dataset import load_dataset, no_progress
 from training.evaluate.calibration import Calibration, calibrate
 from training.evaluate.classification import Answer, classify_clips, figures
@@ -131,8 +131,6 @@ class Run(RunFolder):
         )
         if start_model is not None:
             features = start_model.info.features
-            if self.recipe.features.spectrum == "common" and features.spectrum == "own":
-                features = measure_spectrum(training, features)
         else:
             features = (
                 after.features() if after else measure_features(training, self.recipe.features)
@@ -144,7 +142,7 @@ class Run(RunFolder):
         if start_model is not None and self.recipe.start is not None:
             kept = self.recipe.start.shares(self.recipe.network.layers)
             examples = representative_clips(training, self.recipe.representative_clips)
-            start, remembered = warm_start(self.recipe, start_model, features, training, examples)
+            start, remembered = warm_start(self.recipe, start_model, training, examples)
             answers = remembered | (answers or {})
         trainer = Trainer(
             self.recipe,

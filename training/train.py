@@ -418,7 +418,6 @@ def quiet_native_code() -> Iterator[None]:
 def warm_start(
     recipe: Recipe,
     start_model: ModelFile,
-    features: FeatureParameters,
     training: Sequence[Prepared],
     examples: Sequence[Prepared],
 ) -> tuple[list[NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
@@ -427,7 +426,6 @@ def warm_start(
     Args:
         recipe: One that has a ``start``.
         start_model: The model that it names.
-        features: Front end of the run, which may differ from the start model's in the spectrum.
         training: The training clips.
         examples: Of these, the ones by which the start model's normalisation is transferred.
 
@@ -436,16 +434,15 @@ def warm_start(
     """
     assert recipe.start is not None
     set_up_tensorflow(recipe.seed, 1)
+    features = start_model.info.features
     weights = start_weights(start_model, recipe.network, clean_features(examples, features))
     known = [one for one in training if one.clip.corpus in recipe.start.remembers]
     if not known:
         return weights, {}
-    # Its answers are those to the features that it knows.
-    own_features = start_model.info.features
-    network = build_network(recipe.network, own_features, len(recipe.classes))
+    network = build_network(recipe.network, features, len(recipe.classes))
     network.set_weights(weights)
     targets = own_soft_targets(
-        logits_of(network, clean_features(known, own_features)),
+        logits_of(network, clean_features(known, features)),
         np.array([recipe.classes.index(one.clip.emotion) for one in known]),
         start_model.info.temperature,
     )

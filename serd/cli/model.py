@@ -54,8 +54,6 @@ def _summary(file: ModelFile) -> str:
         f"{features.rate} Hz, window {features.window}, hop {features.hop}, FFT {features.fft}, "
         f"{features.mel_bands} mel bands {features.f_min_hz:g} to {features.f_max_hz:g} Hz"
     )
-    if features.spectrum == "common":
-        feeds += ", the same long-term spectrum for every utterance"
     calibration = f"temperature {info.temperature:g}"
     if info.home is None:
         calibration += f", uncertain below {info.abstain_threshold:g}"

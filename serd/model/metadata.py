@@ -42,10 +42,6 @@ _LARGEST_BANDS = 512
 _PRINTABLE: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
 
-_FIGURES = ("mean", "sd", "common_spectrum")
-"""Feature parameters with a figure for each coefficient."""
-
-
 class FeatureParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Parameters of the MFCCs.
 
@@ -93,14 +89,6 @@ class FeatureParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         float,
         Meta(description="Range below 0 dB; lower levels are clamped."),
     ] = 70.0
-    spectrum: Annotated[
-        Literal["own", "common"],
-        Meta(
-            description="Long-term spectrum and level of an utterance: its `own`, or `common` ones "
-            "in their place, so that microphone, room and channel matter less (cepstral mean "
-            "normalisation)."
-        ),
-    ] = "own"
     coefficients: Annotated[
         int,
         Meta(description="Number of cosine coefficients (orthonormal DCT-II), from the 0th on."),
@@ -119,17 +107,10 @@ class FeatureParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         tuple[float, ...],
         Meta(description="Divides each coefficient after that, one value for each; empty: 1."),
     ] = ()
-    common_spectrum: Annotated[
-        tuple[float, ...],
-        Meta(
-            description="The `common` spectrum and level as cosine coefficients, one value for "
-            "each; empty: 0."
-        ),
-    ] = ()
 
     def __post_init__(self) -> None:
         """Check the range of each value, then their consistency."""
-        for name in _FIGURES:  # also from lists and arrays, so that the struct stays frozen
+        for name in ("mean", "sd"):  # also from lists and arrays, so that the struct stays frozen
             values = tuple(float(v) for v in getattr(self, name))
             msgspec.structs.force_setattr(self, name, values)
         for name, low, high in (
@@ -155,7 +136,7 @@ class FeatureParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         if self.f_max_hz <= self.f_min_hz:
             msg = f"features.f_max_hz {self.f_max_hz} is not above f_min_hz {self.f_min_hz}"
             raise ValueError(msg)
-        for name in _FIGURES:
+        for name in ("mean", "sd"):
             values = getattr(self, name)
             if values and len(values) != self.coefficients:
                 msg = (

@@ -102,9 +102,6 @@ class MfccFrontEnd:
         self._dct = cosine_matrix(params.mel_bands, params.coefficients)
         self._mean = np.asarray(params.mean, dtype=np.float64)
         self._sd = np.asarray(params.sd, dtype=np.float64)
-        self._common = np.zeros(params.coefficients)
-        if len(params.common_spectrum):
-            self._common[:] = params.common_spectrum
         blocks = -(-params.frames // BLOCK_FRAMES)
         self._audio, self._frames = _frame_buffer(params, blocks)
         self._mel = np.zeros((blocks * BLOCK_FRAMES, params.mel_bands), dtype=np.float32)
@@ -181,8 +178,7 @@ class MfccFrontEnd:
 
         Levels in decibels relative to the loudest band of the utterance are clamped to
         ``[-range_db, 0]``, padded with frames of silence, transformed by the cosine transform and
-        normalised. If the model wants so, the long-term spectrum of the utterance is replaced by
-        the common one first (:meth:`long_term_spectrum`). Digital silence stays silence.
+        normalised. Digital silence stays silence.
 
         Args:
             power: float32 ``[n, mel_bands]``. At most the first ``frames`` rows are used.
@@ -192,34 +188,6 @@ class MfccFrontEnd:
         Returns:
             float32 ``[frames, coefficients]``, a new array.
         """
-        cosines, sounding = self._cosines(power, offset)
-        if self.params.spectrum == "common":
-            cosines[sounding] += self._common - _mean_of_loud(cosines[sounding])
-        if len(self._mean):
-            cosines -= self._mean
-        if len(self._sd):
-            cosines /= self._sd
-        return cosines.astype(np.float32)
-
-    def long_term_spectrum(self, power: Matrix) -> Audio:
-        """The mean coefficients of the frames that are at least as loud as the mean frame.
-
-        What a microphone, a room or a codec does to all frames alike is a constant in the
-        coefficients; subtracting their mean removes it (cepstral mean normalisation: Atal, 1974,
-        J. Acoust. Soc. Am. 55, 1304-1312). Quieter frames do not count, because in pauses there is
-        more of the room's noise than of the voice.
-
-        Args:
-            power: float32 ``[n, mel_bands]``. At most the first ``frames`` rows are used.
-
-        Returns:
-            float64 ``[coefficients]``, before normalisation; zeros without any sound.
-        """
-        cosines, sounding = self._cosines(power, None)
-        return _mean_of_loud(cosines[sounding])
-
-    def _cosines(self, power: Matrix, offset: int | None) -> tuple[Audio, npt.NDArray[np.bool_]]:
-        """Coefficients before normalisation, and which frames are not digital silence."""
         params = self.params
         if offset is None:
             power = power[: params.frames]
@@ -234,7 +202,12 @@ class MfccFrontEnd:
             place -= np.float32(10.0) * np.log10(np.float32(loudest))
             np.minimum(place, 0.0, out=place)
             np.maximum(place, -params.range_db, out=place)
-        return levels.astype(np.float64) @ self._dct, levels.max(axis=1) > -params.range_db
+        cosines = levels.astype(np.float64) @ self._dct
+        if len(self._mean):
+            cosines -= self._mean
+        if len(self._sd):
+            cosines /= self._sd
+        return cosines.astype(np.float32)
 
     def features(self, samples: Samples) -> Matrix:
         """``start``, ``push``, ``finish``: float32 ``[n]`` to ``[frames, coefficients]``."""
@@ -301,13 +274,6 @@ class MfccFrontEnd:
             rows = slice(block * BLOCK_FRAMES, (block + 1) * BLOCK_FRAMES)
             self._spectrum.block(self._frames[rows], self._mel[rows])
         self._blocks_done = max(self._blocks_done, blocks)
-
-
-def _mean_of_loud(cosines: Audio) -> Audio:
-    if not len(cosines):
-        return np.zeros(cosines.shape[1])
-    loud = cosines[:, 0] >= cosines[:, 0].mean()
-    return np.asarray(cosines[loud].mean(axis=0))
 
 
 def band_parts(bank: Matrix) -> list[tuple[slice, slice]]:

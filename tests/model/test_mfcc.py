@@ -166,14 +166,11 @@ STREAM: Final = FeatureParameters(frames=50, mean=(1.5,) * 64, sd=(3.0,) * 64)
 ODD: Final = FeatureParameters(
     frames=21, fft=600, window=501, hop=171, mel_bands=20, coefficients=13
 )
-COMMON: Final = FeatureParameters(
-    frames=50, spectrum="common", common_spectrum=tuple(range(64)), sd=(3.0,) * 64
-)
 
 
 @settings(max_examples=150, deadline=None)
 @given(
-    params=st.sampled_from([STREAM, ODD, COMMON]),
+    params=st.sampled_from([STREAM, ODD]),
     blocks=st.lists(st.one_of(st.integers(0, 40), st.integers(0, 6000), st.just(480)), max_size=40),
     trimmed=st.floats(0.0, 1.0),
     before=st.integers(0, 20_000),
@@ -196,7 +193,7 @@ def test_streaming_equals_batch_processing_bit_for_bit(
 
 
 @settings(max_examples=60, deadline=None)
-@given(length=st.integers(0, 20_000), params=st.sampled_from([STREAM, ODD, COMMON]))
+@given(length=st.integers(0, 20_000), params=st.sampled_from([STREAM, ODD]))
 def test_separate_stages_give_the_same_features_bit_for_bit(
     length: int, params: FeatureParameters
 ) -> None:
@@ -271,58 +268,11 @@ def test_levels_are_relative_to_the_peak_and_clamped() -> None:
     assert relative.min() == pytest.approx(-60.0, abs=1e-4)
 
 
-def test_the_common_spectrum_replaces_an_utterances_own() -> None:
-    """Against librosa's MFCCs, with the mean of the loud frames subtracted by hand."""
-    librosa = pytest.importorskip("librosa")
-    common = np.random.default_rng(2).normal(0, 20, 64)
-    params = FeatureParameters(spectrum="common", common_spectrum=tuple(common))
-    samples = np.concatenate([voice(0.9), 0.01 * voice(0.5, seed=1)])
-    relative = librosa_log_mel(samples, params)
-    relative = np.maximum(relative - relative.max(), -70.0)
-    expected = librosa.feature.mfcc(S=relative, n_mfcc=64, norm="ortho").T
-    level = expected[:, 0]
-    loud = level >= level.mean()
-    assert 0 < loud.sum() < len(loud)
-    expected += common - expected[loud].mean(axis=0)
-    first = (188 - len(expected)) // 2
-    features = MfccFrontEnd(params).features(samples)
-    assert np.abs(features[first : first + len(expected)] - expected).max() <= 2 * TOLERANCE_DB
-    silence = np.zeros(64)
-    silence[0] = -70.0 * 8
-    assert np.allclose(features[:first], silence, atol=1e-3)
-    assert np.allclose(features[first + len(expected) :], silence, atol=1e-3)
-
-
-def test_with_the_common_spectrum_a_microphone_makes_no_difference() -> None:
-    """Apart from levels at which the range is clamped."""
-    power = np.random.default_rng(4).uniform(1e-3, 1.0, (40, 64)).astype(np.float32)
-    power[7, 11] = 2.0  # the loudest with both microphones
-    microphone = 10.0 ** np.linspace(0.0, -2.0, 64)
-    microphone[11] = 1.0
-    own, common = (MfccFrontEnd(FeatureParameters(spectrum=kind)) for kind in ("own", "common"))
-    equalised = (power * microphone).astype(np.float32)
-    rows = slice((188 - 40) // 2, (188 - 40) // 2 + 40)
-
-    def difference(front_end: MfccFrontEnd) -> float:
-        first, second = (front_end.finish_mel(one)[rows] for one in (power, equalised))
-        return float(np.abs(first - second).mean())
-
-    assert difference(own) > 1.0
-    assert difference(common) < 0.2 * difference(own)
-
-
-def test_silence_has_a_spectrum_of_zeros() -> None:
-    power = np.zeros((9, 64), dtype=np.float32)
-    assert np.array_equal(MfccFrontEnd(COMMON).long_term_spectrum(power), np.zeros(64))
-
-
-@pytest.mark.parametrize("params", [STREAM, COMMON])
-def test_silence_gives_the_same_features_as_no_audio(params: FeatureParameters) -> None:
-    front_end = MfccFrontEnd(params)
+def test_silence_gives_the_same_features_as_no_audio() -> None:
+    front_end = MfccFrontEnd(STREAM)
     nothing = front_end.features(np.zeros(0, dtype=np.float32))
     assert np.array_equal(front_end.features(np.zeros(9000, dtype=np.float32)), nothing)
-    mean = params.mean[0] if params.mean else 0.0
-    assert nothing[0, 0] == pytest.approx((-70.0 * 8 - mean) / 3.0, rel=1e-6)
+    assert nothing[0, 0] == pytest.approx((-70.0 * 8 - 1.5) / 3.0, rel=1e-6)
 
 
 @pytest.mark.parametrize("offset", [-3, 0, 5, 44, 60, -30])

@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 
 from serd.model.emotions import EMOTIONS
-from serd.model.metadata import FeatureParameters
-from serd.model.mfcc import MfccFrontEnd, cosine_matrix
+from serd.model.mfcc import MfccFrontEnd
 from training.batches import (
     Batches,
     clean_features,
     loss_mask,
     measure_features,
-    measure_spectrum,
     sampling_weights,
     target,
 )
@@ -95,26 +93,6 @@ def test_unaugmented_features_equal_the_daemons(clips: list[Prepared]) -> None:
     values = np.stack(wanted).reshape(-1, 64)
     np.testing.assert_allclose(values.mean(axis=0), 0.0, atol=1e-2)
     np.testing.assert_allclose(values.std(axis=0), 1.0, atol=1e-2)
-
-
-def test_the_common_spectrum_is_the_mean_of_the_clips(clips: list[Prepared]) -> None:
-    own = FeatureParameters()
-    measured = measure_spectrum(clips, own)
-    assert measured.spectrum == "common"
-    spectra = []
-    for one in clips:
-        power = one.power()
-        relative = 10.0 * np.log10(np.maximum(power, own.amin) / power.max())
-        cosines = np.maximum(relative, -own.range_db) @ cosine_matrix(64, 64)
-        cosines = cosines[relative.max(axis=1) > -own.range_db]
-        spectra.append(cosines[cosines[:, 0] >= cosines[:, 0].mean()].mean(axis=0))
-    np.testing.assert_allclose(measured.common_spectrum, np.mean(spectra, axis=0), atol=0.05)
-    # With it, mean and sd are those of the features that have it.
-    normalised = measure_features(clips, msgspec.structs.replace(own, spectrum="common"))
-    assert normalised.common_spectrum == measured.common_spectrum
-    features = clean_features(clips, normalised).reshape(-1, 64)
-    np.testing.assert_allclose(features.mean(axis=0), 0.0, atol=0.02)
-    np.testing.assert_allclose(features.std(axis=0), 1.0, atol=0.02)
 
 
 def test_sampling_follows_corpus_shares_and_favours_rare_classes(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 
@@ -12,9 +11,6 @@ from serd.audio.file import read_mono16k
 from serd.errors import UsageError
 from serd.model.interpreter import Interpreter
 from serd.model.mfcc import MfccFrontEnd
-from serd.model.model_file import ModelFile
-from tests.training.recipes import tiny_recipe
-from training.batches import measure_spectrum
 from training.network import interpolated, load_start_model, own_soft_targets, start_weights
 from training.recipe import load_recipe
 from training.recipe.network import Network, Start
@@ -83,30 +79,3 @@ def test_a_recipe_keeps_one_share_or_one_for_each_layer(tmp_path: Path) -> None:
         recipe = load_recipe(name)
         assert recipe.start is not None
         assert len(recipe.start.shares(recipe.network.layers)) == 6
-
-
-@pytest.mark.slow
-def test_a_run_may_give_utterances_a_spectrum_that_its_start_did_not_know(
-    synthetic_corpora: Path, tmp_path: Path
-) -> None:
-    from training.dataset import load_dataset
-    from training.run import Run
-
-    recipe = tiny_recipe(steps=2)
-    recipe = msgspec.structs.replace(
-        recipe,
-        start=Start(model="default-1.4", remembers=("ravdess",), keep=0.5),
-        network=Network(),
-        features=msgspec.structs.replace(recipe.features, spectrum="common"),
-    )
-    dataset = load_dataset(recipe, synthetic_corpora, cache=tmp_path / "cache", jobs=1)
-    run = Run(tmp_path / "run", recipe)
-    run.train(dataset)
-    known = load_start_model("default-1.4").info.features
-    features = run.features()
-    assert features.spectrum == "common"
-    assert (features.mean, features.sd) == (known.mean, known.sd)
-    expected = measure_spectrum(dataset.side("train"), known)
-    assert features.common_spectrum == expected.common_spectrum
-    run.quantise(dataset)
-    assert ModelFile.load(run.model).info.features == features

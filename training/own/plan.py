@@ -386,7 +386,7 @@ def base_model(name: str) -> ModelFile:
     """
     model = load_start_model(name)
     sizes_of(model)
-    bare: dict[str, Any] = {"mean": (), "sd": (), "spectrum": "own", "common_spectrum": ()}
+    bare: dict[str, Any] = {"mean": (), "sd": ()}
     if msgspec.structs.replace(model.info.features, **bare) != FeatureParameters():
         raise UsageError(
             f"{model.source} has other features than serd's models",

@@ -176,9 +176,7 @@ class ConditionCache:
         seed: int = 0,
         cache: Path = CACHE,
     ) -> None:
-        self._features = msgspec.structs.replace(
-            features, mean=(), sd=(), spectrum="own", common_spectrum=()
-        )
+        self._features = msgspec.structs.replace(features, mean=(), sd=())
         self._noises = tuple(noises)
         self._seed = seed
         self.conditions = tuple(conditions)
