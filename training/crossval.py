@@ -43,7 +43,7 @@ from training.run import Run
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from training.dataset import Progress
+    from training.dataset import Dataset, Progress
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,8 +133,7 @@ def warm_up(tasks: Sequence[Task], *, jobs: int, progress: Progress) -> None:
         jobs: Processes.
         progress: Called with the stage, the amount done, and the total.
     """
-    from training.dataset import load_dataset, recipe_split
-    from training.teacher import Teacher, find_teacher
+    from training.dataset import load_dataset
 
     seen = set()
     for task in tasks:
@@ -152,43 +151,60 @@ def warm_up(tasks: Sequence[Task], *, jobs: int, progress: Progress) -> None:
             if msgspec.structs.replace(other.recipe, fold=1, seed=1) == recipe
             and not _has_targets(other)
         ]
-        if recipe.teaching is None or not alike:
-            continue
-        asked: set[str] = set()
-        for fold in {other.recipe.fold for other in alike}:
-            split = recipe_split(msgspec.structs.replace(recipe, fold=fold), dataset.corpora)
-            asked |= {*split.train, *split.validation}
-        clips = [
-            one.clip
-            for one in dataset.prepared
-            if one.clip.voice in asked and recipe.corpora[one.clip.corpus].asks_teacher
-        ]
-        speeds = recipe.embedded_speeds
-        done = 0
+        for stage in filter(None, (recipe, recipe.pretraining)):
+            if stage.teaching is not None and alike:
+                _embed(stage, dataset, alike, jobs=jobs, progress=progress)
 
-        def step(count: int, whole: int = len(speeds) * len(clips)) -> None:
-            nonlocal done
-            done += count
-            progress("listen", done, whole)
 
-        teacher = Teacher(
-            find_teacher(recipe.teaching.teacher, task.teacher), recipe.teaching.layers
+def _embed(
+    stage: Recipe, dataset: Dataset, tasks: Sequence[Task], *, jobs: int, progress: Progress
+) -> None:
+    """Fill the cache of a teacher's embeddings for all folds of one stage."""
+    from training.dataset import recipe_split
+    from training.teacher import Teacher, find_teacher
+
+    assert stage.teaching is not None
+    part, asked = dataset.of_corpora(stage.corpora), set[str]()
+    for fold in {task.recipe.fold for task in tasks}:
+        split = recipe_split(msgspec.structs.replace(stage, fold=fold), part.corpora)
+        asked |= {*split.train, *split.validation}
+    clips = [
+        one.clip
+        for one in part.prepared
+        if one.clip.voice in asked and stage.corpora[one.clip.corpus].asks_teacher
+    ]
+    speeds, done = stage.embedded_speeds, 0
+
+    def step(count: int) -> None:
+        nonlocal done
+        done += count
+        progress("listen", done, len(speeds) * len(clips))
+
+    teacher = Teacher(find_teacher(stage.teaching.teacher, tasks[0].teacher), stage.teaching.layers)
+    for speed in speeds:
+        teacher.embed(
+            clips,
+            longest_s=stage.preparation.longest_s,
+            speed=speed,
+            cache=Path(tasks[0].cache),
+            jobs=jobs,
+            progress=step,
         )
-        for speed in speeds:
-            teacher.embed(
-                clips,
-                longest_s=recipe.preparation.longest_s,
-                speed=speed,
-                cache=Path(task.cache),
-                jobs=jobs,
-                progress=step,
-            )
 
 
 def _has_targets(task: Task) -> bool:
-    """Whether the teacher's targets of this run exist."""
-    parts = (Path(task.folder), Path(task.folder) / "refit")
-    return all((part / "teaching.npz").is_file() for part in parts[: 1 + bool(task.recipe.refit)])
+    """Whether the teacher's targets of every stage of this run exist."""
+    recipe, folder = task.recipe, Path(task.folder)
+    stages = (
+        (recipe, folder),
+        (recipe.pretraining, folder / "pretraining"),
+        (recipe.for_refit() if recipe.refit is not None else None, folder / "refit"),
+    )
+    return all(
+        (kept / "teaching.npz").is_file()
+        for stage, kept in stages
+        if stage is not None and stage.teaching is not None
+    )
 
 
 def run_all(

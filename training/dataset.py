@@ -62,6 +62,15 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
         """The same data set with the validation speakers among the training speakers."""
         return msgspec.structs.replace(self, split=self.split.with_validation_speakers())
 
+    def of_corpora(self, names: Collection[str]) -> Dataset:
+        """The same data set with only some of the training corpora."""
+        return msgspec.structs.replace(
+            self,
+            corpora={name: corpus for name, corpus in self.corpora.items() if name in names},
+            prepared=[one for one in self.prepared if one.clip.corpus in names],
+            split=self.split.of_corpora(names),
+        )
+
 
 def load_dataset(
     recipe: Recipe,
@@ -204,6 +213,19 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
     def with_validation_speakers(self) -> Split:
         """The same split with the validation speakers among the training speakers."""
         return msgspec.structs.replace(self, train=(*self.train, *self.validation), validation=())
+
+    def of_corpora(self, names: Collection[str]) -> Split:
+        """The same split without the voices of other corpora."""
+
+        def kept(voices: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(voice for voice in voices if voice.partition("/")[0] in names)
+
+        return msgspec.structs.replace(
+            self,
+            train=kept(self.train),
+            validation=kept(self.validation),
+            test=kept(self.test),
+        )
 
     def has(self, clip: Clip, name: str, voices: Collection[str]) -> bool:
         """Whether a clip is on one side, whose voices are given."""

@@ -15,7 +15,7 @@ model was trained on stay out of the test set.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from serd.model.mfcc import cosine_matrix
 from serd.model.model_file import ModelFile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -61,7 +61,8 @@ def build_network(
     x = _convolution(x, settings.stem, 5, strides=2)
     for width in settings.widths:
         x = layers.MaxPooling2D(2)(x)
-        x = _convolution(x, width, 3)
+        for _ in range(settings.depth):
+            x = _convolution(x, width, 3)
     _, frames, bands, _ = x.shape
     # Averaging over frequency, then mean and maximum over time. The pools have a fixed size,
     # because every TFLite runtime supports those in int8.
@@ -142,27 +143,24 @@ def start_weights(
     import keras
 
     network = build_network(settings, model.info.features, len(model.labels))
-    folded = _folded_weights(model)
+    packed = _packed_layers(model)
     convolutions = [layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
     normalisations = [
         layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)
     ]
     plain = [layer for layer in convolutions if layer.name != TRANSFORM]
-    try:
-        for layer in convolutions:
-            kernel, bias = folded[tuple(layer.kernel.shape)]
-            layer.set_weights([kernel, bias] if layer.name == TRANSFORM else [kernel])
-        dense = network.get_layer("logits")
-        dense.set_weights(list(folded[tuple(dense.kernel.shape)]))
-        biases = [folded[tuple(layer.kernel.shape)][1] for layer in plain]
-    except KeyError as error:
+    layers = [*convolutions, network.get_layer("logits")]
+    if [tuple(layer.kernel.shape) for layer in layers] != [one.kernel.shape for one in packed]:
         raise UsageError(
             f"{model.source} has a network of other sizes than the recipe's",
-            remedy="begin with a model of the same stem and widths",
-        ) from error
+            remedy="begin with a model of the same stem, widths and depth",
+        )
+    for layer, one in zip(layers, packed, strict=True):
+        layer.set_weights([one.kernel] if layer in plain else [one.kernel, one.bias])
+    biases = [one.bias for layer, one in zip(layers, packed, strict=True) if layer in plain]
     for layer, bias in zip(normalisations, biases, strict=True):
-        one = np.ones_like(bias)
-        layer.set_weights([one, bias, 0.0 * one, (1.0 - _EPSILON) * one])
+        ones = np.ones_like(bias)
+        layer.set_weights([ones, bias, 0.0 * ones, (1.0 - _EPSILON) * ones])
     probe = keras.Model(network.inputs[0], [layer.output for layer in plain])
     sums: list[list[Any]] = [[] for _ in plain]
     for first in range(0, len(examples), 32):
@@ -185,45 +183,60 @@ def sizes_of(model: ModelFile) -> Network:
     """
     from training.recipe.network import Network as Sizes
 
-    shapes = sorted(
-        (shape for shape in _folded_weights(model) if len(shape) == 4), key=lambda one: one[2:]
-    )
-    stem = [shape[3] for shape in shapes if shape[:3] == (5, 5, 1)]
-    widths, last = [], stem[0] if stem else 0
-    while found := [shape[3] for shape in shapes if shape[:3] == (3, 3, last)]:
-        widths.append(found[0])
-        last = found[0]
-        if len(widths) > len(shapes):
-            break
-    if not stem or len(widths) != len(shapes) - 2:
+    packed = _packed_layers(model)
+    kernels = [one.kernel.shape for one in packed]
+    widths = [one.kernel.shape[-1] for one in packed if one.pooled]
+    depth = (len(packed) - 3) // max(1, len(widths))
+    stem = kernels[1][-1] if len(kernels) > 1 else 0
+    expected = [(5, 5, 1, stem)]
+    for width in widths:
+        expected.append((3, 3, expected[-1][-1], width))
+        expected += [(3, 3, width, width)] * (depth - 1)
+    if kernels[1:-1] != expected or len(kernels[-1]) != 2:
         raise UsageError(
             f"{model.source} has a network of another kind than serd's, so it cannot be trained on",
             remedy="begin with default, permissive, or a model that serd-train made",
         )
-    return Sizes(stem=stem[0], widths=tuple(widths))
+    return Sizes(stem=stem, widths=tuple(widths), depth=depth)
 
 
-def _folded_weights(
-    model: ModelFile,
-) -> Mapping[tuple[int, ...], tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Kernel and bias of each layer as float, by the shape of the kernel in Keras."""
+class _PackedLayer(NamedTuple):
+    """A layer of a packed network, as float and as Keras orders its axes."""
+
+    kernel: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    pooled: bool
+    """Whether a max-pool comes before it."""
+
+
+def _packed_layers(model: ModelFile) -> list[_PackedLayer]:
+    """The layers with weights, from the input to the output."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_content=model.network)
     interpreter.allocate_tensors()
-    kernels: list[NDArray[np.float32]] = []
-    biases: dict[int, NDArray[np.float32]] = {}
-    for detail in interpreter.get_tensor_details():
-        scales = detail["quantization_parameters"]["scales"]
-        shape = tuple(int(size) for size in detail["shape"])
-        if len(shape) in (2, 4) and shape[0] > 1 and detail["dtype"] is np.int8:
-            values = interpreter.get_tensor(detail["index"]).astype(np.float32)
-            values *= scales.reshape(-1, *(1,) * (len(shape) - 1))
-            kernels.append(np.moveaxis(values, 0, -1))
-        elif len(shape) == 1 and detail["dtype"] is np.int32 and len(scales):
-            values = interpreter.get_tensor(detail["index"]).astype(np.float32) * scales
-            biases[shape[0]] = values
-    return {kernel.shape: (kernel, biases[kernel.shape[-1]]) for kernel in kernels}
+    details = {one["index"]: one for one in interpreter.get_tensor_details()}
+
+    def weights(tensor: int) -> NDArray[np.float32]:
+        values = interpreter.get_tensor(tensor).astype(np.float32)
+        scales = details[tensor]["quantization_parameters"]["scales"]
+        return np.asarray(values * scales.reshape(-1, *(1,) * (values.ndim - 1)))
+
+    layers, pooled = [], False
+    # The operators in their order; the interpreter has no public list of them.
+    for operator in interpreter._get_ops_details():  # noqa: SLF001
+        if operator["op_name"] in ("CONV_2D", "FULLY_CONNECTED"):
+            _, kernel, bias = operator["inputs"]
+            # Channels of the output come first in TFLite, last in Keras.
+            turned = np.moveaxis(weights(kernel), 0, -1)
+            # The converter drops a bias of zeros.
+            offset = weights(bias) if bias >= 0 else np.zeros(turned.shape[-1], np.float32)
+            after_pool = pooled and turned.ndim == 4
+            layers.append(_PackedLayer(kernel=turned, bias=offset, pooled=after_pool))
+            pooled = False
+        elif operator["op_name"] == "MAX_POOL_2D":
+            pooled = True
+    return layers
 
 
 def own_soft_targets(

@@ -82,7 +82,7 @@ def corpus_entries(dataset: Dataset) -> tuple[CorpusEntry, ...]:
 def trained_corpora(recipe: Recipe, dataset: Dataset) -> tuple[CorpusEntry, ...]:
     """The corpora behind a model's weights, those of its start model included."""
     start = recipe.start
-    if start is None:
+    if start is None or start.model is None:
         return corpus_entries(dataset)
     inherited = load_start_model(start.model).info.corpora
     if start.keeps_all:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -24,7 +24,7 @@ from training.evaluate.predictions import (
     pack_uncalibrated,
     predict,
 )
-from training.network import interpolated, load_start_model
+from training.network import interpolated, load_start_model, start_weights
 from training.packing import provenance, summary, trained_corpora
 from training.prepare import CACHE
 from training.quantise import convert, representative_clips
@@ -37,9 +37,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from serd.model.decision import Decision
+    from serd.model.metadata import FeatureParameters
     from training.corpora import Clip
     from training.dataset import Dataset, Progress
+    from training.prepare import Prepared
     from training.teach import TeacherTargets
+
+
+class _Origin(NamedTuple):
+    """What training starts from."""
+
+    features: FeatureParameters
+    weights: list[NDArray[np.float32]]
+    temperature: float = 1.0
 
 
 class Run(RunFolder):
@@ -102,6 +112,33 @@ class Run(RunFolder):
             teach.write_targets(kept, training, answers, hints)
         return teach.read_targets(kept, training)
 
+    def pretrain(
+        self,
+        dataset: Dataset,
+        *,
+        source: str | None = None,
+        cache: Path = CACHE,
+        jobs: int = 2,
+        threads: int = 1,
+        progress: Progress = no_progress,
+    ) -> None:
+        """Train the stage that training starts from; does nothing if the recipe has none.
+
+        Args:
+            dataset: Its test side is not used.
+            source: See :meth:`teach`.
+            cache: Folder of the cache.
+            jobs: Processes.
+            threads: Of TensorFlow.
+            progress: Called with the stage, the amount done, and the total.
+        """
+        wanted = self.recipe.pretraining
+        if wanted is None:
+            return
+        first, part = Run(self.folder / "pretraining", wanted), dataset.of_corpora(wanted.corpora)
+        taught = first.teach(part, source=source, cache=cache, jobs=jobs, progress=progress)
+        first.train(part, threads=threads, taught=taught, progress=progress)
+
     def train(
         self,
         dataset: Dataset,
@@ -120,29 +157,23 @@ class Run(RunFolder):
             after: A run whose weights it starts from, and whose features it keeps.
             progress: Called with the stage, the amount done, and the total.
         """
-        from training.train import Trainer, warm_start
+        from training.train import Trainer, remembered_answers
 
         if (self.folder / "weights.npz").is_file():
             return
         training, validation = dataset.side("train"), dataset.side("validation")
         self.write("run.json", provenance(self.recipe, dataset))
-        start_model = (
-            load_start_model(self.recipe.start.model) if self.recipe.start and not after else None
-        )
-        if start_model is not None:
-            features = start_model.info.features
-        else:
-            features = (
-                after.features() if after else measure_features(training, self.recipe.features)
-            )
+        origin = self._origin(training, after)
+        features = origin.features if origin else measure_features(training, self.recipe.features)
         self.write("features.json", features)
-        start = after.weights() if after else ()
+        start = origin.weights if origin else ()
         answers = taught.answers if taught else None
         kept: tuple[float, ...] = ()
-        if start_model is not None and self.recipe.start is not None:
+        if origin is not None and self.recipe.start is not None and not after:
             kept = self.recipe.start.shares(self.recipe.network.layers)
-            examples = representative_clips(training, self.recipe.representative_clips)
-            start, remembered = warm_start(self.recipe, start_model, training, examples)
+            remembered = remembered_answers(
+                self.recipe, features, start, origin.temperature, training
+            )
             answers = remembered | (answers or {})
         trainer = Trainer(
             self.recipe,
@@ -170,6 +201,26 @@ class Run(RunFolder):
             weights = interpolated(start, weights, kept)
         with (self.folder / "weights.npz").open("wb") as file:
             np.savez(file, *weights)
+
+    def _origin(self, training: Sequence[Prepared], after: Run | None) -> _Origin | None:
+        """The network that training starts from, or None for random weights."""
+        start = self.recipe.start
+        if after is not None:
+            return _Origin(features=after.features(), weights=after.weights())
+        if start is None:
+            return None
+        if start.model is None:
+            before = Run.open(self.folder / "pretraining")
+            return _Origin(features=before.features(), weights=before.weights())
+        model = load_start_model(start.model)
+        examples = representative_clips(training, self.recipe.representative_clips)
+        return _Origin(
+            features=model.info.features,
+            weights=start_weights(
+                model, self.recipe.network, clean_features(examples, model.info.features)
+            ),
+            temperature=model.info.temperature,
+        )
 
     def quantise(
         self, dataset: Dataset, *, jobs: int = 1, progress: Progress = no_progress
@@ -455,6 +506,9 @@ def run_stages(
     if "teach" in stages or "train" in stages:
         taught = run.teach(dataset, source=teacher, cache=cache, jobs=jobs, progress=progress)
     if "train" in stages:
+        run.pretrain(
+            dataset, source=teacher, cache=cache, jobs=jobs, threads=threads, progress=progress
+        )
         run.train(dataset, threads=threads, taught=taught, progress=progress)
     if "quantise" in stages:
         run.quantise(dataset, jobs=jobs, progress=progress)

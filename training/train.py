@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from training.batches import Batches, clean_features
-from training.network import TRANSFORM, build_network, own_soft_targets, start_weights
+from training.network import TRANSFORM, build_network, own_soft_targets
 from training.teach import HintPredictor, hint_losses
 
 if TYPE_CHECKING:
@@ -34,13 +34,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from serd.model.metadata import FeatureParameters
-    from serd.model.model_file import ModelFile
     from training.augment import Power
     from training.batches import Batch
     from training.network import Model
     from training.prepare import Prepared
     from training.recipe import Recipe
-    from training.recipe.network import Start
+    from training.recipe.stages import Start
     from training.recipe.teaching import Teaching
 
 CHECKPOINT_EVERY = 500
@@ -415,35 +414,35 @@ def quiet_native_code() -> Iterator[None]:
             os.write(2, rest)
 
 
-def warm_start(
+def remembered_answers(
     recipe: Recipe,
-    start_model: ModelFile,
+    features: FeatureParameters,
+    weights: Sequence[NDArray[np.float32]],
+    temperature: float,
     training: Sequence[Prepared],
-    examples: Sequence[Prepared],
-) -> tuple[list[NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
-    """Initial weights, and soft targets for the corpora that the start model remembers.
+) -> dict[str, NDArray[np.float32]]:
+    """Soft targets from the network that training starts from, for the corpora that it remembers.
 
     Args:
         recipe: One that has a ``start``.
-        start_model: The model that it names.
+        features: The network's front end.
+        weights: The network's weights.
+        temperature: Divides its logits.
         training: The training clips.
-        examples: Of these, the ones by which the start model's normalisation is transferred.
 
     Returns:
-        Weights for the recipe's network, and ``float32[classes]`` by the id of a remembered clip.
+        ``float32[classes]`` by the id of a clip.
     """
     assert recipe.start is not None
-    set_up_tensorflow(recipe.seed, 1)
-    features = start_model.info.features
-    weights = start_weights(start_model, recipe.network, clean_features(examples, features))
     known = [one for one in training if one.clip.corpus in recipe.start.remembers]
     if not known:
-        return weights, {}
+        return {}
+    set_up_tensorflow(recipe.seed, 1)
     network = build_network(recipe.network, features, len(recipe.classes))
-    network.set_weights(weights)
+    network.set_weights(list(weights))
     targets = own_soft_targets(
         logits_of(network, clean_features(known, features)),
         np.array([recipe.classes.index(one.clip.emotion) for one in known]),
-        start_model.info.temperature,
+        temperature,
     )
-    return weights, {one.clip.id: row for one, row in zip(known, targets, strict=True)}
+    return {one.clip.id: row for one, row in zip(known, targets, strict=True)}

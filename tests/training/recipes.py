@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from training.recipe import Recipe, Refit, load_recipe
+from training.recipe import Recipe, load_recipe
 from training.recipe.augmentation import Equaliser, Exchange
 from training.recipe.corpora import CorpusUse, Preparation
 from training.recipe.network import Network
+from training.recipe.stages import Refit
 
 
 def tiny_recipe(*, steps: int = 60) -> Recipe:

@@ -11,8 +11,8 @@ from tests.training.recipes import tiny_recipe
 from training import dataset as material
 from training.cli.console import changed
 from training.dataset import Split
-from training.recipe import Refit
 from training.recipe.augmentation import Augmentation, Reverb, Sounds
+from training.recipe.stages import Refit
 from training.recipe.teaching import Hints, Teaching
 
 if TYPE_CHECKING:

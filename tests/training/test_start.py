@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from serd.audio.file import read_mono16k
 from serd.errors import UsageError
 from serd.model.interpreter import Interpreter
+from serd.model.metadata import FeatureParameters, ModelInfo
 from serd.model.mfcc import MfccFrontEnd
-from training.network import interpolated, load_start_model, own_soft_targets, start_weights
+from serd.model.model_file import pack
+from training.network import (
+    interpolated,
+    load_start_model,
+    own_soft_targets,
+    sizes_of,
+    start_weights,
+)
 from training.recipe import load_recipe
-from training.recipe.network import Network, Start
+from training.recipe.network import Network
+from training.recipe.stages import Start
 
 pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.tensorflow
@@ -48,6 +58,31 @@ def test_the_float_network_matches_the_packed_model() -> None:
         start_weights(model, Network(stem=8, widths=(16, 24)), features)
 
 
+def test_a_deeper_network_is_read_layer_by_layer(tmp_path: Path) -> None:
+    from training.network import build_network
+    from training.quantise import convert
+    from training.train import logits_of, set_up_tensorflow
+
+    set_up_tensorflow(seed=1, threads=1)
+    # Widths that occur twice, as a stem, or as the number of mel bands tell no layer from another.
+    sizes = Network(stem=8, widths=(8, 64, 64), depth=2)
+    bare = FeatureParameters(mean=(0.0,) * 64, sd=(1.0,) * 64)
+    network = build_network(sizes, bare, 3)
+    examples = np.random.default_rng(1).normal(size=(24, 188, 64)).astype(np.float32)
+    packed = convert(network.get_weights(), sizes, bare, 3, examples)
+    file = tmp_path / "deep.tflite"
+    labels = ("neutral", "happy", "sad")
+    file.write_bytes(pack(packed, labels, ModelInfo(name="deep", version="1", features=bare)))
+    model = load_start_model(str(file))
+    assert sizes_of(model) == sizes
+    again = build_network(sizes, bare, 3)
+    again.set_weights(start_weights(model, sizes, examples))
+    before, after = logits_of(network, examples), logits_of(again, examples)
+    assert np.abs(after - before).mean() < 0.1 * before.std()
+    with pytest.raises(UsageError, match="widths and depth"):
+        start_weights(model, msgspec.structs.replace(sizes, depth=1), examples)
+
+
 def test_only_correct_predictions_become_soft_targets() -> None:
     logits = np.array([[2.0, 0.0, 0.0], [2.0, 0.0, 0.0], [0.0, 0.0, 3.0]], dtype=np.float32)
     targets = own_soft_targets(logits, np.array([0, 1, -1]), 1.0)
@@ -78,4 +113,4 @@ def test_a_recipe_keeps_one_share_or_one_for_each_layer(tmp_path: Path) -> None:
     for name in ("default", "permissive"):
         recipe = load_recipe(name)
         assert recipe.start is not None
-        assert len(recipe.start.shares(recipe.network.layers)) == 6
+        assert len(recipe.start.shares(recipe.network.layers)) == recipe.network.layers

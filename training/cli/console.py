@@ -169,6 +169,9 @@ def changed(recipe: Recipe, options: dict[str, Any]) -> Recipe:
     if recipe.refit is not None and recipe.refit.teaching is not None:
         last = _teaching_with(recipe.refit.teaching, options)
         recipe = replace(recipe, refit=replace(recipe.refit, teaching=last))
+    if recipe.start is not None and (stage := recipe.start.pretraining) is not None:
+        stage = replace(stage, teaching=_teaching_with(stage.teaching, options))
+        recipe = replace(recipe, start=replace(recipe.start, pretraining=stage))
     changes = {key: options[key] for key in ("seed", "fold") if options.get(key) is not None}
     return replace(recipe, **changes)
 

@@ -97,6 +97,7 @@ def tune(
         optimiser = msgspec.structs.replace(recipe.optimiser, steps=steps)
         recipe = msgspec.structs.replace(recipe, optimiser=optimiser)
     assert recipe.start is not None
+    assert recipe.start.model is not None
     own.base_model(recipe.start.model)
     with Meter().running() as meter:
         found = own.survey(
@@ -153,7 +154,14 @@ def _own_recipe(folder: Path) -> Recipe:
         )
     recipe = load_recipe(file)
     use = recipe.corpora.get(own.CORPUS)
-    whole = use is not None and use.folder and use.folds and recipe.start and recipe.labels
+    whole = (
+        use is not None
+        and use.folder
+        and use.folds
+        and recipe.start
+        and recipe.start.model
+        and recipe.labels
+    )
     if not whole or set(recipe.corpora) != {own.CORPUS} or recipe.fold:
         raise UsageError(
             f"{shown(file)} is not a recipe of one's own recordings",

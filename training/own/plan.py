@@ -334,6 +334,7 @@ def write(found: Survey, wanted: Plan, name: str, into: Path) -> None:
         base=json.dumps(wanted.base),
         stem=sizes.stem,
         widths=list(sizes.widths),
+        depth=sizes.depth,
         steps=wanted.steps,
         speeds=list(SPEEDS),
         corpus=CORPUS,
@@ -420,7 +421,7 @@ labels: {labels}
 # Training begins with this model; `keep` is its share in what comes out. With less of it these
 # voices are told better, and far more of other speech is taken for emotions (docs/training.md).
 start: {{ model: {base}, keep: 0.6 }}
-network: {{ stem: {stem}, widths: {widths}, dropout: 0.3 }}
+network: {{ stem: {stem}, widths: {widths}, depth: {depth}, dropout: 0.3 }}
 
 preparation:
   speeds: {speeds}

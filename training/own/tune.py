@@ -101,6 +101,7 @@ def tune(
         progress: Called with the stage, the amount done, and the total.
     """
     assert recipe.start is not None
+    assert recipe.start.model is not None
     folds = load_held_out_folds(Path(recipe.corpora[CORPUS].folds or ""))
     held_out = folds.test_clips or folds.test_speakers
     base = load_start_model(recipe.start.model)

@@ -16,33 +16,14 @@ from training.recipe.augmentation import Augmentation, Sounds
 from training.recipe.corpora import CorpusUse, Preparation
 from training.recipe.home import HomeUse  # noqa: TC001 - msgspec looks types up
 from training.recipe.keys import Count, CountOrNone, Positive, Share, about
-from training.recipe.network import Network, Optimiser, Start
+from training.recipe.network import Network, Optimiser
+from training.recipe.stages import Refit, Start  # noqa: TC001 - likewise
 from training.recipe.teaching import Teaching  # noqa: TC001 - likewise
 
 OWN = "recipe.yaml"
 """Name of the recipe in a folder that ``serd-train new`` wrote."""
 
 _RECIPES = Path(__file__).parents[1] / "recipes"
-
-
-class Refit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A second stage of training that includes the validation speakers.
-
-    Temperature and abstain threshold are found with a network that was not trained on the
-    validation speakers. After that these speakers have no other use, and of a few dozen speakers
-    nearly a fifth is too many to leave out. So training continues from the weights it had, with
-    everybody but the test speakers; the teacher's heads are trained again on all of them, too.
-    Temperature and threshold stay.
-    """
-
-    steps: Annotated[Count, about("Batches.")]
-    peak_rate: Annotated[
-        Positive,
-        about("Highest learning rate of its own cycle; the other settings are the optimiser's."),
-    ]
-    augmentation: Annotated[Augmentation | None, about("Instead of the recipe's.")] = None
-    sounds: Annotated[Sounds | None, about("Instead of the recipe's.")] = None
-    teaching: Annotated[Teaching | None, about("Instead of the recipe's.")] = None
 
 
 class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,7 +49,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     teaching: Annotated[Teaching | None, about("A teacher besides the labels; None: none.")] = None
     start: Annotated[
         Start | None,
-        about("The model that training starts from; None: random weights."),
+        about("The network that training starts from; None: random weights."),
     ] = None
     home: Annotated[
         HomeUse | None,
@@ -117,6 +98,13 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         about("Share of the validation clips above the abstain threshold."),
     ] = 0.7
 
+    def __post_init__(self) -> None:
+        stage = self.start.pretraining if self.start is not None else None
+        if stage is not None and (unknown := sorted(set(stage.shares) - set(self.corpora))):
+            raise ValueError(
+                f"start.pretraining.shares has {', '.join(unknown)}, which is not under corpora"
+            )
+
     @property
     def classes(self) -> tuple[str, ...]:
         """The classes of the network's output, in order."""
@@ -138,6 +126,31 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         stages = (self.teaching, self.refit.teaching if self.refit is not None else None)
         hints = any(stage and stage.hints and stage.hints.at_speeds for stage in stages)
         return self.preparation.speeds if hints else (1.0,)
+
+    @property
+    def pretraining(self) -> Recipe | None:
+        """The stage that training starts from, as a recipe of its own; None: there is none."""
+        stage = self.start.pretraining if self.start is not None else None
+        if stage is None:
+            return None
+        corpora = {
+            name: msgspec.structs.replace(self.corpora[name], share=share)
+            for name, share in stage.shares.items()
+        }
+        optimiser = msgspec.structs.replace(
+            self.optimiser, steps=stage.steps, peak_rate=stage.peak_rate
+        )
+        return msgspec.structs.replace(
+            self,
+            corpora=corpora,
+            optimiser=optimiser,
+            augmentation=stage.augmentation or self.augmentation,
+            teaching=stage.teaching,
+            start=None,
+            home=None,
+            refit=None,
+            cross_corpora=(),
+        )
 
     def for_refit(self) -> Recipe:
         """The refit stage of a run, as a recipe of its own."""
