@@ -181,6 +181,7 @@ def spread_tree(trees: Sequence[tuple[int, int, Any]]) -> Any:
 
 
 def _one_run(result: Mapping[str, Any], times: Mapping[str, Any]) -> dict[str, Any]:
+    teaching = result["teaching"] or (result["pretraining"] or {}).get("teaching")
     return {
         "fold": result["recipe"]["fold"],
         "seed": result["recipe"]["seed"],
@@ -189,8 +190,8 @@ def _one_run(result: Mapping[str, Any], times: Mapping[str, Any]) -> dict[str, A
         "git_clean": result["run"]["git_clean"],
         "bytes": result["model"]["bytes"],
         "calibration": result["calibration"],
-        "teaching": {side: result["teaching"].get(side) for side in ("training", "validation")}
-        if result["teaching"]
+        "teaching": {side: teaching.get(side) for side in ("training", "validation")}
+        if teaching
         else None,
         "seconds": times.get("seconds", {}),
         "inference_ms": times.get("inference_ms"),

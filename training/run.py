@@ -315,6 +315,7 @@ class Run(RunFolder):
             "recipe": msgspec.to_builtins(self.recipe),
             "run": self.read("run.json"),
             "teaching": self.read("teaching.json") if self.recipe.teaching else None,
+            "pretraining": self._pretraining_report(),
             "refit": self.last.read("run.json") if self.recipe.refit else None,
             "calibration": msgspec.to_builtins(calibration),
             "home": msgspec.to_builtins(self.household()),
@@ -339,6 +340,17 @@ class Run(RunFolder):
         }
         self.write("metrics.json", result)
         return result
+
+    def _pretraining_report(self) -> dict[str, Any] | None:
+        """Provenance of the stage that training starts from, and its teacher."""
+        wanted = self.recipe.pretraining
+        if wanted is None:
+            return None
+        before = Run.open(self.folder / "pretraining")
+        return {
+            "run": before.read("run.json"),
+            "teaching": before.read("teaching.json") if wanted.teaching else None,
+        }
 
     def predict(
         self, dataset: Dataset, *, jobs: int = 2, progress: Progress = no_progress

@@ -151,25 +151,46 @@ def _data(figures: dict[str, Any]) -> str:
 """
 
 
+def _kept(start: dict[str, Any]) -> str:
+    """The share of the weights before training in those after it, in words."""
+    keep = start["keep"]
+    if isinstance(keep, float):
+        return f"{100 * keep:.0f} % of its weights"
+    shares = ", ".join(f"{100 * one:.0f} %" for one in keep)
+    return f"of its layers' weights, from the first to the last, {shares}"
+
+
+def _stages(recipe: dict[str, Any]) -> str:
+    """What training starts from, and what is kept of it; empty for random weights."""
+    start = recipe.get("start")
+    if not start:
+        return ""
+    if stage := start.get("pretraining"):
+        *others, last = [title(name) for name in stage["shares"]]
+        corpora = f"{', '.join(others)} and {last}" if others else last
+        return (
+            f"Training has two stages. In the first, {stage['steps']} steps from random weights,"
+            f" the network learns from {corpora} alone. In the second,"
+            f" {recipe['optimiser']['steps']} steps, it learns from all corpora, and beside the"
+            " labels from the first network's answers where they are right."
+            f" Of the first network it keeps {_kept(start)}."
+        )
+    return (
+        f"Training begins with the network of {start['model']} and keeps {_kept(start)}. That one"
+        " had a teacher, so what it remembers goes back to one; this training had none: it learned"
+        " from labels alone, and from the answers of the network that it began with, where they"
+        " are right."
+    )
+
+
 def _teacher(figures: dict[str, Any]) -> str:
-    taught = figures.get("teaching")
+    recipe = figures["recipe"]
+    settings, taught = recipe.get("teaching"), figures.get("teaching")
+    stages = _stages(recipe)
+    if taught is None and (before := figures.get("pretraining")):
+        settings, taught = recipe["start"]["pretraining"]["teaching"], before["teaching"]
     if taught is None:
-        start = figures["recipe"].get("start")
-        text = "None: it learned from labels alone."
-        if start:
-            keep = start["keep"]
-            kept = f"{100 * keep:.0f} % of its weights" if isinstance(keep, float) else ""
-            if not kept:
-                shares = ", ".join(f"{100 * one:.0f} %" for one in keep)
-                kept = f"of its layers' weights, from the first to the last, {shares}"
-            text = (
-                f"Training begins with the network of {start['model']} and keeps {kept}. That one"
-                " had a teacher, so what it remembers goes back to one; this training had none: it"
-                " learned from labels alone, and from the answers of the network that it began"
-                " with, where they are right."
-            )
-        return f"## Teacher\n\n{paragraph(text)}\n"
-    settings = figures["recipe"]["teaching"]
+        return f"## Teacher\n\n{paragraph(stages or 'None: it learned from labels alone.')}\n"
     rows = [
         (
             title(corpus),
@@ -186,21 +207,31 @@ def _teacher(figures: dict[str, Any]) -> str:
     share, groups = settings["share"], settings["groups"]
     weights = f"weights {1 - share:.1f} and {share:.1f} x {settings['gain']:g}"
     layers = ", ".join(str(layer) for layer in settings["layers"])
+    where = "In the first stage it" if figures.get("pretraining") else "It"
     words = f"""\
-Besides the labels it learned from the answers of a larger network ({weights}, temperature
+{where} learned, besides the labels, from the answers of a larger network ({weights}, temperature
 {settings["temperature"]:g}): small heads on the hidden layers {layers} of the frozen encoder
 `{taught["teacher"]}`, which is published under this licence: {taught["licence"]}. Each training
 speaker's targets come from a head that was trained only on the {groups - 1} other groups of
 {groups}.
 Neither teacher nor heads were trained on test speakers. Nothing of the teacher is in the model
 file."""
-    return f"""\
-## Teacher
-
-{paragraph(words)}
-
-{table(header, rows)}
-"""
+    hints = ""
+    if settings.get("hints"):
+        hints = f"""\
+It also learned to predict {settings["hints"]["components"]} principal components of the encoder's
+hidden features, with a layer that was discarded afterwards."""
+    return "\n\n".join(
+        filter(
+            None,
+            (
+                "## Teacher",
+                stages and paragraph(stages),
+                paragraph(f"{words}\n{hints}"),
+                f"{table(header, rows)}\n",
+            ),
+        )
+    )
 
 
 def _protocol(sources: Sources) -> str:
@@ -261,7 +292,7 @@ side.
 Temperature, bias, prior and thresholds of a fold were chosen on the test speakers and sources of
 the other folds; those of the file on all of them.{_unfinished(sources)}"""
     start = ""
-    if recipe.get("start"):
+    if within:
         start = f"""\
 Training starts from the network of model {recipe["start"]["model"]}, so only speakers that it
 was not trained on can be held out: of {" and ".join(within)} each run holds out a fifth and is
