@@ -151,8 +151,9 @@ def warm_up(tasks: Sequence[Task], *, jobs: int, progress: Progress) -> None:
             if msgspec.structs.replace(other.recipe, fold=1, seed=1) == recipe
             and not _has_targets(other)
         ]
-        for stage in filter(None, (recipe, recipe.pretraining)):
-            if stage.teaching is not None and alike:
+        for folder, stage in recipe.stages.items():
+            # Those of the main stage serve the refit stage, too.
+            if stage.teaching is not None and alike and folder != "refit":
                 _embed(stage, dataset, alike, jobs=jobs, progress=progress)
 
 
@@ -194,16 +195,10 @@ def _embed(
 
 def _has_targets(task: Task) -> bool:
     """Whether the teacher's targets of every stage of this run exist."""
-    recipe, folder = task.recipe, Path(task.folder)
-    stages = (
-        (recipe, folder),
-        (recipe.pretraining, folder / "pretraining"),
-        (recipe.for_refit() if recipe.refit is not None else None, folder / "refit"),
-    )
     return all(
-        (kept / "teaching.npz").is_file()
-        for stage, kept in stages
-        if stage is not None and stage.teaching is not None
+        (Path(task.folder) / folder / "teaching.npz").is_file()
+        for folder, stage in task.recipe.stages.items()
+        if stage.teaching is not None
     )
 
 

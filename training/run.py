@@ -29,6 +29,7 @@ from training.packing import provenance, summary, trained_corpora
 from training.prepare import CACHE
 from training.quantise import convert, representative_clips
 from training.run_folder import RunFolder
+from training.teacher import load_before_tensorflow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -514,6 +515,9 @@ def run_stages(
     Returns:
         The figures, if ``evaluate`` is one of the stages.
     """
+    taught_stages = [stage for stage in run.recipe.stages.values() if stage.teaching is not None]
+    if taught_stages and not {"teach", "train", "refit"}.isdisjoint(stages):
+        load_before_tensorflow()
     dataset = load_dataset(run.recipe, root, cache=cache, jobs=jobs, progress=progress)
     if "teach" in stages or "train" in stages:
         taught = run.teach(dataset, source=teacher, cache=cache, jobs=jobs, progress=progress)

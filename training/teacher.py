@@ -12,6 +12,7 @@ length, with as many of its position embeddings.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from functools import lru_cache
@@ -240,6 +241,16 @@ def _utterance(clip: Clip) -> int | None:
 def _utterances(path: Path) -> list[NDArray[np.float32]]:
     # Utterances of one recording are asked for one after the other.
     return utterances(path)[1]
+
+
+def load_before_tensorflow() -> None:
+    """Import what a teacher needs, if it is installed.
+
+    Some builds of PyTorch crash if TensorFlow was imported first, which a run does between the
+    teachers of two stages.
+    """
+    with contextlib.suppress(ImportError):
+        import transformers.models.whisper.modeling_whisper  # noqa: F401
 
 
 @lru_cache(maxsize=1)

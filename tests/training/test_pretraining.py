@@ -36,6 +36,8 @@ def test_pretraining_has_the_recipes_settings_except_for_its_own() -> None:
     same = ("seed", "fold", "network", "augmentation", "preparation", "labels")
     assert [getattr(stage, key) for key in same] == [getattr(recipe, key) for key in same]
     assert tiny_recipe().pretraining is None
+    assert set(recipe.stages) == {"pretraining", "."}
+    assert set(tiny_recipe().stages) == {".", "refit"}
 
 
 @pytest.mark.parametrize(

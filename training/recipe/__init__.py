@@ -152,6 +152,14 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             cross_corpora=(),
         )
 
+    @property
+    def stages(self) -> dict[str, Recipe]:
+        """Every stage as a recipe, by its folder in that of the run; the main one by ``.``."""
+        found = {"pretraining": self.pretraining, ".": self}
+        if self.refit is not None:
+            found["refit"] = self.for_refit()
+        return {folder: stage for folder, stage in found.items() if stage is not None}
+
     def for_refit(self) -> Recipe:
         """The refit stage of a run, as a recipe of its own."""
         assert self.refit is not None
