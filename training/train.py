@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from serd.errors import UsageError
 from training.batches import Batches, clean_features
 from training.network import TRANSFORM, build_network, own_soft_targets
 from training.teach import HintPredictor, hint_losses
@@ -88,6 +89,7 @@ class Trainer:
             keras.mixed_precision.set_global_policy("float32")
         if start:
             self._model.set_weights(list(start))
+            freeze(self._model, recipe.start.frozen if recipe.start is not None else 0)
         self._recipe = recipe
         self._folder = folder
         self._batches = Batches(
@@ -101,7 +103,7 @@ class Trainer:
         first = self._model.get_layer(TRANSFORM).trainable_variables
         names = {id(variable) for variable in first}
         others = [v for v in self._model.trainable_variables if id(v) not in names]
-        self._optimisers = [
+        groups = [
             (
                 (keras.optimizers.AdamW if settings.method == "adamw" else muon())(
                     weight_decay=settings.weight_decay
@@ -111,6 +113,8 @@ class Trainer:
             ),
             (keras.optimizers.Adam(), first, settings.transform_rate),
         ]
+        # A frozen transform leaves nothing for the second one.
+        self._optimisers = [group for group in groups if group[1]]
         self._optimisers[0][0].exclude_from_weight_decay(
             var_list=[variable for variable in others if "kernel" not in variable.path]
         )
@@ -241,6 +245,29 @@ def one_cycle(step: int, steps: int, peak: float, warm_up: float) -> float:
     place = (step - rising) / max(1, steps - rising)
     floor = 1.0 / 4000.0
     return peak * (floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * place)))
+
+
+def freeze(model: Model, count: int) -> None:
+    """Exclude the first layers from training, and normalise their outputs as before it.
+
+    Args:
+        model: The network.
+        count: Number of layers with kernels, from the input on; batch normalisation belongs to the
+            convolution before it.
+
+    Raises:
+        UsageError: That are all of them.
+    """
+    kernels = 0
+    for layer in model.layers:
+        kernels += hasattr(layer, "kernel")
+        if layer.weights and kernels <= count:
+            layer.trainable = False
+    if count >= kernels:
+        raise UsageError(
+            f"start.frozen is {count}, and the network has {kernels} layers",
+            remedy="leave at least the last one to train",
+        )
 
 
 def logits_of(

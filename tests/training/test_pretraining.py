@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from serd.errors import ConfigError
+from serd.errors import ConfigError, UsageError
 from tests.training.recipes import tiny_recipe
 from training.cli.console import changed
 from training.dataset import load_dataset
@@ -20,9 +20,9 @@ from training.run import Run, run_stages
 RECIPES = Path(__file__).parents[2] / "training" / "recipes"
 
 
-def pretrained(*, keep: float, teaching: Teaching | None = None) -> Recipe:
+def pretrained(*, keep: float, frozen: int = 0, teaching: Teaching | None = None) -> Recipe:
     stage = Pretraining(shares={"ravdess": 0.5}, steps=12, peak_rate=2e-3, teaching=teaching)
-    start = Start(pretraining=stage, remembers=("ravdess",), keep=keep)
+    start = Start(pretraining=stage, remembers=("ravdess",), frozen=frozen, keep=keep)
     return msgspec.structs.replace(tiny_recipe(steps=10), start=start, refit=None)
 
 
@@ -89,3 +89,21 @@ def test_training_starts_from_the_pretrained_weights(
     for all_old, half, new in zip(weights[1.0], weights[0.5], weights[0.0], strict=True):
         np.testing.assert_allclose(half, 0.5 * all_old + 0.5 * new, atol=1e-6)
     assert not np.array_equal(weights[1.0][0], weights[0.0][0])
+
+
+@pytest.mark.tensorflow
+def test_frozen_layers_keep_weights_and_statistics(synthetic_corpora: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow")
+    run = Run(tmp_path / "run", pretrained(keep=0.0, frozen=3))
+    run_stages(run, ("train",), synthetic_corpora, cache=tmp_path / "cache", jobs=1)
+    before, after = Run.open(run.folder / "pretraining").weights(), run.weights()
+    # Kernel and bias of the transform; kernel, scale, offset, mean and variance of a convolution.
+    frozen = 2 + 5 + 5
+    for old, new in zip(before[:frozen], after[:frozen], strict=True):
+        np.testing.assert_array_equal(old, new)
+    for old, new in zip(before[frozen:], after[frozen:], strict=True):
+        assert not np.array_equal(old, new)
+    # Five layers: the transform, the stem, two convolutions, and the last one.
+    run = Run(tmp_path / "all", pretrained(keep=0.0, frozen=5))
+    with pytest.raises(UsageError, match=r"start\.frozen is 5, and the network has 5 layers"):
+        run_stages(run, ("train",), synthetic_corpora, cache=tmp_path / "cache", jobs=1)

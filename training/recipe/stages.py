@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from serd.errors import UsageError
 from training.recipe.augmentation import Augmentation, Sounds  # noqa: TC001 - msgspec needs them
-from training.recipe.keys import Count, Positive, Share, about
+from training.recipe.keys import Count, CountOrNone, Positive, Share, about
 from training.recipe.teaching import Teaching  # noqa: TC001 - likewise
 
 
@@ -64,6 +64,10 @@ class Start(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Positive,
         about("Factor of that part: softened targets have smaller gradients."),
     ] = 2.0
+    frozen: Annotated[
+        CountOrNone,
+        about("Number of layers, from the cosine transform on, that training does not change."),
+    ] = 0
     keep: Annotated[
         Share | tuple[Share, ...],
         about(
