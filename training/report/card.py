@@ -298,15 +298,8 @@ Training starts from the network of model {recipe["start"]["model"]}, so only sp
 was not trained on can be held out: of {" and ".join(within)} each run holds out a fifth and is
 trained on the rest. Speakers of nEMO, and sources of ordinary speech, are held out by folds of
 their own; EMO-DB is never trained on."""
-    return f"""\
-## Protocol
-
-{paragraph(everybody)}
-
-{paragraph(start)}
-
-{paragraph(how)}
-"""
+    parts = (paragraph(text) for text in (everybody, start, how) if text)
+    return "\n\n".join(["## Protocol", *parts]) + "\n"
 
 
 def _last_stretch(recipe: dict[str, Any]) -> str:
