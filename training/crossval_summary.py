@@ -181,7 +181,7 @@ def spread_tree(trees: Sequence[tuple[int, int, Any]]) -> Any:
 
 
 def _one_run(result: Mapping[str, Any], times: Mapping[str, Any]) -> dict[str, Any]:
-    teaching = result["teaching"] or (result["pretraining"] or {}).get("teaching")
+    teaching = result["teaching"] or (result.get("pretraining") or {}).get("teaching")
     return {
         "fold": result["recipe"]["fold"],
         "seed": result["recipe"]["seed"],

@@ -84,7 +84,9 @@ def test_the_card_names_the_teacher_and_its_licence(sources: Sources) -> None:
     assert "`somebody/large`" in text
     assert "under this licence: MIT." in " ".join(text.split())
     assert "| RAVDESS | taught | 3 | 0.5000 | 0.2500 | 0.7500 |" in text
-    without = msgspec.structs.replace(sources, release=figures | {"teaching": None})
+    without = msgspec.structs.replace(
+        sources, release=figures | {"teaching": None, "pretraining": None}
+    )
     assert "from labels alone" in " ".join(card(without).split())
 
 

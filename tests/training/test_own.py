@@ -365,18 +365,20 @@ def test_thresholds_are_chosen_on_everyday_speech_if_there_is_enough() -> None:
     base = load_start_model("default")
     recipe = msgspec.structs.replace(load_recipe("default"), labels=base.labels)
     scored = clips(base.labels, ["sad", "angry", "neutral"], 0.6, wrong=3)
+
+    def talk(confidence: float) -> RecordingScores:
+        angry = clips(base.labels, ["angry"], confidence)[0].logs
+        said = UtteranceScores(start_s=0.0, end_s=2.0, logs=angry)
+        return RecordingScores(
+            source="tv", kind="talk", language="-", name=str(confidence), duration_s=120.0,
+            utterances=(said,),
+        )  # fmt: skip
+
     # Everything sounds angry, with increasing confidence.
-    angry = [clips(base.labels, ["angry"], 0.6 + 0.013 * more)[0].logs for more in range(30)]
-    speech = [
-        RecordingScores(
-            source="tv", kind="talk", language="-", name=str(number), duration_s=120.0,
-            utterances=(UtteranceScores(start_s=0.0, end_s=2.0, logs=angry[number]),),
-        )
-        for number in range(30)
-    ]  # fmt: skip
+    speech = [talk(0.6 + 0.013 * more) for more in range(30)]
     assert base.info.home is not None
     base_threshold = base.info.home.sensitivity["normal"].threshold
-    some = calibrate_tuned(recipe, base, scored, speech[-5:], strangers=True)
+    some = calibrate_tuned(recipe, base, scored, [talk(0.999)] * 5, strangers=True)
     assert some.thresholds == "carried over"
     assert some.home is not None
     assert some.home.sensitivity["normal"].threshold == base_threshold

@@ -190,7 +190,10 @@ def _teacher(figures: dict[str, Any]) -> str:
     if taught is None and (before := figures.get("pretraining")):
         settings, taught = recipe["start"]["pretraining"]["teaching"], before["teaching"]
     if taught is None:
-        return f"## Teacher\n\n{paragraph(stages or 'None: it learned from labels alone.')}\n"
+        # A packed model that training starts from may have had one.
+        inherited = stages and recipe["start"]["model"]
+        text = stages if inherited else f"None: it learned from labels alone. {stages}"
+        return f"## Teacher\n\n{paragraph(text)}\n"
     rows = [
         (
             title(corpus),
