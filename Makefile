@@ -184,6 +184,7 @@ bench-fleet: setup-test ## 1000 simulated nodes for ten minutes on one broker, i
 	@$(BIN)/python -m benchmarks.fleet $(BENCH)
 
 train: setup-test ## train and package the default model (needs the corpora: docs/training.md)
+	$(PIP) install --no-build-isolation --editable '.[train,teacher]'
 	$(BIN)/serd-train release
 
 figures: setup-test ## redraw every figure from the committed results, without measuring

@@ -213,6 +213,10 @@ class Run(RunFolder):
         if start.model is None:
             before = Run.open(self.folder / "pretraining")
             return _Origin(features=before.features(), weights=before.weights())
+        from training.train import set_up_tensorflow
+
+        # Before the first computation: after it, TensorFlow's threads cannot be limited any more.
+        set_up_tensorflow(self.recipe.seed, 1)
         model = load_start_model(start.model)
         examples = representative_clips(training, self.recipe.representative_clips)
         return _Origin(

@@ -14,6 +14,7 @@
         calibration.json  temperature and threshold
         heard.json        raw outputs for all test clips (training.evaluate.predictions)
         home.json         prior, bias and thresholds for a household (training.evaluate.household)
+        pretraining/      the stage that training starts from, if there is one: a run of its own
         refit/            the refit stage, if the recipe has one: a run of its own
         model.tflite      the packed model
         metrics.json      every figure on the test speakers

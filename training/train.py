@@ -256,7 +256,7 @@ def freeze(model: Model, count: int) -> None:
             convolution before it.
 
     Raises:
-        UsageError: That are all of them.
+        UsageError: No layer would be left to train.
     """
     kernels = 0
     for layer in model.layers:
