@@ -286,7 +286,6 @@ def recipe_split(recipe: Recipe, corpora: Mapping[str, Corpus]) -> Split:
         corpora,
         fold=recipe.fold,
         validation={name: use.validation_speakers for name, use in used.items()},
-        within={name: use.within for name, use in used.items() if use.within},
         own={
             name: load_held_out_folds(Path(use.folds))
             for name, use in used.items()
@@ -300,7 +299,6 @@ def make_split(
     *,
     fold: int,
     validation: Mapping[str, int],
-    within: Mapping[str, int] | None = None,
     own: Mapping[str, HeldOutFolds] | None = None,
 ) -> Split:
     """Split several corpora by speaker.
@@ -308,8 +306,6 @@ def make_split(
     Args:
         corpora: By name; a corpus without folds is refused.
         fold: 1-based; held out as test in each corpus. 0: none.
-        within: By corpus, a fold (1-based) whose test speakers are dealt into shares; each fold
-            then holds out one share instead of all of its test speakers.
         validation: Number of the remaining speakers of each corpus for validation.
         own: Folds of corpora that have none in ``training/folds``.
 
@@ -334,7 +330,7 @@ def make_split(
         if folds is not None:
             tested = _of_fold(name, folds.test_speakers, fold)
         else:
-            tested = held_out(name, fold=fold, within=(within or {}).get(name))
+            tested = held_out(name, fold=fold)
         rest = [speaker for speaker in corpus.speakers if speaker not in tested]
         chosen = set(choose_speakers(corpus, rest, validation.get(name, 0), salt=f"fold {fold}"))
         if len(chosen) >= len(rest):
@@ -352,22 +348,17 @@ def _of_fold(name: str, folds: Sequence[Sequence[str]], fold: int) -> frozenset[
     return frozenset(folds[fold - 1]) if fold else frozenset()
 
 
-def held_out(name: str, *, fold: int, within: int | None = None) -> frozenset[str]:
+def held_out(name: str, *, fold: int) -> frozenset[str]:
     """The test speakers of a corpus in one fold.
 
     Args:
         name: Of the corpus.
         fold: 1-based; 0: none.
-        within: See :func:`make_split`.
 
     Raises:
         UsageError: There is no such fold.
     """
-    folds = load_folds(name)
-    if within is not None:
-        dealt = folds[within - 1]
-        folds = tuple(dealt[first :: len(folds)] for first in range(len(folds)))
-    return _of_fold(name, folds, fold)
+    return _of_fold(name, load_folds(name), fold)
 
 
 def choose_speakers(

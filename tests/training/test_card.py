@@ -70,7 +70,7 @@ def test_every_run_was_tested_on_the_speakers_of_its_fold(file: Path) -> None:
             if use.get("target"):
                 continue  # ordinary speech: not acted, so there is no accuracy
             tested = sorted(run["figures"][corpus]["speaker_accuracy"])
-            wanted = held_out(corpus, fold=run["fold"], within=use.get("within"))
+            wanted = held_out(corpus, fold=run["fold"])
             assert tested == sorted(wanted)
 
 
@@ -121,9 +121,8 @@ def test_no_test_speaker_was_used_for_training_or_validation(name: str) -> None:
     assert not set(split["train"]) & set(split["validation"])
     recipe = figures["recipe"]
     for corpus, one in figures["test"].items():
-        within = recipe["corpora"][corpus].get("within")
         folds = [recipe["fold"]] if recipe["fold"] else range(1, 6)
-        tested = {name for fold in folds for name in held_out(corpus, fold=fold, within=within)}
+        tested = {name for fold in folds for name in held_out(corpus, fold=fold)}
         assert set(one["speakers"]) <= tested
 
 

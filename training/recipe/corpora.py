@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Struct
 
-from training.recipe.keys import Count, CountOrNone, Positive, Share, about
+from training.recipe.keys import CountOrNone, Positive, Share, about
 
 
 class CorpusUse(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,14 +38,6 @@ class CorpusUse(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "answers nor hints."
         ),
     ] = 0.0
-    within: Annotated[
-        Count | None,
-        about(
-            "Only the test speakers of this fold are held out: they are dealt into as many "
-            "shares as there are folds, and each fold holds out one. For training that starts "
-            "from a model which has heard everybody else (`start`)."
-        ),
-    ] = None
     balance: Annotated[
         Share,
         about("How far the classes are balanced: 0 draws all clips equally often, 1 all classes."),

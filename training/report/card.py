@@ -274,12 +274,6 @@ The shipped file comes from fold {recipe["fold"]} and seed {recipe["seed"]}. Its
 
 def _protocol_of_everybody(sources: Sources, classes: str) -> str:
     """Where nobody is held out from the shipped file: how the recipe was judged."""
-    recipe = sources.release["recipe"]
-    within = [
-        f"{title(name)} fold {use['within']}"
-        for name, use in recipe["corpora"].items()
-        if use.get("within")
-    ]
     how = f"""\
 A clip is processed as the daemon does (`serd classify --whole`): trimmed to its speech, first 3
 s. The answer
@@ -294,14 +288,7 @@ cross-validation of the same recipe ({sources.extent}), in which no speaker is o
 side.
 Temperature, bias, prior and thresholds of a fold were chosen on the test speakers and sources of
 the other folds; those of the file on all of them.{_unfinished(sources)}"""
-    start = ""
-    if within:
-        start = f"""\
-Training starts from the network of model {recipe["start"]["model"]}, so only speakers that it
-was not trained on can be held out: of {" and ".join(within)} each run holds out a fifth and is
-trained on the rest. Speakers of nEMO, and sources of ordinary speech, are held out by folds of
-their own; EMO-DB is never trained on."""
-    parts = (paragraph(text) for text in (everybody, start, how) if text)
+    parts = (paragraph(text) for text in (everybody, how))
     return "\n\n".join(["## Protocol", *parts]) + "\n"
 
 
