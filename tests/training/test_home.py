@@ -249,29 +249,6 @@ def test_earlier_utterances_weaken_or_strengthen_an_event() -> None:
     assert strength(angry, angry) > strength(angry)
 
 
-@pytest.mark.parametrize(
-    ("label", "group"),
-    [
-        ("de", "language de"),
-        ("de_DE", "language de"),
-        ("zh-CN", "language zh"),
-        ("en (Mandarin accent)", "language en (Mandarin accent)"),
-        ("Us_En", "language other"),
-        ("dutch", "language other"),
-        ("multi", "language other"),
-    ],
-)
-def test_languages_are_counted_without_their_countries(label: str, group: str) -> None:
-    heard, others = predictions(1), [predictions(2)]
-    heard = msgspec.structs.replace(
-        heard,
-        recordings=tuple(msgspec.structs.replace(one, language=label) for one in heard.recordings),
-    )
-    measured = measure_household(heard, fit_household(others, USE), others, 1)
-    languages = {name for name in measured["points"]["normal"]["groups"] if "language" in name}
-    assert languages == {group}
-
-
 def lively(count: int, source: str, *, surprised: float) -> list[RecordingScores]:
     """Recordings of one voice that sounds a little surprised whatever it says."""
     return [

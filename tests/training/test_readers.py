@@ -228,6 +228,28 @@ def test_ordinary_speech_uses_its_sources_as_speakers(tmp_path: Path) -> None:
         read_corpus("ordinary", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("label", "language"),
+    [
+        ("de", "de"),
+        ("de_DE", "de"),
+        ("zh-CN", "zh"),
+        ("en (Mandarin accent)", "en (Mandarin accent)"),
+        ("Us_En", "other"),
+        ("dutch", "other"),
+        ("multi", "other"),
+    ],
+)
+def test_languages_are_read_without_their_countries(
+    label: str, language: str, tmp_path: Path
+) -> None:
+    header = "path,kind,language,speaker,licence,origin,duration_s"
+    lines = [f"watson/a.opus,read,{label},1,CC0,somewhere,1.5", "cry/b.opus,sound,-,2,CC0,x,1.0"]
+    (tmp_path / "manifest.csv").write_text("\n".join([header, *lines]), encoding="utf-8")
+    sound, speech = read_recordings(tmp_path)
+    assert (speech.language, sound.language) == (language, "-")
+
+
 def test_a_fold_that_does_not_exist_is_rejected() -> None:
     assert held_out("crema_d", fold=0) == frozenset()
     with pytest.raises(UsageError, match="folds 1 to 5, not 6"):

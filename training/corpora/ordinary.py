@@ -12,6 +12,7 @@ way in which a source was recorded, which a network learns just as readily.
 from __future__ import annotations
 
 import csv
+import re
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -37,6 +38,7 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     """Its publisher, by the name of its folder."""
     kind: str
     language: str
+    """Without its country; ``other`` if the manifest does not name one, ``-`` without speech."""
     duration_s: float
     speaker: str = ""
     licence: str = ""
@@ -71,12 +73,22 @@ def _recording(root: Path, row: dict[str, str]) -> Recording:
         path=root / row["path"],
         source=row["path"].split("/", maxsplit=1)[0],
         kind=row["kind"],
-        language=row["language"],
+        language=_language(row["language"]) if row["kind"] in SPEECH else "-",
         speaker=row["speaker"],
         licence=row["licence"],
         origin=row["origin"],
         duration_s=float(row["duration_s"]),
     )
+
+
+def _language(label: str) -> str:
+    """A language without its country; ``other`` if the label does not name one.
+
+    Some of the labels come from the names of files, and only those of the form ``de``, ``de-DE``,
+    ``de_DE`` or ``en (Mandarin accent)`` name a language.
+    """
+    named = re.fullmatch(r"([a-z]{2})(?:[-_][A-Z]{2}|( \(.+\)))?", label)
+    return f"{named[1]}{named[2] or ''}" if named else "other"
 
 
 def read(root: Path) -> Corpus:

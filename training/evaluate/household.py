@@ -25,7 +25,6 @@ silence before each. Acted clips are heard in a room that is not familiar yet.
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import chain, islice
@@ -467,17 +466,7 @@ def _groups_of(one: RecordingScores) -> list[str]:
     if not one.spoken:
         return [*of_all, "household"]
     length = "under 2 s" if one.duration_s < 2 else "2 to 6 s" if one.duration_s < 6 else "longer"
-    return [*of_all, f"language {_language(one.language)}", f"length {length}"]
-
-
-def _language(label: str) -> str:
-    """A language without its country; ``other`` if the label does not name one.
-
-    Some of the labels come from the names of files, and only those of the form ``de``, ``de-DE``,
-    ``de_DE`` or ``en (Mandarin accent)`` name a language.
-    """
-    named = re.fullmatch(r"([a-z]{2})(?:[-_][A-Z]{2}|( \(.+\)))?", label)
-    return f"{named[1]}{named[2] or ''}" if named else "other"
+    return [*of_all, f"language {one.language}", f"length {length}"]
 
 
 def events_by_emotion(

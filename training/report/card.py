@@ -288,8 +288,7 @@ cross-validation of the same recipe ({sources.extent}), in which no speaker is o
 side.
 Temperature, bias, prior and thresholds of a fold were chosen on the test speakers and sources of
 the other folds; those of the file on all of them.{_unfinished(sources)}"""
-    parts = (paragraph(text) for text in (everybody, how))
-    return "\n\n".join(["## Protocol", *parts]) + "\n"
+    return f"## Protocol\n\n{paragraph(everybody)}\n\n{paragraph(how)}\n"
 
 
 def _last_stretch(recipe: dict[str, Any]) -> str:
