@@ -22,6 +22,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
@@ -47,7 +48,7 @@ class RunFolder:
         recipe: The recipe.
 
     Raises:
-        UsageError: The folder holds a run of another recipe.
+        UsageError: The folder holds a run of another recipe or version.
     """
 
     def __init__(self, folder: Path, recipe: Recipe) -> None:
@@ -55,7 +56,7 @@ class RunFolder:
         self.recipe = recipe
         folder.mkdir(parents=True, exist_ok=True)
         kept = folder / "recipe.json"
-        if kept.is_file() and msgspec.json.decode(kept.read_bytes(), type=Recipe) != recipe:
+        if kept.is_file() and _recipe_in(kept) != recipe:
             raise UsageError(
                 f"{folder} holds a run of another recipe",
                 remedy="name another folder with --run, or remove that one",
@@ -67,12 +68,12 @@ class RunFolder:
         """Open an existing run.
 
         Raises:
-            UsageError: The folder holds no run.
+            UsageError: The folder holds no run, or one of a version with other recipes.
         """
         kept = folder / "recipe.json"
         if not kept.is_file():
             raise UsageError(f"There is no run in {folder}", remedy="begin one: serd-train train")
-        return cls(folder, msgspec.json.decode(kept.read_bytes(), type=Recipe))
+        return cls(folder, _recipe_in(kept))
 
     @property
     def model(self) -> Path:
@@ -151,8 +152,11 @@ class RunFolder:
             found = msgspec.json.decode(summary.read_bytes())
         except FileNotFoundError as error:
             raise UsageError(f"There is no {summary}", remedy=remedy) from error
-        # Keys that were added later, with their defaults, do not make another recipe.
-        kept = msgspec.convert(found["recipe"] | {"fold": 0, "seed": 0}, Recipe)
+        kept = None
+        # Keys that were added later, with their defaults, do not make another recipe; keys that
+        # are gone do.
+        with contextlib.suppress(msgspec.ValidationError):
+            kept = msgspec.convert(found["recipe"] | {"fold": 0, "seed": 0}, Recipe)
         if kept != msgspec.structs.replace(self.recipe, fold=0, seed=0):
             raise UsageError(f"{summary} is of another recipe", remedy=remedy)
         settled: dict[str, Any] | None = found.get("settled")
@@ -161,3 +165,18 @@ class RunFolder:
         home = msgspec.convert(settled["home"], Home)
         self.set_calibration(HouseholdFit(temperature=settled["temperature"], home=home))
         self.write("crossed.json", settled["pooled"])
+
+
+def _recipe_in(kept: Path) -> Recipe:
+    """The recipe that a run's folder keeps.
+
+    Raises:
+        UsageError: It is not one of this version.
+    """
+    try:
+        return msgspec.json.decode(kept.read_bytes(), type=Recipe)
+    except msgspec.DecodeError as error:
+        raise UsageError(
+            f"{kept} is not a recipe of this version: {error}",
+            remedy="name another folder with --run, or remove that one",
+        ) from error

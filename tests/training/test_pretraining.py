@@ -11,6 +11,8 @@ import pytest
 from serd.errors import ConfigError, UsageError
 from tests.training.recipes import tiny_recipe
 from training.cli.console import changed
+from training.cli.crossval import steps_done, steps_of
+from training.crossval import Task
 from training.dataset import load_dataset
 from training.recipe import Recipe, load_recipe
 from training.recipe.stages import Pretraining, Start
@@ -107,3 +109,25 @@ def test_frozen_layers_keep_weights_and_statistics(synthetic_corpora: Path, tmp_
     run = Run(tmp_path / "all", pretrained(keep=0.0, frozen=5))
     with pytest.raises(UsageError, match=r"start\.frozen is 5, and the network has 5 layers"):
         run_stages(run, ("train",), synthetic_corpora, cache=tmp_path / "cache", jobs=1)
+
+
+def test_progress_counts_the_steps_of_all_stages(tmp_path: Path) -> None:
+    recipe = pretrained(keep=0.3)
+    task = Task(recipe=recipe, folder=str(tmp_path), root="", cache="")
+    assert (steps_of(recipe), steps_done(task)) == (22, 0)
+    curves = tmp_path / "pretraining" / "curves.json"
+    curves.parent.mkdir()
+    curves.write_text('[{"step": 5}, {"step": 12}]', encoding="utf-8")
+    assert steps_done(task) == 12
+    (tmp_path / "curves.json").write_text('[{"step": 4}]', encoding="utf-8")
+    assert steps_done(task) == 16
+    (tmp_path / "metrics.json").write_text("{}", encoding="utf-8")
+    assert steps_done(task) == 22
+
+
+def test_a_run_of_another_version_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "recipe.json").write_text('{"gone": 1}', encoding="utf-8")
+    with pytest.raises(UsageError, match=r"recipe\.json .*gone"):
+        Run.open(tmp_path)
+    with pytest.raises(UsageError, match=r"recipe\.json .*gone"):
+        Run(tmp_path, tiny_recipe())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from training.crossval import Outcome, Task
+    from training.recipe import Recipe
 
 _PARTS = ("robustness", "environment", "adaptation")
 
@@ -142,11 +143,11 @@ def _absolute(teacher: str | None) -> str | None:
 def _showing_steps(tasks: Sequence[Task], meter: Meter) -> Iterator[None]:
     """Show the training steps of all runs, from the curves that they write."""
     stop = threading.Event()
-    whole = sum(task.recipe.optimiser.steps for task in tasks)
+    whole = sum(steps_of(task.recipe) for task in tasks)
 
     def watch() -> None:
         while not stop.wait(2.0):
-            meter("folds", sum(_steps_done(task) for task in tasks), whole)
+            meter("folds", sum(steps_done(task) for task in tasks), whole)
 
     watcher = threading.Thread(target=watch, daemon=True, name="watch folds")
     watcher.start()
@@ -157,13 +158,21 @@ def _showing_steps(tasks: Sequence[Task], meter: Meter) -> Iterator[None]:
         watcher.join()
 
 
-def _steps_done(task: Task) -> int:
+def steps_of(recipe: Recipe) -> int:
+    """Training steps of all stages of a recipe."""
+    return sum(stage.optimiser.steps for stage in recipe.stages.values())
+
+
+def steps_done(task: Task) -> int:
+    """Training steps of all stages that a run has done."""
     import msgspec
 
     if task.trained:
-        return task.recipe.optimiser.steps
-    try:
-        curves = msgspec.json.decode((Path(task.folder) / "curves.json").read_bytes())
-        return int(curves[-1]["step"])
-    except (OSError, ValueError, IndexError):
-        return 0
+        return steps_of(task.recipe)
+    done = 0
+    for stage in task.recipe.stages:
+        # A stage that has not begun has no curves yet.
+        with suppress(OSError, ValueError, IndexError):
+            curves = msgspec.json.decode((Path(task.folder) / stage / "curves.json").read_bytes())
+            done += int(curves[-1]["step"])
+    return done
