@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from serd.model.metadata import Corpus as CorpusEntry
-from training import REPOSITORY
+from training import REPOSITORY, RESULTS
 from training.corpora import corpus_folder
 from training.corpora.ordinary import Recording, read_recordings
 from training.network import load_start_model
@@ -40,7 +40,10 @@ def provenance(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
     return {
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "git": _git("rev-parse", "HEAD"),
-        "git_clean": not _git("status", "--porcelain", "--", "serd", "training"),
+        # A cross-validation writes its results while it goes on; no training reads them.
+        "git_clean": not _git(
+            "status", "--porcelain", "--", "serd", "training", f":(exclude){RESULTS}"
+        ),
         "seed": recipe.seed,
         "python": platform.python_version(),
         "machine": platform.machine(),
