@@ -447,4 +447,6 @@ def _whose(sources: Sources, part: str) -> str:
     folds = sources.folds or {}
     if part in (folds.get("probes") or {}):
         return f"Means over folds and seeds, ± the SD between folds; runs: {folds['probed']}."
-    return "Of the shipped file, on its own fold."
+    if sources.release["recipe"]["fold"]:
+        return "Of the shipped file, on its own fold."
+    return "Of the shipped file, with clips and sounds that it was not trained on."

@@ -34,7 +34,7 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     folds: dict[str, Any] | None = None
     """Results of ``serd-train folds`` (:mod:`training.crossval_summary`)."""
     probes: dict[str, Any] | None = None
-    """Results of ``serd-train probe`` for the shipped file (:mod:`training.probes`)."""
+    """Results of ``serd-train probe`` for this very network (:mod:`training.probes`)."""
     baselines: dict[str, Any] | None = None
     """Results of ``serd-train baselines``."""
     tried: dict[str, str] = {}
@@ -138,10 +138,19 @@ def load_sources(release: Path, results: Path | None = None) -> Sources:
     return Sources(
         release=figures,
         folds=_read(home / f"{name}-folds.json"),
-        probes=_read(home / f"{name}-probes.json"),
+        probes=_probes_of(figures["model"], home / f"{name}-probes.json"),
         baselines=_read(home / "baselines.json"),
         tried=said or {},
     )
+
+
+def _probes_of(model: dict[str, Any], file: Path) -> dict[str, Any] | None:
+    """The probes in a file, unless they are of another network: of an earlier version, usually."""
+    found = _read(file)
+    if found is None:
+        return None
+    network = found.get("model", {}).get("network_sha256")
+    return found if network and network == model.get("network_sha256") else None
 
 
 def _read(file: Path) -> dict[str, Any] | None:
