@@ -70,6 +70,26 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
         return (Path(self.folder) / made).is_file()
 
     @property
+    def steps(self) -> int:
+        """Training steps of all stages."""
+        return sum(stage.optimiser.steps for stage in self.recipe.stages.values())
+
+    @property
+    def steps_done(self) -> int:
+        """How many of them are done, from the curves that the stages write."""
+        if self.trained:
+            return self.steps
+        done = 0
+        for stage in self.recipe.stages:
+            # A stage that has not begun has no curves yet.
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                curves = msgspec.json.decode(
+                    (Path(self.folder) / stage / "curves.json").read_bytes()
+                )
+                done += int(curves[-1]["step"])
+        return done
+
+    @property
     def unprobed(self) -> tuple[str, ...]:
         """The probes that are still missing."""
         kept = Path(self.folder) / "probes.json"

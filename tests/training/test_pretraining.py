@@ -11,7 +11,6 @@ import pytest
 from serd.errors import ConfigError, UsageError
 from tests.training.recipes import tiny_recipe
 from training.cli.console import changed
-from training.cli.crossval import steps_done, steps_of
 from training.crossval import Task
 from training.dataset import load_dataset
 from training.recipe import Recipe, load_recipe
@@ -114,15 +113,15 @@ def test_frozen_layers_keep_weights_and_statistics(synthetic_corpora: Path, tmp_
 def test_progress_counts_the_steps_of_all_stages(tmp_path: Path) -> None:
     recipe = pretrained(keep=0.3)
     task = Task(recipe=recipe, folder=str(tmp_path), root="", cache="")
-    assert (steps_of(recipe), steps_done(task)) == (22, 0)
+    assert (task.steps, task.steps_done) == (22, 0)
     curves = tmp_path / "pretraining" / "curves.json"
     curves.parent.mkdir()
     curves.write_text('[{"step": 5}, {"step": 12}]', encoding="utf-8")
-    assert steps_done(task) == 12
+    assert task.steps_done == 12
     (tmp_path / "curves.json").write_text('[{"step": 4}]', encoding="utf-8")
-    assert steps_done(task) == 16
+    assert task.steps_done == 16
     (tmp_path / "metrics.json").write_text("{}", encoding="utf-8")
-    assert steps_done(task) == 22
+    assert task.steps_done == 22
 
 
 def test_a_run_of_another_version_is_an_error(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from training.crossval import Outcome, Task
-    from training.recipe import Recipe
 
 _PARTS = ("robustness", "environment", "adaptation")
 
@@ -143,11 +142,11 @@ def _absolute(teacher: str | None) -> str | None:
 def _showing_steps(tasks: Sequence[Task], meter: Meter) -> Iterator[None]:
     """Show the training steps of all runs, from the curves that they write."""
     stop = threading.Event()
-    whole = sum(steps_of(task.recipe) for task in tasks)
+    whole = sum(task.steps for task in tasks)
 
     def watch() -> None:
         while not stop.wait(2.0):
-            meter("folds", sum(steps_done(task) for task in tasks), whole)
+            meter("folds", sum(task.steps_done for task in tasks), whole)
 
     watcher = threading.Thread(target=watch, daemon=True, name="watch folds")
     watcher.start()
@@ -156,23 +155,3 @@ def _showing_steps(tasks: Sequence[Task], meter: Meter) -> Iterator[None]:
     finally:
         stop.set()
         watcher.join()
-
-
-def steps_of(recipe: Recipe) -> int:
-    """Training steps of all stages of a recipe."""
-    return sum(stage.optimiser.steps for stage in recipe.stages.values())
-
-
-def steps_done(task: Task) -> int:
-    """Training steps of all stages that a run has done."""
-    import msgspec
-
-    if task.trained:
-        return steps_of(task.recipe)
-    done = 0
-    for stage in task.recipe.stages:
-        # A stage that has not begun has no curves yet.
-        with suppress(OSError, ValueError, IndexError):
-            curves = msgspec.json.decode((Path(task.folder) / stage / "curves.json").read_bytes())
-            done += int(curves[-1]["step"])
-    return done
