@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serd.model.mfcc import MfccFrontEnd, hz_to_mel, mel_to_hz
+from serd.model.reverb import add_tail, tail_factors
 from training.corpora.esc10 import TRAINING_FOLDS, read_sounds
 
 if TYPE_CHECKING:
@@ -142,26 +143,16 @@ def exchange_spectra(
 def add_room(
     power: Power, settings: Reverb, features: FeatureParameters, random: np.random.Generator
 ) -> Power:
-    """Add an exponential tail after every frame of some clips.
-
-    The power of a diffuse tail falls by 60 dB in RT60. Walls and air absorb high frequencies
-    faster: RT60 decreases linearly over the bands to half its value.
-    """
+    """Add the tail of a room to some clips (`serd.model.reverb`)."""
     chosen = np.flatnonzero(random.random(len(power)) < settings.probability)
-    rt60 = random.uniform(*settings.rt60_s, size=(len(chosen), 1))
-    energy = _decibel_factors(random.uniform(*settings.tail_db, size=(len(chosen), 1)))
-    falling = np.linspace(1.0, 0.5, power.shape[2])
-    decay = 10.0 ** (-6.0 * (features.hop / features.rate) / (rt60 * falling))
-    decay = decay.astype(np.float32)
-    fresh = (energy * (1.0 - decay)).astype(np.float32)
-    dry = np.ascontiguousarray(power[chosen].swapaxes(0, 1))
-    wet = dry.copy()
-    tail = np.zeros_like(dry[0])
-    for frame in range(1, len(dry)):
-        tail = decay * tail + fresh * dry[frame - 1]
-        wet[frame] += tail
+    decay, fresh = tail_factors(
+        random.uniform(*settings.rt60_s, size=len(chosen)),
+        random.uniform(*settings.tail_db, size=len(chosen)),
+        bands=power.shape[2],
+        frame_s=features.hop / features.rate,
+    )
     out = power.copy()
-    out[chosen] = wet.swapaxes(0, 1)
+    out[chosen] = add_tail(power[chosen], decay, fresh)
     return out
 
 

@@ -99,7 +99,7 @@ def prepare(
     Args:
         clips: The clips; results come in this order.
         settings: Speeds and lengths.
-        features: Of the front end; mean and sd are not used.
+        features: Of the front end; room, mean and sd are not used.
         cache: Folder of the cache.
         jobs: Processes.
         progress: Called with the number of clips that were added.
@@ -113,7 +113,7 @@ def prepare(
 
     folder = cache / preparation_key(settings, features)
     folder.mkdir(parents=True, exist_ok=True)
-    bare = msgspec.structs.replace(features, mean=(), sd=())
+    bare = features.bare
     missing = [clip for clip in clips if not _entry(folder, clip).is_file()]
     progress(len(clips) - len(missing))
     # Batches keep the overhead of passing work to processes small.
@@ -216,7 +216,7 @@ def at_speed(voice: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
 
 def preparation_key(settings: Preparation, features: FeatureParameters) -> str:
     """Name of the cache folder for these settings."""
-    bare = msgspec.structs.replace(features, mean=(), sd=())
+    bare = features.bare
     digest = hashlib.sha256(msgspec.json.encode([settings, bare], order="sorted"))
     digest.update(source_text(*DAEMON_CODE, "training.prepare"))
     return digest.hexdigest()[:16]

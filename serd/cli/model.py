@@ -54,6 +54,8 @@ def _summary(file: ModelFile) -> str:
         f"{features.rate} Hz, window {features.window}, hop {features.hop}, FFT {features.fft}, "
         f"{features.mel_bands} mel bands {features.f_min_hz:g} to {features.f_max_hz:g} Hz"
     )
+    if features.reverb is not None:
+        feeds += f", room of {features.reverb.rt60_s:g} s at {features.reverb.tail_db:g} dB"
     calibration = f"temperature {info.temperature:g}"
     if info.home is None:
         calibration += f", uncertain below {info.abstain_threshold:g}"

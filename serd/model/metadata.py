@@ -42,6 +42,24 @@ _LARGEST_BANDS = 512
 _PRINTABLE: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
 
+class Reverb(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The tail of a room, added to every utterance (`serd.model.reverb`)."""
+
+    rt60_s: Annotated[
+        float,
+        Meta(
+            description="Seconds in which the tail falls by 60 dB at low frequencies (half of that "
+            "at the highest)."
+        ),
+    ]
+    tail_db: Annotated[float, Meta(description="Energy of the tail relative to the direct sound.")]
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _within(self.rt60_s, 0.01, 10.0, "features.reverb.rt60_s")
+        _within(self.tail_db, -60.0, 20.0, "features.reverb.tail_db")
+
+
 class FeatureParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Parameters of the MFCCs.
 
@@ -77,6 +95,10 @@ class FeatureParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         Literal["slaney"],
         Meta(description="Scaling of the bands: `slaney` gives all the same area."),
     ] = "slaney"
+    reverb: Annotated[
+        Reverb | None,
+        Meta(description="Room that is added to every utterance; None: none."),
+    ] = None
     amin: Annotated[
         float,
         Meta(description="Floor of mel power before the logarithm; in [1e-30, 1]."),
@@ -150,6 +172,13 @@ class FeatureParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         if any(not 1e-6 <= value <= 1e6 for value in self.sd):
             msg = "features.sd has a figure outside 1e-6 .. 1e6"
             raise ValueError(msg)
+
+    @property
+    def bare(self) -> FeatureParameters:
+        """What mel power is computed by: without what `MfccFrontEnd.finish_mel` adds for a model,
+        its room, mean and sd.
+        """
+        return msgspec.structs.replace(self, reverb=None, mean=(), sd=())
 
     @property
     def bins(self) -> int:

@@ -36,6 +36,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from serd.model.reverb import add_tail, tail_factors
+
 if TYPE_CHECKING:
     from serd.model.metadata import FeatureParameters
 
@@ -102,6 +104,14 @@ class MfccFrontEnd:
         self._dct = cosine_matrix(params.mel_bands, params.coefficients)
         self._mean = np.asarray(params.mean, dtype=np.float64)
         self._sd = np.asarray(params.sd, dtype=np.float64)
+        self._tail = None
+        if params.reverb is not None:
+            self._tail = tail_factors(
+                params.reverb.rt60_s,
+                params.reverb.tail_db,
+                bands=params.mel_bands,
+                frame_s=params.hop / params.rate,
+            )
         blocks = -(-params.frames // BLOCK_FRAMES)
         self._audio, self._frames = _frame_buffer(params, blocks)
         self._mel = np.zeros((blocks * BLOCK_FRAMES, params.mel_bands), dtype=np.float32)
@@ -176,7 +186,8 @@ class MfccFrontEnd:
     def finish_mel(self, power: Matrix, offset: int | None = None) -> Matrix:
         """The second half of ``finish``: from mel power to the network's input.
 
-        Levels in decibels relative to the loudest band of the utterance are clamped to
+        The tail of a room is added, if the model wants one; it goes on after the utterance. Levels
+        in decibels relative to the loudest band of the utterance are clamped to
         ``[-range_db, 0]``, padded with frames of silence, transformed by the cosine transform and
         normalised. Digital silence stays silence.
 
@@ -192,6 +203,9 @@ class MfccFrontEnd:
         if offset is None:
             power = power[: params.frames]
             offset = (params.frames - len(power)) // 2
+        if self._tail is not None and len(power):
+            after = max(0, params.frames - offset - len(power))
+            power = add_tail(np.pad(power, ((0, after), (0, 0))), *self._tail)
         levels = self._log
         levels[:] = -params.range_db
         loudest = float(power.max()) if len(power) else 0.0

@@ -21,7 +21,7 @@ import json
 import re
 from collections import Counter, defaultdict
 from pathlib import Path  # noqa: TC003 - msgspec reads the annotation
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -387,8 +387,7 @@ def base_model(name: str) -> ModelFile:
     """
     model = load_start_model(name)
     sizes_of(model)
-    bare: dict[str, Any] = {"mean": (), "sd": ()}
-    if msgspec.structs.replace(model.info.features, **bare) != FeatureParameters():
+    if model.info.features.bare != FeatureParameters():
         raise UsageError(
             f"{model.source} has other features than serd's models",
             remedy="begin with default, permissive, or a model that serd-train made",
