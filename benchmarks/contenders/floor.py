@@ -1,8 +1,8 @@
 """The bare arithmetic of serd, in a loop without overhead.
 
 For 3 s of speech: 188 FFTs of 512 points and their mel products, in blocks of 16 frames as serd
-computes them; 100 calls of the voice activity detector; one inference. Everything else is done
-before the clock starts: no reading, conversion, decision or memory allocation is measured.
+computes them; the tail of a room, if the model wants one; 100 calls of the voice activity detector;
+one inference. Everything else is done before the clock starts: no reading, conversion, decision or memory allocation is measured.
 
 ``python -m benchmarks.contenders.floor SECONDS OUT``
 """
@@ -22,6 +22,7 @@ from serd.audio.format import FRAME_SAMPLES, SAMPLE_RATE
 from serd.benchmark.material import speech
 from serd.model.mfcc import BLOCK_FRAMES, band_parts, mel_filterbank
 from serd.model.model_file import ModelFile
+from serd.model.reverb import add_tail, tail_factors
 
 UTTERANCE_S = 3
 
@@ -44,6 +45,13 @@ def main(seconds: str, out: str) -> None:
         (power[:, bins], np.ascontiguousarray(bank[bins, bands]), mel[:, bands])
         for bins, bands in band_parts(bank)
     ]
+    room = params.reverb
+    whole = np.ones((params.frames, params.mel_bands), np.float32)
+    factors = None
+    if room is not None:
+        factors = tail_factors(
+            room.rt60_s, room.tail_db, bands=params.mel_bands, frame_s=params.hop / params.rate
+        )
     pcm = np.rint(np.clip(samples * 5.6, -1, 1) * 32767).astype(np.int16)
     frames = list(pcm.reshape(-1, FRAME_SAMPLES))
     vad = _webrtcvad.create()
@@ -55,7 +63,7 @@ def main(seconds: str, out: str) -> None:
     blocks = params.frames // BLOCK_FRAMES + 1
     utterances = int(seconds) // UTTERANCE_S
     clock = time.process_time
-    spent = {"fft": 0.0, "mel": 0.0, "vad": 0.0, "network": 0.0}
+    spent = {"fft": 0.0, "mel": 0.0, "room": 0.0, "vad": 0.0, "network": 0.0}
     for _ in range(utterances):
         begun = clock()
         for _ in range(blocks):
@@ -65,13 +73,17 @@ def main(seconds: str, out: str) -> None:
             for spectrum, weights, bands in products:
                 np.matmul(spectrum, weights, out=bands)
         after_mel = clock()
+        if factors is not None:
+            add_tail(whole, *factors)
+        after_room = clock()
         for frame in frames:
             _webrtcvad.process(vad, SAMPLE_RATE, frame, FRAME_SAMPLES)
         after_vad = clock()
         native.invoke()
         spent["fft"] += after_fft - begun
         spent["mel"] += after_mel - after_fft
-        spent["vad"] += after_vad - after_mel
+        spent["room"] += after_room - after_mel
+        spent["vad"] += after_vad - after_room
         spent["network"] += clock() - after_vad
     spent["all"] = sum(spent.values())
     Path(out).write_text(json.dumps(spent), encoding="utf-8")

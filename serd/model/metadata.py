@@ -175,9 +175,7 @@ class FeatureParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
     @property
     def bare(self) -> FeatureParameters:
-        """What mel power is computed by: without what `MfccFrontEnd.finish_mel` adds for a model,
-        its room, mean and sd.
-        """
+        """What mel power depends on: these parameters without room, mean and sd."""
         return msgspec.structs.replace(self, reverb=None, mean=(), sd=())
 
     @property

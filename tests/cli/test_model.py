@@ -4,12 +4,14 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from serd.config import Config, DecisionConfig, ModelConfig
 from serd.doctor.recognition import check_sensitivity
 from serd.model.classifier import Classifier
-from serd.model.model_file import ModelFile
+from serd.model.metadata import Reverb
+from serd.model.model_file import ModelFile, pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +46,19 @@ def test_home_settings_are_described(serd: Serd, home_model_path: Path) -> None:
     assert facts["evidence"].endswith("none after a pause of 60 s; 1 must agree")
     about = json.loads(serd("model", "info", "--json", home_model_path).out)
     assert about["home"]["sensitivity"]["high"]["events_per_hour"] == 120.0
+
+
+def test_the_room_of_the_front_end_is_described(
+    serd: Serd, tiny_model_path: Path, tmp_path: Path
+) -> None:
+    file = ModelFile.load(tiny_model_path)
+    room = Reverb(rt60_s=0.5, tail_db=-3.0)
+    features = msgspec.structs.replace(file.info.features, reverb=room)
+    info = msgspec.structs.replace(file.info, features=features)
+    (tmp_path / "room.tflite").write_bytes(pack(file.network, file.labels, info))
+    text = " ".join(serd("model", "info", tmp_path / "room.tflite").out.split())
+    assert "Hz, room of 0.5 s at -3 dB " in text
+    assert "room of" not in serd("model", "info", tiny_model_path).out
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serd.model.classifier import Classifier
 from serd.model.metadata import FeatureParameters, Reverb
 from serd.model.mfcc import MfccFrontEnd
+from serd.model.model_file import ModelFile, pack
 from serd.model.reverb import add_tail, tail_factors
+from tests.model.signals import voice
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FRAME_S = 0.016
 ROOM = Reverb(rt60_s=0.5, tail_db=-3.0)
@@ -119,3 +128,18 @@ def test_impossible_rooms_are_refused(given: dict[str, float], named: str) -> No
 def test_the_room_is_not_part_of_mel_power() -> None:
     tuned = FeatureParameters(reverb=ROOM, mean=(1.0,) * 64, sd=(2.0,) * 64)
     assert tuned.bare == DRY
+
+
+def test_a_model_file_brings_its_room(tiny_model_path: Path) -> None:
+    """Nothing but the file says that there is a room, and a stream hears it too."""
+    dry = ModelFile.load(tiny_model_path)
+    features = msgspec.structs.replace(dry.info.features, reverb=ROOM)
+    info = msgspec.structs.replace(dry.info, features=features)
+    wet = ModelFile.parse(pack(dry.network, dry.labels, info), "with a room")
+    assert wet.info.features == features
+    samples = voice(1.5)
+    power = MfccFrontEnd(dry.info.features).mel_power(samples)
+    heard = Classifier(wet).classify_utterance(samples)
+    told = Classifier(dry).classify_features(MfccFrontEnd(features).finish_mel(power))
+    assert heard.scores == told.scores
+    assert heard.scores != Classifier(dry).classify_utterance(samples).scores
