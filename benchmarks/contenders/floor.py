@@ -2,7 +2,8 @@
 
 For 3 s of speech: 188 FFTs of 512 points and their mel products, in blocks of 16 frames as serd
 computes them; the tail of a room, if the model wants one; 100 calls of the voice activity detector;
-one inference. Everything else is done before the clock starts: no reading, conversion, decision or memory allocation is measured.
+one inference. Everything else is done before the clock starts: no reading, conversion, decision or
+memory allocation is measured.
 
 ``python -m benchmarks.contenders.floor SECONDS OUT``
 """
