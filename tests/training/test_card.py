@@ -90,6 +90,18 @@ def test_the_card_names_the_teacher_and_its_licence(sources: Sources) -> None:
     assert "from labels alone" in " ".join(card(without).split())
 
 
+def test_the_card_names_the_room_of_the_front_end(sources: Sources) -> None:
+    recipe = sources.release["recipe"]
+
+    def words(reverb: dict[str, float] | None) -> str:
+        changed = recipe | {"features": recipe["features"] | {"reverb": reverb}}
+        release = sources.release | {"recipe": changed}
+        return " ".join(card(msgspec.structs.replace(sources, release=release)).split())
+
+    assert "artificial room (tail of 0.25 s, -6 dB)." in words({"rt60_s": 0.25, "tail_db": -6.0})
+    assert "artificial room" not in words(None)
+
+
 def test_readme_quotes_the_figures(sources: Sources) -> None:
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     assert f"{QUOTE_BEGIN}\n\n{quote(sources)}\n\n{QUOTE_END}" in text

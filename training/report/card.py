@@ -249,7 +249,7 @@ def _protocol(sources: Sources) -> str:
         return _protocol_of_everybody(sources, _WORDS.get(classes, str(classes)))
     how = f"""\
 A clip is processed as the daemon does (`serd classify --whole`): trimmed to its speech, first 3
-s. The answer
+s.{_room(recipe)} The answer
 is the class with the highest of all {_WORDS.get(classes, classes)} scores; where a corpus has no
 calm, calm counts as neutral. Where a line says *own classes*, the highest of those that the corpus
 has is taken instead, as papers that train on one corpus do. `uncertain` plays no part in accuracy
@@ -276,7 +276,7 @@ def _protocol_of_everybody(sources: Sources, classes: str) -> str:
     """Where nobody is held out from the shipped file: how the recipe was judged."""
     how = f"""\
 A clip is processed as the daemon does (`serd classify --whole`): trimmed to its speech, first 3
-s. The answer
+s.{_room(sources.release["recipe"])} The answer
 is the class with the highest of all {classes} scores, which assume that all classes are equally
 frequent; where a corpus has no calm, calm counts as neutral. Where a line says *own classes*, the
 highest of those that the corpus has is taken instead. `uncertain` is not used for accuracy and UAR
@@ -289,6 +289,17 @@ side.
 Temperature, bias, prior and thresholds of a fold were chosen on the test speakers and sources of
 the other folds; those of the file on all of them.{_unfinished(sources)}"""
     return f"## Protocol\n\n{paragraph(everybody)}\n\n{paragraph(how)}\n"
+
+
+def _room(recipe: dict[str, Any]) -> str:
+    """The room of the front end; empty if it has none."""
+    reverb = recipe["features"].get("reverb")
+    if reverb is None:
+        return ""
+    return (
+        " To every utterance, in training, in these tests and at home, the front end adds the same "
+        f"artificial room (tail of {reverb['rt60_s']:g} s, {reverb['tail_db']:g} dB)."
+    )
 
 
 def _last_stretch(recipe: dict[str, Any]) -> str:
