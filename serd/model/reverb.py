@@ -5,11 +5,12 @@ in studios without any reverberation it hardly recognises emotions that it knows
 room from a recording is hard. Adding one is cheap, and after a tail of half a second all recordings
 sound more alike. `serd.model.mfcc` therefore adds it to every utterance, if the model asks for it.
 
-The model of a room is that of M. R. Schroeder ("New Method of Measuring Reverberation Time",
-Journal of the Acoustical Society of America 37, 1965) for diffuse sound: power decays
-exponentially, by 60 dB in RT60. Air and furniture absorb high frequencies faster, so RT60 falls
-linearly over the mel bands, to half its value in the highest. The phases of the tail are random
-against those of the direct sound, so powers add up.
+The tail is that of J.-D. Polack's statistical model ("La transmission de l'énergie sonore dans les
+salles", thesis, Université du Maine, 1988), noise whose power decays exponentially, by 60 dB in
+RT60; on spectra it is used as by Lebart, Boucher and Denbigh ("A New Method Based on Spectral
+Subtraction for Speech Dereverberation", Acta Acustica 87, 2001), who subtract it. Being noise, it
+is incoherent with the direct sound, so powers add up. Air and furniture absorb high frequencies
+faster: here RT60 falls linearly over the mel bands, to half its value in the highest.
 """
 
 from __future__ import annotations
