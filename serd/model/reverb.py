@@ -56,8 +56,9 @@ def add_tail(power: Power, decay: Factors, fresh: Factors) -> Power:
     """Mel power with a tail: ``wet[t] = power[t] + fresh * sum(decay**k * power[t - 1 - k])``.
 
     The sum over all earlier frames is found by doubling: that over 2 frames, from two of these that
-    over 4, and so on (Hillis and Steele, 1986). Eight steps of whole-array arithmetic suffice for
-    256 frames, where a recursion would take as many calls as frames.
+    over 4, and so on (Hillis and Steele, "Data Parallel Algorithms", Communications of the ACM 29,
+    1986). Eight steps of whole-array arithmetic suffice for 256 frames, where a recursion would
+    take as many calls as frames.
 
     Args:
         power: ``[..., frames, bands]``, not negative.
