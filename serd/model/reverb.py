@@ -1,9 +1,9 @@
 """Reverberation of mel power: the diffuse tail that a room adds after every frame.
 
-A voice sounds different in every room, and a network trained in some rooms is less sure in others:
-in studios without any reverberation it hardly recognises emotions that it knows well. Removing a
-room from a recording is hard. Adding one is cheap, and after a tail of half a second all recordings
-sound more alike. `serd.model.mfcc` therefore adds it to every utterance, if the model asks for it.
+A voice sounds different in every room, and a network trained in some rooms recognises less in
+others, above all where there is no reverberation. Removing a room from a recording is hard. Adding
+one is cheap, and with the same tail of half a second recordings differ less. `serd.model.mfcc` adds
+it to every utterance, if the model asks for it.
 
 The tail is that of J.-D. Polack's statistical model ("La transmission de l'énergie sonore dans les
 salles", thesis, Université du Maine, 1988), noise whose power decays exponentially, by 60 dB in
