@@ -219,10 +219,7 @@ def _waveform(axes: Any, view: View) -> None:
 
 
 def _spectra(rows: Any, view: View) -> None:
-    from serd.model.mfcc import MfccFrontEnd, cosine_matrix
-
-    front_end = MfccFrontEnd(view.features)
-    params = front_end.params
+    params = view.features
     padded = np.pad(view.samples, params.fft // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, params.fft)[:: params.hop]
     power = np.abs(np.fft.rfft(frames * np.hanning(params.fft))) ** 2
@@ -230,18 +227,15 @@ def _spectra(rows: Any, view: View) -> None:
     _image(rows[0], view, level, (0, SAMPLE_RATE / 2000), "magma", floor=level.max() - 80)
     rows[0].set_title("Log spectrogram, 80 dB", loc="left", fontsize=9)
     rows[0].set_ylabel("kHz", fontsize=7)
-    mel = front_end.log_mel(view.samples).T
-    _image(rows[1], view, mel, (0, params.mel_bands), "magma", floor=mel.max() - params.range_db)
+    mel, cosines = network_input(view.samples, params)
+    _image(rows[1], view, mel.T, (0, params.mel_bands), "magma", floor=mel.max() - params.range_db)
     rows[1].set_title(
-        f"Mel spectrogram as serd computes it: {params.mel_bands} bands, {params.range_db:.0f} dB",
+        f"Mel spectrogram as serd computes it: {params.mel_bands} bands, {params.range_db:.0f} dB"
+        + (", with the model's room" if params.reverb is not None else ""),
         loc="left",
         fontsize=9,
     )
     rows[1].set_ylabel("band", fontsize=7)
-    clamped = np.maximum(mel - mel.max(), -params.range_db)
-    cosines = clamped.T @ cosine_matrix(params.mel_bands, params.coefficients)
-    if params.mean and params.sd:
-        cosines = (cosines - np.array(params.mean)) / np.array(params.sd)
     most = float(np.percentile(np.abs(cosines), 99))
     _image(rows[2], view, cosines.T, (0, params.coefficients), "RdBu_r", floor=-most, top=most)
     rows[2].set_title(
@@ -250,6 +244,31 @@ def _spectra(rows: Any, view: View) -> None:
         fontsize=9,
     )
     rows[2].set_ylabel("coefficient", fontsize=7)
+
+
+def network_input(
+    samples: NDArray[np.float32], params: FeatureParameters
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What a network would get of audio of any length, as if it were one utterance.
+
+    Args:
+        samples: ``[n]``, at the rate of ``params``.
+        params: Of the front end.
+
+    Returns:
+        Mel bands in decibels, with the room of the front end, ``[frames, mel_bands]``, and the
+        normalised coefficients, ``[frames, coefficients]``.
+    """
+    from serd.model.mfcc import MfccFrontEnd, cosine_matrix
+
+    front_end = MfccFrontEnd(params)
+    power = front_end.in_room(front_end.mel_power(samples)).astype(np.float64)
+    mel = 10.0 * np.log10(np.maximum(power, params.amin))
+    clamped = np.maximum(mel - mel.max(), -params.range_db)
+    cosines = clamped @ cosine_matrix(params.mel_bands, params.coefficients)
+    if params.mean and params.sd:
+        cosines = (cosines - np.array(params.mean)) / np.array(params.sd)
+    return mel, cosines
 
 
 def _image(

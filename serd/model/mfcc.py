@@ -205,7 +205,7 @@ class MfccFrontEnd:
             offset = (params.frames - len(power)) // 2
         if self._tail is not None and len(power):
             after = max(0, params.frames - offset - len(power))
-            power = add_tail(np.pad(power, ((0, after), (0, 0))), *self._tail)
+            power = self.in_room(np.pad(power, ((0, after), (0, 0))))
         levels = self._log
         levels[:] = -params.range_db
         loudest = float(power.max()) if len(power) else 0.0
@@ -222,6 +222,18 @@ class MfccFrontEnd:
         if len(self._sd):
             cosines /= self._sd
         return cosines.astype(np.float32)
+
+    def in_room(self, power: Matrix) -> Matrix:
+        """Mel power of any length with the tail of the model's room, or as it is without one.
+
+        Args:
+            power: float32 ``[n, mel_bands]``.
+
+        Returns:
+            float32 ``[n, mel_bands]``: a new array if there is a room. The tail after the last row
+            is cut off.
+        """
+        return power if self._tail is None else add_tail(power, *self._tail)
 
     def features(self, samples: Samples) -> Matrix:
         """``start``, ``push``, ``finish``: float32 ``[n]`` to ``[frames, coefficients]``."""

@@ -1,15 +1,16 @@
 """Reverberation of mel power: the diffuse tail that a room adds after every frame.
 
-A voice sounds different in every room, and a network trained in some rooms is less sure in others:
-in studios without any reverberation it hardly recognises emotions that it knows well. Removing a
-room from a recording is hard. Adding one is cheap, and after a tail of half a second all recordings
-sound more alike. `serd.model.mfcc` therefore adds it to every utterance, if the model asks for it.
+A voice sounds different in every room, and a network trained in some rooms recognises less in
+others, above all where there is no reverberation. Removing a room from a recording is hard. Adding
+one is cheap, and with the same tail of half a second recordings differ less. `serd.model.mfcc` adds
+it to every utterance, if the model asks for it.
 
-The model of a room is that of M. R. Schroeder ("New Method of Measuring Reverberation Time",
-Journal of the Acoustical Society of America 37, 1965) for diffuse sound: power decays
-exponentially, by 60 dB in RT60. Air and furniture absorb high frequencies faster, so RT60 falls
-linearly over the mel bands, to half its value in the highest. The phases of the tail are random
-against those of the direct sound, so powers add up.
+The tail is that of J.-D. Polack's statistical model ("La transmission de l'énergie sonore dans les
+salles", thesis, Université du Maine, 1988), noise whose power decays exponentially, by 60 dB in
+RT60; on spectra it is used as by Lebart, Boucher and Denbigh ("A New Method Based on Spectral
+Subtraction for Speech Dereverberation", Acta Acustica 87, 2001), who subtract it. Being noise, it
+is incoherent with the direct sound, so powers add up. Air and furniture absorb high frequencies
+faster: here RT60 falls linearly over the mel bands, to half its value in the highest.
 """
 
 from __future__ import annotations
@@ -55,8 +56,9 @@ def add_tail(power: Power, decay: Factors, fresh: Factors) -> Power:
     """Mel power with a tail: ``wet[t] = power[t] + fresh * sum(decay**k * power[t - 1 - k])``.
 
     The sum over all earlier frames is found by doubling: that over 2 frames, from two of these that
-    over 4, and so on (Hillis and Steele, 1986). Eight steps of whole-array arithmetic suffice for
-    256 frames, where a recursion would take as many calls as frames.
+    over 4, and so on (Hillis and Steele, "Data Parallel Algorithms", Communications of the ACM 29,
+    1986). Eight steps of whole-array arithmetic suffice for 256 frames, where a recursion would
+    take as many calls as frames.
 
     Args:
         power: ``[..., frames, bands]``, not negative.

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serd.model.metadata import FeatureParameters
+from serd.model.metadata import FeatureParameters, Reverb
 from serd.model.mfcc import (
     BLOCK_FRAMES,
     MfccFrontEnd,
@@ -166,11 +166,12 @@ STREAM: Final = FeatureParameters(frames=50, mean=(1.5,) * 64, sd=(3.0,) * 64)
 ODD: Final = FeatureParameters(
     frames=21, fft=600, window=501, hop=171, mel_bands=20, coefficients=13
 )
+IN_ROOM: Final = FeatureParameters(frames=50, reverb=Reverb(rt60_s=0.5, tail_db=-3.0))
 
 
 @settings(max_examples=150, deadline=None)
 @given(
-    params=st.sampled_from([STREAM, ODD]),
+    params=st.sampled_from([STREAM, ODD, IN_ROOM]),
     blocks=st.lists(st.one_of(st.integers(0, 40), st.integers(0, 6000), st.just(480)), max_size=40),
     trimmed=st.floats(0.0, 1.0),
     before=st.integers(0, 20_000),
@@ -193,7 +194,7 @@ def test_streaming_equals_batch_processing_bit_for_bit(
 
 
 @settings(max_examples=60, deadline=None)
-@given(length=st.integers(0, 20_000), params=st.sampled_from([STREAM, ODD]))
+@given(length=st.integers(0, 20_000), params=st.sampled_from([STREAM, ODD, IN_ROOM]))
 def test_separate_stages_give_the_same_features_bit_for_bit(
     length: int, params: FeatureParameters
 ) -> None:

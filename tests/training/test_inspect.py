@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from serd.model.mfcc import MfccFrontEnd
 from tests.training.recipes import tiny_recipe
 from tests.training.synthetic import RATE
 from training.cli.main import main
-from training.inspection import chromagram, view_clip
+from training.inspection import chromagram, network_input, view_clip
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,6 +69,16 @@ def test_a_view_contains_samples_voicing_scores_and_utterances() -> None:
     # Utterances that overlap the view are included, others are not.
     assert view.utterances
     assert all(one.start_s < 9.0 and one.end_s > 4.0 for one in view.utterances)
+
+
+def test_the_coefficients_are_those_that_the_network_gets() -> None:
+    view = view_clip(SAMPLE, "default", start_s=4.0, end_s=6.0)
+    frames = view.features.frames_of(len(view.samples))
+    mel, cosines = network_input(view.samples, view.features)
+    assert mel.shape == (frames, view.features.mel_bands)
+    whole = msgspec.structs.replace(view.features, frames=frames)
+    expected = MfccFrontEnd(whole).features(view.samples)
+    np.testing.assert_allclose(cosines, expected, atol=1e-4)
 
 
 def test_a_tone_is_one_note_in_the_chromagram() -> None:
