@@ -62,7 +62,7 @@ def _summary(file: ModelFile) -> str:
     rows = [
         ("model", f"{info.name} {info.version}"),
         ("classes", ", ".join(file.labels)),
-        *_measured(info.evaluation),
+        *_measured(info.evaluation, at_home=info.home is not None),
         *_home(info.home),
     ]
     for corpus in info.corpora:
@@ -82,22 +82,27 @@ def _summary(file: ModelFile) -> str:
     return "\n".join(line for head, text in rows if text for line in _wrapped(head, text, width))
 
 
-def _measured(evaluation: dict[str, Any]) -> list[tuple[str, str]]:
-    """Its evaluation: means over all folds first, if the file has them; then its own split."""
+def _measured(evaluation: dict[str, Any], *, at_home: bool) -> list[tuple[str, str]]:
+    """Its evaluation: means over all folds first, if the file has them; then its own split.
+
+    Args:
+        evaluation: From the model file.
+        at_home: Whether the file's decisions assume that most speech at home is neutral.
+    """
     rows = []
     crossed = evaluation.get("cross_validation")
     for name, figures in crossed.items() if isinstance(crossed, dict) else ():
         if isinstance(figures, dict):
-            rows.append((f"over all folds, {name}", _sentence(figures)))
+            rows.append((f"over all folds, {name}", _sentence(figures, at_home=at_home)))
     for name, figures in evaluation.items():
         if name != "cross_validation" and isinstance(figures, dict):
-            rows.append((f"measured on {name}", _sentence(figures)))
+            rows.append((f"measured on {name}", _sentence(figures, at_home=at_home)))
     if rest := _figures(evaluation):
         rows.append(("measured", rest))
     return rows
 
 
-def _sentence(figures: dict[str, Any]) -> str:
+def _sentence(figures: dict[str, Any], *, at_home: bool) -> str:
     """The most important figures; --json has them all."""
 
     def share(name: str) -> str:
@@ -113,7 +118,9 @@ def _sentence(figures: dict[str, Any]) -> str:
     if "accuracy" in figures:
         parts.append(f"accuracy {share('accuracy')}")
     if {"decided_share", "decided_accuracy"} <= figures.keys():
-        parts.append(f"not uncertain {share('decided_share')}, accuracy of those "
+        # Doubtful emotions are then answered neutral, so fewer are right than by the scores alone.
+        how = "decided as at home, " if at_home else ""
+        parts.append(f"{how}not uncertain {share('decided_share')}, accuracy of those "
                      f"{share('decided_accuracy')}")  # fmt: skip
     return "; ".join(parts) or _figures(figures)
 

@@ -101,6 +101,8 @@ def test_describes_the_configured_model_by_default(serd: Serd, tiny_model_path: 
     assert shipped == serd("model", "info", "default").out != by_path
     assert "\ntrained on " in shipped
     assert "\nmeasured on " in shipped
+    # Its decisions assume that most speech is neutral, unlike its accuracy and UAR.
+    assert "decided as at home, not uncertain " in " ".join(shipped.split())
 
 
 def test_a_file_that_is_not_a_model_is_rejected(serd: Serd, home: Path) -> None:

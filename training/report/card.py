@@ -280,7 +280,9 @@ s.{_room(sources.release["recipe"])} The answer
 is the class with the highest of all {classes} scores, which assume that all classes are equally
 frequent; where a corpus has no calm, calm counts as neutral. Where a line says *own classes*, the
 highest of those that the corpus has is taken instead. `uncertain` is not used for accuracy and UAR
-(the mean of the classes' recalls)."""
+(the mean of the classes' recalls). Only *decided* refers to the answers that serd gives at home
+(sensitivity `normal`): decided is what is not `uncertain`, and of acted emotions that are not
+pronounced most are then answered `neutral`, which counts as wrong."""
     everybody = f"""\
 The shipped file is trained on all speakers. All figures on this page except size and time come
 from a
