@@ -165,7 +165,9 @@ class Run(RunFolder):
         training, validation = dataset.side("train"), dataset.side("validation")
         self.write("run.json", provenance(self.recipe, dataset))
         origin = self._origin(training, after)
-        features = origin.features if origin else measure_features(training, self.recipe.features)
+        features = self.recipe.in_training(origin.features if origin else self.recipe.features)
+        if origin is None:
+            features = measure_features(training, features)
         self.write("features.json", features)
         start = origin.weights if origin else ()
         answers = taught.answers if taught else None
@@ -426,12 +428,12 @@ class Run(RunFolder):
 
         set_up_tensorflow(self.recipe.seed, 1)
         labels = self.recipe.classes
-        model = build_network(self.recipe.network, self.features(), len(labels))
+        model = build_network(self.recipe.network, self.packed_features(), len(labels))
         model.set_weights(self.last.weights())
         test = [one for one in dataset.side("test") if not _is_ordinary(one.clip.voice)]
         if not test:
             return {}
-        logits = logits_of(model, clean_features(test, self.features()))
+        logits = logits_of(model, clean_features(test, self.packed_features()))
         decisions = [
             (one.clip, decision.decide(row)) for one, row in zip(test, logits, strict=True)
         ]
@@ -450,11 +452,12 @@ class Run(RunFolder):
 
     def _convert(self, dataset: Dataset, weights: Sequence[NDArray[np.float32]]) -> None:
         chosen = representative_clips(dataset.side("train"), self.recipe.representative_clips)
-        examples = clean_features(chosen, self.features())
+        features = self.packed_features()
+        examples = clean_features(chosen, features)
         if (most := self.recipe.input_range_sd) is not None:
             examples = np.clip(examples, -most, most)
         network = convert(
-            weights, self.recipe.network, self.features(), len(self.recipe.classes), examples
+            weights, self.recipe.network, features, len(self.recipe.classes), examples
         )
         (self.folder / "network.tflite").write_bytes(network)
 
@@ -472,7 +475,7 @@ class Run(RunFolder):
         info = ModelInfo(
             name=self.recipe.name,
             version=self.recipe.version,
-            features=self.features(),
+            features=self.packed_features(),
             temperature=calibration.temperature,
             abstain_threshold=calibration.abstain_threshold,
             home=self.household(),

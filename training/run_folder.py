@@ -99,8 +99,15 @@ class RunFolder:
         part.replace(self.folder / name)
 
     def features(self) -> FeatureParameters:
-        """The front end with the measured mean and sd."""
+        """The front end of training, with the measured mean and sd."""
         return msgspec.convert(self.read("features.json"), FeatureParameters)
+
+    def packed_features(self) -> FeatureParameters:
+        """The front end of the model file: that of training, with the room if it left that out."""
+        trained = self.features()
+        if not self.recipe.trained_dry:
+            return trained
+        return msgspec.structs.replace(trained, reverb=self.recipe.features.reverb)
 
     def weights(self) -> list[NDArray[np.float32]]:
         """The trained weights.

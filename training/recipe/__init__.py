@@ -64,6 +64,13 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         FeatureParameters,
         about("The daemon's front end; mean and sd are measured on the training speakers."),
     ] = FeatureParameters()
+    trained_dry: Annotated[
+        bool,
+        about(
+            "Whether training leaves out the room of `features.reverb`: only tests and the model "
+            "file have it then. Training hears the rooms of `augmentation`."
+        ),
+    ] = False
     preparation: Annotated[
         Preparation,
         about("What is computed once for each clip."),
@@ -104,6 +111,8 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError(
                 f"start.pretraining.shares has {', '.join(unknown)}, which is not under corpora"
             )
+        if self.trained_dry and self.features.reverb is None:
+            raise ValueError("trained_dry leaves out features.reverb, which is not set")
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -114,6 +123,10 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def acted(self) -> tuple[str, ...]:
         """The training corpora with acted emotions."""
         return tuple(name for name, use in self.corpora.items() if not use.target)
+
+    def in_training(self, features: FeatureParameters) -> FeatureParameters:
+        """A front end as training uses it: without its room, if it is trained dry."""
+        return msgspec.structs.replace(features, reverb=None) if self.trained_dry else features
 
     @property
     def distillation(self) -> Teaching | Start | None:
