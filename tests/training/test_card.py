@@ -93,12 +93,16 @@ def test_the_card_names_the_teacher_and_its_licence(sources: Sources) -> None:
 def test_the_card_names_the_room_of_the_front_end(sources: Sources) -> None:
     recipe = sources.release["recipe"]
 
-    def words(reverb: dict[str, float] | None) -> str:
-        changed = recipe | {"features": recipe["features"] | {"reverb": reverb}}
+    def words(reverb: dict[str, float] | None, *, dry: bool = False) -> str:
+        features = recipe["features"] | {"reverb": reverb}
+        changed = recipe | {"features": features, "trained_dry": dry}
         release = sources.release | {"recipe": changed}
         return " ".join(card(msgspec.structs.replace(sources, release=release)).split())
 
-    assert "artificial room (tail of 0.25 s, -6 dB)." in words({"rt60_s": 0.25, "tail_db": -6.0})
+    room = {"rt60_s": 0.25, "tail_db": -6.0}
+    assert "artificial room (tail of 0.25 s, -6 dB)." in words(room)
+    assert "utterance, in training, in these tests and at home, the front" in words(room)
+    assert "tests and at home, but not in training, the front" in words(room, dry=True)
     assert "artificial room" not in words(None)
 
 

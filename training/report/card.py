@@ -298,8 +298,11 @@ def _room(recipe: dict[str, Any]) -> str:
     reverb = recipe["features"].get("reverb")
     if reverb is None:
         return ""
+    where = "in these tests and at home, but not in training,"
+    if not recipe.get("trained_dry", False):
+        where = "in training, in these tests and at home,"
     return (
-        " To every utterance, in training, in these tests and at home, the front end adds the same "
+        f" To every utterance, {where} the front end adds the same "
         f"artificial room (tail of {reverb['rt60_s']:g} s, {reverb['tail_db']:g} dB)."
     )
 
