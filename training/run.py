@@ -224,7 +224,9 @@ class Run(RunFolder):
         return _Origin(
             features=model.info.features,
             weights=start_weights(
-                model, self.recipe.network, clean_features(examples, model.info.features)
+                model,
+                self.recipe.network,
+                clean_features(examples, self.recipe.in_training(model.info.features)),
             ),
             temperature=model.info.temperature,
         )

@@ -5,7 +5,7 @@
     runs/NAME/
         recipe.json       the recipe
         run.json          git revision, versions, seed, who trained, validated and tested
-        features.json     the front end with the mean and sd of the training speakers
+        features.json     the front end of training, with the mean and sd of its speakers
         teaching.json     the teacher, and how good it is (only with a teacher)
         teaching.npz      soft targets and hints for the training clips
         curves.json       loss and validation accuracy by step
@@ -104,10 +104,7 @@ class RunFolder:
 
     def packed_features(self) -> FeatureParameters:
         """The front end of the model file: that of training, with the room if it left that out."""
-        trained = self.features()
-        if not self.recipe.trained_dry:
-            return trained
-        return msgspec.structs.replace(trained, reverb=self.recipe.features.reverb)
+        return self.recipe.in_model(self.features())
 
     def weights(self) -> list[NDArray[np.float32]]:
         """The trained weights.

@@ -90,6 +90,20 @@ def test_the_card_names_the_teacher_and_its_licence(sources: Sources) -> None:
     assert "from labels alone" in " ".join(card(without).split())
 
 
+def test_the_card_names_the_revision_of_each_stage(sources: Sources) -> None:
+    run = sources.release["run"] | {"git": "0123456789abcdef", "git_clean": True}
+
+    def words(before: dict[str, Any] | None) -> str:
+        release = sources.release | {"run": run, "pretraining": before}
+        return " ".join(card(msgspec.structs.replace(sources, release=release)).split())
+
+    earlier = {"run": run | {"git": "fedcba9876543210", "git_clean": False}, "teaching": None}
+    expected = "revision `0123456789ab` (the first stage: `fedcba987654`, with changes)."
+    assert expected in words(earlier)
+    assert "revision `0123456789ab`." in words({"run": run, "teaching": None})
+    assert "revision `0123456789ab`." in words(None)
+
+
 def test_the_card_names_the_room_of_the_front_end(sources: Sources) -> None:
     recipe = sources.release["recipe"]
 

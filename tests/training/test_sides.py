@@ -67,7 +67,7 @@ def test_each_stage_of_a_run_uses_only_its_own_speakers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run = runs.Run(tmp_path / "run", recipe)
-    features = measure_features(material.side("train"), recipe.features)
+    features = measure_features(material.side("train"), recipe.in_training(recipe.features))
     (run.folder / "features.json").write_bytes(msgspec.json.encode(features))
     (run.folder / "run.json").write_bytes(msgspec.json.encode(provenance(recipe, material)))
     np.savez(run.folder / "weights.npz", np.zeros(1, dtype=np.float32))
@@ -124,7 +124,9 @@ def test_each_stage_of_a_run_uses_only_its_own_speakers(
     monkeypatch.setattr(runs.Run, "_float_figures", lambda *_: {})
     run.quantise(material)
     assert used == [set(material.split.validation)]
-    of_training = {one.tobytes() for one in clean_features(material.side("train"), run.features())}
+    of_training = {
+        one.tobytes() for one in clean_features(material.side("train"), run.packed_features())
+    }
     assert len(converted["examples"]) == 20
     assert {one.tobytes() for one in converted["examples"]} <= of_training
 
@@ -134,7 +136,9 @@ def test_each_stage_of_a_run_uses_only_its_own_speakers(
     assert validated_on == set()
     assert used[1:] == []
     assert (run.folder / "calibration.json").read_bytes() == calibrated
-    of_all = clean_features(material.with_validation_speakers().side("train"), run.features())
+    of_all = clean_features(
+        material.with_validation_speakers().side("train"), run.packed_features()
+    )
     assert {one.tobytes() for one in converted["examples"]} <= {one.tobytes() for one in of_all}
 
     result = run.evaluate(material)

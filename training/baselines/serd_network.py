@@ -93,10 +93,11 @@ class SerdNetwork(Baseline):
 
         del y, validation
         recipe, training = self.load(seed), list(x)
-        features = measure_features(training, recipe.features)
+        features = measure_features(training, recipe.in_training(recipe.features))
         with tempfile.TemporaryDirectory() as folder:
             trainer = Trainer(recipe, features, training, [], Path(folder))
             model = trainer.run()
+        features = recipe.in_model(features)
         chosen = representative_clips(training, recipe.representative_clips)
         network = convert(
             model.get_weights(),

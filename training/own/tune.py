@@ -66,7 +66,7 @@ ENOUGH_OF_CLASS = 5
 ENOUGH_ORDINARY_H = 0.25
 """Hours of ordinary speech needed for new thresholds."""
 RATES = {"low": 2.0, "normal": 5.0, "high": 15.0}
-"""False emotional events an hour that the thresholds allow, as for the shipped model."""
+"""False emotional events an hour that the thresholds allow."""
 
 
 class Tuned(msgspec.Struct, frozen=True, kw_only=True):
@@ -405,7 +405,7 @@ def _pack(
     info = ModelInfo(
         name=recipe.name,
         version=recipe.version,
-        features=run.features(),
+        features=run.packed_features(),
         temperature=settled.temperature,
         abstain_threshold=settled.abstain_threshold,
         home=settled.home,

@@ -62,13 +62,17 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cross_corpora: Annotated[tuple[str, ...], about("Corpora that are only tested on.")] = ()
     features: Annotated[
         FeatureParameters,
-        about("The daemon's front end; mean and sd are measured on the training speakers."),
+        about(
+            "The daemon's front end; mean and sd are measured on the training speakers. With "
+            "`start.model`, all of it is that model's."
+        ),
     ] = FeatureParameters()
     trained_dry: Annotated[
         bool,
         about(
-            "Whether training leaves out the room of `features.reverb`: only tests and the model "
-            "file have it then. Training hears the rooms of `augmentation`."
+            "Whether training leaves out the room of `features.reverb`, so that only the "
+            "quantiser, the tests and the model file have it. mean and sd are then measured "
+            "without it."
         ),
     ] = False
     preparation: Annotated[
@@ -125,8 +129,14 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return tuple(name for name, use in self.corpora.items() if not use.target)
 
     def in_training(self, features: FeatureParameters) -> FeatureParameters:
-        """A front end as training uses it: without its room, if it is trained dry."""
+        """A front end as training uses it: without its room, if training leaves that out."""
         return msgspec.structs.replace(features, reverb=None) if self.trained_dry else features
+
+    def in_model(self, features: FeatureParameters) -> FeatureParameters:
+        """A front end of training as the model file has it: with the room that was left out."""
+        if not self.trained_dry:
+            return features
+        return msgspec.structs.replace(features, reverb=self.features.reverb)
 
     @property
     def distillation(self) -> Teaching | Start | None:

@@ -82,13 +82,21 @@ def card(sources: Sources) -> str:
     return "\n".join(part for part in parts if part)
 
 
+def _revision(run: dict[str, Any]) -> str:
+    """The revision that a run was trained from."""
+    return f"`{run['git'][:12]}`" + ("" if run["git_clean"] else ", with changes")
+
+
 def _head(figures: dict[str, Any]) -> str:
     model, run = figures["model"], figures["run"]
-    clean = "" if run["git_clean"] else ", with changes"
+    first = (figures.get("pretraining") or {}).get("run", run)
+    earlier = (
+        "" if _revision(first) == _revision(run) else f" (the first stage: {_revision(first)})"
+    )
     about = f"""\
 {figures["recipe"]["about"]}. A convolutional network on {_shape(figures)} MFCCs, full-integer int8,
 {model["bytes"]} bytes with its metadata. Trained on {run["date"]} with seed {run["seed"]} from
-revision `{run["git"][:12]}`{clean}."""
+revision {_revision(run)}{earlier}."""
     return f"""\
 # Model card: {model["name"]} {model["version"]}
 
