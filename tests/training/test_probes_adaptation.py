@@ -18,6 +18,7 @@ from tests.training.synthetic import RATE
 from training.cli.main import main
 from training.corpora import read_corpus
 from training.dataset import make_split
+from training.probes import PARTS, possible_parts
 from training.probes.adaptation import (
     HEARD,
     NEUTRAL_SHARE,
@@ -236,6 +237,18 @@ def test_the_command_runs_the_requested_probes_and_keeps_other_results(
 
     info = ModelFile.load(tiny_model_path).info
     assert second["model"]["version"] == info.version
+
+    # Without validation speakers there is nothing to choose its strength on.
+    uses = tiny_recipe().corpora
+    nobody = {"ravdess": msgspec.structs.replace(uses["ravdess"], validation_speakers=0)}
+    without = msgspec.structs.replace(tiny_recipe(), corpora=nobody)
+    assert possible_parts(tiny_recipe()) == PARTS
+    assert possible_parts(without) == ("robustness", "environment")
+    recipe.write_bytes(msgspec.yaml.encode(without))
+    for command in (["probe", *options, "--only"], ["folds", *options[2:-2], "--probe"]):
+        refused = CliRunner().invoke(main, [*command, "adaptation"])
+        assert refused.exit_code == 2, refused.output
+        assert "the recipe tiny sets none aside" in " ".join(refused.output.split())
     conflict = CliRunner().invoke(main, ["probe", "--run", str(tmp_path / "none"), *options])
     assert conflict.exit_code != 0
     assert "--run and --model" in conflict.output

@@ -78,8 +78,10 @@ def folds(
     """
     from training.crossval import Task, folder_of, plan, run_all, warm_up
     from training.crossval_summary import summarise, write_summary
+    from training.probes import check_parts
 
     recipe = changed(load_recipe(options["recipe"]), options)
+    check_parts(probes, recipe)
     home = (home or Path("runs") / f"{recipe.name}-folds").absolute()
     planned = plan(recipe, folds=folds, seeds=seeds, home=home)
     tasks = [

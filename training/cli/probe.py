@@ -81,7 +81,7 @@ def probe(
     The figures go to probes.json in the run's folder, those of a packed model to
     training/results/NAME-probes.json. Parts that are not measured again stay as they are there.
     """
-    from training.probes import run_probes
+    from training.probes import possible_parts, run_probes
 
     if folder is not None and model is not None:
         raise UsageError("--run and --model both name a model", remedy="leave one of them out")
@@ -110,13 +110,14 @@ def probe(
             chosen, wanted, corpora_root(corpora), out=out, cache=cache or CACHE, jobs=jobs
         )
         return
+    parts = [part for part in _PARTS if part in (only or possible_parts(wanted))]
     target = out or target
     with Meter().running() as meter:
         found = run_probes(
             chosen,
             wanted,
             corpora_root(corpora),
-            parts=[part for part in _PARTS if part in only or not only],
+            parts=parts,
             conditions=conditions or tuple(CONDITIONS),
             engines=engines or _ENGINES,
             cache=cache or CACHE,

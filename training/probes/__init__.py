@@ -61,6 +61,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from serd.errors import UsageError
 from serd.model.model_file import ModelFile
 from training.corpora import read_corpora
 from training.corpora.esc10 import TEST_FOLDS as SOUND_TEST_FOLDS
@@ -79,7 +80,7 @@ if TYPE_CHECKING:
     from training.corpora import Clip
     from training.recipe import Recipe
 
-__all__ = ["CONDITIONS", "PARTS", "probe", "run_probes"]
+__all__ = ["CONDITIONS", "PARTS", "check_parts", "possible_parts", "probe", "run_probes"]
 
 
 Part = Literal["robustness", "environment", "adaptation"]
@@ -92,6 +93,25 @@ SPEECH_CLIPS = 150
 
 def _silent(_what: str, _done: int, _all: int) -> None:
     pass
+
+
+def possible_parts(recipe: Recipe) -> tuple[Part, ...]:
+    """The parts that a recipe allows: adaptation needs validation speakers to choose with."""
+    return tuple(part for part in PARTS if part != "adaptation" or recipe.validates)
+
+
+def check_parts(parts: Sequence[str], recipe: Recipe) -> None:
+    """Reject parts that the recipe does not allow.
+
+    Raises:
+        UsageError: There is one.
+    """
+    for part in set(parts) - set(possible_parts(recipe)):
+        raise UsageError(
+            f"{part} chooses its strength on validation speakers, "
+            f"and the recipe {recipe.name} sets none aside",
+            remedy="choose other parts, or set validation_speakers under corpora",
+        )
 
 
 def run_probes(
@@ -126,7 +146,9 @@ def run_probes(
         InputError: A corpus or a file cannot be read.
         ModelError: serd cannot use the model.
         ConfigError: A voice detector is not installed.
+        UsageError: The recipe does not allow one of the parts.
     """
+    check_parts(parts, recipe)
     file = ModelFile.load(model)
     corpora = read_corpora(recipe.corpora, root)
     cross = read_corpora(recipe.cross_corpora, root)

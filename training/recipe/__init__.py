@@ -139,6 +139,11 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return msgspec.structs.replace(features, reverb=self.features.reverb)
 
     @property
+    def validates(self) -> bool:
+        """Whether any corpus sets validation speakers aside."""
+        return any(use.validation_speakers > 0 for use in self.corpora.values())
+
+    @property
     def distillation(self) -> Teaching | Start | None:
         """The weights of soft targets: a teacher's, or those of the model to start from."""
         return self.teaching or self.start

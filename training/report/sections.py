@@ -353,7 +353,11 @@ def habituation(sources: Sources) -> str:
     heading = "Getting used to a room"
     methods = sources.probed("adaptation", "methods")
     if not methods:
-        return missing(heading, _COMMAND)
+        corpora = sources.release["recipe"]["corpora"].values()
+        if any(corpus.get("validation_speakers") for corpus in corpora):
+            return missing(heading, _COMMAND)
+        why = "there are no validation speakers to choose the strength on"
+        return f"## {heading}\n\nNot measured: {why}.\n"
     heard = [f"{one.value:.0f}" for one in sources.numbers("adaptation", "heard") if one]
     rows = []
     for method, found in methods.items():
