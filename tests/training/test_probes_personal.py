@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 
 from serd.model.adaptation import Example, fit
+from serd.model.decision import Decision
 from serd.model.emotions import EMOTIONS
+from serd.model.model_file import ModelFile
 from training.corpora import Clip
 from training.probes.personal import (
     Household,
     ScoredClips,
     Situation,
+    at_home,
     curve,
     shares,
     standard_of,
@@ -76,6 +79,20 @@ def test_score_statistics_are_valid_for_the_models_classes() -> None:
     statistics = standard_of(EMOTIONS, scored_voices(shift=0.0).scores)
     statistics.check(EMOTIONS)
     assert abs(sum(statistics.mean.values())) < 0.01
+
+
+def test_scores_of_recordings_become_those_that_the_daemon_publishes() -> None:
+    file = ModelFile.load()
+    assert file.info.home is not None
+    outputs = np.random.default_rng(4).normal(size=(20, len(file.labels)), scale=3).astype("f4")
+    recorded = Decision(file.labels, file.info, stated="even")
+    published = Decision(file.labels, file.info)
+    even, expected = (
+        np.array([[one.decide(row).scores[name] for name in file.labels] for row in outputs])
+        for one in (recorded, published)
+    )
+    assert np.abs(even - expected).max() > 0.1
+    np.testing.assert_allclose(at_home(published, even), expected, atol=1e-9)
 
 
 def test_a_higher_temperature_lowers_confidence_and_keeps_the_top_class() -> None:

@@ -428,7 +428,8 @@ def ordinary_speech(
 ) -> dict[str, Any]:
     """False emotional events in an hour of speech in which nobody acts.
 
-    Each utterance is classified by itself, without evidence from the ones before.
+    Each utterance is classified by itself, without evidence from the ones before, and decided as at
+    home.
 
     Args:
         model: A packed model file, or the name of a packaged one.
@@ -470,7 +471,7 @@ def ordinary_speech(
     rates: dict[int, list[float]] = {count: [] for count in (0, *ORDINARY_CORRECTIONS)}
     neutral = file.labels.index("neutral")
     for spoken in kept.values():
-        scores = np.array([one for one, _ in spoken])
+        scores = at_home(decision, np.array([one for one, _ in spoken]))
         seconds = np.array([length for _, length in spoken])
         for _ in range(ORDINARY_HOUSEHOLDS):
             order = rng.permutation(len(scores))
@@ -515,6 +516,22 @@ def ordinary_speech(
             for count, values in rates.items()
         },
     }
+
+
+def at_home(decision: Decision, scores: Floats) -> Floats:
+    """The scores that the daemon would publish, from those of recordings.
+
+    The scores of a recording assume equally frequent classes, those at home the model's prior.
+
+    Args:
+        decision: Of the model.
+        scores: float64 ``[utterances, classes]``; rows sum to 1.
+
+    Returns:
+        float64 ``[utterances, classes]``; rows sum to 1.
+    """
+    weighted = scores * np.exp(decision.log_prior)
+    return np.asarray(weighted / weighted.sum(axis=1, keepdims=True))
 
 
 def _emotion(decision: Decision, scores: Floats, adaptation: Adaptation | None) -> str:

@@ -92,10 +92,11 @@ def _table(found: dict[str, Any]) -> str:
             f"{one['events_per_hour']:.0f} ± {one['sd']:.0f} without corrections"
             for key, one in rates.items()
         )  # fmt: skip
-        sources = len(found["ordinary"]["sources"])
+        count = len(found["ordinary"]["sources"])
+        sources = f"{count} source" if count == 1 else f"{count} sources"
         text = (
-            f"Ordinary speech, nobody acting ({sources} sources), false emotional events in an "
-            f"hour of speech, each utterance told by itself: {said}."
+            f"Ordinary speech, nobody acting ({sources}), false emotional events in an "
+            f"hour of speech, each utterance on its own: {said}."
         )
         parts.append(text)
     return "\n\n".join(parts)
