@@ -139,7 +139,8 @@ def draw(found: dict[str, Any], path: Path) -> list[Path]:
             panel.set_axis_off()
         for panel, (corpus, of_corpus) in zip(grid.flat, found["test"].items(), strict=False):
             ends = []
-            for situation, one in of_corpus[max(of_corpus, key=int)].items():
+            people = max(of_corpus, key=int)
+            for situation, one in of_corpus[people].items():
                 colour, marker, dashes = looks[situation]
                 known = [key for key in CORRECTIONS if str(key) in one]
                 gains = [0.0, *(100 * one[str(key)]["mean"] for key in known)]
@@ -158,7 +159,7 @@ def draw(found: dict[str, Any], path: Path) -> list[Path]:
                     high = [gain + sd for gain, sd in zip(gains, spread, strict=True)]
                     panel.fill_between(places, low, high, color=colour, alpha=0.12, linewidth=0)
             panel.axhline(0, color=SOFT, linewidth=1)
-            panel.set_title(f"{title(corpus)}, households of 4", color=INK)
+            panel.set_title(f"{title(corpus)}, households of {people}", color=INK)
             panel.set_xlabel("corrections")
             last = max(end[0] for end in ends)
             ends = [(last, y, words, colour) for _, y, words, colour in ends]
