@@ -274,6 +274,15 @@ class Received:
     qos: int
 
 
+def disconnect(client: paho.Client) -> None:
+    """Disconnect a client, and wait until its thread has ended."""
+    client.disconnect()
+    # Once disconnected, the thread ends by itself, and paho forgets it; if it does so between
+    # loop_stop's check and its join, there is nothing left to wait for.
+    with contextlib.suppress(AttributeError):
+        client.loop_stop()
+
+
 class Recorder:
     """A subscriber that records every message in order and reconnects automatically.
 
@@ -310,8 +319,7 @@ class Recorder:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
+        disconnect(self._client)
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Publish a message and wait until the broker has acknowledged it."""

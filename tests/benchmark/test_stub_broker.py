@@ -9,6 +9,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from serd.benchmark.daemon import StubBroker
+from tests.broker import disconnect
 
 WAIT_S = 20.0
 
@@ -32,8 +33,7 @@ def test_it_acknowledges_and_keeps_events() -> None:
         info.wait_for_publish(WAIT_S)
         sender.publish("serd/x/state", "x" * 100_000, qos=1).wait_for_publish(WAIT_S)
         sender.publish("serd/x/speech", "ON", qos=0)
-        sender.disconnect()
-        sender.loop_stop()
+        disconnect(sender)
         assert [event["seq"] for event in sink.events] == list(range(50))
 
 
@@ -42,8 +42,7 @@ def test_clients_can_connect_one_after_another() -> None:
         for number in range(3):
             sender = client(sink)
             sender.publish("n/emotion", f'{{"seq": {number}}}', qos=1).wait_for_publish(WAIT_S)
-            sender.disconnect()
-            sender.loop_stop()
+            disconnect(sender)
         assert [event["seq"] for event in sink.events] == [0, 1, 2]
 
 
@@ -53,6 +52,5 @@ def test_a_client_that_disconnects_mid_packet_does_not_affect_others() -> None:
             broken.sendall(b"\x10\x7f\x00")
         sender = client(sink)
         sender.publish("n/emotion", '{"seq": 7}', qos=1).wait_for_publish(WAIT_S)
-        sender.disconnect()
-        sender.loop_stop()
+        disconnect(sender)
         assert [event["seq"] for event in sink.events] == [7]

@@ -12,7 +12,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from tests.broker import TIMEOUT_S
+from tests.broker import TIMEOUT_S, disconnect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -94,8 +94,7 @@ class User:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.client.disconnect()
-        self.client.loop_stop()
+        disconnect(self.client)
 
     def publish(self, topic: str, payload: bytes = b"x", *, retain: bool = False) -> bool:
         """Publish with QoS 1; return whether the broker accepted it."""
