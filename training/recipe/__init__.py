@@ -64,7 +64,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         FeatureParameters,
         about(
             "The daemon's front end; mean and sd are measured on the training speakers. With "
-            "`start.model`, all of it is that model's."
+            "`start.model`, it is that model's; with `trained_dry`, the room is still this one."
         ),
     ] = FeatureParameters()
     trained_dry: Annotated[
