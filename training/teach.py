@@ -11,7 +11,7 @@ teacher's answers at a raised temperature.
 
 Hints are the principal components of the embeddings (FitNets: Romero and others, 2014,
 arXiv:1412.6550). A student that also has to predict these from its pooled features did better on
-speakers that it had never heard (docs/training.md). They need no cross-fitting, because the
+speakers that it had never heard (docs/experiments.md). They need no cross-fitting, because the
 encoder never saw the labels. The layer that predicts them is discarded after training.
 """
 

@@ -244,7 +244,7 @@ class Usual(msgspec.Struct, frozen=True, kw_only=True):
 ThresholdOn: TypeAlias = Literal["emotion", "all_emotions"]
 """What is compared with the threshold: the probability of the reported emotion, or that of all
 emotions together. The second tells more at equal false alarms, because a network that confuses two
-emotions may still be sure that it is one of them (docs/training.md)."""
+emotions may still be sure that it is one of them (docs/experiments.md)."""
 
 
 class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True):
