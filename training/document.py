@@ -78,6 +78,10 @@ def _wrong(
             _said(name, line, f"{what} needs the key {missing[1]}{inside}"),
             remedy=f"add {missing[1]}",
         )
+    # The checks of a whole document begin with the key that they are about.
+    about = reason.partition(" ")[0].split(".")
+    if not key and about[0] in _fields(kind, []):
+        return ConfigError(_said(name, _place(tree, about, reason)[0], _plain(reason)))
     if not key:
         return ConfigError(_said(name, line, f"this is not {what}: {_plain(reason)}"))
     words = f"{key}{' has a key' if of_key else ''} is not valid"

@@ -66,6 +66,7 @@ def recipe() -> Recipe:
         load_recipe("default"),
         corpora=corpora,
         start=None,
+        home=None,
         teaching=Teaching(teacher="somebody/large", licence="MIT"),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from msgspec import Meta, Struct
@@ -19,6 +19,9 @@ from training.recipe.keys import Count, CountOrNone, Positive, Share, about
 from training.recipe.network import Network, Optimiser
 from training.recipe.stages import Refit, Start  # noqa: TC001 - likewise
 from training.recipe.teaching import Teaching  # noqa: TC001 - likewise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 OWN = "recipe.yaml"
 """Name of the recipe in a folder that ``serd-train new`` wrote."""
@@ -110,13 +113,39 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 0.7
 
     def __post_init__(self) -> None:
-        stage = self.start.pretraining if self.start is not None else None
-        if stage is not None and (unknown := sorted(set(stage.shares) - set(self.corpora))):
-            raise ValueError(
-                f"start.pretraining.shares has {', '.join(unknown)}, which is not under corpora"
-            )
+        # A misspelt name would be ignored, and training be another than the one asked for.
+        for key, names, allowed, of in self._names():
+            if unknown := sorted(set(names) - set(allowed)):
+                raise ValueError(f"{key} has {', '.join(unknown)}, which is not {of}")
         if self.trained_dry and self.features.reverb is None:
             raise ValueError("trained_dry leaves out features.reverb, which is not set")
+
+    def _names(self) -> Iterator[tuple[str, Iterable[str], Iterable[str], str]]:
+        """Keys that name corpora or emotions, their names, the known ones, and what those are."""
+        emotions, corpora = f"one of {', '.join(EMOTIONS)}", "under corpora"
+        yield "labels", self.labels, EMOTIONS, emotions
+        for name, use in self.corpora.items():
+            yield f"corpora.{name}.target", use.target, EMOTIONS, emotions
+            for masked in (use.masked, *use.masked.values()):
+                yield f"corpora.{name}.masked", masked, EMOTIONS, emotions
+        if self.home is not None:
+            yield "home.corpora", self.home.corpora, self.corpora, corpora
+        teachers: dict[str, tuple[Teaching | None, Iterable[str], str]] = {
+            "": (self.teaching, self.corpora, corpora)
+        }
+        if self.refit is not None:
+            teachers["refit."] = self.refit.teaching, self.corpora, corpora
+        if self.start is not None:
+            yield "start.remembers", self.start.remembers, self.corpora, corpora
+            if (stage := self.start.pretraining) is not None:
+                shares = "start.pretraining.shares"
+                yield shares, stage.shares, self.corpora, corpora
+                teachers["start.pretraining."] = stage.teaching, stage.shares, f"under {shares}"
+        for prefix, (teaching, allowed, of) in teachers.items():
+            if teaching is not None:
+                head = f"{prefix}teaching.head"
+                yield f"{head}.repeats", teaching.head.repeats, allowed, of
+                yield f"{head}.votes_weight", teaching.head.votes_weight, allowed, of
 
     @property
     def classes(self) -> tuple[str, ...]:
