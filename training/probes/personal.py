@@ -25,7 +25,6 @@ chosen on households of validation speakers; ``temperature`` is the best one the
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -108,7 +107,7 @@ def classify(
     jobs: int = 1,
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[list[dict[str, Any]]]:
-    """The results of ``serd classify`` for recordings, cached by network and content.
+    """The results of ``serd classify`` for recordings, cached by model and content.
 
     Args:
         model: A packed model file, or the name of a packaged one.
@@ -124,8 +123,9 @@ def classify(
     Raises:
         InputError: A recording cannot be read.
     """
-    network = hashlib.sha256(ModelFile.load(model).network).hexdigest()[:16]
-    folder = cache / "personal" / f"{network}-{'whole' if whole else 'stream'}"
+    # The whole file: the scores depend on its calibration, too.
+    digest = ModelFile.load(model).sha256[:16]
+    folder = cache / "personal" / f"{digest}-{'whole' if whole else 'stream'}"
     entries = [folder / f"{file_digest(path)}.json" for path in paths]
     missing = [path for path, entry in zip(paths, entries, strict=True) if not entry.is_file()]
     progress(len(paths) - len(missing))

@@ -122,7 +122,8 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def _names(self) -> Iterator[tuple[str, Iterable[str], Iterable[str], str]]:
         """Keys that name corpora or emotions, their names, the known ones, and what those are."""
-        emotions, corpora = f"one of {', '.join(EMOTIONS)}", "under corpora"
+        emotions = f"one of {', '.join(EMOTIONS)}"
+        corpora = f"under corpora ({', '.join(self.corpora)})"
         yield "labels", self.labels, EMOTIONS, emotions
         for name, use in self.corpora.items():
             yield f"corpora.{name}.target", use.target, EMOTIONS, emotions
@@ -140,7 +141,11 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             if (stage := self.start.pretraining) is not None:
                 shares = "start.pretraining.shares"
                 yield shares, stage.shares, self.corpora, corpora
-                teachers["start.pretraining."] = stage.teaching, stage.shares, f"under {shares}"
+                teachers["start.pretraining."] = (
+                    stage.teaching,
+                    stage.shares,
+                    f"under {shares} ({', '.join(stage.shares)})",
+                )
         for prefix, (teaching, allowed, of) in teachers.items():
             if teaching is not None:
                 head = f"{prefix}teaching.head"
