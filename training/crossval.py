@@ -37,6 +37,7 @@ import msgspec
 
 from serd.config import SpeechConfig
 from serd.errors import SerdError, UsageError
+from training.files import read_json, write_json
 from training.recipe import Recipe  # noqa: TC001 - msgspec reads the annotation
 from training.run import Run
 
@@ -93,7 +94,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     def unprobed(self) -> tuple[str, ...]:
         """The probes that are still missing."""
         kept = Path(self.folder) / "probes.json"
-        found = msgspec.json.decode(kept.read_bytes()) if kept.is_file() else {}
+        found = read_json(kept) if kept.is_file() else {}
         return tuple(part for part in self.probes if part not in found)
 
     @property
@@ -125,16 +126,16 @@ def plan(recipe: Recipe, *, folds: Sequence[int], seeds: Sequence[int], home: Pa
     Raises:
         UsageError: A corpus has no such fold, or ``home`` holds runs of another recipe.
     """
-    from training.dataset import load_folds
+    from training.dataset import check_fold
     from training.run import Run
 
-    for name in recipe.corpora:
-        if most := [fold for fold in folds if not 1 <= fold <= len(load_folds(name))]:
-            raise UsageError(f"{name} has folds 1 to {len(load_folds(name))}, not {most[0]}")
     planned = [
         msgspec.structs.replace(recipe, fold=fold, seed=seed) for seed in seeds for fold in folds
     ]
     for one in planned:
+        if not one.fold:
+            raise UsageError("Fold 0 holds nobody out", remedy="folds begin with 1: --folds 1-5")
+        check_fold(one)
         if folder_of(home, one).is_dir():
             Run(folder_of(home, one), one)
     return planned
@@ -316,8 +317,6 @@ def calibrate_all(
         network that had not heard its speaker; ``temperature`` and ``home``: fitted to all folds,
         for the model that is shipped.
 
-    Raises:
-        UsageError: There is only one fold.
     """
     from training.corpora import Clip
     from training.dataset import load_dataset
@@ -332,12 +331,8 @@ def calibrate_all(
     from training.evaluate.predictions import Predictions
     from training.run import Run
 
-    if len({recipe.fold for recipe in planned}) < 2:
-        raise UsageError("One fold cannot be calibrated by others", remedy="name several: --folds")
     predictions = {
-        (recipe.fold, recipe.seed): msgspec.json.decode(
-            (folder_of(home, recipe) / "heard.json").read_bytes(), type=Predictions
-        )
+        (recipe.fold, recipe.seed): read_json(folder_of(home, recipe) / "heard.json", Predictions)
         for recipe in planned
     }
     pooled: dict[str, list[Answer]] = {}
@@ -463,10 +458,8 @@ def _probe(run: Run, task: Task, times: _StageTimes) -> None:
             cache=Path(task.cache),
             progress=times,
         )
-        before = msgspec.json.decode(file.read_bytes()) if file.is_file() else {}
-        unfinished = file.with_suffix(".part")
-        unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(before | found)) + b"\n")
-        unfinished.replace(file)
+        before = read_json(file) if file.is_file() else {}
+        write_json(file, before | found)
 
 
 class _StageTimes:
@@ -480,7 +473,7 @@ class _StageTimes:
         self._file = folder / "times.json"
         self._known: dict[str, Any] = {}
         if self._file.is_file():
-            self._known = msgspec.json.decode(self._file.read_bytes())
+            self._known = read_json(self._file)
         self._seconds: dict[str, float] = self._known.get("seconds", {})
         self._stage = ""
         self._last = time.monotonic()
@@ -508,9 +501,7 @@ class _StageTimes:
     def _write(self, content: dict[str, Any]) -> None:
         seconds = {stage: round(value, 2) for stage, value in self._seconds.items()}
         self._known |= content | {"seconds": seconds}
-        part = self._file.with_suffix(".part")
-        part.write_bytes(msgspec.json.format(msgspec.json.encode(self._known)) + b"\n")
-        part.replace(self._file)
+        write_json(self._file, self._known)
 
 
 def inference_ms(model: Path, *, rounds: int = 200) -> float:

@@ -23,6 +23,7 @@ import numpy as np
 
 from training.crossval import folder_of
 from training.evaluate import metrics
+from training.files import read_json, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -359,15 +360,13 @@ def _rounded(value: Any) -> Any:
 def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
-    return dict(msgspec.json.decode(file.read_bytes()))
+    return dict(read_json(file))
 
 
 def write_summary(summary: Mapping[str, Any], file: Path) -> None:
     """Write a summary as JSON, whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(".part")
     text = msgspec.json.format(msgspec.json.encode(summary)).decode()
     # A line for each row of a table instead of one for each number.
     flat = re.sub(r"\[[\s\d.,eE+-]*\]", lambda row: re.sub(r"\s+", " ", row.group()), text)
-    part.write_text(flat + "\n", encoding="utf-8")
-    part.replace(file)
+    write_whole(file, lambda opened: opened.write(f"{flat}\n".encode()))

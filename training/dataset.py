@@ -176,6 +176,12 @@ def _select_speakers(corpus: Corpus, recipe: Recipe) -> Corpus:
     use = recipe.corpora.get(corpus.name)
     if use is None or not use.speakers:
         return corpus
+    if missing := sorted(set(use.speakers) - set(corpus.speakers)):
+        raise InputError(
+            f"{corpus.name} has no recordings of {', '.join(missing)}, which the recipe trains on",
+            remedy=f"add them, or take them out of corpora.{corpus.name}.speakers in a recipe of "
+            "your own",
+        )
     return corpus.without(
         {
             clip.name: f"{clip.speaker}: not in this recipe"
@@ -266,9 +272,27 @@ def load_folds(corpus: str) -> tuple[tuple[str, ...], ...]:
     """
     file = _FOLDS / f"{corpus}.json"
     if not file.is_file():
-        raise UsageError(f"There are no folds for the corpus {corpus!r}")
+        raise UsageError(
+            f"There are no folds for the corpus {corpus!r}",
+            remedy=f"name a file of folds in the recipe: corpora.{corpus}.folds (docs/recipe.md)",
+        )
     folds = json.loads(file.read_text(encoding="utf-8"))["test_speakers"]
     return tuple(tuple(fold) for fold in folds)
+
+
+def check_fold(recipe: Recipe) -> None:
+    """Check, before anything is prepared, that every corpus of a recipe has its fold.
+
+    Raises:
+        UsageError: One has no such fold, or no folds at all.
+        InputError: A file of folds is missing.
+    """
+    for name, use in recipe.corpora.items():
+        if use.folds is None:
+            held_out(name, fold=recipe.fold)
+        else:
+            folds = load_held_out_folds(Path(use.folds))
+            _of_fold(name, folds.test_clips or folds.test_speakers, recipe.fold)
 
 
 def recipe_split(recipe: Recipe, corpora: Mapping[str, Corpus]) -> Split:
@@ -331,6 +355,12 @@ def make_split(
             tested = _of_fold(name, folds.test_speakers, fold)
         else:
             tested = held_out(name, fold=fold)
+        if folds is not None and tested and tested.isdisjoint(corpus.speakers):
+            raise UsageError(
+                f"{name} has no recording of anybody whom fold {fold} holds out: "
+                f"{', '.join(sorted(tested))}",
+                remedy="deal the speakers into folds again, by the names that they have now",
+            )
         rest = [speaker for speaker in corpus.speakers if speaker not in tested]
         chosen = set(choose_speakers(corpus, rest, validation.get(name, 0), salt=f"fold {fold}"))
         if len(chosen) >= len(rest):

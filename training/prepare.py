@@ -218,8 +218,19 @@ def preparation_key(settings: Preparation, features: FeatureParameters) -> str:
     """Name of the cache folder for these settings."""
     bare = features.bare
     digest = hashlib.sha256(msgspec.json.encode([settings, bare], order="sorted"))
-    digest.update(source_text(*DAEMON_CODE, "training.prepare"))
+    digest.update(source_text("training.prepare") + cutting_code())
     return digest.hexdigest()[:16]
+
+
+def cutting_code() -> bytes:
+    """What decides how a recording is cut into utterances, for the key of a cache.
+
+    The code of the daemon that does it, and the default settings.
+    """
+    from serd.config import SpeechConfig
+
+    code = source_text(*DAEMON_CODE, "serd.speech.segmenter", "serd.speech.voice")
+    return code + msgspec.json.encode(SpeechConfig(), order="sorted")
 
 
 def source_text(*modules: str) -> bytes:

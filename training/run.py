@@ -24,6 +24,7 @@ from training.evaluate.predictions import (
     pack_uncalibrated,
     predict,
 )
+from training.files import read_json, write_whole
 from training.network import interpolated, load_start_model, start_weights
 from training.packing import provenance, summary, trained_corpora
 from training.prepare import CACHE
@@ -163,7 +164,15 @@ class Run(RunFolder):
         if (self.folder / "weights.npz").is_file():
             return
         training, validation = dataset.side("train"), dataset.side("validation")
-        self.write("run.json", provenance(self.recipe, dataset))
+        origins = provenance(self.recipe, dataset)
+        if (self.folder / "checkpoint.npz").is_file():
+            begun = self.read("run.json")
+            if any(begun[key] != msgspec.to_builtins(origins[key]) for key in ("split", "clips")):
+                raise UsageError(
+                    f"{self.folder} was begun with other clips than the corpora hold now",
+                    remedy="put them back, or remove that folder to begin again",
+                )
+        self.write("run.json", origins)
         origin = self._origin(training, after)
         features = self.recipe.in_training(origin.features if origin else self.recipe.features)
         if origin is None:
@@ -202,8 +211,7 @@ class Run(RunFolder):
         weights = [np.asarray(weight) for weight in model.get_weights()]
         if kept:
             weights = interpolated(start, weights, kept)
-        with (self.folder / "weights.npz").open("wb") as file:
-            np.savez(file, *weights)
+        write_whole(self.folder / "weights.npz", lambda file: np.savez(file, *weights))
 
     def _origin(self, training: Sequence[Prepared], after: Run | None) -> _Origin | None:
         """The network that training starts from, or None for random weights."""
@@ -220,6 +228,12 @@ class Run(RunFolder):
         # Before the first computation: after it, TensorFlow's threads cannot be limited any more.
         set_up_tensorflow(self.recipe.seed, 1)
         model = load_start_model(start.model)
+        if model.labels != self.recipe.classes:
+            raise UsageError(
+                f"{model.source} has the classes {', '.join(model.labels)}, and the recipe "
+                f"{', '.join(self.recipe.classes)}",
+                remedy="give the recipe the labels of the model, in its order",
+            )
         examples = representative_clips(training, self.recipe.representative_clips)
         return _Origin(
             features=model.info.features,
@@ -295,8 +309,14 @@ class Run(RunFolder):
         """Measure the packed model on the test speakers, and pack the figures into it.
 
         Returns:
-            The content of ``metrics.json``.
+            The content of ``metrics.json``; empty if the recipe is for homes and the run has not
+            been calibrated by a cross-validation yet.
+
+        Raises:
+            UsageError: The refit stage is missing, or the corpora have changed since the network
+                was tested.
         """
+        shipped = self.last
         if self.recipe.refit is not None:
             dataset = dataset.with_validation_speakers()
         predictions = self.predict(dataset, jobs=jobs, progress=progress)
@@ -325,7 +345,7 @@ class Run(RunFolder):
             "run": self.read("run.json"),
             "teaching": self.read("teaching.json") if self.recipe.teaching else None,
             "pretraining": self._pretraining_report(),
-            "refit": self.last.read("run.json") if self.recipe.refit else None,
+            "refit": shipped.read("run.json") if self.recipe.refit else None,
             "calibration": msgspec.to_builtins(calibration),
             "home": msgspec.to_builtins(self.household()),
             "left_out": {
@@ -342,13 +362,16 @@ class Run(RunFolder):
             if of_corpus:
                 result[place][name] = figures(of_corpus, coverage=self.recipe.coverage)
         self._pack(dataset, calibration, summary(result))
-        network = (self.folder / "network.tflite").read_bytes()
         result["model"] |= {
             "bytes": self.model.stat().st_size,
-            "network_sha256": hashlib.sha256(network).hexdigest(),
+            "network_sha256": self._network_sha256(),
         }
         self.write("metrics.json", result)
         return result
+
+    def _network_sha256(self) -> str:
+        """Of the int8 network."""
+        return hashlib.sha256((self.folder / "network.tflite").read_bytes()).hexdigest()
 
     def _pretraining_report(self) -> dict[str, Any] | None:
         """Provenance of the stage that training starts from, and its teacher."""
@@ -367,30 +390,34 @@ class Run(RunFolder):
         """Raw scores of the packed network for everything it is tested on, computed once.
 
         Temperature, prior and bias are not applied.
+
+        Raises:
+            UsageError: They were computed for other clips than those of the data set.
         """
-        kept = self.folder / "heard.json"
-        if not kept.is_file():
-            clips, done = self._test_clips(dataset), 0
-            recordings = []
-            if self.recipe.home is not None:
-                tested = {
-                    voice.split("/")[1] for voice in dataset.split.test if _is_ordinary(voice)
-                }
-                recordings = ordinary_recordings(dataset.root, tested)
-                recordings += household_sounds(dataset.root)
-            whole = len(clips) + len(recordings)
+        kept, clips = self.folder / "heard.json", self._test_clips(dataset)
+        if kept.is_file():
+            found = read_json(kept, Predictions)
+            if found.network_sha256 in ("", self._network_sha256()):
+                _check_same(found, clips, kept)
+                return found
+        recordings, done = [], 0
+        if self.recipe.home is not None:
+            tested = {voice.split("/")[1] for voice in dataset.split.test if _is_ordinary(voice)}
+            recordings = ordinary_recordings(dataset.root, tested)
+            recordings += household_sounds(dataset.root)
+        whole = len(clips) + len(recordings)
 
-            def step(count: int) -> None:
-                nonlocal done
-                done += count
-                progress("listen", done, whole)
+        def step(count: int) -> None:
+            nonlocal done
+            done += count
+            progress("listen", done, whole)
 
-            bare = self.folder / "bare.tflite"
-            bare.write_bytes(pack_uncalibrated(self.model))
-            predictions = predict(bare, clips, recordings, jobs=jobs, progress=step)
-            bare.unlink()
-            self.write("heard.json", predictions)
-        return msgspec.json.decode(kept.read_bytes(), type=Predictions)
+        bare = self.folder / "bare.tflite"
+        bare.write_bytes(pack_uncalibrated(self.model))
+        predictions = predict(bare, clips, recordings, jobs=jobs, progress=step)
+        bare.unlink()
+        self.write("heard.json", predictions)
+        return read_json(kept, Predictions)
 
     def _crossval_figures(self) -> dict[str, Any]:
         """Figures of the cross-validation, for a model trained on all speakers."""
@@ -488,6 +515,20 @@ class Run(RunFolder):
         )
         network = (self.folder / "network.tflite").read_bytes()
         self.model.write_bytes(pack(network, self.recipe.classes, info))
+
+
+def _check_same(predictions: Predictions, clips: Sequence[Clip], file: Path) -> None:
+    """Check that predictions are of the clips that they are about to be compared with.
+
+    Raises:
+        UsageError: They are of others.
+    """
+    before = [(one.corpus, one.name) for one in predictions.clips]
+    if before != [(one.corpus, one.name) for one in clips]:
+        raise UsageError(
+            f"{file} is of other clips than the corpora hold now",
+            remedy="put them back, or remove that file to test the network again",
+        )
 
 
 def _is_ordinary(voice: str) -> bool:

@@ -22,21 +22,21 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
-import numpy as np
 
 from serd.errors import UsageError
 from serd.model.metadata import FeatureParameters, Home
 from training.evaluate.calibration import Calibration
 from training.evaluate.household import HouseholdFit
+from training.files import read_arrays, read_json, write_json
 from training.recipe import Recipe
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -56,12 +56,13 @@ class RunFolder:
         self.recipe = recipe
         folder.mkdir(parents=True, exist_ok=True)
         kept = folder / "recipe.json"
-        if kept.is_file() and _recipe_in(kept) != recipe:
+        if not kept.is_file():
+            self.write(kept.name, recipe)
+        elif _recipe_in(kept) != recipe:
             raise UsageError(
                 f"{folder} holds a run of another recipe",
                 remedy="name another folder with --run, or remove that one",
             )
-        kept.write_bytes(msgspec.json.format(msgspec.json.encode(recipe)))
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -85,18 +86,16 @@ class RunFolder:
 
         Raises:
             UsageError: It has not been written yet.
+            InputError: It is damaged.
         """
         file = self.folder / name
         if not file.is_file():
             raise UsageError(f"{self.folder} has no {name} yet")
-        return msgspec.json.decode(file.read_bytes())
+        return read_json(file)
 
     def write(self, name: str, content: Any) -> None:
         """Write one of the folder's JSON files, whole or not at all."""
-        text = msgspec.json.format(msgspec.json.encode(content))
-        part = self.folder / f"{name}.part"
-        part.write_bytes(text + b"\n")
-        part.replace(self.folder / name)
+        write_json(self.folder / name, content)
 
     def features(self) -> FeatureParameters:
         """The front end of training, with the measured mean and sd."""
@@ -111,12 +110,12 @@ class RunFolder:
 
         Raises:
             UsageError: Training is not complete.
+            InputError: The file is damaged.
         """
         file = self.folder / "weights.npz"
         if not file.is_file():
             raise UsageError(f"{self.folder} is not trained to the end", remedy="serd-train train")
-        with np.load(file) as kept:
-            return [kept[name] for name in kept.files]
+        return list(read_arrays(file).values())
 
     @property
     def refitted(self) -> bool:
@@ -151,24 +150,43 @@ class RunFolder:
         Raises:
             UsageError: It does not exist, or belongs to another recipe.
         """
-        remedy = "cross-validate first: serd-train folds"
-        try:
-            found = msgspec.json.decode(summary.read_bytes())
-        except FileNotFoundError as error:
-            raise UsageError(f"There is no {summary}", remedy=remedy) from error
-        kept = None
-        # Keys that were added later, with their defaults, do not make another recipe; keys that
-        # are gone do.
-        with contextlib.suppress(msgspec.ValidationError):
-            kept = msgspec.convert(found["recipe"] | {"fold": 0, "seed": 0}, Recipe)
-        if kept != msgspec.structs.replace(self.recipe, fold=0, seed=0):
-            raise UsageError(f"{summary} is of another recipe", remedy=remedy)
-        settled: dict[str, Any] | None = found.get("settled")
-        if not settled:
-            raise UsageError(f"{summary} is not complete", remedy=remedy)
+        settled = settled_crossval(summary, self.recipe)
         home = msgspec.convert(settled["home"], Home)
         self.set_calibration(HouseholdFit(temperature=settled["temperature"], home=home))
         self.write("crossed.json", settled["pooled"])
+
+
+def settled_crossval(summary: Path, recipe: Recipe) -> dict[str, Any]:
+    """What a cross-validation of a recipe settled: calibration, household settings, and figures.
+
+    Args:
+        summary: The file of ``serd-train folds``.
+        recipe: The recipe.
+
+    Raises:
+        UsageError: It does not exist, or belongs to another recipe.
+    """
+    remedy = "cross-validate first: serd-train folds"
+    if not summary.is_file():
+        raise UsageError(f"There is no {summary}", remedy=remedy)
+    found = read_json(summary)
+    if not same_recipe(found["recipe"], recipe):
+        raise UsageError(f"{summary} is of another recipe", remedy=remedy)
+    settled: dict[str, Any] | None = found.get("settled")
+    if not settled:
+        raise UsageError(f"{summary} is not complete", remedy=remedy)
+    return settled
+
+
+def same_recipe(kept: dict[str, Any], recipe: Recipe) -> bool:
+    """Whether a recipe that was kept with figures is the same, fold and seed aside."""
+    # Keys that were added later, with their defaults, do not make another recipe; keys that are
+    # gone do.
+    try:
+        before = msgspec.convert(kept | {"fold": 0, "seed": 0}, Recipe)
+    except msgspec.ValidationError:
+        return False
+    return before == msgspec.structs.replace(recipe, fold=0, seed=0)
 
 
 def _recipe_in(kept: Path) -> Recipe:

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from serd.errors import UsageError
 from training.batches import loss_mask, target
 from training.evaluate import metrics
+from training.files import read_arrays, write_whole
 from training.network import POOLED
 
 if TYPE_CHECKING:
@@ -314,15 +315,20 @@ def write_targets(
     """
     arrays = {} if hints is None else {"hints": hints}
     names = np.array([one.clip.id for one in clips])
-    with file.open("wb") as opened:
-        np.savez(opened, allow_pickle=False, names=names, answers=answers, **arrays)
+    write_whole(
+        file,
+        lambda opened: np.savez(opened, allow_pickle=False, names=names, answers=answers, **arrays),
+    )
 
 
 def read_targets(file: Path, clips: Sequence[Prepared]) -> TeacherTargets:
-    """The targets of some clips; clips that the file does not contain get none."""
-    with np.load(file) as kept:
-        names, answers = kept["names"].tolist(), kept["answers"]
-        hints = kept.get("hints")
+    """The targets of some clips; clips that the file does not contain get none.
+
+    Raises:
+        InputError: The file is damaged.
+    """
+    kept = read_arrays(file)
+    names, answers, hints = kept["names"].tolist(), kept["answers"], kept.get("hints")
     places = {name: place for place, name in enumerate(names)}
     known = {one.clip.id: places[one.clip.id] for one in clips if one.clip.id in places}
     return TeacherTargets(

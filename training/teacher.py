@@ -24,7 +24,7 @@ import numpy as np
 
 from serd.audio.format import SAMPLE_RATE
 from serd.errors import InputError, UsageError
-from training.prepare import at_speed, file_digest, spoken, utterances
+from training.prepare import at_speed, cutting_code, file_digest, spoken, utterances
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -97,6 +97,7 @@ class Teacher:
 
         played = [] if speed == 1.0 else [speed]
         key = msgspec.json.encode([_FORMAT, self.sha256, self.layers, longest_s, *played])
+        key += cutting_code()
         folder = cache / f"teacher-{hashlib.sha256(key).hexdigest()[:16]}"
         folder.mkdir(parents=True, exist_ok=True)
         missing = [clip for clip in clips if not _entry(folder, clip).is_file()]

@@ -25,6 +25,7 @@ import numpy as np
 
 from serd.errors import UsageError
 from training.batches import Batches, clean_features
+from training.files import read_arrays, write_whole
 from training.network import TRANSFORM, build_network, own_soft_targets
 from training.teach import HintPredictor, hint_losses
 
@@ -199,28 +200,28 @@ class Trainer:
             }
         arrays["step"] = np.array(self.step)
         arrays["curves"] = np.frombuffer(json.dumps(self.curves).encode(), dtype=np.uint8)
-        part = self._folder / "checkpoint.part"
-        with part.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-        part.replace(self._folder / "checkpoint.npz")
+        write_whole(
+            self._folder / "checkpoint.npz",
+            lambda file: np.savez(file, allow_pickle=False, **arrays),
+        )
 
     def _resume(self) -> None:
         file = self._folder / "checkpoint.npz"
         if not file.is_file():
             return
-        with np.load(file) as kept:
-            for i, variable in enumerate(self._model.variables):
-                variable.assign(kept[f"model{i}"])
-            for number, (optimiser, _, _) in enumerate(self._optimisers):
-                for i, variable in enumerate(optimiser.variables):
-                    variable.assign(kept[f"optimiser{number}_{i}"])
-            for i, variable in enumerate(
-                self._hint_predictor.variables if self._hint_predictor is not None else ()
-            ):
-                variable.assign(kept[f"guess{i}"])
-            self._mean = [kept[f"mean{i}"].copy() for i in range(len(self._mean))]
-            self.curves = json.loads(kept["curves"].tobytes())
-            self.step = int(kept["step"])
+        kept = read_arrays(file)
+        for i, variable in enumerate(self._model.variables):
+            variable.assign(kept[f"model{i}"])
+        for number, (optimiser, _, _) in enumerate(self._optimisers):
+            for i, variable in enumerate(optimiser.variables):
+                variable.assign(kept[f"optimiser{number}_{i}"])
+        for i, variable in enumerate(
+            self._hint_predictor.variables if self._hint_predictor is not None else ()
+        ):
+            variable.assign(kept[f"guess{i}"])
+        self._mean = [kept[f"mean{i}"].copy() for i in range(len(self._mean))]
+        self.curves = json.loads(kept["curves"].tobytes())
+        self.step = int(kept["step"])
 
 
 def set_up_tensorflow(seed: int, threads: int) -> None:

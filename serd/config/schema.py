@@ -168,7 +168,7 @@ class SpeechConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         Literal["webrtc", "silero"],
         Meta(
             description="Voice activity detector: webrtc is small; silero is a neural network and "
-            "needs the extra serd-emotion[silero]."
+            "needs more CPU time."
         ),
     ] = "webrtc"
     confirm: Annotated[

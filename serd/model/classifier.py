@@ -59,7 +59,7 @@ class Classifier:
     Args:
         model: The model file.
         threads: Threads of the TFLite runtime.
-        min_confidence: Confidence below which the emotion is ``uncertain``; None: the model's own
+        min_confidence: Confidence below which no emotion is reported; None: the model's own
             threshold.
         sensitivity: How readily an emotion is reported: ``low``, ``normal`` or ``high``; without
             effect if ``min_confidence`` is given or the model has only one threshold.
@@ -111,8 +111,8 @@ class Classifier:
             path: A model file, or the name of a model that comes with serd: ``default`` or
                 ``permissive``. None: ``default``.
             threads: Threads of the TFLite runtime.
-            min_confidence: Confidence below which the emotion is ``uncertain``; None: the model's
-                own threshold.
+            min_confidence: Confidence below which no emotion is reported; None: the model's own
+                threshold.
             sensitivity: How readily an emotion is reported: ``low``, ``normal`` or ``high``;
                 without effect if ``min_confidence`` is given or the model has only one threshold.
             stated: See the class.

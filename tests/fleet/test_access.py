@@ -44,7 +44,8 @@ def test_a_node_cannot_publish_for_another_or_send_commands(home: Mosquitto) -> 
         User(home.port, "living-room") as node,
     ):
         forbidden = [f"serd/hall/{kind}" for kind in KINDS]
-        forbidden += ["serd/hall/mute/set", f"{OWN}/mute/set", f"{OWN}/emotion/more", "serd/other",
+        forbidden += ["serd/hall/mute/set", f"{OWN}/mute/set", "serd/hall/sensitivity/set",
+                      f"{OWN}/sensitivity/set", f"{OWN}/emotion/more", "serd/other",
                       "homeassistant/device/serd_hall/config", "homeassistant/status",
                       "elsewhere"]  # fmt: skip
         assert [topic for topic in forbidden if node.publish(topic)] == []
@@ -55,7 +56,14 @@ def test_a_node_cannot_publish_for_another_or_send_commands(home: Mosquitto) -> 
 
 
 def test_a_node_receives_its_own_commands_and_no_others(home: Mosquitto) -> None:
-    wide = ("#", "serd/#", "serd/+/mute/set", "serd/hall/mute/set", "serd/hall/emotion")
+    wide = (
+        "#",
+        "serd/#",
+        "serd/+/mute/set",
+        "serd/+/sensitivity/set",
+        "serd/hall/mute/set",
+        "serd/hall/emotion",
+    )
     with (
         User(home.port, "living-room", *wide) as node,
         User(home.port, "hall") as hall,
@@ -63,9 +71,11 @@ def test_a_node_receives_its_own_commands_and_no_others(home: Mosquitto) -> None
     ):
         assert hall.publish("serd/hall/emotion")
         assert controller.publish("serd/hall/mute/set")
+        assert controller.publish("serd/hall/sensitivity/set", b"low")
         assert controller.publish(f"{OWN}/mute/set", b"ON")
-        node.wait(f"{OWN}/mute/set", b"ON")
-        assert set(node.topics()) == {f"{OWN}/mute/set"}
+        assert controller.publish(f"{OWN}/sensitivity/set", b"high")
+        node.wait(f"{OWN}/sensitivity/set", b"high")
+        assert set(node.topics()) == {f"{OWN}/mute/set", f"{OWN}/sensitivity/set"}
 
 
 def test_a_last_will_is_accepted_only_for_the_nodes_own_status(home: Mosquitto) -> None:

@@ -23,4 +23,14 @@ def test_a_fold_without_test_speakers_is_reported(
     recipe = msgspec.structs.replace(load_recipe("ravdess-alone"), cross_corpora=())
     assert evaluate_model("default", msgspec.structs.replace(recipe, fold=0), tmp_path) == {}
     assert "ravdess: fold 0 of ravdess-alone holds no speaker out" in capsys.readouterr().err
-    assert evaluate_model("default", recipe, tmp_path)["ravdess"]["clips"] > 0
+
+
+def test_a_model_is_not_measured_on_speakers_that_it_knows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_ravdess(tmp_path / "ravdess", actors=range(1, 25))
+    recipe = msgspec.structs.replace(load_recipe("ravdess-alone"), cross_corpora=())
+    # Of the shipped models, the default one is trained on all 24 actors, the other on none.
+    assert evaluate_model("default", recipe, tmp_path) == {}
+    assert "ravdess: default was trained on 24 of its speakers" in capsys.readouterr().err
+    assert evaluate_model("permissive", recipe, tmp_path)["ravdess"]["clips"] > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import sys
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import click
 import msgspec
 
-from serd.errors import SerdError, UnavailableError
+from serd.errors import SerdError, UnavailableError, shown
 from training.recipe.teaching import Teaching
 
 if TYPE_CHECKING:
@@ -71,6 +72,12 @@ def plain_errors(command: Callable[P, T]) -> Callable[P, T]:
             return command(*args, **kwargs)
         except SerdError as error:
             raise _exit_with(error) from error
+        except OSError as error:
+            # Of a file: a full disk, a folder that may not be written. Anything else is a fault.
+            if error.filename is None and error.errno != errno.ENOSPC:
+                raise
+            where = f"{shown(error.filename)}: " if error.filename is not None else ""
+            raise _exit_with(SerdError(f"{where}{error.strerror}")) from error
         except ModuleNotFoundError as error:
             if (missing := missing_extra(error)) is None:
                 raise
@@ -130,7 +137,13 @@ def shared_options(command: Callable[P, T]) -> Callable[P, T]:
         click.option("--recipe", default="default", show_default=True, help="Name or YAML file."),
         click.option("--corpora", type=click.Path(path_type=Path), help="Folder of the corpora."),
         click.option("--cache", type=click.Path(path_type=Path), help="Folder of the cache."),
-        click.option("--jobs", default=2, show_default=True, help="Processes."),
+        click.option(
+            "--jobs",
+            type=click.IntRange(min=1),
+            default=2,
+            show_default=True,
+            help="Processes.",
+        ),
     ):
         command = option(command)
     return command
@@ -140,8 +153,8 @@ def run_options(command: Callable[P, T]) -> Callable[P, T]:
     """Options that select a run and override its recipe."""
     for option in (
         click.option("--run", "folder", type=click.Path(path_type=Path), help="The run's folder."),
-        click.option("--seed", type=int, help="Instead of the recipe's."),
-        click.option("--fold", type=int, help="Instead of the recipe's."),
+        click.option("--seed", type=click.IntRange(min=0), help="Instead of the recipe's."),
+        click.option("--fold", type=click.IntRange(min=0), help="Instead of the recipe's."),
     ):
         command = option(command)
     return training_options(command)
@@ -150,10 +163,16 @@ def run_options(command: Callable[P, T]) -> Callable[P, T]:
 def training_options(command: Callable[P, T]) -> Callable[P, T]:
     """Options of every command that trains."""
     for option in (
-        click.option("--steps", type=int, help="Instead of the recipe's."),
+        click.option("--steps", type=click.IntRange(min=1), help="Instead of the recipe's."),
         click.option("--teacher", help="Folder or hub name of a speech encoder that teaches."),
         click.option("--no-teacher", is_flag=True, help="Train on labels alone."),
-        click.option("--threads", default=1, show_default=True, help="Of TensorFlow."),
+        click.option(
+            "--threads",
+            type=click.IntRange(min=1),
+            default=1,
+            show_default=True,
+            help="Of TensorFlow.",
+        ),
     ):
         command = option(command)
     return command
@@ -165,6 +184,9 @@ def changed(recipe: Recipe, options: dict[str, Any]) -> Recipe:
     if options.get("steps") is not None:
         optimiser = replace(recipe.optimiser, steps=options["steps"])
         recipe = replace(recipe, optimiser=optimiser)
+    teacher: str | None = options.get("teacher")
+    if teacher and all(stage.teaching is None for stage in recipe.stages.values()):
+        recipe = replace(recipe, teaching=Teaching(teacher=teacher, licence="not stated"))
     recipe = replace(recipe, teaching=_teaching_with(recipe.teaching, options))
     if recipe.refit is not None and recipe.refit.teaching is not None:
         last = _teaching_with(recipe.refit.teaching, options)
@@ -177,12 +199,15 @@ def changed(recipe: Recipe, options: dict[str, Any]) -> Recipe:
 
 
 def _teaching_with(teaching: Teaching | None, options: dict[str, Any]) -> Teaching | None:
-    """A recipe's teaching with the teacher of the command line; None: no teacher."""
+    """A stage's teaching with the teacher of the command line; None: no teacher."""
     teacher: str | None = options.get("teacher")
-    if options.get("no_teacher"):
+    if teaching is None or options.get("no_teacher"):
         return None
-    if teaching is None:
-        return Teaching(teacher=teacher, licence="not stated") if teacher else None
-    if teacher and not Path(teacher).is_dir() and teacher != teaching.teacher:
-        return msgspec.structs.replace(teaching, teacher=teacher, licence="not stated")
-    return teaching
+    if not teacher or teacher == teaching.teacher:
+        return teaching
+    if Path(teacher).is_dir():
+        # Where it lies says nothing, and what it is called says which one it is.
+        teacher = Path(teacher).resolve().name
+        if teacher == teaching.teacher.rpartition("/")[2]:
+            return teaching
+    return msgspec.structs.replace(teaching, teacher=teacher, licence="not stated")

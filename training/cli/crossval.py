@@ -73,8 +73,9 @@ def folds(
 ) -> None:
     """Cross-validate: train and measure each fold with each seed, and write what they say together.
 
-    What is done is not done again, and what was broken off goes on. After each run the figures of
-    all that are finished are in training/results/NAME-folds.json.
+    Finished runs are skipped, and interrupted ones continue. After each run, NAME-folds.json in the
+    folder of the runs has the figures of all that are finished; once all are, it is copied to
+    training/results.
     """
     from training.crossval import Task, folder_of, plan, run_all, warm_up
     from training.crossval_summary import summarise, write_summary
@@ -106,7 +107,7 @@ def folds(
         done = sum(task.done for task in tasks)
         what = outcome.error or f"{outcome.seconds:.0f} s"
         click.echo(f"{Path(outcome.folder).name}: {what} ({done} of {len(tasks)} done)", err=True)
-        write_summary(summarise(planned, home), written)
+        write_summary(summarise(planned, home), home / written.name)
 
     with Meter().running() as meter:
         if untrained := [task for task in waiting if not task.trained]:
@@ -114,7 +115,11 @@ def folds(
         with _showing_steps(tasks, meter):
             run_all(waiting, jobs=options["jobs"], cluster=cluster, finished=finished)
     settled: dict[str, Any] = {}
-    if recipe.home is not None and all(task.trained for task in tasks):
+    complete = all(task.trained for task in tasks)
+    if complete and recipe.home is not None and len(set(folds)) < 2:
+        complete = False
+        click.echo("One fold is calibrated by others: name them all when they are done", err=True)
+    elif complete and recipe.home is not None:
         from training.crossval import calibrate_all
 
         with Meter().running() as meter:
@@ -125,8 +130,11 @@ def folds(
                 cache=options["cache"] or CACHE,
                 progress=meter,
             )
-    write_summary(summarise(planned, home, settled), written)
-    click.echo(written)
+    summary = summarise(planned, home, settled)
+    write_summary(summary, home / written.name)
+    if complete:
+        write_summary(summary, written)
+    click.echo(written if complete else home / written.name)
     if failed:
         raise SerdError(
             f"{len(failed)} of {len(waiting)} runs failed: "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from serd.errors import UsageError
 from serd.version import VERSION
 from training import REPOSITORY, RESULTS
 from training.cli.baselines import baselines
@@ -28,7 +29,11 @@ if TYPE_CHECKING:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(VERSION, prog_name="serd-train")
 def main() -> None:
-    """Make a model for serd: prepare, train, quantise, evaluate, report; release does it all."""
+    """Make a model for serd.
+
+    `folds` evaluates and calibrates a recipe, and `release` then trains and packages the model; the
+    other commands are single steps.
+    """
 
 
 main.add_command(folds)
@@ -64,7 +69,7 @@ def prepare(recipe: str, corpora: Path | None, cache: Path | None, jobs: int) ->
 @run_options
 @plain_errors
 def teach(**options: Any) -> None:
-    """Let a teacher answer to every training clip; `train` does it too if need be."""
+    """Compute a teacher's predictions for every training clip; `train` does this if needed."""
     _run_stages(("teach",), **options)
 
 
@@ -73,7 +78,7 @@ def teach(**options: Any) -> None:
 @run_options
 @plain_errors
 def train(**options: Any) -> None:
-    """Train a network; goes on where it was broken off."""
+    """Train a network; an interrupted run continues."""
     _run_stages(("train",), **options)
 
 
@@ -91,7 +96,7 @@ def quantise(**options: Any) -> None:
 @run_options
 @plain_errors
 def refit(**options: Any) -> None:
-    """Go on training with the validation speakers, if the recipe says so."""
+    """Continue training with the validation speakers, if the recipe says so."""
     _run_stages(("refit",), **options)
 
 
@@ -102,9 +107,14 @@ def refit(**options: Any) -> None:
 @run_options
 @plain_errors
 def evaluate(*, model: str | None, as_json: bool, **options: Any) -> None:
-    """Measure a model on speakers that it never heard, as `serd classify --whole` hears them."""
+    """Measure a model on speakers unknown to it, as `serd classify --whole` hears them."""
     if model is None:
         result = _run_stages(("evaluate",), **options)
+        if not result:
+            raise UsageError(
+                f"{options['recipe']} is a recipe for homes, and this run has not been calibrated",
+                remedy="serd-train folds calibrates each fold on the others",
+            )
         result = {**result["test"], **result["cross_corpus"]}
     else:
         result = evaluate_model(
@@ -130,14 +140,13 @@ def evaluate(*, model: str | None, as_json: bool, **options: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @plain_errors
 def ordinary(folder: Path, model: str, jobs: int, *, as_json: bool) -> None:
-    """Count the emotions that a model tells of recordings in which nobody feels strongly.
+    """Count the emotions that a model reports in recordings of ordinary speech.
 
-    FOLDER is searched to the bottom for audio files, which are cut into utterances as the daemon
-    cuts them. Every emotion that is told of them is a false alarm.
+    FOLDER is searched recursively for audio files, which are cut into utterances as the daemon
+    cuts them. Every emotion reported is a false alarm.
     """
     from tempfile import TemporaryDirectory
 
-    from serd.errors import UsageError
     from serd.model.model_file import ModelFile
     from training.evaluate.household import events_by_emotion
     from training.evaluate.predictions import folder_recordings, pack_uncalibrated, predict
@@ -203,11 +212,15 @@ def report(name: str, figures: Path | None, out: Path | None) -> None:
 @run_options
 @plain_errors
 def release(*, into: Path, **options: Any) -> None:
-    """Do all of it, and put the model, its figures and its card where they are shipped from."""
+    """Train, and package the model with the calibration of `folds`, its figures and its card.
+
+    They are put where they are shipped from.
+    """
     from training.report import load_sources, write_card
 
-    _run_stages(("train", "quantise", "refit", "evaluate"), results=into / RESULTS, **options)
     recipe = changed(load_recipe(options["recipe"]), options)
+    _check_fold_of_release(recipe, into / RESULTS)
+    _run_stages(("train", "quantise", "refit", "evaluate"), results=into / RESULTS, **options)
     folder = options["folder"] or Path("runs") / recipe.name
     shipped = into / "serd" / "model" / "data" / f"{recipe.name}.tflite"
     results = into / RESULTS / f"{recipe.name}.json"
@@ -219,6 +232,29 @@ def release(*, into: Path, **options: Any) -> None:
         click.echo(written)
     if recipe.name == "default":
         _quote(sources, into)
+
+
+def _check_fold_of_release(recipe: Recipe, results: Path) -> None:
+    """Check, before hours of training, that a recipe's release can be calibrated and measured.
+
+    Raises:
+        UsageError: It cannot.
+    """
+    from training.run_folder import settled_crossval
+
+    if recipe.home is None and not recipe.fold:
+        raise UsageError(
+            f"{recipe.name} holds nobody out on whom it could be measured",
+            remedy="name the fold to hold out: --fold 1",
+        )
+    if recipe.home is not None and recipe.fold:
+        raise UsageError(
+            f"{recipe.name} is a recipe for homes: a cross-validation calibrates it, and everybody "
+            "is trained on",
+            remedy="leave out --fold",
+        )
+    if not recipe.fold:
+        settled_crossval(results / f"{recipe.name}-folds.json", recipe)
 
 
 def _card(name: str) -> str:
@@ -244,14 +280,26 @@ def evaluate_model(model: str, recipe: Recipe, root: Path, *, jobs: int = 2) -> 
 
     Returns:
         For each corpus the result of :func:`training.evaluate.classification.figures`; corpora of
-        which the fold holds nobody out are left out, with a message.
+        which the fold holds nobody out, or whose speakers the model knows, are left out, with a
+        message.
     """
+    from serd.model.model_file import ModelFile
     from training.dataset import recipe_split
     from training.evaluate.classification import classify_clips, figures
 
     corpora = read_corpora(recipe.acted, root)
     split = recipe_split(recipe, corpora)
     chosen = {name: split.side(corpus.clips, "test") for name, corpus in corpora.items()}
+    trained = {entry.name: entry.speakers for entry in ModelFile.load(model).info.corpora}
+    for name, corpus in corpora.items():
+        held_out = {clip.speaker for clip in chosen[name]}
+        if held_out and trained.get(corpus.title, 0) > len(corpus.speakers) - len(held_out):
+            del chosen[name]
+            click.echo(
+                f"{name}: {model} was trained on {trained[corpus.title]} of its speakers, those of "
+                f"fold {recipe.fold} among them; --run measures a fold's own model",
+                err=True,
+            )
     others = read_corpora(recipe.cross_corpora, root)
     chosen |= {name: list(corpus.clips) for name, corpus in others.items()}
     result = {}
@@ -259,8 +307,7 @@ def evaluate_model(model: str, recipe: Recipe, root: Path, *, jobs: int = 2) -> 
         for name, clips in chosen.items():
             if not clips:
                 click.echo(
-                    f"{name}: fold {recipe.fold} of {recipe.name} holds no speaker out; "
-                    "name one from 1 to 5: --fold",
+                    f"{name}: fold {recipe.fold} of {recipe.name} holds no speaker out",
                     err=True,
                 )
                 continue
@@ -290,23 +337,23 @@ def _run_stages(
     no_teacher: bool,
     **changes: Any,
 ) -> dict[str, Any]:
-    from training.dataset import corpora_for
+    from training.dataset import check_fold, corpora_for
     from training.run import Run, run_stages
 
     wanted = changed(load_recipe(recipe), changes | {"teacher": teacher, "no_teacher": no_teacher})
     if "evaluate" in stages and any(use.folder for use in wanted.corpora.values()):
-        from serd.errors import UsageError
-
         raise UsageError(
             f"The recipe of {wanted.name} is one of your own recordings",
             remedy="serd-train tune measures and packs it",
         )
+    check_fold(wanted)
+    root = corpora_for(wanted, corpora)
     run = Run(folder or Path("runs") / wanted.name, wanted)
     with Meter().running() as meter:
         result = run_stages(
             run,
             stages,
-            corpora_for(wanted, corpora),
+            root,
             **_cache(cache),
             teacher=teacher,
             jobs=jobs,

@@ -32,11 +32,11 @@ _SHOWN = 5
 def new(
     name: str, recordings: Path, *, into: Path | None, base: str, again: bool, jobs: int
 ) -> None:
-    """Begin a model of your own from a folder of recordings.
+    """Check the recordings in a folder and plan a model of your own.
 
-    RECORDINGS holds a folder for each emotion, or one for each speaker with those in it. All of it
-    is listened to, and what can and cannot be had from it is said. What `serd-train tune` needs is
-    written to a folder called NAME.
+    RECORDINGS holds a folder for each emotion, or one for each speaker with those in it. Reports
+    what these recordings can and cannot achieve, and writes what `serd-train tune` needs to a
+    folder called NAME.
     """
     need("joblib", "tensorflow")
     from training.own import plan as own
@@ -78,14 +78,16 @@ def new(
 )
 @click.option("--steps", type=click.IntRange(min=1), help="Instead of the recipe's.")
 @click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True)
-@click.option("--threads", default=2, show_default=True, help="Of TensorFlow.")
+@click.option(
+    "--threads", type=click.IntRange(min=1), default=2, show_default=True, help="Of TensorFlow."
+)
 @plain_errors
 def tune(
     folder: Path, *, everyday: Path | None, steps: int | None, jobs: int, threads: int
 ) -> None:
-    """Train on with your recordings, measure what that brings, and pack the model.
+    """Fine-tune with your recordings, evaluate the result, and pack the model.
 
-    FOLDER is what `serd-train new` wrote. Broken off, it goes on where it was.
+    FOLDER is what `serd-train new` wrote. An interrupted run continues where it stopped.
     """
     need("joblib", "tensorflow", "scipy")
     from training.own import plan as own

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
 from serd.errors import UsageError
 from training import REPOSITORY
 from training.cli.console import Meter, plain_errors, shared_options
 from training.corpora import corpora_root
+from training.files import write_json
 from training.prepare import CACHE
 from training.probes.conditions import CONDITIONS
 from training.recipe import load_recipe
@@ -46,12 +46,12 @@ _ENGINES = ("webrtc", "silero")
     "conditions",
     multiple=True,
     type=click.Choice(tuple(CONDITIONS)),
-    help="Only this hardship, besides the clean clips; may be repeated.  [default: all]",
+    help="Only this condition, besides the clean clips; may be repeated.  [default: all]",
 )
 @click.option(
     "--personal",
     is_flag=True,
-    help="Households that correct it, and nothing else; figures and a picture of their own.",
+    help="Simulate households that correct it, and nothing else (with --run).",
 )
 @click.option(
     "--table",
@@ -76,7 +76,7 @@ def probe(
     cache: Path | None,
     jobs: int,
 ) -> None:
-    """Try a finished model: noise, rooms, telephone; sounds without speech; getting used to voices.
+    """Test a finished model: noise, rooms, telephone; sounds without speech; adaptation to voices.
 
     The figures go to probes.json in the run's folder, those of a packed model to
     training/results/NAME-probes.json. Parts that are not measured again stay as they are there.
@@ -126,9 +126,7 @@ def probe(
         )
     found = _kept(target, found) | found
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.part")
-    part.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
-    part.replace(target)
+    write_json(target, found)
     for line in _lines(found):
         click.echo(line)
     click.echo(target, err=True)
@@ -145,8 +143,15 @@ def _probe_personal(
     from training.report import personal as report
 
     file = ModelFile.load(model)
-    corpora = read_corpora(recipe.corpora, root)
-    cross = read_corpora(recipe.cross_corpora, root)
+    if not recipe.fold and recipe.acted:
+        raise UsageError(
+            f"{recipe.name} holds no speaker out, so its households would be people it knows",
+            remedy="name the run of a fold: --run RUNS/fold1-seed1",
+        )
+    corpora, cross = (
+        {name: one.of_classes(file.labels) for name, one in read_corpora(names, root).items()}
+        for names in (recipe.corpora, recipe.cross_corpora)
+    )
     split = recipe_split(recipe, corpora)
     sides = {
         side: [
@@ -158,7 +163,7 @@ def _probe_personal(
         for side in ("validation", "test")
     }
     test = sides["test"] + [clip for one in cross.values() for clip in one.clips]
-    if not any(clip.corpus == "nemo" for clip in test) and (root / "nemo").is_dir():
+    if "nemo" not in {*recipe.corpora, *recipe.cross_corpora} and (root / "nemo").is_dir():
         test += sorted(read_corpus("nemo", root).clips, key=lambda clip: clip.path)
     ordinary = root / "ordinary"
     sources = None  # all, for a recipe that is trained on none of them
@@ -186,7 +191,7 @@ def _probe_personal(
     }
     target = out or REPOSITORY / "training" / "results" / f"{file.info.name}-personal.json"
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
+    write_json(target, found)
     for line in report.lines(found):
         click.echo(line)
     click.echo(target, err=True)

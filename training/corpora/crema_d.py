@@ -7,12 +7,12 @@ too) and ``voice_votes.csv``: how many listeners heard which emotion in the voic
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from training.corpora.clip import Clip, Corpus, audio_files
+from training.corpora.table import number, read_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,8 +93,8 @@ def _read_sexes(root: Path) -> dict[str, str]:
         ("VideoDemographics.csv", "ActorID", "Sex"),
     ):
         if (root / file).is_file():
-            with (root / file).open(encoding="utf-8-sig", newline="") as rows:
-                return {row[speaker]: row[sex][:1].lower() for row in csv.DictReader(rows)}
+            rows = read_table(root / file, (speaker, sex), lambda row: row)
+            return {row[speaker]: row[sex][:1].lower() for row in rows}
     return {}
 
 
@@ -102,11 +102,11 @@ def _read_votes(root: Path) -> dict[str, dict[str, float]]:
     table = root / "voice_votes.csv"
     if not table.is_file():
         return {}
-    votes: dict[str, dict[str, float]] = {}
-    with table.open(encoding="utf-8-sig", newline="") as rows:
-        for row in csv.DictReader(rows):
-            counts = {emotion: int(row[column]) for column, emotion in _VOTE_COLUMNS.items()}
-            total = sum(counts.values())
-            if total:
-                votes[row["clip"]] = {name: count / total for name, count in counts.items()}
-    return votes
+
+    def shares(row: dict[str, str]) -> tuple[str, dict[str, float]]:
+        counts = {emotion: number(row, column, int) for column, emotion in _VOTE_COLUMNS.items()}
+        total = sum(counts.values())
+        return row["clip"], {name: count / total for name, count in counts.items() if total}
+
+    found = read_table(table, ("clip", *_VOTE_COLUMNS), shares)
+    return {clip: votes for clip, votes in found if votes}

@@ -11,14 +11,15 @@ way in which a source was recorded, which a network learns just as readily.
 
 from __future__ import annotations
 
-import csv
 import re
+from collections import Counter
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from serd.errors import InputError
 from training.corpora.clip import Clip, Corpus
+from training.corpora.table import number, read_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +29,9 @@ SPEECH = frozenset({"read", "command", "talk"})
 """Kinds of recordings with speech."""
 SOUND = frozenset({"sound", "music"})
 """Kinds without speech."""
+_ROOM = "rir"
+"""Kind of room responses."""
+_COLUMNS = ("path", "kind", "language", "speaker", "licence", "origin", "duration_s")
 
 
 class Recording(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,31 +57,31 @@ def read_recordings(root: Path, kinds: frozenset[str] = SPEECH | SOUND) -> list[
         kinds: Kinds to return.
 
     Raises:
-        InputError: The manifest is missing, unreadable, or lacks a column.
+        InputError: The manifest is missing or unreadable, lacks a column, or has a wrong line.
     """
-    file = root / MANIFEST
-    try:
-        with file.open(encoding="utf-8", newline="") as lines:
-            found = [_recording(root, row) for row in csv.DictReader(lines) if row["kind"] in kinds]
-    except OSError as error:
-        raise InputError(f"Cannot read {file}: {error.strerror}") from error
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{file} has a line without one of the columns that it must have"
-        ) from error
-    return sorted(found, key=lambda recording: recording.path)
+    return sorted(
+        (one for one in _read_manifest(root) if one.kind in kinds), key=lambda one: one.path
+    )
+
+
+def _read_manifest(root: Path) -> list[Recording]:
+    return read_table(root / MANIFEST, _COLUMNS, lambda row: _recording(root, row))
 
 
 def _recording(root: Path, row: dict[str, str]) -> Recording:
+    # As it may have been written under Windows.
+    path = PurePosixPath(row["path"].replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or len(path.parts) < 2:
+        raise ValueError(f"path is {row['path']!r}, and not SOURCE/FILE below this folder")
     return Recording(
-        path=root / row["path"],
-        source=row["path"].split("/", maxsplit=1)[0],
+        path=root / path,
+        source=path.parts[0],
         kind=row["kind"],
         language=_language(row["language"]) if row["kind"] in SPEECH else "-",
         speaker=row["speaker"],
         licence=row["licence"],
         origin=row["origin"],
-        duration_s=float(row["duration_s"]),
+        duration_s=number(row, "duration_s", float),
     )
 
 
@@ -93,7 +97,9 @@ def _language(label: str) -> str:
 
 def read(root: Path) -> Corpus:
     """The ordinary speech below ``root`` as a corpus; each recording may hold many utterances."""
-    recordings = read_recordings(root, SPEECH)
+    everything = _read_manifest(root)
+    recordings = sorted((one for one in everything if one.kind in SPEECH), key=lambda one: one.path)
+    unknown = Counter(one.kind for one in everything if one.kind not in SPEECH | SOUND | {_ROOM})
     return Corpus(
         name="ordinary",
         title=f"Ordinary speech from {len({one.source for one in recordings})} sources",
@@ -110,4 +116,5 @@ def read(root: Path) -> Corpus:
             )
             for one in recordings
         ),
+        left_out={f"of the unknown kind {kind!r}": count for kind, count in unknown.items()},
     )

@@ -9,6 +9,7 @@ others without running a network again.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from typing import TYPE_CHECKING
 
@@ -71,6 +72,8 @@ class Predictions(msgspec.Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...]
     clips: tuple[ClipScores, ...] = ()
     recordings: tuple[RecordingScores, ...] = ()
+    network_sha256: str = ""
+    """Of the network; empty in files of earlier versions."""
 
 
 def pack_uncalibrated(model: Path | str) -> bytes:
@@ -145,7 +148,8 @@ def predict(
     from serd.config import Config, ModelConfig
     from serd.recordings import classify_all
 
-    labels = ModelFile.load(model).labels
+    file = ModelFile.load(model)
+    labels = file.labels
     config = Config(model=ModelConfig(path=str(model)))
 
     def logs(scores: dict[str, float]) -> tuple[float, ...]:
@@ -190,5 +194,8 @@ def predict(
         )
         progress(1)
     return Predictions(
-        labels=labels, clips=tuple(scored_clips), recordings=tuple(scored_recordings)
+        labels=labels,
+        clips=tuple(scored_clips),
+        recordings=tuple(scored_recordings),
+        network_sha256=hashlib.sha256(file.network).hexdigest(),
     )

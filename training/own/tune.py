@@ -319,9 +319,12 @@ def unmeasured(recipe: Recipe, found: Survey) -> list[str]:
 
 
 def _key(recipe: Recipe, found: Survey) -> str:
-    """Key that changes with recipe, folds and recordings."""
+    """Key that changes with recipe, base model, folds and recordings."""
     folds = Path(recipe.corpora[CORPUS].folds or "").read_bytes()
     digest = hashlib.sha256(msgspec.json.encode(recipe) + folds)
+    if recipe.start is not None and recipe.start.model is not None:
+        # The recipe has its name, which a newer model may take over.
+        digest.update(load_start_model(recipe.start.model).sha256.encode())
     for one in sorted(found.prepared, key=lambda one: one.clip.name):
         digest.update(f"{one.clip.name} {one.clip.emotion} {one.digest}".encode())
     return digest.hexdigest()[:10]

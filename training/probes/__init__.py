@@ -150,8 +150,11 @@ def run_probes(
     """
     check_parts(parts, recipe)
     file = ModelFile.load(model)
-    corpora = read_corpora(recipe.corpora, root)
-    cross = read_corpora(recipe.cross_corpora, root)
+    # Without the clips of classes that the model does not have, as everywhere.
+    corpora, cross = (
+        {name: one.of_classes(recipe.classes) for name, one in read_corpora(names, root).items()}
+        for names in (recipe.corpora, recipe.cross_corpora)
+    )
     split = recipe_split(recipe, corpora)
 
     def side(name: str) -> list[Clip]:

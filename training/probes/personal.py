@@ -25,6 +25,7 @@ chosen on households of validation speakers; ``temperature`` is the best one the
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -39,7 +40,7 @@ from serd.model.model_file import ModelFile
 from serd.recordings import classify_all
 from training.corpora.ordinary import read_recordings
 from training.evaluate import metrics
-from training.prepare import CACHE, file_digest
+from training.prepare import CACHE, cutting_code, file_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -124,7 +125,8 @@ def classify(
         InputError: A recording cannot be read.
     """
     # The whole file: the scores depend on its calibration, too.
-    digest = ModelFile.load(model).sha256[:16]
+    key = ModelFile.load(model).sha256.encode() + cutting_code()
+    digest = hashlib.sha256(key).hexdigest()[:16]
     folder = cache / "personal" / f"{digest}-{'whole' if whole else 'stream'}"
     entries = [folder / f"{file_digest(path)}.json" for path in paths]
     missing = [path for path, entry in zip(paths, entries, strict=True) if not entry.is_file()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
@@ -13,15 +13,13 @@ from serd.model.emotions import EMOTIONS
 from serd.model.metadata import FeatureParameters
 from training.document import read_document
 from training.recipe.augmentation import Augmentation, Sounds
+from training.recipe.checks import check_recipe
 from training.recipe.corpora import CorpusUse, Preparation
 from training.recipe.home import HomeUse  # noqa: TC001 - msgspec looks types up
 from training.recipe.keys import Count, CountOrNone, Positive, Share, about
 from training.recipe.network import Network, Optimiser
 from training.recipe.stages import Refit, Start  # noqa: TC001 - likewise
 from training.recipe.teaching import Teaching  # noqa: TC001 - likewise
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 OWN = "recipe.yaml"
 """Name of the recipe in a folder that ``serd-train new`` wrote."""
@@ -39,7 +37,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     version: Annotated[str, about("Version of the model in its metadata.")]
     about: Annotated[str, about("One sentence for the model card.")]
     licence: Annotated[str, about("Licence of the model, given what it was trained on.")]
-    seed: Annotated[int, about("Of everything random.")]
+    seed: Annotated[CountOrNone, about("Of everything random.")]
     fold: Annotated[
         CountOrNone,
         about(
@@ -84,7 +82,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = Preparation()
     network: Annotated[
         Network,
-        about("Sizes of the network; with `start` those of the model that it starts from."),
+        about("Sizes of the network; with `start.model` those of that model."),
     ] = Network()
     augmentation: Annotated[
         Augmentation,
@@ -113,44 +111,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 0.7
 
     def __post_init__(self) -> None:
-        # A misspelt name would be ignored, and training be another than the one asked for.
-        for key, names, allowed, of in self._names():
-            if unknown := sorted(set(names) - set(allowed)):
-                raise ValueError(f"{key} has {', '.join(unknown)}, which is not {of}")
-        if self.trained_dry and self.features.reverb is None:
-            raise ValueError("trained_dry leaves out features.reverb, which is not set")
-
-    def _names(self) -> Iterator[tuple[str, Iterable[str], Iterable[str], str]]:
-        """Keys that name corpora or emotions, their names, the known ones, and what those are."""
-        emotions = f"one of {', '.join(EMOTIONS)}"
-        corpora = f"under corpora ({', '.join(self.corpora)})"
-        yield "labels", self.labels, EMOTIONS, emotions
-        for name, use in self.corpora.items():
-            yield f"corpora.{name}.target", use.target, EMOTIONS, emotions
-            for masked in (use.masked, *use.masked.values()):
-                yield f"corpora.{name}.masked", masked, EMOTIONS, emotions
-        if self.home is not None:
-            yield "home.corpora", self.home.corpora, self.corpora, corpora
-        teachers: dict[str, tuple[Teaching | None, Iterable[str], str]] = {
-            "": (self.teaching, self.corpora, corpora)
-        }
-        if self.refit is not None:
-            teachers["refit."] = self.refit.teaching, self.corpora, corpora
-        if self.start is not None:
-            yield "start.remembers", self.start.remembers, self.corpora, corpora
-            if (stage := self.start.pretraining) is not None:
-                shares = "start.pretraining.shares"
-                yield shares, stage.shares, self.corpora, corpora
-                teachers["start.pretraining."] = (
-                    stage.teaching,
-                    stage.shares,
-                    f"under {shares} ({', '.join(stage.shares)})",
-                )
-        for prefix, (teaching, allowed, of) in teachers.items():
-            if teaching is not None:
-                head = f"{prefix}teaching.head"
-                yield f"{head}.repeats", teaching.head.repeats, allowed, of
-                yield f"{head}.votes_weight", teaching.head.votes_weight, allowed, of
+        check_recipe(self)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -6,7 +6,16 @@ from typing import Annotated
 
 from msgspec import Struct
 
-from training.recipe.keys import Count, CountOrNone, NotNegative, Positive, Share, Span, about
+from training.recipe.keys import (
+    Count,
+    CountOrNone,
+    NotNegative,
+    Positive,
+    Share,
+    Span,
+    about,
+    check_spans,
+)
 
 
 class Noise(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -18,6 +27,9 @@ class Noise(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         about("Mean power of the utterance over that of the noise."),
     ] = (3.0, 40.0)
     tilt_db: Annotated[Span, about("From the lowest to the highest band.")] = (-25.0, 5.0)
+
+    def __post_init__(self) -> None:
+        check_spans(self)
 
 
 class Reverb(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,6 +48,11 @@ class Reverb(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         about("Energy of the tail relative to the direct sound."),
     ] = (-15.0, -3.0)
 
+    def __post_init__(self) -> None:
+        check_spans(self)
+        if self.rt60_s[0] <= 0.0:
+            raise ValueError(f"rt60_s begins with {self.rt60_s[0]:g}: it must be above 0")
+
 
 class Equaliser(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Microphones and distances: a slope and a ripple over frequency."""
@@ -43,6 +60,9 @@ class Equaliser(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     probability: Annotated[Share, about("Share of the clips that get it.")] = 0.0
     tilt_db: Annotated[Span, about("From the lowest to the highest band.")] = (-6.0, 6.0)
     ripple_db: Annotated[NotNegative, about("Largest depth of the ripple.")] = 3.0
+
+    def __post_init__(self) -> None:
+        check_spans(self)
 
 
 class BandLimit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,6 +72,12 @@ class BandLimit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     low_hz: Annotated[Span, about("The lower corner.")] = (80.0, 400.0)
     high_hz: Annotated[Span, about("The upper corner.")] = (3000.0, 7000.0)
     slope_db: Annotated[Span, about("Per octave beyond the corner.")] = (18.0, 120.0)
+
+    def __post_init__(self) -> None:
+        check_spans(self)
+        for name in ("low_hz", "high_hz"):
+            if (lowest := getattr(self, name)[0]) <= 0.0:
+                raise ValueError(f"{name} begins with {lowest:g}: it must be above 0")
 
 
 class Warp(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,6 +113,9 @@ class Augmentation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         about("Change of level; it matters only near the floor of very quiet sound."),
     ] = (0.0, 0.0)
 
+    def __post_init__(self) -> None:
+        check_spans(self)
+
 
 class Sounds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Sounds without speech, from ESC-10's training folds (`training.augment`)."""
@@ -103,3 +132,6 @@ class Sounds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         tuple[Count, Count],
         about("Shortest and longest excerpt that is used alone."),
     ] = (40, 188)
+
+    def __post_init__(self) -> None:
+        check_spans(self)

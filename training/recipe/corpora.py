@@ -88,3 +88,8 @@ class Preparation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         Positive,
         about("Seconds of speech kept, from which a window can be cropped anywhere."),
     ] = 4.0
+
+    def __post_init__(self) -> None:
+        # The first copy serves wherever a clip is wanted as it is.
+        if not self.speeds or self.speeds[0] != 1.0:
+            raise ValueError("speeds does not begin with 1")

@@ -7,7 +7,13 @@ from typing import Annotated
 from msgspec import Struct
 
 from serd.config import Sensitivity  # noqa: TC001 - msgspec looks types up
-from serd.model.metadata import Gathering, ThresholdOn  # noqa: TC001 - likewise
+from serd.model.metadata import (
+    MOST_AGREEING,
+    MOST_REMEMBERED,
+    SENSITIVITIES,
+    Gathering,
+    ThresholdOn,
+)
 from training.recipe.keys import Count, Positive, Share, about
 
 
@@ -18,6 +24,11 @@ class HabituationUse(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     half_after: Annotated[
         Count, about("Utterances after which half of a room's excess is subtracted.")
     ] = 20
+
+    def __post_init__(self) -> None:
+        for name in ("remembered", "half_after"):
+            if (count := getattr(self, name)) > MOST_REMEMBERED:
+                raise ValueError(f"{name} is {count}: at most {MOST_REMEMBERED}")
 
 
 class HomeUse(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,3 +83,17 @@ class HomeUse(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "not."
         ),
     ] = None
+
+    def __post_init__(self) -> None:
+        if not self.corpora:
+            raise ValueError("corpora names none, so temperature could not be fitted")
+        for name in ("ordinary_share", "trained_share"):
+            if not 0.0 < (share := getattr(self, name)) < 1.0:
+                raise ValueError(f"{name} is {share:g}: it must lie between 0 and 1")
+        if self.agree > MOST_AGREEING:
+            raise ValueError(f"agree is {self.agree}: at most {MOST_AGREEING}")
+        if missing := [name for name in SENSITIVITIES if name not in self.rates]:
+            raise ValueError(f"rates lacks {', '.join(missing)}")
+        rates = [self.rates[name] for name in SENSITIVITIES]
+        if sorted(rates) != rates:
+            raise ValueError(f"rates must not fall from {' to '.join(SENSITIVITIES)}")

@@ -77,7 +77,7 @@ def card(sources: Sources) -> str:
         sections.baselines(sources),
         _limits(figures),
         _ETHICS,
-        _reproduction(figures),
+        _reproduction(sources),
     ]
     return "\n".join(part for part in parts if part)
 
@@ -292,12 +292,12 @@ highest of those that the corpus has is taken instead. `uncertain` is not used f
 (sensitivity `normal`): decided is what is not `uncertain`, and of acted emotions that are not
 pronounced most are then answered `neutral`, which counts as wrong."""
     everybody = f"""\
-The shipped file is trained on all speakers. All figures on this page except size and time come
-from a
-cross-validation of the same recipe ({sources.extent}), in which no speaker is on more than one
-side.
-Temperature, bias, prior and thresholds of a fold were chosen on the test speakers and sources of
-the other folds; those of the file on all of them.{_unfinished(sources)}"""
+The shipped file is trained on all speakers. Except for size, time and what is marked as of the
+shipped file, the figures on this page come from a cross-validation of the same recipe
+({sources.extent}), in which no speaker is on more than one side.
+Temperature, bias and thresholds of a fold were chosen on the test speakers and sources of
+the other folds, those of the file on all of them; the prior is the
+recipe's.{_unfinished(sources)}"""
     return f"## Protocol\n\n{paragraph(everybody)}\n\n{paragraph(how)}\n"
 
 
@@ -362,10 +362,10 @@ def _differences(ours: dict[str, Any], theirs: dict[str, Any]) -> set[str]:
 
 def _limits(figures: dict[str, Any]) -> str:
     corpora = figures["recipe"]["corpora"]
-    sentences = "(RAVDESS has two sentences only)" if "ravdess" in corpora else ""
+    sentences = " (RAVDESS has two sentences only)" if "ravdess" in corpora else ""
     lines = [
         f"""All emotional training speech is acted, in quiet rooms, by adults, in
-        {_languages(corpora)} {sentences}. Expect less in a living room than in the tables.""",
+        {_languages(corpora)}{sentences}. Expect less in a living room than in the tables.""",
         "Speakers differ more than models do: see the spread between speakers.",
         """Confidence is calibrated on speakers of the training corpora. On other speech it is too
         high.""",
@@ -377,17 +377,17 @@ def _limits(figures: dict[str, Any]) -> str:
     return "## Limits\n\n" + "\n".join(items) + "\n"
 
 
-def _reproduction(figures: dict[str, Any]) -> str:
-    name = figures["model"]["name"]
-    return f"""\
-## Doing it again
-
-`serd-train folds --recipe {name}` makes the runs behind the means, `serd-train release --recipe
-{name}` then the model, its figures and this page. `serd-train evaluate --model {name}` measures the
-shipped file, `serd-train ordinary FOLDER` does so on your own recordings; `serd-train report`
-writes this page and draws its figures. Every figure stands, with more digits, in
-`training/results/{name}.json` and `{name}-folds.json`.
-"""
+def _reproduction(sources: Sources) -> str:
+    name = sources.name
+    seeds = ",".join(str(seed) for seed in (sources.folds or {}).get("seeds", (1,)))
+    results = f"`training/results/{name}.json` and `{name}-folds.json`"
+    words = f"""\
+`serd-train folds --recipe {name} --seeds {seeds}` makes the runs behind the means, `serd-train
+release --recipe {name}` then the model, its figures and this page. `serd-train evaluate --model
+{name}` measures the shipped file on corpora that it was not trained on, `serd-train ordinary
+FOLDER` does so on your own recordings; `serd-train report` writes this page and draws its
+figures. Every figure is, with more digits, in {results}."""
+    return f"## Doing it again\n\n{paragraph(words)}\n"
 
 
 def _speakers(voices: Sequence[str]) -> list[str]:

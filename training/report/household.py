@@ -25,11 +25,11 @@ def section(sources: Sources) -> str:
     text = f"""\
 Ordinary, unacted speech should cause almost no emotional events; acted emotions should
 be recognised. Each figure comes from networks that were trained neither on the speakers nor on
-the sources of the recordings; prior, temperature, bias and thresholds were chosen on the other
-folds. Events are counted through the daemon's own path: detector, segmenter, network, gathered
-evidence, threshold. They assume that {100 * home.get("ordinary_share", 0.0):.0f} % of what is said
-at home is neutral or calm. *Recognised* is the share of a corpus's emotional clips that are
-reported correctly,
+the sources of the recordings; temperature, bias and thresholds were chosen on the other
+folds, the prior is the recipe's. Events are counted through the daemon's own path: detector,
+segmenter, network, gathered evidence, threshold. They assume that
+{100 * home.get("ordinary_share", 0.0):.0f} % of what is said at home is neutral or calm.
+*Recognised* is the share of a corpus's emotional clips that are reported correctly,
 each clip on its own; *misclassified* are those reported as another emotion."""
     return f"""\
 ## {_HEADING}

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from serd.errors import InputError
+from training.recipe import Recipe
+from training.run_folder import same_recipe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -121,7 +123,8 @@ def load_sources(release: Path, results: Path | None = None) -> Sources:
         results: Folder of the other files; that of ``release`` if not given.
 
     Raises:
-        InputError: The figures are missing, or a file is unreadable.
+        InputError: The figures are missing, a file is unreadable, or the cross-validation is one of
+            another recipe.
     """
     figures = _read(release)
     if figures is None:
@@ -135,13 +138,28 @@ def load_sources(release: Path, results: Path | None = None) -> Sources:
         said = None
     except msgspec.DecodeError as error:
         raise InputError(f"{tried} is not goals and sentences: {error}") from error
+    folds = _read(home / f"{name}-folds.json")
+    if folds is not None and not _same_recipe(folds, figures):
+        raise InputError(
+            f"{home / name}-folds.json and {release} are of different recipes",
+            remedy=f"make both by the same one: serd-train folds --recipe {name}, then release",
+        )
     return Sources(
         release=figures,
-        folds=_read(home / f"{name}-folds.json"),
+        folds=folds,
         probes=_probes_of(figures["model"], home / f"{name}-probes.json"),
         baselines=_read(home / "baselines.json"),
         tried=said or {},
     )
+
+
+def _same_recipe(folds: dict[str, Any], release: dict[str, Any]) -> bool:
+    """Whether a cross-validation and a release are of the same recipe, fold and seed aside."""
+    try:
+        recipe = msgspec.convert(release["recipe"], Recipe)
+    except msgspec.ValidationError:  # of an earlier version of serd: nothing to compare
+        return True
+    return same_recipe(folds["recipe"], recipe)
 
 
 def _probes_of(model: dict[str, Any], file: Path) -> dict[str, Any] | None:
