@@ -11,6 +11,7 @@ import numpy as np
 from serd.errors import UsageError
 from serd.model.metadata import ModelInfo
 from serd.model.model_file import pack
+from serd.model.placement import Placements
 from training import REPOSITORY, RESULTS
 from training.batches import clean_features, measure_features
 from training.dataset import load_dataset, no_progress
@@ -462,7 +463,15 @@ class Run(RunFolder):
         test = [one for one in dataset.side("test") if not _is_ordinary(one.clip.voice)]
         if not test:
             return {}
-        logits = logits_of(model, clean_features(test, self.packed_features()))
+        placements = Placements(self.recipe.placements, self.packed_features())
+        inputs = [list(placements.of(row)) for row in clean_features(test, self.packed_features())]
+        logits = np.mean(
+            [
+                logits_of(model, np.stack([of_clip[place] for of_clip in inputs]))
+                for place in range(len(placements))
+            ],
+            axis=0,
+        )
         decisions = [
             (one.clip, decision.decide(row)) for one, row in zip(test, logits, strict=True)
         ]
@@ -505,6 +514,7 @@ class Run(RunFolder):
             name=self.recipe.name,
             version=self.recipe.version,
             features=self.packed_features(),
+            placements=self.recipe.placements,
             temperature=calibration.temperature,
             abstain_threshold=calibration.abstain_threshold,
             home=self.household(),

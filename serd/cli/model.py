@@ -56,6 +56,8 @@ def _summary(file: ModelFile) -> str:
     )
     if features.reverb is not None:
         feeds += f", room of {features.reverb.rt60_s:g} s at {features.reverb.tail_db:g} dB"
+    if len(info.placements) > 1:
+        feeds += f", {len(info.placements)} placements"
     calibration = f"temperature {info.temperature:g}"
     if info.home is None:
         calibration += f", uncertain below {info.abstain_threshold:g}"

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from serd import stderr
 from serd.errors import ConfigError, ModelError
+from serd.model.placement import Placements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,6 +80,7 @@ class Interpreter:
         self.output = _checked(outputs[0], "output", (1, len(model.labels)), source)
         """Quantisation of the scores."""
         self._shape = (features.frames, features.coefficients)
+        self._placements = Placements(model.info.placements, features)
         self._lock = threading.Lock()
         with _refusing(
             source
@@ -86,13 +88,14 @@ class Interpreter:
             self.run(np.zeros(self._shape, dtype=np.float32))
 
     def run(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Quantise, run the network, dequantise.
+        """Quantise, run the network, dequantise; at every place that the model asks for.
 
         Args:
             features: float32 ``[frames, coefficients]``.
 
         Returns:
-            float32 ``[classes]``: logits or probabilities, depending on the model.
+            float32 ``[classes]``: logits or probabilities, depending on the model; the mean over
+            its placements.
 
         Raises:
             ValueError: If the shape is wrong.
@@ -100,8 +103,12 @@ class Interpreter:
         if features.shape != self._shape:
             msg = f"features of shape {features.shape} are not {self._shape}"
             raise ValueError(msg)
-        scores = self.run_int8(self.input.quantise(features)[np.newaxis])
-        return self.output.dequantise(scores[0])
+        scores = [
+            self.output.dequantise(self.run_int8(self.input.quantise(placed)[np.newaxis])[0])
+            for placed in self._placements.of(features)
+        ]
+        mean: npt.NDArray[np.float32] = np.mean(scores, axis=0, dtype=np.float32)
+        return mean
 
     def run_int8(self, features: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
         """Run the network on integers.

@@ -33,6 +33,9 @@ ORDINARY: Final = ("neutral", "calm")
 MOST_AGREEING: Final = 5
 """Upper limit of `Home.agree`."""
 
+MOST_PLACEMENTS: Final = 16
+"""Upper limit of the number of `ModelInfo.placements`."""
+
 MOST_REMEMBERED: Final = 2000
 """Upper limit of `Usual.remembered` and `Usual.half_after`."""
 
@@ -373,6 +376,10 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     """How the input is computed from audio."""
     output: Literal["logits", "probabilities"] = "logits"
     """Kind of the network's output, before calibration."""
+    placements: tuple[int, ...] = (0,)
+    """Frames by which an utterance is moved from the middle of the network's input. The network is
+    run once for each of them, and the mean of its outputs counts (`serd.model.placement`).
+    1 .. `MOST_PLACEMENTS` different ones, each less than the input's frames."""
     temperature: float = 1.0
     """Calibration: logits are divided by this before the softmax."""
     abstain_threshold: float = 0.0
@@ -399,6 +406,13 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
             text = getattr(self, field)
             if len(text) > longest or not _PRINTABLE.fullmatch(text):
                 msg = f"{field} is not 1 to {longest} printable ASCII characters"
+                raise ValueError(msg)
+        if not 1 <= len(set(self.placements)) == len(self.placements) <= MOST_PLACEMENTS:
+            msg = f"placements are not 1 to {MOST_PLACEMENTS} different numbers of frames"
+            raise ValueError(msg)
+        for frames in self.placements:
+            if not -self.features.frames < frames < self.features.frames:
+                msg = f"placements has {frames}, and the input has {self.features.frames} frames"
                 raise ValueError(msg)
         if not 0.01 <= self.temperature <= 100.0:
             msg = f"temperature is {self.temperature}, not within 0.01 .. 100"

@@ -331,6 +331,7 @@ def write(found: Survey, wanted: Plan, name: str, into: Path) -> None:
         folder=json.dumps(str(found.folder.resolve()), ensure_ascii=False),
         masked=json.dumps(masked),
         labels=json.dumps(list(wanted.labels)),
+        placements=json.dumps(list(model.info.placements)),
         base=json.dumps(wanted.base),
         stem=sizes.stem,
         widths=list(sizes.widths),
@@ -421,6 +422,7 @@ labels: {labels}
 # voices are told better, and far more of other speech is taken for emotions (docs/training.md).
 start: {{ model: {base}, keep: 0.6 }}
 network: {{ stem: {stem}, widths: {widths}, depth: {depth}, dropout: 0.3 }}
+placements: {placements}
 
 preparation:
   speeds: {speeds}

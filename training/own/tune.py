@@ -409,6 +409,7 @@ def _pack(
         name=recipe.name,
         version=recipe.version,
         features=run.packed_features(),
+        placements=recipe.placements,
         temperature=settled.temperature,
         abstain_threshold=settled.abstain_threshold,
         home=settled.home,

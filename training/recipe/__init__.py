@@ -76,6 +76,14 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             "without it."
         ),
     ] = False
+    placements: Annotated[
+        tuple[int, ...],
+        about(
+            "Frames by which an utterance is moved from the middle of the network's input, in "
+            "tests and at home: the network is run once for each of them, and the mean of its "
+            "outputs counts. Training places clips anywhere."
+        ),
+    ] = (0,)
     preparation: Annotated[
         Preparation,
         about("What is computed once for each clip."),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from serd.model.emotions import EMOTIONS
+from serd.model.metadata import MOST_PLACEMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,6 +35,8 @@ def check_recipe(recipe: Recipe) -> None:
     _check_corpora(recipe)
     if recipe.trained_dry and recipe.features.reverb is None:
         raise ValueError("trained_dry leaves out features.reverb, which is not set")
+    if not 1 <= len(set(recipe.placements)) == len(recipe.placements) <= MOST_PLACEMENTS:
+        raise ValueError(f"placements is not 1 to {MOST_PLACEMENTS} different numbers of frames")
     if recipe.start is not None:
         _check_start(recipe, recipe.start)
 
