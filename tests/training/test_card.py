@@ -107,16 +107,24 @@ def test_the_card_names_the_revision_of_each_stage(sources: Sources) -> None:
 def test_the_card_names_the_room_of_the_front_end(sources: Sources) -> None:
     recipe = sources.release["recipe"]
 
-    def words(reverb: dict[str, float] | None, *, dry: bool = False) -> str:
+    def words(
+        reverb: dict[str, float] | None, heard: str | dict[str, float] = "same", places: int = 1
+    ) -> str:
         features = recipe["features"] | {"reverb": reverb}
-        changed = recipe | {"features": features, "trained_dry": dry}
+        changed = recipe | {"features": features, "training_reverb": heard}
+        changed["placements"] = list(range(places))
         release = sources.release | {"recipe": changed}
         return " ".join(card(msgspec.structs.replace(sources, release=release)).split())
 
     room = {"rt60_s": 0.25, "tail_db": -6.0}
     assert "artificial room (tail of 0.25 s, -6 dB)." in words(room)
     assert "utterance, in training, in these tests and at home, the front" in words(room)
-    assert "tests and at home, but not in training, the front" in words(room, dry=True)
+    assert "tests and at home, but not in training, the front" in words(room, "none")
+    other = {"rt60_s": 0.5, "tail_db": -3.0}
+    told = "utterance, in these tests and at home, the front end adds the same artificial room"
+    assert f"{told} (tail of 0.25 s, -6 dB; in training 0.5 s, -3 dB)." in words(room, other)
+    assert "of its outputs counts" not in words(room)
+    assert "The network is run at 4 places of the utterance" in words(room, places=4)
     assert "artificial room" not in words(None)
 
 

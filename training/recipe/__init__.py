@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
 from serd.errors import InputError, shown
 from serd.model.emotions import EMOTIONS
-from serd.model.metadata import FeatureParameters
+from serd.model.metadata import FeatureParameters, Reverb
 from training.document import read_document
 from training.recipe.augmentation import Augmentation, Sounds
 from training.recipe.checks import check_recipe
@@ -65,17 +65,18 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         FeatureParameters,
         about(
             "The daemon's front end; mean and sd are measured on the training speakers. With "
-            "`start.model`, it is that model's; with `trained_dry`, the room is still this one."
+            "`start.model`, it is that model's, but for the room if `training_reverb` is not "
+            "`same`."
         ),
     ] = FeatureParameters()
-    trained_dry: Annotated[
-        bool,
+    training_reverb: Annotated[
+        Literal["same", "none"] | Reverb,
         about(
-            "Whether training leaves out the room of `features.reverb`, so that only the "
-            "quantiser, the tests and the model file have it. mean and sd are then measured "
-            "without it."
+            "The room that training hears, where mean and sd are measured: that of "
+            "`features.reverb` (`same`), none, or another one (its keys are those of "
+            "`features.reverb`). Quantiser, tests and model file have that of `features.reverb`."
         ),
-    ] = False
+    ] = "same"
     placements: Annotated[
         tuple[int, ...],
         about(
@@ -132,12 +133,15 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return tuple(name for name, use in self.corpora.items() if not use.target)
 
     def in_training(self, features: FeatureParameters) -> FeatureParameters:
-        """A front end as training uses it: without its room, if training leaves that out."""
-        return msgspec.structs.replace(features, reverb=None) if self.trained_dry else features
+        """A front end as training uses it: with the room that training hears."""
+        if self.training_reverb == "same":
+            return features
+        heard = None if self.training_reverb == "none" else self.training_reverb
+        return msgspec.structs.replace(features, reverb=heard)
 
     def in_model(self, features: FeatureParameters) -> FeatureParameters:
-        """A front end of training as the model file has it: with the room that was left out."""
-        if not self.trained_dry:
+        """A front end of training as the model file has it: with the room of the recipe."""
+        if self.training_reverb == "same":
             return features
         return msgspec.structs.replace(features, reverb=self.features.reverb)
 

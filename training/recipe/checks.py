@@ -33,8 +33,8 @@ def check_recipe(recipe: Recipe) -> None:
         if unknown := sorted(set(names) - set(allowed)):
             raise ValueError(f"{key} has {', '.join(unknown)}, which is not {of}")
     _check_corpora(recipe)
-    if recipe.trained_dry and recipe.features.reverb is None:
-        raise ValueError("trained_dry leaves out features.reverb, which is not set")
+    if recipe.training_reverb == "none" and recipe.features.reverb is None:
+        raise ValueError("training_reverb leaves out features.reverb, which is not set")
     if not 1 <= len(set(recipe.placements)) == len(recipe.placements) <= MOST_PLACEMENTS:
         raise ValueError(f"placements is not 1 to {MOST_PLACEMENTS} different numbers of frames")
     if recipe.start is not None:

@@ -306,12 +306,28 @@ def _room(recipe: dict[str, Any]) -> str:
     reverb = recipe["features"].get("reverb")
     if reverb is None:
         return ""
-    where = "in these tests and at home, but not in training,"
-    if not recipe.get("trained_dry", False):
-        where = "in training, in these tests and at home,"
-    return (
+    heard = recipe.get("training_reverb", "same")
+    where = {
+        "same": "in training, in these tests and at home,",
+        "none": "in these tests and at home, but not in training,",
+    }.get(heard if isinstance(heard, str) else "", "in these tests and at home,")
+    text = (
         f" To every utterance, {where} the front end adds the same "
-        f"artificial room (tail of {reverb['rt60_s']:g} s, {reverb['tail_db']:g} dB)."
+        f"artificial room (tail of {reverb['rt60_s']:g} s, {reverb['tail_db']:g} dB"
+    )
+    if not isinstance(heard, str):
+        text += f"; in training {heard['rt60_s']:g} s, {heard['tail_db']:g} dB"
+    return f"{text}).{_placements(recipe)}"
+
+
+def _placements(recipe: dict[str, Any]) -> str:
+    """How often the network is asked; empty if once."""
+    count = len(recipe.get("placements", (0,)))
+    if count == 1:
+        return ""
+    return (
+        f" The network is run at {count} places of the utterance, a few frames apart, and the mean "
+        "of its outputs counts."
     )
 
 
