@@ -168,7 +168,8 @@ class Run(RunFolder):
         origins = provenance(self.recipe, dataset)
         if (self.folder / "checkpoint.npz").is_file():
             begun = self.read("run.json")
-            if any(begun[key] != msgspec.to_builtins(origins[key]) for key in ("split", "clips")):
+            now = msgspec.json.decode(msgspec.json.encode(origins))
+            if any(begun[key] != now[key] for key in ("split", "clips")):
                 raise UsageError(
                     f"{self.folder} was begun with other clips than the corpora hold now",
                     remedy="put them back, or remove that folder to begin again",

@@ -118,7 +118,9 @@ def folds(
     complete = all(task.trained for task in tasks)
     if complete and recipe.home is not None and len(set(folds)) < 2:
         complete = False
-        click.echo("One fold is calibrated by others: name them all when they are done", err=True)
+        click.echo(
+            "not calibrated: that takes the other folds; call again with all of them", err=True
+        )
     elif complete and recipe.home is not None:
         from training.crossval import calibrate_all
 
