@@ -59,8 +59,8 @@ class HomeUse(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     caution: Annotated[
         Positive,
         about(
-            "Factor of the fitted temperature: on voices and rooms unlike those of the fit, a "
-            "network is right less often than its confidence says."
+            "Factor of the fitted temperature: above 1 for less confidence than on the voices of "
+            "the fit, below 1 for more."
         ),
     ] = 1.0
     rates: Annotated[
