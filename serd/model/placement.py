@@ -2,7 +2,7 @@
 
 The strides of the network make one frame of sixteen, so its answer changes a little when an
 utterance begins a few frames sooner or later, which says nothing about the voice. A model may
-therefore ask for the mean of the answers at several places: it is right more often than any of them
+therefore ask for the mean of the answers at several places, which is right more often
 (docs/experiments.md#several-places).
 """
 
