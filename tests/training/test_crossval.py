@@ -239,6 +239,12 @@ def test_finished_folds_are_not_repeated_and_a_failed_fold_can_be_retried(
     result = cross_validate(local.parent, synthetic_corpora, "local")
     assert result.returncode == 70
     assert "1 of 1 runs failed: fold2-seed1" in result.stderr
+    assert "weights.npz is damaged" in result.stderr
+    assert "Traceback" not in (broken / "log.txt").read_text()
+    # Something that nobody has thought of: the log has where it happened.
+    np.savez(broken / "weights.npz", np.zeros(3))
+    result = cross_validate(local.parent, synthetic_corpora, "local")
+    assert result.returncode == 70
     assert "Traceback" not in result.stderr
     assert "Traceback" in (broken / "log.txt").read_text()
     (broken / "weights.npz").write_bytes(weights)

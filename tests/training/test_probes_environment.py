@@ -168,7 +168,10 @@ def test_the_daemon_publishes_the_same_events(
     assert len(expected) >= 8
     published = events_of_the_daemon(tmp_path / "home", stream, pipe=pipe)
     utterances = [event["utterance"] for event in published]
-    assert [one["emotion"] for one in utterances] == [one.prediction.emotion for one in expected]
+    for heard, one in zip(utterances, expected, strict=True):
+        scores = one.prediction.scores
+        assert heard["scores"] == pytest.approx(scores, abs=0.03)
+        if heard["emotion"] != one.prediction.emotion:  # only where two are equally likely
+            assert scores[heard["emotion"]] == pytest.approx(max(scores.values()), abs=0.03)
     for event, one in zip(published, expected, strict=True):
-        assert event["utterance"]["scores"] == pytest.approx(one.prediction.scores, abs=0.03)
         assert event["duration_s"] == pytest.approx(one.utterance.duration_s, abs=0.002)

@@ -219,6 +219,7 @@ def release(*, into: Path, **options: Any) -> None:
     from training.report import load_sources, write_card
 
     recipe = changed(load_recipe(options["recipe"]), options)
+    _check_not_own(recipe)
     _check_fold_of_release(recipe, into / RESULTS)
     _run_stages(("train", "quantise", "refit", "evaluate"), results=into / RESULTS, **options)
     folder = options["folder"] or Path("runs") / recipe.name
@@ -232,6 +233,19 @@ def release(*, into: Path, **options: Any) -> None:
         click.echo(written)
     if recipe.name == "default":
         _quote(sources, into)
+
+
+def _check_not_own(recipe: Recipe) -> None:
+    """Check that a recipe is not one that only `serd-train tune` can measure.
+
+    Raises:
+        UsageError: It is.
+    """
+    if any(use.folder for use in recipe.corpora.values()):
+        raise UsageError(
+            f"The recipe of {recipe.name} is one of your own recordings",
+            remedy="serd-train tune measures and packs it",
+        )
 
 
 def _check_fold_of_release(recipe: Recipe, results: Path) -> None:
@@ -341,11 +355,8 @@ def _run_stages(
     from training.run import Run, run_stages
 
     wanted = changed(load_recipe(recipe), changes | {"teacher": teacher, "no_teacher": no_teacher})
-    if "evaluate" in stages and any(use.folder for use in wanted.corpora.values()):
-        raise UsageError(
-            f"The recipe of {wanted.name} is one of your own recordings",
-            remedy="serd-train tune measures and packs it",
-        )
+    if "evaluate" in stages:
+        _check_not_own(wanted)
     check_fold(wanted)
     root = corpora_for(wanted, corpora)
     run = Run(folder or Path("runs") / wanted.name, wanted)
