@@ -335,6 +335,13 @@ def calibrate_all(
         (recipe.fold, recipe.seed): read_json(folder_of(home, recipe) / "heard.json", Predictions)
         for recipe in planned
     }
+    for recipe in planned:
+        heard = predictions[recipe.fold, recipe.seed].network_sha256
+        if heard not in ("", Run.open(folder_of(home, recipe)).network_sha256):
+            raise UsageError(
+                f"{folder_of(home, recipe) / 'heard.json'} is of an earlier network",
+                remedy="remove it and call again",
+            )
     pooled: dict[str, list[Answer]] = {}
     for number, recipe in enumerate(planned):
         assert recipe.home is not None
@@ -505,7 +512,7 @@ class _StageTimes:
 
 
 def inference_ms(model: Path, *, rounds: int = 200) -> float:
-    """Median milliseconds of one inference on one thread of this machine.
+    """Median milliseconds of one inference on one thread of this machine, at one place.
 
     Args:
         model: A packed model.

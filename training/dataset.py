@@ -359,7 +359,7 @@ def make_split(
             raise UsageError(
                 f"{name} has no recording of anybody whom fold {fold} holds out: "
                 f"{', '.join(sorted(tested))}",
-                remedy="deal the speakers into folds again, by the names that they have now",
+                remedy="write the folds anew: serd-train new --again",
             )
         rest = [speaker for speaker in corpus.speakers if speaker not in tested]
         chosen = set(choose_speakers(corpus, rest, validation.get(name, 0), salt=f"fold {fold}"))

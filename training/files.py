@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_AGAIN = "remove it and call again: what is missing is made again"
+_AGAIN = "remove it, or the whole folder of the run, and call again"
 
 
 def write_whole(file: Path, write: Callable[[IO[bytes]], object]) -> None:

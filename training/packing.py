@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import platform
 import subprocess
 from collections import Counter, defaultdict
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from training.corpora import Clip
     from training.dataset import Dataset
+    from training.prepare import Prepared
     from training.recipe import Recipe
 
 
@@ -50,7 +52,14 @@ def provenance(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
         "versions": versions,
         "split": msgspec.to_builtins(dataset.split),
         "clips": {side: len(dataset.side(side)) for side in ("train", "validation", "test")},
+        "clips_sha256": _digest(dataset.side("train")),
     }
+
+
+def _digest(prepared: Sequence[Prepared]) -> str:
+    """Of the names and the sound of clips, in any order."""
+    lines = sorted(f"{one.clip.id} {one.digest}" for one in prepared)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _git(*command: str) -> str:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from serd.model.decision import Decision
     from serd.model.metadata import FeatureParameters
     from training.corpora import Clip
+    from training.corpora.ordinary import Recording
     from training.dataset import Dataset, Progress
     from training.prepare import Prepared
     from training.teach import TeacherTargets
@@ -169,7 +170,9 @@ class Run(RunFolder):
         if (self.folder / "checkpoint.npz").is_file():
             begun = self.read("run.json")
             now = msgspec.json.decode(msgspec.json.encode(origins))
-            if any(begun[key] != now[key] for key in ("split", "clips")):
+            if any(
+                begun.get(key, now[key]) != now[key] for key in ("split", "clips", "clips_sha256")
+            ):
                 raise UsageError(
                     f"{self.folder} was begun with other clips than the corpora hold now",
                     remedy="put them back, or remove that folder to begin again",
@@ -366,12 +369,13 @@ class Run(RunFolder):
         self._pack(dataset, calibration, summary(result))
         result["model"] |= {
             "bytes": self.model.stat().st_size,
-            "network_sha256": self._network_sha256(),
+            "network_sha256": self.network_sha256,
         }
         self.write("metrics.json", result)
         return result
 
-    def _network_sha256(self) -> str:
+    @property
+    def network_sha256(self) -> str:
         """Of the int8 network."""
         return hashlib.sha256((self.folder / "network.tflite").read_bytes()).hexdigest()
 
@@ -397,15 +401,17 @@ class Run(RunFolder):
             UsageError: They were computed for other clips than those of the data set.
         """
         kept, clips = self.folder / "heard.json", self._test_clips(dataset)
-        if kept.is_file():
-            found = read_json(kept, Predictions)
-            if found.network_sha256 in ("", self._network_sha256()):
-                _check_same(found, clips, kept)
-                return found
-        recordings, done = [], 0
+        recordings: list[Recording] = []
         if self.recipe.home is not None:
             tested = {voice.split("/")[1] for voice in dataset.split.test if _is_ordinary(voice)}
-            recordings = ordinary_recordings(dataset.root, tested)
+            recordings += ordinary_recordings(dataset.root, tested)
+        if kept.is_file():
+            found = read_json(kept, Predictions)
+            if found.network_sha256 in ("", self.network_sha256):
+                _check_same(found, clips, recordings, kept)
+                return found
+        done = 0
+        if self.recipe.home is not None:
             recordings += household_sounds(dataset.root)
         whole = len(clips) + len(recordings)
 
@@ -528,14 +534,19 @@ class Run(RunFolder):
         self.model.write_bytes(pack(network, self.recipe.classes, info))
 
 
-def _check_same(predictions: Predictions, clips: Sequence[Clip], file: Path) -> None:
-    """Check that predictions are of the clips that they are about to be compared with.
+def _check_same(
+    predictions: Predictions, clips: Sequence[Clip], ordinary: Sequence[Recording], file: Path
+) -> None:
+    """Check that predictions are of the recordings that they are about to be compared with.
 
     Raises:
         UsageError: They are of others.
     """
     before = [(one.corpus, one.name) for one in predictions.clips]
-    if before != [(one.corpus, one.name) for one in clips]:
+    heard = {(one.source, one.name) for one in predictions.recordings}
+    if before != [(one.corpus, one.name) for one in clips] or not heard.issuperset(
+        (one.source, one.path.name) for one in ordinary
+    ):
         raise UsageError(
             f"{file} is of other clips than the corpora hold now",
             remedy="put them back, or remove that file to test the network again",

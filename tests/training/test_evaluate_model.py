@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tests.training.synthetic import write_ravdess
+from tests.training.test_corpora import touch
 from training.cli.main import evaluate_model
 from training.recipe import load_recipe
 
@@ -34,3 +35,12 @@ def test_a_model_is_not_measured_on_speakers_that_it_knows(
     assert evaluate_model("default", recipe, tmp_path) == {}
     assert "ravdess: default was trained on 24 of its speakers" in capsys.readouterr().err
     assert evaluate_model("permissive", recipe, tmp_path)["ravdess"]["clips"] > 0
+    # The permissive recipe only tests on RAVDESS.
+    touch(tmp_path / "crema_d", "1001_DFA_ANG_XX.wav")
+    other = load_recipe("permissive")
+    foreign = msgspec.structs.replace(
+        other, corpora={"crema_d": other.corpora["crema_d"]}, cross_corpora=("ravdess",)
+    )
+    assert evaluate_model("default", foreign, tmp_path) == {}
+    assert "ravdess: default was trained on it" in capsys.readouterr().err
+    assert evaluate_model("permissive", foreign, tmp_path)["ravdess"]["clips"] > 0

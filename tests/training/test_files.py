@@ -15,7 +15,8 @@ from serd.errors import InputError, UsageError
 from tests.training.recipes import tiny_recipe
 from training.cli.console import plain_errors
 from training.corpora import Clip
-from training.evaluate.predictions import ClipScores, Predictions
+from training.corpora.ordinary import Recording
+from training.evaluate.predictions import ClipScores, Predictions, RecordingScores
 from training.files import read_arrays, read_json, write_json, write_whole
 from training.run import Run, _check_same
 from training.run_folder import RunFolder
@@ -76,11 +77,30 @@ def test_predictions_of_another_network_or_of_other_clips_are_not_used(tmp_path:
         ClipScores(corpus="ravdess", name=name, speaker="01", emotion="sad", logs=())
         for name in ("a", "b")
     ]
+    told = [
+        RecordingScores(source="watson", kind="read", language="en", name=name, duration_s=2.0)
+        for name in ("1.opus", "2.opus")
+    ]
+    recordings = [
+        Recording(
+            path=tmp_path / "watson" / name,
+            source="watson",
+            kind="read",
+            language="en",
+            duration_s=2.0,
+        )
+        for name in ("2.opus", "1.opus")
+    ]
     file = tmp_path / "heard.json"
-    _check_same(Predictions(labels=(), clips=tuple(scores)), clips, file)
-    for others in (scores[:1], scores[::-1]):
+
+    def check(heard: list[ClipScores], spoken: list[RecordingScores]) -> None:
+        predictions = Predictions(labels=(), clips=tuple(heard), recordings=tuple(spoken))
+        _check_same(predictions, clips, recordings, file)
+
+    check(scores, told)
+    for heard, spoken in ((scores[:1], told), (scores[::-1], told), (scores, told[:1])):
         with pytest.raises(UsageError, match=r"heard\.json is of other clips than the corpora"):
-            _check_same(Predictions(labels=(), clips=tuple(others)), clips, file)
+            check(heard, spoken)
 
 
 def test_a_full_disk_and_a_forbidden_folder_give_no_traceback() -> None:

@@ -101,6 +101,16 @@ def test_a_misspelt_name_is_an_error(
         ),
         ("seed: 1\n", "seed: -1\n", "seed is '-1', which is not valid"),
         (
+            "placements: [-4, -2, 2, 4]",
+            "placements: [-4, 188]",
+            "placements has 188, and the input has 188 frames",
+        ),
+        (
+            "placements: [-4, -2, 2, 4]",
+            "placements: [2, 2]",
+            "placements is not 1 to 16 different numbers of frames",
+        ),
+        (
             "speeds: [1.0, 0.88,",
             "speeds: [0.88,",
             "preparation is not valid (speeds does not begin",

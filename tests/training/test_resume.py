@@ -42,4 +42,10 @@ def test_an_interrupted_run_continues_with_the_same_clips_only(tmp_path: Path) -
     with pytest.raises(UsageError, match="was begun with other clips than the corpora hold now"):
         trained()
     shutil.move(kept, clip)
+    # The same number of clips, with other sound under one name.
+    sound = clip.read_bytes()
+    shutil.copy(next(one for one in clip.parent.glob("*.wav") if one != clip), clip)
+    with pytest.raises(UsageError, match="was begun with other clips"):
+        trained()
+    clip.write_bytes(sound)
     assert len(trained()) == len(before)

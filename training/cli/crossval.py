@@ -74,8 +74,8 @@ def folds(
     """Cross-validate: train and measure each fold with each seed, and write what they say together.
 
     Finished runs are skipped, and interrupted ones continue. After each run, NAME-folds.json in the
-    folder of the runs has the figures of all that are finished; once all are, it is copied to
-    training/results.
+    folder of the runs has the figures of all that are finished; once all of these runs are, it is
+    copied to training/results.
     """
     from training.crossval import Task, folder_of, plan, run_all, warm_up
     from training.crossval_summary import summarise, write_summary
@@ -115,7 +115,7 @@ def folds(
         with _showing_steps(tasks, meter):
             run_all(waiting, jobs=options["jobs"], cluster=cluster, finished=finished)
     settled: dict[str, Any] = {}
-    complete = all(task.trained for task in tasks)
+    complete = all(task.done for task in tasks)
     if complete and recipe.home is not None and len(set(folds)) < 2:
         complete = False
         click.echo(

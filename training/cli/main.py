@@ -265,7 +265,7 @@ def _check_fold_of_release(recipe: Recipe, results: Path) -> None:
         raise UsageError(
             f"{recipe.name} is a recipe for homes: a cross-validation calibrates it, and everybody "
             "is trained on",
-            remedy="leave out --fold",
+            remedy="hold nobody out: --fold 0",
         )
     if not recipe.fold:
         settled_crossval(results / f"{recipe.name}-folds.json", recipe)
@@ -295,7 +295,8 @@ def evaluate_model(model: str, recipe: Recipe, root: Path, *, jobs: int = 2) -> 
     Returns:
         For each corpus the result of :func:`training.evaluate.classification.figures`; corpora of
         which the fold holds nobody out, or whose speakers the model knows, are left out, with a
-        message.
+        message. A model knows how many speakers it was trained on, not which: that it is of another
+        fold is not noticed.
     """
     from serd.model.model_file import ModelFile
     from training.dataset import recipe_split
@@ -315,7 +316,11 @@ def evaluate_model(model: str, recipe: Recipe, root: Path, *, jobs: int = 2) -> 
                 err=True,
             )
     others = read_corpora(recipe.cross_corpora, root)
-    chosen |= {name: list(corpus.clips) for name, corpus in others.items()}
+    for name, corpus in others.items():
+        if corpus.title in trained:
+            click.echo(f"{name}: {model} was trained on it", err=True)
+        else:
+            chosen[name] = list(corpus.clips)
     result = {}
     with Meter().running() as meter:
         for name, clips in chosen.items():

@@ -37,6 +37,11 @@ def check_recipe(recipe: Recipe) -> None:
         raise ValueError("training_reverb leaves out features.reverb, which is not set")
     if not 1 <= len(set(recipe.placements)) == len(recipe.placements) <= MOST_PLACEMENTS:
         raise ValueError(f"placements is not 1 to {MOST_PLACEMENTS} different numbers of frames")
+    for frames in recipe.placements:
+        if abs(frames) >= recipe.features.frames:
+            raise ValueError(
+                f"placements has {frames}, and the input has {recipe.features.frames} frames"
+            )
     if recipe.start is not None:
         _check_start(recipe, recipe.start)
 
@@ -64,7 +69,7 @@ def _check_corpora(recipe: Recipe) -> None:
             "speakers that it was trained on"
         )
     if len(set(recipe.classes)) < len(recipe.classes):
-        raise ValueError("labels has one of them twice")
+        raise ValueError("labels has a class twice")
     if not any(use.share for use in recipe.corpora.values()):
         raise ValueError("corpora has no share above 0, so nothing would be trained on")
     for name in recipe.home.corpora if recipe.home is not None else ():

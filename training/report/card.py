@@ -257,7 +257,7 @@ def _protocol(sources: Sources) -> str:
         return _protocol_of_everybody(sources, _WORDS.get(classes, str(classes)))
     how = f"""\
 A clip is processed as the daemon does (`serd classify --whole`): trimmed to its speech, first 3
-s.{_room(recipe)} The answer
+s.{_room(recipe)}{_placements(recipe)} The answer
 is the class with the highest of all {_WORDS.get(classes, classes)} scores; where a corpus has no
 calm, calm counts as neutral. Where a line says *own classes*, the highest of those that the corpus
 has is taken instead, as papers that train on one corpus do. `uncertain` plays no part in accuracy
@@ -282,9 +282,10 @@ The shipped file comes from fold {recipe["fold"]} and seed {recipe["seed"]}. Its
 
 def _protocol_of_everybody(sources: Sources, classes: str) -> str:
     """Where nobody is held out from the shipped file: how the recipe was judged."""
+    recipe = sources.release["recipe"]
     how = f"""\
 A clip is processed as the daemon does (`serd classify --whole`): trimmed to its speech, first 3
-s.{_room(sources.release["recipe"])} The answer
+s.{_room(recipe)}{_placements(recipe)} The answer
 is the class with the highest of all {classes} scores, which assume that all classes are equally
 frequent; where a corpus has no calm, calm counts as neutral. Where a line says *own classes*, the
 highest of those that the corpus has is taken instead. `uncertain` is not used for accuracy and UAR
@@ -317,7 +318,7 @@ def _room(recipe: dict[str, Any]) -> str:
     )
     if not isinstance(heard, str):
         text += f"; in training {heard['rt60_s']:g} s, {heard['tail_db']:g} dB"
-    return f"{text}).{_placements(recipe)}"
+    return f"{text})."
 
 
 def _placements(recipe: dict[str, Any]) -> str:
@@ -325,10 +326,14 @@ def _placements(recipe: dict[str, Any]) -> str:
     count = len(recipe.get("placements", (0,)))
     if count == 1:
         return ""
-    return (
+    text = (
         f" The network is run at {count} places of the utterance, a few frames apart, and the mean "
-        "of its outputs counts."
+        "of its outputs counts. The places were chosen with these figures in view"
     )
+    factor = (recipe.get("home") or {}).get("caution", 1.0)
+    if factor != 1.0:
+        text += f", and so was the factor of the fitted temperature, {factor:g}"
+    return f"{text} ([experiments.md](experiments.md#several-places))."
 
 
 def _last_stretch(recipe: dict[str, Any]) -> str:

@@ -286,9 +286,15 @@ def goals_table(sources: Sources) -> str:
     for one in verdicts(sources):
         goal = one.goal
         unit = f" {goal.unit}" if goal.unit else ""
+        what = goal.what
+        if (
+            goal.key == "inference"
+            and (runs := len(sources.release["recipe"].get("placements", (0,)))) > 1
+        ):
+            what += f" (of {runs} for an utterance)"
         rows.append(
             (
-                goal.what,
+                what,
                 f"{goal.must:g}{unit}",
                 f"{goal.aim:g}{unit}",
                 _shown(one, unit),

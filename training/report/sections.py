@@ -61,7 +61,7 @@ def in_short(sources: Sources) -> str:
         )
     header = ["UAR, int8", "classes", "mean over folds ± SD between them", "SD between seeds"]
     header += [
-        "all folds together (never trained on: the shipped file)"
+        "all folds together; for corpora never trained on, the shipped file"
         if not sources.release["recipe"]["fold"]
         else "the shipped file, its own fold",
         "human listeners, audio only (accuracy)",
@@ -136,7 +136,8 @@ def _said(sources: Sources) -> str:
         return f"Temperature {temperature}. Below a confidence of {threshold} it says `uncertain`."
     together = home.get("threshold_on") == "all_emotions"
     reaches = (
-        f"all emotions together reach a probability of {threshold}"
+        f"all emotions together reach a probability of {threshold} and it is likelier than neutral "
+        "and calm"
         if together
         else f"it reaches a probability of {threshold}"
     )
