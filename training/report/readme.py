@@ -92,13 +92,10 @@ def _titled(sources: Sources, corpus: str) -> str:
 
 def _protocol(sources: Sources) -> str:
     if not sources.extent:
-        return (
-            "One held-out fold of speakers;"
-            " temperature and threshold were chosen on other speakers."
-        )
+        return "One held-out fold of speakers; thresholds were chosen on other speakers."
     return (
         f"Means over folds of speakers and seeds ({sources.extent}), ± the standard deviation"
-        " between folds; temperature and threshold were chosen on other speakers."
+        " between folds; thresholds were chosen on other speakers."
     )
 
 
