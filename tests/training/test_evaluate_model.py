@@ -42,5 +42,21 @@ def test_a_model_is_not_measured_on_speakers_that_it_knows(
         other, corpora={"crema_d": other.corpora["crema_d"]}, cross_corpora=("ravdess",)
     )
     assert evaluate_model("default", foreign, tmp_path) == {}
-    assert "ravdess: default was trained on it" in capsys.readouterr().err
+    assert "ravdess: default was trained on 24 of its speakers, some" in capsys.readouterr().err
     assert evaluate_model("permissive", foreign, tmp_path)["ravdess"]["clips"] > 0
+    assert "trained" not in capsys.readouterr().err
+
+
+def test_speakers_that_a_model_may_not_know_are_measured_with_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Two actors: the file does not say whether they are among the 24 that it was trained on.
+    write_ravdess(tmp_path / "ravdess", actors=(1, 2))
+    touch(tmp_path / "crema_d", "1001_DFA_ANG_XX.wav")
+    other = load_recipe("permissive")
+    recipe = msgspec.structs.replace(
+        other, corpora={"crema_d": other.corpora["crema_d"]}, cross_corpora=("ravdess",)
+    )
+    assert evaluate_model("default", recipe, tmp_path)["ravdess"]["clips"] > 0
+    warning = "ravdess: default was trained on 24 of its speakers; make sure that these are others"
+    assert warning in capsys.readouterr().err

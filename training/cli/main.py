@@ -22,6 +22,9 @@ from training.corpora import corpora_root, read_corpora
 from training.recipe import load_recipe
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from training.corpora import Corpus
     from training.recipe import Recipe
     from training.report import Sources
 
@@ -294,33 +297,20 @@ def evaluate_model(model: str, recipe: Recipe, root: Path, *, jobs: int = 2) -> 
 
     Returns:
         For each corpus the result of :func:`training.evaluate.classification.figures`; corpora of
-        which the fold holds nobody out, or whose speakers the model knows, are left out, with a
-        message. A model knows how many speakers it was trained on, not which: that it is of another
-        fold is not noticed.
+        which the fold holds nobody out, or whose test speakers the model certainly knows, are left
+        out, with a message.
     """
-    from serd.model.model_file import ModelFile
     from training.dataset import recipe_split
     from training.evaluate.classification import classify_clips, figures
 
     corpora = read_corpora(recipe.acted, root)
     split = recipe_split(recipe, corpora)
     chosen = {name: split.side(corpus.clips, "test") for name, corpus in corpora.items()}
-    trained = {entry.name: entry.speakers for entry in ModelFile.load(model).info.corpora}
-    for name, corpus in corpora.items():
-        held_out = {clip.speaker for clip in chosen[name]}
-        if held_out and trained.get(corpus.title, 0) > len(corpus.speakers) - len(held_out):
-            del chosen[name]
-            click.echo(
-                f"{name}: {model} was trained on {trained[corpus.title]} of its speakers, those of "
-                f"fold {recipe.fold} among them; --run measures a fold's own model",
-                err=True,
-            )
     others = read_corpora(recipe.cross_corpora, root)
-    for name, corpus in others.items():
-        if corpus.title in trained:
-            click.echo(f"{name}: {model} was trained on it", err=True)
-        else:
-            chosen[name] = list(corpus.clips)
+    chosen |= {name: list(corpus.clips) for name, corpus in others.items()}
+    for name, corpus in (corpora | others).items():
+        if chosen[name] and _knows(model, corpus, {clip.speaker for clip in chosen[name]}):
+            del chosen[name]
     result = {}
     with Meter().running() as meter:
         for name, clips in chosen.items():
@@ -340,6 +330,30 @@ def evaluate_model(model: str, recipe: Recipe, root: Path, *, jobs: int = 2) -> 
             answers = classify_clips(model, clips, jobs=jobs, progress=step)
             result[name] = figures(answers, coverage=recipe.coverage)
     return result
+
+
+def _knows(model: str, corpus: Corpus, held_out: Collection[str]) -> bool:
+    """Whether a model was trained on some of the speakers it would be tested on; says so.
+
+    Its file says on how many speakers of a corpus it was trained, not on which. So it is certain
+    only if the others here are too few; elsewhere, a warning has to do.
+    """
+    from serd.model.model_file import ModelFile
+
+    count = sum(
+        one.speakers for one in ModelFile.load(model).info.corpora if one.name == corpus.title
+    )
+    if not count:
+        return False
+    words = f"{corpus.name}: {model} was trained on {count} of its speakers"
+    here = len(corpus.speakers)
+    if count <= here < count + len(held_out):
+        click.echo(
+            f"{words}, some of these among them; --run measures a fold's own model", err=True
+        )
+        return True
+    click.echo(f"{words}; make sure that these are others", err=True)
+    return False
 
 
 def _run_stages(
