@@ -408,7 +408,7 @@ class Run(RunFolder):
         if kept.is_file():
             found = read_json(kept, Predictions)
             if found.network_sha256 in ("", self.network_sha256):
-                _check_same(found, clips, recordings, kept)
+                found.check_same(clips, recordings, kept)
                 return found
         done = 0
         if self.recipe.home is not None:
@@ -532,25 +532,6 @@ class Run(RunFolder):
         )
         network = (self.folder / "network.tflite").read_bytes()
         self.model.write_bytes(pack(network, self.recipe.classes, info))
-
-
-def _check_same(
-    predictions: Predictions, clips: Sequence[Clip], ordinary: Sequence[Recording], file: Path
-) -> None:
-    """Check that predictions are of the recordings that they are about to be compared with.
-
-    Raises:
-        UsageError: They are of others.
-    """
-    before = [(one.corpus, one.name) for one in predictions.clips]
-    heard = {(one.source, one.name) for one in predictions.recordings}
-    if before != [(one.corpus, one.name) for one in clips] or not heard.issuperset(
-        (one.source, one.path.name) for one in ordinary
-    ):
-        raise UsageError(
-            f"{file} is of other clips than the corpora hold now",
-            remedy="put them back, or remove that file to test the network again",
-        )
 
 
 def _is_ordinary(voice: str) -> bool:

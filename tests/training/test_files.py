@@ -18,7 +18,7 @@ from training.corpora import Clip
 from training.corpora.ordinary import Recording
 from training.evaluate.predictions import ClipScores, Predictions, RecordingScores
 from training.files import read_arrays, read_json, write_json, write_whole
-from training.run import Run, _check_same
+from training.run import Run
 from training.run_folder import RunFolder
 
 
@@ -95,7 +95,7 @@ def test_predictions_of_another_network_or_of_other_clips_are_not_used(tmp_path:
 
     def check(heard: list[ClipScores], spoken: list[RecordingScores]) -> None:
         predictions = Predictions(labels=(), clips=tuple(heard), recordings=tuple(spoken))
-        _check_same(predictions, clips, recordings, file)
+        predictions.check_same(clips, recordings, file)
 
     check(scores, told)
     for heard, spoken in ((scores[:1], told), (scores[::-1], told), (scores, told[:1])):

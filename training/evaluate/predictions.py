@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from serd.errors import UsageError
 from serd.model.model_file import ModelFile, pack
 from training.corpora import corpus_folder
 from training.corpora.esc10 import read_sounds
@@ -74,6 +75,27 @@ class Predictions(msgspec.Struct, frozen=True, kw_only=True):
     recordings: tuple[RecordingScores, ...] = ()
     network_sha256: str = ""
     """Of the network; empty in files of earlier versions."""
+
+    def check_same(self, clips: Sequence[Clip], ordinary: Sequence[Recording], file: Path) -> None:
+        """Check that these are of the recordings that they are about to be compared with.
+
+        Args:
+            clips: Acted clips, in the order of :attr:`clips`.
+            ordinary: Recordings that must be among :attr:`recordings`.
+            file: Where these were read from.
+
+        Raises:
+            UsageError: They are of others.
+        """
+        before = [(one.corpus, one.name) for one in self.clips]
+        heard = {(one.source, one.name) for one in self.recordings}
+        if before != [(one.corpus, one.name) for one in clips] or not heard.issuperset(
+            (one.source, one.path.name) for one in ordinary
+        ):
+            raise UsageError(
+                f"{file} is of other clips than the corpora hold now",
+                remedy="put them back, or remove that file to test the network again",
+            )
 
 
 def pack_uncalibrated(model: Path | str) -> bytes:
