@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from serd.errors import UsageError
 from tests.training.recipes import tiny_recipe
 from tests.training.synthetic import write_ravdess
 from training.dataset import load_dataset
+from training.prepare import file_digest
 from training.run import Run
 
 if TYPE_CHECKING:
@@ -37,15 +39,19 @@ def test_an_interrupted_run_continues_with_the_same_clips_only(tmp_path: Path) -
         np.testing.assert_array_equal(actual, expected)
 
     (tmp_path / "run" / "weights.npz").unlink()
-    clip = next((corpora / "ravdess").rglob("*-02.wav"))
+    trained_on = json.loads((tmp_path / "run" / "run.json").read_text())["split"]["train"]
+    actor = trained_on[0].rpartition("/")[2]
+    clip, other = sorted((corpora / "ravdess").rglob(f"*-{actor}.wav"))[:2]
     kept = shutil.move(clip, tmp_path / clip.name)
     with pytest.raises(UsageError, match="was begun with other clips than the corpora hold now"):
         trained()
     shutil.move(kept, clip)
-    # The same number of clips, with other sound under one name.
+    # The same number of clips, with other sound under one name (read again, as by a new process).
     sound = clip.read_bytes()
-    shutil.copy(next(one for one in clip.parent.glob("*.wav") if one != clip), clip)
+    clip.write_bytes(other.read_bytes()[: len(sound) // 2])
+    file_digest.cache_clear()
     with pytest.raises(UsageError, match="was begun with other clips"):
         trained()
     clip.write_bytes(sound)
+    file_digest.cache_clear()
     assert len(trained()) == len(before)
