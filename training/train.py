@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serd.errors import UsageError
 from training.batches import Batches, clean_features
 from training.files import read_arrays, write_whole
 from training.network import TRANSFORM, build_network, own_soft_targets
@@ -255,20 +254,12 @@ def freeze(model: Model, count: int) -> None:
         model: The network.
         count: Number of layers with kernels, from the input on; batch normalisation belongs to the
             convolution before it.
-
-    Raises:
-        UsageError: No layer would be left to train.
     """
     kernels = 0
     for layer in model.layers:
         kernels += hasattr(layer, "kernel")
         if layer.weights and kernels <= count:
             layer.trainable = False
-    if count >= kernels:
-        raise UsageError(
-            f"start.frozen is {count}, and the network has {kernels} layers",
-            remedy="leave at least the last one to train",
-        )
 
 
 def logits_of(

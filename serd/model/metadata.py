@@ -407,18 +407,27 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
             if len(text) > longest or not _PRINTABLE.fullmatch(text):
                 msg = f"{field} is not 1 to {longest} printable ASCII characters"
                 raise ValueError(msg)
-        if not 1 <= len(set(self.placements)) == len(self.placements) <= MOST_PLACEMENTS:
-            msg = f"placements are not 1 to {MOST_PLACEMENTS} different numbers of frames"
-            raise ValueError(msg)
-        for frames in self.placements:
-            if not -self.features.frames < frames < self.features.frames:
-                msg = f"placements has {frames}, and the input has {self.features.frames} frames"
-                raise ValueError(msg)
+        check_placements(self.placements, self.features)
         if not 0.01 <= self.temperature <= 100.0:
             msg = f"temperature is {self.temperature}, not within 0.01 .. 100"
             raise ValueError(msg)
         if not 0.0 <= self.abstain_threshold <= 1.0:
             msg = f"abstain_threshold is {self.abstain_threshold}, not within 0 .. 1"
+            raise ValueError(msg)
+
+
+def check_placements(placements: Sequence[int], features: FeatureParameters) -> None:
+    """Check where in its input a network is to be run.
+
+    Raises:
+        ValueError: There are none, too many, or one twice; or one leaves nothing of an utterance.
+    """
+    if not 1 <= len(set(placements)) == len(placements) <= MOST_PLACEMENTS:
+        msg = f"placements is not 1 to {MOST_PLACEMENTS} different numbers of frames"
+        raise ValueError(msg)
+    for frames in placements:
+        if abs(frames) >= features.frames:
+            msg = f"placements has {frames}, and the input has {features.frames} frames"
             raise ValueError(msg)
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_COUNT = click.IntRange(min=1)
+
 
 class Meter:
     """Progress: a bar on a terminal, otherwise a line for every tenth of a stage."""
@@ -137,13 +139,7 @@ def shared_options(command: Callable[P, T]) -> Callable[P, T]:
         click.option("--recipe", default="default", show_default=True, help="Name or YAML file."),
         click.option("--corpora", type=click.Path(path_type=Path), help="Folder of the corpora."),
         click.option("--cache", type=click.Path(path_type=Path), help="Folder of the cache."),
-        click.option(
-            "--jobs",
-            type=click.IntRange(min=1),
-            default=2,
-            show_default=True,
-            help="Processes.",
-        ),
+        click.option("--jobs", type=_COUNT, default=2, show_default=True, help="Processes."),
     ):
         command = option(command)
     return command
@@ -163,16 +159,10 @@ def run_options(command: Callable[P, T]) -> Callable[P, T]:
 def training_options(command: Callable[P, T]) -> Callable[P, T]:
     """Options of every command that trains."""
     for option in (
-        click.option("--steps", type=click.IntRange(min=1), help="Instead of the recipe's."),
+        click.option("--steps", type=_COUNT, help="Instead of the recipe's."),
         click.option("--teacher", help="Folder or hub name of a speech encoder that teaches."),
         click.option("--no-teacher", is_flag=True, help="Train on labels alone."),
-        click.option(
-            "--threads",
-            type=click.IntRange(min=1),
-            default=1,
-            show_default=True,
-            help="Of TensorFlow.",
-        ),
+        click.option("--threads", type=_COUNT, default=1, show_default=True, help="Of TensorFlow."),
     ):
         command = option(command)
     return command

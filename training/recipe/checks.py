@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from serd.errors import UsageError
 from serd.model.emotions import EMOTIONS
-from serd.model.metadata import MOST_PLACEMENTS
+from serd.model.metadata import check_placements
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -35,24 +36,17 @@ def check_recipe(recipe: Recipe) -> None:
     _check_corpora(recipe)
     if recipe.training_reverb == "none" and recipe.features.reverb is None:
         raise ValueError("training_reverb leaves out features.reverb, which is not set")
-    if not 1 <= len(set(recipe.placements)) == len(recipe.placements) <= MOST_PLACEMENTS:
-        raise ValueError(f"placements is not 1 to {MOST_PLACEMENTS} different numbers of frames")
-    for frames in recipe.placements:
-        if abs(frames) >= recipe.features.frames:
-            raise ValueError(
-                f"placements has {frames}, and the input has {recipe.features.frames} frames"
-            )
+    check_placements(recipe.placements, recipe.features)
     if recipe.start is not None:
         _check_start(recipe, recipe.start)
 
 
 def _check_start(recipe: Recipe, start: Start) -> None:
     layers = recipe.network.layers
-    if isinstance(start.keep, tuple) and len(start.keep) != layers:
-        raise ValueError(
-            f"start.keep has {len(start.keep)} numbers for a network of {layers} layers: give one "
-            f"number, or {layers}"
-        )
+    try:
+        start.shares(layers)
+    except UsageError as error:
+        raise ValueError(f"{error.message}: {error.remedy}") from error
     if start.frozen >= layers:
         raise ValueError(
             f"start.frozen is {start.frozen}, and the network has {layers} layers: leave at least "
