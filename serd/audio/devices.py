@@ -214,7 +214,7 @@ def pick(selector: str | int | None, devices: list[Device] | None = None) -> Dev
     if devices is not None:
         return _pick(selector, devices)
     try:
-        return _pick(selector, list_devices(refresh=False))
+        return _pick(selector, list_devices())  # read anew, unless a stream is open
     except UnavailableError:
         if not portaudio.renew():
             raise

@@ -13,6 +13,7 @@ is only called on threads that can be abandoned (:func:`with_deadline`).
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import logging
 import os
@@ -122,18 +123,20 @@ def with_deadline(call: Callable[[], R], *, late: Callable[[R], object] | None =
             late(done[0])
 
     asking = threading.Thread(target=ask, name="serd-portaudio", daemon=True)
-    while True:
-        with _answering:
-            before = _asking
-            if before is None or not before.is_alive():
-                _asking, _asked_at = asking, time.monotonic()
-                break
-        before.join(max(0.2, _asked_at + ANSWER_S - time.monotonic()))
-        if before.is_alive():
-            raise _no_answer()
-    # sounddevice redirects standard error while PortAudio starts, and with it our log.
-    with stderr.kept():
-        asking.start()
+    with contextlib.ExitStack() as until_answered:
+        while True:
+            with _answering:
+                before = _asking
+                if before is None or not before.is_alive():
+                    # sounddevice redirects standard error while PortAudio starts, and with it our
+                    # log. Kept and started under the lock: no call overlaps with another.
+                    until_answered.enter_context(stderr.kept())
+                    asking.start()
+                    _asking, _asked_at = asking, time.monotonic()
+                    break
+            before.join(max(0.2, _asked_at + ANSWER_S - time.monotonic()))
+            if before.is_alive():
+                raise _no_answer()
         asking.join(ANSWER_S)
         with _answering:
             given_up = not (done or failed)

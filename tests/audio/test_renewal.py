@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -159,3 +160,36 @@ def test_the_library_is_not_restarted_while_a_driver_hangs(
     closer.join(20)
     assert stream.closed == 1
     assert not portaudio._streams
+
+
+def test_a_device_plugged_in_while_no_stream_is_open_is_found(library: Sounddevice) -> None:
+    devices.pick("Old")
+    stream, _ = open_stream()
+    assert portaudio.close_stream(stream, timeout=1.0)
+    library.plugged[:] = ["New"]
+    assert devices.pick("New").name == "New"
+    assert devices.pick(None).name == "New"
+
+
+def test_calls_never_overlap() -> None:
+    running, most, lock = 0, 0, threading.Lock()
+
+    def call() -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.002)
+        with lock:
+            running -= 1
+
+    def caller() -> None:
+        for _ in range(100):
+            portaudio.with_deadline(call)
+
+    callers = [threading.Thread(target=caller) for _ in range(4)]
+    for one in callers:
+        one.start()
+    for one in callers:
+        one.join()
+    assert most == 1
