@@ -105,13 +105,13 @@ class CorrectionHandler:
         try:
             with self._lock:
                 event, message, changed, noted = self._take(node, request, latest)
-                if changed:
-                    self._read()
         except (ValueError, SerdError) as error:
             text = error.message if isinstance(error, SerdError) else str(error)
             return CorrectResult(
                 id=request.id, ok=False, message=text, corrections=self.count(node)
             )
+        if changed:
+            self.refresh()  # stored it is, even if it cannot be read now
         return CorrectResult(
             id=event, ok=True, message=message, corrections=self.count(node), emotion=noted
         )
@@ -188,12 +188,14 @@ class CorrectionHandler:
 
     def _read(self) -> None:
         """Learn from all stored corrections."""
-        self._revision = self._journal.get_meta(REVISION_KEY)
+        revision = self._journal.get_meta(REVISION_KEY)
         self._known = self._store.all()
         house = None if self._settings.scope == "node" else learn(self._known, self._model)
         for node, decision in self._decisions.items():
             found = house or learn(self._known, self._model, node=node)
             decision.adaptation = found.adaptation
+        # Last: if anything failed, the next refresh tries again.
+        self._revision = revision
 
 
 def _described(one: Correction) -> str:

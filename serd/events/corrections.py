@@ -50,6 +50,8 @@ _UPSERT: Final = (
     "corrected_ms = excluded.corrected_ms WHERE emotion IS NOT excluded.emotion"
 )
 _FINISHED: Final = "PRAGMA wal_checkpoint(PASSIVE)"
+_ERASED: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
+"""Empties the write-ahead log, which still has the pages as they were before."""
 _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
@@ -202,7 +204,23 @@ class CorrectionStore:
                     "DELETE FROM corrections WHERE corrected_ms >= ?",
                     (-(1 << 62) if since_ms is None else since_ms,),
                 )
-            return connection.total_changes - before
+            deleted = connection.total_changes - before
+        if deleted:
+            self._erase()
+        return deleted
+
+    def _erase(self) -> None:
+        """Remove from the write-ahead log what has been deleted."""
+        connection = open_for_writing(self._path)
+        try:
+            (busy, _, _) = connection.execute(_ERASED).fetchone()
+        except sqlite3.Error as error:
+            raise explain(error, self._path) from error
+        finally:
+            connection.close()
+        if busy:
+            log.warning("another program is reading %s: what was forgotten stays in its log "
+                        "until serd is stopped", self._path)  # fmt: skip
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from serd.errors import UnavailableError
 from serd.events import corrections as corrections_module
+from serd.events import database
 from serd.events.corrections import REVISION_KEY, Correction, CorrectionStore
 from serd.events.event import ModelRef
 from serd.events.journal import Journal
@@ -104,17 +105,37 @@ def test_corrections_can_be_deleted_by_id_by_time_or_all_at_once(path: Path) -> 
     assert store.all() == []
 
 
-def test_a_deleted_correction_is_erased_from_the_file(path: Path) -> None:
+def test_a_deleted_correction_is_erased_from_the_files(path: Path) -> None:
     store = CorrectionStore(path)
-    marked = replace(correction(1), node="a-node-that-nobody-else-has")
-    store.put([marked])
-    with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    assert b"a-node-that-nobody-else-has" in path.read_bytes()
-    store.forget()
-    with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    assert b"a-node-that-nobody-else-has" not in path.read_bytes()
+    with Journal(path):  # as a running daemon has it
+        marked = [
+            replace(correction(seed), node="a-node-that-nobody-else-has") for seed in range(1, 9)
+        ]
+        store.put(marked)
+
+        def found() -> int:
+            files = path.parent.glob(f"{path.name}*")
+            return sum(file.read_bytes().count(b"a-node-that-nobody-else-has") for file in files)
+
+        assert found()
+        store.forget(identifiers=[marked[0].id])
+        store.forget()
+        assert not found()
+
+
+def test_what_another_reader_keeps_from_being_erased_is_reported(
+    path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = CorrectionStore(path)
+    store.put([correction(1)])
+    monkeypatch.setattr(database, "_BUSY_S", 0.05)
+    with Journal(path):
+        reader = sqlite3.connect(path)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM corrections").fetchone()
+        assert store.forget() == 1
+        reader.close()
+    assert "what was forgotten stays in its log" in caplog.text
 
 
 def test_an_open_journal_sees_the_revision_of_each_change(path: Path) -> None:
