@@ -181,6 +181,11 @@ class Daemon:
         self._stopping = True
         self._wake.set()
 
+    @property
+    def reload_requested(self) -> bool:
+        """Whether a reload was requested that has not begun."""
+        return self._reload_requested
+
     def reload(self) -> None:
         """Stop soon in order to restart with a new configuration. Safe in a signal handler."""
         self._reload_requested = True

@@ -288,6 +288,7 @@ class Node:
                 alive=lambda: self.publisher.alive,
                 heartbeat=lambda: self.publisher.heartbeat,
                 timeout_s=PUBLISHER_TIMEOUT_S,
+                unwell_s=PUBLISHER_TIMEOUT_S,
                 restart=self.publisher.revive,
             ),
         ]
@@ -403,12 +404,14 @@ class Node:
 def _started_ms(source: FileSource, started_at: StartedAt) -> int | None:
     """When a recording started, milliseconds since 1970; None if it ends now.
 
-    Reads the file's length in any case, so that a missing file is noticed here.
+    Raises:
+        InputError: It cannot be read.
+        UsageError: It would end in the future.
     """
-    length = source.length_s()
+    source.check()
     if started_at is None:
         return None
-    length_ms = math.ceil(1000 * (length or 0.0))
+    length_ms = math.ceil(1000 * (source.length_s() or 0.0))
     if started_at == "file":
         return source.path.stat().st_mtime_ns // 1_000_000 - length_ms
     if started_at + length_ms > time.time_ns() // 1_000_000:

@@ -188,7 +188,9 @@ class Pipeline:
                 return
             self._muted = muted
             self._interrupt()
-        self._source.close()
+            closed = self._closed
+        if closed:  # otherwise it may be open again by now
+            self._source.close()
 
     def quiet(self, quiet: bool) -> None:
         """Quiet hours begin or end; a recording plays on."""
@@ -199,7 +201,9 @@ class Pipeline:
             if not self._source.live:
                 return
             self._interrupt()
-        self._source.close()
+            closed = self._closed
+        if closed:
+            self._source.close()
 
     @property
     def latest(self) -> events.Event | None:
@@ -356,7 +360,9 @@ class Pipeline:
                     self.heartbeat = time.monotonic()
         except EndOfSource:
             if not self._interrupted:
-                self.condition = Condition.ENDED
+                # A microphone has no end: a mute that came late has closed it after an unmute.
+                microphone = self._source.live and self._source.steady
+                self.condition = Condition.WAITING if microphone else Condition.ENDED
         except UnavailableError as error:
             self._health.failed(error)
             self.condition = Condition.WAITING

@@ -58,6 +58,7 @@ def run_daemon(
 
     notifier = Notifier()
     unwritten: Sequence[Entry] = ()
+    before: Daemon | None = None
     with ExitStack() as stack:
         stack.callback(memory.unfreeze)
         signals = stack.enter_context(Signals())
@@ -72,6 +73,9 @@ def run_daemon(
             )
             memory.freeze()
             signals.send_to(daemon)
+            if before is not None and before.reload_requested:  # since it loaded this configuration
+                daemon.reload()
+            before = daemon
             successor = daemon.run(reload)
             if successor is None:
                 notifier.close()

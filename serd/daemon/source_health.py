@@ -44,7 +44,7 @@ class SourceHealth:
         revive: Backoff | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._revive = revive or Backoff(first_s=FLAT_S, longest_s=LONGEST_REVIVAL_S)
+        self._revive = revive or Backoff(first_s=FLAT_S, longest_s=LONGEST_REVIVAL_S, clock=clock)
         self._clock = clock
         self._revive_at = 0.0
         self._overflows = (0, 0)
@@ -90,12 +90,12 @@ class SourceHealth:
         if stats.flat_s < FLAT_S:
             if self.flat and stats.flat_s == 0.0:
                 self.flat, self.trouble = False, None
+                self._revive.connected()
                 log.info("the microphone hears something again")
             return False
         if not self.flat:
             self.flat = True
             self._revive_at = now
-            self._revive.connected()
             self.trouble = f"the microphone {name!r} is open, but delivers nothing but one value"
             log.warning("%s; is it switched off, or its plug loose? serd goes on listening, and "
                         "opens it anew now and then", self.trouble)  # fmt: skip

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STALL_S: Final = 10.0
-"""After stalling for this long, a part is unhealthy and the watchdog is no longer fed."""
+"""After stalling for this long, a part is unhealthy, unless it may take longer."""
 
 CHECK_MAX_S: Final = 2.0
 """The most that one check adds to a stall, however long ago the previous check was."""
@@ -54,6 +54,8 @@ class Part(Struct, frozen=True, kw_only=True):
     """A value that changes while it works, or waits for a known reason."""
     timeout_s: float
     """After stalling for this long, it counts as hung."""
+    unwell_s: float = STALL_S
+    """After stalling for this long, it is unhealthy, and the watchdog is no longer fed."""
     restart: Callable[[], bool] | None = None
     """Starts it again after its thread has ended; returns whether that was possible."""
 
@@ -78,7 +80,7 @@ class _Watched:
 
     @property
     def well(self) -> bool:
-        return self.still_s < min(STALL_S, self.part.timeout_s)
+        return self.still_s < min(self.part.unwell_s, self.part.timeout_s)
 
 
 class Supervisor:

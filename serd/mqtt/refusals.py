@@ -216,8 +216,9 @@ class Refusals:
     @property
     def trouble(self) -> str:
         """What is wrong, in words; empty if nothing is."""
-        if not self._known:
+        known = list(self._known.items())  # the publisher's thread may change it
+        if not known:
             return ""
-        (topic, refusal), *others = self._known.items()
+        (topic, refusal), *others = known
         more = f" (not taken either: {', '.join(name for name, _ in others)})" if others else ""
         return f"{topic} {refusal.reason}{more}"

@@ -11,7 +11,7 @@ import pytest
 from serd.audio.source import Block
 from serd.backoff import Backoff
 from serd.daemon.event_writer import EventWriter
-from serd.daemon.pipeline import Pipeline
+from serd.daemon.pipeline import Condition, Pipeline
 from serd.errors import UnavailableError
 from serd.events.journal import Journal
 from serd.events.state import Mood
@@ -123,5 +123,33 @@ def test_the_end_of_speech_is_announced_even_while_the_journal_refuses_events() 
         wait_until(lambda: running.publisher.announcements[-1] == (None, False, False))
         running.pipeline.mute(True)
         wait_until(lambda: running.publisher.announcements[-1] == (None, False, True))
+    finally:
+        running.stop()
+
+
+def test_opening_the_microphone_again_does_not_close_it(journal: Journal) -> None:
+    """It may be open again before the thread that unmutes gets to closing it."""
+    running = RunningPipeline(journal)
+    try:
+        running.pipeline.mute(True)
+        wait_until(lambda: running.pipeline.condition is Condition.MUTED)
+        closed: list[bool] = []
+        close = running.source.close
+        running.source.close = lambda: (closed.append(running.pipeline.muted), close())  # type: ignore[method-assign,func-returns-value,assignment]
+        running.pipeline.mute(False)
+        wait_until(lambda: running.pipeline.condition is Condition.LISTENING)
+        assert not closed
+    finally:
+        running.stop()
+
+
+def test_a_microphone_that_is_closed_by_a_late_mute_is_opened_again(journal: Journal) -> None:
+    running = RunningPipeline(journal)
+    try:
+        running.source.steady = True
+        running.source.close()  # unlike one on request, the pipeline knows nothing of it
+        wait_until(lambda: running.pipeline.condition is Condition.WAITING)
+        running.give_block()
+        wait_until(lambda: running.pipeline.condition is Condition.LISTENING)
     finally:
         running.stop()

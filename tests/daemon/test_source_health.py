@@ -89,3 +89,21 @@ def test_repeated_overflows_are_logged_once_a_minute_with_totals(
     for _ in range(600):
         watch.look(msgspec.structs.replace(ALIVE, overflow_samples=288_000, device_overflows=600))
     assert len(caplog.messages) == 11  # what followed the last line is still logged, once
+
+
+def test_after_a_recovery_the_intervals_start_anew() -> None:
+    watch = Watch()
+
+    def third_attempt() -> float:
+        begun, attempts = watch.now, 0
+        while attempts < 3:
+            attempts += watch.look(DEAD)
+        return watch.now - begun
+
+    first = third_attempt()
+    for _ in range(3600):
+        watch.look(DEAD)
+    watch.look(ALIVE)
+    watch.now += 3600.0
+    assert third_attempt() <= 3 * FLAT_S + 2
+    assert first <= 3 * FLAT_S + 2

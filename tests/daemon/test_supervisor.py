@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from serd.daemon.supervisor import Part, PartFailedError, Supervisor
+from serd.daemon.supervisor import STALL_S, Part, PartFailedError, Supervisor
 
 
 class Machine:
     """One part, and a clock."""
 
-    def __init__(self, *, timeout_s: float = 30.0, restartable: bool = True) -> None:
+    def __init__(
+        self, *, timeout_s: float = 30.0, unwell_s: float = STALL_S, restartable: bool = True
+    ) -> None:
         self.now = 1000.0
         self.alive = True
         self.beat = 0.0
@@ -23,6 +25,7 @@ class Machine:
                     alive=lambda: self.alive,
                     heartbeat=lambda: self.beat,
                     timeout_s=timeout_s,
+                    unwell_s=unwell_s,
                     restart=self._restart,
                 )
             ],
@@ -93,4 +96,11 @@ def test_a_part_that_cannot_be_restarted_ends_the_process() -> None:
     machine = Machine(restartable=False)
     machine.alive = False
     with pytest.raises(PartFailedError, match="pipeline has died"):
+        machine.look()
+
+
+def test_a_part_that_may_take_longer_does_not_stop_the_watchdog() -> None:
+    machine = Machine(timeout_s=180.0, unwell_s=180.0)
+    assert all(machine.look() for _ in range(179))
+    with pytest.raises(PartFailedError):
         machine.look()
