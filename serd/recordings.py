@@ -201,6 +201,8 @@ class RecordingClassifier:
                     progress()
         finally:
             source.close()
+        if not count:
+            raise InputError(f"{shown(path)} is too short: it holds no audio at {SAMPLE_RATE} Hz")
         utterance, audio = trim_to_speech(np.concatenate(heard), self._speech, self._vad)
         prediction = self._classifier.classify_utterance(audio)
         return [ClassifiedUtterance.of(path, utterance, prediction)]

@@ -23,7 +23,7 @@ def check_source(settings: AudioConfig) -> None:
     """
     source = make_source(settings)
     if isinstance(source, FileSource):
-        source.length_s()
+        source.check()
 
 
 def make_source(settings: AudioConfig, *, alone: bool = True) -> Source:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import threading
 from pathlib import Path
@@ -276,21 +277,6 @@ class FfmpegFile:
                 missing -= len(parts[-1])
         return np.concatenate(parts)
 
-    def duration_s(self) -> float | None:
-        """Length in seconds, from the container; None if unknown. Runs ffprobe."""
-        command: list[str | bytes] = [
-            *("-loglevel", "error", "-protocol_whitelist", "file"),
-            *("-show_entries", "format=duration", "-of", "default=nw=1:nk=1"),
-            *("-i", b"file:" + os.fsencode(self.path.absolute())),
-        ]
-        with contextlib.suppress(UnavailableError, ValueError):
-            probe = start([find("ffprobe"), *command])
-            try:
-                return float(probe.read(START_S) or b"")
-            finally:
-                probe.end()
-        return None
-
     def close(self) -> None:
         """End ffmpeg."""
         self._child.end()
@@ -324,17 +310,23 @@ class PipeDecoder:
             raise
         finally:
             os.close(reading)
+        self._ended, self._end = os.pipe()
         self._thread = threading.Thread(
             target=self._feed, args=(source, head), name="serd-feed", daemon=True
         )
         self._thread.start()
 
     def _feed(self, source: int, data: bytes) -> None:
+        arrivals = select.poll()
+        for descriptor in (source, self._ended):
+            arrivals.register(descriptor, select.POLLIN)
         try:
             while data:
                 rest = memoryview(data)
                 while rest:
                     rest = rest[os.write(self._writing, rest) :]
+                if self._ended in dict(arrivals.poll()):  # what comes next is not for this ffmpeg
+                    return
                 data = os.read(source, PIECE)
         except OSError:  # ffmpeg has ended, so there is no point in going on
             return
@@ -346,8 +338,15 @@ class PipeDecoder:
         return self._child.read(timeout)
 
     def end(self) -> str | None:
-        """End ffmpeg. Returns what was wrong with its input, if anything."""
+        """End ffmpeg, and the thread that feeds it; to be called once.
+
+        Returns:
+            What was wrong with its input, if anything.
+        """
         self._child.wait(1.0)
         said = self._child.said
         self._child.end()
+        os.close(self._end)
+        self._thread.join()
+        os.close(self._ended)
         return reason(said)

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_COUNTED_FRAMES = 1 << 16
+"""Frames decoded at a time to find out the length."""
+
 FAST_BLOCK_S = 0.96
 """Seconds in a block at pace "fast": 32 VAD frames, so that the overhead per block is small."""
 
@@ -106,22 +109,43 @@ class FileSource(SourceContext):
             **channel_stats(self._intake.channels),
         )
 
-    def length_s(self) -> float | None:
-        """Length of the recording in seconds, from its header; None if it is not a regular file.
+    @property
+    def _pipe(self) -> bool:
+        """Whether it is a pipe: looking into it would consume its contents."""
+        try:
+            mode = self.path.stat().st_mode
+        except (OSError, ValueError):
+            return False  # AudioFile reports what is wrong
+        return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+    def check(self) -> None:
+        """Check that the recording can be opened; of a pipe, nothing is checked.
 
         Raises:
             InputError: It is missing, unreadable, not audio, or holds no audio.
         """
+        if not self._pipe:
+            AudioFile(self.path).close()
+
+    def length_s(self) -> float | None:
+        """Length of the recording in seconds; None if it is a pipe.
+
+        From its header if that has it, otherwise (joined recordings, what ffmpeg reads) it is
+        decoded once, which takes about a second for an hour.
+
+        Raises:
+            InputError: It is missing, unreadable, not audio, or holds no audio.
+        """
+        if self._pipe:
+            return None
+        file = AudioFile(self.path, warn=lambda _: None)  # open() reports the same
         try:
-            mode = self.path.stat().st_mode
-        except (OSError, ValueError):
-            pass  # AudioFile reports what is wrong
-        else:
-            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-                return None  # a pipe: looking into it would consume its contents
-        file = AudioFile(self.path)
-        try:
-            return file.duration_s
+            if file.duration_s is not None:
+                return file.duration_s
+            seconds = 0.0
+            while len(block := file.read(_COUNTED_FRAMES)):
+                seconds += len(block) / file.rate
+            return seconds
         finally:
             file.close()
 
@@ -240,7 +264,10 @@ def read_mono16k(
     Raises:
         InputError: It is missing, unreadable, not audio, or holds no audio.
     """
-    return np.concatenate([block.samples for block in _blocks(path, gain_db, channel)])
+    blocks = [block.samples for block in _blocks(path, gain_db, channel)]
+    if not blocks:
+        raise InputError(f"{shown(path)} is too short: it holds no audio at {SAMPLE_RATE} Hz")
+    return np.concatenate(blocks)
 
 
 def _blocks(path: str | os.PathLike[str], gain_db: Gain, channel: Choice) -> Iterator[Block]:

@@ -393,3 +393,19 @@ def test_memory_does_not_grow_with_the_length_of_the_file(tmp_path: Path) -> Non
     finally:
         tracemalloc.stop()
     assert peak < 5_000_000  # ten minutes are 38 MB
+
+
+def test_the_length_of_joined_recordings_is_that_of_all(tmp_path: Path) -> None:
+    path = tmp_path / "one.wav"
+    _wav(tones(16_000))(path)
+    assert FileSource(path).length_s() == 1.0
+    joined = tmp_path / "joined.wav"
+    joined.write_bytes(2 * path.read_bytes())
+    assert FileSource(joined).length_s() == 2.0
+
+
+def test_a_recording_shorter_than_one_sample_at_16_khz_is_rejected(tmp_path: Path) -> None:
+    path = tmp_path / "one.wav"
+    _wav(np.zeros(1), rate=48_000)(path)
+    with pytest.raises(InputError, match="is too short"):
+        read_mono16k(path)
