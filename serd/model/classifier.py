@@ -227,7 +227,7 @@ class Classifier:
         from serd.audio.file import FileSource  # noqa: PLC0415 - a daemon may never need it
 
         settings = speech or SpeechConfig()
-        recogniser = Recogniser(Segmenter(settings, make_vad(settings)), self)
+        recogniser = Recogniser(Segmenter.of(settings), self)
         return _timed(recogniser.recognise(FileSource(path, pace="fast", channel=channel)))
 
     def stream(self, rate: int, *, speech: SpeechConfig | None = None) -> Stream:
@@ -464,7 +464,7 @@ class Stream:
             raise SamplesError(msg)
         settings = speech or SpeechConfig()
         self._rate = int(rate)
-        self._recogniser = Recogniser(Segmenter(settings, make_vad(settings)), classifier)
+        self._recogniser = Recogniser(Segmenter.of(settings), classifier)
         self._begin()
 
     @property

@@ -246,3 +246,24 @@ def test_the_python_interface_finds_the_same_utterances(serd: Serd) -> None:
     for end in ("start_s", "end_s"):
         expected = [u[end] for u in found]
         assert [getattr(p, end) for p in predictions] == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_python_interface_also_asks_the_second_detector(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Rejecting:
+        def begin(self) -> None:
+            pass
+
+        def push(self, samples: object) -> None:
+            pass
+
+        def confirms(self, length: int) -> bool:
+            return False
+
+    monkeypatch.setattr("serd.speech.segmenter.make_confirmer", lambda _settings: Rejecting())
+    classifier = package.Classifier.load()
+    assert classifier.classify_file(SAMPLE) == []
+    samples, rate = soundfile.read(SAMPLE, dtype="float32")
+    stream = classifier.stream(rate)
+    assert [*stream.feed(samples), *stream.finish()] == []
