@@ -87,7 +87,7 @@ def _ordinary(
     """Listen to ordinary speech, and count false alarms."""
     import msgspec
 
-    invocation.override("audio.source", source, "--source")
+    invocation.override_source(source)
     invocation.override("audio.pace", "fast", "--ordinary")
     loaded = invocation.load().config
     config = loaded.of(node)

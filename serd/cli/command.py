@@ -68,13 +68,14 @@ class Invocation:
             self.overrides.append(Override(key, text, option, verbatim=verbatim))
 
     def override_source(self, source: str | None) -> None:
-        """Let ``--source`` choose the audio source, even if the file configures a program."""
+        """Let ``--source`` choose the audio source, even if the file has a program or several."""
         self.override("audio.source", source, "--source")
         if source is not None:
             from serd.config.loading import Override
             from serd.config.secrets import blanked
 
             self.overrides.append(Override("audio.command", "[]", "--source"))
+            self.overrides.append(Override("sources", "[]", "--source"))
             hide_argument(source, blanked(source))
 
 

@@ -77,3 +77,12 @@ def test_warnings_are_logged(serd: Serd, daemons: list[Loaded]) -> None:
     err = serd("run", "--set", "mqtt.username=u", "--set", "mqtt.password=hunter2").err
     assert "warning --set mqtt.password: every user of this machine can see it" in err
     assert "hunter2" not in err
+
+
+def test_a_source_on_the_command_line_replaces_several_configured_ones(
+    serd: Serd, daemons: list[Loaded], tmp_path: Path
+) -> None:
+    config = tmp_path / "several.yaml"
+    config.write_text("sources: [{node: a, audio: {device: 1}}, {node: b, audio: {device: 2}}]\n")
+    assert serd("--config", str(config), "run", "--source", "null") == (0, "", "")
+    assert (daemons[0].config.sources, daemons[0].config.audio.source) == ((), "null")
