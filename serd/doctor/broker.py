@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from serd import language
 from serd.doctor.result import CheckResult, fail, failed, ok, skip, warn
 from serd.errors import ConfigError
 from serd.events.state import decode_state, microphone
@@ -335,9 +336,18 @@ def _echoes(
 def _discovery(config: Config, link: Link, topics: Topics, topic: str) -> Iterator[CheckResult]:
     """Publish a message of the announcement's size below the discovery prefix."""
     settings = config.mqtt
-    payload = discovery_payload(topics, version=VERSION, telemetry_s=settings.telemetry_s)
+    payload = discovery_payload(
+        topics,
+        version=VERSION,
+        telemetry_s=settings.telemetry_s,
+        sensitivity=True,  # most models have it
+        corrections=config.personal.enabled,
+        name=config.name,
+        words=language.chosen(config.language),
+    )
     size = len(payload)
-    limit = "raise the broker's limit (mosquitto: max_packet_size) above 8000 bytes"
+    enough = 1000 * (size // 1000 + 2)
+    limit = f"raise the broker's limit (mosquitto: max_packet_size) to {enough} bytes"
     try:
         back, refused = link.round_trip([(topic, payload)], ECHO_S)
     except LinkError as error:

@@ -111,6 +111,12 @@ def a_packet_limit_below_the_discovery_message(installation: Installation) -> No
     installation.broker(extra=("max_packet_size 2048",))
 
 
+@fault("discovery", "warn", "takes 7000 at most", "to 9000 bytes", 0)
+def a_packet_limit_below_the_whole_discovery_message(installation: Installation) -> None:
+    """With everything that the daemon announces, corrections and sensitivity among them."""
+    installation.broker(extra=("max_packet_size 7000",))
+
+
 @fault("broker limits", "warn", "keeps no retained messages", "allow it on the broker", 0)
 def no_retained_messages(installation: Installation) -> None:
     installation.broker(extra=("retain_available false",))
