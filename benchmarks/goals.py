@@ -151,7 +151,8 @@ def _start_and_size(row: Callable[..., None], size_mb: float | None) -> None:
     if size_mb is not None:
         row("run-time environment", "MB", lambda _: size_mb, most=200)
     row("model file", "kB", lambda one: one["model_kb"], most=400)
-    row("network, one thread", "ms", lambda one: one["network_ms"], most=1)
+    row("network, one run on one thread", "ms", lambda one: one["network_ms"], most=1)
+    row("network and decision, an utterance", "ms", lambda one: one["utterance_ms"])
 
 
 def _throughput(row: Callable[..., None], one_round: Figures) -> None:

@@ -9,7 +9,7 @@ import sys
 
 from serd.model.model_file import ModelFile
 from training.network import build_network
-from training.recipe.network import Network
+from training.recipe import load_recipe
 from training.train import set_up_tensorflow
 
 
@@ -17,7 +17,8 @@ def main(out: str) -> None:
     """Build and save the model."""
     set_up_tensorflow(seed=0, threads=1)
     model = ModelFile.load()
-    build_network(Network(), model.info.features, len(model.labels)).save(out)
+    network = load_recipe(model.info.name).network
+    build_network(network, model.info.features, len(model.labels)).save(out)
 
 
 if __name__ == "__main__":
