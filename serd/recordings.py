@@ -151,11 +151,15 @@ class RecordingClassifier:
     def classify(
         self, path: Path, progress: Callable[[float], None] = lambda _: None
     ) -> RecordingResult:
-        """Classify one recording. If it cannot be read, the result says so; nothing is raised.
+        """Classify one recording. If it is not a recording, the result says so.
 
         Args:
             path: The file, or ``-`` for standard input.
             progress: Called now and then with the share that has been read, 0..1.
+
+        Raises:
+            UsageError: Standard input is a terminal, or cannot be read.
+            UnavailableError: It cannot be prepared for reading.
         """
         warnings: list[str] = []
         utterances = self._as_one if self._whole else self._one_by_one

@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 
 import serd
 from serd import logs
+from serd.audio import SAMPLE
 from serd.cli.terminal import EventFormatter
 from serd.config.schema import LogConfig
 from serd.escaping import escape_controls
 from tests.events.making import event
-from tests.system.node import SAMPLE, run_serd
+from tests.system.node import run_serd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

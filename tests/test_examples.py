@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import soundfile
 
+from serd.audio import SAMPLE
 from serd.model.emotions import EMOTIONS, UNCERTAIN
 from tests.broker import TIMEOUT_S, Recorder, mosquitto
 from tests.pulse import virtual_microphone
-from tests.system.node import SAMPLE, run_serd
+from tests.system.node import run_serd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -295,7 +295,7 @@ def _image(
 
 
 def _scores(axes: Any, view: View) -> None:
-    from serd.cli.plot import COLOURS
+    from serd.style import COLOURS
 
     order = [view.labels.index(name) for name in COLOURS if name in view.labels]
     axes.stackplot(

@@ -1,7 +1,7 @@
 """Figures without a screen: what `serd-train` and the benchmarks draw with.
 
-One style (:data:`serd.cli.plot.STYLE`) and one meaning for each colour: the emotions have those of
-:data:`serd.cli.plot.COLOURS`, and what is compared has those below. No colour is used for anything
+One style (:data:`serd.style.STYLE`) and one meaning for each colour: the emotions have those of
+:data:`serd.style.COLOURS`, and what is compared has those below. No colour is used for anything
 else, and a marker, a dash or a word beside it always says the same.
 """
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from serd.cli.plot import COLOURS, INK, LINE, SOFT, STYLE
+from serd.style import COLOURS, INK, LINE, SOFT, STYLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -114,7 +114,6 @@ class LevelMeter:
         self._peak = 0.0
         self._held = FLOOR_DBFS
         self._held_at = 0
-        self._shown_at = 0
         self._rest = np.empty(0, np.float32)
         self._unplaced = 0.0
         # One entry for each frame in the window: energy, peak, clipped samples, whether it varies.

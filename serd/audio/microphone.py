@@ -140,11 +140,6 @@ class Microphone(SourceContext):
         return "the default microphone" if self.device is None else str(self.device)
 
     @property
-    def found(self) -> devices.Device | None:
-        """The device that the last ``open()`` found."""
-        return self._found
-
-    @property
     def stats(self) -> SourceStats:
         """The current counters."""
         capture = self._capture

@@ -6,21 +6,20 @@ The sample contains speech, so every part of serd does the work that real speech
 from __future__ import annotations
 
 import wave
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from serd.audio import SAMPLE
 from serd.audio.file import read_mono16k
 from serd.audio.format import SAMPLE_RATE
 from serd.config import SpeechConfig
 from serd.speech import End, Segmenter, make_vad
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from pathlib import Path
 
-SAMPLE: Final = Path(__file__).parent.parent / "audio" / "data" / "sample.ogg"
-"""Speech by synthetic voices."""
+    from numpy.typing import NDArray
 
 ROOM_DBFS: Final = -62.0
 """RMS of the white noise that simulates a quiet room."""

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 _LARGE = 5_000_000
 """Bytes from which a single file gets a progress bar."""
 
-FFMPEG_REMEDY = "sudo apt install ffmpeg"
-
 
 @click.command(cls=Command)
 @click.argument("paths", type=click.Path(), metavar="PATH...", nargs=-1, required=True)
@@ -113,7 +111,9 @@ def classify(
 
 
 def _complain(error: InputError) -> None:
-    remedy = f" ({error.remedy})" if error.remedy == FFMPEG_REMEDY else ""
+    from serd.audio.ffmpeg import REMEDY
+
+    remedy = f" ({error.remedy})" if error.remedy == REMEDY else ""
     echo(f"serd: {error.message}{remedy}", err=True)
 
 

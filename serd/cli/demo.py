@@ -14,6 +14,7 @@ import click
 from msgspec.structs import replace
 
 from serd import language
+from serd.audio import SAMPLE
 from serd.cli.command import Command, Invocation, pass_invocation
 from serd.cli.terminal import EventPrinter, echo
 from serd.config.schema import AudioConfig, MetricsConfig, MqttConfig
@@ -31,9 +32,6 @@ _CONNECT_S: Final = 2.0
 
 _CAUGHT_UP_S: Final = 5.0
 """Seconds the last events may take from the broker to the terminal."""
-
-SAMPLE: Final = Path(__file__).parent.parent / "audio" / "data" / "sample.ogg"
-"""Speech by synthetic voices, see examples/make_sample.py."""
 
 
 @click.command(cls=Command)

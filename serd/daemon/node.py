@@ -333,7 +333,7 @@ class Node:
 
     @property
     def state(self) -> str:
-        """The telemetry's ``condition``; ``dead`` if the stream is open but delivers nothing."""
+        """The pipeline's condition; ``dead`` if the stream is open but delivers one value."""
         condition = self.pipeline.condition
         if condition is Condition.LISTENING and self.pipeline.dead:
             return "dead"

@@ -18,6 +18,7 @@ from starlette.staticfiles import StaticFiles
 
 from serd.dashboard.api import CONFIRM_S, Api, json_response, read_body
 from serd.dashboard.guard import (
+    REFILL_S,
     SESSION_S,
     Guard,
     Sessions,
@@ -126,7 +127,7 @@ class _Pages:
         response = _html(request, "login.html", replacing=('data-why=""', f'data-why="{why}"'))
         response.status_code = status
         if status == 429:
-            response.headers["retry-after"] = "12"
+            response.headers["retry-after"] = f"{REFILL_S:.0f}"
         return response
 
     async def logout(self, request: Request) -> Response:

@@ -319,8 +319,6 @@ class Throttle:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
-        self.failures = 0
-        """Wrong tokens so far."""
 
     def wait_s(self, address: str) -> float:
         """Seconds until this address may try again; 0 if now."""
@@ -331,7 +329,6 @@ class Throttle:
         """Count a wrong token from this address."""
         group = network_of(address)
         left, now = self._bucket(group)
-        self.failures += 1
         self._buckets[group] = (max(0.0, left - 1), now)
         self._buckets.move_to_end(group)
         if len(self._buckets) > _ADDRESSES_MAX:

@@ -21,7 +21,7 @@ from serd.errors import ConfigError
 from serd.events.state import decode_state, microphone
 from serd.mqtt.access import Access
 from serd.mqtt.client import explain
-from serd.mqtt.discovery import discovery_payload
+from serd.mqtt.discovery import discovery_payload, discovery_topic
 from serd.mqtt.link import Link, LinkError
 from serd.mqtt.topics import Topics
 from serd.network import LOOPBACK, is_loopback, why_port_is_taken
@@ -254,7 +254,8 @@ def _session(
         who = "without a user name" if access.username is None else f"as {access.username}"
         yield ok("broker login", f"logged in {who}, with MQTT {link.limits.version}")
         yield from _limits(link.limits)
-        announced = f"{config.mqtt.discovery_prefix}/device/serd_{topics.node}/check"
+        announcement = discovery_topic(topics, config.mqtt.discovery_prefix)
+        announced = f"{announcement.removesuffix('/config')}/check"
         own = f"{topics.base}/{topics.node}/check"
         # Empty, which subscribers ignore; but access rules may name this topic.
         probes = [(own, b"check"), (topics.emotion, b"")]

@@ -16,6 +16,7 @@ from serd.doctor.result import CheckResult, fail, failed, ok, warn
 from serd.errors import SerdError
 from serd.events.clock import parse_rfc3339
 from serd.events.history import History
+from serd.events.retention import EARLIEST_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,9 +28,6 @@ UNITS: Final = (
     Path("/usr/local/lib/systemd/system/serd.service"),
     Path("/usr/lib/systemd/system/serd.service"),
 )
-
-EARLIEST: Final = 1_735_689_600
-"""2025-01-01 in seconds since 1970: no correct clock shows an earlier time."""
 
 _TIMEOUT_S: Final = 5.0
 
@@ -56,7 +54,7 @@ def check_clock(*, now: float | None = None) -> Iterator[CheckResult]:
         now: Seconds since 1970; default: the wall clock.
     """
     now = time.time() if now is None else now
-    if now < EARLIEST:
+    if now < EARLIEST_MS / 1000:
         date = time.strftime("%Y-%m-%d", time.gmtime(now))
         yield fail(
             "clock",

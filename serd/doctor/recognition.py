@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import serd
+from serd.audio import SAMPLE
 from serd.audio.file import read_mono16k
 from serd.audio.format import SAMPLE_RATE
 from serd.doctor.result import CheckResult, fail, failed, ok, warn
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
 
     from serd.config import Config
     from serd.speech import Vad
-
-SAMPLE: Final = Path(serd.__file__).parent / "audio" / "data" / "sample.ogg"
-"""Forty seconds of speech by synthetic voices."""
 
 UTTERANCES: Final = 8
 """Fewer utterances found in the sample than this are a failure."""

@@ -58,6 +58,9 @@ _SEQ_MAX: Final = 2**63 - 1
 _SUM_TOLERANCE: Final = 0.01
 _SHOWN: Final = 40
 
+DIGEST_LENGTH: Final = 12
+"""Hex digits of a model's SHA-256 that events contain."""
+
 
 class ModelRef(msgspec.Struct, frozen=True, kw_only=True):
     """Which model made the prediction."""
@@ -67,8 +70,8 @@ class ModelRef(msgspec.Struct, frozen=True, kw_only=True):
     sha256: Annotated[
         str,
         Meta(
-            pattern=r"^[0-9a-f]{12}$",
-            description="First 12 hex digits of the model file's SHA-256.",
+            pattern=f"^[0-9a-f]{{{DIGEST_LENGTH}}}$",
+            description=f"First {DIGEST_LENGTH} hex digits of the model file's SHA-256.",
         ),
     ]
 
@@ -251,8 +254,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def model_ref(name: str, version: str, sha256: str) -> ModelRef:
-    """Refer to a model in events; the digest is shortened to its first 12 hex digits."""
-    return ModelRef(name=name, version=version, sha256=sha256[:12].lower())
+    """Refer to a model in events; the digest is shortened to its first hex digits."""
+    return ModelRef(name=name, version=version, sha256=sha256[:DIGEST_LENGTH].lower())
 
 
 def make(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from serd.events.event import DIGEST_LENGTH
 from serd.model.adaptation import PASSED_MOST, Adaptation, Example, fit
 
 if TYPE_CHECKING:
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     from serd.events.corrections import Correction
     from serd.events.event import Event
     from serd.model.model_file import ModelFile
-
-DIGEST_LENGTH: Final = 12
-"""Hexadecimal digits of a model's SHA-256 that a correction keeps."""
 
 
 class Learned(msgspec.Struct, frozen=True, kw_only=True):

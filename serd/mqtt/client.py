@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from serd.mqtt.access import Access
 
 MESSAGE_LIMIT: Final = 256 * 1024
-"""Largest message accepted, in bytes; serd's own largest, the discovery payload, has 6 kB."""
+"""Largest message accepted, in bytes; serd's own largest, the discovery payload, has 8 to 10
+kB."""
 
 PACKET_LIMIT: Final = 32 * 1024 * 1024
 """Maximum Packet Size that an MQTT 5 broker is asked to respect, in bytes. The broker withholds

@@ -143,10 +143,6 @@ class EnergyFloor:
         self._past = [float("inf")] * BLOCKS
         self._past_lowest = self._lowest = float("inf")
 
-    def passes(self, energy: float) -> bool:
-        """`judge` for a single frame."""
-        return self.judge([energy])[0]
-
     def judge(self, energies: list[float]) -> list[bool]:
         """Judge the next frames.
 

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
+from serd.audio import SAMPLE
 from tests.addon.supervisor import INGRESS, PATH, TOKEN, Supervisor, ingress
 from tests.broker import Mosquitto, Recorder, mosquitto
 from tests.dashboard.running import chromium
 from tests.ports import free_port
 from tests.pulse import VirtualMicrophone, virtual_microphone
-from tests.system.node import SAMPLE, environment, run_serd
+from tests.system.node import environment, run_serd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from serd.audio import SAMPLE
 from tests.broker import Recorder, mosquitto
 from tests.layer import TREE, layer, package, root
-from tests.system.node import SAMPLE, run_serd
+from tests.system.node import run_serd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serd.audio import SAMPLE
 from serd.audio.autogain import CEILING_DB, NOISE_DBFS, AutoGain
 from serd.audio.file import read_mono16k
 from serd.audio.intake import Intake
 from serd.audio.level import rms_dbfs
-from tests.system.node import SAMPLE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

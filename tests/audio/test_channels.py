@@ -11,13 +11,13 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serd.audio import SAMPLE
 from serd.audio.channels import ChannelMixer, channel_problem
 from serd.audio.file import FileSource, read_mono16k
 from serd.audio.source import EndOfSource
 from serd.config import SpeechConfig
 from serd.errors import InputError
 from serd.speech import End, Segmenter, make_vad
-from tests.system.node import SAMPLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from serd.audio import SAMPLE
 from serd.audio.container import NEEDED, recognise
-from tests.system.node import SAMPLE
 
 NOISE = np.random.default_rng(0).normal(0, 0.1, 8_000)
 

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from serd.audio import ffmpeg
+from serd.audio import SAMPLE, ffmpeg
 from serd.audio.ffmpeg import FfmpegFile, PipeDecoder, reason, script
 from serd.audio.file import FileSource
 from serd.errors import InputError
-from tests.system.node import SAMPLE
 
 if TYPE_CHECKING:
     from pathlib import Path

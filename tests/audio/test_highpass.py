@@ -10,6 +10,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serd.audio import SAMPLE
 from serd.audio.file import read_mono16k
 from serd.audio.highpass import CUTOFF_HZ, HighPass
 from serd.audio.intake import Intake
@@ -17,7 +18,6 @@ from serd.audio.level import rms_dbfs
 from serd.config import SpeechConfig
 from serd.speech import End, Segmenter, make_vad
 from tests.audio.reference import high_passed
-from tests.system.node import SAMPLE
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,8 @@ import pytest
 import soundfile as sf
 import soxr
 
+from serd.audio import SAMPLE
 from serd.audio.rawcheck import RawCheck, judge
-from tests.system.node import SAMPLE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -14,13 +14,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from serd.audio import recording
+from serd.audio import SAMPLE, recording
 from serd.audio.container import parts
 from serd.audio.file import FileSource, read_mono16k
 from serd.audio.recording import AudioFile
 from serd.audio.source import EndOfSource
 from serd.errors import InputError, shown
-from tests.system.node import SAMPLE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

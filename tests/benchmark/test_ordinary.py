@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from serd.audio import SAMPLE
 from serd.audio.file import FileSource
-from serd.benchmark.material import SAMPLE
 from serd.benchmark.ordinary import OrdinarySpeech, listen, page
 from serd.config import Config, DecisionConfig, ModelConfig
 from serd.model.metadata import SENSITIVITIES

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 import soundfile as sf
 
+from serd.audio import SAMPLE
 from tests.broker import Recorder, mosquitto
 from tests.cli.test_discovery import retained
 from tests.ports import free_port
-from tests.system.node import SAMPLE, TIMEOUT_S, environment, serd_command
+from tests.system.node import TIMEOUT_S, environment, serd_command
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from serd.audio import SAMPLE
 from tests.broker import Mosquitto, Recorder, mosquitto
 from tests.cli.test_discovery import leave, retained
-from tests.system.node import SAMPLE, Node
+from tests.system.node import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

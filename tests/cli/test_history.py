@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from serd.cli.plot import COLOURS, _smoothed
+from serd.cli.plot import _smoothed
 from serd.events.clock import Clock
 from serd.events.event import make, model_ref
 from serd.events.journal import Journal
 from serd.model.decision import Prediction
 from serd.model.emotions import EMOTIONS
+from serd.style import COLOURS
 from tests.mqtt.samples import journalled
 from tools.docs.json_schema import event_schema
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from serd.audio import SAMPLE
 from tests.ports import free_port
-from tests.system.node import SAMPLE, TIMEOUT_S, environment
+from tests.system.node import TIMEOUT_S, environment
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,10 +9,10 @@ import soundfile as sf
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serd.audio import SAMPLE
 from serd.audio.level import LevelMeter, Reading
 from serd.cli.meter import picture
 from serd.doctor.sound import advise
-from tests.system.node import SAMPLE
 from tests.terminal import terminal
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from serd.audio import SAMPLE
 from serd.events.event import encode
 from serd.events.journal import Journal
 from tests.broker import Recorder, mosquitto
 from tests.mqtt.samples import journalled, new_event
-from tests.system.node import SAMPLE
 from tests.terminal import terminal
 
 if TYPE_CHECKING:

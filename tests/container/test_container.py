@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from serd.audio import SAMPLE
 from tests.broker import Recorder, mosquitto
 from tests.container.container import TIMEOUT_S, VARIABLE, Container, podman
 from tests.layer import TREE
 from tests.ports import free_port
 from tests.pulse import virtual_microphone
-from tests.system.node import SAMPLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from serd.audio import SAMPLE
 from serd.audio.file import FileSource
 from serd.backoff import Backoff
 from serd.config.schema import SpeechConfig
@@ -22,7 +23,6 @@ from serd.speech import Segmenter, make_vad
 from tests.broker import wait_until
 from tests.events.making import MODEL, event
 from tests.mqtt.memory import MemoryPublisher
-from tests.system.node import SAMPLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
+from serd.audio import SAMPLE
 from serd.events.corrections import CorrectionStore
 from serd.events.event import encode
 from serd.events.journal import Journal
@@ -25,7 +26,7 @@ from tests.dashboard.making import (
     state,
 )
 from tests.dashboard.running import DESKTOP, PHONE, Browser, Dashboard
-from tests.system.node import SAMPLE, Node
+from tests.system.node import Node
 from tests.system.test_corrections import listening_node, play_and_wait, send_correction
 
 if TYPE_CHECKING:

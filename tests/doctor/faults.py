@@ -18,13 +18,14 @@ import pytest
 import soundfile as sf
 import yaml
 
+from serd.audio import SAMPLE
 from serd.events.event import make
 from serd.events.journal import Journal
 from serd.model.decision import Prediction
 from serd.model.model_file import resolve
 from tests.broker import Certificates, Mosquitto, Recorder, make_certificates, mosquitto
 from tests.mqtt.samples import MODEL, SCORES
-from tests.system.node import SAMPLE, environment
+from tests.system.node import environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from serd.audio import SAMPLE
 from tests.doctor.faults import Installation
 from tests.pulse import VirtualMicrophone, virtual_microphone
-from tests.system.node import SAMPLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

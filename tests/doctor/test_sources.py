@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from serd.audio import SAMPLE
 from serd.audio.devices import Device
 from serd.config.loading import load
 from serd.doctor.examination import examine
 from serd.doctor.sound import check_same_device
 from tests.broker import mosquitto
 from tests.ports import free_port
-from tests.system.node import SAMPLE
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import soundfile as sf
 
-from tests.system.node import SAMPLE
+from serd.audio import SAMPLE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

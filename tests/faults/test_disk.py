@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from serd.audio import SAMPLE
 from tests.broker import Recorder, wait_until
 from tests.faults.proof import EMOTION, check_delivery, journalled
 from tests.pulse import virtual_microphone
-from tests.system.node import SAMPLE, Node, run_serd
+from tests.system.node import Node, run_serd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from serd.audio import SAMPLE
 from serd.model.emotions import EMOTIONS, UNCERTAIN
 from tests.faults.talk import RATE, utterance
-from tests.system.node import SAMPLE, Node, serd_command
+from tests.system.node import Node, serd_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

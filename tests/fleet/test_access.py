@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from serd.audio import SAMPLE
 from serd.mqtt.topics import KINDS
 from tests.fleet.clients import PASSWORD, User
-from tests.system.node import SAMPLE, Node, run_serd
+from tests.system.node import Node, run_serd
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from serd.audio import SAMPLE
 from serd.audio.file import read_mono16k
 from serd.audio.format import SAMPLE_RATE
 from serd.model.model_file import ModelFile, pack
-from tests.system.node import SAMPLE, Node, json_lines, run_serd
+from tests.system.node import Node, json_lines, run_serd
 
 if TYPE_CHECKING:
     from pathlib import Path

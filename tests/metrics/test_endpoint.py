@@ -17,13 +17,14 @@ import pytest
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_fd_to_metric_families
 
+from serd.audio import SAMPLE
 from serd.config.loading import load
 from serd.doctor.configuration import check_metrics
 from serd.metrics import METRICS
 from tests.broker import Recorder, mosquitto, wait_until
 from tests.faults.talk import Talk
 from tests.ports import free_port
-from tests.system.node import SAMPLE, Node, run_serd
+from tests.system.node import Node, run_serd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,12 +12,13 @@ import jsonschema
 import pytest
 import yaml
 
+from serd.audio import SAMPLE
 from serd.events.event import Event
 from serd.events.payload import fields
 from serd.events.state import RoomState
 from serd.events.telemetry import Telemetry
 from tests.broker import Recorder, mosquitto
-from tests.system.node import SAMPLE, Node
+from tests.system.node import Node
 from tools.docs.asyncapi import document, text
 from tools.docs.tables import PAGES, written
 

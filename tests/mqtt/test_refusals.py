@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from serd.mqtt.refusals import NO_ECHO, Refusal, Refusals
+from serd.mqtt.link import Refusal
+from serd.mqtt.refusals import NO_ECHO, Refusals
 
 
 class Emptied(dict[str, Refusal]):

@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soundfile as sf
 
+from serd.audio import SAMPLE
 from serd.config.schema import SpeechConfig
 from serd.speech import Segmenter, make_vad
 from tests.broker import Recorder, mosquitto
-from tests.system.node import SAMPLE, Node
+from tests.system.node import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from serd.audio import SAMPLE
 from serd.audio.file import read_mono16k
 from serd.audio.format import FRAME_SAMPLES, SAMPLE_RATE
-from serd.benchmark.material import SAMPLE, phrases
+from serd.benchmark.material import phrases
 from serd.config import SpeechConfig
 from serd.speech import Discard, End, Segmenter, make_vad
 from serd.speech.segmenter import MAX_BATCH_SAMPLES

@@ -8,16 +8,11 @@ import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
-
-import serd
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-SAMPLE = Path(serd.__file__).parent / "audio" / "data" / "sample.ogg"
-"""The speech sample that ships with serd."""
+    from pathlib import Path
 
 TIMEOUT_S = 60.0
 """Time limit for anything a process does; generous, since only a failing test waits that long."""

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from serd.audio import SAMPLE
 from serd.audio.source import Block, EndOfSource, SourceStats
 from serd.backoff import Backoff
 from serd.daemon.event_writer import EventWriter
@@ -30,7 +31,7 @@ from serd.speech.utterance import Utterance
 from tests.broker import Recorder, mosquitto, wait_until
 from tests.models import HOME, as_at_home, at_home
 from tests.mqtt.memory import MemoryPublisher
-from tests.system.node import SAMPLE, Node, json_lines, run_serd
+from tests.system.node import Node, json_lines, run_serd
 from tools.docs.json_schema import event_schema
 
 if TYPE_CHECKING:

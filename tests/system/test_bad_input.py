@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from tests.system.node import SAMPLE, json_lines, run_serd
+from serd.audio import SAMPLE
+from tests.system.node import json_lines, run_serd
 
 if TYPE_CHECKING:
     from collections.abc import Callable

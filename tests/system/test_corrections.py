@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from serd.audio import SAMPLE
 from serd.events.corrections import CorrectionStore
 from serd.events.event import model_ref, uuid7
 from serd.model.emotions import EMOTIONS
 from serd.model.model_file import ModelFile
 from tests.broker import Mosquitto, Recorder, mosquitto, wait_until
-from tests.system.node import SAMPLE, Node, run_serd
+from tests.system.node import Node, run_serd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

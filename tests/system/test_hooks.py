@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from serd.audio import SAMPLE
 from tests.broker import Recorder, mosquitto
-from tests.system.node import SAMPLE, Node
+from tests.system.node import Node
 
 if TYPE_CHECKING:
     from pathlib import Path

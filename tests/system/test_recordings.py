@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from serd.audio import SAMPLE
 from serd.events.clock import parse_rfc3339
 from tests.broker import Recorder, mosquitto
-from tests.system.node import SAMPLE, Node
+from tests.system.node import Node
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,9 +16,10 @@ import jsonschema
 import pytest
 import soundfile as sf
 
+from serd.audio import SAMPLE
 from tests.broker import Recorder, mosquitto
 from tests.models import as_at_home
-from tests.system.node import SAMPLE, Node, json_lines, run_serd
+from tests.system.node import Node, json_lines, run_serd
 from tools.docs.json_schema import event_schema
 
 if TYPE_CHECKING:

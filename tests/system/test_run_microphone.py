@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from serd.audio import SAMPLE
 from serd.model.metadata import ORDINARY
 from tests.broker import Recorder, mosquitto
 from tests.pulse import virtual_microphone
-from tests.system.node import SAMPLE, Node, json_lines, run_serd
+from tests.system.node import Node, json_lines, run_serd
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

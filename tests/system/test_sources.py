@@ -16,11 +16,12 @@ import pytest
 import soundfile as sf
 import yaml
 
+from serd.audio import SAMPLE
 from tests.broker import Mosquitto, Recorder, mosquitto, wait_until
 from tests.models import as_at_home
 from tests.ports import free_port
 from tests.pulse import virtual_microphone
-from tests.system.node import SAMPLE, TIMEOUT_S, Node, environment, json_lines, run_serd
+from tests.system.node import TIMEOUT_S, Node, environment, json_lines, run_serd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

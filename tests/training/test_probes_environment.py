@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from serd.audio import SAMPLE
 from serd.audio.highpass import HighPass
 from serd.config import SpeechConfig
 from serd.errors import InputError
@@ -17,7 +18,7 @@ from serd.model.classifier import Classifier, Recogniser
 from serd.model.emotions import UNCERTAIN
 from serd.speech import Segmenter
 from tests.broker import Recorder, mosquitto
-from tests.system.node import SAMPLE, Node
+from tests.system.node import Node
 from tests.training.synthetic import RATE, voice
 from training.corpora import Clip, corpora_root
 from training.corpora.esc10 import Sound, read_sounds
