@@ -94,7 +94,7 @@ def rows(result: dict[str, Any]) -> list[Row]:
     table = _Table(result["rounds"])
     _latency(table.row)
     _processor(table.row, result["instructions"], result["rounds"][0])
-    _start_and_size(table.row, result["size_mb"])
+    _start_and_size(table.row, result["size_mb"], result["rounds"][0])
     _throughput(table.row, result["rounds"][0])
     return table.rows
 
@@ -137,7 +137,7 @@ def _processor(
     row("librosa + TFLite: CPU for an hour of speech", "s", lambda one: one["tflite_hour_cpu_s"])
 
 
-def _start_and_size(row: Callable[..., None], size_mb: float | None) -> None:
+def _start_and_size(row: Callable[..., None], size_mb: float | None, first: Figures) -> None:
     row("start to READY, warm", "s", lambda one: one["serd_ready_s"], most=0.5)
     row("librosa + Keras: start to the first result", "s", lambda one: one["keras_first_s"])
     row("librosa + TFLite: start to the first result", "s", lambda one: one["tflite_first_s"])
@@ -152,7 +152,8 @@ def _start_and_size(row: Callable[..., None], size_mb: float | None) -> None:
         row("run-time environment", "MB", lambda _: size_mb, most=200)
     row("model file", "kB", lambda one: one["model_kb"], most=400)
     row("network, one run on one thread", "ms", lambda one: one["network_ms"], most=1)
-    row("network and decision, an utterance", "ms", lambda one: one["utterance_ms"])
+    if "utterance_ms" in first:
+        row("network and decision, an utterance", "ms", lambda one: one["utterance_ms"])
 
 
 def _throughput(row: Callable[..., None], one_round: Figures) -> None:
