@@ -266,7 +266,9 @@ def find_recordings(path: Path) -> list[Path]:
 
     for folder, folders, names in os.walk(path, onerror=refuse):
         folders.sort()
-        found += [path_of(f"{folder}/{name}") for name in sorted(names) if _is_recording(name)]
+        files = [path_of(f"{folder}/{name}") for name in sorted(names) if _is_recording(name)]
+        # A pipe would be waited for.
+        found += [file for file in files if not file.exists() or file.is_file()]
     if not found:
         raise InputError(
             f"there are no recordings in {shown(path)}",

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-import serd
+from serd.audio import SAMPLE
 from serd.config import Config
 from serd.errors import InputError
 from serd.model.decision import Prediction
@@ -24,8 +24,6 @@ from serd.recordings import (
     find_recordings,
 )
 from serd.speech import Utterance
-
-SAMPLE = Path(serd.__file__).parent / "audio" / "data" / "sample.ogg"
 
 
 @pytest.mark.slow
@@ -81,3 +79,9 @@ def test_a_file_name_that_is_not_utf_8_survives_json() -> None:
     line = json.dumps(msgspec.to_builtins(classified))
     line.encode("utf-8")
     assert os.fsencode(json.loads(line)["path"]) == b"s\xff.ogg"
+
+
+def test_pipes_in_a_folder_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").touch()
+    os.mkfifo(tmp_path / "b.wav")
+    assert find_recordings(tmp_path) == [tmp_path / "a.wav"]

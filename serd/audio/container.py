@@ -163,7 +163,12 @@ def parts(path: Path) -> list[Part]:
     Raises:
         OSError: It cannot be read.
     """
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with path.open("rb") as file:
+        try:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError):  # a file system that cannot, or a file without a size
+            return [Part(start=0, end=path.stat().st_size)]
+    with mapped as data:
         look = _FORMATS.get(data[:4]) or (_mp3 if _begins_mp3(data, 0) else None)
         found: list[Part] = []
         if look is not None:
@@ -332,9 +337,11 @@ def _mp3(data: mmap.mmap) -> Iterator[Part]:
         end, frames = len(data), None
         if flags & 1:
             samples = 1152 if head[1] & 8 else 576
-            frames = samples * struct.unpack(">I", head[tag + 8 : tag + 12])[0]
+            frames = samples * struct.unpack(">I", head[tag + 8 : tag + 12])[0] or None
         if flags & 3 == 3:
-            end = at + struct.unpack(">I", head[tag + 12 : tag + 16])[0]
+            # Written at the end of a recording; 0 if that was never reached.
+            size = struct.unpack(">I", head[tag + 12 : tag + 16])[0]
+            end = at + size if size > tag else len(data)
         # The tags of this part may follow, and then another part.
         following = end
         while data[following : following + 3] == b"TAG":

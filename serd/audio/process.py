@@ -153,7 +153,9 @@ class ChildSource(SourceContext):
                     f"{self.name} has delivered nothing for {CONNECT_S:.0f} s", remedy=self._remedy
                 )
             if not data:
-                raise self._failure(child)
+                if not self._complete(child):
+                    raise self._failure(child)
+                return PcmFormat(rate=self.settings.rate_hz)  # without sound; read() tells its end
             self._data += data
             pcm = self._format()
             if pcm is not None:
@@ -195,7 +197,14 @@ class ChildSource(SourceContext):
                 elif time.monotonic() >= give_up:
                     return None
 
+    def _complete(self, _child: Child) -> bool:
+        """Whether the end of the output is the end of the sound, and no fault."""
+        return False
+
     def _ended(self, child: Child) -> Exception:
+        if self._complete(child):
+            log.info("%s has ended", self.name)
+            return EndOfSource()
         return self._failure(child)
 
     def _pause(self, give_up: float) -> bool:
@@ -395,8 +404,5 @@ class ProgramSource(ChildSource):
             f"{self.name} {how}{f': {said}' if said else ''}", remedy=self._remedy
         )
 
-    def _ended(self, child: Child) -> Exception:
-        if not self._retry and child.wait(1.0) == 0:
-            log.info("%s has ended", self.name)
-            return EndOfSource()
-        return super()._ended(child)
+    def _complete(self, _child: Child) -> bool:
+        return not self._retry and _child.wait(1.0) == 0

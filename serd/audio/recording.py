@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import re
+import stat
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -106,6 +107,10 @@ class AudioFile:
         try:
             self._open(self._parts.popleft() if self._parts else None)
         except InputError as error:
+            if _is_pipe(self.path):
+                raise InputError(
+                    error.message, remedy="give it to serd as standard input instead: -"
+                ) from error
             # Either a format that libsndfile does not know, or a damaged file.
             kind = recognise(head)
             if kind is None and self.path.suffix.lower() not in FFMPEG_SUFFIXES:
@@ -267,6 +272,8 @@ def _check_readable(path: Path) -> bytes:
     try:
         if path.is_dir():
             raise InputError(f"{shown(path)} is a directory, not an audio file")
+        if _is_pipe(path):  # opening it would end its writer
+            return b""
         with path.open("rb") as file:
             empty = path.is_file() and not (head := file.read(NEEDED))
     except FileNotFoundError as error:
@@ -278,6 +285,11 @@ def _check_readable(path: Path) -> bytes:
     if empty:
         raise InputError(f"{shown(path)} is empty (0 bytes)")
     return head
+
+
+def _is_pipe(path: Path) -> bool:
+    mode = path.stat().st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 class Sound:

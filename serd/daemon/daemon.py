@@ -422,6 +422,8 @@ class Daemon:
         for node in self.nodes:
             while not self._stopping and not node.publisher.drain(TICK_S):
                 waiting = sum(each.waiting for each in self.nodes)
+                if not waiting and not node.publisher.connected:
+                    break  # what the broker would learn of this node ends with the recording
                 self._notifier.status(f"delivering {many(waiting, 'event', 'events')}")
                 if refused := node.publisher.undelivered:
                     raise UnavailableError(

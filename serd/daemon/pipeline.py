@@ -360,9 +360,7 @@ class Pipeline:
                     self.heartbeat = time.monotonic()
         except EndOfSource:
             if not self._interrupted:
-                # A microphone has no end: a mute that came late has closed it after an unmute.
-                microphone = self._source.live and self._source.steady
-                self.condition = Condition.WAITING if microphone else Condition.ENDED
+                self.condition = Condition.ENDED
         except UnavailableError as error:
             self._health.failed(error)
             self.condition = Condition.WAITING

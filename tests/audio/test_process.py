@@ -90,6 +90,11 @@ def test_a_program_may_end_the_source_if_so_configured() -> None:
     assert source.stats.samples == 16_000
 
 
+def test_a_program_may_also_end_the_source_before_any_sound() -> None:
+    with program("", on_end="stop") as source, pytest.raises(EndOfSource):
+        source.read(5.0)
+
+
 @pytest.mark.parametrize(
     ("command", "reason"),
     [

@@ -235,3 +235,36 @@ def test_an_ordinary_recording_gives_no_warnings(tmp_path: Path) -> None:
         assert seconds == pytest.approx(2, abs=0.05)
         assert warnings == []
     assert read_recording(SAMPLE)[1] == []
+
+
+def test_an_mp3_whose_recorder_was_killed_is_read_to_its_end(tmp_path: Path) -> None:
+    """Its Xing header, which is written at the end, still has neither frames nor bytes."""
+    path = tmp_path / "killed.mp3"
+    data = bytearray(write(path, sound(3), subtype="MPEG_LAYER_III"))
+    tag = max(data.find(b"Xing", 0, 400), data.find(b"Info", 0, 400))
+    assert tag > 0
+    data[tag + 8 : tag + 16] = bytes(8)
+    path.write_bytes(data[: 2 * len(data) // 3])
+    assert len(parts(path)) == 1
+    seconds, _ = read_recording(path)
+    assert seconds == pytest.approx(2.0, abs=0.2)
+
+
+def test_a_file_that_cannot_be_mapped_is_one_part() -> None:
+    with pytest.raises(InputError, match="format not recognised"):
+        AudioFile("/proc/cpuinfo")
+
+
+def test_a_named_pipe_is_opened_once(tmp_path: Path) -> None:
+    data = write(tmp_path / "one.wav", sound(3))
+    path = tmp_path / "pipe.wav"
+    os.mkfifo(path)
+    with subprocess.Popen(
+        [sys.executable, "-c", "import sys; open(sys.argv[1], 'wb').write(sys.stdin.buffer.read())",
+         str(path)], stdin=subprocess.PIPE,
+    ) as writer:  # fmt: skip
+        assert writer.stdin is not None
+        writer.stdin.write(data)
+        writer.stdin.close()
+        assert read_recording(path)[0] == pytest.approx(3.0, abs=0.05)
+        assert writer.wait(20) == 0

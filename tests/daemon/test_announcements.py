@@ -141,15 +141,3 @@ def test_opening_the_microphone_again_does_not_close_it(journal: Journal) -> Non
         assert not closed
     finally:
         running.stop()
-
-
-def test_a_microphone_that_is_closed_by_a_late_mute_is_opened_again(journal: Journal) -> None:
-    running = RunningPipeline(journal)
-    try:
-        running.source.steady = True
-        running.source.close()  # unlike one on request, the pipeline knows nothing of it
-        wait_until(lambda: running.pipeline.condition is Condition.WAITING)
-        running.give_block()
-        wait_until(lambda: running.pipeline.condition is Condition.LISTENING)
-    finally:
-        running.stop()

@@ -8,11 +8,14 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+import soundfile
 
 from serd.audio import SAMPLE
 from serd.events.clock import parse_rfc3339
 from tests.broker import Recorder, mosquitto
+from tests.ports import free_port
 from tests.system.node import Node
 
 if TYPE_CHECKING:
@@ -82,3 +85,9 @@ def test_an_unplayable_recording_is_never_announced(
             assert node.wait() == code, node.log
         assert any(message in line for line in node.log), node.log
         assert not any("test-room" in line for line in broker.log)
+
+
+def test_a_recording_without_speech_does_not_wait_for_a_missing_broker(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "silence.wav", np.zeros(16_000), 16_000)
+    with Node(tmp_path, free_port(), "--source", "silence.wav", "--pace", "fast") as node:
+        assert node.wait() == 0, node.log
