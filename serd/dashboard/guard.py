@@ -126,8 +126,10 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in self._answer_headers.items():
                     headers[name] = value
-                if not scope["path"].startswith("/static/"):
-                    headers["cache-control"] = "no-store"
+                # The page's files may be kept, but must be asked for again (ETag): otherwise old
+                # scripts would run with a new server for days after an upgrade.
+                static = scope["path"].startswith("/static/")
+                headers["cache-control"] = "no-cache" if static else "no-store"
             await send(message)
 
         headers = Headers(scope=scope)

@@ -111,6 +111,16 @@ def test_every_response_has_the_security_headers(path: str, token: str | None) -
     assert "unsafe" not in response.headers["content-security-policy"]
 
 
+def test_browsers_ask_again_for_the_files_of_the_page() -> None:
+    """Otherwise they would run old scripts for days after an upgrade."""
+    client = client_of(World())
+    response = client.get("/static/main.js")
+    assert (response.status_code, response.headers["cache-control"]) == (200, "no-cache")
+    again = client.get("/static/main.js", headers={"if-none-match": response.headers["etag"]})
+    assert (again.status_code, again.headers["cache-control"]) == (304, "no-cache")
+    assert client.get("/api/nodes").headers["cache-control"] == "no-store"
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [({"origin": ORIGIN}, 200), ({}, 200), ({"origin": "http://evil.test"}, 403),
