@@ -134,6 +134,9 @@ def _option_type(key: Key) -> str:
     elif isinstance(kind, mi.IntType | mi.FloatType):
         name = "int" if isinstance(kind, mi.IntType) else "float"
         word = f"{name}({_bound(kind.ge)},{_bound(kind.le)})"
+        # Supervisors before 2026 have no minus in the pattern for ranges of float, and refuse it.
+        if name == "float" and "-" in word:
+            word = name
     elif isinstance(kind, mi.StrType) and kind.pattern is not None:
         word = f"match({kind.pattern})"
     return f"{word}?"
