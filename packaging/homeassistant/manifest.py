@@ -24,8 +24,8 @@ NAMES = {
     "mute": ("Start muted", "Stumm starten"),
     "decision.sensitivity": ("Sensitivity", "Empfindlichkeit"),
     "audio.gain_db": ("Gain (dB)", "Verstärkung (dB)"),
-    "speech.engine": ("Speech detector", "Spracherkenner"),
-    "speech.aggressiveness": ("Strictness of the speech detector", "Strenge des Spracherkenners"),
+    "speech.engine": ("Speech detector", "Sprechdetektor"),
+    "speech.aggressiveness": ("Strictness of the speech detector", "Strenge des Sprechdetektors"),
     "speech.min_level_dbfs": ("Lowest level (dBFS)", "Niedrigster Pegel (dBFS)"),
     "model.path": ("Model", "Modell"),
     "journal.keep_days": ("Days of history", "Tage im Verlauf"),
@@ -33,7 +33,7 @@ NAMES = {
     "mqtt.port": ("MQTT port", "MQTT-Port"),
     "mqtt.username": ("MQTT user name", "MQTT-Benutzername"),
     "mqtt.password": ("MQTT password", "MQTT-Passwort"),
-    "mqtt.base_topic": ("MQTT base topic", "MQTT-Basisthema"),
+    "mqtt.base_topic": ("MQTT base topic", "MQTT-Basis-Topic"),
     "log.level": ("Log level", "Protokollstufe"),
 }
 
@@ -43,7 +43,7 @@ GERMAN = {
     "mute": "Stumm starten, sofern die Stummschaltung nicht über MQTT aufgehoben wurde.",
     "decision.sensitivity": "Wie leicht ein Gefühl gemeldet wird. Eine Wahl in Home Assistant "
     "gilt, bis sich dieser Wert ändert.",
-    "audio.gain_db": "Verstärkung des Mikrofons in Dezibel.",
+    "audio.gain_db": "Verstärkung des Mikrofons in Dezibel oder auto; Dezimalpunkt, z. B. 3.5.",
     "speech.engine": "webrtc ist klein; silero ist ein neuronales Netz und braucht mehr Rechenzeit.",
     "speech.aggressiveness": "Wie streng webrtc Geräusche verwirft, die keine Sprache sind: 0 selten, 3 oft.",
     "speech.min_level_dbfs": "Was leiser ist, gilt nie als Sprache (Effektivwert, Dezibel zur "
@@ -55,7 +55,7 @@ GERMAN = {
     "mqtt.port": "Port eines anderen Brokers.",
     "mqtt.username": "Benutzername bei einem anderen Broker.",
     "mqtt.password": "Passwort bei einem anderen Broker.",
-    "mqtt.base_topic": "Erste Ebenen jedes Themas.",
+    "mqtt.base_topic": "Erste Ebenen jedes Topics.",
     "log.level": "Niedrigste Stufe, die protokolliert wird.",
 }
 

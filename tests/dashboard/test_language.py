@@ -42,7 +42,8 @@ def arguments(script: str, function: str) -> Iterator[str]:
 def texts_of_scripts() -> Iterator[str]:
     for path in STATIC.glob("*.js"):
         script = path.read_text()
-        listed = re.findall(r"(?:MESSAGES|MICROPHONE) = [\[{](.*?)[\]}];", script, re.DOTALL)
+        lists = r"(?:MESSAGES|MICROPHONE|REASONS) = [\[{](.*?)[\]}];"
+        listed = re.findall(lists, script, re.DOTALL)
         for text in (*arguments(script, "tr"), *arguments(script, "many"), *listed):
             for literal in re.findall(r'"((?:[^"\\]|\\.)*)"', text):
                 yield literal.replace(r"\u2026", "\u2026")
