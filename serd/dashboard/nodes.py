@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
+from serd.events.payload import fields
 from serd.events.state import microphone
 from serd.events.telemetry import Telemetry
 from serd.mqtt.messages import (
@@ -38,7 +39,10 @@ TEXT_MAX: Final = 200
 """Characters kept of any text."""
 
 _ID_MAX: Final = 64
-_FIGURES: Final = frozenset(Telemetry.__struct_fields__)
+_TEXTS: Final = frozenset(field.name for field in fields(Telemetry) if str in field.types)
+_NUMBERS: Final = frozenset(
+    field.name for field in fields(Telemetry) if {int, float} & set(field.types)
+)
 
 
 class KnownNode:
@@ -205,11 +209,13 @@ def _limited_state(state: RoomState) -> RoomState:
 
 
 def _limited_figures(figures: dict[str, Any]) -> dict[str, Any]:
+    """The known ones that are of the right type, which the page relies on."""
     limited: dict[str, Any] = {}
-    for name in _FIGURES & figures.keys():
-        value = figures[name]
-        if isinstance(value, str):
+    for name, value in figures.items():
+        if name in _TEXTS and isinstance(value, str):
             limited[name] = value[:TEXT_MAX]
-        elif value is None or isinstance(value, int | float):
+        elif name in _NUMBERS and isinstance(value, int | float) and not isinstance(value, bool):
             limited[name] = value
+        elif name in _TEXTS | _NUMBERS and value is None:
+            limited[name] = None
     return limited

@@ -105,6 +105,9 @@ def test_memory_for_unexpected_messages_is_bounded(monkeypatch: pytest.MonkeyPat
     room = rooms.get("n0")
     assert room is not None
     assert room.telemetry == {"condition": "x" * nodes.TEXT_MAX, "events": 3}
+    wrong = {"condition": 7, "trouble": None, "version": True, "events": "many", "rss_mb": False}
+    rooms.update(TelemetryMessage(node="n0", figures=wrong | {"latency_ms": None, "waiting": 2}))
+    assert room.telemetry == {"trouble": None, "latency_ms": None, "waiting": 2}
     event = made_event("n0", 1, 1_700_000_000_000)
     assert rooms.update(EventMessage(node="n0", event=replace(event, id="i" * 1000))) is None
     model = replace(event.model, name="m" * 10_000)
