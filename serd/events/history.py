@@ -153,6 +153,10 @@ _ORDER: Final = (
 reads the table by position keeps working."""
 
 
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""What spreadsheets take for the beginning of a formula."""
+
+
 def csv_lines(events: Iterable[Event]) -> Iterator[str]:
     """The header line, then one line per event, each with its line feed."""
     row = io.StringIO()
@@ -197,4 +201,6 @@ def _cell(event: Event, path: tuple[str, ...]) -> Any:
     value: Any = event
     for name in path:
         value = value[name] if isinstance(value, dict) else getattr(value, name, None)
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return f"'{value}"  # a spreadsheet would run it; others can write such a model name
     return None if value is UNSET else value
