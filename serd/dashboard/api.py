@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
@@ -22,13 +23,14 @@ from serd.model.emotions import COORDINATES, EMOTIONS, UNCERTAIN
 from serd.mqtt.commands import CorrectRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
     from starlette.requests import Request
 
     from serd.dashboard.broker import Monitor, NodeCommands
     from serd.dashboard.nodes import KnownNode
+    from serd.events.event import Event
 
 CONFIRM_S: Final = 5.0
 """How long a node has to confirm a mute command."""
@@ -42,6 +44,8 @@ _BODY_MAX: Final = 1024
 _RANGE_MAX_MS: Final = 366 * 86_400_000
 _DAY_MS: Final = 86_400_000
 _READERS: Final = 2
+_PIECE: Final = 1000
+"""Events of a download that are in memory at a time."""
 
 _T = TypeVar("_T")
 
@@ -109,6 +113,7 @@ class Api:
             {
                 **self._monitor.info(),
                 "login": self._login,
+                "full": self._monitor.hub.full,
                 "history": sources,
                 "emotions": classes,
             }
@@ -204,22 +209,24 @@ class Api:
         return json_response(result)
 
     async def _events(self, request: Request) -> Response:
+        wanted = request.query_params.get("format", "json")
+        everything = request.query_params.get("limit") == "all"
         try:
             query = read_query(request)
-            limit = _integer(request, "limit", EVENTS_DEFAULT, EVENTS_MAX)
+            limit = 0 if everything else _integer(request, "limit", EVENTS_DEFAULT, EVENTS_MAX)
         except ValueError as error:
             return error_response(400, str(error))
-        wanted = request.query_params.get("format", "json")
         if wanted not in {"json", "csv"}:
             return error_response(400, "format: write json or csv")
+        kind = "text/csv" if wanted == "csv" else "application/json"
+        if everything:
+            pieces = self._csv(query) if wanted == "csv" else self._json(query)
+            return StreamingResponse(pieces, media_type=kind)
         async with self._readers:
-            recent = self._monitor.recent.newest_first()
-            found = await in_background(history.find, self._journals, recent, query, limit)
+            found = await in_background(history.find, self._journals, self._recent(), query, limit)
             if wanted == "csv":
-                return Response("".join(csv_lines(found.events)), media_type="text/csv")
-            corrections = await in_background(
-                history.corrections, self._journals, found.events, self._monitor.corrections
-            )
+                return Response("".join(csv_lines(found.events)), media_type=kind)
+            corrections = await self._corrections(found.events)
         return json_response(
             {
                 "events": found.events,
@@ -227,6 +234,37 @@ class Api:
                 "corrections": corrections,
             }
         )
+
+    async def _corrections(self, events: list[Event]) -> dict[str, str]:
+        return await in_background(
+            history.corrections, self._journals, events, self._monitor.corrections
+        )
+
+    async def _csv(self, query: history.Query) -> AsyncIterator[str]:
+        """All events as a table, in pieces; a slow reader keeps none of the others waiting."""
+        lines = csv_lines(history.every(self._journals, self._recent(), query))
+        while True:
+            async with self._readers:
+                piece = await in_background("".join, islice(lines, _PIECE))
+            if not piece:
+                return
+            yield piece
+
+    async def _json(self, query: history.Query) -> AsyncIterator[bytes]:
+        """As :meth:`_csv`, with the fields of an ordinary response."""
+        events = history.every(self._journals, self._recent(), query)
+        corrections: dict[str, str] = {}
+        head = b'{"events":['
+        while True:
+            async with self._readers:
+                piece: list[Event] = await in_background(list, islice(events, _PIECE))
+                corrections |= await self._corrections(piece)
+            if not piece:
+                break
+            yield head + b",".join(map(msgspec.json.encode, piece))
+            head = b","
+        end = b"" if head == b"," else head
+        yield end + b'],"truncated":false,"corrections":' + msgspec.json.encode(corrections) + b"}"
 
     async def _timeline(self, request: Request) -> Response:
         try:
@@ -239,8 +277,11 @@ class Api:
     async def _read(self, work: Any, query: history.Query, number: int) -> Response:
         # Reading takes time; a hundred browsers at once must not starve the live view.
         async with self._readers:
-            recent = self._monitor.recent.newest_first()
-            return json_response(await in_background(work, self._journals, recent, query, number))
+            found = await in_background(work, self._journals, self._recent(), query, number)
+            return json_response(found)
+
+    def _recent(self) -> list[Event]:
+        return self._monitor.recent.newest_first()
 
     async def _stream(self, _: Request) -> Response:
         if self._monitor.hub.full:

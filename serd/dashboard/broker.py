@@ -114,6 +114,7 @@ class Monitor:
         """The state of the dashboard itself."""
         return {
             "version": VERSION,
+            "now_ms": time.time_ns() // 1_000_000,
             "broker": self._messages.address,
             "base_topic": self._base,
             "connected": self.connected,

@@ -29,6 +29,10 @@ RECENT_MAX: Final = 20_000
 SCANNED_MAX: Final = 50_000
 """Latest events that one timeline covers at most."""
 
+_KNOWN_MAX: Final = 100_000
+"""Ids by which an event of two sources is recognised. It stands at about the same place in both, so
+that a download of any length needs no more."""
+
 
 class RecentEvents:
     """The latest events from MQTT, each once; beyond the limit the oldest are dropped."""
@@ -111,8 +115,16 @@ def find(journals: Sequence[Path], recent: Sequence[Event], query: Query, limit:
         query: The selection.
         limit: Maximum number of events.
     """
-    newest = list(islice(_newest_first(journals, recent, query), limit + 1))
+    newest = list(islice(_merged(journals, recent, query), limit + 1))
     return EventPage(events=newest[:limit][::-1], truncated=len(newest) > limit)
+
+
+def every(journals: Sequence[Path], recent: Sequence[Event], query: Query) -> Iterator[Event]:
+    """All events of a selection, the oldest first, read while they are taken; else as :func:`find`.
+
+    Only a part of them is in memory at a time.
+    """
+    return _merged(journals, recent[::-1], query, newest_first=False)
 
 
 def corrections(
@@ -153,7 +165,7 @@ def timeline(
     found: dict[int, Bin] = {}
     counts: dict[int, Counter[str]] = {}
     total = 0
-    events = _newest_first(journals, recent, query)
+    events = _merged(journals, recent, query)
     for event in islice(events, SCANNED_MAX):
         total += 1
         place = (parse_rfc3339(event.started_at) - query.since_ms) // bin_ms
@@ -189,12 +201,21 @@ def why_unreadable(path: Path) -> SerdError | None:
 
 
 def sources(journals: Sequence[Path], recent: int) -> dict[str, Any]:
-    """Where history comes from: events in memory, and readable journals."""
-    return {"seen": recent, "journals": sum(why_unreadable(path) is None for path in journals)}
+    """Where history comes from: events in memory, readable journals, and the nodes in these."""
+    readable = 0
+    nodes: set[str] = set()
+    for path in journals:
+        try:
+            with History(path) as journal:
+                nodes.update(journal.nodes())
+            readable += 1
+        except SerdError as error:
+            _log.debug("%s", error)
+    return {"seen": recent, "journals": readable, "nodes": sorted(nodes)}
 
 
-def _newest_first(
-    journals: Sequence[Path], recent: Iterable[Event], query: Query
+def _merged(
+    journals: Sequence[Path], recent: Iterable[Event], query: Query, *, newest_first: bool = True
 ) -> Iterator[Event]:
     opened: list[History] = []
     streams: list[Iterable[Event]] = [(event for event in recent if query.matches(event))]
@@ -206,18 +227,20 @@ def _newest_first(
                 _log.debug("%s", error)
                 continue
             opened.append(journal)
-            streams.append(_journalled(journal, query))
-        known: set[str] = set()
-        for event in heapq.merge(*streams, key=lambda event: event.started_at, reverse=True):
+            streams.append(_journalled(journal, query, newest_first=newest_first))
+        known: OrderedDict[str, None] = OrderedDict()
+        for event in heapq.merge(*streams, key=lambda one: one.started_at, reverse=newest_first):
             if event.id not in known:
-                known.add(event.id)
+                known[event.id] = None
+                if len(known) > _KNOWN_MAX:
+                    known.popitem(last=False)
                 yield event
     finally:
         for journal in opened:
             journal.close()
 
 
-def _journalled(journal: History, query: Query) -> Iterator[Event]:
+def _journalled(journal: History, query: Query, *, newest_first: bool) -> Iterator[Event]:
     emotions = query.emotions
     only = next(iter(emotions)) if len(emotions) == 1 else None
     try:
@@ -226,7 +249,7 @@ def _journalled(journal: History, query: Query) -> Iterator[Event]:
             until_ms=query.until_ms,
             node=query.node,
             emotion=only,
-            newest_first=True,
+            newest_first=newest_first,
         ):
             if not emotions or event.emotion in emotions:
                 yield event

@@ -6,8 +6,10 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 from starlette.testclient import TestClient
 
 from serd.dashboard.guard import (
@@ -29,6 +31,9 @@ from serd.mqtt.messages import StatusMessage
 from serd.network import is_loopback
 from tests.dashboard.fakes import TOKEN, World
 from tests.dashboard.making import made_event, now_ms
+
+if TYPE_CHECKING:
+    from serd.events.event import Event
 
 ORIGIN = "http://localhost:7373"
 BEARER = {"authorization": f"Bearer {TOKEN}"}
@@ -156,10 +161,62 @@ def test_events_can_be_downloaded_as_csv() -> None:
     assert response.headers["content-type"].startswith("text/csv")
     rows = list(csv.DictReader(io.StringIO(response.text)))
     assert [row["id"] for row in rows] == [event.id for event in events]
+    assert rows[0]["valence"] == str(events[0].valence)
     for row, event in zip(rows, events, strict=True):
         assert row["emotion"] == event.emotion
         assert float(row["confidence"]) == pytest.approx(event.confidence)
     assert client.get("/api/events?format=xml").json() == {"error": "format: write json or csv"}
+
+
+def correction_of(event: Event, emotion: str) -> Correction:
+    return Correction(
+        id=event.id, node=event.node, seq=event.seq, heard_at=event.started_at, told=event.emotion,
+        emotion=emotion, scores=event.own_scores, corrected_at=event.ended_at, model=event.model,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1+1"])
+def test_a_spreadsheet_does_not_run_the_texts_of_a_node(name: str) -> None:
+    world = World()
+    event = made_event("attic", 1, now_ms() - 60_000)
+    event = world.hear(replace(event, model=replace(event.model, name=name), valence=-0.25))
+    response = client_of(world).get("/api/events?format=csv")
+    (row,) = csv.DictReader(io.StringIO(response.text))
+    assert (row["model_name"], row["valence"]) == (f"'{name}", "-0.25")
+    assert row["level_dbfs"] == "-31.4"
+
+
+@pytest.mark.parametrize("count", [0, 2, 7])
+def test_a_download_contains_every_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """Beyond the limits of other requests, and in pieces; those in the journal come once."""
+    monkeypatch.setattr("serd.dashboard.api._PIECE", 3)
+    monkeypatch.setattr("serd.dashboard.api.EVENTS_DEFAULT", 4)
+    path = tmp_path / "journal.db"
+    with Journal(path) as journal:
+        started = [now_ms() - 60_000 + seq * 1000 for seq in range(count)]
+        events = journal.append_many(
+            [made_event("attic", seq, at) for seq, at in enumerate(started, 1)]
+        )
+    world = World(journals=(path,))
+    for event in events[-2:]:
+        world.hear(event)
+    client = client_of(world)
+    if events:
+        CorrectionStore(path).put([correction_of(events[0], "calm")])
+    ids = [event.id for event in events]
+    response = client.get("/api/events?limit=all")
+    assert response.headers["content-type"] == "application/json"
+    assert response.json()["truncated"] is False
+    assert [event["id"] for event in response.json()["events"]] == ids
+    assert response.json()["corrections"] == dict.fromkeys(ids[:1], "calm")
+    table = client.get("/api/events?limit=all&format=csv")
+    assert table.headers["content-type"].startswith("text/csv")
+    assert [row["id"] for row in csv.DictReader(io.StringIO(table.text))] == ids
+    assert len(client.get("/api/events").json()["events"]) == min(count, 4)
+    assert client.get("/api/events?limit=all&emotion=bored").status_code == 400
+    assert client.get("/api/events?limit=all&format=xml").status_code == 400
 
 
 def test_data_is_not_accessible_without_the_token() -> None:
@@ -277,6 +334,8 @@ def test_api_responses_and_errors() -> None:
     event = world.hear()
     info = client.get("/api/info").json()
     assert info["broker"] == "broker.test:1883"
+    assert (info["full"], info["history"]["nodes"]) == (False, [])
+    assert abs(info["now_ms"] - now_ms()) < 60_000
     assert next(one["name"] for one in info["emotions"]) == "neutral"
     (node,) = client.get("/api/nodes").json()["nodes"]
     assert node == client.get("/api/nodes/attic").json()
@@ -401,13 +460,9 @@ def test_corrections_made_elsewhere_are_read_from_the_journal(tmp_path: Path) ->
     path = tmp_path / "journal.db"
     with Journal(path) as journal:
         event = journal.append(made_event("attic", 1, now_ms() - 60_000, "sad"))
-    kept = Correction(
-        id=event.id, node="attic", seq=event.seq, heard_at=event.started_at, told="sad",
-        emotion="calm", scores=event.own_scores, corrected_at=event.ended_at, model=event.model,
-    )  # fmt: skip
     world = World(journals=(path,))
     client = client_of(world)
-    CorrectionStore(path).put([kept])
+    CorrectionStore(path).put([correction_of(event, "calm")])
     assert client.get("/api/events").json()["corrections"] == {event.id: "calm"}
     sad = {"id": event.id, "emotion": "sad"}
     assert client.post("/api/nodes/attic/correct", json=sad).status_code == 200

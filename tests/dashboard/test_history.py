@@ -85,4 +85,7 @@ def test_a_damaged_journal_does_not_hide_other_events(tmp_path: Path) -> None:
     assert history.why_unreadable(bad) is not None
     event = made_event("attic", 1, UNTIL)
     assert find([bad], [event], WHOLE, 5).events == [event]
-    assert history.sources([bad], 1) == {"seen": 1, "journals": 0}
+    good = tmp_path / "journal.db"
+    journalled(good)
+    found = history.sources([bad, good], 1)
+    assert found == {"seen": 1, "journals": 1, "nodes": ["attic"]}
