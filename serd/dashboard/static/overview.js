@@ -4,7 +4,7 @@
 import { byId, el, everyFrame, setAttr, setText } from "./dom.js";
 import { face } from "./face.js";
 import { heardAt, microphone, on, rooms, titled } from "./store.js";
-import { ago, ALL, many, percent, tr } from "./words.js";
+import { ago, ALL, count, locale, many, percent, tr } from "./words.js";
 
 const list = byId("tiles");
 const filter = byId("filter");
@@ -31,13 +31,14 @@ function makeTile(name) {
     name: el("span", { class: "tile-name" }, name),
     face: el("span", { class: "tile-face" }),
     emotion: el("span", { class: "tile-emotion" }),
+    sure: el("span", { class: "tile-sure" }),
     when: el("span", { class: "tile-when" }),
     state: el("span", { class: "tile-state" }),
   };
   const link = el("a", { class: "tile", href: `#/room/${encodeURIComponent(name)}` },
     parts.face,
     el("span", { class: "tile-line" }, parts.name, parts.state),
-    el("span", { class: "tile-line" }, parts.emotion, parts.when));
+    el("span", { class: "tile-line" }, parts.emotion, parts.sure, parts.when));
   return { item: el("li", {}, link), link, parts, emotion: undefined };
 }
 
@@ -52,8 +53,8 @@ function draw(tile, room) {
   setAttr(link, "data-state", state);
   setText(parts.name, titled(room.name));
   setText(parts.state, tr(state));
-  const sure = room.confidence === null ? "" : ` ${percent(room.confidence)}`;
-  setText(parts.emotion, room.emotion === null ? tr("not heard yet") : tr(room.emotion) + sure);
+  setText(parts.emotion, tr(room.emotion ?? "not heard yet"));
+  setText(parts.sure, room.emotion === null || room.confidence === null ? "" : percent(room.confidence));
   drawTime(tile, room);
 }
 
@@ -63,7 +64,7 @@ function drawTime(tile, room) {
 }
 
 const ORDERS = {
-  name: (a, b) => titled(a.name).localeCompare(titled(b.name), undefined, { numeric: true }),
+  name: (a, b) => titled(a.name).localeCompare(titled(b.name), locale, { numeric: true }),
   heard: (a, b) => heardAt(b) - heardAt(a) || ORDERS.name(a, b),
   emotion: (a, b) =>
     ALL.indexOf(a.emotion ?? "uncertain") - ALL.indexOf(b.emotion ?? "uncertain")
@@ -73,7 +74,7 @@ const ORDERS = {
 function wanted(room, words) {
   const text = `${room.name} ${titled(room.name)} ${room.emotion ?? ""} ${tr(room.emotion)} `
     + `${condition(room)} ${tr(condition(room))} `
-    + (room.online === false ? "" : `online ${tr("online")}`);
+    + (room.online ? `online ${tr("online")}` : "");
   return words.every((word) => text.toLowerCase().includes(word));
 }
 
@@ -105,13 +106,13 @@ function sum(fitting) {
   let speaking = 0;
   for (const room of rooms.values()) {
     if (room.online === false) offline += 1;
-    else online += 1;
+    else if (room.online) online += 1; // else its status has never come
     if (condition(room) === "speaking") speaking += 1;
   }
-  const parts = [many(rooms.size, "room", "rooms"), tr("{n} online", { n: online })];
-  if (offline) parts.push(tr("{n} offline", { n: offline }));
-  if (speaking) parts.push(tr("{n} speaking", { n: speaking }));
-  if (filter.value.trim()) parts.push(tr("{n} shown", { n: fitting }));
+  const parts = [many(rooms.size, "room", "rooms"), tr("{n} online", { n: count(online) })];
+  if (offline) parts.push(tr("{n} offline", { n: count(offline) }));
+  if (speaking) parts.push(tr("{n} speaking", { n: count(speaking) }));
+  if (filter.value.trim()) parts.push(tr("{n} shown", { n: count(fitting) }));
   setText(byId("rooms-sum"), parts.join(" \u00b7 "));
 }
 

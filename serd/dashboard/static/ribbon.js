@@ -4,7 +4,7 @@
 
 import { frequent } from "./bins.js";
 import { el, setText, svg } from "./dom.js";
-import { coordinates, day, feeling, many, signed, time, tr } from "./words.js";
+import { coordinates, count, day, feeling, many, signed, time, tr } from "./words.js";
 
 const HEIGHT = 220;
 const TOP = 14;
@@ -17,6 +17,8 @@ const THIN = 5;
 const THICK = 44;
 const TAPER = 60; // part of the width
 const NARROW = 3; // pixels
+const DAY_MINUTES = 1440;
+const DAY_MS = DAY_MINUTES * 60_000;
 const BLUR = 2.2; // bins: standard deviation of the smoothing
 let number = 0;
 
@@ -84,21 +86,26 @@ function outline(points) {
   return `M${start}${curve(upper)}L${turn}${curve(lower)}Z`;
 }
 
-/** Tick marks: at most nine, at round hours or days. */
-function ticks(since, until) {
-  const HOUR = 3_600_000;
-  const steps = [HOUR / 12, HOUR / 6, HOUR / 4, HOUR / 2, HOUR, 2 * HOUR, 3 * HOUR, 4 * HOUR,
-    6 * HOUR, 12 * HOUR, 24 * HOUR, 48 * HOUR, 96 * HOUR, 168 * HOUR, 672 * HOUR];
-  return (most) => {
-    const step = steps.find((one) => (until - since) / one <= most) ?? steps.at(-1);
-    const shift = new Date(until).getTimezoneOffset() * 60_000;
-    const marks = [];
-    for (let t = Math.ceil((since - shift) / step) * step + shift; t < until; t += step) {
-      const midnight = new Date(t).getHours() === 0 && new Date(t).getMinutes() === 0;
-      marks.push({ at: t, text: step >= 24 * HOUR || midnight ? day(t) : time(t) });
-    }
-    return marks;
-  };
+/** Tick marks: at most this many, at round hours or days of the viewer's clock. */
+export function ticks(since, until, most) {
+  const steps = [5, 10, 15, 30, 60, 120, 180, 240, 360, 720, 1, 2, 4, 7, 28]
+    .map((length, at) => (at < 10 ? length : length * DAY_MINUTES));
+  const step = steps.find((one) => (until - since) / (one * 60_000) <= most) ?? steps.at(-1);
+  const first = new Date(since);
+  const [year, month, date] = [first.getFullYear(), first.getMonth(), first.getDate()];
+  // Steps of several days keep their places when the period moves on.
+  const early = Math.floor(Date.UTC(year, month, date) / DAY_MS) % Math.max(1, step / DAY_MINUTES);
+  const marks = [];
+  // In local time: a day may have 23 or 25 hours.
+  for (let n = 0, last = since - 1; ; n += 1) {
+    const mark = new Date(year, month, date - early, 0, n * step);
+    const at = mark.getTime();
+    if (at >= until) return marks;
+    if (at <= last) continue; // before the period, or in the hour that is left out in spring
+    last = at;
+    const midnight = mark.getHours() === 0 && mark.getMinutes() === 0;
+    marks.push({ at, text: midnight ? day(at) : time(at) });
+  }
 }
 
 export class Ribbon {
@@ -127,6 +134,7 @@ export class Ribbon {
       this.details));
     this.slider.addEventListener("input", () => this.point(Number(this.slider.value)));
     this.svg.addEventListener("pointermove", (event) => {
+      if (!this.bins || !this.width) return;
       const box = this.svg.getBoundingClientRect();
       this.point(this.place(this.time(event.clientX - box.left)));
     });
@@ -184,7 +192,7 @@ export class Ribbon {
       svg("text", { class: "side", x: MARGIN.left, y: TOP + 4 }, tr("pleasant")),
       svg("text", { class: "side", x: MARGIN.left, y: TOP + BAND + 2 }, tr("unpleasant")),
     ];
-    for (const { at, text } of ticks(since, until)(Math.max(3, Math.min(9, this.width / 90)))) {
+    for (const { at, text } of ticks(since, until, Math.max(3, Math.min(9, this.width / 90)))) {
       const x = this.x(at);
       parts.push(svg("line", { class: "tick", x1: x, x2: x, y1: TOP + 12, y2: TOP + BAND - 12 }));
       const anchor = x < 24 ? "start" : x > this.width - 24 ? "end" : "middle";
@@ -236,9 +244,15 @@ export class Ribbon {
     return [svg("path", { class: "counts", d: d.join("") })];
   }
 
+  /** A time, with the day where the period is longer than one. */
+  when(ms) {
+    const { since, until } = this.bins;
+    return `${until - since > DAY_MS ? `${day(ms)}, ` : ""}${time(ms)}`;
+  }
+
   describe(list) {
-    const total = this.bins.total;
-    setText(this.title, tr("{name}, {since} to {until}", { name: this.name, since: time(this.bins.since), until: time(this.bins.until) }));
+    const { since, until, total } = this.bins;
+    setText(this.title, tr("{name}, {since} to {until}", { name: this.name, since: this.when(since), until: this.when(until) }));
     if (!total) {
       setText(this.desc, tr("Nobody spoke."));
       return;
@@ -274,10 +288,10 @@ export class Ribbon {
     this.mark.setAttribute("x2", x);
     this.slider.value = place;
     const bin = byStart.get(start);
-    const when = `${binMs >= 1_800_000 ? `${day(start)}, ` : ""}${time(start)}`;
+    const when = this.when(start);
     const text = bin
       ? `${when}: ${many(bin.count, "utterance", "utterances")}, ${feeling(bin.valence, bin.arousal)}; `
-        + frequent(bin.emotions).slice(0, 3).map(([name, count]) => `${tr(name)} ${count}`).join(", ")
+        + frequent(bin.emotions).slice(0, 3).map(([name, number]) => `${tr(name)} ${count(number)}`).join(", ")
         + `; ${coordinates(bin)}`
       : `${when}: ${tr("nobody spoke")}`;
     setText(this.readout, text);
@@ -304,7 +318,7 @@ export class Ribbon {
       }
       if (!sum.count) continue;
       rows.push(el("tr", {}, el("th", { scope: "row" }, `${day(from)}, ${time(from)}`), ...[
-        String(sum.count), tr(frequent(sum.emotions)[0][0]), signed(sum.valence / sum.count), signed(sum.arousal / sum.count),
+        count(sum.count), tr(frequent(sum.emotions)[0][0]), signed(sum.valence / sum.count), signed(sum.arousal / sum.count),
       ].map((text) => el("td", {}, text))));
     }
     if (!rows.length) rows.push(el("tr", {}, el("td", { colspan: 5 }, tr("Nobody spoke."))));

@@ -8,6 +8,9 @@ export const rooms = new Map();
 export const titled = (name) => rooms.get(name)?.title || name;
 export const about = { connected: false, reason: "connecting", link: "connecting" };
 
+/** The server's time, by which it stamps what it sends: clocks of browsers may be wrong. */
+export const serverNow = () => Date.now() + (about.ahead ?? 0);
+
 const listeners = { rooms: [], events: [], about: [], again: [] };
 let changed = new Set();
 let events = [];
@@ -53,6 +56,7 @@ export function addEvents(list) {
 
 export function setAbout(more) {
   Object.assign(about, more);
+  if (more.now_ms) about.ahead = more.now_ms - Date.now();
   for (const listen of listeners.about) listen();
 }
 

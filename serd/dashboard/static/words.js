@@ -1,5 +1,7 @@
 // Translations, and numbers and times as people write them.
 
+import { serverNow, titled } from "./store.js";
+
 export const EMOTIONS = [
   "neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised",
 ];
@@ -14,7 +16,7 @@ const fill = (text, values) =>
   text.replace(/\{(\w+)\}/g, (whole, key) => (Object.hasOwn(values, key) ? values[key] : whole));
 
 /** Translate a text; {NAME} in it stands for a value. */
-export const tr = (text, values = {}) => fill(table.get(text) || (text ?? ""), values);
+export const tr = (text, values = {}) => fill(String(table.get(text) || (text ?? "")), values);
 
 // The server's messages, which arrive with their values filled in.
 const MESSAGES = [
@@ -39,11 +41,13 @@ const patterns = MESSAGES.map((message) => {
   return { message, names, expression };
 });
 
-/** Translate a message of the server's, in which values already stand. */
+/** Translate a message of the server's, in which values already stand; rooms get their titles. */
 export function trMessage(text) {
   for (const { message, names, expression } of patterns) {
     const found = expression.exec(text);
-    if (found) return tr(message, Object.fromEntries(names.map((name, at) => [name, found[at + 1]])));
+    if (!found) continue;
+    const values = names.map((name, at) => [name, name === "node" ? titled(found[at + 1]) : found[at + 1]]);
+    return tr(message, Object.fromEntries(values));
   }
   return text;
 }
@@ -58,23 +62,46 @@ export const MICROPHONE = {
   unknown: "Microphone: not known",
 };
 
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-const exact = new Intl.DateTimeFormat(undefined, {
+/** Of numbers and dates: the browser's own variant of the page's language, such as de-AT. */
+const language = document.documentElement.lang;
+export const locale = navigator.languages.find((one) => one.startsWith(language)) ?? language;
+
+/** Why the switch cannot open a microphone. */
+export const REASONS = {
+  quiet: "It opens when the quiet hours end.",
+  missing: "It opens when the microphone is back.",
+};
+
+const clock = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit" });
+const exact = new Intl.DateTimeFormat(locale, {
   hour: "2-digit", minute: "2-digit", second: "2-digit",
 });
-const date = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+const date = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short" });
+const digits = (least, most = least, more = {}) =>
+  new Intl.NumberFormat(locale, { minimumFractionDigits: least, maximumFractionDigits: most, ...more });
+const whole = digits(0);
+const hundredths = digits(2);
+const shares = digits(0, 0, { style: "percent" });
+const tenths = digits(0, 1);
+const fineShares = digits(0, 1, { style: "percent" });
 
 export const time = (ms) => clock.format(ms);
 export const seconds = (ms) => exact.format(ms);
 export const day = (ms) => date.format(ms);
 export const moment = (ms) => `${date.format(ms)}, ${exact.format(ms)}`;
-export const percent = (share) => `${Math.round(share * 100)} %`;
-export const signed = (value) => `${value < 0 ? "\u2212" : "+"}${Math.abs(value).toFixed(2)}`;
-export const decibels = (value) => `${value < 0 ? "\u2212" : ""}${Math.abs(value).toFixed(0)} dB`;
-export const many = (count, one, more) => `${count.toLocaleString()} ${tr(count === 1 ? one : more)}`;
+export const count = (number) => whole.format(number);
+export const percent = (share) => shares.format(share);
+export const finePercent = (share) => fineShares.format(share);
+export const signed = (value) => `${value < 0 ? "\u2212" : "+"}${hundredths.format(Math.abs(value))}`;
+/** A number with its unit, on one line. */
+export const unit = (value, name, format = whole) =>
+  `${value < 0 ? "\u2212" : ""}${format.format(Math.abs(value))}\u00a0${name}`;
+export const decibels = (value) => unit(value, "dB");
+export const fullScale = (value) => unit(value, "dBFS", tenths);
+export const many = (number, one, more) => `${count(number)} ${tr(number === 1 ? one : more)}`;
 export const known = (emotion) => (ALL.includes(emotion) ? emotion : "uncertain");
 
-export function ago(ms, now = Date.now()) {
+export function ago(ms, now = serverNow()) {
   const past = Math.max(0, (now - ms) / 1000);
   if (past < 5) return tr("just now");
   if (past < 60) return tr("{n} s ago", { n: Math.floor(past) });
