@@ -2,13 +2,17 @@
 
 import { el, setText } from "./dom.js";
 import { send } from "./link.js";
-import { EMOTIONS, tr } from "./words.js";
+import { EMOTIONS, seconds, tr } from "./words.js";
 
 const corrections = new Map(); // event id -> an emotion, or "not"
 const undos = new Map(); // event id -> earlier corrections
 
 /** The correction of an utterance: an emotion, "not", or null. */
 const correctionOf = (id) => corrections.get(id) ?? null;
+
+/** Whether a correction is being chosen or sent inside an element, or failed and is still in focus. */
+export const busy = (element) =>
+  element.querySelector(".correct[open], .correct-box[aria-busy], .correct-box:focus-within > .wrong") !== null;
 
 /** Take corrections made elsewhere: {event id: emotion, "not" or null}. */
 export function know(made) {
@@ -22,14 +26,23 @@ export function know(made) {
   if (changed) for (const box of document.querySelectorAll(".correct-box")) box.refresh();
 }
 
+/** Take the corrections of an answer's events; the others have none (any more). */
+export const knowOf = ({ events, corrections }) =>
+  know({ ...Object.fromEntries(events.map(({ id }) => [id, null])), ...corrections });
+
 /**
  * A button that opens the choices for one utterance, and the correction with its undo.
  * While the choices are open, the keys 1 to 8 select an emotion, 0 is "not that", Escape closes.
+ *
+ * @param label whether it names the utterance while it is in use.
  */
-export function corrector(event) {
+export function corrector(event, { label = false } = {}) {
   const note = el("span", { class: "correct-note", role: "status" });
   const choices = el("div", { class: "correct-choices", role: "group", "aria-label": tr("What it really was") });
-  const summary = el("summary", {}, tr("Correct"), el("span", { class: "unseen" }, ` ${tr(event.emotion)}`));
+  const which = label
+    ? el("span", { class: "correct-which" }, ` ${seconds(Date.parse(event.ended_at))}, ${tr(event.emotion)}`)
+    : el("span", { class: "unseen" }, ` ${tr(event.emotion)}`);
+  const summary = el("summary", {}, tr("Correct"), which);
   const details = el("details", { class: "correct" }, summary, choices);
   const undo = el("button", { type: "button", class: "quiet correct-undo" }, tr("Undo"));
   const box = el("div", { class: "correct-box", "data-event": event.id }, note, undo, details);
@@ -44,6 +57,7 @@ export function corrector(event) {
   async function submit(word) {
     note.classList.remove("wrong");
     setText(note, tr("Sending\u2026"));
+    box.setAttribute("aria-busy", "true");
     const content = word === null ? { forget: true } : { emotion: word === "not" ? null : word };
     try {
       const answer = await send(`api/nodes/${encodeURIComponent(event.node)}/correct`, { id: event.id, ...content });
@@ -54,6 +68,8 @@ export function corrector(event) {
       note.classList.add("wrong");
       setText(note, error.message);
       return false;
+    } finally {
+      box.removeAttribute("aria-busy");
     }
   }
 
