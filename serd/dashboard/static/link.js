@@ -1,6 +1,6 @@
 // The connection to the server: the stream of changes, which reconnects, and single requests.
 
-import { addEvents, dropRooms, setAbout, setRooms, startAgain } from "./store.js";
+import { about, addEvents, dropRooms, setAbout, setRooms, startAgain } from "./store.js";
 import { tr, trMessage } from "./words.js";
 
 const SILENCE_MS = 40_000; // the server sends something every 15 s
@@ -43,9 +43,12 @@ function lost() {
   source?.close();
   source = null;
   clearTimeout(watchdog);
-  setAbout({ link: "lost" });
-  // An EventSource does not say why it failed, but a request does: perhaps the session has ended.
-  ask("api/info").catch(() => {});
+  if (about.link !== "full") setAbout({ link: "lost" });
+  // An EventSource does not say why it failed, but a request does: perhaps the session has ended, or
+  // there are too many browsers.
+  ask("api/info").then(({ full }) => full, () => false).then((full) => {
+    if (about.link !== "live") setAbout({ link: full ? "full" : "lost" });
+  });
   setTimeout(connect, pause);
   pause = Math.min(SLOWEST_MS, pause * 2);
 }

@@ -10,15 +10,32 @@ import { tr, trMessage } from "./words.js";
 
 const main = byId("main");
 const VIEWS = { rooms: overview, room, history };
+const SETTLED_MS = 3000;
 let shown = null;
+let only = { name: null, since: 0 }; // the room that was shown because there was no other
+
+function decoded(name) {
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name; // a percent sign that escapes nothing
+  }
+}
 
 /** The view and room in the address after the #. */
 function route() {
   const [view, name] = location.hash.replace(/^#\/?/, "").split("/");
-  if (view === "room" && name) return ["room", decodeURIComponent(name)];
+  if (view === "room" && name) return ["room", decoded(name)];
   if (view === "history" || view === "rooms") return [view, ""];
-  // A single room is shown at once.
-  return rooms.size === 1 ? ["room", [...rooms.keys()][0]] : ["rooms", ""];
+  return single() ? ["room", only.name] : ["rooms", ""];
+}
+
+/** Whether a room is shown without being asked for: the only one. It stays when others come. */
+function single() {
+  const [first] = rooms.keys();
+  if (rooms.size === 1 && only.name !== first) only = { name: first, since: Date.now() };
+  // When a dashboard has just been started, its rooms come one by one.
+  return rooms.has(only.name) && (rooms.size === 1 || Date.now() - only.since > SETTLED_MS);
 }
 
 function show({ focus = false } = {}) {
@@ -50,17 +67,20 @@ function showLink() {
   const state = about.link !== "live" ? about.link : about.connected ? "live" : "broker";
   const words = {
     connecting: tr("connecting"), lost: tr("connection lost"), live: tr("live"), broker: tr("no broker"),
+    full: tr("not connected"),
   };
   setAttr(byId("link"), "data-state", state);
   setText(byId("link-text"), words[state]);
   let notice = "";
   if (state === "lost") notice = tr("Connection to the dashboard lost. Trying again\u2026");
+  if (state === "full") notice = tr("Too many browsers are connected to the dashboard. Trying again\u2026");
   if (state === "broker") {
-    notice = tr("No connection to the MQTT broker: {reason}. What you see may be outdated.", { reason: trMessage(about.reason) });
+    const reason = trMessage(about.reason);
+    notice = tr("No connection to the MQTT broker: {reason} What you see may be outdated.", { reason: /[.?!]$/.test(reason) ? reason : `${reason}.` });
   }
   byId("notice").hidden = !notice;
   setText(byId("notice"), notice);
-  main.toggleAttribute("data-stale", state === "lost" || state === "broker");
+  main.toggleAttribute("data-stale", ["lost", "full", "broker"].includes(state));
   if (about.version) setText(byId("foot"), `serd ${about.version} \u00b7 ${about.broker}`);
 }
 
@@ -79,10 +99,13 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 });
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape" || route()[0] !== "room" || rooms.size <= 1) return;
-  if (event.target.matches("input, select")) return;
+  if (event.target.matches("input:not([type=range], [type=radio]), select")) return;
   location.hash = "#/rooms";
 });
-addEventListener("hashchange", () => show({ focus: true }));
+addEventListener("hashchange", () => {
+  only = { name: null, since: 0 };
+  show({ focus: true });
+});
 on("about", showLink);
 on("rooms", () => show());
 

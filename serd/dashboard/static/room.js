@@ -1,15 +1,17 @@
 // One room: its current state, mood band, microphone and health.
 
 import { Bins } from "./bins.js";
-import { corrector, know } from "./correct.js";
-import { byId, el, setAttr, setText } from "./dom.js";
+import { busy, corrector, know, knowOf } from "./correct.js";
+import { byId, el, everyFrame, setAttr, setText } from "./dom.js";
 import { face } from "./face.js";
 import { ask, send } from "./link.js";
 import { condition } from "./overview.js";
 import { Plane } from "./plane.js";
 import { Ribbon } from "./ribbon.js";
-import { heardAt, microphone, on, rooms, titled } from "./store.js";
-import { ago, decibels, duration, EMOTIONS, known, many, MICROPHONE, percent, tr, seconds } from "./words.js";
+import { heardAt, microphone, on, rooms, serverNow, titled } from "./store.js";
+import {
+  ago, count, decibels, duration, EMOTIONS, finePercent, fullScale, known, many, MICROPHONE, percent, REASONS, seconds, tr, unit,
+} from "./words.js";
 
 const KEPT = 12;
 const ANNOUNCE_MS = 10_000;
@@ -33,6 +35,8 @@ let shownFace;
 let announced = { at: 0, text: "" };
 let redraw = 0;
 let pending = null; // the requested state of the switch
+let refused = ""; // why the last command failed
+let reported = {}; // the correction in the room's latest state, and its event
 const plane = new Plane(byId("plane"), byId("plane-words"));
 const ribbon = new Ribbon(byId("day"), tr("the mood"));
 
@@ -64,8 +68,9 @@ export function enter(wanted) {
   bins = null;
   if (!chosen) range = RANGES.at(-1);
   pending = null;
+  refused = "";
+  reported = {};
   shownFace = undefined;
-  setText(byId("mute-note"), "");
   ribbon.show(new Bins(Date.now() - range.ms, Date.now(), range.ms / range.bins));
   draw();
   load();
@@ -78,11 +83,11 @@ export function leave() {
 function load() {
   if (name === null) return;
   const wanted = name;
-  ask(`api/events?node=${encodeURIComponent(wanted)}&limit=${KEPT}`).then(({ events, corrections }) => {
+  ask(`api/events?node=${encodeURIComponent(wanted)}&limit=${KEPT}`).then((found) => {
     if (name !== wanted) return;
-    know(corrections);
-    const known = new Set(events.map((event) => event.id));
-    recent = [...events, ...recent.filter((event) => !known.has(event.id))].slice(-KEPT);
+    knowOf(found);
+    const known = new Set(found.events.map((event) => event.id));
+    recent = [...found.events, ...recent.filter((event) => !known.has(event.id))].slice(-KEPT);
     draw();
   }).catch(() => {});
   loadDay();
@@ -139,7 +144,8 @@ function drawPills(room) {
   const pills = [];
   if (!room) pills.push([tr("unknown room"), "bad"]);
   else if (room.online === false) pills.push([tr("offline"), "bad"]);
-  else if (Date.now() - room.seen_ms > SILENT_MS) pills.push([tr("no sign of life for {time}", { time: duration((Date.now() - room.seen_ms) / 1000) }), "bad"]);
+  else if (serverNow() - room.seen_ms > SILENT_MS) pills.push([tr("no sign of life for {time}", { time: duration((serverNow() - room.seen_ms) / 1000) }), "bad"]);
+  else if (room.online === null) pills.push([tr("not known yet"), "plain"]);
   else pills.push([tr("online"), "good"]);
   const now = microphone(room);
   if (now === "muted") pills.push([tr("muted"), "plain"]);
@@ -169,7 +175,7 @@ function drawNow(room) {
   const level = event ? Math.max(-60, Math.min(0, event.level_dbfs)) : -60;
   byId("level-fill").style.setProperty("--share", ((level + 60) / 60).toFixed(3));
   setAttr(byId("level"), "aria-valuenow", level.toFixed(1));
-  setAttr(byId("level"), "aria-valuetext", event ? `${event.level_dbfs} dBFS` : tr("none"));
+  setAttr(byId("level"), "aria-valuetext", event ? fullScale(event.level_dbfs) : tr("none"));
   setText(byId("level-text"), event ? decibels(event.level_dbfs) : "");
   announce(room);
 }
@@ -203,7 +209,7 @@ function drawRecent() {
   const list = byId("recent");
   const wanted = recent.slice(-8).reverse();
   for (const [id, row] of rows) {
-    if (wanted.some((event) => event.id === id)) continue;
+    if (wanted.some((event) => event.id === id) || busy(row) || row.contains(document.activeElement)) continue;
     row.remove();
     rows.delete(id);
   }
@@ -225,12 +231,29 @@ const recentRow = (event) => el("li", {},
 
 function drawCorrection(room) {
   const box = byId("now-correct");
-  if (room?.event_id && room.corrected) know({ [room.event_id]: room.corrected });
+  learn(room);
   const event = room?.event ?? recent.at(-1) ?? null;
-  if (shownEvent === (event?.id ?? null) || box.contains(document.activeElement)) return;
+  // While its menu is open the box stays with its utterance, and says which one that is.
+  if (shownEvent === (event?.id ?? null) || busy(box)) return;
   shownEvent = event?.id ?? null;
-  box.replaceChildren(...(event ? [corrector(event)] : []));
+  const focused = box.contains(document.activeElement);
+  box.replaceChildren(...(event ? [corrector(event, { label: true })] : []));
+  if (focused) box.querySelector("summary")?.focus();
 }
+
+/** Take the correction in the room's state, which may have been made or undone elsewhere. */
+function learn(room) {
+  const { event_id: id = null, corrected = null } = room ?? {};
+  // Only its changes: the state may be older than what was just corrected here.
+  if (id === null || (id === reported.id && corrected === reported.corrected)) return;
+  if (corrected !== null || id === reported.id) know({ [id]: corrected });
+  reported = { id, corrected };
+}
+
+const drawCorrectionSoon = everyFrame(() => {
+  if (name !== null) drawCorrection(rooms.get(name));
+});
+for (const kind of ["toggle", "focusout"]) byId("now-correct").addEventListener(kind, drawCorrectionSoon, true);
 
 function drawMute(room) {
   const button = byId("mute");
@@ -239,29 +262,30 @@ function drawMute(room) {
   setAttr(button, "aria-checked", String(now === "open"));
   setAttr(button, "aria-busy", pending === null ? null : "true");
   setAttr(button, "data-microphone", now);
-  button.disabled = now === "offline" || now === "unknown";
+  // In quiet hours and without a microphone, nothing that it could send would open it.
+  button.disabled = now !== "open" && now !== "muted";
   setText(byId("mute-label"), tr(MICROPHONE[now]));
+  const note = byId("mute-note");
+  note.classList.toggle("wrong", refused !== "");
+  const doing = pending === null ? "" : tr(pending ? "Closing\u2026" : "Opening\u2026");
+  setText(note, doing || refused || tr(REASONS[now] ?? ""));
 }
 
 byId("mute").addEventListener("click", async () => {
   const room = rooms.get(name);
   if (!room || pending !== null) return;
-  const note = byId("mute-note");
-  pending = !room.muted;
-  note.classList.remove("wrong");
-  setText(note, tr(pending ? "Closing\u2026" : "Opening\u2026"));
+  pending = microphone(room) === "open"; // the opposite of what the switch shows
+  refused = "";
   drawMute(room);
   try {
     await send(`api/nodes/${encodeURIComponent(room.name)}/mute`, { muted: pending });
-    if (name === room.name) setText(note, "");
   } catch (error) {
-    if (name === room.name) {
-      note.classList.add("wrong");
-      setText(note, error.message);
-    }
+    if (name === room.name) refused = error.message;
   } finally {
-    pending = null;
-    drawMute(rooms.get(name));
+    if (name === room.name) {
+      pending = null;
+      drawMute(rooms.get(name));
+    }
   }
 });
 
@@ -306,10 +330,10 @@ function drawHealth(room) {
   const rows = [[tr("State"), tr(telemetry.condition ?? (room?.online === false ? "offline" : "not known yet"))]];
   if (telemetry.trouble) rows.push([tr("Problem"), telemetry.trouble]);
   if (telemetry.uptime_s !== undefined) rows.push([tr("Running for"), duration(telemetry.uptime_s)]);
-  if (telemetry.events !== undefined) rows.push([tr("Events since then"), Number(telemetry.events).toLocaleString()]);
-  if (typeof telemetry.latency_ms === "number") rows.push([tr("Latency"), `${telemetry.latency_ms.toFixed(0)} ms`]);
-  if (typeof telemetry.cpu_percent === "number") rows.push([tr("Processor"), `${telemetry.cpu_percent.toFixed(1)} %`]);
-  if (typeof telemetry.rss_mb === "number") rows.push([tr("Memory"), `${telemetry.rss_mb.toFixed(0)} MB`]);
+  if (telemetry.events !== undefined) rows.push([tr("Events since then"), count(telemetry.events)]);
+  if (typeof telemetry.latency_ms === "number") rows.push([tr("Latency"), unit(telemetry.latency_ms, "ms")]);
+  if (typeof telemetry.cpu_percent === "number") rows.push([tr("Processor"), finePercent(telemetry.cpu_percent / 100)]);
+  if (typeof telemetry.rss_mb === "number") rows.push([tr("Memory"), unit(telemetry.rss_mb, "MB")]);
   if (telemetry.waiting) rows.push([tr("Waiting for the broker"), many(telemetry.waiting, "event", "events")]);
   if (telemetry.events_lost) rows.push([tr("Lost"), many(telemetry.events_lost, "event", "events")]);
   if (room?.missed) rows.push([tr("Missed here"), many(room.missed, "event", "events")]);
