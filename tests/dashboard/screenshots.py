@@ -21,6 +21,8 @@ from tests.dashboard.making import ROOMS, made_day, made_event, now_ms, publish_
 from tests.dashboard.running import DESKTOP, PHONE, Browser, Dashboard, chromium
 
 _VIEWS = {"room": f"#/room/{ROOMS[0]}", "history": "#/history"}
+_SIZES = {"desktop": DESKTOP, "phone": PHONE}
+_SHOWN = (("room", "desktop", "light"), ("room", "phone", "light"), ("history", "desktop", "dark"))
 _LONGEST = {False: 1240, True: 960}  # pixels: on a phone, on a desktop
 
 
@@ -54,6 +56,7 @@ def main(folder: Path) -> None:
     """Take all screenshots."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary, chromium(Path(temporary)) as browser:
+        browser.set_language("en-GB")
         _shoot_home(browser, folder, Path(temporary))
         _shoot_hundred(browser, folder, Path(temporary))
 
@@ -79,15 +82,13 @@ def _shoot_home(browser: Browser, folder: Path, home: Path) -> None:
                 online=number != 6, muted=number == 4, speech=number == 0,
                 mood="happy" if not number else emotion,
             )  # fmt: skip
-        for scheme in ("light", "dark"):
+        for view, kind, scheme in _SHOWN:
             browser.prefer(scheme)
-            for kind, size in (("desktop", DESKTOP), ("phone", PHONE)):
-                browser.size(*size)
-                for view, address in _VIEWS.items():
-                    browser.open("about:blank")
-                    browser.open(dashboard.url + address)
-                    settle(browser, view)
-                    shoot(browser, folder / f"dashboard-{view}-{kind}-{scheme}.png")
+            browser.size(*_SIZES[kind])
+            browser.open("about:blank")
+            browser.open(dashboard.url + _VIEWS[view])
+            settle(browser, view)
+            shoot(browser, folder / f"dashboard-{view}-{kind}-{scheme}.png")
         _shoot_correction(browser, folder, f"{dashboard.url}{_VIEWS['room']}")
 
 
