@@ -322,7 +322,11 @@ def _flac(data: mmap.mmap) -> Iterator[Part]:
 
 
 def _mp3(data: mmap.mmap) -> Iterator[Part]:
-    """If a Xing header contains the length of a part, another part may follow."""
+    """If a Xing header contains the length of a part, another part may follow.
+
+    Without one, the decoder infers the length from the first frame, and stops there. A part whose
+    bit rate varies therefore gets one.
+    """
     at = 0
     while at < len(data):
         start = at
@@ -347,10 +351,43 @@ def _mp3(data: mmap.mmap) -> Iterator[Part]:
         while data[following : following + 3] == b"TAG":
             following += 128
         if len(data) - following < 400 or not _begins_mp3(data, following):
-            yield Part(start=start, end=len(data), frames=frames, mpeg=True)
+            made = b""
+            if frames is None:
+                begin = at + (_mpeg_length(data[at : at + 4]) if tag > 0 else 0)
+                made = _xing(data, begin)
+                start = begin if made else start
+            yield Part(start=start, end=len(data), frames=frames, mpeg=True, head=made)
             return
         yield Part(start=start, end=following, frames=frames, mpeg=True)
         at = following
+
+
+def _xing(data: mmap.mmap, at: int) -> bytes:
+    """A Xing header for the MP3 frames from here on; empty if their bit rate does not vary.
+
+    Layout: http://gabriel.mp3-tech.org/mp3infotag.html, "Xing header".
+    """
+    first, count, rates = data[at : at + 4], 0, set()
+    while at < len(data):
+        frame = data[at : at + 4]
+        length = _mpeg_length(frame)
+        if length and frame[1] & 0xFE == first[1] & 0xFE and not (frame[2] ^ first[2]) & 0x0C:
+            count += 1
+            rates.add(frame[2] >> 4)
+            at += length
+        elif (at := data.find(b"\xff", at + 1)) < 0:
+            break
+    if len(rates) < 2 or first[1] & 6 != 2:  # constant, or not layer 3
+        return b""
+    mono = first[3] >> 6 == 3
+    side = (17 if mono else 32) if first[1] & 8 else (9 if mono else 17)
+    content = bytes(side) + b"Xing" + struct.pack(">III", 3, count, len(data))
+    heads = (
+        bytes((0xFF, first[1] | 1, kbits << 4 | first[2] & 0x0C, first[3]))
+        for kbits in range(1, 15)
+    )
+    head = next(one for one in heads if _mpeg_length(one) >= 4 + len(content))
+    return (head + content).ljust(_mpeg_length(head), b"\0")
 
 
 def _begins_mp3(data: mmap.mmap, at: int) -> bool:
