@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from serd.model.emotions import EMOTIONS
 from serd.model.model_file import PACKAGED
 from training.report import household, sections
-from training.report.markdown import figures_folder, number, paragraph, table, title
+from training.report.markdown import figures_folder, listed, number, paragraph, table, title
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -16,6 +16,24 @@ if TYPE_CHECKING:
     from training.report.sources import Sources
 
 _WORDS = {6: "six", 8: "eight"}
+
+_IN_VIEW = {
+    "default": (
+        "the room",
+        "the shares of old weights kept",
+        "the rate allowed at `normal`",
+        "the places",
+        "the factor of the fitted temperature",
+    ),
+    "permissive": ("the shares of old weights kept", "the rate allowed at `normal`"),
+}
+"""What was chosen with the figures of the card in view (docs/experiments.md)."""
+
+_WHOLE = {
+    "crema_d": "91 speakers of CREMA-D",
+    "nemo": "9 speakers of nEMO (at most 36 clips per speaker and emotion)",
+}
+"""Corpora of which only a part was used, as their authors publish them."""
 
 _ETHICS = """\
 ## Ethics
@@ -63,7 +81,7 @@ def card(sources: Sources) -> str:
         # Set for the models that come with serd, and for no other.
         sections.goals(sources) if sources.name in PACKAGED else "",
         _use(figures),
-        _data(figures),
+        _data(sources),
         _teacher(figures),
         _protocol(sources),
         sections.every_figure(sources),
@@ -94,9 +112,11 @@ def _head(figures: dict[str, Any]) -> str:
         "" if _revision(first) == _revision(run) else f" (the first stage: {_revision(first)})"
     )
     about = f"""\
-{figures["recipe"]["about"]}. A convolutional network on {_shape(figures)} MFCCs, full-integer int8,
-{model["bytes"]} bytes with its metadata. Trained on {run["date"]} with seed {run["seed"]} from
-revision {_revision(run)}{earlier}."""
+{_about(figures["recipe"]["about"])}. It is a convolutional network on {_shape(figures)} MFCCs in
+full-integer int8, {model["bytes"]} bytes with its metadata, trained on {run["date"]} with seed
+{run["seed"]} from revision {_revision(run)}{earlier}."""
+    # The licence is also in the model file, which is not written again for a turn of phrase.
+    licence = figures["recipe"]["licence"].replace("sounds that are no speech", "non-speech sounds")
     return f"""\
 # Model card: {model["name"]} {model["version"]}
 
@@ -104,8 +124,14 @@ Written by `serd-train report` from the figures of the run that made the model; 
 
 {paragraph(about)}
 
-**Licence: {figures["recipe"]["licence"]}.**
+**Licence: {licence}.**
 """
+
+
+def _about(words: str) -> str:
+    """A recipe's description as a sentence."""
+    first, _, rest = words.partition(" ")
+    return f"Recognises {first.lower()} {rest}" if first.lower() in _WORDS.values() else words
 
 
 def _use(figures: dict[str, Any]) -> str:
@@ -134,7 +160,8 @@ def _languages(corpora: Collection[str]) -> str:
     return "North American English" + (" and Polish" if "nemo" in corpora else "")
 
 
-def _data(figures: dict[str, Any]) -> str:
+def _data(sources: Sources) -> str:
+    figures = sources.release
     rows = [
         (entry["name"], entry["licence"], entry["speakers"], entry["clips"])
         for entry in figures["training"]
@@ -156,16 +183,37 @@ def _data(figures: dict[str, Any]) -> str:
 {table(("trained on", "licence", "speakers", "clips"), rows)}
 
 {paragraph(f"Left out: {left_out or 'nothing'}. No speech travels with the model.{binding}")}
-"""
+{_needed(sources)}"""
+
+
+def _needed(sources: Sources) -> str:
+    """Which data a second training needs; empty for models that do not come with serd."""
+    ordinary = sources.release["recipe"]["corpora"].get("ordinary", {}).get("speakers")
+    if sources.name not in PACKAGED or not ordinary:
+        return ""
+    parts = [
+        f"{len(one['speakers'])} of the {whole}"
+        for corpus, whole in _WHOLE.items()
+        if (one := sources.shipped(corpus))
+    ]
+    used = f"The figures on this page were made with {listed(parts)}. " if parts else ""
+    text = (
+        f"{used}Training the model again needs the {len(ordinary)} sources of ordinary speech in "
+        "the table, each in its own folder ([which and where](training.md#corpora)); without them, "
+        "write your own recipe."
+    )
+    return f"\n{paragraph(text)}\n"
 
 
 def _kept(start: dict[str, Any]) -> str:
     """The share of the weights before training in those after it, in words."""
     keep = start["keep"]
     if isinstance(keep, float):
-        return f"{100 * keep:.0f} % of its weights"
+        return f"The share of the first network's weights kept is {100 * keep:.0f} %."
     shares = ", ".join(f"{100 * one:.0f} %" for one in keep)
-    return f"of its layers' weights, from the first to the last, {shares}"
+    return (
+        f"The share of the first network's weights kept in each layer, first to last, is {shares}."
+    )
 
 
 def _stages(recipe: dict[str, Any]) -> str:
@@ -180,11 +228,10 @@ def _stages(recipe: dict[str, Any]) -> str:
             f"Training has two stages. In the first, {stage['steps']} steps from random weights,"
             f" the network learns from {corpora} alone. In the second,"
             f" {recipe['optimiser']['steps']} steps, it learns from all corpora, and beside the"
-            " labels from the first network's answers where they are right."
-            f" Of the first network it keeps {_kept(start)}."
+            f" labels from the first network's answers where they are right. {_kept(start)}"
         )
     return (
-        f"Training begins with the network of {start['model']} and keeps {_kept(start)}. That one"
+        f"Training begins with the network of {start['model']}. {_kept(start)} That network"
         " had a teacher, so what it remembers goes back to one; this training had none: it learned"
         " from labels alone, and from the answers of the network that it began with, where they"
         " are right."
@@ -214,7 +261,7 @@ def _teacher(figures: dict[str, Any]) -> str:
         for side, what in (("training", "taught"), ("validation", "only measured"))
         for corpus, one in taught.get(side, {}).items()
     ]
-    header = ("speakers of", "who are", "clips", "accuracy", "UAR", "mean confidence")
+    header = ("corpus", "role in training", "clips", "accuracy", "UAR", "mean confidence")
     share, groups = settings["share"], settings["groups"]
     weights = f"weights {1 - share:.1f} and {share:.1f} x {settings['gain']:g}"
     layers = ", ".join(str(layer) for layer in settings["layers"])
@@ -290,15 +337,15 @@ is the class with the highest of all {classes} scores, which assume that all cla
 frequent; where a corpus has no calm, calm counts as neutral. Where a line says *own classes*, the
 highest of those that the corpus has is taken instead. `uncertain` is not used for accuracy and UAR
 (the mean of the classes' recalls). Only *decided* refers to the answers that serd gives at home
-(sensitivity `normal`): decided is what is not `uncertain`, and of acted emotions that are not
-pronounced most are then answered `neutral`, which counts as wrong."""
+(sensitivity `normal`): decided is what is not `uncertain`. Weakly acted emotions are then mostly
+reported as `neutral`, which counts as wrong."""
     everybody = f"""\
 The shipped file is trained on all speakers. Except for size, time and what is marked as of the
 shipped file, the figures on this page come from a cross-validation of the same recipe
 ({sources.extent}), in which no speaker is on more than one side.
 Temperature, bias and thresholds of a fold were chosen on the test speakers and sources of
 the other folds, those of the file on all of them; the prior is the
-recipe's.{_unfinished(sources)}"""
+recipe's.{_in_view(sources)}{_unfinished(sources)}"""
     return f"## Protocol\n\n{paragraph(everybody)}\n\n{paragraph(how)}\n"
 
 
@@ -328,12 +375,24 @@ def _placements(recipe: dict[str, Any]) -> str:
         return ""
     text = (
         f" The network is run at {count} places of the utterance, a few frames apart, and the mean "
-        "of its outputs counts. The places were chosen with these figures in view"
+        "of its outputs counts ([experiments.md](experiments.md#several-places))."
     )
     factor = (recipe.get("home") or {}).get("caution", 1.0)
     if factor != 1.0:
-        text += f", and so was the factor of the fitted temperature, {factor:g}"
-    return f"{text} ([experiments.md](experiments.md#several-places))."
+        text += f" The fitted temperature is multiplied by {factor:g}."
+    return text
+
+
+def _in_view(sources: Sources) -> str:
+    """What was chosen with the figures in view; empty for models that do not come with serd."""
+    chosen = _IN_VIEW.get(sources.name)
+    if chosen is None:
+        return ""
+    things = listed(chosen)
+    return (
+        f" {things[0].upper()}{things[1:]} were chosen with these figures in view, EMO-DB's "
+        "included; expect slightly worse results elsewhere ([experiments.md](experiments.md))."
+    )
 
 
 def _last_stretch(recipe: dict[str, Any]) -> str:
@@ -355,7 +414,9 @@ answer."""
 
 def _unfinished(sources: Sources) -> str:
     missing = sources.folds["planned"] - sources.folds["done"] if sources.folds else 0
-    return f" Of those that were planned {missing} are not finished yet." if missing > 0 else ""
+    if missing <= 0:
+        return ""
+    return f" {missing} of the planned runs {'is' if missing == 1 else 'are'} not finished yet."
 
 
 def _crossing(sources: Sources) -> str:

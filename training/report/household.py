@@ -27,7 +27,7 @@ Ordinary, unacted speech should cause almost no emotional events; acted emotions
 be recognised. Each figure comes from networks that were trained neither on the speakers nor on
 the sources of the recordings; temperature, bias and thresholds were chosen on the other
 folds, the prior is the recipe's. Events are counted through the daemon's own path: detector,
-segmenter, network, gathered evidence, threshold. They assume that
+segmenter, network, gathered evidence, threshold. {basis(household)} The scores assume that
 {100 * home.get("ordinary_share", 0.0):.0f} % of what is said at home is neutral or calm.
 *Recognised* is the share of a corpus's emotional clips that are reported correctly,
 each clip on its own; *misclassified* are those reported as another emotion."""
@@ -42,7 +42,7 @@ each clip on its own; *misclassified* are those reported as another emotion."""
 
 ### The curve
 
-Thresholds chosen on other folds for so many false events an hour, and what came of them:
+For each rate, thresholds were chosen on the other folds; the table shows what was measured:
 
 {_curve(household)}
 
@@ -50,7 +50,7 @@ Thresholds chosen on other folds for so many false events an hour, and what came
 
 {_separation(household)}### Where false events come from
 
-At the default sensitivity, all folds together:
+{paragraph(_counted(sources))}
 
 {_groups(household)}
 """
@@ -129,7 +129,7 @@ def _separation(household: dict[str, Any]) -> str:
 A network may learn how a corpus was recorded instead of how people sound. Acted neutral clips show
 whether it did: by the odds of all emotions against neutral and calm, they should look like ordinary
 speech (0.5 is no difference, 1 means that every one of them looks more emotional), and unlike the
-emotional clips of the same corpus (1 is perfect). Areas under the ROC curve, each
+emotional clips of the same corpus (1 is perfect). The figures are areas under the ROC curve, each
 utterance on its own:"""
     rows = [
         (
@@ -148,6 +148,35 @@ utterance on its own:"""
 {table(header, rows)}
 
 """
+
+
+def basis(household: dict[str, Any]) -> str:
+    """What an hour of ordinary speech consists of, in words; empty if it is not known.
+
+    The recordings are those of :func:`training.evaluate.household.sentences`.
+    """
+    point = household["points"]["normal"]
+    whole = point["groups"].get("kind read", {}).get("hours")
+    if not whole:
+        return ""
+    accent = point["groups"].get("language en (Mandarin accent)", {}).get("hours", 0.0) / whole
+    with_accent = f", {100 * accent:.0f} % of it with a Mandarin accent" if accent else ""
+    return (
+        f"Ordinary speech is {point['pooled']['hours']:.1f} hours of sentences read "
+        f"aloud{with_accent}; single words and commands are not included."
+    )
+
+
+def _counted(sources: Sources) -> str:
+    """What the counts of the groups are."""
+    seeds = len((sources.folds or {}).get("seeds", ()))
+    once = " and seed" if seeds > 1 else ""
+    text = "These are the counts at the default sensitivity, all folds together. "
+    if seeds > 1:
+        text += "Each recording of speech is counted once per seed. "
+    return (
+        f"{text}Household sounds are counted once per fold{once}, because no fold trains on them."
+    )
 
 
 def _groups(household: dict[str, Any]) -> str:

@@ -27,6 +27,11 @@ def title(corpus: str) -> str:
     return _NAMES.get(corpus, corpus)
 
 
+def listed(words: Sequence[str]) -> str:
+    """Words with commas, and "and" before the last."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
 def number(value: float | None, digits: int = 4) -> str:
     """A formatted number; empty for None."""
     return "" if value is None else f"{value:.{digits}f}"
