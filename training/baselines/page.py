@@ -48,6 +48,11 @@ systems are built again as their authors described them, mistakes included (in
   training nor for choosing an epoch. This is the figure that matters.
 """
 
+_CURVES = """\
+The curves are those of the first seed on the random split, where the clips that are watched are the
+test clips.
+"""
+
 _CONFUSIONS = """\
 On held-out speakers, all folds together: one row per acted emotion, one column per predicted
 emotion,
@@ -100,7 +105,7 @@ def render(figures: Figures) -> str:
         _CONFUSIONS,
         "![Confusion matrices](figures/baselines-confusion.svg)\n",
         "## Curves\n",
-        "Of the first seed on the random split. What is watched there are the test clips.\n",
+        _CURVES,
         "![Loss and accuracy over the training](figures/baselines-curves.svg)\n",
         "## Measured\n",
         _measured(figures, grouped),
@@ -197,8 +202,8 @@ def _reading(grouped: Grouped) -> str:
             " on with the rest, and what stands on few of them is to be read so."
         )
     return (
-        text + "\n\nThe model that serd ships was trained on CREMA-D, too, and taught by a larger"
-        " network: its figures are in its [card](model-card.md).\n"
+        text + "\n\nThe model that serd ships has a deeper network, was trained on more corpora and"
+        " taught by a larger network: its figures are in its [card](model-card.md).\n"
     )
 
 
