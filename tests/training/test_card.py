@@ -18,6 +18,7 @@ from serd.model.model_file import ModelFile
 from training.corpora import read_corpus
 from training.dataset import held_out
 from training.packing import summary
+from training.recipe import load_recipe
 from training.report import QUOTE_BEGIN, QUOTE_END, Sources, card, load_sources, write_quote
 from training.report.plots import digest
 from training.report.readme import quote
@@ -126,6 +127,19 @@ def test_the_card_names_the_room_of_the_front_end(sources: Sources) -> None:
     assert "of its outputs counts" not in words(room)
     assert "The network is run at 4 places of the utterance" in words(room, places=4)
     assert "artificial room" not in words(None)
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_the_training_page_lists_the_sources_of_ordinary_speech(name: str) -> None:
+    page = (REPOSITORY / "docs" / "training.md").read_text(encoding="utf-8")
+    speakers = load_recipe(name).corpora["ordinary"].speakers
+    listed = re.findall(r"^\| (`[a-z0-9_`, ]+) \| \[.*github\.com", page, re.MULTILINE)
+    folders = {one for cell in listed for one in re.findall(r"`(\w+)`", cell)}
+    assert set(speakers) <= folders
+    if name == "default":
+        assert set(speakers) == folders - {"esc10", "ravdess", "crema_d"}
+        assert "thirteen sources of ordinary speech" in page
+        assert len(speakers) == 13
 
 
 def test_readme_quotes_the_figures(sources: Sources) -> None:
