@@ -157,7 +157,7 @@ def test_a_single_speaker_gets_held_out_clips_and_a_warning(tmp_path: Path) -> N
     result = run_new(tmp_path, make_recordings(tmp_path / "rec", ["anna"], takes=3))
     assert result.exit_code == 0
     assert "1 speaker (anna)" in result.stdout
-    assert "of voices that it has" in result.stdout
+    assert "of voices that it was" in result.stdout
     assert "all recordings are of one speaker (anna)" in result.stdout
     folds = json.loads((tmp_path / "mine" / "folds.json").read_text())
     held_out = [name for fold in folds["test_clips"] for name in fold]

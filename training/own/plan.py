@@ -213,31 +213,31 @@ def plan(found: Survey, base: str) -> Plan:
     cannot = []
     if people:
         can.append(
-            f"Figures for people whom it has not heard: the {len(by_speaker)} speakers are held "
+            f"Figures for people it was not trained on: the {len(by_speaker)} speakers are held "
             f"out in {len(people)} groups, one after the other."
         )
     else:
         can.append(
-            f"Figures for recordings that it has not heard, of voices that it has: the recordings "
+            f"Figures for recordings it was not trained on, of voices that it was: the recordings "
             f"are held out in {len(clips)} parts, one after the other."
         )
-        cannot.append(f"How well it would understand anybody else: {_why_no_people(by_speaker)}.")
+        cannot.append(f"Figures for other voices: {_why_no_people(by_speaker)}.")
     if absent:
         cannot.append(
-            f"Anything new about {_listed(absent)}: there are no recordings. The model goes on "
-            f"telling {'it' if len(absent) == 1 else 'them'} as {info.name} does."
+            f"Anything new about {_listed(absent)}: there are no recordings. The model recognises "
+            f"{'it' if len(absent) == 1 else 'them'} as the {info.name} model does."
         )
     if not set(here) & set(ORDINARY):
         cannot.append(
-            "Whether it takes everyday speech for an emotion: there are no neutral or calm "
-            "recordings. Without them everyday speech may be told as an emotion more often."
+            "Whether it mistakes everyday speech for an emotion: there are no neutral or calm "
+            "recordings. Without them this may happen more often."
         )
     few = [f"{label} ({counts[label]})" for label in here if counts[label] < _FEW]
     if few:
-        cannot.append(f"Much that is certain about {_listed(few)}: so few say little.")
+        cannot.append(f"Reliable figures for {_listed(few)}: there are too few recordings.")
     if info.home is None:
         cannot.append(
-            f"Sensitivities for a home: {info.name} has none to hand on, so there is one threshold."
+            f"Sensitivities for a home: the {info.name} model has none, so there is one threshold."
         )
     utterances = len(found.prepared)
     return Plan(
@@ -418,8 +418,9 @@ corpora:
     masked: {masked}
 labels: {labels}
 
-# Training begins with this model; `keep` is its share in what comes out. With less of it these
-# voices are told better, and far more of other speech is taken for emotions (docs/training.md).
+# Training begins with this model; `keep` is the share of its weights in the result. With less of
+# them, emotions are recognised better in these voices, and far more of other speech is mistaken for
+# emotions (docs/training.md).
 start: {{ model: {base}, keep: 0.6 }}
 network: {{ stem: {stem}, widths: {widths}, depth: {depth}, dropout: 0.3 }}
 placements: {placements}
