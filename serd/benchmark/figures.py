@@ -179,13 +179,11 @@ def meaning(figures: Figures) -> list[str]:
     rooms = int(SHARE * figures.realtime_factor)
     if rooms:
         hears = (
-            f"This machine hears {many(rooms, 'room', 'rooms')} with somebody speaking all the "
-            "time, on half of one of its cores."
+            f"This machine can process {many(rooms, 'room', 'rooms')} of continuous speech using "
+            "half of one core."
         )
     else:
-        hears = (
-            "This machine is barely fast enough for one room with somebody speaking all the time."
-        )
+        hears = "This machine is barely fast enough for one room of continuous speech."
     latency = (
         f"An event is published {figures.latency_ms.p50:.0f} ms after the end of an utterance; one "
         f"in a hundred takes {figures.latency_ms.p99:.0f} ms or more."

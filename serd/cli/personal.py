@@ -88,24 +88,28 @@ def _lines(config: Config, summary: Summary) -> list[str]:
 
 def _benefit(summary: Summary) -> list[str]:
     used = summary.used
-    text = (
-        f"Of the {used} corrected utterances that count, the model alone gets "
-        f"{summary.right_alone} right. With what the others teach it gets "
-        f"{summary.right_adapted} right."
-    )
-    lines = [text]
+    if used == 1:
+        alone = "right" if summary.right_alone else "wrong"
+        lines = [f"One corrected utterance counts; the model alone gets it {alone}."]
+    else:
+        text = (
+            f"Of the {used} corrected utterances that count, the model alone gets "
+            f"{summary.right_alone} right. With what it learned from the others, it gets "
+            f"{summary.right_adapted} right."
+        )
+        lines = [text]
     wrong = used - summary.right_alone
-    if wrong:
+    if wrong and used > 1:
         lines.append(
             f"So the corrections fix {summary.low:.0%} to {summary.high:.0%} of its mistakes "
             "(90% confidence interval)."
         )
     if summary.uncorrected:
         share = summary.changed / summary.uncorrected
+        others = many(summary.uncorrected, "other utterance", "other utterances")
         lines.append(
-            f"Of {summary.uncorrected} other utterances in the journal, {summary.changed} "
-            f"({share:.0%}) would be classified differently than by the model alone; whether "
-            "better or worse is not known."
+            f"Of {others} in the journal, {summary.changed} ({share:.0%}) would be classified "
+            "differently than by the model alone; whether better or worse is not known."
         )
     lines.append(
         "In simulations accuracy rose in most households and fell in some (docs/personal.md). "

@@ -53,7 +53,7 @@ def test_text_output_explains_the_figures(serd: Callable[..., Outcome]) -> None:
     done = serd("bench")
     assert (done.code, done.err) == (0, "")
     line, rooms, latency = done.out.splitlines()
-    assert "hears 160 rooms" in rooms
+    assert "can process 160 rooms of continuous speech" in rooms
     assert "1 ms after the end of an utterance" in latency
     assert line.startswith("serd ")
     for figure in ("1.2 ms", "p99 3.8", "321x", "0.40 s", "62 MB"):
