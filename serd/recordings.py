@@ -347,7 +347,10 @@ def classify_all(
             while chunks or pending:
                 # A few more than there are workers, so that none waits; not all, to save memory.
                 while chunks and len(pending) < 3 * jobs:
-                    pending.append(pool.submit(_work, chunks.popleft()))
+                    # This may start a worker. One that is interrupted before the pool knows of it
+                    # outlives the pool's semaphores, and complains that they are gone.
+                    with deferred():
+                        pending.append(pool.submit(_work, chunks.popleft()))
                 yield from pending.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)

@@ -80,6 +80,32 @@ def run(home: Path, when: int, *arguments: str, limit: float = TIMEOUT_S) -> tup
         return process.returncode, out, err
 
 
+AS_A_WORKER_STARTS = """
+import os, signal, sys
+connected = False
+def on_audit_event(event, arguments):
+    global connected
+    if event == "socket.connect":  # to the server that forks the workers
+        connected = True
+    elif connected and event == "open" and isinstance(arguments[0], int):  # what the worker is told
+        connected = False
+        os.killpg(0, signal.SIGINT)
+sys.argv[0] = "serd"
+from serd.__main__ import main
+sys.addaudithook(on_audit_event)
+sys.exit(main())
+"""
+
+
+def test_ctrl_c_while_a_worker_starts(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AS_A_WORKER_STARTS, "classify", "--jobs", "2", *[str(SAMPLE)] * 20],
+        cwd=tmp_path, env=environment(tmp_path), start_new_session=True, text=True,
+        capture_output=True, timeout=TIMEOUT_S, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_ctrl_c_at_any_point(name: str, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
