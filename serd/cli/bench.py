@@ -104,9 +104,7 @@ def _ordinary(
                 remedy="unmute it, or give a recording with --source",
             )
     if heard.live and sys.stderr.isatty():
-        echo(
-            f"serd: listening to {config.audio.source}; Ctrl-C stops and shows the counts", err=True
-        )
+        echo(f"serd: listening to {heard.name}; Ctrl-C stops and shows the counts", err=True)
     try:
         heard.open()
         evening = listen(config, heard, seconds=None if minutes is None else 60 * minutes)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from serd.benchmark.figures import Figures, Percentiles, describe
+from serd.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,3 +59,17 @@ def test_text_output_explains_the_figures(serd: Callable[..., Outcome]) -> None:
     assert line.startswith("serd ")
     for figure in ("1.2 ms", "p99 3.8", "321x", "0.40 s", "62 MB"):
         assert figure in line
+
+
+def test_the_login_of_a_camera_is_masked(
+    serd: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(_: object) -> None:
+        raise UnavailableError("there is no camera")
+
+    monkeypatch.setattr("serd.audio.process.NetworkSource.open", absent)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    done = serd("bench", "--ordinary", "--source", "rtsp://admin:s3cr3t@cam/live")
+    assert done.code == 69
+    assert "listening to rtsp://********@cam/live;" in done.err
+    assert "s3cr3t" not in done.err
