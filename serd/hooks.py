@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from serd.child_process import ending, environment, signal_group
+from serd.config.secrets import scrubbed
 from serd.events.event import encode
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ class _Worker:
 
     def __init__(self, settings: Hook, number: int) -> None:
         self._settings = settings
-        self._name = f"hook {number} ({Path(settings.command[0]).name})"
+        self._name = f"hook {number} ({Path(scrubbed(settings.command[0])).name})"
         self._changed = threading.Condition()
         self._waiting: deque[bytes] = deque()
         self._busy = False
@@ -233,7 +234,7 @@ class _Worker:
 
     def _report(self, result: RunResult) -> None:
         """Log a failure once until it changes; output goes to the debug log."""
-        output = f": {result.output}" if result.output else ""
+        output = f": {self._masked(result.output)}" if result.output else ""
         if result.failure is None:
             if self._last_failure is not None:
                 log.info("%s works again", self._name)
@@ -243,6 +244,12 @@ class _Worker:
         else:
             log.debug("%s %s%s", self._name, result.failure, output)
         self._last_failure = result.failure
+
+    def _masked(self, output: str) -> str:
+        """Its output without logins: programs name the URL that they could not reach."""
+        for word in self._settings.command:
+            output = scrubbed(output, word)
+        return output
 
 
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -356,8 +363,10 @@ class _Output:
 
     def text(self) -> str:
         """What was kept, as one printable line for the log."""
-        words = " ".join(self._kept.decode(errors="replace").split())
-        return "".join(sign if sign.isprintable() else "?" for sign in words)
+        words = self._kept.decode(errors="replace").split()
+        if len(self._kept) == OUTPUT_MAX and words and "://" in words[-1]:
+            words.pop()  # of a URL that ends within its login, the login could not be masked
+        return "".join(sign if sign.isprintable() else "?" for sign in " ".join(words))
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:

@@ -11,6 +11,7 @@ from serd.config.secrets import (
     has_password,
     holds_secret,
     is_url,
+    masked_host,
     readable_by_all,
     scrubbed,
     url_problem,
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from serd.config.schema import AudioConfig, Config, SourceConfig
+    from serd.config.schema import AudioConfig, Config, MqttConfig, SourceConfig
 
 INHERITED_SECTIONS: Final = ("audio", "speech")
 """What a source takes over from the top key by key."""
@@ -87,10 +88,10 @@ def contradictions(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
 def _between_sources(sources: tuple[SourceConfig, ...], where: str) -> Iterator[str]:
     seen: dict[tuple[str, str], tuple[str, str]] = {}
     for index, source in enumerate(sources):
-        for key, value in _unique(source):
-            name = f"sources[{index}].{key}"
+        for key, secret in _unique(source):
+            name, value = f"sources[{index}].{key}", scrubbed(secret)
             # Topics are case-sensitive; file systems, people and Home Assistant's ids may not be.
-            identity = (key, value.casefold())
+            identity = (key, secret.casefold())
             if identity in seen:
                 other, first = seen[identity]
                 yield f"{name} = {value} ({where}) is the same as {other} = {first}"
@@ -110,7 +111,9 @@ def _unique(source: SourceConfig) -> Iterator[tuple[str, str]]:
 def _between_keys(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
     def shown(key: str) -> str:
         value = MASK if KEYS[key].secret else value_of(config, key)
-        if isinstance(value, tuple):
+        if key == "mqtt.host":
+            value = masked_host(value)
+        elif isinstance(value, tuple):
             value = f"[{', '.join(map(str, value))}]"
         return f"{key} = {scrubbed(str(value))} ({origins[key]})"
 
@@ -130,6 +133,10 @@ def _between_keys(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
     ):
         if value_of(config, key) is not None and value_of(config, other) is None:
             yield f"{shown(key)} needs {other}, which is not set"
+    yield from _about_broker(mqtt, shown)
+
+
+def _about_broker(mqtt: MqttConfig, shown: Callable[[str], str]) -> Iterator[str]:
     if meant := _address_settings(mqtt.host):
         yield f"{shown('mqtt.host')} is more than a name or an address; write {meant}"
     if mqtt.embedded and mqtt.tls.active:
@@ -139,6 +146,8 @@ def _between_keys(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
 def _about_audio(audio: AudioConfig, shown: Callable[[str], str]) -> Iterator[str]:
     if audio.command and audio.source != "mic":
         yield f"{shown('audio.command')} and {shown('audio.source')} exclude each other"
+    if isinstance(audio.device, str) and is_url(audio.device):
+        yield f"{shown('audio.device')} is a URL; write it as audio.source"
     if not is_url(audio.source):
         return
     if wrong := url_problem(audio.source):
@@ -157,7 +166,7 @@ def _address_settings(host: str) -> str | None:
     Nothing of a login is repeated: it may contain a password.
     """
     scheme, slashes, rest = host.strip().rpartition("://")
-    rest = rest.partition("/")[0].rpartition("@")[2]
+    rest = rest.rpartition("@")[2].partition("/")[0]
     name, port = rest, ""
     if rest.startswith("["):
         name, _, port = rest[1:].partition("]")

@@ -19,16 +19,26 @@ if TYPE_CHECKING:
 
 def masked(config: Config) -> dict[str, Any]:
     """The configuration in plain types, nested as in the file, secrets masked."""
-    tree: dict[str, Any] = msgspec.to_builtins(config)
+    tree: dict[str, Any] = _scrubbed(msgspec.to_builtins(config))
     for key in KEYS.values():
         if key.secret and value_of(config, key.name) is not None:
             put(tree, key.name, MASK)
-    for audio in (tree["audio"], *(source["audio"] for source in tree["sources"])):
-        audio["source"] = masked_url(audio["source"])
-        audio["command"] = [scrubbed(word) for word in audio["command"]]
+    sections = (tree["audio"], *(source["audio"] for source in tree["sources"]))
+    settings = (config.audio, *(source.audio for source in config.sources))
+    for own, audio in zip(settings, sections, strict=True):
+        audio["source"] = masked_url(own.source)  # all of it is a URL, spaces included
         if audio["password"] is not None:
             audio["password"] = MASK
     return tree
+
+
+def _scrubbed(value: Any) -> Any:
+    """The same with the login masked in every URL: a word of a hook's command may be one."""
+    if isinstance(value, dict):
+        return {name: _scrubbed(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_scrubbed(inner) for inner in value]
+    return scrubbed(value) if isinstance(value, str) else value
 
 
 def as_yaml(loaded: Loaded) -> str:

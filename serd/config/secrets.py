@@ -87,6 +87,11 @@ def masked(url: str) -> str:
     return f"{kind}://{MASK + '@' if login else ''}{host}{path}{question}{query}"
 
 
+def masked_host(host: str) -> str:
+    """A broker's address as it was written, with any login in it masked, scheme or not."""
+    return masked(host) if is_url(host) else re.sub(r".*@", f"{MASK}@", host, flags=re.DOTALL)
+
+
 def _masked_segment(segment: str) -> str:
     plain = unquote(segment)
     hidden = ("=" in plain and _SECRET_WORD.search(plain)) or _RANDOM.fullmatch(plain)

@@ -30,7 +30,7 @@ from serd.config.keys import (
     join,
     notes,
 )
-from serd.config.secrets import MASK, scrubbed
+from serd.config.secrets import MASK, masked_host, scrubbed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -183,7 +183,7 @@ def _resolved(path: str) -> str:
 
 def _not_allowed(name: str, node: yaml.Node, annotation: Any) -> str:
     """Sentence about a value that its key does not accept."""
-    shown = MASK if extra(annotation, "secret") else _shown(node)
+    shown = MASK if extra(annotation, "secret") else _shown(node, name)
     value = f"{name} = {shown}" if name else shown
     sentence = f"{value} is not allowed; allowed: {allowed(annotation)}"
     if not isinstance(node, yaml.ScalarNode) or is_null(node):
@@ -197,13 +197,13 @@ def _not_allowed(name: str, node: yaml.Node, annotation: Any) -> str:
     return sentence
 
 
-def _shown(node: yaml.Node) -> str:
+def _shown(node: yaml.Node, name: str) -> str:
     """A value as it was written, shortened, without logins."""
     if not isinstance(node, yaml.ScalarNode):
         return "a section" if isinstance(node, yaml.MappingNode) else "a list"
     if is_null(node):
         return node.value or "(nothing)"
-    text = scrubbed(node.value)
+    text = masked_host(node.value) if name == "mqtt.host" else scrubbed(node.value)
     if not text.isprintable():
         text = text.encode("unicode_escape", "replace").decode("ascii")
     text = text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 3] + "..."

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serd.child_process import environment
+from serd.config.secrets import scrubbed
 from serd.daemon.mute import QuietTimes
 from serd.doctor.result import CheckResult, fail, failed, ok, warn
 from serd.errors import ConfigError
@@ -50,11 +51,11 @@ def check_hooks(config: Config) -> Iterator[CheckResult]:
     """Check that the hooks' programs exist and are executable."""
     trouble = False
     for place, hook in enumerate(config.hooks):
-        program = hook.command[0]
-        if shutil.which(program, path=environment()["PATH"]) is not None:
+        if shutil.which(hook.command[0], path=environment()["PATH"]) is not None:
             continue
         trouble = True
-        if Path(program).is_file():
+        program = scrubbed(hook.command[0])
+        if Path(hook.command[0]).is_file():
             yield fail(
                 "hooks",
                 f"hooks[{place}]: {program} is not executable",

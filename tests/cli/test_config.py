@@ -3,13 +3,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from serd.config.schema import json_schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    import pytest
 
     from tests.cli.conftest import Outcome
 
@@ -40,6 +40,19 @@ def test_show_as_json(serd: Serd, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown["config"]["mqtt"]["password"] == "********"
     assert shown["origins"]["mqtt.password"] == "SERD_MQTT__PASSWORD"
     assert shown["origins"]["mqtt.port"] == "default"
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_show_masks_logins_in_commands(serd: Serd, options: tuple[str, ...]) -> None:
+    url = "https://me:hunter2@phone.example/send?title=serd"
+    hooks = f"hooks=[{{command: [curl, '{url}', '--proxy=http://p:hunter2@gate:8080/']}}]"
+    sources = "sources=[{node: a, audio: {command: [cat, 'http://u:hunter2@h/']}}]"
+    done = serd("config", "show", *options, "--set", hooks, "--set", sources)
+    assert (done.code, done.err) == (0, "")
+    assert "https://********@phone.example/send?title=********" in done.out
+    assert "--proxy=http://********@gate:8080/" in done.out
+    assert "http://********@h/" in done.out
+    assert "hunter2" not in done.out
 
 
 def test_validate(serd: Serd, home: Path) -> None:

@@ -17,6 +17,7 @@ from serd.config.secrets import (
     url_problem,
     with_login,
 )
+from serd.errors import ConfigError
 
 STARS = "********"
 SECRET = "correct horse battery"
@@ -85,6 +86,28 @@ def test_login_settings_are_inserted_into_the_url(
     url: str, name: str | None, password: str | None, whole: str
 ) -> None:
     assert with_login(url, name, password) == whole
+
+
+@pytest.mark.parametrize(
+    ("setting", "shown"),
+    [
+        ("mqtt.host=u:s3cr3t@h", f"mqtt.host = {STARS}@h (--set)"),
+        ("mqtt.host=s3cr3t@h", f"mqtt.host = {STARS}@h (--set)"),
+        ("mqtt.host=u:s3cr3t/x@h", f"mqtt.host = {STARS}@h (--set)"),
+        ("mqtt.host=mqtt://u:s3cr3t@h:1883", f"mqtt.host = mqtt://{STARS}@h:1883 (--set)"),
+        ("mqtt.host=u:s3cr3t@h\t.", f"mqtt.host = {STARS}@h"),
+        ("audio.device=rtsp://u:s3cr3t@h/", f"audio.device = rtsp://{STARS}@h/ (--set)"),
+        (
+            "audio={device: 'rtsp://u:s3cr3t@h/'}; sources=[{node: a}, {node: b}]",
+            f"audio.device = rtsp://{STARS}@h/ (--set) is the same as",
+        ),
+    ],
+)
+def test_a_refused_setting_is_named_without_its_login(setting: str, shown: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(Path("/dev/null"), env={}, overrides=setting.split("; "))
+    assert shown in str(refused.value)
+    assert "s3cr3t" not in str(refused.value)
 
 
 def warnings(*overrides: str) -> tuple[str, ...]:

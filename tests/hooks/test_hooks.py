@@ -12,7 +12,7 @@ import pytest
 
 from serd.config import Hook
 from serd.events.event import decode
-from serd.hooks import QUEUE_MAX, Hooks
+from serd.hooks import OUTPUT_MAX, QUEUE_MAX, Hooks, run_program
 from tests.broker import wait_until
 from tests.mqtt.samples import new_event
 
@@ -173,3 +173,22 @@ def test_the_cooldown_uses_the_given_clock(tmp_path: Path) -> None:
     lines = (tmp_path / "out").read_bytes().splitlines()
     assert len(lines) == 2
     assert hooks.stats().dropped == 0
+
+
+def test_logins_in_the_output_are_masked(log: pytest.LogCaptureFixture) -> None:
+    url = "https://me:hunter2@phone.invalid/send"
+    complain = "import sys; sys.exit(f'{sys.argv[1]} failed; the password hunter2 was wrong')"
+    hooks = Hooks([Hook(command=(sys.executable, "-c", complain, url))])
+    hooks.start()
+    hooks.event(new_event(1))
+    assert hooks.drain(60)
+    hooks.stop(0)
+    (warning,) = warnings(log)
+    assert "https://********@phone.invalid/send failed; the password ******** was wrong" in warning
+
+
+def test_a_url_that_is_cut_off_is_left_out() -> None:
+    fill = OUTPUT_MAX - len("x https://me:hunt")
+    code = f"print('x' * {fill} + 'x https://me:hunter2@phone.invalid/send', end='')"
+    result = run_program((sys.executable, "-c", code), b"", timeout_s=30)
+    assert result.output == "x" * (fill + 1)
