@@ -11,6 +11,7 @@ from serd.config.secrets import (
     has_password,
     holds_secret,
     is_url,
+    masked,
     masked_host,
     readable_by_all,
     scrubbed,
@@ -115,7 +116,7 @@ def _between_keys(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
             value = masked_host(value)
         elif isinstance(value, tuple):
             value = f"[{', '.join(map(str, value))}]"
-        return f"{key} = {scrubbed(str(value))} ({origins[key]})"
+        return f"{key} = {scrubbed(masked(str(value)))} ({origins[key]})"
 
     yield from _about_audio(config.audio, shown)
     speech, mqtt = config.speech, config.mqtt

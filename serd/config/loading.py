@@ -19,6 +19,7 @@ from serd.config.document import DocumentError, parse, read, scalar
 from serd.config.fields import default_journal_path
 from serd.config.keys import KEYS, SECTIONS, is_list, put, variable
 from serd.config.schema import Config
+from serd.config.secrets import is_url
 from serd.config.validation import Layer, nearest, unknown_key
 from serd.errors import ConfigError, UsageError
 
@@ -45,7 +46,7 @@ class Override(Struct, frozen=True):
     origin: str = "--set"
     """The option that set it, for messages."""
     verbatim: bool = False
-    """The value is text already, not YAML."""
+    """The value is text already, not YAML; the name of a file may hold any characters."""
 
 
 class Loaded(Struct, frozen=True, kw_only=True):
@@ -169,7 +170,9 @@ def _environment(env: Mapping[str, str]) -> Iterator[Layer]:
 
 
 def _option(override: Override) -> Layer:
-    layer, key = Layer(override.origin), override.key.strip()
+    # A file has the name it has, whatever bytes that holds; a URL has none of them.
+    verbatim = override.verbatim and not is_url(override.value)
+    layer, key = Layer(override.origin, verbatim=verbatim), override.key.strip()
     if key not in KEYS and key not in SECTIONS:
         section, _, name = key.rpartition(".")
         if section not in SECTIONS:

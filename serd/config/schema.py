@@ -62,6 +62,7 @@ class AudioConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             "What to listen to: mic, the URL of a live stream such as a camera's, the path of an "
             "audio file, or - for standard input (raw 16-bit little-endian mono samples, or a "
             "recording). A URL needs ffmpeg; a login in it is masked wherever it would appear.",
+            path=True,
         ),
     ] = "mic"
     command: Annotated[

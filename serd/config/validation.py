@@ -30,7 +30,7 @@ from serd.config.keys import (
     join,
     notes,
 )
-from serd.config.secrets import MASK, masked_host, scrubbed
+from serd.config.secrets import MASK, masked, masked_host, scrubbed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -45,7 +45,7 @@ _INTEGER: Final = re.compile(r"[-+]?[0-9]{1,18}")
 _NUMBER: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,4})?")
 _TRUTH: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-"""Not allowed in any text: control characters, and halves of surrogate pairs."""
+"""Not allowed in a text that somebody wrote: control characters, and halves of surrogate pairs."""
 
 _RUN_ON: Final = re.compile(r"(?i)(passw\w*['\"]?:)\S.*")
 """``password:secret``, which YAML takes for one word."""
@@ -60,11 +60,14 @@ class Layer:
     Args:
         origin: Its name, for messages.
         has_lines: Whether messages name lines.
+        verbatim: Whether texts are taken as they are, control characters and a leading ``~``
+            included: the shell has expanded what it should.
     """
 
-    def __init__(self, origin: str, *, has_lines: bool = False) -> None:
+    def __init__(self, origin: str, *, has_lines: bool = False, verbatim: bool = False) -> None:
         self._origin = origin
         self._has_lines = has_lines
+        self._verbatim = verbatim
         self.values: dict[str, Any] = {}
         """Valid values in plain Python types, by dotted key."""
         self.origins: dict[str, str] = {}
@@ -131,13 +134,13 @@ class Layer:
         return _INVALID if _INVALID in values else values
 
     def _read_scalar(self, name: str, node: yaml.Node, annotation: Any) -> Any:
-        for reading in _readings(node):
+        for reading in _readings(node, verbatim=self._verbatim):
             try:
                 value = msgspec.convert(reading, annotation)
             except msgspec.ValidationError:
                 continue
             is_path = isinstance(value, str) and extra(annotation, "path")
-            return _resolved(value) if is_path else value
+            return _resolved(value) if is_path and not self._verbatim else value
         return self._refuse(name, node, annotation)
 
     def _refuse(self, name: str, node: yaml.Node, annotation: Any) -> object:
@@ -148,11 +151,11 @@ class Layer:
         return f"{self._origin}, line {line}" if self._has_lines and line else self._origin
 
 
-def _readings(node: yaml.Node) -> Iterator[object]:
+def _readings(node: yaml.Node, *, verbatim: bool) -> Iterator[object]:
     """All that a scalar may mean, in order of preference; anything can be text."""
     if is_null(node):
         yield None
-    elif isinstance(node, yaml.ScalarNode) and not _CONTROL.search(node.value):
+    elif isinstance(node, yaml.ScalarNode) and (verbatim or not _CONTROL.search(node.value)):
         if node.style is None:  # without quotes
             if (truth := _TRUTH.get(node.value.casefold())) is not None:
                 yield truth
@@ -203,7 +206,7 @@ def _shown(node: yaml.Node, name: str) -> str:
         return "a section" if isinstance(node, yaml.MappingNode) else "a list"
     if is_null(node):
         return node.value or "(nothing)"
-    text = masked_host(node.value) if name == "mqtt.host" else scrubbed(node.value)
+    text = masked_host(node.value) if name == "mqtt.host" else scrubbed(masked(node.value))
     if not text.isprintable():
         text = text.encode("unicode_escape", "replace").decode("ascii")
     text = text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 3] + "..."

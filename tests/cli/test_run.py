@@ -43,6 +43,13 @@ def test_options_override_all_other_settings(serd: Serd, daemons: list[Loaded]) 
     ]
 
 
+def test_a_recording_may_have_any_name(serd: Serd, daemons: list[Loaded]) -> None:
+    for name in ("caf\udce9.wav", "two\nlines.wav", "\x1b[31mred\t.wav", "~nobody.wav"):
+        daemons.clear()
+        assert serd("run", "--source", name) == (0, "", "")
+        assert [loaded.config.audio.source for loaded in daemons] == [name, name]
+
+
 def test_the_configuration_applies_without_options(serd: Serd, daemons: list[Loaded]) -> None:
     assert serd("run", "--set", "audio.source=x.wav").code == 0
     assert daemons[0].config.audio.source == "x.wav"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from serd.config.keys import KEYS, value_of, variable
 from serd.config.loading import Override, load
 from serd.config.schema import json_schema
 from serd.config.secrets import MASK
+from serd.errors import ConfigError
 
 
 def set_to(*overrides: str | Override) -> Config:
@@ -139,7 +141,11 @@ def test_a_section_can_be_set_as_a_whole(empty_dir: Path) -> None:
     assert load(None, env={"SERD_MQTT": "{host: b}"}).config.mqtt.host == "b"
 
 
-@pytest.mark.parametrize("name", ["null", "'x'.wav", "~", " spaced ", "a=b.wav", "#1.wav", "2"])
+@pytest.mark.parametrize(
+    "name",
+    ["null", "'x'.wav", "~", " spaced ", "a=b.wav", "#1.wav", "2", "a\nb\tc.wav", "caf\udce9.wav",
+     "\x1b[31m.wav"],
+)  # fmt: skip
 def test_verbatim_override_is_not_parsed_as_yaml(name: str, empty_dir: Path) -> None:
     override = Override("audio.source", name, "--source", verbatim=True)
     loaded = load(None, env={}, overrides=[override])
@@ -153,6 +159,24 @@ def test_home_is_expanded_in_paths_only(empty_dir: Path, monkeypatch: pytest.Mon
     assert config.journal.path == "/home/pi/j.db"
     assert config.mqtt.host == "~x"
     assert config.mqtt.tls.ca == "~nobody-there/ca"
+
+
+def test_home_is_expanded_in_recordings(empty_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/pi")
+    monkeypatch.setenv("SERD_AUDIO__SOURCE", "~/x.flac")
+    assert load(None, env=os.environ).config.audio.source == "/home/pi/x.flac"
+    assert set_to("audio.source=~/x.flac").audio.source == "/home/pi/x.flac"
+    several = set_to("sources=[{node: a, audio: {source: ~/x.flac}}]").sources
+    assert several[0].audio.source == "/home/pi/x.flac"
+    for other in ("mic", "-", "rtsp://cam/~x"):
+        assert set_to(f"audio.source={other}").audio.source == other
+
+
+def test_a_url_given_verbatim_has_no_control_characters(empty_dir: Path) -> None:
+    override = Override("audio.source", "rtsp://u:s3cr3t\n@cam/", "--source", verbatim=True)
+    with pytest.raises(ConfigError, match="is not allowed") as refused:
+        load(None, env={}, overrides=[override])
+    assert "s3cr3t" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,7 @@ def test_login_settings_are_inserted_into_the_url(
         ("mqtt.host=u:s3cr3t/x@h", f"mqtt.host = {STARS}@h (--set)"),
         ("mqtt.host=mqtt://u:s3cr3t@h:1883", f"mqtt.host = mqtt://{STARS}@h:1883 (--set)"),
         ("mqtt.host=u:s3cr3t@h\t.", f"mqtt.host = {STARS}@h"),
+        ("audio.device=rtsp://u:s3cr3t x@h/", f"audio.device = rtsp://{STARS}@h/ (--set)"),
         ("audio.device=rtsp://u:s3cr3t@h/", f"audio.device = rtsp://{STARS}@h/ (--set)"),
         (
             "audio={device: 'rtsp://u:s3cr3t@h/'}; sources=[{node: a}, {node: b}]",
