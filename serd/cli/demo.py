@@ -160,6 +160,8 @@ def _run(loaded: Loaded) -> int:
     finally:
         follower.stop()
         thread.join(_CAUGHT_UP_S)
+    if subscriber.failure is not None:
+        raise subscriber.failure
     _say(f"{many(subscriber.shown, 'event', 'events')} shown")
     return code
 
@@ -175,9 +177,18 @@ class _Subscriber:
         """Set when every node that was online has gone offline."""
         self.shown = 0
         """Events printed."""
+        self.failure: SerdError | None = None
+        """Why no more can be printed."""
 
     def run(self) -> None:
-        """Print until the follower is stopped."""
+        """Print until the follower is stopped, or printing fails."""
+        try:
+            self._print()
+        except SerdError as error:
+            self.failure = error
+            self.offline.set()
+
+    def _print(self) -> None:
         from serd.mqtt.messages import EventMessage, StatusMessage
 
         printer = EventPrinter(self._words, {})

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 import serd
+from serd.cli import streams
 from serd.cli.command import Invocation, LazyGroup
 from serd.cli.completion import VARIABLE
 from serd.cli.terminal import echo
@@ -79,6 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Set before numpy is loaded, and only here, so that programs using serd as a library decide
     # for themselves. The products on the hot path are so small that threads only slow them down.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if arguments is None:
+        streams.prepare()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a name the terminal cannot show must not be an error
             stream.reconfigure(errors="backslashreplace")
@@ -107,8 +110,9 @@ def _exit_code(error: BaseException, invocation: Invocation) -> int:
         return error.exit_code
     if isinstance(error, SystemExit):
         raise error
-    if isinstance(error, BrokenPipeError):
+    if isinstance(error, BrokenPipeError | streams.OutputError):
         _silence(sys.stdout)
+    if isinstance(error, BrokenPipeError):
         return PIPE_CLOSED
     if isinstance(error, KeyboardInterrupt | click.Abort):
         return INTERRUPTED
@@ -138,7 +142,7 @@ def report(error: SerdError) -> None:
 
 
 def _silence(stream: object) -> None:
-    """Keep the interpreter from flushing into a closed pipe, and complaining, as it exits."""
+    """Keep the interpreter from flushing into a closed pipe or onto a full disk as it exits."""
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # type: ignore[attr-defined]
     except (OSError, ValueError, AttributeError):

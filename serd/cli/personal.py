@@ -219,6 +219,8 @@ def _read(file: Path) -> list[Correction]:
     name = "standard input" if str(file) == "-" else str(file)
     try:
         if str(file) == "-":
+            if sys.stdin is None:  # it is closed
+                raise InputError("there is no standard input to read from")
             text = sys.stdin.buffer.read(_LARGEST + 1)
         else:
             with file.open("rb") as opened:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
+from serd.audio import SAMPLE
 from serd.cli.main import PIPE_CLOSED, cli
 from serd.errors import (
     ConfigError,
@@ -20,6 +21,7 @@ from serd.errors import (
 )
 from serd.interruption import INTERRUPTED
 from serd.version import VERSION
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -195,6 +197,69 @@ def test_a_closed_pipe_ends_the_command_silently(home: Path) -> None:
         running.stdout.close()
         assert running.stderr.read() == b""
         assert running.wait(60) == PIPE_CLOSED
+
+
+def run_redirected(
+    redirections: str, *arguments: str, cwd: Path
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["sh", "-c", f'exec "$0" -m serd "$@" {redirections}', sys.executable, *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+PRINTING = [
+    ["--version"],
+    ["run", "--help"],
+    ["completion", "bash"],
+    ["config", "schema"],  # more than a buffer holds
+    ["config", "show"],
+    ["model", "info"],
+    ["classify", str(SAMPLE)],
+    ["meter", "--source", str(SAMPLE), "--set", "audio.pace=fast"],
+]
+
+
+@pytest.mark.parametrize("arguments", PRINTING, ids=" ".join)
+def test_output_onto_a_full_disk(home: Path, arguments: list[str]) -> None:
+    done = run_redirected(">/dev/full", *arguments, cwd=home)
+    sentence = "serd: standard output cannot be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (69, sentence)
+
+
+def test_a_demo_onto_a_full_disk(home: Path) -> None:
+    settings = (f"audio.source={SAMPLE}", "audio.pace=fast", "mqtt.host=embedded",
+                f"mqtt.port={free_port()}")  # fmt: skip
+    options = [word for setting in settings for word in ("--set", setting)]
+    done = run_redirected(">/dev/full", "demo", *options, cwd=home)
+    assert (done.returncode, "Traceback" in done.stderr) == (69, False)
+    assert done.stderr.endswith("standard output cannot be written: No space left on device\n")
+
+
+@pytest.mark.parametrize("arguments", PRINTING, ids=" ".join)
+def test_closed_standard_streams_are_no_error(home: Path, arguments: list[str]) -> None:
+    done = run_redirected("<&- >&- 2>&-", *arguments, cwd=home)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_nothing_is_printed_into_a_file_that_takes_the_place_of_a_closed_stream(home: Path) -> None:
+    run = ["run", "--source", str(SAMPLE), "--pace", "fast", "--set", "mqtt.host=embedded",
+           "--set", f"mqtt.port={free_port()}", "--set", "journal.path=journal.db"]  # fmt: skip
+    done = run_redirected("<&- >&-", *run, cwd=home)
+    assert done.returncode == 0, done.stderr
+    history = run_process("history", "--json", "--set", "journal.path=journal.db", cwd=home)
+    assert history.stdout.count("\n") >= 8
+
+
+@pytest.mark.parametrize("arguments", [["classify", "-"], ["personal", "import", "-"]])
+def test_closed_standard_input_is_an_input_error(home: Path, arguments: list[str]) -> None:
+    done = run_redirected("<&-", *arguments, cwd=home)
+    sentence = "serd: there is no standard input to read from\n"
+    assert (done.returncode, done.stderr) == (66, sentence)
 
 
 def test_config_show_imports_no_heavy_modules(home: Path) -> None:
