@@ -105,26 +105,41 @@ def _measured(evaluation: dict[str, Any], *, at_home: bool) -> list[tuple[str, s
 
 
 def _sentence(figures: dict[str, Any], *, at_home: bool) -> str:
-    """The most important figures; --json has them all."""
-
-    def share(name: str) -> str:
-        return f"{100 * float(figures[name]):.1f} %"
-
+    """The most important figures; --json has them all, and those that are no numbers."""
+    speakers, clips, uar, spread, accuracy, decided, right = (
+        _number(figures.get(name))
+        for name in (
+            "speakers", "clips", "uar", "uar_sd", "accuracy", "decided_share", "decided_accuracy",
+        )
+    )  # fmt: skip
     parts = []
-    if {"speakers", "clips"} <= figures.keys():
-        speakers = many(int(figures["speakers"]), "new speaker", "new speakers")
-        parts.append(f"{speakers}, {many(int(figures['clips']), 'clip', 'clips')}")
-    if "uar" in figures:
-        spread = f" (\u00b1 {100 * float(figures['uar_sd']):.1f})" if "uar_sd" in figures else ""
-        parts.append(f"UAR {share('uar')}{spread}")
-    if "accuracy" in figures:
-        parts.append(f"accuracy {share('accuracy')}")
-    if {"decided_share", "decided_accuracy"} <= figures.keys():
+    if speakers is not None and clips is not None:
+        new = many(int(speakers), "new speaker", "new speakers")
+        parts.append(f"{new}, {many(int(clips), 'clip', 'clips')}")
+    if uar is not None:
+        varies = f" (\u00b1 {100 * spread:.1f})" if spread is not None else ""
+        parts.append(f"UAR {_share(uar)}{varies}")
+    if accuracy is not None:
+        parts.append(f"accuracy {_share(accuracy)}")
+    if decided is not None and right is not None:
         # Doubtful emotions are then answered neutral, so fewer are right than by the scores alone.
         how = "decided as at home, " if at_home else ""
-        parts.append(f"{how}not uncertain {share('decided_share')}, accuracy of those "
-                     f"{share('decided_accuracy')}")  # fmt: skip
+        parts.append(f"{how}not uncertain {_share(decided)}, accuracy of those {_share(right)}")
     return "; ".join(parts) or _figures(figures)
+
+
+def _number(value: object) -> float | None:
+    """A figure from a model file, which may hold anything; None if it is not a number."""
+    if not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %"
 
 
 def _wrapped(head: str, text: str, width: int) -> list[str]:

@@ -62,7 +62,7 @@ class Correction(msgspec.Struct, frozen=True, kw_only=True):
     """The event's id, a UUID."""
     node: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     """Node that heard it."""
-    seq: Annotated[int, msgspec.Meta(ge=0)]
+    seq: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
     """The event's number there."""
     heard_at: str
     """When the speech began, RFC 3339 UTC with milliseconds."""

@@ -86,6 +86,27 @@ def test_doctor_reports_the_effect_of_the_sensitivity(
     assert (found.check, found.status, found.message) == ("sensitivity", "ok", message)
 
 
+@pytest.mark.parametrize(
+    "wrong", ["x", None, {}, [], 10**400], ids=["text", "null", "object", "list", "huge"]
+)
+def test_figures_that_are_no_numbers_are_left_out(
+    serd: Serd, home_model_path: Path, tmp_path: Path, wrong: object
+) -> None:
+    names = ("speakers", "clips", "uar", "uar_sd", "accuracy", "decided_share", "decided_accuracy")
+    file = ModelFile.load(home_model_path)
+    right = dict.fromkeys(names, 0.5)
+    for name in names:
+        evaluation = {"test": right | {name: wrong}, "cross_validation": {"mean": {name: wrong}}}
+        info = msgspec.structs.replace(file.info, evaluation=evaluation)
+        (tmp_path / "odd.tflite").write_bytes(pack(file.network, file.labels, info))
+        code, out, err = serd("model", "info", tmp_path / "odd.tflite")
+        assert (code, err) == (0, "")
+        (measured,) = [line for line in out.splitlines() if line.startswith("measured on test")]
+        assert ("UAR 50.0 %" in measured) is (name != "uar")
+        assert ("accuracy 50.0 %" in measured) is (name != "accuracy")
+    assert serd("model", "info", "--json", tmp_path / "odd.tflite").code == 0
+
+
 def test_json(serd: Serd, tiny_model_path: Path) -> None:
     file = ModelFile.load(tiny_model_path)
     about = json.loads(serd("model", "info", "--json", tiny_model_path).out)

@@ -230,6 +230,8 @@ GOOD = msgspec.to_builtins(correction(1))
         ("id", "one"),
         ("node", ""),
         ("seq", -1),
+        ("seq", 2**63),  # more than the database holds
+        ("seq", 10**30),
         ("heard_at", "yesterday"),
         ("told", "hungry"),
         ("emotion", "hungry"),
