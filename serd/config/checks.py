@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from serd.config.keys import KEYS, value_of
@@ -21,7 +22,6 @@ from serd.network import host_port, is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
     from serd.config.schema import AudioConfig, Config, MqttConfig, SourceConfig
 
@@ -135,6 +135,8 @@ def _between_keys(config: Config, origins: Mapping[str, str]) -> Iterator[str]:
         if value_of(config, key) is not None and value_of(config, other) is None:
             yield f"{shown(key)} needs {other}, which is not set"
     yield from _about_broker(mqtt, shown)
+    if Path(config.journal.path).name in {"", ".."}:
+        yield f"{shown('journal.path')} names no file; add one, as in /var/lib/serd/journal.db"
 
 
 def _about_broker(mqtt: MqttConfig, shown: Callable[[str], str]) -> Iterator[str]:

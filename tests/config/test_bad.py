@@ -249,6 +249,13 @@ RELATIONS = [
         ["mqtt.host=embedded", "mqtt.tls.enabled=yes"],
         "mqtt.host = embedded (--set): the embedded broker has no TLS; unset mqtt.tls",
     ),
+    *(
+        (
+            [f"journal.path={path}"],
+            f"journal.path = {path} (--set) names no file; add one, as in /var/lib/serd/journal.db",
+        )
+        for path in ("/", ".", "./", "..")
+    ),
 ]
 
 ENVIRONMENTS = [
