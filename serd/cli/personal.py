@@ -11,7 +11,7 @@ import click
 
 from serd.cli.command import Group, Invocation, parse_moment, pass_invocation
 from serd.cli.terminal import echo
-from serd.errors import InputError, UsageError
+from serd.errors import InputError, UnavailableError, UsageError, shown
 from serd.language import many
 
 if TYPE_CHECKING:
@@ -179,7 +179,10 @@ def export(invocation: Invocation, file: Path | None, as_json: bool) -> None:  #
         file.touch(mode=0o600)
         file.write_bytes(text)
     except OSError as error:
-        raise InputError(f"{file} cannot be written: {error.strerror or error}") from None
+        raise UnavailableError(
+            f"{shown(file)} cannot be written: {error.strerror or error}",
+            remedy="choose another file",
+        ) from None
     echo(f"{file}: {many(len(corrections), 'correction', 'corrections')}")
 
 

@@ -11,7 +11,7 @@ import click
 from serd import language
 from serd.cli.command import Command, Invocation, pass_invocation
 from serd.cli.terminal import EventPrinter, echo
-from serd.errors import SerdError
+from serd.errors import ConfigError, SerdError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,7 +53,12 @@ def tail(invocation: Invocation, node: str, as_json: bool, no_history: bool) -> 
     """
     config = invocation.load().config
     from serd.mqtt.follower import Follower
+    from serd.mqtt.topics import filters
 
+    try:
+        filters(config.mqtt.base_topic, node)
+    except ConfigError as error:
+        raise UsageError(error.message, remedy=error.remedy) from None
     follower = Follower(
         config.mqtt, node=node, kinds=("status", "state", "emotion"), on_connection=_tell_connection
     )

@@ -121,6 +121,8 @@ def test_every_command_has_help(serd: Serd, name: str) -> None:
         (["history", "--since", "soon"], "Invalid value for '--since': 'soon' is not a time"),
         (["config", "show", "--set", "x"], "serd: --set 'x' is not of the form KEY=VALUE"),
         (["history", "--json", "--csv"], "serd: --json, --csv and --plot exclude each other"),
+        (["tail", "--node", "a/b"], "serd: node: 'a/b' cannot be part of a topic"),
+        (["tail", "--node", "#"], "serd: node: '#' cannot be part of a topic"),
         ([], "Usage: serd [OPTIONS] COMMAND"),
     ],
 )
