@@ -292,7 +292,7 @@ def _mono(samples: npt.ArrayLike) -> npt.NDArray[np.float32]:
     if not len(array):
         msg = "there are no samples to classify"
         raise SamplesError(msg)
-    if array.dtype == np.int16:
+    if array.dtype.kind == "i" and array.dtype.itemsize == 2:  # of either byte order
         return (array.astype(np.float32) * np.float32(1.0 / 32768.0))[:, np.newaxis]
     if array.dtype.kind == "f":
         with np.errstate(over="ignore"):  # beyond float32 is infinite, and so 0

@@ -22,7 +22,7 @@ from typing import Final, Literal
 import msgspec
 
 from serd.audio.format import SAMPLE_RATE
-from serd.errors import ModelError
+from serd.errors import ModelError, shown
 from serd.model.emotions import EMOTIONS
 from serd.model.metadata import ORDINARY, Home, ModelInfo, ScoreStatistics
 
@@ -87,7 +87,7 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """
         path = resolve(name_or_path)
         packaged = name_or_path is None or str(name_or_path) in PACKAGED
-        source = str(name_or_path or PACKAGED[0]) if packaged else str(path)
+        source = str(name_or_path or PACKAGED[0]) if packaged else shown(path)
         return cls.parse(_read(path, source), source)
 
     @classmethod

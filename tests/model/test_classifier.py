@@ -106,6 +106,8 @@ def test_equivalent_types_of_samples_give_the_same_result(classifier: Classifier
         floats[:, np.newaxis],
         floats.tolist(),
         np.repeat(floats, 2)[::2],
+        integers.astype(">i2"),
+        floats.astype(">f4"),
     ):
         assert classifier.classify(same, 16_000) == expected
     assert classifier.classify(floats, 16_000.0) == expected  # type: ignore[arg-type]
