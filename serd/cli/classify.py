@@ -69,8 +69,7 @@ def classify(
     config = invocation.load().config
     from serd import recordings
 
-    if paths.count("-") > 1:
-        raise UsageError("standard input (-) can be read only once")
+    _check(paths)
     complaints: list[InputError] = []
     files: list[Path] = []
     for path in paths:
@@ -108,6 +107,20 @@ def classify(
     if len(files) > len(paths) and complaints:
         echo(f"serd: {len(complaints)} of {len(files)} recordings were not read", err=True)
     return InputError.exit_code if complaints else 0
+
+
+def _check(paths: Sequence[str]) -> None:
+    """Refuse paths that cannot be meant.
+
+    Raises:
+        UsageError: One is empty, or standard input is given twice.
+    """
+    if "" in paths:  # pathlib takes it for the current folder
+        raise UsageError(
+            "a PATH is empty", remedy="write . for this folder, or set the variable it came from"
+        )
+    if paths.count("-") > 1:
+        raise UsageError("standard input (-) can be read only once")
 
 
 def _complain(error: InputError) -> None:

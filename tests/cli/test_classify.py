@@ -118,6 +118,13 @@ def test_folders_are_walked_in_order(serd: Serd, home: Path) -> None:
     ]  # fmt: skip
 
 
+def test_an_empty_path_is_a_usage_error(serd: Serd, home: Path) -> None:
+    shutil.copy(SAMPLE, home / "here.ogg")  # Path("") is the current folder
+    code, out, err = serd("classify", "")
+    assert (code, out) == (2, "")
+    assert err.startswith("serd: a PATH is empty\n")
+
+
 def test_silence_is_reported(serd: Serd, home: Path) -> None:
     soundfile.write(home / "silence.wav", np.zeros(16_000, np.float32), 16_000)
     assert serd("classify", "silence.wav") == (0, "", "serd: silence.wav: nothing spoken\n")
