@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     "--source",
     type=click.Path(),
     metavar="mic|PATH|URL|-",
-    help="With --ordinary: what to listen to (sets audio.source); files are read at full speed.",
+    help="With --ordinary: what to listen to, instead of audio.command and all of sources, too; "
+    "files are read at full speed.",
 )
 @click.option("--node", metavar="NAME", help="With --ordinary: which of several sources.")
 @pass_invocation
@@ -87,7 +88,7 @@ def _ordinary(
     """Listen to ordinary speech, and count false alarms."""
     import msgspec
 
-    invocation.override_source(source)
+    invocation.override_source(source, node)
     invocation.override("audio.pace", "fast", "--ordinary")
     loaded = invocation.load().config
     config = loaded.of(node)

@@ -67,8 +67,23 @@ class Invocation:
             text, verbatim = str(value), isinstance(value, str)
             self.overrides.append(Override(key, text, option, verbatim=verbatim))
 
-    def override_source(self, source: str | None) -> None:
-        """Let ``--source`` choose the audio source, even if the file has a program or several."""
+    def override_source(self, source: str | None, node: str | None = None) -> None:
+        """Let ``--source`` choose the audio source, even if the file has a program or several.
+
+        Args:
+            source: The value of ``--source``, if given.
+            node: The value of ``--node``, if given.
+
+        Raises:
+            UsageError: Both are given.
+        """
+        if source is not None and node is not None:
+            from serd.errors import UsageError
+
+            raise UsageError(
+                "--source replaces every configured source, so there is none for --node to choose",
+                remedy="leave out one of the two",
+            )
         self.override("audio.source", source, "--source")
         if source is not None:
             from serd.config.loading import Override

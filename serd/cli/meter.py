@@ -38,7 +38,7 @@ _BESIDE: Final = 31
     "--source",
     type=click.Path(),
     metavar="mic|PATH|URL|-",
-    help="What to listen to (sets audio.source).",
+    help="What to listen to: sets audio.source, and replaces audio.command and all of sources.",
 )
 @click.option(
     "--seconds",
@@ -65,7 +65,7 @@ def meter(
     20 dB below. "voice" appears where the daemon would detect speech. Into a pipe, one line per
     second.
     """
-    invocation.override_source(source)
+    invocation.override_source(source, node)
     loaded = invocation.load().config
     config = loaded.of(node)
     from serd.audio.factory import make_source

@@ -29,7 +29,7 @@ def _moment_or_file(
     "--source",
     type=click.Path(),
     metavar="mic|PATH|URL|-",
-    help="What to listen to (sets audio.source).",
+    help="What to listen to: sets audio.source, and replaces audio.command and all of sources.",
 )
 @click.option(
     "--rate",

@@ -50,6 +50,13 @@ def test_a_recording_may_have_any_name(serd: Serd, daemons: list[Loaded]) -> Non
         assert [loaded.config.audio.source for loaded in daemons] == [name, name]
 
 
+@pytest.mark.parametrize("command", [("meter",), ("bench", "--ordinary")])
+def test_source_and_node_exclude_each_other(serd: Serd, command: tuple[str, ...]) -> None:
+    done = serd(*command, "--source", "x.wav", "--node", "hall", "--set", "sources=[{node: hall}]")
+    assert (done.code, done.out) == (2, "")
+    assert "--source replaces every configured source" in done.err
+
+
 def test_the_configuration_applies_without_options(serd: Serd, daemons: list[Loaded]) -> None:
     assert serd("run", "--set", "audio.source=x.wav").code == 0
     assert daemons[0].config.audio.source == "x.wav"
