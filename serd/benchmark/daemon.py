@@ -72,7 +72,7 @@ def run_daemon(
     pace: Literal["real", "fast", "piped"],
     more: Sequence[str] = (),
 ) -> Cost:
-    """Run ``serd run`` on a recording to its end, with a journal of its own.
+    """Run ``serd run`` on a recording to its end, with a journal and settings of its own.
 
     Args:
         source: The recording: a 16-bit mono WAV file at 16 kHz with a 44-byte header.
@@ -102,7 +102,8 @@ def run_daemon(
         *more,
     )
     options = [word for setting in settings for word in ("--set", setting)]
-    command = [sys.executable, "-m", "serd", "run", *options]
+    # An empty configuration: not the one found here, with its sources and hooks.
+    command = [sys.executable, "-m", "serd", "run", "--config", os.devnull, *options]
     if pace != "piped":
         return run(command, home=home)
     with source.open("rb", buffering=0) as samples:

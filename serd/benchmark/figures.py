@@ -15,7 +15,7 @@ import numpy as np
 from serd.audio.format import SAMPLE_RATE
 from serd.benchmark import material
 from serd.benchmark.daemon import StubBroker, run_daemon
-from serd.config import SpeechConfig
+from serd.config.keys import KEYS, value_of
 from serd.errors import UnavailableError
 from serd.language import many
 from serd.model.classifier import Classifier, Recogniser
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
+
+    from serd.config import Config, SpeechConfig
 
 SHARE: Final = 0.5
 """Share of one core that serd may use on a machine with other tasks."""
@@ -76,7 +78,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     features_ms: Percentiles
     """The features of an utterance of 3 s, all at once."""
     inference_ms: Percentiles
-    """One run of the network on one thread."""
+    """One run of the network, on `model.threads` threads."""
     latency_ms: Percentiles
     """From the arrival of an utterance's last sample to the hand-over to MQTT, in the daemon."""
     realtime_factor: float
@@ -90,6 +92,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def measure(
+    config: Config,
     *,
     latency_s: float = 32.0,
     progress: Callable[[str, float], None] | None = None,
@@ -97,36 +100,43 @@ def measure(
     """Measure everything; takes ``latency_s`` and about ten seconds (a Pi Zero 2 W: forty).
 
     Args:
+        config: Which model, and how speech is found.
         latency_s: Seconds of speech, heard in real time, that latency is measured with.
         progress: Called with the next step, and the share of the time that has passed.
 
     Raises:
-        UnavailableError: If the daemon does not run here.
+        UnavailableError: If the daemon does not run here, or hears no speech in the sample.
+        ModelError: If the model cannot be used.
+        ConfigError: If the detector or the TFLite runtime is not installed.
     """
     progress = progress or (lambda _what, _share: None)
     progress("features and network", 0.0)
-    classifier = Classifier.load()
+    classifier = Classifier.configured(config)
     utterance = material.speech(3.0)
     front_end = classifier.front_end()
     features_ms = percentiles(timed(lambda: front_end.features(utterance), seconds=2.0))
     features = front_end.features(utterance)
     inference_ms = percentiles(timed(lambda: classifier.classify_features(features), seconds=2.0))
     progress("speed", 0.08)
-    factor = realtime_factor(classifier, material.speech(60.0))
+    factor = realtime_factor(classifier, material.speech(60.0), config.speech)
+    more = daemon_settings(config)
     with tempfile.TemporaryDirectory(prefix="serd-bench-") as folder, StubBroker() as sink:
         home = Path(folder)
         progress("start", 0.14)
         short = material.write(home / "short.wav", material.silence(0.5))
         starts = [
-            run_daemon(short, port=sink.port, home=home, pace="real").marks["READY=1"]
+            run_daemon(short, port=sink.port, home=home, pace="real", more=more).marks["READY=1"]
             for _ in range(3)
         ]
         progress("latency", 0.25)
         talk = material.write(home / "phrases.wav", material.phrases(latency_s))
-        cost = run_daemon(talk, port=sink.port, home=home, pace="real")
+        cost = run_daemon(talk, port=sink.port, home=home, pace="real", more=more)
         latencies = [float(event["latency_ms"]) for event in sink.events]
     if not latencies:
-        raise UnavailableError("the daemon heard no speech in the sample")
+        raise UnavailableError(
+            "the daemon heard no speech in the sample",
+            remedy="the configured keys of speech reject all of it: `serd config show` lists them",
+        )
     progress("done", 1.0)
     return Figures(
         features_ms=features_ms,
@@ -139,9 +149,24 @@ def measure(
     )
 
 
-def realtime_factor(classifier: Classifier, samples: NDArray[np.float32]) -> float:
+def daemon_settings(config: Config) -> list[str]:
+    """What the daemon under measurement is told of a configuration, each ``KEY=VALUE``.
+
+    No more than what is set: every setting takes time at the start. Nothing else of the
+    configuration, such as its hooks, applies to the measurement.
+    """
+    return [
+        f"{key.name}={msgspec.json.encode(value_of(config, key.name)).decode()}"
+        for key in KEYS.values()
+        if key.name.partition(".")[0] in {"model", "speech", "decision"}
+        and value_of(config, key.name) != key.default
+    ]
+
+
+def realtime_factor(
+    classifier: Classifier, samples: NDArray[np.float32], settings: SpeechConfig
+) -> float:
     """Seconds of sound recognised per second, from samples to predictions."""
-    settings = SpeechConfig()
     recogniser = Recogniser(Segmenter.of(settings), classifier)
     begun = time.perf_counter()
     for first in range(0, len(samples), BLOCK):

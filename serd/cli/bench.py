@@ -51,7 +51,7 @@ def bench(
 
     Times the features, the network, the start, and the latency of a whole daemon that hears sample
     speech in real time. Prints a line to paste, and what it means for this machine; needs neither
-    microphone nor broker.
+    microphone nor broker. The model and the detection of speech are those of the configuration.
 
     With --ordinary it listens instead, to an evening without strong emotions, and counts the
     emotional events it would have published, all of them false alarms. No sound is kept and nothing
@@ -65,10 +65,11 @@ def bench(
         if given is not None:
             raise UsageError(f"{name} goes with --ordinary", remedy=f"serd bench --ordinary {name}")
 
+    config = invocation.load().config.of(None)
     from serd.benchmark.figures import meaning, measure, one_line
 
     with _progress() as progress:
-        figures = measure(progress=progress)
+        figures = measure(config, progress=progress)
     if as_json:
         echo(msgspec.json.encode(figures).decode())
         return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -10,12 +10,10 @@ import pytest
 from serd.benchmark import figures, material
 from serd.benchmark.daemon import StubBroker, run_daemon
 from serd.benchmark.figures import Figures, Percentiles, describe, measure, one_line, percentiles
-from serd.config import SpeechConfig
+from serd.config import Config, DecisionConfig, ModelConfig, MqttConfig, SpeechConfig
+from serd.config.loading import load
 from serd.errors import UnavailableError
 from serd.speech import End, Segmenter, make_vad
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_percentiles_are_measured_values() -> None:
@@ -45,6 +43,21 @@ def test_the_material_is_segmented_as_intended(sound: object, least: int, most: 
     assert least <= len(ends) <= most
 
 
+def test_the_daemon_is_told_of_the_model_and_the_speech_and_of_nothing_else() -> None:
+    assert figures.daemon_settings(Config()) == []
+    config = Config(
+        model=ModelConfig(path="/a b/ü: 'x' #1.tflite", threads=2, min_confidence=0.5),
+        speech=SpeechConfig(engine="silero", window_s=2.0),
+        decision=DecisionConfig(habituation=False),
+        mqtt=MqttConfig(host="elsewhere"),
+    )
+    again = load(Path("/dev/null"), env={}, overrides=figures.daemon_settings(config)).config
+    assert again.model == config.model
+    assert again.speech == config.speech
+    assert again.decision == config.decision
+    assert again.mqtt == MqttConfig()
+
+
 def test_the_machine_is_described() -> None:
     machine = describe()
     assert machine.cores >= 1
@@ -57,7 +70,8 @@ def test_the_machine_is_described() -> None:
 def test_everything_is_measured() -> None:
     """With little material: whatever the figures are, they must be complete and plausible."""
     steps: list[tuple[str, float]] = []
-    found = measure(latency_s=6.0, progress=lambda what, share: steps.append((what, share)))
+    config = Config(model=ModelConfig(path="permissive"), speech=SpeechConfig(window_s=2.0))
+    found = measure(config, latency_s=6.0, progress=lambda what, share: steps.append((what, share)))
     for name in ("features_ms", "inference_ms", "latency_ms"):
         measured = getattr(found, name)
         assert 0 < measured.p50 <= measured.p95 <= measured.p99
@@ -80,10 +94,15 @@ def test_a_daemon_that_fails_to_run_is_reported(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
     monkeypatch.setattr("sys.executable", "/bin/false")
     with pytest.raises(UnavailableError, match="failed with 1"):
-        figures.measure(latency_s=1.0)
+        figures.measure(Config(), latency_s=1.0)
 
 
-def test_a_recording_on_standard_input_gives_events(tmp_path: Path) -> None:
+def test_a_recording_on_standard_input_gives_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The configuration found here is not that of the daemon under measurement.
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").write_text("sources: [{node: a}, {node: b}]")
     recording = material.write(tmp_path / "speech.wav", material.speech(9.0))
     with StubBroker() as broker:
         cost = run_daemon(recording, port=broker.port, home=tmp_path, pace="piped")

@@ -12,13 +12,15 @@ from serd.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+    from serd.config import Config
     from tests.cli.conftest import Outcome
 
 
 @pytest.fixture(autouse=True)
-def measured(monkeypatch: pytest.MonkeyPatch) -> Figures:
-    """Replace the benchmark run by fixed figures."""
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
+    """Replace the benchmark run by fixed figures; returns what was to be measured."""
     some = Percentiles(p50=1.25, p95=2.5, p99=3.75)
     figures = Figures(
         features_ms=some,
@@ -29,8 +31,14 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Figures:
         peak_rss_mb=61.5,
         machine=describe(),
     )
-    monkeypatch.setattr("serd.benchmark.figures.measure", lambda **_: figures)
-    return figures
+    measured: list[Config] = []
+
+    def measure(config: Config, **_: object) -> Figures:
+        measured.append(config)
+        return figures
+
+    monkeypatch.setattr("serd.benchmark.figures.measure", measure)
+    return measured
 
 
 def test_json_has_the_expected_fields(serd: Callable[..., Outcome]) -> None:
@@ -59,6 +67,19 @@ def test_text_output_explains_the_figures(serd: Callable[..., Outcome]) -> None:
     assert line.startswith("serd ")
     for figure in ("1.2 ms", "p99 3.8", "321x", "0.40 s", "62 MB"):
         assert figure in line
+
+
+def test_the_configured_model_is_measured(
+    serd: Callable[..., Outcome], measured: list[Config]
+) -> None:
+    assert serd("bench", "--set", "model.path=permissive", "--set", "speech.window_s=2").code == 0
+    (config,) = measured
+    assert (config.model.path, config.speech.window_s) == ("permissive", 2.0)
+
+
+def test_a_broken_configuration_is_an_error(serd: Callable[..., Outcome], home: Path) -> None:
+    (home / "config.yaml").write_text("mqtt: {prot: 1}")
+    assert serd("bench").code == 78
 
 
 def test_the_login_of_a_camera_is_masked(
