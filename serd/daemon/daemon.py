@@ -40,7 +40,7 @@ from serd.mqtt.access import Access
 from serd.speech import Segmenter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from serd.config import Config
     from serd.config.loading import Loaded
@@ -82,6 +82,7 @@ class Daemon:
         started_at: When the recording started; see :class:`serd.daemon.node.Node`.
         on_event: Called with each journalled event; must not block.
         unwritten: Events that the previous daemon in this process could not write.
+        unsaved: Switches that it could not write, by the journal's keys.
 
     Raises:
         ConfigError: The configuration needs something that is not installed, a secret's file cannot
@@ -99,6 +100,7 @@ class Daemon:
         started_at: StartedAt = None,
         on_event: Callable[[Event], None] | None = None,
         unwritten: Sequence[Entry] = (),
+        unsaved: Mapping[str, str] | None = None,
     ) -> None:
         self.config = config
         self._temporary = temporary
@@ -117,10 +119,12 @@ class Daemon:
         self.model: ModelInfo = classifier.info
         """Metadata of the model in use."""
         log.info("model %s %s", self.model.name, self.model.version)
-        self._journal = Journal(Path(config.journal.path))
+        self._journal = Journal(Path(config.journal.path), unsaved=unsaved)
         self._writer = EventWriter(self._journal, unwritten=unwritten)
         self.unwritten: Sequence[Entry] = ()
         """Events that could not be written before a restart."""
+        self.unsaved: Mapping[str, str] = {}
+        """Switches that could not be written before it."""
         self._corrections = CorrectionHandler(config.personal, self._journal, classifier.model)
         self.hooks: Hooks = Hooks(config.hooks)
         former = self._former_names([single.node for single in config.each()])
@@ -254,6 +258,7 @@ class Daemon:
             lost = self._finish_writing(patient=ended)
             if ended:
                 self._deliver()
+        self.unsaved = self._journal.unsaved
         if self._failure is not None:
             raise self._failure
         if lost:

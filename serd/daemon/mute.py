@@ -112,20 +112,18 @@ def remembered_mute(get: Callable[[str], str | None], config: Config, *, alone: 
     """Whether a node was last muted.
 
     A single node also stores the switch under a key without its name, so that it survives a
-    rename. When one node becomes several, those without a switch of their own start muted if the
-    single one was: a microphone must not be opened against anyone's will.
+    rename, also back to an earlier name. When one node becomes several, those without a switch of
+    their own start muted if the single one was. In doubt a node is muted: a microphone must not be
+    opened against anyone's will.
 
     Args:
         get: Reads a value from the journal.
         config: Configuration of the node.
         alone: Whether it is the only node of the process.
     """
-    own = get(f"{MUTE_KEY}:{config.node}")
-    if own is None:
-        own = get(MUTE_KEY)
-        if not alone and own != "ON":
-            own = None
-    return config.mute if own is None else own == "ON"
+    own, single = get(f"{MUTE_KEY}:{config.node}"), get(MUTE_KEY)
+    known = {own, single} if alone else {single if own is None and single == "ON" else own}
+    return config.mute if known == {None} else "ON" in known
 
 
 def why_closed(config: Config, *, alone: bool = True, live: bool = True) -> str | None:

@@ -192,11 +192,13 @@ class Node:
         self.pipeline.mute(muted)
         word = "ON" if muted else "OFF"
         try:
-            self._journal.set_meta(f"{MUTE_KEY}:{self.name}", word)
-            if self._alone:
-                self._journal.set_meta(MUTE_KEY, word)
+            try:
+                self._journal.set_meta(f"{MUTE_KEY}:{self.name}", word)
+            finally:  # what cannot be written now is kept
+                if self._alone:
+                    self._journal.set_meta(MUTE_KEY, word)
         except UnavailableError as error:
-            log.warning("the mute switch will be forgotten at the next start: %s", error)
+            log.warning("the mute switch cannot be saved now, and is tried again: %s", error)
 
     # ------------------------------------------------------------------ the sensitivity
 
@@ -208,7 +210,7 @@ class Node:
         try:
             self._journal.set_meta(f"{SENSITIVITY_KEY}:{self.name}", word)
         except UnavailableError as error:
-            log.warning("the sensitivity will be forgotten at the next start: %s", error)
+            log.warning("the sensitivity cannot be saved now, and is tried again: %s", error)
 
     @property
     def sensitivity(self) -> Sensitivity:

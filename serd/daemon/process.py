@@ -12,7 +12,7 @@ from serd.daemon.daemon import Daemon
 from serd.daemon.notify import Notifier
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import FrameType
 
     from serd.config.loading import Loaded
@@ -58,6 +58,7 @@ def run_daemon(
 
     notifier = Notifier()
     unwritten: Sequence[Entry] = ()
+    unsaved: Mapping[str, str] = {}
     before: Daemon | None = None
     with ExitStack() as stack:
         stack.callback(memory.unfreeze)
@@ -70,6 +71,7 @@ def run_daemon(
                 started_at=started_at,
                 on_event=on_event,
                 unwritten=unwritten,
+                unsaved=unsaved,
             )
             memory.freeze()
             signals.send_to(daemon)
@@ -80,7 +82,7 @@ def run_daemon(
             if successor is None:
                 notifier.close()
                 return 0
-            loaded, unwritten = successor, daemon.unwritten
+            loaded, unwritten, unsaved = successor, daemon.unwritten, daemon.unsaved
             log.info("configuration loaded again")
 
 

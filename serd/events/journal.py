@@ -58,7 +58,7 @@ from serd.events.retention import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from serd.events.event import Event, ModelRef
@@ -106,6 +106,7 @@ class Journal:
         clock: Both clocks; tests pass their own.
         flush_after: Number of acknowledgements that are written together.
         flush_every_s: Seconds after which :meth:`ack` and ``append`` write them anyway.
+        unsaved: Switches that an earlier journal of this process could not write.
 
     Raises:
         UnavailableError: If the file cannot be written, or another process has it open.
@@ -119,6 +120,7 @@ class Journal:
         clock: Clock | None = None,
         flush_after: int = 64,
         flush_every_s: float = 10.0,
+        unsaved: Mapping[str, str] | None = None,
     ) -> None:
         self.path = path
         self._clock = clock or Clock()
@@ -129,6 +131,7 @@ class Journal:
         with ExitStack() as undo:
             undo.callback(self._file_lock.release)
             self._mark = JournalMark(path)
+            self._mark.unsaved.update(unsaved or {})
             self._latencies = Latencies(path, self._clock)
             undo.callback(self._latencies.close)
             try:
@@ -401,14 +404,20 @@ class Journal:
         """Store a value (such as the mute switch); it is on the disk when this returns.
 
         Raises:
-            UnavailableError: If it cannot be written.
+            UnavailableError: If it cannot be written now. It counts nevertheless, and is written
+                as soon as that is possible.
         """
         if self.get_meta(key) == value:
             return
         with self._write_lock:
-            self._mark.set_meta(key, value)
             self._notes[key] = value
+            self._mark.set_meta(key, value)
             self._try_to_write_waiting(acks=False)
+
+    @property
+    def unsaved(self) -> Mapping[str, str]:
+        """Switches that could not be written so far."""
+        return dict(self._mark.unsaved)
 
     # ------------------------------------------------------------------ housekeeping
 
@@ -483,6 +492,8 @@ class Journal:
         if thorough:
             self._thorough_at = now + _THOROUGH_S
         self.flush(if_due=True)
+        with self._write_lock:
+            self._mark.save()
         if self._writer.commits - self._checkpoint_at >= _CHECKPOINT_EVERY:
             self._checkpoint_at = self._writer.commits
             with self._read_lock:
@@ -504,6 +515,7 @@ class Journal:
                 try:
                     self._try_to_write_waiting()
                     self._mark.settle({name: run.last for name, run in self._runs.items()})
+                    self._mark.save()
                 except SerdError as error:
                     log.warning("%s", error)
 

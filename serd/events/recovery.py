@@ -48,6 +48,8 @@ class JournalMark:
         self.path = journal.with_name(journal.name + "-mark")
         self._lowest = 0
         self._content = _Content()
+        self.unsaved: dict[str, str] = {}
+        """Switches that could not be written so far."""
         try:
             self._content = msgspec.json.decode(self.path.read_bytes(), type=_Content)
             self.exists = True
@@ -81,27 +83,38 @@ class JournalMark:
             self._write(_Content(seq=self._content.seq | dict(heads), meta=self._content.meta))
 
     def get_meta(self, key: str) -> str | None:
-        """The last value of a switch."""
-        return self._content.meta.get(key)
+        """The last value of a switch, written or not."""
+        return self.unsaved.get(key, self._content.meta.get(key))
 
     def set_meta(self, key: str, value: str) -> None:
         """Store a switch; it is on the disk when this returns.
 
         Raises:
-            UnavailableError: It cannot be written.
+            UnavailableError: It cannot be written now. It counts nevertheless, and :meth:`save`
+                and whatever else is written try again.
         """
         if self.get_meta(key) != value:
-            self._write(_Content(seq=self._content.seq, meta=self._content.meta | {key: value}))
+            self.unsaved[key] = value
+            self.save()
+
+    def save(self) -> None:
+        """Write the switches that could not be written before.
+
+        Raises:
+            UnavailableError: They still cannot.
+        """
+        if self.unsaved:
+            self._write(self._content)
 
     def _write(self, content: _Content) -> None:
+        content = _Content(seq=content.seq, meta=content.meta | self.unsaved)
         fresh = self.path.with_name(self.path.name + ".new")
         try:
             handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            try:
-                os.write(handle, msgspec.json.encode(content))
+            with os.fdopen(handle, "wb") as file:  # unlike write(2), it writes all of it or fails
+                file.write(msgspec.json.encode(content))
+                file.flush()
                 os.fsync(handle)
-            finally:
-                os.close(handle)
             fresh.replace(self.path)
             directory = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
@@ -114,6 +127,7 @@ class JournalMark:
                 remedy=f"make {self.path.parent} writable with room on the disk",
             ) from error
         self._content, self.exists = content, True
+        self.unsaved.clear()
 
 
 def quarantine(path: Path, error: JournalDamagedError) -> Path:

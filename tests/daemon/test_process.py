@@ -24,6 +24,7 @@ class FakeDaemon:
         self.reloads = 0
         self.reload_requested = False
         self.unwritten = ()
+        self.unsaved: dict[str, str] = {}
         self.made.append(self)
 
     def stop(self) -> None:
