@@ -101,11 +101,16 @@ def discovery_payload(
         bytes_max: The broker's limit. A longer announcement is shortened: first by Home Assistant's
             abbreviations, then by dropping icons and the like, then the least useful components.
             Even the shortest may exceed the limit.
+
+    A component that is left out is announced with its platform alone, which makes Home Assistant
+    remove it if a former announcement had it; one that is simply missing would stay for ever.
     """
-    components = _components(topics, telemetry_s, sensitivity=sensitivity)
-    if corrections:
-        components |= _corrections(topics)
+    components = _components(topics, telemetry_s) | _corrections(topics)
+    absent = [] if sensitivity else ["sensitivity"]
+    absent += [] if corrections else _corrections(topics)
     whole = _announcement(topics, components, version, name, words)
+    for key in absent:
+        whole["cmps"][key] = _removed(components[key])
     encoded = msgspec.json.encode(whole)
     if bytes_max is None or len(encoded) <= bytes_max:
         return encoded
@@ -119,13 +124,24 @@ def discovery_payload(
             }
         if len(encoded := msgspec.json.encode(whole)) <= bytes_max:
             return encoded
-    least_first = [key for key in reversed(components) if key not in _KEPT_LONGEST]
-    least_first += [key for key in reversed(_KEPT_LONGEST) if key in components]
+    others = [key for key in reversed(components) if key not in _KEPT_LONGEST]
+    least_first = [*absent, *(key for key in others if key not in absent), *reversed(_KEPT_LONGEST)]
+    dropped_ones = {}
     for key in least_first[:-1]:
-        del components[key]
+        dropped_ones[key] = _removed(components.pop(key))
         if len(encoded := msgspec.json.encode(whole)) <= bytes_max:
             break
+    for key, removed in dropped_ones.items():  # as many as there is room for
+        components[key] = removed
+        if len(longer := msgspec.json.encode(whole)) > bytes_max:
+            break
+        encoded = longer
     return encoded
+
+
+def _removed(component: dict[str, Any]) -> dict[str, Any]:
+    """A component as Home Assistant wants it to be announced to remove its entity."""
+    return {"p": component["p"]}
 
 
 def _announcement(
@@ -196,9 +212,7 @@ def _entity_id(device: str, component: dict[str, Any]) -> str:
     return f"{component['p']}.{slug}"
 
 
-def _components(
-    topics: Topics, telemetry_s: float, *, sensitivity: bool
-) -> dict[str, dict[str, Any]]:
+def _components(topics: Topics, telemetry_s: float) -> dict[str, dict[str, Any]]:
     components: dict[str, dict[str, Any]] = {
         "event": {
             "p": "event",
@@ -222,9 +236,7 @@ def _components(
             "state_topic": topics.mute,
             "command_topic": topics.mute_set,
         },
-    }
-    if sensitivity:
-        components["sensitivity"] = {
+        "sensitivity": {
             "p": "select",
             "name": "Sensitivity",
             "icon": "mdi:tune-vertical",
@@ -232,7 +244,8 @@ def _components(
             "options": list(SENSITIVITIES),
             "state_topic": topics.sensitivity,
             "command_topic": topics.sensitivity_set,
-        }
+        },
+    }
     stale_s = round(telemetry_s * _STALE)
     for key, component in _sensors(Telemetry, topics.telemetry).items():
         components[key] = {

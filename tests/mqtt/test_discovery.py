@@ -34,19 +34,34 @@ def test_the_payload_matches_the_golden_file() -> None:
     assert payload() == json.loads(GOLDEN.read_text())
 
 
-def test_a_node_without_sensitivity_has_no_component_for_it() -> None:
+def test_a_node_without_sensitivity_has_its_entity_removed() -> None:
+    """Home Assistant removes a component of which only the platform is announced."""
     with_it, without = payload()["cmps"], payload(sensitivity=False)["cmps"]
-    assert {key: with_it[key] for key in without} == without
-    assert with_it.keys() - without.keys() == {"sensitivity"}
+    assert without == {**with_it, "sensitivity": {"p": "select"}}
 
 
-def test_a_node_without_corrections_has_no_components_for_them() -> None:
+def test_a_node_without_corrections_has_their_entities_removed() -> None:
     with_it, without = payload()["cmps"], payload(corrections=False)["cmps"]
-    assert {key: with_it[key] for key in without} == without
-    assert with_it.keys() - without.keys() == {"correct", "not_that"}
+    assert without == {**with_it, "correct": {"p": "select"}, "not_that": {"p": "button"}}
     for key in ("correct", "not_that"):
         assert with_it[key]["command_topic"] == TOPICS.correct
         assert with_it[key]["json_attributes_topic"] == TOPICS.state
+
+
+def test_a_shortened_announcement_removes_what_it_leaves_out() -> None:
+    whole = payload()["cmps"]
+    without = {"sensitivity": {"p": "select"}, "correct": {"p": "select"}}
+    for most, corrections in ((4000, True), (4000, False), (2000, False)):
+        encoded = discovery_payload(
+            TOPICS, version="1.2.3", telemetry_s=60, corrections=corrections, bytes_max=most
+        )
+        assert len(encoded) <= most
+        announced = json.loads(encoded)["cmps"]
+        removed = {key: each for key, each in announced.items() if len(each) == 1}
+        assert removed == {key: {"p": whole[key]["p"]} for key in removed}
+        assert removed.items() >= (without if not corrections else {}).items()
+        assert len(removed) >= 3
+        assert {"event", "mute", "mood"} <= announced.keys() - removed.keys()
 
 
 def test_discovery_topic() -> None:

