@@ -17,7 +17,7 @@ from serd.errors import ConfigError, UnavailableError
 from serd.network import LOOPBACK, free_port, why_port_is_taken
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +32,13 @@ _HEADER_MAX: Final = 5
 """Maximum size of a packet's type and length, in bytes."""
 _UNKNOWN_VERSION: Final = b"\x20\x02\x00\x01"
 """CONNACK of MQTT 3.1.1: unacceptable protocol version."""
+_PACKET_MAX: Final = 1024 * 1024
+"""Largest packet that it reads, in bytes; serd's own largest, the announcement to Home Assistant,
+has 8 to 10 kB."""
+_RETAINED_MAX: Final = 16 * 1024 * 1024
+"""Total size of the retained messages that it keeps, in bytes; a node of serd leaves 20 kB."""
+_RETAINED_OVERHEAD: Final = 512
+"""Bytes that a retained message takes in addition to topic and payload."""
 
 
 class EmbeddedBroker:
@@ -151,15 +158,56 @@ def _configuration(host: str, port: int) -> dict[str, Any]:
     }
 
 
+class _TooLargeError(EOFError):
+    """A client announces a packet that is too large; the text says how large."""
+
+
+class _PacketSizes:
+    """Follows the packets in a stream of bytes, to know the size of each before it is read."""
+
+    def __init__(self) -> None:
+        self._body = 0  # bytes left of the current packet
+        self._length: int | None = None  # as far as it is known; None before a packet
+        self._shift = 0
+
+    def feed(self, data: bytes) -> None:
+        """Process the next bytes of the stream.
+
+        Raises:
+            _TooLargeError: A packet that begins in them is too large.
+        """
+        at = 0
+        while at < len(data):
+            if self._body:
+                step = min(self._body, len(data) - at)
+                self._body -= step
+                at += step
+                continue
+            byte = data[at]
+            at += 1
+            if self._length is None:  # the type of a packet
+                self._length, self._shift = 0, 0
+                continue
+            self._length |= (byte & 127) << self._shift
+            self._shift += 7
+            if self._length > _PACKET_MAX:
+                raise _TooLargeError(f"a packet of {self._length} bytes or more")
+            if byte < 128:
+                self._body, self._length = self._length, None
+
+
 class _FirstBytes:
-    """A stream whose first bytes can be peeked at.
+    """A stream whose first bytes can be peeked at, and which ends before a packet too large.
 
     Args:
         reader: The stream, unread.
+        on_large: Called before it ends because of a packet that is too large.
     """
 
-    def __init__(self, reader: asyncio.StreamReader) -> None:
+    def __init__(self, reader: asyncio.StreamReader, on_large: Callable[[str], None]) -> None:
         self._reader = reader
+        self._on_large = on_large
+        self._sizes = _PacketSizes()
         self._head = b""
 
     async def protocol_level(self) -> int:
@@ -176,20 +224,80 @@ class _FirstBytes:
         return name[-1] if name.startswith(_PROTOCOL_NAME) else 0
 
     async def readexactly(self, count: int) -> bytes:
-        """As in :class:`asyncio.StreamReader`."""
+        """As in :class:`asyncio.StreamReader`.
+
+        Raises:
+            EOFError: The stream ends too early, or a packet is too large.
+        """
         head, self._head = self._head[:count], self._head[count:]
-        return head + await self._reader.readexactly(count - len(head))
+        return self._followed(head + await self._reader.readexactly(count - len(head)))
 
     async def read(self, count: int = -1) -> bytes:
-        """As in :class:`asyncio.StreamReader`."""
+        """As in :class:`asyncio.StreamReader`.
+
+        Raises:
+            EOFError: A packet is too large.
+        """
         if not self._head:
-            return await self._reader.read(count)
+            return self._followed(await self._reader.read(count))
         end = len(self._head) if count < 0 else count
         head, self._head = self._head[:end], self._head[end:]
-        return head
+        return self._followed(head)
+
+    def _followed(self, data: bytes) -> bytes:
+        try:
+            self._sizes.feed(data)
+        except _TooLargeError as error:
+            self._on_large(str(error))
+            raise
+        return data
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reader, name)
+
+
+class _Bounds:
+    """What a broker takes and keeps; each limit that is reached is logged once."""
+
+    def __init__(self) -> None:
+        self._retained_bytes = 0
+        self._logged: set[str] = set()
+
+    def exceeded(self, what: str) -> None:
+        """Log that a client was disconnected because of the size of a packet."""
+        self._log_once(
+            "packet",
+            f"the embedded broker disconnected a client that sends {what}: it takes {_PACKET_MAX} "
+            "at most; for larger messages, install mosquitto and set mqtt.host: localhost",
+        )
+
+    def admit(self, topic: str, data: bytes | None, before: bytes | None) -> bytes | None:
+        """What to retain of a message.
+
+        Args:
+            topic: Its topic.
+            data: Its payload; None or empty to clear the topic.
+            before: What the topic has now, if anything.
+
+        Returns:
+            The payload; None if there is no room, because what was there before is no longer true.
+        """
+        freed = len(topic) + len(before) + _RETAINED_OVERHEAD if before is not None else 0
+        wanted = len(topic) + len(data) + _RETAINED_OVERHEAD if data else 0
+        if self._retained_bytes - freed + wanted > _RETAINED_MAX:
+            self._log_once(
+                "retained",
+                "the embedded broker keeps no further retained messages, because they exceed "
+                f"{_RETAINED_MAX} bytes; clear those that nobody needs, or restart serd",
+            )
+            data, wanted = None, 0
+        self._retained_bytes += wanted - freed
+        return data
+
+    def _log_once(self, kind: str, text: str) -> None:
+        if kind not in self._logged:
+            self._logged.add(kind)
+            _log.warning("%s", text)
 
 
 class _Table(dict[str, Any]):
@@ -244,13 +352,22 @@ def _import_broker() -> type[Any]:
 
         It leaves connections to the garbage collector; it iterates over tables that change
         meanwhile and loses a connection over that; it sends each new client the retained messages
-        of everybody's subscriptions; and it does not answer MQTT 5 clients.
+        of everybody's subscriptions; it does not answer MQTT 5 clients; and it takes and keeps
+        messages of any size.
         """
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self._subscriptions = _Table()
             self._retained_messages = _Table()
+            self._bounds = _Bounds()
+
+        async def retain_message(
+            self, source_session: Any, topic_name: str, data: bytes | None, qos: int | None = None
+        ) -> None:
+            before = self._retained_messages.get(topic_name)
+            data = self._bounds.admit(topic_name, data, before.data if before else None)
+            await super().retain_message(source_session, topic_name, data, qos)
 
         async def _publish_retained_messages_for_subscription(
             self, subscription: tuple[str, int], session: Any
@@ -263,7 +380,7 @@ def _import_broker() -> type[Any]:
             self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, listener_name: str
         ) -> None:
             try:
-                first = _FirstBytes(reader)
+                first = _FirstBytes(reader, self._bounds.exceeded)
                 if await first.protocol_level() > _PROTOCOL_LEVEL:
                     # The original would read MQTT 5 properties as a client id, and wait.
                     writer.write(_UNKNOWN_VERSION)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
+import logging
 import socket
 import subprocess
 import sys
@@ -17,7 +19,7 @@ from serd.errors import ConfigError, UnavailableError
 from serd.events.event import decode
 from serd.events.journal import Journal
 from serd.mqtt.access import Access
-from serd.mqtt.broker import EmbeddedBroker
+from serd.mqtt.broker import EmbeddedBroker, _PacketSizes
 from serd.mqtt.link import Link
 from serd.mqtt.publisher import MqttPublisher
 from tests.broker import TIMEOUT_S, Recorder, wait_until
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 EMOTION = f"serd/{NODE}/emotion"
 STATUS = f"serd/{NODE}/status"
+CONNECT = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01x"
 
 
 @pytest.fixture
@@ -107,6 +110,62 @@ def test_garbage_does_not_stop_it(
         recorder.publish("a/b", b"still here")
         recorder.wait_for("a/b", b"still here")
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("first", [b"", CONNECT])
+def test_a_giant_packet_is_not_read(
+    broker: EmbeddedBroker, caplog: pytest.LogCaptureFixture, first: bytes
+) -> None:
+    """The client is disconnected as soon as it has announced the size; this is logged once."""
+    for _ in range(2):
+        with socket.create_connection(("127.0.0.1", broker.port), timeout=TIMEOUT_S) as peer:
+            if first:
+                peer.sendall(first)
+                assert peer.recv(4) == b"\x20\x02\x00\x00"
+            kind = b"\x30" if first else b"\x10"
+            peer.sendall(kind + b"\xff\xff\xff\x7f\x00\x04MQTT\x04" + bytes(64_000))
+            with contextlib.suppress(ConnectionResetError):
+                assert peer.recv(1) == b""
+    with Recorder(broker.port) as recorder:
+        recorder.publish("a/b", bytes(900_000))
+        recorder.wait_count("a/b", 1)
+    (text,) = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+    assert "1048576 at most" in text
+
+
+def test_the_sizes_of_packets_are_followed_however_they_are_read() -> None:
+    packets = b"".join(
+        [b"\xc0\x00", b"\x30\x03abc", b"\x30\x80\x01" + bytes(128), b"\xc0\x00", b"\x82\x01x"]
+    )
+    for step in (1, 2, 3, 7, 50, 1000):
+        sizes = _PacketSizes()
+        for at in range(0, len(packets), step):
+            sizes.feed(packets[at : at + step])
+        sizes.feed(b"\x30\x80\x80\x40" + bytes(1024 * 1024))
+        with pytest.raises(EOFError, match="1048577 bytes"):
+            sizes.feed(b"\x30\x81\x80\x40")
+
+
+def test_retained_messages_are_bounded(
+    broker: EmbeddedBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Recorder(broker.port, "nothing") as sender:
+        sender.publish("small", b"before", retain=True)
+        for number in range(18):
+            sender.publish(f"large/{number}", bytes(1_000_000), retain=True)
+        sender.publish("large/0", b"", retain=True)  # makes room
+        sender.publish("large/0", b"again", retain=True)
+        sender.publish("small", b"after", retain=True)
+        for number in (16, 17):
+            sender.publish(f"large/{number}", bytes(1_000_000), retain=True)
+    with Recorder(broker.port) as late:
+        late.wait_for("small", b"after")
+        late.wait_for("large/0", b"again")
+        late.wait_count("large/16", 1)
+        sizes = [len(message.payload) for message in late.messages if message.retained]
+        assert sum(sizes) < 16 * 1024 * 1024
+    (text,) = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+    assert "keeps no further retained messages" in text
 
 
 def test_a_port_in_use_is_reported() -> None:
