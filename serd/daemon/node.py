@@ -183,7 +183,7 @@ class Node:
         answer = self._corrections.correct(self.name, request, self.pipeline.latest)
         if answer.ok:
             self.pipeline.corrected(answer.id, answer.emotion)
-        self.publisher.answer(self.publisher.topics.correct_result, encode_result(answer))
+        self.publisher.answer(self.publisher.topics.correct_result, encode_result(answer, request))
 
     # ------------------------------------------------------------------ the switch
 

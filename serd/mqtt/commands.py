@@ -11,7 +11,8 @@ again after each restart of the broker. serd remembers the mute switch itself, a
 Mute and sensitivity take one word. ``BASE/NODE/correct`` says what an utterance really was:
 ``{"id": EVENT_ID, "emotion": "happy"}``; ``"emotion": null`` (or ``"not"``) says only that the
 published emotion was wrong, and ``"forget": true`` withdraws the correction. ``"id": "last"`` is
-the node's latest utterance. Every correction is answered on ``BASE/NODE/correct/result``.
+the node's latest utterance. Every correction is answered on ``BASE/NODE/correct/result``; a
+``"request"`` of the sender's choice comes back there, so that senders tell their answers apart.
 """
 
 from __future__ import annotations
@@ -243,7 +244,12 @@ CORRECTION_TIMEOUT_S: Final = 10.0
 
 _REQUEST_BYTES: Final = 1024
 _NOTHING: Final = frozenset({"not", "none", "null", ""})
-_TEXT_MAX: Final = 64
+TEXT_MAX: Final = 64
+"""Longest text in a correction, in characters."""
+
+_UNMARKED_S: Final = 2.0
+"""An answer that may belong to another sender is taken for ours if no other follows within this
+time: nodes of older versions do not return `request`."""
 
 
 class CorrectRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -255,6 +261,8 @@ class CorrectRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The right emotion in lower case, not yet checked; None: only that it was wrong."""
     forget: bool = False
     """Whether to withdraw the correction of this utterance."""
+    request: str | None = None
+    """Chosen by the sender, to recognise the answer."""
 
 
 class CorrectResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -278,6 +286,9 @@ class CorrectResult(msgspec.Struct, frozen=True, kw_only=True):
             "nothing."
         ),
     ] = None
+    request: Annotated[
+        str | None, Meta(description="The `request` of the command; null if it had none.")
+    ] = None
 
 
 def encode_correction(request: CorrectRequest) -> bytes:
@@ -285,6 +296,8 @@ def encode_correction(request: CorrectRequest) -> bytes:
     content: dict[str, Any] = {"id": request.id, "emotion": request.emotion}
     if request.forget:
         content = {"id": request.id, "forget": True}
+    if request.request is not None:
+        content["request"] = request.request
     return msgspec.json.encode(content)
 
 
@@ -305,10 +318,12 @@ def parse_correction(payload: bytes) -> CorrectRequest:
         raise ValueError(wrong)  # noqa: TRY004 - the payload is wrong, not the caller
     if "emotion" not in content and content.get("forget") is not True:
         raise ValueError(wrong)
+    mark = content.get("request")
     return CorrectRequest(
-        id=content["id"].strip().lower()[:_TEXT_MAX],
+        id=content["id"].strip().lower()[:TEXT_MAX],
         emotion=_emotion(content),
         forget=content.get("forget") is True,
+        request=mark if isinstance(mark, str) and len(mark) <= TEXT_MAX else None,
     )
 
 
@@ -317,8 +332,8 @@ def _emotion(content: Mapping[str, Any]) -> str | None:
     if said is None:
         return None
     if not isinstance(said, str):
-        return ascii(said)[:_TEXT_MAX]
-    word = said.strip().lower()[:_TEXT_MAX]
+        return ascii(said)[:TEXT_MAX]
+    word = said.strip().lower()[:TEXT_MAX]
     return None if word in _NOTHING else word
 
 
@@ -333,9 +348,9 @@ def check_emotion(emotion: str | None) -> None:
         raise ValueError(f"{emotion!a} is no emotion; there are {known}, and not")
 
 
-def encode_result(result: CorrectResult) -> bytes:
-    """Encode an answer as JSON on one line."""
-    return msgspec.json.encode(result)
+def encode_result(result: CorrectResult, request: CorrectRequest) -> bytes:
+    """Encode the answer to a command as JSON on one line."""
+    return msgspec.json.encode(msgspec.structs.replace(result, request=request.request))
 
 
 def decode_result(payload: bytes) -> CorrectResult:
@@ -373,17 +388,30 @@ def send_correction(access: Access, topics: Topics, request: CorrectRequest) -> 
                 f"the broker does not let us read {topics.correct_result}",
                 remedy="check its access list (docs/personal.md)",
             )
+        request = msgspec.structs.replace(request, request=os.urandom(8).hex())
+        before = [message for message in link.received if message.topic == topics.status]
+        link.received.clear()  # an answer that came before the question
+        link.received.extend(before)
         # Not retained, because nodes ignore retained commands.
         link.publish(topics.correct, encode_correction(request), qos=1, retain=False)
         online = True
+        unmarked: CorrectResult | None = None
         while (left := deadline - time.monotonic()) > 0:
             while link.received:
                 message = link.received.popleft()
+                payload = bytes(message.payload)
                 if message.topic == topics.status:
-                    online = bytes(message.payload) != b"offline"
-                elif (result := _answer_to(request, bytes(message.payload))) is not None:
-                    return result
+                    online = payload != b"offline"
+                # Nodes do not retain answers; somebody may have done so, a long time ago.
+                elif not message.retain and (result := _answer_to(request, payload)) is not None:
+                    if result.request is not None:
+                        return result
+                    if unmarked is None:
+                        unmarked = result
+                        deadline = min(deadline, time.monotonic() + _UNMARKED_S)
             link.step(left)
+        if unmarked is not None:
+            return unmarked
     finally:
         link.close()
     if not online:
@@ -395,8 +423,11 @@ def send_correction(access: Access, topics: Topics, request: CorrectRequest) -> 
 
 
 def _answer_to(request: CorrectRequest, payload: bytes) -> CorrectResult | None:
+    """The answer to a request, or what may be one because it has no mark; else None."""
     try:
         result = decode_result(payload)
     except ValueError:
         return None
+    if result.request is not None:
+        return result if result.request == request.request else None
     return result if request.id in (LAST, result.id) else None

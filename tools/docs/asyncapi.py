@@ -16,7 +16,7 @@ from serd.events.state import RoomState
 from serd.events.telemetry import Telemetry
 from serd.model.emotions import EMOTIONS
 from serd.model.metadata import SENSITIVITIES
-from serd.mqtt.commands import CorrectResult
+from serd.mqtt.commands import TEXT_MAX, CorrectResult
 from serd.mqtt.discovery import discovery_topic
 from serd.mqtt.topics import Topics
 from serd.version import VERSION
@@ -226,6 +226,11 @@ def _schemas() -> dict[str, Any]:
                 "forget": {
                     "description": "true: take back what was said about it; then no emotion.",
                     "type": "boolean",
+                },
+                "request": {
+                    "description": "Of the sender's choice; comes back in the answer.",
+                    "type": "string",
+                    "maxLength": TEXT_MAX,
                 },
             },
         },
