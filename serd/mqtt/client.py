@@ -83,6 +83,16 @@ class BoundedClient(paho.Client):
             del packet["packet"][_HEAD:]
         return super()._sock_recv(min(bufsize, _CHUNK))
 
+    def _sock_send(self, buf: bytes | bytearray) -> int:
+        try:
+            return super()._sock_send(buf)
+        except ConnectionError:
+            if self._sock is None:
+                raise
+            # Closed by the broker, which may have said why: leave it to the next read, which finds
+            # its DISCONNECT, or the end of the connection.
+            raise BlockingIOError from None
+
     def _packet_handle(self) -> MQTTErrorCode:
         packet = self._in_packet
         if packet["command"] & 0xF0 == MessageType.PUBLISH:
@@ -263,6 +273,20 @@ def explain_refusal(reason: ReasonCode) -> str:
     if text == "Not authorized":
         return "is forbidden by the broker's access rules"
     return f"is not taken by the broker: {text.lower()}"
+
+
+def explain_hang_up(reason: str) -> str:
+    """Say what an MQTT 5 broker refuses by ending the connection; the text follows the topic.
+
+    Args:
+        reason: Name of the MQTT 5 reason code.
+    """
+    refused = (
+        "is forbidden by the broker's access rules, and the broker"
+        if reason == "Not authorized"
+        else "is not taken by the broker, which"
+    )
+    return f"{refused} ends the connection after it ({reason.lower()})"
 
 
 def explain_alert(text: str) -> str | None:

@@ -94,6 +94,8 @@ class Refusal(NamedTuple):
     """The reason; a sentence together with the topic before it."""
     size: int | None = None
     """The packet's size in bytes if that is the reason, which is then permanent."""
+    retry_at: float | None = None
+    """Until when (monotonic) the message is not sent at all; None: it may be sent at any time."""
 
 
 class Delivery:
@@ -138,8 +140,9 @@ class Link:
         """The broker's limits, known once the link is open."""
         self.taken_over = False
         """Whether the broker closed it because another client connected with the same id."""
-        self.blamed = False
-        """Whether the broker closed it, possibly because of a message."""
+        self.blame: str | None = None
+        """The broker's reason if it closed the connection, possibly because of a message: the name
+        of an MQTT 5 reason code, or empty if it gave none; None if no message is to blame."""
         self._begin(access.versions()[0])
 
     def _begin(self, version: MQTTProtocolVersion) -> None:
@@ -158,6 +161,9 @@ class Link:
             client.will_set(topic, payload, min(1, self.limits.qos), self.limits.retain)
         self._connack: ReasonCode | None = None
         self._subscribed: list[ReasonCode] | None = None
+        self._asked: dict[int, Sequence[str]] = {}  # filters, by the id of their SUBSCRIBE
+        self.unreadable_filters: list[str] = []
+        """Topic filters to which the broker does not let us subscribe."""
         self._lost: str | None = None  # the reason, to follow the address
         self._paho_error = ""
         self._outstanding: dict[int, Delivery] = {}
@@ -332,10 +338,11 @@ class Link:
         Raises:
             LinkError: The connection is lost.
         """
-        sent = {
-            topic: self.publish(topic, payload, qos=1, retain=False) for topic, payload in messages
-        }
         deadline = time.monotonic() + timeout
+        sent = {}
+        for topic, payload in messages:
+            self.make_room(deadline)
+            sent[topic] = self.publish(topic, payload, qos=1, retain=False)
         back: set[str] = set()
         refused: dict[str, Refusal] = {}
         while sent.keys() - back - refused.keys() and (left := deadline - time.monotonic()) > 0:
@@ -350,9 +357,10 @@ class Link:
         Raises:
             LinkError: The connection is lost.
         """
-        code, _ = self._client.subscribe([(name, qos) for name in filters])
-        if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
+        code, mid = self._client.subscribe([(name, qos) for name in filters])
+        if code != MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
             raise LinkError(self._why_lost())
+        self._asked[mid] = filters
 
     def unsubscribe(self, topic: str) -> None:
         """Unsubscribe from a topic filter.
@@ -376,6 +384,24 @@ class Link:
         Either the network is congested, or too many messages wait for an acknowledgement.
         """
         return self._client.want_write() or len(self._outstanding) >= self.limits.in_flight
+
+    def make_room(self, deadline: float) -> bool:
+        """Wait until another message may be handed over.
+
+        Args:
+            deadline: When to give up (monotonic).
+
+        Returns:
+            Whether there is room.
+
+        Raises:
+            LinkError: The connection is lost.
+        """
+        while self.congested:
+            if (left := deadline - time.monotonic()) <= 0:
+                return False
+            self.step(left)
+        return True
 
     @property
     def subscription(self) -> bool | None:
@@ -483,19 +509,23 @@ class Link:
         if self._lost is not None:
             return
         if flags.is_disconnect_packet_from_server:
-            self.blamed = name in _MESSAGE_REASONS
+            self.blame = name if name in _MESSAGE_REASONS else None
             self.taken_over = name == "Session taken over"
             self._lost = explain_end(name, self._client_id)
         elif name == "Keep alive timeout":
             self._lost = "no longer answers"
         else:
-            self.blamed = not self.limits.gives_reasons
+            self.blame = None if self.limits.gives_reasons else ""
             self._lost = "sends what is not MQTT" if name == "Protocol error" else ""
 
     def _on_subscribe(
-        self, _client: object, _data: object, _mid: int, reasons: list[ReasonCode], _more: object
+        self, _client: object, _data: object, mid: int, reasons: list[ReasonCode], _more: object
     ) -> None:
         self._subscribed = (self._subscribed or []) + reasons
+        filters = self._asked.pop(mid, ())
+        self.unreadable_filters += [
+            name for name, reason in zip(filters, reasons, strict=False) if reason.is_failure
+        ]
 
     def _on_publish(
         self, _client: object, _data: object, mid: int, reason: ReasonCode, _more: object

@@ -205,7 +205,7 @@ class EventQueue:
                     self.refused += 1
                     self.refused_in_a_row += 1
                     pause = RETRY_S[0] * 2.0 ** min(self.refused_in_a_row - 1, 16)
-                    self._retry_at = time.monotonic() + min(RETRY_S[1], pause)
+                    self._retry_at = refusal.retry_at or (time.monotonic() + min(RETRY_S[1], pause))
                     break
                 if refusal is not None:
                     self.left_out.append((seq, refusal))

@@ -138,13 +138,20 @@ class MqttPublisher:
         self._reason = "not started"
         self._flaps = 0
         self._version = ""
-        self._subscription_refused = False
+        self._blamed = False
+        self._cleared = False
         self._connections = 0
         self._connection_failures = 0
         self._repeat_all = Throttle()
         self._poison = PoisonDetector(set(self._outbox.topics))
         self._refusals = Refusals()
-        self._status = OwnStatus(self.topics, settings.keepalive_s, self._warnings, self._refusals)
+        self._status = OwnStatus(
+            self.topics,
+            settings.keepalive_s,
+            self._warnings,
+            self._refusals,
+            partial(self._publish, retain=True),
+        )
         self.heartbeat = time.monotonic()
         """When the thread last made a round (monotonic); up to 10 s ago while it connects."""
         self.latencies = self._outbox.latencies
@@ -305,6 +312,9 @@ class MqttPublisher:
                 self._connection_lost("an error in serd")
             self._pause(self._backoff.next())
         self._change(connected=False, reason="stopped")
+        if self._forget and self._connections and not self._cleared:
+            _log.warning("the broker still keeps what %s has said; `serd forget %s` clears it",
+                         self.topics.node, self.topics.node)  # fmt: skip
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -324,8 +334,11 @@ class MqttPublisher:
         except LinkError:
             if self._connected:
                 self._status.ended(link)
-            if link.blamed:
-                self._poison.disconnected(in_flight=link.in_flight > 0)
+            self._blamed = bool(link.blame)
+            if link.blame is not None:
+                # With QoS 0 only, nothing is ever in flight.
+                waiting = link.in_flight > 0 or not link.limits.qos
+                self._poison.disconnected(in_flight=waiting, reason=link.blame)
             raise
         finally:
             self._collect()  # the last acknowledgements; these events need not be sent again
@@ -336,6 +349,7 @@ class MqttPublisher:
         limits = link.limits
         # A broker that acknowledges nothing, or everything, has to prove itself by an echo.
         proven = self._embedded or (limits.gives_reasons and limits.qos > 0)
+        self._refusals.unreadable([])
         self._status.begin(link, embedded=self._embedded, proven=proven)
         wanted = [*self._commands.topics, self.topics.status]
         if self._birth is not None:
@@ -344,6 +358,7 @@ class MqttPublisher:
         if not proven:
             link.subscribe(self._outbox.topics)
         self._version = limits.version
+        self._blamed = False
         self._refusals.report_limits(limits, self._access.address)
         self._put_discovery(limits)
         self._outbox.begin(proven=proven)
@@ -382,10 +397,8 @@ class MqttPublisher:
                 f"a message of {size} bytes on {topic} was not taken: a node takes "
                 f"{MESSAGE_LIMIT} at most",
             )
-        if link.subscription is False and not self._subscription_refused:
-            self._subscription_refused = True
-            _log.warning("the broker does not let serd subscribe to %s: check its access list; "
-                         "commands will not arrive", self.topics.mute_set)  # fmt: skip
+        if link.unreadable_filters:
+            self._refusals.unreadable(link.unreadable_filters)
         while link.received:
             self._receive(link, link.received.popleft())
         self._collect()
@@ -440,23 +453,23 @@ class MqttPublisher:
 
     def _repeat_on_request(self, link: Link) -> None:
         """Publish again what others have asked for, at a limited rate."""
-        if link.congested:
-            return
-        if self._repeat_all.due():
+        if self._has_room(link) and self._repeat_all.due():
             self._retained.restart()
             self._status.publish(link, ONLINE)
-        self._status.correct(link)
+        if self._has_room(link):
+            self._status.correct(link)
 
     def _finish(self, link: Link) -> None:
         """Send what is left within the time limit, then ``offline``."""
         while not self._drained() and (left := self._time_left() - _OFFLINE_S) > 0:
             self._round(link, left)
+        if not link.make_room(self._deadline):
+            return  # without a DISCONNECT, the last will says that it is offline
         receipt = self._status.publish(link, OFFLINE)
         while not receipt.settled and (left := self._time_left()) > 0:
             link.step(left)
-        if self._forget and not clear(link, self._retained, self.topics, self._time_left):
-            _log.warning("the broker still keeps what %s has said; `serd forget %s` clears it",
-                         self.topics.node, self.topics.node)  # fmt: skip
+        if self._forget:
+            self._cleared = clear(link, self._retained, self.topics, self._deadline)
         link.close(self._time_left())
 
     def _collect(self) -> None:
@@ -473,8 +486,9 @@ class MqttPublisher:
         """Count a lost or failed connection and set the state."""
         self._connection_failures += 1
         if self._connected:
-            # A suspected poison message explains short connections well enough.
-            unexplained = self._backoff.short_lived and not self._poison.one_at_a_time
+            # The broker's reason, or a suspected message, explains short connections well enough.
+            explained = self._blamed or self._poison.one_at_a_time
+            unexplained = self._backoff.short_lived and not explained
             self._flaps = self._flaps + 1 if unexplained else 0
             if self._flaps >= _FLAPS_SUSPICIOUS:
                 self._status.conflict = "another client seems to use this node's client id"

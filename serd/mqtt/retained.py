@@ -15,7 +15,7 @@ from serd.mqtt.link import Link
 from serd.mqtt.topics import KINDS, Topics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from serd.config import MqttConfig
     from serd.mqtt.link import Refusal
@@ -123,29 +123,31 @@ class RetainedValues:
             return all(not value.due and value.settled for value in self._values.values())
 
 
-def clear(
-    link: Link, values: RetainedValues, topics: Topics, time_left: Callable[[], float]
-) -> bool:
+def clear(link: Link, values: RetainedValues, topics: Topics, deadline: float) -> bool:
     """Remove everything a node has retained, the status last.
 
     Args:
         link: An open connection.
         values: The node's values.
         topics: The node's topics.
-        time_left: Seconds that it may still take.
+        deadline: When it has to be done (monotonic).
 
     Returns:
-        Whether the broker has done so within that time.
+        Whether the broker has done so by then.
 
     Raises:
         LinkError: The connection is lost.
     """
     names = [topic for topic in values.topics if topic != topics.status]
-    receipts = [link.publish(topic, b"", qos=1, retain=True) for topic in (*names, topics.status)]
-    while not all(receipt.settled for receipt in receipts):
-        if time_left() <= 0:
+    receipts = []
+    for topic in (*names, topics.status):
+        if not link.make_room(deadline):
             return False
-        link.step(time_left())
+        receipts.append(link.publish(topic, b"", qos=1, retain=True))
+    while not all(receipt.settled for receipt in receipts):
+        if (left := deadline - time.monotonic()) <= 0:
+            return False
+        link.step(left)
     return True
 
 

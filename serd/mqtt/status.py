@@ -11,6 +11,8 @@ from serd.backoff import Throttle
 from serd.mqtt.refusals import ECHO_S, NO_ECHO, Refusals
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from serd.logs import RepeatedWarnings
     from serd.mqtt.link import Delivery, Link
     from serd.mqtt.topics import Topics
@@ -32,16 +34,23 @@ class OwnStatus:
         keepalive_s: Keep-alive interval of its connections, in seconds.
         warnings: Logs what others can provoke.
         refusals: Reports what the broker refuses.
+        send: Publishes a retained message on a connection, unless the broker is known to refuse it.
     """
 
     def __init__(
-        self, topics: Topics, keepalive_s: float, warnings: RepeatedWarnings, refusals: Refusals
+        self,
+        topics: Topics,
+        keepalive_s: float,
+        warnings: RepeatedWarnings,
+        refusals: Refusals,
+        send: Callable[[Link, str, bytes], Delivery],
     ) -> None:
         self._topic = topics.status
         self._node = topics.node
         self._keepalive_s = keepalive_s
         self._warnings = warnings
         self._refusals = refusals
+        self._send = send
         self._delivery: Delivery | None = None
         self._echo_by = math.inf
         self._own_onlines = 0
@@ -72,8 +81,8 @@ class OwnStatus:
         Raises:
             LinkError: The connection is lost.
         """
-        self._own_onlines += status == ONLINE
-        self._delivery = link.publish(self._topic, status, qos=1, retain=True)
+        self._delivery = self._send(link, self._topic, status)
+        self._own_onlines += status == ONLINE and self._delivery.refusal is None
         return self._delivery
 
     def correct(self, link: Link) -> None:
