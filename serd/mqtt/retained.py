@@ -25,6 +25,9 @@ _TIMEOUT_S: Final = 5.0
 _RETAINED_S: Final = 0.3
 """Retained messages follow a subscription's acknowledgement at once."""
 
+_OF_A_TOPIC: Final = ("set", "result")
+"""The last levels of the topics below a node's own."""
+
 
 class RetainedMessage(NamedTuple):
     """A value to be published now."""
@@ -193,17 +196,13 @@ def forget(settings: MqttConfig, node: str, *, announcement_only: bool = False) 
     link = Link(access, f"serd-forget-{os.urandom(4).hex()}")  # `secrets` loads OpenSSL
     link.open()
     try:
-        # Wildcards find what other versions have left; the broker may not allow them.
-        own = f"{topics.base}/{node}/#"
-        link.subscribe([announcement, own, f"{topics.base}/+/status"])
+        # Wildcards find what other versions have left; the broker may not allow them. Not all that
+        # is below the node's name: with mqtt.base_topic: BASE/NODE, other nodes may be there.
+        own = f"{topics.base}/{node}/+"
+        below = [f"{own}/{level}" for level in _OF_A_TOPIC]
+        link.subscribe([announcement, own, *below, f"{topics.base}/+/status"])
         link.wait_for_subscription(_TIMEOUT_S)
-        quiet_since = time.monotonic()
-        while time.monotonic() - quiet_since < _RETAINED_S:
-            before = len(link.received)
-            link.step(_RETAINED_S)
-            if len(link.received) > before:
-                quiet_since = time.monotonic()
-        kept = {m.topic: bytes(m.payload) for m in link.received if m.retain and m.payload}
+        kept = _retained_now(link)
         ours = [name for name in kept if name.startswith(f"{topics.base}/{node}/")]
         topic_list = retained_topics(topics, settings.discovery_prefix)
         topic_list = [announcement] if announcement_only else [*ours, *topic_list]
@@ -219,3 +218,24 @@ def forget(settings: MqttConfig, node: str, *, announcement_only: bool = False) 
         online=kept.get(topics.status) == b"online",
         others=tuple(sorted(statuses - {node})),
     )
+
+
+def _retained_now(link: Link) -> dict[str, bytes]:
+    """Topics and payloads of the retained messages that a subscription brings.
+
+    Raises:
+        LinkError: The connection is lost.
+    """
+    kept: dict[str, bytes] = {}
+    now = quiet_since = time.monotonic()
+    deadline = now + _TIMEOUT_S
+    while now < min(quiet_since + _RETAINED_S, deadline):
+        link.step(_RETAINED_S)
+        now = time.monotonic()
+        while link.received:
+            message = link.received.popleft()
+            # What is new would come for ever while the nodes are busy.
+            if message.retain and message.payload:
+                kept[message.topic] = bytes(message.payload)
+                quiet_since = now
+    return kept
