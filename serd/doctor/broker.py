@@ -260,9 +260,12 @@ def _session(
         # Empty, which subscribers ignore; but access rules may name this topic.
         probes = [(own, b"check"), (topics.emotion, b"")]
         known = [topics.status, topics.mute, topics.state, topics.telemetry]
-        link.subscribe([*known, announced, *(topic for topic, _ in probes)])
+        # What is sent there meanwhile is the node's business; this only asks whether it may read.
+        commands = [topics.mute_set, topics.sensitivity_set, topics.correct]
+        link.subscribe([*known, announced, *commands, *(topic for topic, _ in probes)])
         faults = list(_echoes(link, topics, probes))
         yield from faults or [ok("broker publish", f"a message to {own} came back")]
+        yield from _commands(link, topics, commands)
         if config.mqtt.discovery and not faults:
             yield from _discovery(config, link, topics, announced)
         yield from _others(config, link, topics, running_here=running_here)
@@ -332,6 +335,17 @@ def _echoes(
             else "raise the broker's limit (mosquitto: max_packet_size)",
         )
         return
+
+
+def _commands(link: Link, topics: Topics, commands: Sequence[str]) -> Iterator[CheckResult]:
+    link.wait_for_subscription(ECHO_S)
+    if refused := [topic for topic in commands if topic in link.unreadable_filters]:
+        yield fail(
+            "broker commands",
+            f"the broker does not let this user subscribe to {', '.join(refused)}: what is sent "
+            "there does not arrive",
+            f"let this user read {topics.base}/{topics.node}/# on the broker",
+        )
 
 
 def _discovery(config: Config, link: Link, topics: Topics, topic: str) -> Iterator[CheckResult]:

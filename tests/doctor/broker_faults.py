@@ -8,6 +8,7 @@ from serd.config import MqttConfig
 from serd.mqtt.access import Access
 from serd.mqtt.link import Link
 from tests.doctor.faults import Installation, fault
+from tests.mqtt.strict_broker import StrictBroker
 
 
 @fault("broker name", "fail", "no-broker.invalid", "check the spelling of mqtt.host", 69)
@@ -104,6 +105,12 @@ def access_rules_that_block_discovery(installation: Installation) -> None:
 def access_rules_that_block_one_topic(installation: Installation) -> None:
     acl = installation.file("acl", "topic readwrite #\ntopic deny serd/den/emotion\n")
     installation.broker(extra=(f"acl_file {acl}",))
+
+
+@fault("broker commands", "fail", "subscribe to serd/den/mute/set:", "read serd/den/#", 69)
+def a_refused_subscription(installation: Installation) -> None:
+    broker = StrictBroker(unreadable=("serd/den/mute/set",))
+    installation.mqtt["port"] = installation.stack.enter_context(broker).port
 
 
 @fault("discovery", "warn", "takes 2048 at most", "max_packet_size", 0)
