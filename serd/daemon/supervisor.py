@@ -54,8 +54,9 @@ class Part(Struct, frozen=True, kw_only=True):
     """A value that changes while it works, or waits for a known reason."""
     timeout_s: float
     """After stalling for this long, it counts as hung."""
-    unwell_s: float = STALL_S
-    """After stalling for this long, it is unhealthy, and the watchdog is no longer fed."""
+    unwell_s: float | None = None
+    """After stalling for this long, it is unhealthy, and the watchdog is no longer fed; None:
+    `STALL_S`."""
     restart: Callable[[], bool] | None = None
     """Starts it again after its thread has ended; returns whether that was possible."""
 
@@ -80,7 +81,8 @@ class _Watched:
 
     @property
     def well(self) -> bool:
-        return self.still_s < min(self.part.unwell_s, self.part.timeout_s)
+        unwell_s = STALL_S if self.part.unwell_s is None else self.part.unwell_s
+        return self.still_s < min(unwell_s, self.part.timeout_s)
 
 
 class Supervisor:
